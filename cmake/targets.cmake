@@ -1,0 +1,41 @@
+# steelyard_library(NAME SOURCES a.c b.c LINK x y): one folder, one library.
+# LINK is PUBLIC on purpose: a user of a module's header needs what the header includes.
+function(steelyard_library name)
+    cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+    add_library(${name} STATIC ${ARG_SOURCES})
+    target_link_libraries(${name} PUBLIC ${ARG_LINK})
+endfunction()
+
+# steelyard_program(NAME SOURCES main.c LINK x y): lands in build/<preset>/bin/.
+function(steelyard_program name)
+    cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+    add_executable(${name} ${ARG_SOURCES})
+    target_link_libraries(${name} PRIVATE ${ARG_LINK})
+endfunction()
+
+# steelyard_test(NAME SOURCES test_x.c LINK x y): a cmocka program and a ctest of the same name.
+function(steelyard_test name)
+    cmake_parse_arguments(ARG "" "" "SOURCES;LINK;LABELS" ${ARGN})
+    add_executable(${name} ${ARG_SOURCES})
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    target_link_libraries(${name} PRIVATE steelyard_test_lib PkgConfig::CMOCKA ${ARG_LINK})
+    add_test(NAME ${name} COMMAND ${name})
+    set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS "unit;${ARG_LABELS}")
+endfunction()
+
+# steelyard_fuzz(NAME SOURCES fuzz_x.c LINK x y): under the fuzz preset a libFuzzer program; under
+# every other one a program that runs its committed corpus (tests/fuzz/corpus/NAME) as a ctest.
+function(steelyard_fuzz name)
+    cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+    set(corpus ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
+    if(STEELYARD_FLAVOUR STREQUAL "fuzz")
+        add_executable(${name} ${ARG_SOURCES})
+        target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    else()
+        add_executable(${name} ${ARG_SOURCES} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus_main.c)
+        add_test(NAME ${name} COMMAND ${name} ${corpus})
+        set_tests_properties(${name} PROPERTIES TIMEOUT 300 LABELS "unit;corpus")
+    endif()
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    target_link_libraries(${name} PRIVATE ${ARG_LINK})
+endfunction()

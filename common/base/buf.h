@@ -1,0 +1,46 @@
+/* buf.h: growable bytes with a maximum that is set when the buffer is made.
+ * The owner calls buf_deinit. Growth past the maximum is ERR_TOO_LARGE, a failed allocation
+ * ERR_NOMEM; in both cases the contents stay as they were. Not thread-safe. */
+#ifndef STEELYARD_COMMON_BASE_BUF_H
+#define STEELYARD_COMMON_BASE_BUF_H
+
+#include <stdarg.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+#include "common/base/str.h"
+
+struct buf {
+    char *data; /* Never NUL-terminated by itself; see buf_cstr. */
+    size_t len;
+    size_t cap;
+    size_t max;
+};
+
+void buf_init(struct buf *b, size_t max_bytes); /* Allocates nothing. */
+void buf_deinit(struct buf *b);                 /* Also fine on a zeroed struct. */
+void buf_clear(struct buf *b);                  /* len = 0, memory is kept. */
+int buf_reserve(struct buf *b, size_t extra_bytes) MUST_CHECK; /* Room for extra bytes after len. */
+int buf_append(struct buf *b, const void *data, size_t len) MUST_CHECK;
+int buf_append_str(struct buf *b, struct str s) MUST_CHECK;
+int buf_append_text(struct buf *b, const char *text) MUST_CHECK;
+int buf_append_char(struct buf *b, char c) MUST_CHECK;
+int buf_append_u64(struct buf *b, uint64_t value) MUST_CHECK; /* Decimal. */
+int buf_append_i64(struct buf *b, int64_t value) MUST_CHECK;
+int buf_printf(struct buf *b, const char *format, ...) MUST_CHECK PRINTF_LIKE(2, 3);
+int buf_vprintf(struct buf *b, const char *format, va_list args) MUST_CHECK;
+void buf_consume(struct buf *b, size_t len); /* Drops the first len bytes (len <= b->len). */
+/* Contents as a C string (a NUL is kept past len); NULL when out of memory. */
+const char *buf_cstr(struct buf *b);
+static inline struct str buf_str(const struct buf *b)
+{
+    return (struct str){.data = b->data, .len = b->len};
+}
+
+/* Appends a whole file; more than max_bytes is ERR_TOO_LARGE. b must be initialised or zeroed (a
+ * zeroed one gets max_bytes as its maximum). */
+int buf_read_file(struct buf *b, const char *path, size_t max_bytes, struct err *err) MUST_CHECK;
+/* Replaces path by temp file, fsync, rename, fsync of the directory: readers see old or new. */
+int buf_write_file(struct str data, const char *path, unsigned mode, struct err *err) MUST_CHECK;
+
+#endif

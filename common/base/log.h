@@ -1,0 +1,48 @@
+/* log.h: one JSON object a line on stdout, plain text on a terminal. docs: INTERFACES of logs are
+ * `ts`, `level`, `msg` (fixed text, no values), `component`, then fields. A value is escaped and cut
+ * at 256 bytes. Never prompts, keys or query strings. Thread-safe; if stdout blocks, lines are
+ * dropped and counted, never waited for. Only the edges log; libraries return errors. */
+#ifndef STEELYARD_COMMON_BASE_LOG_H
+#define STEELYARD_COMMON_BASE_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+#include "common/base/str.h"
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+enum log_format { LOG_AUTO, LOG_JSON, LOG_TEXT }; /* AUTO: text when stdout is a terminal. */
+enum log_kind { LOG_KIND_END, LOG_KIND_STR, LOG_KIND_I64, LOG_KIND_U64, LOG_KIND_BOOL };
+
+struct log_field {
+    const char *key;
+    enum log_kind kind;
+    struct str str;
+    uint64_t number; /* I64 is stored as its two's complement. */
+};
+
+#define LOG_STR(k, s) ((struct log_field){.key = (k), .kind = LOG_KIND_STR, .str = (s)})
+#define LOG_TEXT_FIELD(k, text) LOG_STR(k, str_from(text))
+#define LOG_I64(k, v) ((struct log_field){.key = (k), .kind = LOG_KIND_I64, .number = (uint64_t)(int64_t)(v)})
+#define LOG_U64(k, v) ((struct log_field){.key = (k), .kind = LOG_KIND_U64, .number = (uint64_t)(v)})
+#define LOG_BOOL(k, v) ((struct log_field){.key = (k), .kind = LOG_KIND_BOOL, .number = (v) ? 1 : 0})
+#define LOG_END ((struct log_field){.kind = LOG_KIND_END})
+
+/* component: "dataplane", "controlplane", ...; static string. Call before threads exist. */
+void log_init(const char *component, enum log_level level, enum log_format format);
+bool log_enabled(enum log_level level);
+void log_write(enum log_level level, const char *msg, const struct log_field *fields);
+uint64_t log_dropped(void);
+
+/* log_event(LOG_INFO, "listening", LOG_STR("address", a), LOG_U64("port", p)); */
+#define log_event(level, msg, ...)                                                                 \
+    do {                                                                                           \
+        if (log_enabled(level))                                                                    \
+            log_write((level), (msg), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) LOG_END}); \
+    } while (0)
+
+int log_parse_level(struct str s, enum log_level *out_level) MUST_CHECK;
+int log_parse_format(struct str s, enum log_format *out_format) MUST_CHECK;
+
+#endif

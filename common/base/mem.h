@@ -1,0 +1,25 @@
+/* mem.h: the one caller of malloc. Counts what is live and has the hook by which tests make the
+ * n-th allocation fail. Thread-safe. Nothing here aborts: NULL means out of memory. */
+#ifndef STEELYARD_COMMON_BASE_MEM_H
+#define STEELYARD_COMMON_BASE_MEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+
+void *mem_alloc(size_t size_bytes) MUST_CHECK;                /* Not zeroed. */
+void *mem_zalloc(size_t size_bytes) MUST_CHECK;               /* Zeroed. */
+void *mem_calloc(size_t count, size_t size_bytes) MUST_CHECK; /* Zeroed; NULL on overflow. */
+void *mem_realloc(void *p, size_t size_bytes) MUST_CHECK;     /* On NULL, p is untouched. */
+void mem_free(void *p);                                       /* NULL is allowed. */
+char *mem_strdup(const char *text) MUST_CHECK;
+char *mem_strndup(const char *text, size_t len) MUST_CHECK; /* Copies len bytes, adds NUL. */
+
+uint64_t mem_live_bytes(void); /* What is allocated now, as malloc_usable_size sees it. */
+
+/* For tests: called before each allocation; true makes it fail. NULL (the default) = never. */
+extern bool (*mem_fail_hook)(void);
+
+#endif
