@@ -1,0 +1,296 @@
+"""Starts and breaks the real processes: private Postgres, control plane, nodes, simulated provider.
+
+Everything listens on unix sockets or ephemeral loopback ports and lives below one temporary
+directory. A Cluster is a context manager: leaving it stops everything that it started.
+"""
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+BIN = os.environ.get("STEELYARD_BIN", os.path.join(ROOT, "build", "release", "bin"))
+SHARED = os.path.join(ROOT, "..", "shared")
+
+
+class Failure(AssertionError):
+    pass
+
+
+def expect(condition, message):
+    if not condition:
+        raise Failure(message)
+
+
+def wait_until(what, predicate, timeout_s=60.0):
+    """Waits for a condition that some process will make true; the poll is short, the limit is an error."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        value = predicate()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise Failure("waited %d s for %s" % (timeout_s, what))
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def http(method, url, body=None, key=None, headers=None, timeout_s=30.0):
+    """(status, headers, bytes). Error statuses are answers, not exceptions."""
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, method=method, headers=dict(headers or {}))
+    if data is not None:
+        request.add_header("content-type", "application/json")
+    if key:
+        request.add_header("authorization", "Bearer " + key)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=timeout_s) as reply:
+            return reply.status, dict(reply.headers), reply.read()
+    except urllib.error.HTTPError as e:
+        return e.code, dict(e.headers), e.read()
+    except (urllib.error.URLError, OSError) as e:
+        return 0, {}, str(e).encode()
+
+
+def http_json(method, url, body=None, key=None, **kw):
+    status, _, raw = http(method, url, body, key, **kw)
+    try:
+        return status, json.loads(raw)
+    except ValueError:
+        return status, {}
+
+
+class Process:
+    """One child with its own log file and state directory."""
+
+    def __init__(self, name, directory, argv, env=None):
+        self.name, self.directory, self.argv = name, directory, argv
+        self.env = dict(os.environ, **(env or {}))
+        self.log_path = os.path.join(directory, name + ".log")
+        self.child = None
+
+    def start(self):
+        addresses = os.path.join(self.directory, "addresses.json")
+        if os.path.exists(addresses):
+            os.unlink(addresses)
+        log = open(self.log_path, "ab")
+        self.child = subprocess.Popen(self.argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                                      env=self.env)
+        log.close()
+        return self
+
+    @property
+    def alive(self):
+        return self.child is not None and self.child.poll() is None
+
+    def kill(self, sig=signal.SIGKILL):
+        if self.alive:
+            self.child.send_signal(sig)
+
+    def stop(self, timeout_s=30.0):
+        """SIGTERM; the exit code, or a Failure when it does not end."""
+        if self.child is None:
+            return 0
+        self.kill(signal.SIGTERM)
+        try:
+            return self.child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self.child.wait()
+            raise Failure("%s did not stop within %d s" % (self.name, timeout_s))
+
+    def wait_dead(self):
+        self.child.wait(30)
+
+    def log_tail(self, lines=30):
+        try:
+            with open(self.log_path, errors="replace") as f:
+                return "".join(f.readlines()[-lines:])
+        except OSError:
+            return ""
+
+    def addresses(self, timeout_s=60.0):
+        path = os.path.join(self.directory, "addresses.json")
+
+        def read():
+            expect(self.alive, "%s ended early:\n%s" % (self.name, self.log_tail()))
+            try:
+                with open(path) as f:
+                    return json.load(f)
+            except (OSError, ValueError):
+                return None
+
+        return wait_until("%s to listen" % self.name, read, timeout_s)
+
+
+class Postgres:
+    """A private cluster on a unix socket, by tests/lib/postgres."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.tool = os.path.join(ROOT, "tests", "lib", "postgres")
+        self.conninfo = ""
+
+    def start(self):
+        out = subprocess.run([self.tool, "start", self.directory], check=True, capture_output=True,
+                             text=True)
+        self.conninfo = out.stdout.strip().splitlines()[-1]
+        return self
+
+    def stop(self):
+        subprocess.run([self.tool, "stop", self.directory], check=False, capture_output=True)
+
+    def restart_immediate(self):
+        """Crash and recovery: no checkpoint, every connection cut."""
+        subprocess.run([self.tool, "crash", self.directory], check=True, capture_output=True)
+        subprocess.run([self.tool, "start", self.directory], check=True, capture_output=True)
+
+    def query(self, sql):
+        """Rows as lists of strings."""
+        out = subprocess.run(["psql", "-X", "-At", "-F", "\x1f", "-v", "ON_ERROR_STOP=1", self.conninfo,
+                              "-c", sql], check=True, capture_output=True, text=True)
+        return [line.split("\x1f") for line in out.stdout.splitlines()]
+
+    def value(self, sql):
+        return self.query(sql)[0][0]
+
+
+class Cluster:
+    """Postgres, one control plane, `nodes` data-plane nodes and one simulated provider."""
+
+    def __init__(self, config, nodes=1, simulator_args=(), node_args=(), env=None):
+        self.directory = tempfile.mkdtemp(prefix="sy-", dir="/tmp")
+        os.chmod(self.directory, 0o755)
+        self.config_of = config
+        self.node_count = nodes
+        self.simulator_args, self.node_args = list(simulator_args), list(node_args)
+        self.env = env or {}
+        self.processes = []
+        self.postgres = None
+
+    def _dir(self, name):
+        path = os.path.join(self.directory, name)
+        os.makedirs(path, exist_ok=True)
+        return path
+
+    def __enter__(self):
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
+        return self
+
+    def _start(self):
+        d = self._dir("sim")
+        self.provider_ledger = os.path.join(d, "ledger.jsonl")
+        self.simulator = Process("simulator", d, [
+            os.path.join(BIN, "steelyard-simulator"), "--listen", "127.0.0.1:0", "--state-dir", d,
+            "--ledger", self.provider_ledger] + self.simulator_args).start()
+        self.processes.append(self.simulator)
+        self.provider_url = "http://" + self.simulator.addresses()["http"]
+        self.postgres = Postgres(self._dir("pg")).start()
+        d = self._dir("control")
+        self.config_path = os.path.join(d, "steelyard.yaml")
+        self.write_config(self.config_of(self.provider_url))
+        self.sync_port, self.admin_port = free_port(), free_port()
+        self.control = Process("control", d, [
+            os.path.join(BIN, "steelyard-controlplane"), "--config", self.config_path,
+            "--database", self.postgres.conninfo, "--listen", "127.0.0.1:%d" % self.admin_port,
+            "--sync-listen", "127.0.0.1:%d" % self.sync_port, "--metrics-listen", "127.0.0.1:0",
+            "--state-dir", d], self.env).start()
+        self.processes.append(self.control)
+        self.control.addresses()
+        self.admin_url = "http://127.0.0.1:%d/api/v1" % self.admin_port
+        with open(os.path.join(d, "operator.key")) as f:
+            self.operator_key = f.read().strip()
+        self.nodes = [self._node(i).start() for i in range(self.node_count)]
+        for node in self.nodes:
+            self.wait_ready(node)
+
+    def _node(self, i):
+        d = self._dir("node%d" % i)
+        node = Process("node%d" % i, d, [
+            os.path.join(BIN, "steelyard-dataplane"), "--listen", "127.0.0.1:%d" % free_port(),
+            "--metrics-listen", "127.0.0.1:%d" % free_port(), "--control",
+            "127.0.0.1:%d" % self.sync_port, "--state-dir", d, "--drain-delay", "0s"]
+            + self.node_args, self.env)
+        self.processes.append(node)
+        return node
+
+    def write_config(self, text):
+        with open(self.config_path, "w") as f:
+            f.write(text)
+
+    def wait_ready(self, node, timeout_s=60.0):
+        metrics = node.addresses()["metrics"]
+        wait_until("%s to be ready" % node.name,
+                   lambda: http("GET", "http://%s/readyz" % metrics)[0] == 200, timeout_s)
+
+    def target(self, i=0):
+        host, _, port = self.nodes[i].addresses()["http"].rpartition(":")
+        return host, int(port)
+
+    def node_url(self, i=0):
+        return "http://%s:%d" % self.target(i)
+
+    def metric(self, i, name):
+        """Sum over the series of one family of node i; None when it is not there."""
+        _, _, text = http("GET", "http://%s/metrics" % self.nodes[i].addresses()["metrics"])
+        values = [float(line.rsplit(" ", 1)[1]) for line in text.decode().splitlines()
+                  if line.split("{")[0].split(" ")[0] == name]
+        return sum(values) if values else None
+
+    def admin(self, method, path, body=None, **kw):
+        return http_json(method, self.admin_url + path, body, self.operator_key, **kw)
+
+    def make_key(self, name="load"):
+        status, made = self.admin("POST", "/keys", {"name": name})
+        expect(status == 201, "key was not made: %s %s" % (status, made))
+        key = made["key"]
+
+        def known_everywhere():
+            return all(http("GET", self.node_url(i) + "/v1/models", key=key)[0] == 200
+                       for i in range(self.node_count))
+
+        wait_until("the key to reach every node", known_everywhere)
+        return key
+
+    def wait_drained(self, timeout_s=120.0):
+        """Until no live node has an unacknowledged record."""
+        def drained():
+            return all(self.metric(i, "steelyard_spool_records") == 0
+                       for i, node in enumerate(self.nodes) if node.alive)
+        wait_until("the spools to drain", drained, timeout_s)
+
+    def provider_entries(self):
+        with open(self.provider_ledger) as f:
+            return [json.loads(line) for line in f if line.endswith("\n")]
+
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            for process in self.processes:
+                sys.stderr.write("--- %s\n%s\n" % (process.name, process.log_tail()))
+        for process in reversed(self.processes):
+            process.kill(signal.SIGTERM)
+        for process in reversed(self.processes):
+            try:
+                process.stop(10)
+            except Failure:
+                pass
+        if self.postgres:
+            self.postgres.stop()
+        if not os.environ.get("STEELYARD_KEEP"):
+            shutil.rmtree(self.directory, ignore_errors=True)
