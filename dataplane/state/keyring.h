@@ -1,0 +1,64 @@
+/* keyring.h: API keys, known only by their SHA-256. One lookup by the public part of the key, then
+ * one comparison in constant time; an unknown key costs the same comparison against a dummy, so
+ * that time tells nothing (reliability row B23). Built once with a snapshot, immutable afterwards,
+ * readable from any thread. */
+#ifndef STEELYARD_DATAPLANE_STATE_KEYRING_H
+#define STEELYARD_DATAPLANE_STATE_KEYRING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/arena.h"
+#include "common/base/err.h"
+#include "common/base/map.h"
+#include "common/base/str.h"
+#include "common/crypto/digest.h"
+
+#define KEYRING_TEXT_BYTES_MAX 512 /* A longer key is refused unread. */
+#define KEYRING_KEYS_MAX       200000
+
+/* A set of ordinals of a snapshot (models or routes). NULL stands for all. */
+struct scope {
+    uint32_t count; /* Bits. */
+    uint64_t bits[];
+};
+
+/* Who is asking. Lives as long as the snapshot it came from. */
+struct identity {
+    uint64_t id; /* Numeric key id: owner of decision ids, Decision.key_id. */
+    struct str public_id;
+    struct str name;
+    struct sha256 hash;
+    const struct scope *routes; /* NULL: all. Names unknown to the snapshot allow nothing. */
+    const struct scope *models; /* NULL: all. */
+    const uint64_t *accounts;
+    uint32_t account_count;
+    uint32_t segment;
+    int64_t expires_us; /* 0: never. */
+    bool disabled;
+    bool no_explore;
+    bool may_no_log;
+};
+
+static inline bool scope_has(const struct scope *scope, uint32_t ordinal)
+{
+    return scope == NULL ||
+           (ordinal < scope->count && (scope->bits[ordinal / 64] >> (ordinal % 64) & 1) != 0);
+}
+
+struct keyring {
+    struct map by_public_id;
+    size_t count;
+};
+
+void keyring_init(struct keyring *k);
+void keyring_deinit(struct keyring *k);
+/* The identity is borrowed and must outlive the keyring. ERR_EXISTS for a repeated public id,
+ * ERR_LIMIT above KEYRING_KEYS_MAX, ERR_NOMEM. */
+int keyring_add(struct keyring *k, const struct identity *identity) MUST_CHECK;
+/* text: the whole key as sent, "sk-sy-<public id>-<secret>". Unknown, wrong, disabled and expired
+ * keys are all ERR_UNAUTHENTICATED. *out_identity is borrowed from the snapshot. */
+int keyring_find(const struct keyring *k, struct str text, int64_t wall_us,
+                 const struct identity **out_identity) MUST_CHECK;
+
+#endif

@@ -1,0 +1,212 @@
+/* snapshot.h: what the control plane told this node, as one immutable view: providers, models,
+ * routes, policies, keys, limits. Built from resource bodies on the control loop, verified whole
+ * before it replaces the view in service; every lookup takes constant time and no lock.
+ *
+ * Pinning. Each worker owns a snapshot_reader. The control loop hands a new snapshot to each reader
+ * through one atomic pointer; a request pins what its worker holds by a plain counter and unpins it
+ * at its end. What no request of a worker uses any more goes back to the control loop, which alone
+ * frees snapshots. So a request touches no shared cache line and frees nothing large.
+ *
+ * Names are borrowed from the snapshot: a request that outlives its pin copies what it needs. */
+#ifndef STEELYARD_DATAPLANE_STATE_SNAPSHOT_H
+#define STEELYARD_DATAPLANE_STATE_SNAPSHOT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+#include "common/base/map.h"
+#include "common/base/str.h"
+#include "common/crypto/digest.h"
+#include "common/crypto/secret.h"
+#include "common/route/artifact.h"
+#include "common/route/features.h"
+#include "common/route/policy.h"
+#include "common/route/price.h"
+#include "dataplane/state/keyring.h"
+
+#define SNAPSHOT_PROVIDERS_MAX   256
+#define SNAPSHOT_MODELS_MAX      4096
+#define SNAPSHOT_ROUTES_MAX      4096
+#define SNAPSHOT_POLICIES_MAX    256
+#define SNAPSHOT_DEPLOYMENTS_MAX 64  /* Of one model. */
+#define SNAPSHOT_PRICES_MAX      16  /* Rows of one deployment, by valid_from. */
+#define SNAPSHOT_NAME_BYTES_MAX  256 /* Of any id or name. */
+#define SNAPSHOT_FALLBACKS_MAX   16  /* Of one route. */
+
+struct snapshot_timeouts { /* Milliseconds; never 0: F12's defaults are filled in. */
+    uint32_t connect_ms;
+    uint32_t tls_ms;
+    uint32_t head_ms;
+    uint32_t first_content_ms;
+    uint32_t between_events_ms;
+    uint32_t total_ms;
+};
+
+struct snapshot_provider {
+    struct str name;
+    struct str type;     /* "openai" */
+    struct str base_url; /* As configured; its parts follow. */
+    bool tls;
+    struct str host; /* Without brackets. */
+    uint16_t port;
+    struct str prefix;     /* "/v1", or empty. No trailing slash. */
+    struct str origin;     /* "https://host:port": what the secret is bound to. */
+    struct secret *secret; /* NULL: no auth header, or secret_missing. */
+    bool secret_missing;   /* secret_ref could not be resolved here: do not use the provider. */
+    bool allow_private;    /* Private, loopback and link-local addresses are allowed. */
+    bool abort_stops_billing;
+    bool propagate; /* Send traceparent upstream. */
+    struct str ca_file;
+    struct snapshot_timeouts timeouts;
+    uint32_t failure_domain;
+    uint32_t ordinal; /* In snapshot.providers. */
+};
+
+struct snapshot_price {
+    uint64_t id;
+    int64_t valid_from_us;
+    struct price price;
+};
+
+struct snapshot_deployment {
+    const struct snapshot_provider *provider;
+    struct str upstream_model;
+    struct str name;  /* "provider/upstream-model": names breakers and metrics across snapshots. */
+    uint32_t weight;  /* At least 1. */
+    uint32_t ordinal; /* Over the whole snapshot, 0..deployment_count-1. */
+    uint32_t price_count;
+    const struct snapshot_price *prices; /* valid_from descending. */
+};
+
+struct snapshot_model {
+    struct str id;
+    struct str display_name; /* The id when none was given. */
+    uint32_t ordinal;        /* In snapshot.models; bit of identity.models. */
+    const struct snapshot_deployment *deployments;
+    uint32_t deployment_count; /* At least 1. */
+    uint32_t context_window;   /* Tokens, 0: unknown. */
+    uint32_t max_output;       /* Tokens, 0: unknown. */
+    uint32_t capabilities;     /* ModelCapability bits; 0: unknown, nothing is excluded. */
+    uint32_t prior_q16;        /* POLICY_NO_PRIOR: unknown. */
+    uint32_t prior_out;        /* 0: unknown. */
+    int64_t created_s;
+};
+
+struct snapshot_policy {
+    struct str name;
+    uint64_t version;
+    struct str version_text;         /* "name@N" */
+    const struct artifact *artifact; /* NULL: none yet. */
+    struct str artifact_sha;         /* 32 bytes, or empty. */
+    struct sha256 params_sha;        /* Of the PARAMS body. */
+    struct policy_params params;
+    uint32_t default_out_tokens; /* 0: none. */
+};
+
+struct snapshot_candidate {
+    const struct snapshot_model *model;
+    int32_t ordinal; /* In the policy's artifact, or POLICY_UNKNOWN_MODEL. */
+};
+
+struct snapshot_route {
+    struct str name;
+    uint32_t ordinal;                            /* Bit of identity.routes. */
+    const struct snapshot_policy *policy;        /* NULL: first candidate that can serve. */
+    const struct snapshot_candidate *candidates; /* 1..POLICY_CANDIDATES_MAX, in route order. */
+    uint32_t candidate_count;
+    const struct snapshot_model *const *fallbacks; /* Tried after all candidates. */
+    uint32_t fallback_count;
+    uint32_t timeout_ms; /* 0: none of its own. */
+    uint32_t retries;
+};
+
+struct snapshot_limits {
+    bool has_keys; /* The control plane has sent the keys below. */
+    struct siphash_key feature_key;
+    struct siphash_key draw_key;
+    struct siphash_key decision_id_key;
+    struct siphash_key text_key;
+    uint32_t hash_key_id;
+    uint32_t body_max_bytes; /* 0: the node's own. */
+    uint32_t stream_head_after_ms;
+    uint32_t keepalive_ms;
+    struct features_hasher hasher; /* Of feature_key. */
+};
+
+struct snapshot {
+    uint32_t era;
+    uint64_t generation;
+    int64_t applied_us;       /* Wall clock when it was built, for records. */
+    uint64_t applied_mono_ms; /* For Decision.config_age_s. */
+    const struct snapshot_provider *providers;
+    uint32_t provider_count;
+    const struct snapshot_model *models;
+    uint32_t model_count;
+    uint32_t deployment_count;
+    const struct snapshot_route *routes;
+    uint32_t route_count;
+    const struct snapshot_policy *policies;
+    uint32_t policy_count;
+    struct snapshot_limits limits;
+    struct keyring keyring;
+    /* The rest is private to snapshot*.c. */
+    struct map models_by_id;
+    struct map routes_by_name;
+    struct map policies_by_name;
+    struct resource_set *resources; /* What it was built from; see resources.h. */
+    struct snapshot_block *blocks;
+    atomic_uint refs;
+};
+
+/* Borrowed from the snapshot; NULL: unknown. */
+const struct snapshot_model *snapshot_model(const struct snapshot *s, struct str id);
+const struct snapshot_route *snapshot_route(const struct snapshot *s, struct str name);
+const struct snapshot_policy *snapshot_policy(const struct snapshot *s, struct str name);
+/* The row in force at that time; NULL: price unknown. */
+const struct snapshot_price *snapshot_price(const struct snapshot_deployment *d, int64_t wall_us);
+/* Seconds since the snapshot was applied. */
+uint32_t snapshot_age_s(const struct snapshot *s);
+
+void snapshot_ref(struct snapshot *s);
+/* The last one frees everything, also on other threads than the control loop (tests, tools). */
+void snapshot_unref(struct snapshot *s); /* NULL is allowed. */
+
+/* ---- the node's current snapshot, its readers and pins ---- */
+
+struct snapshot_reader;
+
+/* One request's hold on a snapshot. */
+struct snapshot_pin {
+    const struct snapshot *snapshot;
+    /* Private. */
+    struct snapshot_reader *reader;
+    struct snapshot_pin *next;
+    uint32_t uses;
+};
+
+struct snapshot_cell; /* One per node; belongs to the control loop but for the readers' side. */
+struct snapshot_cell *snapshot_cell_create(uint32_t readers); /* NULL: out of memory. */
+/* After every reader was closed (or never used). Drops all snapshots. */
+void snapshot_cell_destroy(struct snapshot_cell *cell);
+/* Control loop. Takes a reference of its own and offers the snapshot to every reader. ERR_NOMEM
+ * leaves the old one in place everywhere. Also reaps what readers gave back. */
+int snapshot_cell_publish(struct snapshot_cell *cell, struct snapshot *s) MUST_CHECK;
+struct snapshot *snapshot_cell_current(struct snapshot_cell *cell); /* Control loop; borrowed. */
+void snapshot_cell_reap(struct snapshot_cell *cell); /* Control loop; call now and then. */
+/* Any thread: generation in service (0: none yet), so that readiness needs no pin. */
+uint64_t snapshot_cell_generation(const struct snapshot_cell *cell);
+
+/* The i-th reader; from then on it belongs to one worker thread. */
+struct snapshot_reader *snapshot_cell_reader(struct snapshot_cell *cell, uint32_t index);
+/* NULL: no snapshot has arrived yet (answer 503). Never blocks, never allocates. */
+struct snapshot_pin *snapshot_pin(struct snapshot_reader *reader);
+/* Same thread as the pin. Once per snapshot_pin. */
+void snapshot_unpin(struct snapshot_pin *pin);
+/* Worker, now and then while idle: lets go of a superseded snapshot no request uses. */
+void snapshot_reader_refresh(struct snapshot_reader *reader);
+/* Worker, when it ends: no pins are left. */
+void snapshot_reader_close(struct snapshot_reader *reader);
+
+#endif

@@ -1,0 +1,175 @@
+/* record.h: one request as the control plane will store it. The request path fills struct
+ * record_decision (every pointer is borrowed for the call) and the writer packs it as
+ * telemetry.Decision without allocating. What the router computed is taken as it is from
+ * common/route: nothing is copied field by field on the way.
+ *
+ * Enumerations (DecisionStatus, DecisionFlag, AttemptReason) are those of telemetry.proto; their
+ * values are repeated here so that the request path need not see protobuf. A test compares them.
+ * Pure; thread-safe. */
+#ifndef STEELYARD_DATAPLANE_TELEMETRY_RECORD_H
+#define STEELYARD_DATAPLANE_TELEMETRY_RECORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+#include "common/base/str.h"
+#include "common/crypto/uuid.h"
+#include "common/route/features.h"
+#include "common/route/policy.h"
+
+#define RECORD_BYTES_MAX         65536U
+#define RECORD_ATTEMPTS_MAX      16U
+#define RECORD_TAGS_MAX          16U
+#define RECORD_ACCOUNTS_MAX      16U
+#define RECORD_TEXT_BYTES_MAX    256U /* Any string of a decision is cut here, at a UTF-8 boundary. \
+                                       */
+#define RECORD_COMMENT_BYTES_MAX 2048U
+
+enum record_status {
+    RECORD_STATUS_UNKNOWN = 0,
+    RECORD_STATUS_OK = 1,
+    RECORD_STATUS_CANCELLED = 2,
+    RECORD_STATUS_PARTIAL = 3,
+    RECORD_STATUS_FAILED = 4,
+    RECORD_STATUS_NODE_CRASH = 5,
+    RECORD_STATUS_DECIDED = 6,
+};
+
+enum record_flag {
+    RECORD_FLAG_EXPLORED = 1,
+    RECORD_FLAG_STICKY = 2,
+    RECORD_FLAG_PINNED = 4,
+    RECORD_FLAG_FALLBACK_SERVED = 8,
+    RECORD_FLAG_STREAM = 16,
+    RECORD_FLAG_CLIENT_RETRY = 32,
+    RECORD_FLAG_USAGE_ESTIMATED = 64,
+    RECORD_FLAG_USAGE_SUSPECT = 128,
+    RECORD_FLAG_FEATURES_DROPPED = 256, /* Set by the spool when it is nearly full. */
+    RECORD_FLAG_COST_UNKNOWN = 512,
+    RECORD_FLAG_NO_POLICY = 1024,
+};
+/* The DecisionFlag bits that policy_decide knows. */
+uint32_t record_flags_from_policy(uint32_t policy_flags);
+
+enum record_reason {
+    RECORD_REASON_OK = 0,
+    RECORD_REASON_CONNECT = 1,
+    RECORD_REASON_TLS = 2,
+    RECORD_REASON_TIMEOUT = 3,
+    RECORD_REASON_STATUS = 4,
+    RECORD_REASON_RATE_LIMITED = 5,
+    RECORD_REASON_AUTH = 6,
+    RECORD_REASON_PROTOCOL = 7,
+    RECORD_REASON_CUT = 8,
+    RECORD_REASON_CANCELLED = 9,
+    RECORD_REASON_CLIENT_ERROR = 10,
+    RECORD_REASON_ADDRESS = 11,
+    RECORD_REASON_NODE_CRASH = 12,
+};
+
+struct record_attempt {
+    uint32_t model;    /* Position among the candidates. */
+    struct str server; /* "provider/upstream-model": snapshot_deployment.name. */
+    int64_t start_us;
+    uint32_t ttft_ms;
+    uint32_t total_ms;
+    uint32_t status; /* HTTP status, 0: none came. */
+    enum record_reason reason;
+    struct str provider_id; /* The provider's request id. */
+    uint32_t tokens_in;
+    uint32_t tokens_out;
+    uint32_t tokens_cached;
+    uint32_t tokens_reasoning;
+    uint32_t tokens_cache_write;
+    uint64_t price_id;
+    int64_t cost_nanousd;
+    uint32_t flags; /* RECORD_FLAG_USAGE_* */
+};
+
+struct record_candidate { /* What the router's own structs do not hold. */
+    struct str model;     /* Id of the catalogue. */
+    uint64_t price_id;    /* 0: unknown. */
+};
+
+struct record_decision {
+    struct uuid request_id;
+    int64_t ts_us; /* Fixed when the intent is written. */
+    uint64_t key_id;
+    const uint64_t *accounts;
+    uint32_t account_count;
+    uint32_t segment;
+    const struct str *tags; /* "k=v" as the caller sent them. */
+    uint32_t tag_count;
+    struct str conv_hash; /* Bytes. */
+    struct str alias;
+    struct str policy_version; /* 32 bytes of the artifact's sha256, or empty. */
+    struct str params_sha;     /* 32 bytes, or empty. */
+    uint32_t era;
+    uint64_t generation;
+    uint32_t hash_key_id;
+    uint32_t config_age_s;
+    int32_t ts_correction_us;
+    const struct features *features; /* NULL: none were made. */
+    uint32_t t_in;
+    int32_t pref;
+    int32_t budget_clamp;
+    /* The decision. count of both = decision->count; all NULL when it never came to one. */
+    const struct policy_candidate *candidates;
+    const struct record_candidate *models;
+    const struct policy_decision *decision;
+    uint32_t flags; /* RECORD_FLAG_* */
+    const struct record_attempt *attempts;
+    uint32_t attempt_count;
+    enum record_status status;
+    uint32_t served; /* Candidate position + 1, 0: none. */
+    int64_t cost_nanousd;
+    int64_t reserved_nanousd;
+    struct str text_hash;
+    struct str endpoint; /* "chat.completions", "decision" */
+    struct str client_request_id;
+    uint32_t http_status;
+    struct str error_code;
+    struct str finish_reason;
+    uint32_t ttft_ms;
+    uint32_t duration_ms;
+    uint32_t overhead_us;
+    struct str route;
+    int64_t lambda;
+    int64_t mu;
+    struct str task;
+    uint32_t t_out_cap;
+    struct str client_nonce;
+    uint32_t floor_q16;
+    int64_t max_cost_nanousd;
+};
+
+struct record_feedback {
+    struct uuid request_id;
+    int64_t ts_us;
+    uint64_t key_id;
+    struct str source; /* "eval", "judge", "thumb", "implicit" */
+    int32_t score_q16; /* 0..65536 */
+    struct str label;
+    struct str comment; /* Bytes; cut at RECORD_COMMENT_BYTES_MAX. */
+};
+
+enum record_detail {
+    RECORD_FULL,       /* Everything. */
+    RECORD_NO_FEATURES /* Class B left out, flag FEATURES_DROPPED set (unless there were none). */
+};
+
+/* Bytes are written to out[0..cap); *out_len is set on success. ERR_TOO_LARGE when they do not fit;
+ * ERR_INVALID for counts above the maxima (a bug of the caller). Text that is not UTF-8 is written
+ * with '?' for each bad byte, so that no record can spoil a batch. */
+int record_encode_decision(const struct record_decision *d, enum record_detail detail, uint8_t *out,
+                           size_t cap, size_t *out_len) MUST_CHECK;
+int record_encode_attempt(const struct record_attempt *a, uint8_t *out, size_t cap,
+                          size_t *out_len) MUST_CHECK; /* telemetry.Attempt; endpoint is 0. */
+int record_encode_feedback(const struct record_feedback *f, uint8_t *out, size_t cap,
+                           size_t *out_len) MUST_CHECK; /* telemetry.Feedback */
+int record_encode_gap(uint64_t from, uint64_t to, const char *reason, uint8_t *out, size_t cap,
+                      size_t *out_len) MUST_CHECK; /* telemetry.Gap */
+
+#endif

@@ -1,0 +1,94 @@
+/* spool.h: intents and outcomes on disk before what they cover happens (promise P1).
+ *
+ * A spool belongs to one worker thread and has its own epoch; the set of them belongs to the node.
+ * Usual path: spool_intent() before the first upstream byte, spool_attempt() before each later
+ * attempt, spool_outcome() before the terminal bytes go to the client. Each is one write(2) that
+ * has returned: it survives kill -9. A thread of the set syncs once a second; only what is synced
+ * is shipped, so the control plane never knows more than the disk. With durability `host` the
+ * caller waits for spool_synced() >= the position a call returned.
+ *
+ * Failures. A write or sync that fails is never retried on that file: the spool opens a new
+ * segment, writes open intents (and what was not yet synced) again and goes on (F8). If that fails
+ * too, the spool is not ready: intents are refused, outcomes are kept in memory (one for each open
+ * intent, no more) and written when a segment can be opened again. Near its limit the spool drops
+ * features (90 %), then refuses intents (100 %, audit_strict) with space kept for requests already
+ * running; without audit_strict the shipper gives up the oldest segments instead and reports a gap
+ * (F7). */
+#ifndef STEELYARD_DATAPLANE_TELEMETRY_SPOOL_H
+#define STEELYARD_DATAPLANE_TELEMETRY_SPOOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+#include "common/crypto/uuid.h"
+#include "dataplane/telemetry/record.h"
+
+#define SPOOL_SEGMENT_BYTES 8388608U
+#define SPOOL_OPEN_MAX      65536U /* Open intents of one worker. */
+
+struct spool_options {
+    const char *dir;        /* state-dir/spool; made if missing (0700). */
+    struct uuid node_id;    /* In every segment's header. */
+    uint32_t spools;        /* One per worker. */
+    uint64_t max_bytes;     /* Of all segments together (--spool-max-bytes). */
+    uint64_t segment_bytes; /* 0: SPOOL_SEGMENT_BYTES. */
+    uint32_t sync_ms;       /* 0: 1000. */
+    bool audit_strict;
+    uint32_t open_max; /* Open intents per spool, 0: SPOOL_OPEN_MAX. */
+};
+
+struct spool_set;
+struct spool;
+struct spool_intent; /* An open request; handed back by spool_outcome. */
+
+/* Where a write ended; later positions compare greater. For durability `host`. */
+typedef uint64_t spool_position;
+
+struct spool_recovery {     /* What start-up found (F4, B44). */
+    uint64_t epochs;        /* Old epochs with something to ship. */
+    uint64_t records;       /* Good records in them. */
+    uint64_t crashed;       /* Intents turned into STATUS_NODE_CRASH. */
+    uint64_t quarantined;   /* Frames with a bad checksum, jumped over. */
+    uint64_t torn_bytes;    /* Cut off at ends of segments. */
+    uint64_t refused_files; /* Unknown version, symlink, wrong owner, bad header. */
+};
+
+/* Recovers old epochs, starts new ones and the sync thread. Blocking; at start-up. */
+int spool_set_create(const struct spool_options *options, struct spool_set **out_set,
+                     struct spool_recovery *out_recovery, struct err *err) MUST_CHECK;
+/* After workers and shipper stopped. Syncs, closes; open intents stay for the next start. */
+void spool_set_destroy(struct spool_set *set);
+struct spool *spool_set_spool(struct spool_set *set, uint32_t index);
+
+/* Any thread. Bytes and unshipped records on disk, for Health and metrics. */
+uint64_t spool_set_bytes(const struct spool_set *set);
+uint64_t spool_set_records(const struct spool_set *set);
+bool spool_set_ready(
+    const struct spool_set *set); /* false: some spool cannot write (F8) or full. */
+
+/* ---- the worker's side: one thread per spool ---- */
+
+/* Appends the intent. d->attempts[0..attempt_count) are the attempts about to start (one, usually).
+ * ERR_NO_SPACE: full, audit_strict (answer 503 with Retry-After). ERR_IO: not ready. ERR_LIMIT: too
+ * many open intents. ERR_NOMEM. On error nothing has to be undone. */
+int spool_intent(struct spool *s, const struct record_decision *d, struct spool_intent **out_intent,
+                 spool_position *out_position) MUST_CHECK;
+/* A later attempt of an open request. Errors as above; the request may then only be finished. */
+int spool_attempt(struct spool *s, struct spool_intent *intent,
+                  const struct record_attempt *attempt, spool_position *out_position) MUST_CHECK;
+/* The whole record, with the next seq. The intent is gone afterwards, whatever is returned. NULL
+ * intent: a request that never came to an attempt (refused, decided only); it has a record too.
+ * ERR_IO: kept in memory, written when possible; without an intent: lost and counted. */
+int spool_outcome(struct spool *s, struct spool_intent *intent, const struct record_decision *d,
+                  spool_position *out_position) MUST_CHECK;
+int spool_feedback(struct spool *s, const struct record_feedback *f,
+                   spool_position *out_position) MUST_CHECK;
+
+/* false: cannot write. Tries again to open a segment, at most once a second. */
+bool spool_ready(struct spool *s);
+uint64_t spool_epoch(const struct spool *s);
+/* Any thread: everything up to this position is on stable storage. */
+spool_position spool_synced(const struct spool *s);
+
+#endif
