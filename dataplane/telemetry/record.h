@@ -19,12 +19,13 @@
 #include "common/route/features.h"
 #include "common/route/policy.h"
 
-#define RECORD_BYTES_MAX         65536U
-#define RECORD_ATTEMPTS_MAX      16U
-#define RECORD_TAGS_MAX          16U
-#define RECORD_ACCOUNTS_MAX      16U
-#define RECORD_TEXT_BYTES_MAX    256U /* Any string of a decision is cut here, at a UTF-8 boundary. \
-                                       */
+#define RECORD_BYTES_MAX    65536U
+#define RECORD_ATTEMPTS_MAX 16U
+#define RECORD_TAGS_MAX     16U
+#define RECORD_ACCOUNTS_MAX 16U
+#define RECORD_TEXT_BYTES_MAX                                                                      \
+    256U /* Any string of a decision is cut here, at a UTF-8 boundary.                             \
+          */
 #define RECORD_COMMENT_BYTES_MAX 2048U
 
 enum record_status {

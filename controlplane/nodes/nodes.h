@@ -1,0 +1,156 @@
+/* nodes.h: where nodes come in: the gRPC server of Control.Sync and Telemetry.Push, one object per
+ * connected node. It moves messages and keeps the protocol's rules; what a generation holds and how
+ * records are stored is behind two tables of callbacks which the plane fills (release/ and
+ * ingest/).
+ *
+ * Everything runs on the plane's loop. */
+#ifndef STEELYARD_CONTROLPLANE_NODES_NODES_H
+#define STEELYARD_CONTROLPLANE_NODES_NODES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/base/err.h"
+#include "common/base/str.h"
+#include "common/link/rpc.h"
+
+#define NODES_ID_BYTES          64 /* Of a node id, with the NUL. */
+#define NODES_BATCH_RECORDS_MAX 1000U
+#define NODES_BATCH_RAW_MAX     4194304U
+#define NODES_RECORD_BYTES_MAX  131072U
+
+/* ---- resources: one immutable, reference-counted list per generation ---- */
+
+struct nodes_resource {
+    struct str key;     /* "catalogue", "params/default", ... */
+    uint32_t type;      /* ResourceType of control.proto. */
+    struct str version; /* Hex sha256 of body. */
+    struct str body;
+    uint32_t ttl_s;
+};
+struct nodes_resources;
+/* NULL: out of memory. One reference. */
+struct nodes_resources *nodes_resources_create(uint32_t era, uint64_t generation);
+/* Copies key and body and computes the version. ERR_EXISTS for a repeated key, ERR_NOMEM. Before
+ * anyone else holds a reference. */
+int nodes_resources_add(struct nodes_resources *r, struct str key, uint32_t type, struct str body,
+                        uint32_t ttl_s) MUST_CHECK;
+uint32_t nodes_resources_era(const struct nodes_resources *r);
+uint64_t nodes_resources_generation(const struct nodes_resources *r);
+size_t nodes_resources_count(const struct nodes_resources *r);
+const struct nodes_resource *nodes_resources_at(const struct nodes_resources *r, size_t index);
+const struct nodes_resource *nodes_resources_find(const struct nodes_resources *r, struct str key);
+struct nodes_resources *nodes_resources_ref(struct nodes_resources *r);
+void nodes_resources_unref(struct nodes_resources *r); /* NULL is allowed. */
+
+/* ---- what the plane provides ---- */
+
+struct nodes_nack {
+    struct str key;
+    struct str version;
+    struct str code;
+    struct str detail; /* From the node: escape it where it is shown. */
+};
+struct nodes_push_result {
+    const char *node_id;
+    uint32_t era;
+    uint64_t generation; /* The one that was pushed. */
+    uint64_t applied;    /* What the node serves now. */
+    bool accepted;
+    uint64_t latency_us;            /* From the push to the answer. */
+    const struct nodes_nack *nacks; /* When not accepted. */
+    size_t nack_count;
+};
+
+struct nodes_release_ops {
+    /* The current generation, with a reference for the caller; NULL: nothing is published yet. */
+    struct nodes_resources *(*resources)(void *plane);
+    void (*on_result)(void *plane, const struct nodes_push_result *result);
+    /* A node's Sync stream came or went, or a Health arrived (NULL is allowed). */
+    void (*on_node)(void *plane, const char *node_id, bool connected);
+};
+
+struct nodes_record {
+    /* telemetry.Record (Steelyard__Telemetry__V1__Record), or NULL when it could not be read: store
+     * the raw bytes aside and go on (B43, F10). Borrowed until the batch's cb. */
+    const ProtobufCMessage *message;
+    struct str raw; /* Packed Record. */
+};
+/* Seqs first_seq..last_seq. One record a seq, but for a Gap, which travels alone in its batch
+ * (count 1) and covers first_seq..last_seq. */
+struct nodes_batch {
+    const char *node_id;
+    uint64_t epoch;
+    uint64_t first_seq;
+    uint64_t last_seq;
+    const struct nodes_record *records;
+    size_t count;
+    bool is_gap;
+};
+struct nodes_intake_result {
+    int status; /* 0: committed. ERR_CONFLICT: see expected_seq. Else: not stored, try again later.
+                 */
+    uint64_t acked_through; /* Committed up to here, for status 0. */
+    uint64_t expected_seq;  /* For ERR_CONFLICT: what must come next. */
+};
+typedef void (*nodes_intake_cb)(void *user, const struct nodes_intake_result *result);
+struct nodes_intake_ops {
+    /* 0: cb exactly once, later, after the COMMIT (or its failure); the batch stays valid until
+     * then. An error: no cb, and the node keeps the records (no credit until it works again). */
+    int (*submit)(void *plane, const struct nodes_batch *batch, nodes_intake_cb cb, void *user);
+};
+
+/* ---- the server ---- */
+
+struct nodes_options {
+    uv_loop_t *loop;
+    const char *address; /* --sync-listen */
+    struct rpc_tls tls;  /* cert_file NULL: plain text, loopback and unix only. */
+    const struct nodes_release_ops *release;
+    const struct nodes_intake_ops *intake;
+    void *plane;              /* First argument of all of them. */
+    uint32_t nodes_max;       /* 0: 1000. */
+    uint32_t debounce_ms;     /* 0: 100. */
+    uint32_t debounce_max_ms; /* 0: 10000. */
+    uint32_t heartbeat_ms;    /* 0: 10000. */
+    uint64_t stream_max_ms;   /* 0: 30 min, +- 20 %: streams are closed and spread again. */
+    uint64_t credit_bytes;    /* Unacknowledged payload per node; 0: 8 MiB. */
+};
+
+struct nodes;
+int nodes_start(const struct nodes_options *options, struct nodes **out_nodes,
+                struct err *err) MUST_CHECK;
+const char *nodes_address(const struct nodes *nodes); /* As bound. */
+/* The current generation changed: push it, after the debounce unless urgent. */
+void nodes_changed(struct nodes *nodes, bool urgent);
+/* cb once, after all streams ended; batches at the intake are waited for. */
+void nodes_close(struct nodes *nodes, uint64_t grace_ms, void (*cb)(void *user), void *user);
+
+/* ---- for GET /status and promotion gates ---- */
+
+struct nodes_info {
+    const char *node_id;
+    bool connected; /* Its Sync stream is open. */
+    bool shipping;  /* Its Push stream is open. */
+    const char *build;
+    const char *peer;
+    uint32_t era;
+    uint64_t generation;        /* Acknowledged. */
+    uint64_t nacked_generation; /* The last it refused, 0: none. */
+    uint64_t epoch;
+    int64_t last_seen_us;
+    uint64_t spool_records;
+    uint64_t spool_bytes;
+    uint32_t inflight;
+    uint64_t requests;
+};
+size_t
+nodes_count(const struct nodes *nodes); /* Known ones: connected, or seen in the last hour. */
+/* index < nodes_count; borrowed until the next loop turn. */
+void nodes_get_info(const struct nodes *nodes, size_t index, struct nodes_info *out_info);
+/* How many connected nodes serve this generation or a later one. */
+size_t nodes_acked(const struct nodes *nodes, uint64_t generation);
+size_t nodes_connected(const struct nodes *nodes);
+
+#endif
