@@ -1,0 +1,127 @@
+/* publish.h: what every node should run: the resources of the current generation.
+ *
+ * A change writes its rows, the new resources, generation + 1 and its audit row in one transaction
+ * under the release fence; readers see whole generations. Versions are rows: a policy version is
+ * (name, number) and has one content for ever. A rollback is a new, higher number with the old
+ * content, in a new generation.
+ *
+ * Two halves:
+ *  - struct publish (loop thread): keeps the current set in memory, learns of changes by NOTIFY (a
+ *    hint) and by looking every 2 s, and stores what nodes acknowledge.
+ *  - publish_* functions on a pq_conn (worker thread, see store/work.h): the changes themselves. */
+#ifndef STEELYARD_CONTROLPLANE_RELEASE_PUBLISH_H
+#define STEELYARD_CONTROLPLANE_RELEASE_PUBLISH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/str.h"
+#include "common/crypto/digest.h"
+#include "controlplane/store/pq.h"
+
+/* --- the current set --------------------------------------------------------------------------- */
+
+struct publish_resource {
+    struct str key;                 /* "catalogue", "artifact/<policy>", ... (control.proto) */
+    uint32_t type;                  /* ResourceType */
+    char version[SHA256_HEX_BYTES]; /* Hex sha256 of body. */
+    struct str body;
+    uint64_t generation; /* In which it last changed. */
+};
+
+/* Immutable. Sorted in push order: catalogue, prices, limits, artifacts, params, keys. */
+struct publish_set {
+    uint32_t era;
+    uint64_t generation;
+    const struct publish_resource *items;
+    size_t count;
+};
+void publish_set_ref(const struct publish_set *set);
+void publish_set_unref(const struct publish_set *set); /* NULL is allowed. */
+
+struct publish;
+typedef void (*publish_changed_cb)(void *arg, const struct publish_set *set);
+typedef void (*publish_close_cb)(void *arg);
+
+struct publish_config {
+    const char *conninfo;
+    uint32_t poll_ms; /* 0: 2 s. */
+    publish_changed_cb on_changed; /* New set in place; also the first one. */
+    void *arg;
+};
+int publish_create(uv_loop_t *loop, const struct publish_config *config,
+                   struct publish **out_publish, struct err *err) MUST_CHECK;
+void publish_close(struct publish *p, publish_close_cb cb, void *arg);
+/* Borrowed; NULL until the first one was read. Keep it across turns with publish_set_ref. */
+const struct publish_set *publish_current(const struct publish *p);
+void publish_refresh(struct publish *p); /* Look now (after a change of our own). */
+
+/* What nodes said; stored in push_log, also remembered here for publish_push_state. */
+void publish_acked(struct publish *p, const char *node_id, uint64_t generation);
+void publish_nacked(struct publish *p, const char *node_id, uint64_t generation, struct str key,
+                    struct str version, struct str code, struct str detail);
+
+/* --- changes ----------------------------------------------------------------------------------- */
+
+/* Who does it and why; goes to audit_log. Borrowed. */
+struct publish_actor {
+    struct str name;   /* "operator", "config", "trainer" */
+    struct str reason; /* May be empty where the caller allows it. */
+    uint64_t term;     /* Of the release fence; a higher one in the table refuses with ERR_CONFLICT. */
+    struct str holder;
+};
+
+/* Becomes the newest holder of the release fence. */
+int publish_fence_take(struct pq_conn *c, struct str holder, uint64_t *out_term,
+                       struct err *err) MUST_CHECK;
+
+/* A resource to set (body.data NULL: remove). type 0 with a removal. */
+struct publish_change {
+    struct str key;
+    uint32_t type;
+    struct str body;
+};
+
+/* A transaction around a change: begin locks the head, end bumps the generation when a resource
+ * really changed (same body: no change), writes the audit row, notifies and commits. In between the
+ * caller runs its own statements on c. After an error the caller rolls back with publish_abort. */
+int publish_begin(struct pq_conn *c, const struct publish_actor *actor,
+                  struct err *err) MUST_CHECK;
+int publish_put(struct pq_conn *c, const struct publish_change *change, struct err *err) MUST_CHECK;
+/* detail: JSON text for the audit row. *out_generation: the current one afterwards. */
+int publish_commit(struct pq_conn *c, const struct publish_actor *actor, struct str action,
+                   struct str subject, struct str detail, uint64_t *out_generation,
+                   struct err *err) MUST_CHECK;
+void publish_abort(struct pq_conn *c);
+
+/* The Keys resource from api_key (between begin and commit). */
+int publish_put_keys(struct pq_conn *c, struct err *err) MUST_CHECK;
+
+/* --- policy versions ----------------------------------------------------------------------------- */
+
+struct publish_policy {
+    struct str name;
+    struct str artifact;        /* The file. */
+    struct str params;          /* Packed Params; policy, version and artifact_sha256 are set here. */
+    struct str report_json;     /* metrics, frontier, gates, ... as the report endpoint shows them. */
+    struct str target_json;
+    struct str data_digest;     /* 32 bytes, or empty. */
+    uint64_t rows;
+    bool gates_ok;              /* false: stored as rejected, cannot be promoted. */
+};
+/* Stores artifact (by content), params and the version row (state candidate or rejected). */
+int publish_policy_store(struct pq_conn *c, const struct publish_actor *actor,
+                         const struct publish_policy *policy, uint64_t *out_version,
+                         struct err *err) MUST_CHECK;
+/* Makes a candidate (or previous) version the current one. ERR_NOT_FOUND; ERR_CONFLICT: rejected. */
+int publish_policy_promote(struct pq_conn *c, const struct publish_actor *actor, struct str name,
+                           uint64_t version, uint64_t *out_generation, struct err *err) MUST_CHECK;
+/* Brings the content of version `to` (0: the one before the current) back under a new number. */
+int publish_policy_rollback(struct pq_conn *c, const struct publish_actor *actor, struct str name,
+                            uint64_t to, uint64_t *out_version, uint64_t *out_generation,
+                            struct err *err) MUST_CHECK;
+
+#endif
