@@ -144,9 +144,10 @@ class Postgres:
         self.conninfo = ""
 
     def start(self):
-        out = subprocess.run([self.tool, "start", self.directory], check=True, capture_output=True,
+        self._tool("start")  # A server that inherited a pipe would keep its reader waiting.
+        out = subprocess.run([self.tool, "conninfo", self.directory], check=True, capture_output=True,
                              text=True)
-        self.conninfo = out.stdout.strip().splitlines()[-1]
+        self.conninfo = out.stdout.strip()
         return self
 
     def stop(self):
@@ -154,8 +155,17 @@ class Postgres:
 
     def restart_immediate(self):
         """Crash and recovery: no checkpoint, every connection cut."""
-        subprocess.run([self.tool, "crash", self.directory], check=True, capture_output=True)
-        subprocess.run([self.tool, "start", self.directory], check=True, capture_output=True)
+        self._tool("restart")
+
+    def stop_server(self):
+        self._tool("halt")
+
+    def start_server(self):
+        self._tool("resume")
+
+    def _tool(self, action):
+        subprocess.run([self.tool, action, self.directory], check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
 
     def query(self, sql):
         """Rows as lists of strings."""
