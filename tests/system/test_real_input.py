@@ -1,0 +1,40 @@
+"""The main job on real input: recorded answers of real models, learned from, and served better."""
+import json
+import os
+import subprocess
+
+import recorded
+from harness import BIN, expect
+from skip import Skip
+
+SET = "routerbench_sub"  # The smallest set; tests/real-input does all of them.
+
+
+def replay_all(cluster):
+    out = subprocess.run([os.path.join(BIN, "steelyard"), "-s", cluster.admin_url.rsplit("/api", 1)[0],
+                          "-o", "json", "decisions", "replay", "--all"],
+                         env=dict(os.environ, STEELYARD_OPERATOR_KEY=cluster.operator_key),
+                         capture_output=True, text=True)
+    expect(out.returncode == 0, "decisions replay failed: %s%s" % (out.stdout, out.stderr))
+    return json.loads(out.stdout.strip().splitlines()[-1])
+
+
+def test_a_policy_learned_from_recorded_answers_serves_cheaper_at_equal_quality():
+    if not recorded.available():
+        raise Skip("../shared/routing is not here")
+    with recorded.Replay([SET]) as replay:
+        asked = replay.drive(SET, "full", SET)
+        replay.train(SET, "full")
+        served = replay.drive(SET, "serve", SET)
+        replay.cluster.wait_drained()
+        rows = int(replay.cluster.postgres.value("SELECT count(*) FROM decision"))
+        expect(rows == asked["requests"] + served["requests"],
+               "%d requests were served, %d rows stored" % (asked["requests"] + served["requests"], rows))
+        quality, cost = recorded.percent(served)
+        # Guards against a broken learner, far below what is reported: figures are for tests/real-input.
+        expect(quality >= 90 and cost <= 70, "quality %.1f %%, cost %.1f %% of the best" % (quality, cost))
+        replayed = replay_all(replay.cluster)
+        expect(replayed["differ"] == 0 and replayed["equal"] == rows,
+               "of %d rows %s" % (rows, replayed))
+        return "quality %.1f %%, cost %.1f %% of the best single model; %d decisions replayed" % (
+            quality, cost, replayed["equal"])
