@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/str.h"
 #include "common/link/rpc.h"
@@ -30,12 +31,15 @@ struct nodes_resource {
     uint32_t ttl_s;
 };
 struct nodes_resources;
-/* NULL: out of memory. One reference. */
-struct nodes_resources *nodes_resources_create(uint32_t era, uint64_t generation);
-/* Copies key and body and computes the version. ERR_EXISTS for a repeated key, ERR_NOMEM. Before
- * anyone else holds a reference. */
-int nodes_resources_add(struct nodes_resources *r, struct str key, uint32_t type, struct str body,
-                        uint32_t ttl_s) MUST_CHECK;
+/* Nothing is copied: what is added is borrowed until release(owner), which is called once, with the
+ * last reference (release may be NULL). One reference. NULL: out of memory, release is not called.
+ */
+struct nodes_resources *nodes_resources_create(uint32_t era, uint64_t generation,
+                                               void (*release)(void *owner), void *owner);
+/* In push order (catalogue, prices, limits, artifacts, params, keys). ERR_EXISTS for a repeated
+ * key, ERR_NOMEM. Before anyone else holds a reference. */
+int nodes_resources_add(struct nodes_resources *r,
+                        const struct nodes_resource *resource) MUST_CHECK;
 uint32_t nodes_resources_era(const struct nodes_resources *r);
 uint64_t nodes_resources_generation(const struct nodes_resources *r);
 size_t nodes_resources_count(const struct nodes_resources *r);
@@ -71,22 +75,17 @@ struct nodes_release_ops {
     void (*on_node)(void *plane, const char *node_id, bool connected);
 };
 
-struct nodes_record {
-    /* telemetry.Record (Steelyard__Telemetry__V1__Record), or NULL when it could not be read: store
-     * the raw bytes aside and go on (B43, F10). Borrowed until the batch's cb. */
-    const ProtobufCMessage *message;
-    struct str raw; /* Packed Record. */
-};
-/* Seqs first_seq..last_seq. One record a seq, but for a Gap, which travels alone in its batch
- * (count 1) and covers first_seq..last_seq. */
+/* A batch as it came, after decompression: `records` is a packed RecordList whose framing was
+ * checked (count entries, each at most NODES_RECORD_BYTES_MAX); the records themselves were not
+ * read: a single bad one is the intake's to put aside (B43, F10). Seqs
+ * first_seq..first_seq+count-1, but a Gap travels alone in its batch (count 1) and covers from..to.
+ */
 struct nodes_batch {
-    const char *node_id;
+    const char *node_id; /* The authenticated name under mTLS; UUID text. */
     uint64_t epoch;
     uint64_t first_seq;
-    uint64_t last_seq;
-    const struct nodes_record *records;
-    size_t count;
-    bool is_gap;
+    uint32_t count;
+    struct buf records; /* submit may take the memory (and empty it). */
 };
 struct nodes_intake_result {
     int status; /* 0: committed. ERR_CONFLICT: see expected_seq. Else: not stored, try again later.
@@ -96,9 +95,9 @@ struct nodes_intake_result {
 };
 typedef void (*nodes_intake_cb)(void *user, const struct nodes_intake_result *result);
 struct nodes_intake_ops {
-    /* 0: cb exactly once, later, after the COMMIT (or its failure); the batch stays valid until
-     * then. An error: no cb, and the node keeps the records (no credit until it works again). */
-    int (*submit)(void *plane, const struct nodes_batch *batch, nodes_intake_cb cb, void *user);
+    /* 0: cb exactly once, later, after the COMMIT (or its failure). An error (ERR_BUSY): no cb; the
+     * batch is offered again a little later, and the node's stream is not read until then. */
+    int (*submit)(void *plane, struct nodes_batch *batch, nodes_intake_cb cb, void *user);
 };
 
 /* ---- the server ---- */
