@@ -1,7 +1,12 @@
-/* log.h: one JSON object a line on stdout, plain text on a terminal. docs: INTERFACES of logs are
- * `ts`, `level`, `msg` (fixed text, no values), `component`, then fields. A value is escaped and cut
- * at 256 bytes. Never prompts, keys or query strings. Thread-safe; if stdout blocks, lines are
- * dropped and counted, never waited for. Only the edges log; libraries return errors. */
+/* log.h: one JSON object a line on stdout, plain text on a terminal: `ts`, `level`, `msg` (fixed
+ * text, no values), `component`, then fields. A value is escaped and cut at 256 bytes; a line is at
+ * most 4096, so that pipes take it whole or not at all. Never prompts, keys or query strings.
+ * Thread-safe and lock-free; if stdout cannot take a line, it is dropped and counted, never waited
+ * for. Only the edges log; libraries return errors.
+ *
+ * Repeats: a warning or error is written the first time; while it comes again, log_tick (or the
+ * next occurrence) writes it every 10 s with `repeated`, the count of what was left out. Info and
+ * debug lines, of which the access log is made, are never folded. */
 #ifndef STEELYARD_COMMON_BASE_LOG_H
 #define STEELYARD_COMMON_BASE_LOG_H
 
@@ -32,8 +37,13 @@ struct log_field {
 /* component: "dataplane", "controlplane", ...; static string. Call before threads exist. */
 void log_init(const char *component, enum log_level level, enum log_format format);
 bool log_enabled(enum log_level level);
+/* msg: a static string. fields end with LOG_END; NULL means none. */
 void log_write(enum log_level level, const char *msg, const struct log_field *fields);
 uint64_t log_dropped(void);
+/* Writes the counts of repeats that are due. Call about once a second from one loop. */
+void log_tick(void);
+/* Writes all of them, due or not. Call before exit. */
+void log_flush(void);
 
 /* log_event(LOG_INFO, "listening", LOG_STR("address", a), LOG_U64("port", p)); */
 #define log_event(level, msg, ...)                                                                 \

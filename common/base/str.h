@@ -47,5 +47,7 @@ int str_parse_size(struct str s, uint64_t *out_bytes) MUST_CHECK;
 int str_parse_fixed(struct str s, unsigned scale, int64_t *out_value) MUST_CHECK;
 
 bool str_valid_utf8(struct str s);
+/* Bytes of the well-formed UTF-8 sequence at offset `at`; 0: none there, or past the end. */
+size_t str_utf8_length(struct str s, size_t at);
 
 #endif

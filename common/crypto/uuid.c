@@ -1,0 +1,92 @@
+#include "common/crypto/uuid.h"
+
+#include <string.h>
+
+#include "common/base/rand.h"
+#include "common/crypto/digest.h"
+
+/* Layout: 48 bits of milliseconds | 4 version | 12 rand_a | 2 variant | 62 rand_b. */
+#define UUID_MAC_OFFSET 12U
+#define UUID_MAC_BYTES  4U
+
+static void store_be(uint8_t *out, uint64_t value, unsigned bytes)
+{
+    for (unsigned i = 0; i < bytes; i++)
+        out[i] = (uint8_t)(value >> (8 * (bytes - 1 - i)));
+}
+
+struct uuid uuid_v7(int64_t wall_us)
+{
+    struct uuid u;
+    uint64_t us = wall_us > 0 ? (uint64_t)wall_us : 0;
+    uint64_t fraction = us % 1000 * 4096 / 1000; /* Of a millisecond, in 12 bits. */
+    store_be(u.bytes, us / 1000, 6);
+    store_be(u.bytes + 6, 0x7000U | fraction, 2);
+    store_be(u.bytes + 8, (rand_u64() & 0x3FFFFFFFFFFFFFFFU) | 0x8000000000000000U, 8);
+    return u;
+}
+
+int64_t uuid_time_ms(const struct uuid *u)
+{
+    uint64_t ms = 0;
+    for (unsigned i = 0; i < 6; i++)
+        ms = ms << 8 | u->bytes[i];
+    return (int64_t)ms;
+}
+
+/* Where the dashes stand: 8-4-4-4-12. */
+static bool uuid_dash_before(unsigned byte)
+{
+    return byte == 4 || byte == 6 || byte == 8 || byte == 10;
+}
+
+void uuid_format(const struct uuid *u, char out[UUID_TEXT_BYTES])
+{
+    for (unsigned i = 0; i < sizeof u->bytes; i++) {
+        if (uuid_dash_before(i))
+            *out++ = '-';
+        hex_encode(&u->bytes[i], 1, out);
+        out += 2;
+    }
+}
+
+int uuid_parse(struct str text, struct uuid *out)
+{
+    struct uuid u;
+    size_t at = 0;
+    if (text.len != UUID_TEXT_BYTES - 1)
+        return ERR_SYNTAX;
+    for (unsigned i = 0; i < sizeof u.bytes; i++) {
+        if (uuid_dash_before(i) && text.data[at++] != '-')
+            return ERR_SYNTAX;
+        int rc = hex_decode(str_slice(text, at, at + 2), &u.bytes[i], 1);
+        if (rc != 0)
+            return ERR_SYNTAX;
+        at += 2;
+    }
+    *out = u;
+    return 0;
+}
+
+static void uuid_mac(const struct uuid *u, uint64_t owner, struct siphash_key key,
+                     uint8_t out[UUID_MAC_BYTES])
+{
+    uint8_t covered[UUID_MAC_OFFSET + 8];
+    memcpy(covered, u->bytes, UUID_MAC_OFFSET);
+    store_be(covered + UUID_MAC_OFFSET, owner, 8);
+    store_be(out, siphash_2_4(key, covered, sizeof covered) & 0xFFFFFFFFU, UUID_MAC_BYTES);
+}
+
+struct uuid uuid_v7_signed(int64_t wall_us, uint64_t owner, struct siphash_key key)
+{
+    struct uuid u = uuid_v7(wall_us);
+    uuid_mac(&u, owner, key, u.bytes + UUID_MAC_OFFSET);
+    return u;
+}
+
+bool uuid_signed_by(const struct uuid *u, uint64_t owner, struct siphash_key key)
+{
+    uint8_t mac[UUID_MAC_BYTES];
+    uuid_mac(u, owner, key, mac);
+    return digest_equal(mac, u->bytes + UUID_MAC_OFFSET, sizeof mac);
+}
