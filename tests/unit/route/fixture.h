@@ -20,7 +20,7 @@ struct fixture_spec {
     struct artifact_spec spec;
     struct str models[ARTIFACT_MODELS_MAX];
     struct str tasks[ARTIFACT_TASKS_MAX];
-    char names[ARTIFACT_MODELS_MAX + ARTIFACT_TASKS_MAX][16];
+    char names[ARTIFACT_MODELS_MAX + ARTIFACT_TASKS_MAX][24];
     struct artifact_calib calib[ARTIFACT_MODELS_MAX];
     struct artifact_segment segments[2];
     struct artifact_metric metrics[2];
