@@ -1,0 +1,284 @@
+#include "common/net/http1.h"
+
+#include <assert.h>
+#include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#include "common/net/http1_chars.h"
+
+static const struct {
+    const char *name;
+    const char *text;
+    unsigned status;
+    bool closes;
+} reasons[HTTP1_REASON_COUNT] = {
+#define X(name_, status_, closes_, text_)                                                          \
+    [HTTP1_REASON_##                                                                               \
+        name_] = {.name = #name_, .text = (text_), .status = (status_), .closes = (closes_)},
+    HTTP1_REASON_TABLE(X)
+#undef X
+};
+
+unsigned http1_reason_status(enum http1_reason reason)
+{
+    assert((unsigned)reason < HTTP1_REASON_COUNT);
+    return reasons[reason].status;
+}
+
+bool http1_reason_closes(enum http1_reason reason)
+{
+    assert((unsigned)reason < HTTP1_REASON_COUNT);
+    return reasons[reason].closes;
+}
+
+const char *http1_reason_text(enum http1_reason reason)
+{
+    assert((unsigned)reason < HTTP1_REASON_COUNT);
+    return reasons[reason].text;
+}
+
+const char *http1_reason_name(enum http1_reason reason)
+{
+    assert((unsigned)reason < HTTP1_REASON_COUNT);
+    return reasons[reason].name;
+}
+
+const char *http1_status_text(unsigned status)
+{
+    static const struct {
+        unsigned status;
+        const char *text;
+    } rows[] = {
+        {200, "OK"},
+        {400, "Bad Request"},
+        {404, "Not Found"},
+        {429, "Too Many Requests"},
+        {503, "Service Unavailable"},
+        {100, "Continue"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {204, "No Content"},
+        {206, "Partial Content"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {303, "See Other"},
+        {304, "Not Modified"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {401, "Unauthorized"},
+        {402, "Payment Required"},
+        {403, "Forbidden"},
+        {405, "Method Not Allowed"},
+        {406, "Not Acceptable"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {410, "Gone"},
+        {411, "Length Required"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {417, "Expectation Failed"},
+        {422, "Unprocessable Content"},
+        {424, "Failed Dependency"},
+        {425, "Too Early"},
+        {428, "Precondition Required"},
+        {431, "Request Header Fields Too Large"},
+        {499, "Client Closed Request"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+        {507, "Insufficient Storage"},
+        {529, "Overloaded"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (rows[i].status == status)
+            return rows[i].text;
+    return "Unknown";
+}
+
+const char *http1_method_name(enum http1_method method)
+{
+    switch (method) {
+    case HTTP1_GET:
+        return "GET";
+    case HTTP1_HEAD:
+        return "HEAD";
+    case HTTP1_POST:
+        return "POST";
+    case HTTP1_PUT:
+        return "PUT";
+    case HTTP1_PATCH:
+        return "PATCH";
+    case HTTP1_DELETE:
+        return "DELETE";
+    case HTTP1_OPTIONS:
+        return "OPTIONS";
+    }
+    return "";
+}
+
+#define T(c) [(unsigned char)(c)] = 1
+const uint8_t http1_token_bytes[256] = {
+    T('!'), T('#'), T('$'), T('%'), T('&'), T('\''), T('*'), T('+'), T('-'), T('.'), T('^'),
+    T('_'), T('`'), T('|'), T('~'), T('0'), T('1'),  T('2'), T('3'), T('4'), T('5'), T('6'),
+    T('7'), T('8'), T('9'), T('A'), T('B'), T('C'),  T('D'), T('E'), T('F'), T('G'), T('H'),
+    T('I'), T('J'), T('K'), T('L'), T('M'), T('N'),  T('O'), T('P'), T('Q'), T('R'), T('S'),
+    T('T'), T('U'), T('V'), T('W'), T('X'), T('Y'),  T('Z'), T('a'), T('b'), T('c'), T('d'),
+    T('e'), T('f'), T('g'), T('h'), T('i'), T('j'),  T('k'), T('l'), T('m'), T('n'), T('o'),
+    T('p'), T('q'), T('r'), T('s'), T('t'), T('u'),  T('v'), T('w'), T('x'), T('y'), T('z'),
+};
+#undef T
+
+size_t http1_find_control(const char *data, size_t at, size_t end)
+{
+#if defined(__SSE2__)
+    const __m128i low = _mm_set1_epi8(0x1f);
+    const __m128i del = _mm_set1_epi8(0x7f);
+    while (end - at >= 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(data + at));
+        __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(v, low), v), _mm_cmpeq_epi8(v, del));
+        unsigned mask = (unsigned)_mm_movemask_epi8(hit);
+        if (mask != 0)
+            return at + (unsigned)__builtin_ctz(mask);
+        at += 16;
+    }
+#endif
+    for (; at < end; at++) {
+        unsigned char c = (unsigned char)data[at];
+        if (c < 0x20 || c == 0x7f)
+            return at;
+    }
+    return end;
+}
+
+bool http1_is_token(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!http1_is_tchar(s.data[i]))
+            return false;
+    return s.len > 0;
+}
+
+bool http1_is_field_value(struct str s)
+{
+    size_t at = 0;
+    while ((at = http1_find_control(s.data, at, s.len)) < s.len) {
+        if (s.data[at] != '\t')
+            return false;
+        at++;
+    }
+    return true;
+}
+
+struct str http1_field_name(const struct http1_head *h, size_t index)
+{
+    assert(index < h->field_count);
+    const struct http1_field *f = &h->fields[index];
+    return (struct str){.data = h->base + f->name_at, .len = f->name_len};
+}
+
+struct str http1_field_value(const struct http1_head *h, size_t index)
+{
+    assert(index < h->field_count);
+    const struct http1_field *f = &h->fields[index];
+    return (struct str){.data = h->base + f->value_at, .len = f->value_len};
+}
+
+static bool field_is(const struct http1_head *h, size_t index, struct str name)
+{
+    const struct http1_field *f = &h->fields[index];
+    return f->name_len == name.len && str_eq_nocase(http1_field_name(h, index), name);
+}
+
+struct str http1_field_get(const struct http1_head *h, struct str name)
+{
+    for (size_t i = 0; i < h->field_count; i++)
+        if (field_is(h, i, name))
+            return http1_field_value(h, i);
+    return STR_NULL;
+}
+
+size_t http1_field_count(const struct http1_head *h, struct str name)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < h->field_count; i++)
+        if (field_is(h, i, name))
+            count++;
+    return count;
+}
+
+bool http1_field_is_hop_by_hop(const struct http1_head *h, struct str name)
+{
+    static const struct str fixed[] = {
+        {"connection", 10}, {"keep-alive", 10}, {"te", 2},
+        {"trailer", 7},     {"upgrade", 7},     {"transfer-encoding", 17},
+        {"host", 4},        {"expect", 6},      {"content-length", 14},
+        {"cookie", 6},      {"set-cookie", 10},
+    };
+    for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+        if (str_eq_nocase(name, fixed[i]))
+            return true;
+    if (str_eq_nocase(str_slice(name, 0, 6), STR("proxy-")))
+        return true;
+    for (size_t i = 0; i < h->field_count; i++) {
+        if (!field_is(h, i, STR("connection")))
+            continue;
+        struct str rest = http1_field_value(h, i);
+        struct str item;
+        bool more = true;
+        while (more) {
+            more = str_cut(rest, ',', &item, &rest);
+            if (str_eq_nocase(str_trim(item), name))
+                return true;
+        }
+    }
+    return false;
+}
+
+bool http1_content_type_is(const struct http1_head *h, struct str type)
+{
+    struct str essence;
+    struct str rest;
+    (void)str_cut(http1_field_get(h, STR("content-type")), ';', &essence, &rest);
+    return str_eq_nocase(str_trim(essence), type);
+}
+
+static bool is_boundary_byte(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+           (c != '\0' && strchr("'()+_,-./:=? ", c) != NULL);
+}
+
+enum http1_reason http1_multipart_boundary(const struct http1_head *h, struct str *out_boundary)
+{
+    if (!http1_content_type_is(h, STR("multipart/form-data")))
+        return HTTP1_REASON_BAD_CONTENT_TYPE;
+    struct str item;
+    struct str rest;
+    struct str boundary = STR_NULL;
+    bool more = str_cut(http1_field_get(h, STR("content-type")), ';', &item, &rest);
+    while (more) {
+        struct str name;
+        struct str value;
+        more = str_cut(rest, ';', &item, &rest);
+        if (!str_cut(item, '=', &name, &value) || !str_eq_nocase(str_trim(name), STR("boundary")))
+            continue;
+        if (boundary.data != NULL)
+            return HTTP1_REASON_BAD_BOUNDARY;
+        boundary = str_trim(value);
+    }
+    if (boundary.len >= 2 && boundary.data[0] == '"' && boundary.data[boundary.len - 1] == '"')
+        boundary = str_slice(boundary, 1, boundary.len - 1);
+    if (boundary.len == 0 || boundary.len > 70 || boundary.data[boundary.len - 1] == ' ')
+        return HTTP1_REASON_BAD_BOUNDARY;
+    for (size_t i = 0; i < boundary.len; i++)
+        if (!is_boundary_byte(boundary.data[i]))
+            return HTTP1_REASON_BAD_BOUNDARY;
+    *out_boundary = boundary;
+    return HTTP1_REASON_NONE;
+}
