@@ -18,7 +18,7 @@
 #include "common/base/err.h"
 #include "common/crypto/uuid.h"
 
-#define INTAKE_BATCH_BYTES_MAX (4U << 20)
+#define INTAKE_BATCH_BYTES_MAX   (4U << 20)
 #define INTAKE_BATCH_RECORDS_MAX 20000U
 
 struct intake;
@@ -42,7 +42,6 @@ struct intake_batch {
 enum intake_outcome {
     INTAKE_STORED,      /* Committed: acked_through. Also when all of it was known already. */
     INTAKE_HOLE,        /* Nothing stored: resend from expected_seq. */
-    INTAKE_REFUSED,     /* The batch is malformed as a whole (framing, count): close the stream. */
     INTAKE_UNAVAILABLE, /* Postgres is away, or intake is closing: resend later. */
 };
 
@@ -72,9 +71,12 @@ struct intake_stats {
 int intake_create(uv_loop_t *loop, const struct intake_config *config, struct intake **out_intake,
                   struct err *err) MUST_CHECK;
 /* On 0 the records' memory is intake's (batch->records is emptied) and the callback comes exactly
- * once, later. ERR_BUSY: the queue is full; ERR_CANCELED: closing; ERR_NOMEM; ERR_TOO_LARGE. */
-int intake_submit(struct intake *in, struct intake_batch *batch, intake_cb cb, void *arg) MUST_CHECK;
-/* Running transactions end as they will, waiting batches with UNAVAILABLE; then the callback. */
+ * once, later. ERR_BUSY: the queue is full; ERR_CANCELED: closing; ERR_NOMEM; ERR_TOO_LARGE;
+ * ERR_CORRUPT: the framing of the list is broken or it holds another number of records. */
+int intake_submit(struct intake *in, struct intake_batch *batch, intake_cb cb,
+                  void *arg) MUST_CHECK;
+/* Running transactions end as they will, waiting batches with UNAVAILABLE (from inside this call);
+ * then the callback. */
 void intake_close(struct intake *in, intake_close_cb cb, void *arg);
 bool intake_is_up(const struct intake *in); /* Postgres is reachable. Credits are 0 while not. */
 struct intake_stats intake_stats(const struct intake *in);

@@ -22,7 +22,8 @@
 #include "common/crypto/digest.h"
 #include "controlplane/store/pq.h"
 
-/* --- the current set --------------------------------------------------------------------------- */
+/* --- the current set ---------------------------------------------------------------------------
+ */
 
 struct publish_resource {
     struct str key;                 /* "catalogue", "artifact/<policy>", ... (control.proto) */
@@ -48,7 +49,7 @@ typedef void (*publish_close_cb)(void *arg);
 
 struct publish_config {
     const char *conninfo;
-    uint32_t poll_ms; /* 0: 2 s. */
+    uint32_t poll_ms;              /* 0: 2 s. */
     publish_changed_cb on_changed; /* New set in place; also the first one. */
     void *arg;
 };
@@ -64,13 +65,14 @@ void publish_acked(struct publish *p, const char *node_id, uint64_t generation);
 void publish_nacked(struct publish *p, const char *node_id, uint64_t generation, struct str key,
                     struct str version, struct str code, struct str detail);
 
-/* --- changes ----------------------------------------------------------------------------------- */
+/* --- changes -----------------------------------------------------------------------------------
+ */
 
 /* Who does it and why; goes to audit_log. Borrowed. */
 struct publish_actor {
     struct str name;   /* "operator", "config", "trainer" */
     struct str reason; /* May be empty where the caller allows it. */
-    uint64_t term;     /* Of the release fence; a higher one in the table refuses with ERR_CONFLICT. */
+    uint64_t term; /* Of the release fence; a higher one in the table refuses with ERR_CONFLICT. */
     struct str holder;
 };
 
@@ -88,8 +90,7 @@ struct publish_change {
 /* A transaction around a change: begin locks the head, end bumps the generation when a resource
  * really changed (same body: no change), writes the audit row, notifies and commits. In between the
  * caller runs its own statements on c. After an error the caller rolls back with publish_abort. */
-int publish_begin(struct pq_conn *c, const struct publish_actor *actor,
-                  struct err *err) MUST_CHECK;
+int publish_begin(struct pq_conn *c, const struct publish_actor *actor, struct err *err) MUST_CHECK;
 int publish_put(struct pq_conn *c, const struct publish_change *change, struct err *err) MUST_CHECK;
 /* detail: JSON text for the audit row. *out_generation: the current one afterwards. */
 int publish_commit(struct pq_conn *c, const struct publish_actor *actor, struct str action,
@@ -100,23 +101,25 @@ void publish_abort(struct pq_conn *c);
 /* The Keys resource from api_key (between begin and commit). */
 int publish_put_keys(struct pq_conn *c, struct err *err) MUST_CHECK;
 
-/* --- policy versions ----------------------------------------------------------------------------- */
+/* --- policy versions -----------------------------------------------------------------------------
+ */
 
 struct publish_policy {
     struct str name;
-    struct str artifact;        /* The file. */
-    struct str params;          /* Packed Params; policy, version and artifact_sha256 are set here. */
-    struct str report_json;     /* metrics, frontier, gates, ... as the report endpoint shows them. */
+    struct str artifact;    /* The file. */
+    struct str params;      /* Packed Params; policy, version and artifact_sha256 are set here. */
+    struct str report_json; /* metrics, frontier, gates, ... as the report endpoint shows them. */
     struct str target_json;
-    struct str data_digest;     /* 32 bytes, or empty. */
+    struct str data_digest; /* 32 bytes, or empty. */
     uint64_t rows;
-    bool gates_ok;              /* false: stored as rejected, cannot be promoted. */
+    bool gates_ok; /* false: stored as rejected, cannot be promoted. */
 };
 /* Stores artifact (by content), params and the version row (state candidate or rejected). */
 int publish_policy_store(struct pq_conn *c, const struct publish_actor *actor,
                          const struct publish_policy *policy, uint64_t *out_version,
                          struct err *err) MUST_CHECK;
-/* Makes a candidate (or previous) version the current one. ERR_NOT_FOUND; ERR_CONFLICT: rejected. */
+/* Makes a candidate (or previous) version the current one. ERR_NOT_FOUND; ERR_CONFLICT: rejected.
+ */
 int publish_policy_promote(struct pq_conn *c, const struct publish_actor *actor, struct str name,
                            uint64_t version, uint64_t *out_generation, struct err *err) MUST_CHECK;
 /* Brings the content of version `to` (0: the one before the current) back under a new number. */

@@ -19,7 +19,8 @@ struct migrate_status {
 
 /* Applies what is missing. *out_applied (may be NULL): how many were applied by this call. */
 int migrate_run(struct pq_conn *c, int *out_applied, struct err *err) MUST_CHECK;
-int migrate_status(struct pq_conn *c, struct migrate_status *out_status, struct err *err) MUST_CHECK;
+int migrate_status(struct pq_conn *c, struct migrate_status *out_status,
+                   struct err *err) MUST_CHECK;
 /* 0 when version is within the known range, else ERR_VERSION. */
 int migrate_check(struct pq_conn *c, struct err *err) MUST_CHECK;
 

@@ -8,7 +8,7 @@
  * and whether it was committed is then unknown: repeat only what is safe to repeat.
  *
  * Errors: ERR_UNAVAILABLE connection lost or not there; ERR_TIMEOUT statement timeout or cancelled;
- * ERR_EXISTS unique violation; ERR_INVALID data the server refuses (SQLSTATE class 22 or 23);
+ * ERR_EXISTS unique violation; ERR_INVALID data the server refuses (SQLSTATE class 22, 23, 54);
  * ERR_CONFLICT serialisation failure or deadlock; ERR_DATABASE anything else. */
 #ifndef STEELYARD_CONTROLPLANE_STORE_PQ_H
 #define STEELYARD_CONTROLPLANE_STORE_PQ_H
@@ -25,8 +25,8 @@
 
 #define PQ_PARAMS_MAX 24
 
-/* Values of $1, $2, ... in order of the calls. Copies what it is given; an error (out of memory, too
- * many, a NUL in text) is kept and returned by the query. Zero-initialised is empty. */
+/* Values of $1, $2, ... in order of the calls. Copies what it is given; an error (out of memory,
+ * too many, a NUL in text) is kept and returned by the query. Zero-initialised is empty. */
 struct pq_params {
     struct buf bytes;
     struct {
@@ -41,7 +41,7 @@ struct pq_params {
 void pq_params_deinit(struct pq_params *p);
 void pq_params_text(struct pq_params *p, struct str value); /* .data NULL: NULL. Any type's text. */
 void pq_params_i64(struct pq_params *p, int64_t value);
-void pq_params_bytes(struct pq_params *p, struct str value); /* bytea; .data NULL: NULL. */
+void pq_params_bytes(struct pq_params *p, struct str value);  /* bytea; .data NULL: NULL. */
 void pq_params_time_us(struct pq_params *p, int64_t unix_us); /* timestamptz */
 void pq_params_bool(struct pq_params *p, bool value);
 void pq_params_null(struct pq_params *p);
@@ -90,7 +90,7 @@ struct pq_pool_config {
     uint32_t connect_timeout_ms;   /* 0: 5 s. */
     uint32_t statement_timeout_ms; /* 0: 30 s. Server-side; a silent server is cut 5 s later. */
     const char *setup;             /* SQL run once on every new connection ("LISTEN x"), or NULL. */
-    pq_notify_cb on_notify;        /* May be NULL, as may on_state: first connection up, all lost. */
+    pq_notify_cb on_notify; /* May be NULL, as may on_state: first connection up, all lost. */
     pq_state_cb on_state;
     void *arg;
 };
@@ -127,7 +127,7 @@ struct pq_conn; /* One thread at a time. */
 int pq_conn_open(const char *conninfo, const char *application_name, uint32_t connect_timeout_ms,
                  uint32_t statement_timeout_ms, struct pq_conn **out_conn,
                  struct err *err) MUST_CHECK;
-void pq_conn_close(struct pq_conn *c); /* NULL is allowed. */
+void pq_conn_close(struct pq_conn *c);           /* NULL is allowed. */
 bool pq_conn_is_usable(const struct pq_conn *c); /* Connected and in no transaction. */
 bool pq_conn_in_transaction(const struct pq_conn *c);
 /* Empties params, also on error. out_result may be NULL; else the caller destroys it. */
@@ -135,6 +135,8 @@ int pq_conn_query(struct pq_conn *c, const char *sql, struct pq_params *params,
                   struct pq_result **out_result, struct err *err) MUST_CHECK;
 /* Several statements without parameters, e.g. one migration. */
 int pq_conn_script(struct pq_conn *c, const char *sql, struct err *err) MUST_CHECK;
+/* A clean-up whose failure changes nothing (ROLLBACK, unlock): pq_conn_is_usable tells the rest. */
+void pq_conn_attempt(struct pq_conn *c, const char *sql);
 /* Rows one by one without holding the result in memory; a non-zero return of the callback ends it
  * and is returned. Row 0 of the result is the row. */
 typedef int (*pq_row_cb)(void *arg, const struct pq_result *row);
@@ -144,7 +146,8 @@ int pq_conn_stream(struct pq_conn *c, const char *sql, struct pq_params *params,
 const char *pq_conn_sqlstate(const struct pq_conn *c);
 void pq_result_destroy(struct pq_result *r); /* Only those of pq_conn_query; NULL is allowed. */
 
-/* --- COPY ... WITH (FORMAT binary) ------------------------------------------------------------- */
+/* --- COPY ... WITH (FORMAT binary) -------------------------------------------------------------
+ */
 
 /* Writes the binary COPY format (PostgreSQL manual, COPY, "Binary Format") into a buf: header, then
  * per row pq_copy_row and one call a column, then the trailer. An error is kept in status. */

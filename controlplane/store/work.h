@@ -25,7 +25,8 @@ struct work_config {
     uint32_t statement_timeout_ms; /* 0: 30 s. */
 };
 
-int work_create(uv_loop_t *loop, const struct work_config *config, struct work **out_work) MUST_CHECK;
+int work_create(uv_loop_t *loop, const struct work_config *config,
+                struct work **out_work) MUST_CHECK;
 /* ERR_BUSY: queue full; ERR_CANCELED: closing. No callback after an error. */
 int work_submit(struct work *w, work_run_cb run, work_done_cb done, void *arg) MUST_CHECK;
 /* Waiting jobs end with ERR_CANCELED, running ones as they will; then the callback, w is gone. */

@@ -1,0 +1,54 @@
+/* intake_rows.h: records to rows. Walks a packed RecordList, reads one record at a time and writes
+ * the COPY data of one transaction: decisions, attempts, votes, gaps, bad records and the hourly
+ * sums. Pure but for memory: no I/O. Private to controlplane/ingest. */
+#ifndef STEELYARD_CONTROLPLANE_INGEST_INTAKE_ROWS_H
+#define STEELYARD_CONTROLPLANE_INGEST_INTAKE_ROWS_H
+
+#include <stdint.h>
+
+#include "common/base/arena.h"
+#include "common/base/map.h"
+#include "common/crypto/uuid.h"
+#include "controlplane/store/pq.h"
+
+/* Cuts the next record off *io_list: 0, ERR_EOF when empty, ERR_CORRUPT. */
+int record_list_next(struct str *io_list, struct str *out_record) MUST_CHECK;
+
+/* Seq range of a record that stands at `seq`: to = seq, or a Gap's end. *out_gap says which. */
+uint64_t record_last_seq(struct str record, uint64_t seq, bool *out_gap);
+
+struct intake_rows {
+    struct arena_pool chunks;
+    struct arena arena; /* Unpacked records and keys of the sums, until reset. */
+    struct map usage;
+    struct map candidates;
+    struct pq_copy decision;
+    struct pq_copy attempt;
+    struct pq_copy feedback;
+    struct pq_copy gap;
+    struct pq_copy bad;
+    struct pq_copy usage_copy;
+    struct pq_copy candidate_copy;
+    uint32_t decisions;
+    uint32_t attempts;
+    uint32_t votes;
+    uint32_t gaps;
+    uint32_t bads;
+    int64_t last_ts_us; /* Newest ts, 0: none. */
+};
+
+void intake_rows_init(struct intake_rows *r);
+void intake_rows_deinit(struct intake_rows *r);
+void intake_rows_reset(struct intake_rows *r);
+/* Adds one record. A record that cannot be read becomes a row of ingest_deadletter. */
+int intake_rows_add(struct intake_rows *r, const struct uuid *node_id, uint64_t epoch, uint64_t seq,
+                    struct str record) MUST_CHECK;
+/* One record as a dead letter, for what Postgres itself refused. */
+int intake_rows_add_bad(struct intake_rows *r, const struct uuid *node_id, uint64_t epoch,
+                        uint64_t seq, struct str record, struct str sqlstate,
+                        struct str reason) MUST_CHECK;
+/* Writes the sums and the trailers; then the copies are ready to send. */
+int intake_rows_finish(struct intake_rows *r) MUST_CHECK;
+uint64_t intake_rows_bytes(const struct intake_rows *r);
+
+#endif

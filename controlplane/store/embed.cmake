@@ -1,0 +1,15 @@
+# cmake -DOUT=file.c -DFILES=a.sql;b.sql -P embed.cmake: the migrations as one C table. The number is
+# the first four digits of a file's name.
+set(table "")
+set(bodies "")
+foreach(file IN LISTS FILES)
+    get_filename_component(name ${file} NAME_WE)
+    string(REGEX MATCH "^[0-9][0-9][0-9][0-9]" number ${name})
+    math(EXPR number "1${number} - 10000")
+    file(READ ${file} hex HEX)
+    string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+    string(REGEX REPLACE "(................................................................................)" "\\1\n" bytes "${bytes}")
+    string(APPEND bodies "static const unsigned char sql_${number}[] = {\n${bytes}0x00};\n")
+    string(APPEND table "    {${number}, \"${name}\", (const char *)sql_${number}},\n")
+endforeach()
+file(WRITE ${OUT} "#include \"controlplane/store/migrations.h\"\n\n${bodies}\nconst struct migration migrations[] = {\n${table}    {0, 0, 0},\n};\n")

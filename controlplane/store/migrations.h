@@ -1,0 +1,12 @@
+/* migrations.h: the table that embed.cmake makes of migrations/. Private to migrate.c. */
+#ifndef STEELYARD_CONTROLPLANE_STORE_MIGRATIONS_H
+#define STEELYARD_CONTROLPLANE_STORE_MIGRATIONS_H
+
+struct migration {
+    int version; /* Ascending from 1 without a hole; 0 ends the table. */
+    const char *name;
+    const char *sql;
+};
+extern const struct migration migrations[];
+
+#endif

@@ -1,0 +1,43 @@
+/* fixture.h: a private PostgreSQL cluster for the tests of one program, and telemetry records. */
+#ifndef STEELYARD_TESTS_UNIT_CONTROLPLANE_FIXTURE_H
+#define STEELYARD_TESTS_UNIT_CONTROLPLANE_FIXTURE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/buf.h"
+#include "common/crypto/uuid.h"
+#include "controlplane/store/pq.h"
+
+/* Starts one (tests/lib/postgres); the process ends with a message when that fails: these tests are
+ * never skipped. Returns the conninfo, which lives until cluster_stop. */
+const char *cluster_start(void);
+const char *cluster_start_durable(void); /* Flushes to disk, as in service. */
+void cluster_restart(void);              /* As a crash would. */
+void cluster_stop(void);
+/* A database of its own inside the cluster, migrated if asked; conninfo to use. */
+const char *cluster_database(const char *name, bool migrated);
+const char *cluster_dir(void);
+
+struct pq_conn *fixture_connect(const char *conninfo);
+int64_t fixture_i64(struct pq_conn *c, const char *sql); /* First value of the first row. */
+void fixture_exec(struct pq_conn *c, const char *sql);
+
+/* What a made-up decision looks like; zero is a plain good one. */
+struct fixture_decision {
+    int64_t ts_us;
+    uint64_t key_id;
+    uint64_t serial; /* Makes the id and the numbers. */
+    const char *route;
+    const char *task;
+    int64_t cost;
+    struct uuid *out_id;
+};
+/* Each appends one record to a packed RecordList. */
+void fixture_add_decision(struct buf *list, const struct fixture_decision *d);
+void fixture_add_feedback(struct buf *list, const struct uuid *request_id, uint64_t key_id,
+                          const char *source, int32_t score_q16, int64_t ts_us);
+void fixture_add_gap(struct buf *list, uint64_t from, uint64_t to);
+void fixture_add_garbage(struct buf *list, uint64_t serial);
+
+#endif

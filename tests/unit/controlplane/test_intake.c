@@ -1,0 +1,426 @@
+/* Exactly once, against a real server: random duplication, holes, reordering, killed connections
+ * and poison, and in the end the ledgers must be equal. */
+#include "controlplane/ingest/intake.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/base/rand.h"
+#include "tests/lib/fault.h"
+#include "tests/unit/controlplane/fixture.h"
+
+#define TS0 INT64_C(1795233600000000)
+
+struct wait {
+    unsigned pending;
+    struct intake_result last;
+};
+
+static void on_result(void *arg, const struct intake_result *result)
+{
+    struct wait *w = arg;
+    w->pending--;
+    w->last = *result;
+}
+
+static void on_closed(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+static struct intake *make_intake(uv_loop_t *loop, const char *conninfo)
+{
+    struct intake_config config = {.conninfo = conninfo, .connections = 3, .retry_backoff_ms = 20};
+    struct intake *in = NULL;
+    struct err err = {0};
+    assert_int_equal(intake_create(loop, &config, &in, &err), 0);
+    return in;
+}
+
+static void close_intake(uv_loop_t *loop, struct intake *in)
+{
+    bool closed = false;
+    intake_close(in, on_closed, &closed);
+    uv_run(loop, UV_RUN_DEFAULT);
+    assert_true(closed);
+    assert_int_equal(uv_loop_close(loop), 0);
+}
+
+static struct intake_batch batch_of(struct buf *list, uint8_t node, uint64_t epoch, uint64_t first,
+                                    uint32_t count)
+{
+    struct intake_batch b = {.epoch = epoch, .first_seq = first, .count = count, .records = *list};
+    memset(b.node_id.bytes, node, 16);
+    *list = (struct buf){0};
+    return b;
+}
+
+static struct intake_result submit_and_wait(uv_loop_t *loop, struct intake *in,
+                                            struct intake_batch b)
+{
+    struct wait w = {.pending = 1};
+    assert_int_equal(intake_submit(in, &b, on_result, &w), 0);
+    while (w.pending > 0)
+        uv_run(loop, UV_RUN_ONCE);
+    return w.last;
+}
+
+static void f9_a_batch_sent_twice_is_stored_once(void **state)
+{
+    const char *db = *state;
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    struct pq_conn *c = fixture_connect(db);
+    struct intake *in = make_intake(&loop, db);
+    for (int round = 0; round < 2; round++) {
+        struct buf list = {0};
+        for (uint64_t i = 0; i < 5; i++)
+            fixture_add_decision(&list,
+                                 &(struct fixture_decision){.key_id = 1, .serial = i, .cost = 10});
+        struct intake_result r = submit_and_wait(&loop, in, batch_of(&list, 1, 1, 1, 5));
+        assert_int_equal(r.outcome, INTAKE_STORED);
+        assert_int_equal(r.acked_through, 5);
+        assert_int_equal(r.duplicates, round == 0 ? 0 : 5);
+    }
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM decision WHERE epoch = 1"), 5);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM attempt"), 5);
+    assert_int_equal(fixture_i64(c, "SELECT sum(decisions) FROM usage_hour WHERE key_id = 1"), 5);
+    assert_int_equal(fixture_i64(c, "SELECT sum(cost) FROM usage_hour WHERE key_id = 1"), 50);
+    /* 100 tokens in, 50 out at 2.5 and 10 USD a million: 750,000 nano-USD each. */
+    assert_int_equal(
+        fixture_i64(c, "SELECT sum(cost) FROM candidate_hour WHERE model = 'model-large'"),
+        3750000);
+    assert_int_equal(fixture_i64(c, "SELECT next_seq FROM ingest_stream WHERE epoch = 1"), 6);
+    pq_conn_close(c);
+    close_intake(&loop, in);
+}
+
+static void a_hole_without_a_gap_is_answered_with_what_is_expected(void **state)
+{
+    const char *db = *state;
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    struct intake *in = make_intake(&loop, db);
+    struct buf list = {0};
+    fixture_add_decision(&list, &(struct fixture_decision){.serial = 1});
+    struct intake_result r = submit_and_wait(&loop, in, batch_of(&list, 2, 7, 4, 1));
+    assert_int_equal(r.outcome, INTAKE_HOLE);
+    assert_int_equal(r.expected_seq, 1);
+    fixture_add_gap(&list, 1, 3);
+    r = submit_and_wait(&loop, in, batch_of(&list, 2, 7, 1, 1));
+    assert_int_equal(r.outcome, INTAKE_STORED);
+    assert_int_equal(r.acked_through, 3);
+    fixture_add_decision(&list, &(struct fixture_decision){.serial = 2});
+    r = submit_and_wait(&loop, in, batch_of(&list, 2, 7, 4, 1));
+    assert_int_equal(r.outcome, INTAKE_STORED);
+    assert_int_equal(r.acked_through, 4);
+    close_intake(&loop, in);
+}
+
+static void f10_one_refused_record_goes_to_quarantine_and_the_rest_is_stored(void **state)
+{
+    const char *db = *state;
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    struct pq_conn *c = fixture_connect(db);
+    struct intake *in = make_intake(&loop, db);
+    fixture_exec(c, "ALTER TABLE decision ADD CONSTRAINT no_poison CHECK (task <> 'poison')");
+    struct buf list = {0};
+    for (uint64_t i = 0; i < 500; i++)
+        fixture_add_decision(
+            &list, &(struct fixture_decision){.serial = i,
+                                              .task = i == 123 || i == 400 ? "poison" : "fine"});
+    struct intake_result r = submit_and_wait(&loop, in, batch_of(&list, 3, 1, 1, 500));
+    assert_int_equal(r.outcome, INTAKE_STORED);
+    assert_int_equal(r.acked_through, 500);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM decision WHERE task = 'fine'"), 498);
+    assert_int_equal(
+        fixture_i64(c, "SELECT count(*) FROM ingest_deadletter WHERE seq IN (124, 401) AND "
+                       "sqlstate = '23514' AND length(raw) > 100"),
+        2);
+    fixture_exec(c, "ALTER TABLE decision DROP CONSTRAINT no_poison");
+    pq_conn_close(c);
+    close_intake(&loop, in);
+}
+
+static void b43_a_record_that_cannot_be_decoded_is_quarantined_alone(void **state)
+{
+    const char *db = *state;
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    struct pq_conn *c = fixture_connect(db);
+    struct intake *in = make_intake(&loop, db);
+    struct buf list = {0};
+    fixture_add_decision(&list, &(struct fixture_decision){.serial = 1, .task = "b43"});
+    fixture_add_garbage(&list, 99);
+    fixture_add_decision(
+        &list, &(struct fixture_decision){.serial = 2, .ts_us = INT64_MAX, .task = "b43"});
+    fixture_add_decision(&list, &(struct fixture_decision){.serial = 3, .task = "b43"});
+    struct intake_result r = submit_and_wait(&loop, in, batch_of(&list, 4, 1, 1, 4));
+    assert_int_equal(r.outcome, INTAKE_STORED);
+    assert_int_equal(r.quarantined, 2);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM decision WHERE task = 'b43'"), 2);
+    /* The list itself broken: nothing is taken. */
+    fixture_add_decision(&list, &(struct fixture_decision){.serial = 4});
+    list.len--;
+    struct intake_batch b = batch_of(&list, 4, 1, 5, 1);
+    assert_int_equal(intake_submit(in, &b, on_result, NULL), ERR_CORRUPT);
+    buf_deinit(&b.records);
+    pq_conn_close(c);
+    close_intake(&loop, in);
+}
+
+static void b17_bytes_that_no_text_column_takes_are_stored_in_the_record(void **state)
+{
+    const char *db = *state;
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    struct pq_conn *c = fixture_connect(db);
+    struct intake *in = make_intake(&loop, db);
+    struct buf list = {0};
+    fixture_add_decision(&list,
+                         &(struct fixture_decision){.serial = 1, .task = "b17 \xff\xfe \xc3"});
+    struct intake_result r = submit_and_wait(&loop, in, batch_of(&list, 5, 1, 1, 1));
+    assert_int_equal(r.outcome, INTAKE_STORED);
+    assert_int_equal(r.quarantined, 0);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM decision WHERE task = 'b17 ?? ?' AND "
+                                    "position('\\xfffe20c3'::bytea IN detail) > 0"),
+                     1);
+    pq_conn_close(c);
+    close_intake(&loop, in);
+}
+
+static void b31_the_first_vote_of_a_source_wins(void **state)
+{
+    const char *db = *state;
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    struct pq_conn *c = fixture_connect(db);
+    struct intake *in = make_intake(&loop, db);
+    struct buf list = {0};
+    struct uuid id;
+    fixture_add_decision(&list,
+                         &(struct fixture_decision){.serial = 1, .key_id = 6, .out_id = &id});
+    fixture_add_feedback(&list, &id, 6, "thumb", 65536, TS0 + 1);
+    fixture_add_feedback(&list, &id, 6, "thumb", 0, TS0 + 2);
+    fixture_add_feedback(&list, &id, 6, "eval", 32768, TS0 + 3);
+    (void)submit_and_wait(&loop, in, batch_of(&list, 6, 1, 1, 4));
+    fixture_add_feedback(&list, &id, 6, "thumb", 1, TS0 + 4);
+    struct intake_result r = submit_and_wait(&loop, in, batch_of(&list, 6, 1, 5, 1));
+    assert_int_equal(r.outcome, INTAKE_STORED);
+    assert_int_equal(
+        fixture_i64(c, "SELECT count(*) FROM feedback f JOIN decision d USING (request_id) "
+                       "WHERE f.key_id = 6 AND d.ts BETWEEN f.ts - interval '1 minute' AND "
+                       "f.ts + interval '1 day'"),
+        2);
+    assert_int_equal(
+        fixture_i64(c, "SELECT score_q16 FROM feedback WHERE key_id = 6 AND source = 'thumb'"),
+        65536);
+    pq_conn_close(c);
+    close_intake(&loop, in);
+}
+
+/* --- the property ------------------------------------------------------------------------------
+ */
+
+#define STREAMS 5
+#define RECORDS 1500
+
+struct sender {
+    struct intake *in;
+    uint8_t node;
+    uint64_t epoch;
+    uint64_t next; /* Next seq to send. */
+    uint64_t acked;
+    unsigned pending;
+    struct model *model;
+};
+
+struct model {
+    const char *kind_of[STREAMS][RECORDS + 1]; /* What stands at each seq. */
+    struct sender sender[STREAMS];
+};
+
+static void on_sent(void *arg, const struct intake_result *r)
+{
+    struct sender *s = arg;
+    s->pending--;
+    if (r->outcome == INTAKE_STORED && r->acked_through > s->acked)
+        s->acked = r->acked_through;
+    if (r->outcome == INTAKE_HOLE)
+        s->next = r->expected_seq;
+    if (r->outcome == INTAKE_UNAVAILABLE)
+        s->next = s->acked + 1;
+}
+
+static uint64_t serial_of(const struct sender *s, uint64_t seq)
+{
+    return (uint64_t)s->node * 1000000 + seq;
+}
+
+static void send_some(struct sender *s)
+{
+    /* Sometimes from before (a duplicate), sometimes from behind (a hole). */
+    uint64_t first = s->next;
+    uint64_t dice = rand_below(10);
+    if (dice == 0 && first > 10)
+        first -= rand_below(10);
+    else if (dice == 1 && first + 5 < RECORDS)
+        first += 1 + rand_below(4);
+    uint64_t count = 1 + rand_below(120);
+    if (first > RECORDS)
+        first = RECORDS;
+    if (first + count - 1 > RECORDS)
+        count = RECORDS - first + 1;
+    struct buf list = {0};
+    for (uint64_t seq = first; seq < first + count; seq++) {
+        const char *kind = s->model->kind_of[s->node % STREAMS][seq];
+        if (strcmp(kind, "garbage") == 0)
+            fixture_add_garbage(&list, serial_of(s, seq));
+        else
+            fixture_add_decision(&list, &(struct fixture_decision){.serial = serial_of(s, seq),
+                                                                   .key_id = 777,
+                                                                   .cost = (int64_t)seq,
+                                                                   .task = kind});
+    }
+    struct intake_batch b = batch_of(&list, s->node, s->epoch, first, (uint32_t)count);
+    int rc = intake_submit(s->in, &b, on_sent, s);
+    buf_deinit(&b.records);
+    if (rc != 0)
+        return;
+    s->pending++;
+    if (first + count > s->next)
+        s->next = first + count;
+}
+
+static void run_property(const char *db, uint64_t seed)
+{
+    uv_loop_t loop;
+    struct model *m = mem_zalloc(sizeof *m);
+    uint64_t expect_rows = 0, expect_bad = 0, expect_cost = 0;
+    assert_non_null(m);
+    printf("seed %llu\n", (unsigned long long)seed);
+    rand_seed_thread(seed);
+    uv_loop_init(&loop);
+    struct pq_conn *c = fixture_connect(db);
+    fixture_exec(c, "TRUNCATE decision, attempt, usage_hour, candidate_hour, ingest_stream, "
+                    "ingest_deadletter; ALTER TABLE decision ADD CONSTRAINT no_poison "
+                    "CHECK (task <> 'poison')");
+    struct intake *in = make_intake(&loop, db);
+    for (unsigned i = 0; i < STREAMS; i++) {
+        m->sender[i] = (struct sender){
+            .in = in, .node = (uint8_t)(10 + i), .epoch = seed + i, .next = 1, .model = m};
+        for (unsigned seq = 1; seq <= RECORDS; seq++) {
+            uint64_t dice = rand_below(400);
+            m->kind_of[(10 + i) % STREAMS][seq] =
+                dice == 0 ? "poison" : (dice == 1 ? "garbage" : "fine");
+            if (dice <= 1)
+                expect_bad++;
+            else
+                expect_cost += seq;
+            expect_rows += dice > 1;
+        }
+    }
+    for (unsigned turn = 0;; turn++) {
+        bool done = true;
+        for (unsigned i = 0; i < STREAMS; i++) {
+            struct sender *s = &m->sender[i];
+            if (s->acked >= RECORDS)
+                continue;
+            done = false;
+            if (s->pending == 0 && s->next > s->acked + 1 && s->next > RECORDS)
+                s->next = s->acked + 1; /* Some of it was refused as a hole. */
+            if (s->pending < 3)
+                send_some(s);
+        }
+        if (done)
+            break;
+        if (turn % 40 == 7)
+            fixture_exec(c, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
+                            "application_name = 'steelyard-intake' AND random() < 0.5");
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+    close_intake(&loop, in);
+    /* The ledger: every seq is a row or a dead letter, once; sums agree. */
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM decision"), (int64_t)expect_rows);
+    assert_int_equal(fixture_i64(c, "SELECT count(DISTINCT (node_id, epoch, seq)) FROM decision"),
+                     (int64_t)expect_rows);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM attempt"), (int64_t)expect_rows);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM ingest_deadletter"), (int64_t)expect_bad);
+    assert_int_equal(fixture_i64(c, "SELECT sum(cost) FROM decision"), (int64_t)expect_cost);
+    assert_int_equal(fixture_i64(c, "SELECT sum(cost) FROM usage_hour"), (int64_t)expect_cost);
+    assert_int_equal(fixture_i64(c, "SELECT sum(decisions) FROM usage_hour"), (int64_t)expect_rows);
+    assert_int_equal(fixture_i64(c, "SELECT min(next_seq) FROM ingest_stream"), RECORDS + 1);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM decision d JOIN ingest_deadletter b "
+                                    "USING (node_id, epoch, seq)"),
+                     0);
+    fixture_exec(c, "ALTER TABLE decision DROP CONSTRAINT no_poison");
+    pq_conn_close(c);
+    mem_free(m);
+}
+
+static void f9_the_ledger_is_equal_after_duplicates_holes_kills_and_poison(void **state)
+{
+    const char *text = getenv("STEELYARD_TEST_SEED");
+    uint64_t seed = text == NULL ? 1 : (uint64_t)strtoull(text, NULL, 10);
+    for (uint64_t i = 0; i < (text == NULL ? 3 : 1); i++)
+        run_property(*state, seed + i);
+}
+
+static void f2_batches_wait_while_postgres_restarts(void **state)
+{
+    const char *db = *state;
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    struct intake *in = make_intake(&loop, db);
+    struct wait w = {0};
+    struct buf list = {0};
+    for (uint64_t i = 0; i < 20; i++) {
+        if (i == 5)
+            cluster_restart();
+        fixture_add_decision(&list, &(struct fixture_decision){.serial = i, .key_id = 52});
+        struct intake_batch b = batch_of(&list, 52, 1, i + 1, 1);
+        assert_int_equal(intake_submit(in, &b, on_result, &w), 0);
+        w.pending++;
+        uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    while (w.pending > 0) {
+        uv_run(&loop, UV_RUN_ONCE);
+        assert_int_not_equal(w.last.outcome, INTAKE_UNAVAILABLE);
+    }
+    struct pq_conn *c = fixture_connect(db);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM decision WHERE key_id = 52"), 20);
+    pq_conn_close(c);
+    close_intake(&loop, in);
+}
+
+static int setup(void **state)
+{
+    cluster_start();
+    *state = (void *)(uintptr_t)cluster_database("intake", true);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    cluster_stop();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(f9_a_batch_sent_twice_is_stored_once),
+        cmocka_unit_test(a_hole_without_a_gap_is_answered_with_what_is_expected),
+        cmocka_unit_test(f10_one_refused_record_goes_to_quarantine_and_the_rest_is_stored),
+        cmocka_unit_test(b43_a_record_that_cannot_be_decoded_is_quarantined_alone),
+        cmocka_unit_test(b17_bytes_that_no_text_column_takes_are_stored_in_the_record),
+        cmocka_unit_test(b31_the_first_vote_of_a_source_wins),
+        cmocka_unit_test(f9_the_ledger_is_equal_after_duplicates_holes_kills_and_poison),
+        cmocka_unit_test(f2_batches_wait_while_postgres_restarts),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
