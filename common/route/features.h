@@ -85,10 +85,14 @@ struct features {
     int16_t dense[FEATURES_DENSE];
 };
 
-/* Key schedule and the hashes of all one-byte tokens. Build once a key; immutable afterwards. */
+/* The key and what follows from one byte. Build once a key; immutable afterwards. Private fields.
+ */
 struct features_hasher {
     struct siphash_key key;
-    uint64_t single[256];
+    uint64_t single[256]; /* Hash of the one-byte token. */
+    uint64_t counts[256]; /* What the byte adds to the packed counters. */
+    uint8_t lower[256];
+    uint8_t byte_class[256];
 };
 void features_hasher_init(struct features_hasher *hasher, struct siphash_key key);
 

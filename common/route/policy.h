@@ -97,7 +97,12 @@ struct policy_params {
     int32_t off[ARTIFACT_MODELS_MAX]; /* Added to z, by ordinal; |off| <= ARTIFACT_OFFSET_MAX. */
     struct siphash_key draw_key;
 };
-/* Cold start: no floor, lambda 0, eps_cap 2 %, gamma 100, margin 2 % quality, draw key 0. */
+/* What 1 USD is worth when nobody said: 10 units of quality, so that 1 % of quality is worth a
+ * tenth of a cent. And for preference "latency": a second is worth 5 % of quality. */
+#define POLICY_LAMBDA_DEFAULT     INT64_C(11529215046) /* round(10 * 2^60 / 1e9) */
+#define POLICY_MU_LATENCY_DEFAULT INT64_C(879609302)   /* round(0.05 / 1000 * 2^44) */
+/* Cold start: the values above, mu 0, no floor, eps_cap 2 %, delta 0.1, gamma 100, stick margin 2 %
+ * of quality, draw key 0. */
 void policy_params_init(struct policy_params *params);
 /* Takes lambda, floor and exploration of a segment (or of segment 0) from the artifact. */
 void policy_params_from_artifact(struct policy_params *params, const struct artifact *a,
@@ -118,8 +123,8 @@ int policy_preference_parse(struct str s, int32_t *out_preference) MUST_CHECK;
  * `fallback` when the segment has no frontier. */
 int64_t policy_lambda_at(const struct artifact_segment *segment, int32_t position,
                          int64_t fallback);
-/* Lambda and mu to use. artifact may be NULL: the parameters' own, 4 times or 0 times lambda
- * at the ends, linear between 0, 1 x at 50 and 4 x. */
+/* Lambda and mu to use. Without an artifact or a frontier a position scales the parameters' lambda:
+ * four times at 0, once at 50, none at 100, linear in between. */
 void policy_preference_apply(const struct artifact *a, uint32_t segment_id, int32_t preference,
                              const struct policy_params *params, int64_t *out_lambda,
                              int64_t *out_mu);
@@ -139,15 +144,14 @@ struct policy_request {
     struct str policy_version; /* Bytes; with the request id it makes the draw. */
 };
 
-enum policy_flag { /* In the order a decision tests them. */
-                   POLICY_FLAG_EXPLORED = 1,
-                   POLICY_FLAG_STICKY = 2,
-                   POLICY_FLAG_STATIC = 4,    /* Decided by position. */
-                   POLICY_FLAG_NO_POLICY = 8, /* No artifact was given. */
-                   POLICY_FLAG_FLOOR_RELAXED = 16,
-                   POLICY_FLAG_COST_ASSUMED =
-                       32, /* Some price was unknown: counted as the dearest known one. */
-                   POLICY_FLAG_CERTAIN = 64, /* p of the choice is exactly 1. */
+enum policy_flag {
+    POLICY_FLAG_EXPLORED = 1,
+    POLICY_FLAG_STICKY = 2,
+    POLICY_FLAG_STATIC = 4,    /* Decided by position. */
+    POLICY_FLAG_NO_POLICY = 8, /* No artifact was given. */
+    POLICY_FLAG_FLOOR_RELAXED = 16,
+    POLICY_FLAG_COST_ASSUMED = 32, /* Some price was unknown: counted as the dearest known one. */
+    POLICY_FLAG_CERTAIN = 64,      /* p of the choice is exactly 1. */
 };
 
 struct policy_row { /* One candidate's numbers, as recorded. */

@@ -21,13 +21,16 @@ struct score {
 void score_models(const struct artifact *a, const struct features *f, struct score *out_score);
 uint32_t score_calibrate(const struct artifact_calib *calib, int32_t z); /* q, Q16 */
 
-/* sum over the set of W[row][lane], exact. For tests and benchmarks; score_models picks the best.
- */
 enum score_kernel { SCORE_SCALAR, SCORE_SSE2, SCORE_AVX2, SCORE_KERNELS };
-/* NULL when this processor has it not. out_sums: ARTIFACT_LANES_MAX, 32-byte aligned. */
-typedef void (*score_sum_fn)(const struct artifact *a, const struct features *f, int32_t *out_sums);
+/* Per lane, exact: the sum of W over the set, and the dense part. Both outputs hold
+ * ARTIFACT_LANES_MAX and are 32-byte aligned. */
+typedef void (*score_sum_fn)(const struct artifact *a, const struct features *f, int32_t *out_sums,
+                             int32_t *out_dense);
+/* NULL when this processor has it not. For tests and benchmarks; score_models picks the best. */
 score_sum_fn score_kernel(enum score_kernel kernel);
 const char *score_kernel_name(enum score_kernel kernel);
 enum score_kernel score_kernel_best(void);
+void score_models_with(score_sum_fn sum, const struct artifact *a, const struct features *f,
+                       struct score *out_score);
 
 #endif

@@ -16,7 +16,23 @@ struct selftest_case {
     uint32_t count;
 };
 
-/* Fills spec->selftest's file: encodes spec without vectors, decodes it (so that everything
+/* One vector read back; everything in its own memory (about 10 KB). */
+struct selftest_vector {
+    struct features features;
+    struct policy_params params;
+    struct policy_request request; /* policy_version points into what was read. */
+    struct policy_candidate candidates[POLICY_CANDIDATES_MAX];
+    uint32_t count;
+    struct policy_decision decision; /* As computed when it was written. */
+};
+/* The byte form of a decision's inputs and outputs. Writes off[0..model_count) of the parameters;
+ * the reader must give the same model_count. decode moves *io_rest past the vector; ERR_CORRUPT. */
+int selftest_encode(const struct selftest_case *c, uint32_t model_count,
+                    const struct policy_decision *decision, struct buf *out) MUST_CHECK;
+int selftest_decode(struct str *io_rest, uint32_t model_count,
+                    struct selftest_vector *out_vector) MUST_CHECK;
+
+/* Writes a finished file: encodes spec without vectors, decodes it (so that everything
  * artifact_decode checks holds), decides every case and appends the finished file to out.
  * 1..ARTIFACT_SELFTESTS_MAX cases. ERR_INVALID with a message when spec or a case is refused. */
 int selftest_build(const struct artifact_spec *spec, const struct selftest_case *cases,

@@ -1,0 +1,244 @@
+#include "common/json/json_internal.h"
+
+#include <string.h>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#define HASH_CHUNK_BYTES 64U
+
+size_t json_plain_length_scalar(const unsigned char *p, size_t len)
+{
+    size_t i = 0;
+    while (i < len && p[i] >= 0x20 && p[i] < 0x80 && p[i] != '"' && p[i] != '\\')
+        i++;
+    return i;
+}
+
+size_t json_plain_length(const unsigned char *p, size_t len)
+{
+    size_t i = 0;
+#if defined(__SSE2__)
+    const __m128i quote = _mm_set1_epi8('"');
+    const __m128i backslash = _mm_set1_epi8('\\');
+    const __m128i space = _mm_set1_epi8(' ');
+    for (; len - i >= 16; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
+        /* Compared as signed bytes, non-ASCII is below the space as well. */
+        __m128i special =
+            _mm_or_si128(_mm_cmplt_epi8(v, space),
+                         _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, backslash)));
+        unsigned mask = (unsigned)_mm_movemask_epi8(special);
+        if (mask != 0)
+            return i + (unsigned)__builtin_ctz(mask);
+    }
+#endif
+    return i + json_plain_length_scalar(p + i, len - i);
+}
+
+static unsigned hex4(const unsigned char *p)
+{
+    unsigned value = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned c = p[i];
+        value = value << 4 | (c <= '9' ? c - '0' : (c | 0x20U) - 'a' + 10);
+    }
+    return value;
+}
+
+static unsigned utf8_encode(uint32_t c, unsigned char out[4])
+{
+    if (c < 0x80) {
+        out[0] = (unsigned char)c;
+        return 1;
+    }
+    if (c < 0x800) {
+        out[0] = (unsigned char)(0xC0U | c >> 6);
+        out[1] = (unsigned char)(0x80U | (c & 0x3FU));
+        return 2;
+    }
+    if (c < 0x10000) {
+        out[0] = (unsigned char)(0xE0U | c >> 12);
+        out[1] = (unsigned char)(0x80U | (c >> 6 & 0x3FU));
+        out[2] = (unsigned char)(0x80U | (c & 0x3FU));
+        return 3;
+    }
+    out[0] = (unsigned char)(0xF0U | c >> 18);
+    out[1] = (unsigned char)(0x80U | (c >> 12 & 0x3FU));
+    out[2] = (unsigned char)(0x80U | (c >> 6 & 0x3FU));
+    out[3] = (unsigned char)(0x80U | (c & 0x3FU));
+    return 4;
+}
+
+size_t json_decode_escape(const unsigned char *p, unsigned char out[4], unsigned *out_len)
+{
+    static const char from[] = "bfnrt";
+    static const char to[] = "\b\f\n\r\t";
+    *out_len = 1;
+    if (p[1] != 'u') {
+        const char *control = strchr(from, p[1]);
+        out[0] = control != NULL ? (unsigned char)to[control - from] : p[1];
+        return 2;
+    }
+    uint32_t c = hex4(p + 2);
+    size_t taken = 6;
+    if (c >= 0xD800 && c <= 0xDBFF) {
+        c = 0x10000 + ((c - 0xD800) << 10) + (hex4(p + 8) - 0xDC00); /* The parse saw its half. */
+        taken = 12;
+    }
+    *out_len = utf8_encode(c, out);
+    return taken;
+}
+
+static struct str string_inside(const struct json *j, uint32_t node)
+{
+    const struct json_node *n = &j->nodes[node];
+    return (struct str){.data = j->text.data + n->start + 1, .len = n->end - n->start - 2};
+}
+
+static bool string_is_plain(const struct json *j, uint32_t node)
+{
+    return (j->nodes[node].info & JSON_INFO_ESCAPED) == 0;
+}
+
+struct json_decoder json_decoder_of(const struct json *j, uint32_t node)
+{
+    struct str s = string_inside(j, node);
+    const unsigned char *from = (const unsigned char *)s.data;
+    return (struct json_decoder){.at = from, .end = from + s.len};
+}
+
+bool json_decoder_next(struct json_decoder *d, unsigned char *out_byte)
+{
+    if (d->pending_at < d->pending_len) {
+        *out_byte = d->pending[d->pending_at++];
+        return true;
+    }
+    if (d->at == d->end)
+        return false;
+    if (*d->at != '\\') {
+        *out_byte = *d->at++;
+        return true;
+    }
+    d->at += json_decode_escape(d->at, d->pending, &d->pending_len);
+    d->pending_at = 1;
+    *out_byte = d->pending[0];
+    return true;
+}
+
+bool json_strings_equal(const struct json *j, uint32_t a, uint32_t b)
+{
+    if (string_is_plain(j, a) && string_is_plain(j, b))
+        return str_eq(string_inside(j, a), string_inside(j, b));
+    struct json_decoder da = json_decoder_of(j, a);
+    struct json_decoder db = json_decoder_of(j, b);
+    for (;;) {
+        unsigned char ca = 0;
+        unsigned char cb = 0;
+        bool more_a = json_decoder_next(&da, &ca);
+        bool more_b = json_decoder_next(&db, &cb);
+        if (more_a != more_b || ca != cb)
+            return false;
+        if (!more_a)
+            return true;
+    }
+}
+
+/* Chained over chunks, so that a decoded string needs no memory of its own. The whole string
+ * counts: with only a prefix hashed, long keys could be made to collide. */
+static uint64_t hash_chunk(uint64_t chain, const void *data, size_t len, struct siphash_key key)
+{
+    key.k0 ^= chain;
+    return siphash_1_3(key, data, len);
+}
+
+uint64_t json_string_hash(const struct json *j, uint32_t node, struct siphash_key key)
+{
+    uint64_t chain = 0;
+    if (string_is_plain(j, node)) {
+        struct str s = string_inside(j, node);
+        for (; s.len >= HASH_CHUNK_BYTES; s = str_slice(s, HASH_CHUNK_BYTES, s.len))
+            chain = hash_chunk(chain, s.data, HASH_CHUNK_BYTES, key);
+        return hash_chunk(chain, s.data, s.len, key);
+    }
+    struct json_decoder d = json_decoder_of(j, node);
+    unsigned char chunk[HASH_CHUNK_BYTES];
+    size_t len = 0;
+    while (json_decoder_next(&d, &chunk[len])) {
+        if (++len == sizeof chunk) {
+            chain = hash_chunk(chain, chunk, len, key);
+            len = 0;
+        }
+    }
+    return hash_chunk(chain, chunk, len, key);
+}
+
+size_t json_string_length(const struct json *j, uint32_t node)
+{
+    if (json_kind(j, node) != JSON_STRING)
+        return 0;
+    struct str s = string_inside(j, node);
+    if (string_is_plain(j, node))
+        return s.len;
+    size_t total = 0;
+    for (ptrdiff_t run; (run = str_find(s, '\\')) >= 0;) {
+        unsigned char decoded[4];
+        unsigned len = 0;
+        size_t at = (size_t)run;
+        size_t taken = json_decode_escape((const unsigned char *)s.data + at, decoded, &len);
+        total += at + len;
+        s = str_slice(s, at + taken, s.len);
+    }
+    return total + s.len;
+}
+
+static void string_decode(struct str s, char *out)
+{
+    for (ptrdiff_t run; (run = str_find(s, '\\')) >= 0;) {
+        unsigned char decoded[4];
+        unsigned len = 0;
+        size_t at = (size_t)run;
+        size_t taken = json_decode_escape((const unsigned char *)s.data + at, decoded, &len);
+        memcpy(out, s.data, at);
+        memcpy(out + at, decoded, len);
+        out += at + len;
+        s = str_slice(s, at + taken, s.len);
+    }
+    if (s.len > 0)
+        memcpy(out, s.data, s.len);
+}
+
+int json_string(const struct json *j, uint32_t node, struct arena *a, struct str *out_text)
+{
+    if (json_kind(j, node) != JSON_STRING)
+        return ERR_INVALID;
+    if (string_is_plain(j, node)) {
+        *out_text = string_inside(j, node);
+        return 0;
+    }
+    size_t len = json_string_length(j, node);
+    char *decoded = arena_alloc(a, len);
+    if (decoded == NULL)
+        return ERR_TOO_LARGE;
+    string_decode(string_inside(j, node), decoded);
+    *out_text = (struct str){.data = decoded, .len = len};
+    return 0;
+}
+
+bool json_string_is(const struct json *j, uint32_t node, struct str text)
+{
+    if (json_kind(j, node) != JSON_STRING)
+        return false;
+    if (string_is_plain(j, node))
+        return str_eq(string_inside(j, node), text);
+    struct json_decoder d = json_decoder_of(j, node);
+    unsigned char c = 0;
+    size_t i = 0;
+    while (json_decoder_next(&d, &c)) {
+        if (i == text.len || (unsigned char)text.data[i] != c)
+            return false;
+        i++;
+    }
+    return i == text.len;
+}

@@ -1,0 +1,50 @@
+/* simulator.h: a provider that is simulated and says so, for trials and tests. Speaks the OpenAI
+ * chat dialect (whole and as a stream) and GET /v1/models; breaks on request; keeps a ledger.
+ *
+ *   POST /v1/chat/completions   GET /v1/models
+ *   GET /simulator/stats        POST /simulator/faults {"error_rate": 0.1, ...}
+ *
+ * Every answer carries `system_fingerprint: "steelyard-simulator"` and `x-simulated: true`. One
+ * loop, one thread. */
+#ifndef STEELYARD_DEPLOY_SIMULATOR_SIMULATOR_H
+#define STEELYARD_DEPLOY_SIMULATOR_SIMULATOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/base/err.h"
+
+/* Each request suffers at most one of these; parts per million, drawn per request from the seed and
+ * the request's number. */
+struct sim_faults {
+    uint32_t error_ppm;      /* 500 instead of an answer. */
+    uint32_t rate_limit_ppm; /* 429 with retry-after-ms. */
+    uint32_t cut_ppm;        /* The connection is cut: streams after half of the words. */
+    uint32_t slow_ppm;       /* slow_ms are added in front. */
+    uint32_t no_usage_ppm;   /* An answer without usage. */
+    uint32_t slow_ms;
+};
+
+struct simulator_config {
+    const char *address;
+    const char *ledger_path;  /* NULL: none. Appended to, one JSON object a request. */
+    uint64_t seed;            /* Of the models' mistakes and of the faults. */
+    uint32_t latency_percent; /* 100: as in the table of models; 0: at once. */
+    struct sim_faults faults;
+};
+
+struct simulator_stats {
+    uint64_t requests, complete, errors, rate_limited, cut, cancelled;
+    uint64_t tokens_in, tokens_out;
+};
+
+struct simulator;
+int simulator_start(uv_loop_t *loop, const struct simulator_config *config,
+                    struct simulator **out_simulator, struct err *err) MUST_CHECK;
+/* Cuts what runs; the simulator is gone when cb is called. cb may be NULL. */
+void simulator_close(struct simulator *s, void (*cb)(void *arg), void *arg);
+uint16_t simulator_port(const struct simulator *s);
+struct simulator_stats simulator_stats(const struct simulator *s);
+
+#endif

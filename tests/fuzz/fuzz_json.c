@@ -1,0 +1,136 @@
+/* Any bytes: the parse ends, its memory is bounded, and a text made anew out of its spans parses to
+ * the same values. */
+#include <stdlib.h>
+
+#include "common/base/buf.h"
+#include "common/base/mem.h"
+#include "common/json/json.h"
+#include "common/json/json_splice.h"
+#include "common/json/json_writer.h"
+
+#define MEMORY_CONSTANT_BYTES 65536U
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+/* Without recursion: the ends of the open containers are on a stack. */
+static void rewrite(const struct json *j, struct json_writer *w)
+{
+    uint32_t open[JSON_DEPTH_MAX];
+    uint32_t depth = 0;
+    uint32_t i = 0;
+    uint32_t in_value = 0; /* The node that is a member's value. */
+    struct arena a;
+    arena_init(&a, NULL, SIZE_MAX / 2);
+    while (i < j->count || depth > 0) {
+        if (depth > 0 && i == j->nodes[open[depth - 1]].next) {
+            if (json_kind(j, open[--depth]) == JSON_OBJECT)
+                json_writer_end_object(w);
+            else
+                json_writer_end_array(w);
+            continue;
+        }
+        bool key = depth > 0 && json_kind(j, open[depth - 1]) == JSON_OBJECT && i != in_value;
+        struct str text;
+        enum json_kind kind = json_kind(j, i);
+        if (kind == JSON_STRING) {
+            require(json_string(j, i, &a, &text) == 0);
+            require(text.len == json_string_length(j, i) && json_string_is(j, i, text));
+            require(str_valid_utf8(text));
+        }
+        if (key) {
+            json_writer_key_str(w, text);
+            in_value = i + 1;
+        } else if (kind == JSON_STRING) {
+            json_writer_string(w, text);
+        } else if (kind == JSON_OBJECT || kind == JSON_ARRAY) {
+            open[depth++] = i;
+            if (kind == JSON_OBJECT)
+                json_writer_begin_object(w);
+            else
+                json_writer_begin_array(w);
+        } else {
+            json_writer_raw(w, json_raw(j, i));
+        }
+        i++;
+    }
+    arena_reset(&a);
+}
+
+static void check_same(const struct json *a, const struct json *b)
+{
+    require(a->count == b->count);
+    for (uint32_t i = 0; i < a->count; i++) {
+        int64_t va = 0;
+        int64_t vb = 0;
+        char path_a[JSON_PATH_BYTES];
+        char path_b[JSON_PATH_BYTES];
+        require(json_kind(a, i) == json_kind(b, i) && json_count(a, i) == json_count(b, i));
+        require(a->nodes[i].next == b->nodes[i].next);
+        require(json_string_length(a, i) == json_string_length(b, i));
+        require(json_fixed(a, i, 6, &va, NULL) == json_fixed(b, i, 6, &vb, NULL) && va == vb);
+        require(json_i64(a, i, 0, INT64_MAX, &va) == json_i64(b, i, 0, INT64_MAX, &vb) && va == vb);
+        if (i < 64) {
+            json_path(a, i, path_a);
+            json_path(b, i, path_b);
+            require(str_is(str_from(path_a), path_b));
+        }
+    }
+}
+
+static void check_splice(const struct json *j)
+{
+    const struct json_edit edits[] = {
+        {STR("model"), STR("\"m\"")}, {STR("a"), STR_NULL}, {STR("stream_options"), STR("{}")}};
+    struct str spans[JSON_SPLICE_SPANS(3)];
+    size_t count = 0;
+    struct buf out;
+    struct json changed;
+    if (json_splice(j, edits, 3, spans, &count) != 0)
+        return;
+    buf_init(&out, SIZE_MAX / 2);
+    json_init(&changed, 2 * JSON_NODES_MAX);
+    require(count <= JSON_SPLICE_SPANS(3));
+    require(json_splice_flatten(spans, count, &out) == 0);
+    require(json_parse(&changed, buf_str(&out), NULL) == 0);
+    require(json_string_is(&changed, json_get(&changed, JSON_ROOT, STR("model")), STR("m")));
+    require(json_get(&changed, JSON_ROOT, STR("a")) == JSON_NONE);
+    require(json_kind(&changed, json_get(&changed, JSON_ROOT, STR("stream_options"))) ==
+            JSON_OBJECT);
+    json_deinit(&changed);
+    buf_deinit(&out);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct json j;
+    struct json_error error = {0};
+    uint64_t before = mem_live_bytes();
+    json_init(&j, JSON_NODES_MAX);
+    int rc = json_parse(&j, (struct str){.data = (const char *)data, .len = size}, &error);
+    require(mem_live_bytes() - before <= 10 * (uint64_t)size + MEMORY_CONSTANT_BYTES);
+    require((rc == 0) == (error.problem == JSON_PROBLEM_NONE) && error.offset <= size);
+    if (rc == 0) {
+        struct buf again;
+        struct json_writer w;
+        struct json copy;
+        buf_init(&again, SIZE_MAX / 2);
+        json_writer_init(&w, &again);
+        rewrite(&j, &w);
+        require(json_writer_finish(&w) == 0);
+        json_init(&copy, JSON_NODES_MAX);
+        require(json_parse(&copy, buf_str(&again), NULL) == 0);
+        check_same(&j, &copy);
+        check_splice(&j);
+        json_deinit(&copy);
+        buf_deinit(&again);
+    }
+    json_deinit(&j);
+    require(mem_live_bytes() == before);
+    return 0;
+}

@@ -1,0 +1,316 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/route/features.h"
+#include "common/route/fixed.h"
+#include "tests/unit/route/fixture.h"
+
+static struct features_hasher hasher;
+
+static int make_hasher(void **state)
+{
+    (void)state;
+    features_hasher_init(
+        &hasher, (struct siphash_key){UINT64_C(0x0706050403020100), UINT64_C(0x0f0e0d0c0b0a0908)});
+    return 0;
+}
+
+static struct features extract(const char *text, size_t len)
+{
+    struct features f;
+    const struct features_input input = {.text = {text, len},
+                                         .temperature_q8 = FEATURES_TEMPERATURE_UNSET};
+    memset(&f, 0xee, sizeof f);
+    features_extract(&hasher, &input, &f);
+    return f;
+}
+
+static struct features extract_text(const char *text)
+{
+    return extract(text, strlen(text));
+}
+
+static bool contains(const struct features *f, uint64_t hash)
+{
+    for (uint32_t i = 0; i < f->n; i++)
+        if (f->index[i] == hash >> 48)
+            return true;
+    return false;
+}
+
+static uint64_t unigram(const char *token)
+{
+    uint8_t message[64] = {1};
+    size_t len = strlen(token);
+    memcpy(message + 1, token, len);
+    return siphash_1_3(hasher.key, message, 1 + len);
+}
+
+static uint64_t bigram(uint64_t before, uint64_t h)
+{
+    uint8_t message[17] = {2};
+    for (unsigned i = 0; i < 8; i++) {
+        message[1 + i] = (uint8_t)(before >> (8 * i));
+        message[9 + i] = (uint8_t)(h >> (8 * i));
+    }
+    return siphash_1_3(hasher.key, message, sizeof message);
+}
+
+static void tokens_and_pairs_are_hashed_as_written(void **state)
+{
+    (void)state;
+    struct features f = extract_text("Solve x2,  SOLVE\tit");
+    static const char *const tokens[] = {"solve", "x", "2", ",", "solve", "it"};
+    for (unsigned i = 0; i < 6; i++) {
+        assert_true(contains(&f, unigram(tokens[i])));
+        if (i > 0)
+            assert_true(contains(&f, bigram(unigram(tokens[i - 1]), unigram(tokens[i]))));
+    }
+    assert_int_equal(f.n, 5 + 5);
+    for (uint32_t i = 1; i < f.n; i++)
+        assert_true(f.index[i - 1] < f.index[i]);
+}
+
+static void tokens_of_every_length_hash_like_the_plain_function(void **state)
+{
+    (void)state;
+    char text[64];
+    for (size_t len = 1; len <= FEATURES_TOKEN_BYTES; len++) {
+        memset(text, 'q', len);
+        text[len] = '\0';
+        struct features f = extract(text, len);
+        assert_int_equal(f.n, 1);
+        assert_true(contains(&f, unigram(text)));
+    }
+    memset(text, 'q', 50); /* Cut after 48: two tokens and their pair. */
+    struct features f = extract(text, 50);
+    assert_int_equal(f.n, 3);
+    assert_true(contains(&f, unigram("qq")));
+}
+
+static void repetition_adds_nothing(void **state)
+{
+    (void)state;
+    struct features once = extract_text("one two one two");
+    struct features often = extract_text("one two one two one two one two one two");
+    assert_int_equal(once.n, 4);
+    assert_int_equal(often.n, 4);
+    assert_memory_equal(once.index, often.index, 8);
+}
+
+static void the_window_is_the_first_1024_and_the_last_512_bytes(void **state)
+{
+    (void)state;
+    char text[4000], middle[4000];
+    memset(text, ' ', sizeof text);
+    memcpy(text, "begin", 5);
+    memcpy(text + 2000, "middle", 6);
+    memcpy(text + sizeof text - 3, "end", 3);
+    memcpy(middle, text, sizeof text);
+    memset(middle + 1024, 'z', sizeof text - 1536);
+    struct features f = extract(text, sizeof text), g = extract(middle, sizeof middle);
+    assert_true(contains(&f, unigram("begin")) && contains(&f, unigram("end")));
+    assert_false(contains(&f, unigram("middle")));
+    assert_int_equal(f.n, 2); /* No pair spans the gap. */
+    assert_memory_equal(f.index, g.index, 4);
+    assert_memory_equal(f.dense, g.dense, sizeof f.dense);
+    struct features whole = extract(text, 1536);
+    assert_true(contains(&whole, unigram("begin")));
+}
+
+static void the_window_is_cut_between_characters(void **state)
+{
+    (void)state;
+    char text[2000];
+    memset(text, ' ', sizeof text);
+    memcpy(text + 1022, "\xe2\x82\xac", 3); /* Bytes 1022-1024: left out. */
+    memcpy(text + 1486, "\xe2\x82\xac", 3); /* Bytes 1486-1488; the tail begins at 1488. */
+    struct features f = extract(text, sizeof text);
+    assert_int_equal(f.n, 0);
+    memset(text, 0x80, sizeof text); /* Not UTF-8: the cuts move by three bytes at most. */
+    f = extract(text, sizeof text);
+    assert_int_equal(f.dense[FEATURES_NON_ASCII], 256);
+}
+
+static void at_most_512_distinct_are_kept_in_their_order(void **state)
+{
+    (void)state;
+    char text[1536];
+    struct random r = {3};
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (char)(33 + random_below(&r, 90));
+    struct features f = extract(text, sizeof text);
+    assert_int_equal(f.n, FEATURES_SPARSE_MAX);
+    const struct features_input input = {.text = {text, sizeof text},
+                                         .system_prompt = STR("be brief"),
+                                         .alias = STR("smart"),
+                                         .segment = STR("eu"),
+                                         .tools = (const struct str[]){STR("search")},
+                                         .tool_count = 1};
+    features_extract(&hasher, &input, &f);
+    assert_int_equal(f.n, FEATURES_SPARSE_MAX); /* The categories come first, so they stay. */
+    assert_true(contains(&f, siphash_1_3(hasher.key,
+                                         "\x03"
+                                         "be brief",
+                                         9)));
+    assert_true(contains(&f, siphash_1_3(hasher.key,
+                                         "\x04"
+                                         "search",
+                                         7)));
+    assert_true(contains(&f, siphash_1_3(hasher.key,
+                                         "\x05"
+                                         "smart",
+                                         6)));
+    assert_true(contains(&f, siphash_1_3(hasher.key,
+                                         "\x06"
+                                         "eu",
+                                         3)));
+}
+
+static void a_long_system_prompt_counts_by_its_ends_and_length(void **state)
+{
+    (void)state;
+    static char prompt[10000];
+    struct features f[4];
+    memset(prompt, 'a', sizeof prompt);
+    struct features_input input = {.system_prompt = {prompt, 9000}};
+    features_extract(&hasher, &input, &f[0]);
+    prompt[4000] = 'b'; /* In the middle: not looked at. */
+    features_extract(&hasher, &input, &f[1]);
+    input.system_prompt.len = 9001;
+    features_extract(&hasher, &input, &f[2]);
+    input.system_prompt.len = 9000;
+    prompt[8999] = 'b';
+    features_extract(&hasher, &input, &f[3]);
+    assert_int_equal(f[0].n, 1);
+    assert_int_equal(f[0].index[0], f[1].index[0]);
+    assert_int_not_equal(f[0].index[0], f[2].index[0]);
+    assert_int_not_equal(f[0].index[0], f[3].index[0]);
+}
+
+static void dense_features_are_the_written_ones(void **state)
+{
+    (void)state;
+    struct features f;
+    const struct features_input input = {
+        .text = STR("ab cde?\n12{\xc3\xa9}+"), /* 15 bytes */
+        .system_prompt = STR("x"),
+        .bytes = 1023,
+        .t_in = 255,
+        .max_tokens = 0,
+        .messages = 3,
+        .turns = 500,
+        .tool_count = 0,
+        .images = 2,
+        .json_mode = true,
+        .temperature_q8 = 179,
+        .previous_failed = true,
+    };
+    features_extract(&hasher, &input, &f);
+    assert_int_equal(f.dense[FEATURES_BIAS], 256);
+    assert_int_equal(f.dense[FEATURES_LOG_BYTES], 2560);
+    assert_int_equal(f.dense[FEATURES_LOG_T_IN], 2048);
+    assert_int_equal(f.dense[FEATURES_LOG_MAX_TOKENS], 0);
+    assert_int_equal(f.dense[FEATURES_MESSAGES], 768);
+    assert_int_equal(f.dense[FEATURES_TURNS], 127 * 256);
+    assert_int_equal(f.dense[FEATURES_HAS_SYSTEM], 256);
+    assert_int_equal(f.dense[FEATURES_JSON_MODE], 256);
+    assert_int_equal(f.dense[FEATURES_IMAGES], 512);
+    assert_int_equal(f.dense[FEATURES_CODE], 2 * 256 / 15);
+    assert_int_equal(f.dense[FEATURES_DIGIT], 2 * 256 / 15);
+    assert_int_equal(f.dense[FEATURES_NEWLINE], 256 / 15);
+    assert_int_equal(f.dense[FEATURES_NON_ASCII], 2 * 256 / 15);
+    assert_int_equal(f.dense[FEATURES_QUESTION], 256);
+    assert_int_equal(f.dense[FEATURES_MATH], 256 / 15);
+    assert_int_equal(f.dense[FEATURES_WORD_LEN], 7 * 256 / 3);
+    assert_int_equal(f.dense[FEATURES_TEMPERATURE], 179);
+    assert_int_equal(f.dense[FEATURES_PREVIOUS_FAILED], 256);
+    for (unsigned d = FEATURES_PREVIOUS_FAILED + 1; d < FEATURES_DENSE; d++)
+        assert_int_equal(f.dense[d], 0);
+    assert_string_equal(features_dense_name(FEATURES_WORD_LEN), "word_len");
+    assert_string_equal(features_dense_name(23), "reserved");
+    assert_null(features_dense_name(24));
+}
+
+static void an_empty_call_has_no_sparse_features(void **state)
+{
+    (void)state;
+    struct features f;
+    const struct features_input input = {0};
+    features_extract(&hasher, &input, &f);
+    assert_int_equal(f.n, 0);
+    assert_int_equal(f.dense[FEATURES_WORD_LEN], 0);
+}
+
+static void the_recorded_form_comes_back(void **state)
+{
+    (void)state;
+    struct random r = {8};
+    for (unsigned i = 0; i < 500; i++) {
+        struct features f, g;
+        uint8_t bytes[FEATURES_ENCODED_MAX];
+        fixture_features(&r, i == 0 ? 0 : i == 1 ? 512 : random_below(&r, 513), &f);
+        size_t len = features_encode(&f, bytes);
+        assert_true(len <= sizeof bytes);
+        struct str s = {(const char *)bytes, len};
+        assert_int_equal(features_decode(s, &g), 0);
+        assert_int_equal(g.n, f.n);
+        assert_memory_equal(g.index, f.index, 2U * f.n);
+        for (s.len = 0; s.len < len; s.len++) /* Every shorter prefix is refused. */
+            assert_int_equal(features_decode(s, &g), ERR_CORRUPT);
+    }
+}
+
+static void other_recorded_forms_are_refused(void **state)
+{
+    (void)state;
+    struct features g;
+    assert_int_equal(features_decode(STR("\x00"), &g), 0);
+    assert_int_equal(features_decode(STR("\x00\x00"), &g), ERR_CORRUPT);         /* rest */
+    assert_int_equal(features_decode(STR("\x80\x00"), &g), ERR_CORRUPT);         /* longer form */
+    assert_int_equal(features_decode(STR("\x81\x04"), &g), ERR_TOO_LARGE);       /* 513 */
+    assert_int_equal(features_decode(STR("\x01\xff\xff\x03"), &g), 0);           /* 65535 */
+    assert_int_equal(features_decode(STR("\x01\x80\x80\x04"), &g), ERR_CORRUPT); /* 65536 */
+    assert_int_equal(features_decode(STR("\x02\xff\xff\x03\x00"), &g), ERR_CORRUPT);
+    assert_int_equal(features_decode(STR("\x01\x80\x80\x80\x00"), &g), ERR_CORRUPT);
+}
+
+static void any_bytes_at_any_length_give_a_valid_vector(void **state)
+{
+    (void)state;
+    struct random r = {77};
+    char text[2200];
+    for (unsigned i = 0; i < 3000; i++) {
+        size_t len = random_below(&r, sizeof text);
+        for (size_t k = 0; k < len; k++)
+            text[k] = (char)random_u64(&r);
+        struct features f = extract(text, len);
+        assert_true(f.n <= FEATURES_SPARSE_MAX);
+        for (uint32_t k = 1; k < f.n; k++)
+            assert_true(f.index[k - 1] < f.index[k]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tokens_and_pairs_are_hashed_as_written),
+        cmocka_unit_test(tokens_of_every_length_hash_like_the_plain_function),
+        cmocka_unit_test(repetition_adds_nothing),
+        cmocka_unit_test(the_window_is_the_first_1024_and_the_last_512_bytes),
+        cmocka_unit_test(the_window_is_cut_between_characters),
+        cmocka_unit_test(at_most_512_distinct_are_kept_in_their_order),
+        cmocka_unit_test(a_long_system_prompt_counts_by_its_ends_and_length),
+        cmocka_unit_test(dense_features_are_the_written_ones),
+        cmocka_unit_test(an_empty_call_has_no_sparse_features),
+        cmocka_unit_test(the_recorded_form_comes_back),
+        cmocka_unit_test(other_recorded_forms_are_refused),
+        cmocka_unit_test(any_bytes_at_any_length_give_a_valid_vector),
+    };
+    return cmocka_run_group_tests(tests, make_hasher, NULL);
+}
