@@ -4,10 +4,11 @@
 
 #include "common/route/fixed.h"
 
-/* Usual path: the window is read twice, once for counts and once for tokens. Each token costs a
- * SipHash-1-3 of one or two blocks and its bigram one of exactly 17 bytes; both are written out
- * here because they are most of a decision's time. The set is a bitmap of all 65,536 indices, which
- * also sorts it. */
+/* Usual path: one pass over the window lower-cases it into a padded copy and marks, a bit a byte,
+ * what is a word and what is not white space; tokens are then found by counting zeros. Each costs a
+ * SipHash-1-3 of its length and its bigram one of exactly 17 bytes, both written out here because
+ * they are most of a decision's time. The set is a bitmap of all 65,536 indices, which also sorts
+ * it. Nothing here branches on single bytes: mispredictions cost more than the arithmetic. */
 
 #define BITMAP_WORDS (65536 / 64)
 
@@ -20,8 +21,6 @@ enum tag {
     TAG_SEGMENT = 6,
 };
 
-enum byte_class { BYTE_OTHER, BYTE_WORD, BYTE_SPACE };
-
 /* Counters of one window packed into a word: 1,536 needs 11 bits. */
 enum {
     COUNT_CODE = 0,
@@ -33,16 +32,38 @@ enum {
 
 struct set {
     uint64_t bits[BITMAP_WORDS];
+    uint64_t used[BITMAP_WORDS / 64]; /* Which words of bits are not 0. */
     uint32_t n;
 };
 
-static void set_add(struct set *s, uint64_t hash)
+static inline void set_add(struct set *s, uint64_t hash)
 {
     unsigned index = (unsigned)(hash >> 48);
     uint64_t bit = UINT64_C(1) << (index & 63);
     uint64_t *word = &s->bits[index >> 6];
     s->n += (*word & bit) == 0;
     *word |= bit;
+    s->used[index >> 12] |= UINT64_C(1) << (index >> 6 & 63);
+}
+
+/* Ascending. Most words hold one bit, some two, few more: the first two cost no branch. */
+static uint16_t set_list(const struct set *s, uint16_t out[FEATURES_SPARSE_MAX])
+{
+    uint16_t list[FEATURES_SPARSE_MAX + 1]; /* One past the last may be written. */
+    uint32_t n = 0;
+    for (unsigned u = 0; u < BITMAP_WORDS / 64; u++)
+        for (uint64_t words = s->used[u]; words != 0; words &= words - 1) {
+            unsigned w = u * 64 + (unsigned)__builtin_ctzll(words);
+            for (uint64_t bits = s->bits[w]; bits != 0;) {
+                list[n++] = (uint16_t)(w * 64 + (unsigned)__builtin_ctzll(bits));
+                bits &= bits - 1;
+                list[n] = (uint16_t)(w * 64 + (unsigned)__builtin_ctzll(bits | UINT64_C(1) << 63));
+                n += bits != 0;
+                bits &= bits - 1;
+            }
+        }
+    memcpy(out, list, n * sizeof list[0]);
+    return (uint16_t)n;
 }
 
 struct sip {
@@ -98,13 +119,17 @@ static inline uint64_t load_le64(const uint8_t *p)
     return value;
 }
 
-/* tag || token in message[0..len); the bytes after it up to the next multiple of 8 are zero. */
-static inline uint64_t hash_token(struct sip s, const uint8_t *message, size_t len)
+/* SipHash of TAG_UNIGRAM || text[0..len); seven bytes after the text may be read. */
+static inline uint64_t hash_token(struct sip s, const uint8_t *text, size_t len)
 {
-    size_t at = 0;
-    for (; at + 8 <= len; at += 8)
-        s = sip_block(s, load_le64(message + at));
-    return sip_final(sip_block(s, load_le64(message + at) | (uint64_t)len << 56));
+    uint64_t block = TAG_UNIGRAM | load_le64(text) << 8;
+    size_t total = len + 1, at = 8;
+    for (; at <= total; at += 8) {
+        s = sip_block(s, block);
+        block = load_le64(text + at - 1);
+    }
+    uint64_t mask = (UINT64_C(1) << (total & 7) * 8) - 1;
+    return sip_final(sip_block(s, (block & mask) | (uint64_t)total << 56));
 }
 
 /* SipHash of TAG_BIGRAM || before || h, each little endian: 17 bytes in three blocks. */
@@ -125,14 +150,8 @@ void features_hasher_init(struct features_hasher *hasher, struct siphash_key key
     hasher->key = key;
     struct sip begin = sip_begin(key);
     for (unsigned b = 0; b < 256; b++) {
-        bool upper = b >= 'A' && b <= 'Z', lower = b >= 'a' && b <= 'z';
-        bool space = (b >= 9 && b <= 13) || b == 32;
-        uint8_t message[8] = {TAG_UNIGRAM, (uint8_t)(upper ? b + 32 : b)};
-        hasher->single[b] = hash_token(begin, message, 2);
-        hasher->lower[b] = message[1];
-        hasher->byte_class[b] = upper || lower || b >= 0x80 ? BYTE_WORD
-                                : space                     ? BYTE_SPACE
-                                                            : BYTE_OTHER;
+        uint8_t message[8] = {(uint8_t)b};
+        hasher->single[b] = hash_token(begin, message, 1);
         hasher->counts[b] = (uint64_t)in_text("{}()[];=<>_#&|`", b) << COUNT_CODE |
                             (uint64_t)(b >= '0' && b <= '9') << COUNT_DIGIT |
                             (uint64_t)(b == '\n') << COUNT_NEWLINE |
@@ -141,42 +160,32 @@ void features_hasher_init(struct features_hasher *hasher, struct siphash_key key
     }
 }
 
-/* Adds the tokens of one piece of the window; stops once the set is full. */
-static void add_tokens(const struct features_hasher *hasher, const uint8_t *text, size_t len,
-                       struct set *set)
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+#define HIGH       EACH(0x80)
+
+/* 0x80 in every byte of low7 (all below 0x80) that is in [from, to]. */
+static inline uint64_t in_range(uint64_t low7, unsigned from, unsigned to)
 {
-    const struct sip begin = sip_begin(hasher->key);
-    uint64_t before = 0;
-    bool has_before = false;
-    for (size_t at = 0; at < len && set->n < FEATURES_SPARSE_MAX;) {
-        unsigned class = hasher->byte_class[text[at]];
-        if (class == BYTE_SPACE) {
-            at++;
-            continue;
-        }
-        size_t end = at + 1;
-        uint64_t h = hasher->single[text[at]];
-        if (class == BYTE_WORD) {
-            size_t limit = len - at > FEATURES_TOKEN_BYTES ? at + FEATURES_TOKEN_BYTES : len;
-            uint8_t message[64];
-            memset(message, 0, sizeof message);
-            message[0] = TAG_UNIGRAM;
-            message[1] = hasher->lower[text[at]];
-            while (end < limit && hasher->byte_class[text[end]] == BYTE_WORD) {
-                message[1 + end - at] = hasher->lower[text[end]];
-                end++;
-            }
-            if (end - at > 1)
-                h = hash_token(begin, message, 1 + end - at);
-        }
-        set_add(set, h);
-        if (has_before && set->n < FEATURES_SPARSE_MAX)
-            set_add(set, hash_bigram(begin, before, h));
-        before = h;
-        has_before = true;
-        at = end;
-    }
+    return (low7 + EACH(0x80 - from)) & ~(low7 + EACH(0x7f - to)) & HIGH;
 }
+
+/* Bit i of the result: the top bit of byte i. */
+static inline uint64_t gather(uint64_t tops)
+{
+    return (tops >> 7) * UINT64_C(0x0102040810204080) >> 56;
+}
+
+#define PIECE_MAX   (FEATURES_HEAD_BYTES + FEATURES_TAIL_BYTES)
+#define PIECE_WORDS (PIECE_MAX / 64 + 1) /* One more: the end is always found. */
+
+/* A contiguous part of the window, lower-cased; a bit a byte. Past the end nothing is a word and
+ * everything counts as not white space. */
+struct piece {
+    uint8_t text[PIECE_MAX + 64];
+    uint64_t not_word[PIECE_WORDS];
+    uint64_t not_space[PIECE_WORDS];
+    size_t len;
+};
 
 struct window_counts {
     uint64_t packed;
@@ -186,44 +195,144 @@ struct window_counts {
     bool question;
 };
 
-static void count_bytes(const struct features_hasher *hasher, const uint8_t *text, size_t len,
-                        struct window_counts *c)
+/* Eight bytes at `at`: lower-cased in place, their two class bits returned. */
+static inline void classify_eight(uint8_t *text, uint64_t *out_word, uint64_t *out_space)
 {
-    bool in_word = false;
-    for (size_t i = 0; i < len; i++) {
-        bool word = hasher->byte_class[text[i]] == BYTE_WORD;
-        c->packed += hasher->counts[text[i]];
-        c->word_bytes += word;
-        c->word_runs += word && !in_word;
-        in_word = word;
-    }
-    c->bytes += (uint32_t)len;
-    if (len > 0 && memchr(text, '?', len) != NULL)
-        c->question = true;
+    uint64_t x = load_le64(text);
+    uint64_t high = x & HIGH, low7 = x & ~HIGH;
+    x |= (in_range(low7, 'A', 'Z') & ~high) >> 2; /* 0x80 >> 2 is the bit of lower case. */
+    *out_word = gather((in_range(x & ~HIGH, 'a', 'z') & ~high) | high);
+    *out_space = gather((in_range(low7, 9, 13) | in_range(low7, 32, 32)) & ~high);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    x = __builtin_bswap64(x);
+#endif
+    memcpy(text, &x, 8);
 }
 
-/* One hash of tag || text. */
+static void read_piece(const struct features_hasher *hasher, const uint8_t *text, size_t len,
+                       struct piece *p, struct window_counts *c)
+{
+    p->len = len;
+    if (len > 0)
+        memcpy(p->text, text, len);
+    memset(p->text + len, ' ', 64);
+    for (size_t i = 0; i < len; i++)
+        c->packed += hasher->counts[p->text[i]];
+    if (len > 0 && memchr(p->text, '?', len) != NULL)
+        c->question = true;
+    c->bytes += (uint32_t)len;
+    uint64_t before = 0; /* The last byte of the word before was part of a word. */
+    for (size_t w = 0; w <= len / 64; w++) {
+        uint64_t word = 0, space = 0;
+        for (size_t i = 0; i < 8 && w * 64 + i * 8 < len + 8; i++) {
+            uint64_t word8, space8;
+            classify_eight(p->text + w * 64 + i * 8, &word8, &space8);
+            word |= word8 << (8 * i);
+            space |= space8 << (8 * i);
+        }
+        size_t left = len - w * 64;
+        if (left < 64) /* What comes after the end is not white space. */
+            space &= (UINT64_C(1) << left) - 1;
+        p->not_word[w] = ~word;
+        p->not_space[w] = ~space;
+        c->word_bytes += (uint32_t)__builtin_popcountll(word);
+        c->word_runs += (uint32_t)__builtin_popcountll(word & ~(word << 1 | before));
+        before = word >> 63;
+    }
+}
+
+/* First set bit at or after `at`; one is known to be there. */
+static inline size_t next_bit(const uint64_t *bits, size_t at)
+{
+    size_t w = at / 64;
+    uint64_t word = bits[w] >> (at & 63);
+    if (word != 0)
+        return at + (size_t)__builtin_ctzll(word);
+    do
+        w++;
+    while (bits[w] == 0);
+    return w * 64 + (size_t)__builtin_ctzll(bits[w]);
+}
+
+static inline bool has_bit(const uint64_t *bits, size_t at)
+{
+    return (bits[at / 64] >> (at & 63) & 1) != 0;
+}
+
+/* Adds the tokens of one piece; stops once the set is full. The two tests that next_bit would make
+ * superfluous let the processor guess the next position instead of waiting for it. */
+static void add_tokens(const struct features_hasher *hasher, const struct piece *p, struct set *set)
+{
+    const struct sip begin = sip_begin(hasher->key);
+    uint64_t before = 0;
+    bool has_before = false;
+    size_t at = 0;
+    while (set->n < FEATURES_SPARSE_MAX) {
+        if (!has_bit(p->not_space, at))
+            at = next_bit(p->not_space, at);
+        if (at >= p->len)
+            break;
+        size_t len = 1;
+        uint64_t h;
+        if (has_bit(p->not_word, at)) {
+            h = hasher->single[p->text[at]];
+        } else {
+            len = next_bit(p->not_word, at) - at;
+            len = len < FEATURES_TOKEN_BYTES ? len : FEATURES_TOKEN_BYTES;
+            h = hash_token(begin, p->text + at, len);
+        }
+        set_add(set, h);
+        if (has_before && set->n < FEATURES_SPARSE_MAX)
+            set_add(set, hash_bigram(begin, before, h));
+        before = h;
+        has_before = true;
+        at += len;
+    }
+}
+
+/* SipHash of tag || text: what the tag's block holds besides, then whole blocks from byte 7 on. */
+static uint64_t hash_tagged(struct siphash_key key, enum tag tag, const uint8_t *text, size_t len)
+{
+    struct sip s = sip_begin(key);
+    uint64_t block = tag;
+    size_t at = 0, filled = 1;
+    for (; at < len; at++) {
+        block |= (uint64_t)text[at] << (8 * filled++);
+        if (filled == 8) {
+            s = sip_block(s, block);
+            block = 0;
+            filled = 0;
+            for (at++; len - at >= 8; at += 8)
+                s = sip_block(s, load_le64(text + at));
+            at--;
+        }
+    }
+    return sip_final(sip_block(s, block | (uint64_t)(len + 1) << 56));
+}
+
+/* Ends and length of a system prompt that is too long to be hashed whole for every call. */
+static uint64_t hash_long_system(struct siphash_key key, struct str text)
+{
+    enum { HALF = FEATURES_SYSTEM_BYTES_MAX / 2 };
+    uint8_t ends[2 * HALF + 8];
+    memcpy(ends, text.data, HALF);
+    for (unsigned i = 0; i < 8; i++)
+        ends[HALF + i] = (uint8_t)((uint64_t)text.len >> (8 * i));
+    memcpy(ends + HALF + 8, text.data + text.len - HALF, HALF);
+    return hash_tagged(key, TAG_SYSTEM, ends, sizeof ends);
+}
+
 static void add_category(const struct features_hasher *hasher, enum tag tag, struct str text,
                          struct set *set)
 {
-    uint8_t message[1 + FEATURES_SYSTEM_BYTES_MAX + 8];
-    size_t len = 0;
-    message[len++] = (uint8_t)tag;
     if (tag == TAG_SYSTEM && text.len > FEATURES_SYSTEM_BYTES_MAX) {
-        const size_t half = FEATURES_SYSTEM_BYTES_MAX / 2;
-        memcpy(message + len, text.data, half);
-        len += half;
-        for (unsigned i = 0; i < 8; i++)
-            message[len++] = (uint8_t)((uint64_t)text.len >> (8 * i));
-        memcpy(message + len, text.data + text.len - half, half);
-        len += half;
-    } else {
-        size_t max = tag == TAG_SYSTEM ? FEATURES_SYSTEM_BYTES_MAX : FEATURES_NAME_BYTES_MAX;
-        size_t take = text.len < max ? text.len : max;
-        memcpy(message + len, text.data, take);
-        len += take;
+        set_add(set, hash_long_system(hasher->key, text));
+        return;
     }
-    set_add(set, siphash_1_3(hasher->key, message, len));
+    size_t len = text.len;
+    if (tag != TAG_SYSTEM && len > FEATURES_NAME_BYTES_MAX)
+        len = FEATURES_NAME_BYTES_MAX;
+    set_add(set, hash_tagged(hasher->key, tag, (const uint8_t *)text.data, len));
 }
 
 static void add_categories(const struct features_hasher *hasher, const struct features_input *input,
@@ -308,21 +417,18 @@ void features_extract(const struct features_hasher *hasher, const struct feature
     const uint8_t *text = (const uint8_t *)input->text.data;
     size_t len = input->text.len, head, tail;
     struct window_counts counts = {0};
+    struct piece piece;
     struct set set;
     memset(&set, 0, sizeof set);
-    find_window(text, len, &head, &tail);
-    count_bytes(hasher, text, head, &counts);
     add_categories(hasher, input, &set);
-    add_tokens(hasher, text, head, &set);
+    find_window(text, len, &head, &tail);
+    read_piece(hasher, text, head, &piece, &counts);
+    add_tokens(hasher, &piece, &set);
     if (tail < len) {
-        count_bytes(hasher, text + tail, len - tail, &counts);
-        add_tokens(hasher, text + tail, len - tail, &set);
+        read_piece(hasher, text + tail, len - tail, &piece, &counts);
+        add_tokens(hasher, &piece, &set);
     }
-    uint16_t n = 0;
-    for (unsigned w = 0; w < BITMAP_WORDS; w++)
-        for (uint64_t bits = set.bits[w]; bits != 0; bits &= bits - 1)
-            out_features->index[n++] = (uint16_t)(w * 64 + (unsigned)__builtin_ctzll(bits));
-    out_features->n = n;
+    out_features->n = set_list(&set, out_features->index);
     fill_dense(input, &counts, out_features->dense);
 }
 
