@@ -1,0 +1,420 @@
+/* Packs by hand: a request's record is written twice into a scratch buffer and must not allocate.
+ * Fields are written in ascending order of their numbers, defaults are left out, as protobuf-c
+ * packs; a test unpacks the result and compares every field. */
+#include "dataplane/telemetry/record.h"
+
+#include <string.h>
+
+struct writer {
+    uint8_t *at;
+    uint8_t *end;
+    bool full;
+};
+
+enum wire_type { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
+
+static void put_varint(struct writer *w, uint64_t v)
+{
+    if (w->end - w->at < 10) {
+        w->full = true;
+        return;
+    }
+    while (v >= 0x80) {
+        *w->at++ = (uint8_t)(v | 0x80);
+        v >>= 7;
+    }
+    *w->at++ = (uint8_t)v;
+}
+
+static void put_tag(struct writer *w, uint32_t field, enum wire_type type)
+{
+    put_varint(w, (uint64_t)field << 3 | type);
+}
+
+static void put_u64(struct writer *w, uint32_t field, uint64_t v)
+{
+    if (v == 0)
+        return;
+    put_tag(w, field, WIRE_VARINT);
+    put_varint(w, v);
+}
+
+static void put_i64(struct writer *w, uint32_t field, int64_t v)
+{
+    put_u64(w, field, (uint64_t)v);
+}
+
+static uint64_t zigzag(int64_t v)
+{
+    return (uint64_t)v << 1 ^ (v < 0 ? UINT64_MAX : 0);
+}
+
+static void put_sint(struct writer *w, uint32_t field, int64_t v)
+{
+    put_u64(w, field, zigzag(v));
+}
+
+static void put_raw(struct writer *w, const void *data, size_t len)
+{
+    if (len > (size_t)(w->end - w->at)) {
+        w->full = true;
+        return;
+    }
+    if (len > 0)
+        memcpy(w->at, data, len);
+    w->at += len;
+}
+
+static void put_le(struct writer *w, uint64_t v, int bytes)
+{
+    uint8_t b[8];
+    for (int i = 0; i < bytes; i++)
+        b[i] = (uint8_t)(v >> (8 * i));
+    put_raw(w, b, (size_t)bytes);
+}
+
+static void put_fixed64(struct writer *w, uint32_t field, uint64_t v)
+{
+    if (v == 0)
+        return;
+    put_tag(w, field, WIRE_FIXED64);
+    put_le(w, v, 8);
+}
+
+static void put_fixed32(struct writer *w, uint32_t field, uint32_t v)
+{
+    if (v == 0)
+        return;
+    put_tag(w, field, WIRE_FIXED32);
+    put_le(w, v, 4);
+}
+
+static void put_bytes(struct writer *w, uint32_t field, const void *data, size_t len)
+{
+    if (len == 0)
+        return;
+    put_tag(w, field, WIRE_BYTES);
+    put_varint(w, len);
+    put_raw(w, data, len);
+}
+
+static void put_blob(struct writer *w, uint32_t field, struct str s)
+{
+    put_bytes(w, field, s.data, s.len > RECORD_TEXT_BYTES_MAX ? RECORD_TEXT_BYTES_MAX : s.len);
+}
+
+/* Length of the UTF-8 character at the start of s (RFC 3629), 0 when it is none. */
+static size_t utf8_len(struct str s)
+{
+    const uint8_t *p = (const uint8_t *)s.data;
+    if (p[0] < 0x80)
+        return 1;
+    size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+    if (n > s.len || !str_valid_utf8(str_slice(s, 0, n)))
+        return 0;
+    return n;
+}
+
+/* Cut at a character's boundary; '?' for what is no character. */
+static void put_text_always(struct writer *w, uint32_t field, struct str s, size_t max)
+{
+    struct str cut = s;
+    if (cut.len > max) {
+        cut.len = max;
+        while (cut.len > 0 && ((uint8_t)s.data[cut.len] & 0xc0) == 0x80)
+            cut.len--;
+    }
+    put_tag(w, field, WIRE_BYTES);
+    put_varint(w, cut.len);
+    if (str_valid_utf8(cut)) {
+        put_raw(w, cut.data, cut.len);
+        return;
+    }
+    for (size_t i = 0; i < cut.len && !w->full;) {
+        size_t n = utf8_len(str_slice(cut, i, cut.len));
+        put_raw(w, n == 0 ? "?" : cut.data + i, n == 0 ? 1 : n);
+        i += n == 0 ? 1 : n;
+    }
+}
+
+static void put_text(struct writer *w, uint32_t field, struct str s)
+{
+    if (s.len > 0)
+        put_text_always(w, field, s, RECORD_TEXT_BYTES_MAX);
+}
+
+/* A sub-message: two bytes are kept for its length (up to 16,383), which is patched in afterwards;
+ * a longer one is moved. */
+static uint8_t *message_begin(struct writer *w, uint32_t field)
+{
+    put_tag(w, field, WIRE_BYTES);
+    uint8_t *len = w->at;
+    put_raw(w, "\0\0", 2);
+    return len;
+}
+
+static void message_end(struct writer *w, uint8_t *len)
+{
+    if (w->full)
+        return;
+    size_t n = (size_t)(w->at - len) - 2;
+    if (n < 0x80) {
+        memmove(len + 1, len + 2, n);
+        w->at--;
+        len[0] = (uint8_t)n;
+    } else if (n < 0x4000) {
+        len[0] = (uint8_t)(n | 0x80);
+        len[1] = (uint8_t)(n >> 7);
+    } else if (w->at < w->end && n < 0x200000) {
+        memmove(len + 3, len + 2, n);
+        w->at++;
+        len[0] = (uint8_t)(n | 0x80);
+        len[1] = (uint8_t)(n >> 7 | 0x80);
+        len[2] = (uint8_t)(n >> 14);
+    } else {
+        w->full = true;
+    }
+}
+
+static void put_positions(struct writer *w, uint32_t field, const uint8_t *values, uint32_t count)
+{
+    if (count == 0)
+        return;
+    uint8_t *len = message_begin(w, field);
+    for (uint32_t i = 0; i < count; i++)
+        put_varint(w, values[i]);
+    message_end(w, len);
+}
+
+static void put_accounts(struct writer *w, const struct record_decision *d)
+{
+    if (d->account_count == 0)
+        return;
+    put_tag(w, 6, WIRE_BYTES);
+    put_varint(w, 8U * (uint64_t)d->account_count);
+    for (uint32_t i = 0; i < d->account_count; i++)
+        put_le(w, d->accounts[i], 8);
+}
+
+static void put_features(struct writer *w, const struct features *f)
+{
+    uint8_t encoded[FEATURES_ENCODED_MAX];
+    put_bytes(w, 24, encoded, features_encode(f, encoded));
+    uint8_t *len = message_begin(w, 25);
+    for (uint32_t i = 0; i < FEATURES_DENSE; i++)
+        put_varint(w, zigzag(f->dense[i]));
+    message_end(w, len);
+}
+
+static void put_candidate(struct writer *w, const struct policy_candidate *c,
+                          const struct record_candidate *m, const struct policy_row *r)
+{
+    uint8_t *len = message_begin(w, 30);
+    put_u64(w, 1, (uint64_t)(c->ordinal + 1)); /* POLICY_UNKNOWN_MODEL is -1. */
+    put_sint(w, 2, r->z);
+    put_u64(w, 3, r->q);
+    put_u64(w, 4, r->out_tok);
+    put_i64(w, 5, r->cost);
+    put_u64(w, 6, r->lat_ms);
+    put_sint(w, 7, r->u);
+    put_u64(w, 8, r->excl);
+    put_fixed32(w, 9, r->p);
+    put_u64(w, 10, c->live);
+    put_u64(w, 11, c->ttft_est_ms);
+    put_u64(w, 12, c->tpot_est_us);
+    put_u64(w, 13, m->price_id);
+    put_i64(w, 14, c->price_in);
+    put_i64(w, 15, c->price_out);
+    if (c->prior_q16 != POLICY_NO_PRIOR)
+        put_u64(w, 16, c->prior_q16);
+    put_u64(w, 17, c->prior_out);
+    put_u64(w, 18, c->domain);
+    put_u64(w, 19, c->max_out);
+    message_end(w, len);
+}
+
+static void put_attempt_fields(struct writer *w, const struct record_attempt *a, uint32_t endpoint)
+{
+    put_u64(w, 1, a->model);
+    put_u64(w, 2, endpoint);
+    put_i64(w, 3, a->start_us);
+    put_u64(w, 4, a->ttft_ms);
+    put_u64(w, 5, a->total_ms);
+    put_u64(w, 6, a->status);
+    put_u64(w, 7, (uint64_t)a->reason);
+    put_text(w, 8, a->provider_id);
+    put_u64(w, 9, a->tokens_in);
+    put_u64(w, 10, a->tokens_out);
+    put_u64(w, 11, a->tokens_cached);
+    put_u64(w, 12, a->tokens_reasoning);
+    put_u64(w, 13, a->price_id);
+    put_i64(w, 14, a->cost_nanousd);
+    put_u64(w, 15, a->flags);
+    put_u64(w, 16, a->tokens_cache_write);
+}
+
+/* Attempts at one deployment share one entry of `servers`. */
+static uint32_t first_at_server(const struct record_decision *d, uint32_t attempt)
+{
+    uint32_t i = 0;
+    while (i < attempt && !str_eq(d->attempts[i].server, d->attempts[attempt].server))
+        i++;
+    return i;
+}
+
+static uint32_t server_index(const struct record_decision *d, uint32_t attempt)
+{
+    uint32_t first = first_at_server(d, attempt);
+    uint32_t index = 0;
+    for (uint32_t i = 0; i < first; i++)
+        index += first_at_server(d, i) == i;
+    return index;
+}
+
+static void put_attempts(struct writer *w, const struct record_decision *d)
+{
+    for (uint32_t i = 0; i < d->attempt_count; i++) {
+        uint8_t *len = message_begin(w, 37);
+        put_attempt_fields(w, &d->attempts[i], server_index(d, i));
+        message_end(w, len);
+    }
+}
+
+static void put_servers(struct writer *w, const struct record_decision *d)
+{
+    for (uint32_t i = 0; i < d->attempt_count; i++)
+        if (first_at_server(d, i) == i)
+            put_text_always(w, 51, d->attempts[i].server, RECORD_TEXT_BYTES_MAX);
+}
+
+static void put_identity(struct writer *w, const struct record_decision *d)
+{
+    put_bytes(w, 1, d->request_id.bytes, sizeof(d->request_id.bytes));
+    put_i64(w, 2, d->ts_us);
+    put_fixed64(w, 5, d->key_id);
+    put_accounts(w, d);
+    put_u64(w, 7, d->segment);
+    for (uint32_t i = 0; i < d->tag_count; i++)
+        put_text_always(w, 8, d->tags[i], RECORD_TEXT_BYTES_MAX);
+    put_blob(w, 9, d->conv_hash);
+    put_text(w, 10, d->alias);
+    put_blob(w, 11, d->policy_version);
+    put_blob(w, 12, d->params_sha);
+    put_u64(w, 14, d->era);
+    put_u64(w, 15, d->generation);
+    put_u64(w, 16, FEATURES_SPEC);
+    put_u64(w, 17, d->hash_key_id);
+    put_u64(w, 22, d->config_age_s);
+    put_sint(w, 23, d->ts_correction_us);
+}
+
+static void put_outcome(struct writer *w, const struct record_decision *d)
+{
+    put_text(w, 52, d->endpoint);
+    put_text(w, 53, d->client_request_id);
+    put_u64(w, 54, d->http_status);
+    put_text(w, 55, d->error_code);
+    put_text(w, 56, d->finish_reason);
+    put_u64(w, 57, d->ttft_ms);
+    put_u64(w, 58, d->duration_ms);
+    put_u64(w, 59, d->overhead_us);
+    put_text(w, 60, d->route);
+    put_sint(w, 61, d->lambda);
+    put_sint(w, 62, d->mu);
+    put_text(w, 63, d->task);
+    put_u64(w, 64, d->t_out_cap);
+    put_blob(w, 65, d->client_nonce);
+    put_u64(w, 66, d->floor_q16);
+    put_sint(w, 67, d->max_cost_nanousd);
+}
+
+static int finish(const struct writer *w, const uint8_t *out, size_t *out_len)
+{
+    if (w->full)
+        return ERR_TOO_LARGE;
+    *out_len = (size_t)(w->at - out);
+    return 0;
+}
+
+int record_encode_decision(const struct record_decision *d, enum record_detail detail, uint8_t *out,
+                           size_t cap, size_t *out_len)
+{
+    uint32_t count = d->decision != NULL ? d->decision->count : 0;
+    if (d->attempt_count > RECORD_ATTEMPTS_MAX || d->tag_count > RECORD_TAGS_MAX ||
+        d->account_count > RECORD_ACCOUNTS_MAX || count > POLICY_CANDIDATES_MAX)
+        return ERR_INVALID;
+    struct writer w = {.at = out, .end = out + cap};
+    bool drop = detail == RECORD_NO_FEATURES && d->features != NULL;
+    put_identity(&w, d);
+    if (d->features != NULL && !drop)
+        put_features(&w, d->features);
+    put_u64(&w, 26, d->t_in);
+    put_sint(&w, 27, d->pref);
+    put_sint(&w, 29, d->budget_clamp);
+    for (uint32_t i = 0; i < count; i++)
+        put_candidate(&w, &d->candidates[i], &d->models[i], &d->decision->row[i]);
+    if (d->decision != NULL) {
+        put_u64(&w, 31, d->decision->greedy);
+        put_fixed32(&w, 32, d->decision->draw);
+        put_u64(&w, 33, d->decision->chosen);
+    }
+    put_u64(&w, 34, d->flags | (drop ? RECORD_FLAG_FEATURES_DROPPED : 0));
+    if (d->decision != NULL)
+        put_positions(&w, 35, d->decision->fallback, d->decision->fallback_count);
+    put_attempts(&w, d);
+    put_u64(&w, 38, (uint64_t)d->status);
+    put_u64(&w, 39, d->served);
+    put_i64(&w, 40, d->cost_nanousd);
+    put_i64(&w, 41, d->reserved_nanousd);
+    put_blob(&w, 42, d->text_hash);
+    for (uint32_t i = 0; i < count; i++)
+        put_text_always(&w, 50, d->models[i].model, RECORD_TEXT_BYTES_MAX);
+    put_servers(&w, d);
+    put_outcome(&w, d);
+    return finish(&w, out, out_len);
+}
+
+int record_encode_attempt(const struct record_attempt *a, uint8_t *out, size_t cap, size_t *out_len)
+{
+    struct writer w = {.at = out, .end = out + cap};
+    put_attempt_fields(&w, a, 0);
+    return finish(&w, out, out_len);
+}
+
+int record_encode_feedback(const struct record_feedback *f, uint8_t *out, size_t cap,
+                           size_t *out_len)
+{
+    struct writer w = {.at = out, .end = out + cap};
+    put_bytes(&w, 1, f->request_id.bytes, sizeof(f->request_id.bytes));
+    put_i64(&w, 2, f->ts_us);
+    put_fixed64(&w, 3, f->key_id);
+    put_text(&w, 4, f->source);
+    put_sint(&w, 5, f->score_q16);
+    put_text(&w, 6, f->label);
+    put_bytes(&w, 7, f->comment.data,
+              f->comment.len > RECORD_COMMENT_BYTES_MAX ? RECORD_COMMENT_BYTES_MAX
+                                                        : f->comment.len);
+    return finish(&w, out, out_len);
+}
+
+int record_encode_gap(uint64_t from, uint64_t to, const char *reason, uint8_t *out, size_t cap,
+                      size_t *out_len)
+{
+    struct writer w = {.at = out, .end = out + cap};
+    put_u64(&w, 1, from);
+    put_u64(&w, 2, to);
+    put_text(&w, 3, str_from(reason));
+    return finish(&w, out, out_len);
+}
+
+uint32_t record_flags_from_policy(uint32_t policy_flags)
+{
+    uint32_t flags = 0;
+    if ((policy_flags & POLICY_FLAG_EXPLORED) != 0)
+        flags |= RECORD_FLAG_EXPLORED;
+    if ((policy_flags & POLICY_FLAG_STICKY) != 0)
+        flags |= RECORD_FLAG_STICKY;
+    if ((policy_flags & POLICY_FLAG_NO_POLICY) != 0)
+        flags |= RECORD_FLAG_NO_POLICY;
+    return flags;
+}
