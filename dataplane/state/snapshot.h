@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/base/arena.h"
 #include "common/base/err.h"
 #include "common/base/map.h"
 #include "common/base/str.h"
@@ -156,7 +157,9 @@ struct snapshot {
     struct map routes_by_name;
     struct map policies_by_name;
     struct resource_set *resources; /* What it was built from; see resources.h. */
-    struct snapshot_block *blocks;
+    struct snapshot_policy_private *policy_artifacts;
+    struct arena arena;
+    struct arena_pool pool;
     atomic_uint refs;
 };
 
