@@ -1,0 +1,228 @@
+#include "common/base/log.h"
+#include "tests/lib/fault.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+
+static uint64_t now_ms = 1000;
+
+static uint64_t test_mono_ns(void)
+{
+    return now_ms * 1000000U;
+}
+
+static int64_t test_wall_us(void)
+{
+    return 1795233300123456;
+}
+
+#define HEAD "{\"ts\":\"2026-11-21T03:55:00.123456Z\",\"level\":"
+
+static const struct clock_source test_clock = {test_mono_ns, test_wall_us};
+
+/* Standard output is a pipe or socket while a test runs. */
+struct capture {
+    int real;
+    int in;
+};
+
+static struct capture capture_begin(enum log_format format, bool socket)
+{
+    struct capture c;
+    int fds[2];
+    assert_int_equal(socket ? socketpair(AF_UNIX, SOCK_STREAM, 0, fds) : pipe(fds), 0);
+    (void)fflush(stdout);
+    c.real = dup(STDOUT_FILENO);
+    c.in = fds[0];
+    assert_int_equal(dup2(fds[1], STDOUT_FILENO), STDOUT_FILENO);
+    close(fds[1]);
+    clock_set_source(&test_clock);
+    log_init("test", LOG_INFO, format);
+    assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
+    return c;
+}
+
+/* Reads what was logged and gives standard output back. */
+static size_t capture_end(struct capture c, char *out, size_t out_bytes)
+{
+    size_t len = 0;
+    for (ssize_t n; len < out_bytes - 1 && (n = read(c.in, out + len, out_bytes - 1 - len)) > 0;)
+        len += (size_t)n;
+    out[len] = '\0';
+    assert_int_equal(dup2(c.real, STDOUT_FILENO), STDOUT_FILENO);
+    close(c.real);
+    close(c.in);
+    log_init("test", LOG_INFO, LOG_JSON);
+    clock_set_source(NULL);
+    return len;
+}
+
+static void a_line_is_one_json_object(void **state)
+{
+    (void)state;
+    char out[9000];
+    struct capture c = capture_begin(LOG_AUTO, false);
+    log_event(LOG_INFO, "listening", LOG_TEXT_FIELD("address", "::1"), LOG_U64("port", 8080),
+              LOG_I64("delta", -5), LOG_I64("least", INT64_MIN), LOG_BOOL("tls", true));
+    log_event(LOG_INFO, "bare");
+    log_event(LOG_DEBUG, "not shown");
+    (void)capture_end(c, out, sizeof out);
+    assert_string_equal(
+        out, HEAD "\"info\",\"msg\":\"listening\",\"component\":\"test\",\"address\":\"::1\","
+                  "\"port\":8080,\"delta\":-5,\"least\":-9223372036854775808,\"tls\":true}\n" HEAD
+                  "\"info\",\"msg\":\"bare\",\"component\":\"test\"}\n");
+}
+
+static void text_is_for_terminals(void **state)
+{
+    (void)state;
+    char out[9000];
+    struct capture c = capture_begin(LOG_TEXT, false);
+    log_event(LOG_ERROR, "in text", LOG_TEXT_FIELD("path", "a b\033[31m"));
+    (void)capture_end(c, out, sizeof out);
+    assert_string_equal(
+        out, "2026-11-21T03:55:00.123456Z error test: in text path=\"a b\\u001b[31m\"\n");
+}
+
+static void b45_values_are_escaped_and_cut(void **state)
+{
+    (void)state;
+    char out[9000];
+    char big[400];
+    memset(big, 'x', sizeof big);
+    big[255] = (char)0xC3; /* A character across the cut is left out whole. */
+    big[256] = (char)0xA9;
+    struct capture c = capture_begin(LOG_JSON, false);
+    log_event(LOG_INFO, "v",
+              LOG_STR("a", STR("\"\\\n\x01\x7F\xFF"
+                               "\xC3\xA9")),
+              LOG_STR("n", STR_NULL),
+              LOG_STR("big", ((struct str){.data = big, .len = sizeof big})));
+    (void)capture_end(c, out, sizeof out);
+    assert_non_null(strstr(
+        out, "\"a\":\"\\\"\\\\\\n\\u0001\\u007f\xEF\xBF\xBD\xC3\xA9\",\"n\":\"\",\"big\":\"xxx"));
+    assert_non_null(strstr(out, "xxx...\"}\n"));
+    assert_int_equal(strlen(strstr(out, "xxx")), 255 + 3 + 3);
+}
+
+static void a_line_is_at_most_what_a_pipe_takes_whole(void **state)
+{
+    (void)state;
+    char out[9000];
+    char big[256];
+    memset(big, '\x01', sizeof big);
+    struct str s = {.data = big, .len = sizeof big};
+    struct capture c = capture_begin(LOG_JSON, false);
+    log_event(LOG_INFO, "v", LOG_STR("a", s), LOG_STR("b", s), LOG_STR("c", s), LOG_U64("d", 1));
+    size_t len = capture_end(c, out, sizeof out);
+    assert_in_range(len, 3000, 4096);
+    assert_non_null(strstr(out, "\",\"cut\":true}\n"));
+    assert_null(strstr(out, "\"c\":"));
+}
+
+static void a_full_pipe_drops_lines_and_counts_them(void **state)
+{
+    (void)state;
+    static char out[1 << 20];
+    uint64_t before = log_dropped();
+    struct capture c = capture_begin(LOG_JSON, false);
+    unsigned written = 0;
+    while (log_dropped() == before && written < 100000) {
+        log_event(LOG_INFO, "line", LOG_U64("n", written));
+        written++;
+    }
+    assert_int_equal(log_dropped() - before, 1);
+    log_event(LOG_INFO, "line");
+    assert_int_equal(log_dropped() - before, 2);
+    assert_int_equal(fcntl(STDOUT_FILENO, F_GETFL) & O_NONBLOCK, 0); /* Others still block. */
+    size_t len = capture_end(c, out, sizeof out);
+    unsigned lines = 0;
+    for (size_t i = 0; i < len; i++)
+        lines += out[i] == '\n';
+    assert_int_equal(lines, written - 1);
+    assert_int_equal(out[len - 1], '\n');
+}
+
+static void a_full_socket_drops_lines_too(void **state)
+{
+    (void)state;
+    static char out[1 << 20];
+    uint64_t before = log_dropped();
+    struct capture c = capture_begin(LOG_JSON, true);
+    for (unsigned i = 0; log_dropped() == before && i < 100000; i++)
+        log_event(LOG_INFO, "line", LOG_U64("n", i));
+    assert_true(log_dropped() > before);
+    (void)capture_end(c, out, sizeof out);
+}
+
+static void a_repeated_warning_becomes_a_count_each_ten_seconds(void **state)
+{
+    (void)state;
+    char out[9000];
+    struct capture c = capture_begin(LOG_JSON, false);
+    for (unsigned i = 0; i < 5; i++)
+        log_event(LOG_WARN, "again", LOG_U64("n", i));
+    log_event(LOG_WARN, "another");
+    log_tick(); /* Not due. */
+    now_ms += 10000;
+    log_tick();
+    log_tick(); /* Nothing new. */
+    log_event(LOG_WARN, "again");
+    now_ms += 10000;
+    log_event(LOG_WARN, "again", LOG_U64("n", 9));
+    log_event(LOG_WARN, "again");
+    log_flush();
+    (void)capture_end(c, out, sizeof out);
+    assert_string_equal(
+        out, HEAD "\"warn\",\"msg\":\"again\",\"component\":\"test\",\"n\":0}\n" HEAD
+                  "\"warn\",\"msg\":\"another\",\"component\":\"test\"}\n" HEAD
+                  "\"warn\",\"msg\":\"again\",\"component\":\"test\",\"repeated\":4}\n" HEAD
+                  "\"warn\",\"msg\":\"again\",\"component\":\"test\",\"repeated\":1,\"n\":9}\n" HEAD
+                  "\"warn\",\"msg\":\"again\",\"component\":\"test\",\"repeated\":1}\n");
+}
+
+static void info_lines_are_never_folded(void **state)
+{
+    (void)state;
+    char out[9000];
+    struct capture c = capture_begin(LOG_JSON, false);
+    for (unsigned i = 0; i < 3; i++)
+        log_event(LOG_INFO, "request");
+    (void)capture_end(c, out, sizeof out);
+    assert_int_equal(strlen(out),
+                     3 * strlen(HEAD "\"info\",\"msg\":\"request\",\"component\":\"test\"}\n"));
+}
+
+static void names_of_levels_and_formats_are_parsed(void **state)
+{
+    (void)state;
+    enum log_level level = LOG_DEBUG;
+    enum log_format format = LOG_AUTO;
+    assert_int_equal(log_parse_level(STR("warn"), &level), 0);
+    assert_int_equal(level, LOG_WARN);
+    assert_int_equal(log_parse_level(STR("WARN"), &level), ERR_INVALID);
+    assert_int_equal(log_parse_format(STR("text"), &format), 0);
+    assert_int_equal(format, LOG_TEXT);
+    assert_int_equal(log_parse_format(STR("xml"), &format), ERR_INVALID);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_line_is_one_json_object),
+        cmocka_unit_test(text_is_for_terminals),
+        cmocka_unit_test(b45_values_are_escaped_and_cut),
+        cmocka_unit_test(a_line_is_at_most_what_a_pipe_takes_whole),
+        cmocka_unit_test(a_full_pipe_drops_lines_and_counts_them),
+        cmocka_unit_test(a_full_socket_drops_lines_too),
+        cmocka_unit_test(a_repeated_warning_becomes_a_count_each_ten_seconds),
+        cmocka_unit_test(info_lines_are_never_folded),
+        cmocka_unit_test(names_of_levels_and_formats_are_parsed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
