@@ -28,7 +28,7 @@ int buf_append_char(struct buf *b, char c) MUST_CHECK;
 int buf_append_u64(struct buf *b, uint64_t value) MUST_CHECK; /* Decimal. */
 int buf_append_i64(struct buf *b, int64_t value) MUST_CHECK;
 int buf_printf(struct buf *b, const char *format, ...) MUST_CHECK PRINTF_LIKE(2, 3);
-int buf_vprintf(struct buf *b, const char *format, va_list args) MUST_CHECK;
+int buf_vprintf(struct buf *b, const char *format, va_list args) MUST_CHECK PRINTF_LIKE(2, 0);
 void buf_consume(struct buf *b, size_t len); /* Drops the first len bytes (len <= b->len). */
 /* Contents as a C string (a NUL is kept past len); NULL when out of memory. */
 const char *buf_cstr(struct buf *b);
