@@ -1,7 +1,7 @@
 /* arena.h: bump allocator for what lives as long as one request; with a ceiling, mark and rewind.
  * Chunks come from a pool that belongs to one thread, so a request takes no malloc once the pool is
- * warm. With ASan every allocation is a malloc of its own, so that overruns and stale pointers show.
- * Not thread-safe: arena and pool belong to one thread. */
+ * warm. With ASan every allocation is a malloc of its own, so that overruns and stale pointers
+ * show. Not thread-safe: arena and pool belong to one thread. */
 #ifndef STEELYARD_COMMON_BASE_ARENA_H
 #define STEELYARD_COMMON_BASE_ARENA_H
 
@@ -35,8 +35,9 @@ struct arena_mark {
 void arena_pool_init(struct arena_pool *pool, size_t max_free_chunks);
 void arena_pool_deinit(struct arena_pool *pool);
 
-void arena_init(struct arena *a, struct arena_pool *pool, size_t max_bytes); /* Allocates nothing. */
-void arena_reset(struct arena *a);                                           /* Frees everything. */
+void arena_init(struct arena *a, struct arena_pool *pool,
+                size_t max_bytes); /* Allocates nothing. */
+void arena_reset(struct arena *a); /* Frees everything. */
 /* 16-byte aligned, not zeroed; NULL past the ceiling or when out of memory. */
 void *arena_alloc(struct arena *a, size_t size_bytes) MUST_CHECK;
 void *arena_zalloc(struct arena *a, size_t count, size_t size_bytes) MUST_CHECK;

@@ -17,9 +17,9 @@ struct buf {
     size_t max;
 };
 
-void buf_init(struct buf *b, size_t max_bytes); /* Allocates nothing. */
-void buf_deinit(struct buf *b);                 /* Also fine on a zeroed struct. */
-void buf_clear(struct buf *b);                  /* len = 0, memory is kept. */
+void buf_init(struct buf *b, size_t max_bytes);                /* Allocates nothing. */
+void buf_deinit(struct buf *b);                                /* Also fine on a zeroed struct. */
+void buf_clear(struct buf *b);                                 /* len = 0, memory is kept. */
 int buf_reserve(struct buf *b, size_t extra_bytes) MUST_CHECK; /* Room for extra bytes after len. */
 int buf_append(struct buf *b, const void *data, size_t len) MUST_CHECK;
 int buf_append_str(struct buf *b, struct str s) MUST_CHECK;

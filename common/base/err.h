@@ -9,7 +9,8 @@
 #include <stddef.h>
 
 #define MUST_CHECK __attribute__((warn_unused_result))
-#define PRINTF_LIKE(format_index, first_arg) __attribute__((format(printf, format_index, first_arg)))
+#define PRINTF_LIKE(format_index, first_arg)                                                       \
+    __attribute__((format(printf, format_index, first_arg)))
 
 /* X(name, text): the text is what err_text() says. Codes are -1, -2, ... in this order; they are
  * not stored anywhere, so new ones may be put where they belong. */

@@ -57,8 +57,7 @@ static inline struct list *list_pop_front(struct list *head)
 }
 
 /* The current node may be removed inside a LIST_FOREACH_SAFE. */
-#define LIST_FOREACH(it, head)                                                                     \
-    for (struct list *it = (head)->next; it != (head); it = it->next)
+#define LIST_FOREACH(it, head) for (struct list *it = (head)->next; it != (head); it = it->next)
 #define LIST_FOREACH_SAFE(it, tmp, head)                                                           \
     for (struct list *it = (head)->next, *tmp = it->next; it != (head); it = tmp, tmp = it->next)
 

@@ -27,11 +27,14 @@ struct log_field {
     uint64_t number; /* I64 is stored as its two's complement. */
 };
 
-#define LOG_STR(k, s) ((struct log_field){.key = (k), .kind = LOG_KIND_STR, .str = (s)})
+#define LOG_STR(k, s)           ((struct log_field){.key = (k), .kind = LOG_KIND_STR, .str = (s)})
 #define LOG_TEXT_FIELD(k, text) LOG_STR(k, str_from(text))
-#define LOG_I64(k, v) ((struct log_field){.key = (k), .kind = LOG_KIND_I64, .number = (uint64_t)(int64_t)(v)})
-#define LOG_U64(k, v) ((struct log_field){.key = (k), .kind = LOG_KIND_U64, .number = (uint64_t)(v)})
-#define LOG_BOOL(k, v) ((struct log_field){.key = (k), .kind = LOG_KIND_BOOL, .number = (v) ? 1 : 0})
+#define LOG_I64(k, v)                                                                              \
+    ((struct log_field){.key = (k), .kind = LOG_KIND_I64, .number = (uint64_t)(int64_t)(v)})
+#define LOG_U64(k, v)                                                                              \
+    ((struct log_field){.key = (k), .kind = LOG_KIND_U64, .number = (uint64_t)(v)})
+#define LOG_BOOL(k, v)                                                                             \
+    ((struct log_field){.key = (k), .kind = LOG_KIND_BOOL, .number = (v) ? 1 : 0})
 #define LOG_END ((struct log_field){.kind = LOG_KIND_END})
 
 /* component: "dataplane", "controlplane", ...; static string. Call before threads exist. */
@@ -49,7 +52,8 @@ void log_flush(void);
 #define log_event(level, msg, ...)                                                                 \
     do {                                                                                           \
         if (log_enabled(level))                                                                    \
-            log_write((level), (msg), (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) LOG_END}); \
+            log_write((level), (msg),                                                              \
+                      (const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ) LOG_END});             \
     } while (0)
 
 int log_parse_level(struct str s, enum log_level *out_level) MUST_CHECK;

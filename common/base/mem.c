@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/checked.h"
+
 bool (*mem_fail_hook)(void);
 
 static atomic_uint_fast64_t live_bytes;
@@ -37,9 +39,10 @@ void *mem_calloc(size_t count, size_t size_bytes)
 {
     if (mem_must_fail())
         return NULL;
-    if (count == 0 || size_bytes == 0)
-        return mem_counted(calloc(1, 1));
-    return mem_counted(calloc(count, size_bytes));
+    size_t total = 0;
+    if (!checked_mul(count, size_bytes, &total))
+        return NULL;
+    return mem_counted(calloc(1, total > 0 ? total : 1));
 }
 
 void *mem_realloc(void *p, size_t size_bytes)

@@ -39,7 +39,8 @@ int options_parse(const struct option_row *rows, void *settings, int argc, char 
 int options_help(const struct option_row *rows, struct buf *out) MUST_CHECK;     /* For --help. */
 int options_markdown(const struct option_row *rows, struct buf *out) MUST_CHECK; /* For docs. */
 
-/* "did you mean" for any word list (NULL-terminated); NULL when nothing is near (edit distance 2). */
+/* "did you mean" for any word list (NULL-terminated); NULL when nothing is near (edit distance 2).
+ */
 const char *options_nearest(const char *word, const char *const *known);
 
 #endif

@@ -11,7 +11,7 @@
 
 int rand_secure(void *out, size_t len) MUST_CHECK;
 uint64_t rand_u64(void);
-uint64_t rand_below(uint64_t bound); /* Uniform in [0, bound), bound > 0; no modulo bias. */
+uint64_t rand_below(uint64_t bound);  /* Uniform in [0, bound), bound > 0; no modulo bias. */
 void rand_seed_thread(uint64_t seed); /* For tests and simulations: repeatable from here on. */
 
 #endif

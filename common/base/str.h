@@ -15,21 +15,21 @@ struct str {
 };
 
 #define STR(literal) ((struct str){.data = ("" literal), .len = sizeof(literal) - 1})
-#define STR_NULL ((struct str){.data = NULL, .len = 0})
+#define STR_NULL     ((struct str){.data = NULL, .len = 0})
 /* printf("%.*s", STR_ARG(s)) */
-#define STR_ARG(s) (int)(s).len, ((s).data != NULL ? (s).data : "")
+#define STR_ARG(s)   (int)(s).len, ((s).data != NULL ? (s).data : "")
 
-struct str str_from(const char *text); /* NULL gives STR_NULL. */
+struct str str_from(const char *text);                      /* NULL gives STR_NULL. */
 struct str str_slice(struct str s, size_t from, size_t to); /* Clamped to s. */
 bool str_eq(struct str a, struct str b);
 bool str_eq_nocase(struct str a, struct str b); /* ASCII only. */
 bool str_is(struct str a, const char *text);
 bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
-int str_compare(struct str a, struct str b);                 /* As memcmp, shorter first. */
-ptrdiff_t str_find(struct str s, char c);                    /* Offset, or -1. */
-ptrdiff_t str_search(struct str s, struct str needle);       /* Offset, or -1. */
-struct str str_trim(struct str s);                           /* Spaces and tabs, both ends. */
+int str_compare(struct str a, struct str b);           /* As memcmp, shorter first. */
+ptrdiff_t str_find(struct str s, char c);              /* Offset, or -1. */
+ptrdiff_t str_search(struct str s, struct str needle); /* Offset, or -1. */
+struct str str_trim(struct str s);                     /* Spaces and tabs, both ends. */
 /* Cuts s at the first `separator`: head before it, *rest after it. Without one: head = s, false. */
 bool str_cut(struct str s, char separator, struct str *out_head, struct str *out_rest);
 /* Copies and NUL-terminates; false (and an empty string) if it does not fit or holds a NUL. */

@@ -9,7 +9,7 @@
 #include "common/base/err.h"
 #include "common/base/str.h"
 
-#define SHA256_BYTES 32
+#define SHA256_BYTES     32
 #define SHA256_HEX_BYTES 65 /* With the NUL. */
 
 struct sha256 {

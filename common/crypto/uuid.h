@@ -16,8 +16,8 @@ struct uuid {
     uint8_t bytes[16];
 };
 
-/* wall_us gives the 48-bit millisecond field and, in rand_a, the fraction of it (RFC 9562 method 3),
- * so that ids of one thread sort by time. */
+/* wall_us gives the 48-bit millisecond field and, in rand_a, the fraction of it (RFC 9562 method
+ * 3), so that ids of one thread sort by time. */
 struct uuid uuid_v7(int64_t wall_us);
 int64_t uuid_time_ms(const struct uuid *u);
 void uuid_format(const struct uuid *u, char out[UUID_TEXT_BYTES]);
