@@ -33,6 +33,7 @@ enum {
 struct set {
     uint64_t bits[BITMAP_WORDS];
     uint64_t used[BITMAP_WORDS / 64]; /* Which words of bits are not 0. */
+    uint64_t pairs[128 * 128 / 64];   /* Pairs of one-byte ASCII tokens that are in already. */
     uint32_t n;
 };
 
@@ -44,6 +45,19 @@ static inline void set_add(struct set *s, uint64_t hash)
     s->n += (*word & bit) == 0;
     *word |= bit;
     s->used[index >> 12] |= UINT64_C(1) << (index >> 6 & 63);
+}
+
+/* Whether the pair of one-byte tokens a, b comes for the first time. Text made of symbols has three
+ * times the tokens of prose and few distinct pairs; this spares it most of its hashes. */
+static inline bool set_pair_is_new(struct set *s, unsigned a, unsigned b)
+{
+    if ((a | b) >= 128)
+        return true;
+    uint64_t bit = UINT64_C(1) << (b & 63);
+    uint64_t *word = &s->pairs[a * 2 + b / 64];
+    bool new = (*word & bit) == 0;
+    *word |= bit;
+    return new;
 }
 
 /* Ascending. Most words hold one bit, some two, few more: the first two cost no branch. */
@@ -265,6 +279,7 @@ static void add_tokens(const struct features_hasher *hasher, const struct piece 
 {
     const struct sip begin = sip_begin(hasher->key);
     uint64_t before = 0;
+    unsigned before_byte = 128, byte; /* Of a one-byte token, else 128. */
     bool has_before = false;
     size_t at = 0;
     while (set->n < FEATURES_SPARSE_MAX) {
@@ -274,7 +289,9 @@ static void add_tokens(const struct features_hasher *hasher, const struct piece 
             break;
         size_t len = 1;
         uint64_t h;
+        byte = 128;
         if (has_bit(p->not_word, at)) {
+            byte = p->text[at];
             h = hasher->single[p->text[at]];
         } else {
             len = next_bit(p->not_word, at) - at;
@@ -282,9 +299,10 @@ static void add_tokens(const struct features_hasher *hasher, const struct piece 
             h = hash_token(begin, p->text + at, len);
         }
         set_add(set, h);
-        if (has_before && set->n < FEATURES_SPARSE_MAX)
+        if (has_before && set->n < FEATURES_SPARSE_MAX && set_pair_is_new(set, before_byte, byte))
             set_add(set, hash_bigram(begin, before, h));
         before = h;
+        before_byte = byte;
         has_before = true;
         at += len;
     }

@@ -296,6 +296,76 @@ static void any_bytes_at_any_length_give_a_valid_vector(void **state)
     }
 }
 
+/* The specification once more, byte by byte and with the plain hash. */
+struct plain_set {
+    uint8_t in[65536];
+    uint32_t n;
+};
+
+static void plain_add(struct plain_set *s, uint64_t hash)
+{
+    if (s->n == FEATURES_SPARSE_MAX || s->in[hash >> 48] != 0)
+        return;
+    s->in[hash >> 48] = 1;
+    s->n++;
+}
+
+static bool plain_is_word(uint8_t b)
+{
+    return (b >= 'a' && b <= 'z') || (b >= 'A' && b <= 'Z') || b >= 0x80;
+}
+
+static void plain_tokens(struct plain_set *s, const uint8_t *text, size_t len)
+{
+    uint64_t before = 0;
+    bool has_before = false;
+    for (size_t at = 0; at < len;) {
+        char token[FEATURES_TOKEN_BYTES + 1] = {0};
+        size_t n = 0;
+        if (text[at] == ' ' || (text[at] >= 9 && text[at] <= 13)) {
+            at++;
+            continue;
+        }
+        do {
+            uint8_t b = text[at++];
+            token[n++] = (char)(b >= 'A' && b <= 'Z' ? b + 32 : b);
+        } while (at < len && n < FEATURES_TOKEN_BYTES && plain_is_word(text[at - 1]) &&
+                 plain_is_word(text[at]));
+        uint8_t message[FEATURES_TOKEN_BYTES + 1] = {1};
+        memcpy(message + 1, token, n);
+        uint64_t h = siphash_1_3(hasher.key, message, 1 + n);
+        plain_add(s, h);
+        if (has_before)
+            plain_add(s, bigram(before, h));
+        before = h;
+        has_before = true;
+    }
+}
+
+static void the_fast_extraction_equals_the_plain_one(void **state)
+{
+    (void)state;
+    static const char *const alphabets[] = {"ab ,", "{}()[]<>;:.,+-*/=0123456789",
+                                            "etaoin shrdlu ETAOIN\n\t", "a\xc3\xa9\xe2 .",
+                                            "xY9 \x01\x7f\x80\xff"};
+    static struct plain_set plain;
+    struct random r = {2024};
+    uint8_t text[1537];
+    for (unsigned i = 0; i < 4000; i++) {
+        const char *alphabet = alphabets[i % 5];
+        size_t len = random_below(&r, i % 3 == 0 ? 1537 : 200);
+        for (size_t k = 0; k < len; k++)
+            text[k] = i % 11 == 0 ? (uint8_t)random_u64(&r)
+                                  : (uint8_t)alphabet[random_below(&r, (uint32_t)strlen(alphabet))];
+        struct features f = extract((const char *)text, len);
+        memset(&plain, 0, sizeof plain);
+        plain_tokens(&plain, text, len);
+        assert_int_equal(f.n, plain.n);
+        for (uint32_t k = 0; k < f.n; k++)
+            assert_int_equal(plain.in[f.index[k]], 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +380,7 @@ int main(void)
         cmocka_unit_test(an_empty_call_has_no_sparse_features),
         cmocka_unit_test(the_recorded_form_comes_back),
         cmocka_unit_test(other_recorded_forms_are_refused),
+        cmocka_unit_test(the_fast_extraction_equals_the_plain_one),
         cmocka_unit_test(any_bytes_at_any_length_give_a_valid_vector),
     };
     return cmocka_run_group_tests(tests, make_hasher, NULL);
