@@ -2,6 +2,7 @@
 #include "tests/lib/fault.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -198,6 +199,39 @@ static void info_lines_are_never_folded(void **state)
                      3 * strlen(HEAD "\"info\",\"msg\":\"request\",\"component\":\"test\"}\n"));
 }
 
+static void *write_lines(void *arg)
+{
+    (void)arg;
+    for (unsigned i = 0; i < 100; i++) {
+        log_event(LOG_INFO, "from a thread", LOG_U64("i", i));
+        log_event(LOG_WARN, "folded over threads", LOG_U64("i", i));
+    }
+    return NULL;
+}
+
+static void threads_never_mix_their_lines_or_lose_a_count(void **state)
+{
+    (void)state;
+    static char out[1 << 17];
+    uint64_t dropped = log_dropped();
+    pthread_t threads[4];
+    struct capture c = capture_begin(LOG_JSON, false);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, write_lines, NULL), 0);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    log_flush();
+    size_t len = capture_end(c, out, sizeof out);
+    unsigned lines = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (i == 0 || out[i - 1] == '\n')
+            assert_memory_equal(out + i, "{\"ts\":", 6);
+        lines += out[i] == '\n';
+    }
+    assert_int_equal(lines + log_dropped() - dropped, 400 + 2);
+    assert_non_null(strstr(out, "\"repeated\":399}\n"));
+}
+
 static void names_of_levels_and_formats_are_parsed(void **state)
 {
     (void)state;
@@ -222,6 +256,7 @@ int main(void)
         cmocka_unit_test(a_full_socket_drops_lines_too),
         cmocka_unit_test(a_repeated_warning_becomes_a_count_each_ten_seconds),
         cmocka_unit_test(info_lines_are_never_folded),
+        cmocka_unit_test(threads_never_mix_their_lines_or_lose_a_count),
         cmocka_unit_test(names_of_levels_and_formats_are_parsed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
