@@ -26,7 +26,7 @@ static void option_env_name(const struct option_row *row, char out[ENV_BYTES])
     char *to = out + sizeof "STEELYARD_" - 1;
     for (size_t i = 0; i < len; i++) {
         char c = row->name[i];
-        to[i] = c == '-' ? '_' : (c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c);
+        to[i] = (char)(c == '-' ? '_' : (c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c));
     }
     to[len] = '\0';
 }

@@ -109,8 +109,8 @@ static void base64_encode_group(const uint8_t *p, size_t len, char out[4])
         group |= p[2];
     out[0] = base64_digits[group >> 18];
     out[1] = base64_digits[group >> 12 & 63];
-    out[2] = len > 1 ? base64_digits[group >> 6 & 63] : '=';
-    out[3] = len > 2 ? base64_digits[group & 63] : '=';
+    out[2] = (char)(len > 1 ? base64_digits[group >> 6 & 63] : '=');
+    out[3] = (char)(len > 2 ? base64_digits[group & 63] : '=');
 }
 
 int base64_encode(struct str data, struct buf *out)

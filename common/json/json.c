@@ -215,7 +215,7 @@ static void path_put_key(struct path *p, const struct json *j, uint32_t key)
     for (unsigned i = 0; i < PATH_KEY_BYTES_MAX && json_decoder_next(&d, &c); i++) {
         bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
                      c == '_' || c == '-';
-        path_put(p, plain ? (char)c : '?');
+        path_put(p, (char)(plain ? c : '?'));
     }
 }
 
