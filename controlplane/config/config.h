@@ -32,9 +32,23 @@ int config_load(const char *path, struct config **out_config, struct buf *out_er
 void config_destroy(struct config *c); /* NULL is allowed. */
 
 /* Bodies of resources (proto/control.proto), packed. Same config, same bytes. */
-int config_catalogue(const struct config *c, int64_t now_us, struct buf *out) MUST_CHECK;
-int config_prices(const struct config *c, int64_t now_us, struct buf *out) MUST_CHECK;
-int config_limits(const struct config *c, const uint8_t root_key[32], struct buf *out) MUST_CHECK;
+int config_catalogue(const struct config *c, struct buf *out) MUST_CHECK;
+int config_prices(const struct config *c, struct buf *out) MUST_CHECK;
+
+/* What derives from the deployment's root key: the first 16 bytes of SHA-256(root || label) with
+ * the labels "feature", "draw", "decision-id" and "text"; hash_key_id is the first 4 bytes, little
+ * endian, of SHA-256(feature). */
+struct config_keys {
+    uint8_t feature[16];
+    uint8_t draw[16];
+    uint8_t decision_id[16];
+    uint8_t text[16];
+    uint32_t hash_key_id;
+};
+void config_keys_derive(const uint8_t root_key[32], struct config_keys *out_keys);
+/* c NULL: the keys alone, all else as the nodes have it by default. */
+int config_limits(const struct config *c, const struct config_keys *keys,
+                  struct buf *out) MUST_CHECK;
 
 /* Policies of the file and their starting Params (version 0 and no artifact: the publisher fills
  * them in). Index below config_policy_count. */
@@ -68,6 +82,7 @@ bool config_has_route(const struct config *c, struct str name);
 /* Settings of the control plane itself; the options win. Empty / 0: not set in the file. */
 struct config_settings {
     struct str database;        /* store.postgres */
+    struct str listen;          /* server.listen, for who starts the data plane */
     uint64_t retention_days;    /* store.retention */
     uint64_t label_maturity_ms; /* telemetry.label_maturity */
 };

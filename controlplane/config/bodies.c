@@ -1,0 +1,394 @@
+/* Configuration -> the bodies that are pushed to nodes. Order of the file, no time of day, no
+ * random numbers: the same file gives the same bytes, so an unchanged file is no change. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/crypto/digest.h"
+#include "common/route/policy.h"
+#include "control.pb-c.h"
+#include "controlplane/config/config.h"
+#include "controlplane/config/model.h"
+#include "controlplane/config/prices.h"
+
+#define BODY_ARENA_MAX (64U << 20)
+
+/* Messages are built in an arena of their own and packed from there. */
+struct body {
+    struct arena_pool chunks;
+    struct arena arena;
+    bool nomem;
+};
+
+static void body_init(struct body *b)
+{
+    *b = (struct body){0};
+    arena_pool_init(&b->chunks, 0);
+    arena_init(&b->arena, &b->chunks, BODY_ARENA_MAX);
+}
+
+static int body_pack(struct body *b, const ProtobufCMessage *message, struct buf *out)
+{
+    int rc = b->nomem ? ERR_NOMEM : 0;
+    if (rc == 0) {
+        size_t len = protobuf_c_message_get_packed_size(message);
+        rc = buf_reserve(out, len);
+        if (rc == 0)
+            out->len += protobuf_c_message_pack(message, (uint8_t *)out->data + out->len);
+    }
+    arena_reset(&b->arena);
+    arena_pool_deinit(&b->chunks);
+    return rc;
+}
+
+static char *body_text(struct body *b, struct str s)
+{
+    static char empty[1] = "";
+    if (s.len == 0)
+        return empty;
+    struct str copy = arena_copy(&b->arena, s);
+    b->nomem = b->nomem || copy.data == NULL;
+    return copy.data == NULL ? empty : (char *)(uintptr_t)copy.data;
+}
+
+/* An array of `count` pointers to as many zeroed structs. */
+static void *body_array(struct body *b, size_t count, size_t size, void ***out_pointers)
+{
+    *out_pointers = NULL;
+    if (count == 0)
+        return NULL;
+    char *items = arena_zalloc(&b->arena, count, size);
+    void **pointers = arena_zalloc(&b->arena, count, sizeof *pointers);
+    if (items == NULL || pointers == NULL) {
+        b->nomem = true;
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++)
+        pointers[i] = items + i * size;
+    *out_pointers = pointers;
+    return items;
+}
+
+static char **body_texts(struct body *b, const struct texts *t)
+{
+    if (t->count == 0)
+        return NULL;
+    char **out = arena_zalloc(&b->arena, t->count, sizeof *out);
+    if (out == NULL) {
+        b->nomem = true;
+        return NULL;
+    }
+    for (size_t i = 0; i < t->count; i++)
+        out[i] = body_text(b, t->items[i]);
+    return out;
+}
+
+/* --- catalogue ---------------------------------------------------------------------------------
+ */
+
+/* 1 + the position of the first provider with the same domain name; 0: a domain of its own. */
+static uint32_t domain_of(const struct root_config *root, const struct provider_config *p)
+{
+    const struct provider_config *all = root->providers.data;
+    if (p->failure_domain.len == 0)
+        return 0;
+    uint32_t i = 0;
+    while (!str_eq(all[i].failure_domain, p->failure_domain))
+        i++;
+    return i + 1;
+}
+
+static void fill_provider(struct body *b, const struct root_config *root,
+                          const struct provider_config *p, Steelyard__Control__V1__Provider *out)
+{
+    steelyard__control__v1__provider__init(out);
+    Steelyard__Control__V1__Timeouts *t = arena_zalloc(&b->arena, 1, sizeof *t);
+    if (t == NULL) {
+        b->nomem = true;
+        return;
+    }
+    steelyard__control__v1__timeouts__init(t);
+    t->connect_ms = (uint32_t)p->timeouts.connect_ms;
+    t->tls_ms = (uint32_t)p->timeouts.tls_ms;
+    t->head_ms = (uint32_t)p->timeouts.head_ms;
+    t->first_content_ms = (uint32_t)p->timeouts.first_content_ms;
+    t->between_events_ms = (uint32_t)p->timeouts.between_events_ms;
+    t->total_ms = (uint32_t)p->timeouts.total_ms;
+    out->timeouts = t;
+    out->name = body_text(b, p->item.name);
+    out->type = body_text(b, STR("openai"));
+    out->base_url = body_text(b, p->base_url);
+    out->secret_ref = body_text(b, p->api_key);
+    out->allow_private = p->is_private;
+    out->abort_stops_billing = p->abort_stops_billing;
+    out->propagate = p->propagate;
+    out->ca_file = body_text(b, p->ca_file);
+    out->failure_domain = domain_of(root, p);
+}
+
+static const struct provider_config *provider_of(const struct root_config *root, struct str name)
+{
+    const struct provider_config *all = root->providers.data;
+    for (size_t i = 0; i < root->providers.count; i++) {
+        if (str_eq(all[i].item.name, name))
+            return &all[i];
+    }
+    return NULL; /* Checked: does not happen in a parsed file. */
+}
+
+static struct str host_of(struct str url)
+{
+    ptrdiff_t scheme = str_search(url, STR("://"));
+    struct str host = scheme < 0 ? url : str_slice(url, (size_t)scheme + 3, url.len);
+    for (size_t i = 0; i < host.len; i++) {
+        if (host.data[i] == '/' || host.data[i] == ':')
+            return str_slice(host, 0, i);
+    }
+    return host;
+}
+
+static const struct price_known *known_of(const struct root_config *root,
+                                          const struct deployment_config *d)
+{
+    const struct provider_config *p = provider_of(root, d->provider);
+    return p == NULL ? NULL : prices_find(host_of(p->base_url), d->model);
+}
+
+/* Facts of the shipped table that hold at every deployment: the smallest. */
+static uint32_t known_limit(const struct root_config *root, const struct model_config *m,
+                            bool output)
+{
+    const struct deployment_config *d = m->deployments.data;
+    uint32_t least = 0;
+    for (size_t i = 0; i < m->deployments.count; i++) {
+        const struct price_known *k = known_of(root, &d[i]);
+        if (k == NULL)
+            return 0;
+        uint32_t value = output ? k->max_output : k->context_window;
+        if (i == 0 || value < least)
+            least = value;
+    }
+    return least;
+}
+
+static void fill_model(struct body *b, const struct root_config *root, const struct model_config *m,
+                       Steelyard__Control__V1__Model *out)
+{
+    void **pointers;
+    const struct deployment_config *from = m->deployments.data;
+    steelyard__control__v1__model__init(out);
+    Steelyard__Control__V1__Deployment *d =
+        body_array(b, m->deployments.count, sizeof *d, &pointers);
+    for (size_t i = 0; d != NULL && i < m->deployments.count; i++) {
+        steelyard__control__v1__deployment__init(&d[i]);
+        d[i].provider = body_text(b, from[i].provider);
+        d[i].upstream_model = body_text(b, from[i].model);
+        d[i].weight = (uint32_t)from[i].weight;
+    }
+    out->id = body_text(b, m->item.name);
+    out->display_name = body_text(b, m->display_name);
+    out->n_deployments = d == NULL ? 0 : m->deployments.count;
+    out->deployments = (Steelyard__Control__V1__Deployment **)(void *)pointers;
+    out->context_window =
+        m->context_window > 0 ? (uint32_t)m->context_window : known_limit(root, m, false);
+    out->max_output = m->max_output > 0 ? (uint32_t)m->max_output : known_limit(root, m, true);
+    out->capabilities = (uint32_t)m->capabilities; /* Words in the order of ModelCapability. */
+    out->prior_quality_q16 = (uint32_t)m->prior_quality_q16;
+    out->prior_output_tokens = (uint32_t)m->prior_output_tokens;
+}
+
+static void fill_route(struct body *b, const struct route_config *r,
+                       Steelyard__Control__V1__Route *out)
+{
+    steelyard__control__v1__route__init(out);
+    out->name = body_text(b, r->item.name);
+    out->policy = body_text(b, r->policy);
+    out->n_models = r->models.count;
+    out->models = body_texts(b, &r->models);
+    out->n_fallbacks = r->fallbacks.count;
+    out->fallbacks = body_texts(b, &r->fallbacks);
+    out->timeout_ms = (uint32_t)r->timeout_ms;
+    out->retries = (uint32_t)r->retries;
+}
+
+int config_catalogue(const struct config *c, struct buf *out)
+{
+    struct body b;
+    void **pointers;
+    const struct root_config *root = &c->root;
+    const struct provider_config *providers = root->providers.data;
+    const struct model_config *models = root->models.data;
+    const struct route_config *routes = root->routes.data;
+    Steelyard__Control__V1__Catalogue m = STEELYARD__CONTROL__V1__CATALOGUE__INIT;
+    body_init(&b);
+    Steelyard__Control__V1__Provider *p =
+        body_array(&b, root->providers.count, sizeof *p, &pointers);
+    m.providers = (Steelyard__Control__V1__Provider **)(void *)pointers;
+    for (size_t i = 0; p != NULL && i < root->providers.count; i++, m.n_providers++)
+        fill_provider(&b, root, &providers[i], &p[i]);
+    Steelyard__Control__V1__Model *d = body_array(&b, root->models.count, sizeof *d, &pointers);
+    m.models = (Steelyard__Control__V1__Model **)(void *)pointers;
+    for (size_t i = 0; d != NULL && i < root->models.count; i++, m.n_models++)
+        fill_model(&b, root, &models[i], &d[i]);
+    Steelyard__Control__V1__Route *r = body_array(&b, root->routes.count, sizeof *r, &pointers);
+    m.routes = (Steelyard__Control__V1__Route **)(void *)pointers;
+    for (size_t i = 0; r != NULL && i < root->routes.count; i++, m.n_routes++)
+        fill_route(&b, &routes[i], &r[i]);
+    return body_pack(&b, &m.base, out);
+}
+
+/* --- prices ------------------------------------------------------------------------------------
+ */
+
+int config_parse_day(struct str day, int64_t *out_us)
+{
+    static const unsigned before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
+    static const unsigned length[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    uint64_t y, m, d;
+    if (day.len != 10 || day.data[4] != '-' || day.data[7] != '-' ||
+        str_parse_u64(str_slice(day, 0, 4), 9999, &y) != 0 ||
+        str_parse_u64(str_slice(day, 5, 7), 12, &m) != 0 ||
+        str_parse_u64(str_slice(day, 8, 10), 31, &d) != 0 || y < 1970 || m < 1 || d < 1)
+        return ERR_INVALID;
+    bool leap = (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
+    if (d > length[m - 1] + (m == 2 && leap ? 1 : 0))
+        return ERR_INVALID;
+    uint64_t days = (y - 1970) * 365 + (y - 1969) / 4 - (y - 1901) / 100 + (y - 1601) / 400 +
+                    before[m - 1] + (m > 2 && leap ? 1 : 0) + d - 1;
+    *out_us = (int64_t)(days * 86400000000ULL);
+    return 0;
+}
+
+/* The id is made of the content: the same price has the same id, a changed one another. */
+static uint64_t price_id_of(const Steelyard__Control__V1__Price *p)
+{
+    char text[512];
+    int n =
+        snprintf(text, sizeof text, "%s\n%s\n%lld\n%lld\n%lld\n%lld\n%lld", p->provider, p->model,
+                 (long long)p->input, (long long)p->output, (long long)p->cached_input,
+                 (long long)p->cache_write, (long long)p->valid_from_us);
+    struct sha256 sum = digest_sha256(text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+    uint64_t id = 0;
+    for (unsigned i = 0; i < 8; i++)
+        id = id << 8 | sum.bytes[i];
+    id >>= 1; /* Fits a signed column; never 0, which means "none". */
+    return id == 0 ? 1 : id;
+}
+
+static bool fill_price(struct body *b, const struct root_config *root, const struct model_config *m,
+                       const struct deployment_config *d, Steelyard__Control__V1__Price *out)
+{
+    const struct price_known *known = known_of(root, d);
+    steelyard__control__v1__price__init(out);
+    if (m->price.input >= 0) {
+        out->input = m->price.input;
+        out->output = m->price.output;
+        out->cached_input = m->price.cached_input;
+        out->cache_write = m->price.cache_write;
+    } else if (known != NULL) {
+        out->input = known->input;
+        out->output = known->output;
+        out->cached_input = known->cached_input;
+        out->cache_write = known->cache_write;
+    } else {
+        return false;
+    }
+    if (m->valid_from.len > 0 && config_parse_day(m->valid_from, &out->valid_from_us) != 0)
+        return false; /* Checked when parsed. */
+    out->provider = body_text(b, d->provider);
+    out->model = body_text(b, m->item.name);
+    out->price_id = price_id_of(out);
+    return true;
+}
+
+int config_prices(const struct config *c, struct buf *out)
+{
+    struct body b;
+    void **pointers;
+    size_t most = 0;
+    const struct model_config *models = c->root.models.data;
+    Steelyard__Control__V1__Prices m = STEELYARD__CONTROL__V1__PRICES__INIT;
+    for (size_t i = 0; i < c->root.models.count; i++)
+        most += models[i].deployments.count;
+    body_init(&b);
+    Steelyard__Control__V1__Price *p = body_array(&b, most, sizeof *p, &pointers);
+    m.prices = (Steelyard__Control__V1__Price **)(void *)pointers;
+    for (size_t i = 0; p != NULL && i < c->root.models.count; i++) {
+        const struct deployment_config *d = models[i].deployments.data;
+        for (size_t j = 0; j < models[i].deployments.count; j++) {
+            bool repeated = false; /* Two deployments of a model at one provider: one price. */
+            for (size_t k = 0; k < j; k++)
+                repeated = repeated || str_eq(d[k].provider, d[j].provider);
+            if (!repeated && fill_price(&b, &c->root, &models[i], &d[j], &p[m.n_prices]))
+                m.n_prices++;
+        }
+    }
+    return body_pack(&b, &m.base, out);
+}
+
+/* --- limits and params ---------------------------------------------------------------------------
+ */
+
+int config_limits(const struct config *c, const struct config_keys *keys, struct buf *out)
+{
+    struct body b;
+    Steelyard__Control__V1__Limits m = STEELYARD__CONTROL__V1__LIMITS__INIT;
+    struct config_keys copy = *keys;
+    m.feature_key = (ProtobufCBinaryData){16, copy.feature};
+    m.draw_key = (ProtobufCBinaryData){16, copy.draw};
+    m.decision_id_key = (ProtobufCBinaryData){16, copy.decision_id};
+    m.text_key = (ProtobufCBinaryData){16, copy.text};
+    m.hash_key_id = copy.hash_key_id;
+    if (c != NULL) {
+        m.body_max_bytes = (uint32_t)c->root.server.body_max_bytes;
+        m.stream_head_after_ms = (uint32_t)c->root.server.stream_head_after_ms;
+        m.keepalive_ms = (uint32_t)c->root.server.keepalive_ms;
+    }
+    body_init(&b);
+    return body_pack(&b, &m.base, out);
+}
+
+/* Before anything was learned: what policy_params_init says, with the floor and exploration of the
+ * file. Lambda 0 prefers quality until a frontier tells what quality costs. */
+int config_params(const struct config *c, size_t index, struct buf *out)
+{
+    struct body b;
+    struct policy_params start;
+    struct config_policy p = config_policy_at(c, index);
+    Steelyard__Control__V1__Params m = STEELYARD__CONTROL__V1__PARAMS__INIT;
+    policy_params_init(&start);
+    body_init(&b);
+    m.policy = body_text(&b, p.name);
+    m.lambda = start.lambda;
+    m.mu = start.mu;
+    m.floor_q16 = p.quality_floor_q16;
+    m.gamma = start.gamma;
+    m.eps_cap = p.explore;
+    m.delta_q16 = start.delta_q16;
+    m.stick_margin = start.stick_margin;
+    return body_pack(&b, &m.base, out);
+}
+
+/* --- keys of the deployment
+ * ------------------------------------------------------------------------ */
+
+static void derive(const uint8_t root_key[32], const char *label, uint8_t out[16])
+{
+    uint8_t text[64];
+    size_t len = strlen(label);
+    memcpy(text, root_key, 32);
+    memcpy(text + 32, label, len);
+    struct sha256 sum = digest_sha256(text, 32 + len);
+    memcpy(out, sum.bytes, 16);
+}
+
+void config_keys_derive(const uint8_t root_key[32], struct config_keys *out_keys)
+{
+    derive(root_key, "feature", out_keys->feature);
+    derive(root_key, "draw", out_keys->draw);
+    derive(root_key, "decision-id", out_keys->decision_id);
+    derive(root_key, "text", out_keys->text);
+    struct sha256 sum = digest_sha256(out_keys->feature, 16);
+    out_keys->hash_key_id = (uint32_t)sum.bytes[0] | (uint32_t)sum.bytes[1] << 8 |
+                            (uint32_t)sum.bytes[2] << 16 | (uint32_t)sum.bytes[3] << 24;
+}

@@ -1,0 +1,347 @@
+/* From text to a checked configuration. First the shape (yaml, table), then what the fields mean
+ * together: names that must exist, prices, hashes. All findings of both are reported together
+ * unless the text is no YAML at all. */
+#include "controlplane/config/config.h"
+
+#include <string.h>
+
+#include "common/base/map.h"
+#include "common/base/mem.h"
+#include "common/base/options.h"
+#include "common/crypto/digest.h"
+#include "controlplane/config/model.h"
+
+#define ARENA_BYTES_MAX (64U << 20)
+#define NAMES_MAX       4096U
+
+static bool is_name(struct str s)
+{
+    if (s.len == 0 || s.len > 127)
+        return false;
+    for (size_t i = 0; i < s.len; i++) {
+        uint8_t c = (uint8_t)s.data[i];
+        if (c <= 0x20 || c >= 0x7f || c == '"' || c == '\\' || c == ',' || c == '@')
+            return false;
+    }
+    return true;
+}
+
+static const void *find_item(const struct items *items, size_t size, struct str name)
+{
+    for (size_t i = 0; i < items->count; i++) {
+        const struct item *item = (const void *)((const char *)items->data + i * size);
+        if (str_eq(item->name, name))
+            return item;
+    }
+    return NULL;
+}
+
+/* The nearest name of a map, or NULL. */
+static const char *nearest_item(const struct items *items, size_t size, struct str name)
+{
+    const char **known = mem_calloc(items->count + 1, sizeof *known);
+    char text[128];
+    const char *near = NULL;
+    if (known != NULL && str_copy(name, text, sizeof text)) {
+        /* Names are NUL-terminated copies in the arena. */
+        for (size_t i = 0; i < items->count; i++)
+            known[i] = ((const struct item *)(const void *)((const char *)items->data + i * size))
+                           ->name.data;
+        near = options_nearest(text, known);
+    }
+    mem_free(known);
+    return near;
+}
+
+static void check_known(struct findings *f, const struct yaml_node *node, struct str name,
+                        const struct items *items, size_t size, const char *what)
+{
+    if (node == NULL || name.len == 0 || find_item(items, size, name) != NULL)
+        return;
+    const char *near = nearest_item(items, size, name);
+    table_finding(f, node, "there is no %s \"%.*s\"%s%s%s", what, STR_ARG(str_slice(name, 0, 64)),
+                  near == NULL ? "" : "; did you mean \"", near == NULL ? "" : near,
+                  near == NULL ? "" : "\"?");
+}
+
+static void check_texts(struct findings *f, const struct texts *t, const struct items *items,
+                        size_t size, const char *what)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        check_known(f, t->nodes[i], t->items[i], items, size, what);
+        for (size_t j = 0; j < i; j++) {
+            if (str_eq(t->items[i], t->items[j])) {
+                table_finding(f, t->nodes[i], "\"%.*s\" is listed twice",
+                              STR_ARG(str_slice(t->items[i], 0, 64)));
+                break;
+            }
+        }
+    }
+}
+
+static void check_names(struct findings *f, const struct items *items, size_t size)
+{
+    for (size_t i = 0; i < items->count; i++) {
+        const struct item *item = (const void *)((const char *)items->data + i * size);
+        if (!is_name(item->name))
+            table_finding(f, item->node,
+                          "a name has letters, digits and punctuation but no space, comma, quote, "
+                          "backslash or @");
+    }
+}
+
+static const struct yaml_node *child(const struct yaml_node *node, const char *key)
+{
+    for (const struct yaml_node *n = node->first; n != NULL; n = n->next) {
+        if (str_is(n->key, key))
+            return n;
+    }
+    return NULL;
+}
+
+static void check_provider(struct findings *f, struct provider_config *p)
+{
+    if (p->base_url.len == 0)
+        p->base_url = STR("https://api.openai.com/v1");
+    while (p->base_url.len > 0 && p->base_url.data[p->base_url.len - 1] == '/')
+        p->base_url.len--;
+    if (p->ca_file.len > 0 && p->ca_file.data[0] != '/')
+        table_finding(f, child(p->item.node, "ca_file"), "must be an absolute path");
+}
+
+static void check_model(struct findings *f, struct model_config *m, const struct root_config *root)
+{
+    struct deployment_config *d = m->deployments.data;
+    const struct yaml_node *list = child(m->item.node, "deployments");
+    if (list != NULL && list->kind == YAML_LIST && m->deployments.count == 0)
+        table_finding(f, list, "at least one deployment is needed");
+    for (size_t i = 0; i < m->deployments.count; i++) {
+        check_known(f, child(d[i].item.node, "provider"), d[i].provider, &root->providers,
+                    sizeof(struct provider_config), "provider");
+        if (d[i].model.len == 0)
+            d[i].model = m->item.name;
+    }
+    if (find_item(&root->routes, sizeof(struct route_config), m->item.name) != NULL)
+        table_finding(f, m->item.node,
+                      "a route has the same name: clients could not tell them "
+                      "apart");
+    int64_t us;
+    if (m->valid_from.len > 0 && config_parse_day(m->valid_from, &us) != 0)
+        table_finding(f, child(m->item.node, "valid_from"), "must be a day, e.g. 2026-11-01");
+}
+
+static void check_route(struct findings *f, const struct route_config *r,
+                        const struct root_config *root)
+{
+    const struct yaml_node *list = child(r->item.node, "models");
+    if (list != NULL && list->kind == YAML_LIST && list->count == 0)
+        table_finding(f, list, "at least one model is needed");
+    if (r->models.count > CONFIG_ROUTE_MODELS_MAX)
+        table_finding(f, list, "at most %d models", CONFIG_ROUTE_MODELS_MAX);
+    check_texts(f, &r->models, &root->models, sizeof(struct model_config), "model");
+    check_texts(f, &r->fallbacks, &root->models, sizeof(struct model_config), "model");
+    if (!str_is(r->policy, "default"))
+        check_known(f, child(r->item.node, "policy"), r->policy, &root->policies,
+                    sizeof(struct policy_config), "policy");
+}
+
+static void check_policy(struct findings *f, const struct policy_config *p)
+{
+    if (p->objective.quality_q16 > 0 && p->objective.quality_floor_q16 > 0)
+        table_finding(f, child(p->item.node, "objective"),
+                      "give either quality (relative to the best model) or quality_floor "
+                      "(absolute), not both");
+    if (p->item.name.len > 64)
+        table_finding(f, p->item.node, "names of policies have at most 64 bytes");
+}
+
+static void check_key(struct findings *f, struct key_config *k, const struct root_config *root,
+                      size_t index)
+{
+    const struct key_config *all = root->keys.data;
+    const struct yaml_node *hash = child(k->item.node, "hash");
+    if (k->id.len > 0 && (!is_name(k->id) || k->id.len > 64))
+        table_finding(f, child(k->item.node, "id"), "ids have 1 to 64 bytes without spaces");
+    if (hash != NULL && (!str_starts(k->hash, STR("sha256:")) ||
+                         hex_decode(str_slice(k->hash, 7, k->hash.len), k->sha256, 32) != 0))
+        table_finding(f, hash, "must be sha256: and 64 hex digits; never the key itself");
+    for (size_t i = 0; i < index; i++) {
+        if (str_eq(all[i].id, k->id) && k->id.len > 0)
+            table_finding(f, child(k->item.node, "id"), "id \"%.*s\" is used twice",
+                          STR_ARG(k->id));
+        else if (hash != NULL && str_eq(all[i].hash, k->hash) && k->hash.len > 0)
+            table_finding(f, hash, "the same key stands under two ids");
+    }
+    check_texts(f, &k->routes, &root->routes, sizeof(struct route_config), "route");
+    check_texts(f, &k->models, &root->models, sizeof(struct model_config), "model");
+}
+
+static void check_sizes(struct findings *f, const struct root_config *root)
+{
+    const struct items *all[] = {&root->providers, &root->models, &root->routes, &root->policies,
+                                 &root->keys};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (all[i]->count > NAMES_MAX)
+            table_finding(f, root->item.node, "more than %u entries in one map", NAMES_MAX);
+    }
+}
+
+static void check_all(struct findings *f, struct root_config *root)
+{
+    struct provider_config *providers = root->providers.data;
+    struct model_config *models = root->models.data;
+    struct route_config *routes = root->routes.data;
+    struct policy_config *policies = root->policies.data;
+    struct key_config *keys = root->keys.data;
+    check_sizes(f, root);
+    if (f->count > 0 && root->models.count > NAMES_MAX)
+        return; /* The checks below compare names with names. */
+    check_names(f, &root->providers, sizeof *providers);
+    check_names(f, &root->models, sizeof *models);
+    check_names(f, &root->routes, sizeof *routes);
+    check_names(f, &root->policies, sizeof *policies);
+    for (size_t i = 0; i < root->providers.count; i++)
+        check_provider(f, &providers[i]);
+    for (size_t i = 0; i < root->models.count; i++)
+        check_model(f, &models[i], root);
+    for (size_t i = 0; i < root->routes.count; i++)
+        check_route(f, &routes[i], root);
+    for (size_t i = 0; i < root->policies.count; i++)
+        check_policy(f, &policies[i]);
+    for (size_t i = 0; i < root->keys.count; i++)
+        check_key(f, &keys[i], root, i);
+}
+
+/* The policy "default" exists also when the file does not name it. */
+static int add_default_policy(struct config *c)
+{
+    struct items *p = &c->root.policies;
+    if (find_item(p, sizeof(struct policy_config), STR("default")) != NULL)
+        return 0;
+    struct policy_config *all = arena_zalloc(&c->arena, p->count + 1, sizeof(struct policy_config));
+    if (all == NULL)
+        return ERR_NOMEM;
+    if (p->count > 0)
+        memcpy(all, p->data, p->count * sizeof *all);
+    all[p->count].item.name = STR("default");
+    all[p->count].explore = UINT32_MAX / 50;
+    p->data = all;
+    p->count++;
+    return 0;
+}
+
+int config_parse(struct str text, const char *name, enum config_origin origin,
+                 struct config **out_config, struct buf *out_errors, struct err *err)
+{
+    struct findings findings;
+    struct yaml_node *tree;
+    struct config *c = mem_zalloc(sizeof *c);
+    if (c == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    findings_init(&findings, name);
+    arena_pool_init(&c->chunks, 0);
+    arena_init(&c->arena, &c->chunks, ARENA_BYTES_MAX);
+    int rc = yaml_parse(text, &c->arena, &findings, &tree);
+    if (rc == 0)
+        rc = table_read(tree, &c->arena, origin, &findings, &c->root);
+    if (rc == 0)
+        check_all(&findings, &c->root);
+    if (rc == 0 && findings.count == 0)
+        rc = add_default_policy(c);
+    if (rc == 0 && findings.count > 0)
+        rc = ERR_SYNTAX;
+    if (rc == ERR_SYNTAX && err != NULL)
+        *err = findings.first;
+    else if (rc != 0)
+        (void)err_set(err, rc, "%s: %s", name, err_text(rc));
+    if (rc == ERR_SYNTAX && out_errors != NULL &&
+        buf_append_str(out_errors, buf_str(&findings.text)) != 0)
+        rc = ERR_NOMEM;
+    findings_deinit(&findings);
+    if (rc != 0) {
+        config_destroy(c);
+        return rc;
+    }
+    *out_config = c;
+    return 0;
+}
+
+int config_load(const char *path, struct config **out_config, struct buf *out_errors,
+                struct err *err)
+{
+    struct buf text = {0};
+    int rc = buf_read_file(&text, path, CONFIG_BYTES_MAX, err);
+    if (rc == 0)
+        rc = config_parse(buf_str(&text), path, CONFIG_LOCAL_FILE, out_config, out_errors, err);
+    else if (out_errors != NULL && err != NULL)
+        rc = buf_printf(out_errors, "%s\n", err->message) == 0 ? rc : ERR_NOMEM;
+    buf_deinit(&text);
+    return rc;
+}
+
+void config_destroy(struct config *c)
+{
+    if (c == NULL)
+        return;
+    arena_reset(&c->arena);
+    arena_pool_deinit(&c->chunks);
+    mem_free(c);
+}
+
+/* --- what others ask ---------------------------------------------------------------------------
+ */
+
+size_t config_policy_count(const struct config *c)
+{
+    return c->root.policies.count;
+}
+
+struct config_policy config_policy_at(const struct config *c, size_t index)
+{
+    const struct policy_config *p = &((const struct policy_config *)c->root.policies.data)[index];
+    return (struct config_policy){.name = p->item.name,
+                                  .quality_q16 = (uint32_t)p->objective.quality_q16,
+                                  .quality_floor_q16 = (uint32_t)p->objective.quality_floor_q16,
+                                  .explore = (uint32_t)p->explore};
+}
+
+size_t config_key_count(const struct config *c)
+{
+    return c->root.keys.count;
+}
+
+struct config_key config_key_at(const struct config *c, size_t index)
+{
+    const struct key_config *k = &((const struct key_config *)c->root.keys.data)[index];
+    return (struct config_key){.id = k->id,
+                               .sha256 = k->sha256,
+                               .routes = k->routes.items,
+                               .route_count = k->routes.count,
+                               .models = k->models.items,
+                               .model_count = k->models.count};
+}
+
+size_t config_model_count(const struct config *c)
+{
+    return c->root.models.count;
+}
+
+struct str config_model_id(const struct config *c, size_t index)
+{
+    return ((const struct model_config *)c->root.models.data)[index].item.name;
+}
+
+bool config_has_route(const struct config *c, struct str name)
+{
+    return find_item(&c->root.routes, sizeof(struct route_config), name) != NULL;
+}
+
+struct config_settings config_settings(const struct config *c)
+{
+    return (struct config_settings){
+        .database = c->root.store.postgres,
+        .listen = c->root.server.listen,
+        .retention_days = c->root.store.retention_ms / 86400000,
+        .label_maturity_ms = c->root.telemetry.label_maturity_ms,
+    };
+}

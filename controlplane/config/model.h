@@ -1,0 +1,18 @@
+/* model.h: struct config, shared by the files of this room. Private. */
+#ifndef STEELYARD_CONTROLPLANE_CONFIG_MODEL_H
+#define STEELYARD_CONTROLPLANE_CONFIG_MODEL_H
+
+#include "controlplane/config/table.h"
+
+#define CONFIG_ROUTE_MODELS_MAX 64 /* As many as a decision can weigh. */
+
+struct config {
+    struct arena_pool chunks;
+    struct arena arena;
+    struct root_config root;
+};
+
+/* "2026-11-01" -> unix microseconds of its first moment, UTC. ERR_INVALID. */
+int config_parse_day(struct str day, int64_t *out_us) MUST_CHECK;
+
+#endif

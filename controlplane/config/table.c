@@ -1,0 +1,220 @@
+#include "controlplane/config/table.h"
+
+#define NONE   0, 0
+#define MS_DAY 86400000ULL
+
+static const char *const provider_types[] = {"openai", NULL};
+static const char *const capability_words[] = {"tools",  "images",    "json",
+                                               "stream", "reasoning", NULL};
+static const char *const policy_types[] = {"learned", NULL};
+static const char *const minimize_words[] = {"cost", NULL};
+
+#define F(type, member) offsetof(struct type, member)
+
+static const struct field timeouts_fields[] = {
+    {"connect", FIELD_DURATION, F(timeouts_config, connect_ms), false, NULL, 1, 600000, NULL, NULL,
+     "2s", "To the TCP connection. Default: the node's, 2s."},
+    {"tls", FIELD_DURATION, F(timeouts_config, tls_ms), false, NULL, 1, 600000, NULL, NULL, "3s",
+     "For the TLS handshake. Default 3s."},
+    {"head", FIELD_DURATION, F(timeouts_config, head_ms), false, NULL, 1, 3600000, NULL, NULL,
+     "30s", "To the head of the answer. Default 30s."},
+    {"first_content", FIELD_DURATION, F(timeouts_config, first_content_ms), false, NULL, 1, 3600000,
+     NULL, NULL, "60s", "To the first content byte; reasoning models need more. Default 60s."},
+    {"between_events", FIELD_DURATION, F(timeouts_config, between_events_ms), false, NULL, 1,
+     3600000, NULL, NULL, "30s", "Between two events of a stream. Default 30s."},
+    {"total", FIELD_DURATION, F(timeouts_config, total_ms), false, NULL, 1, MS_DAY, NULL, NULL,
+     "600s", "For one attempt. Default 600s."},
+    {0}};
+static const struct section timeouts_section = {"timeouts",
+                                                "How long an attempt at this provider may take.",
+                                                sizeof(struct timeouts_config), timeouts_fields};
+
+static const struct field provider_fields[] = {
+    {"type", FIELD_WORD, F(provider_config, type), false, "openai", NONE, provider_types, NULL,
+     "openai", "The API the provider speaks."},
+    {"base_url", FIELD_URL, F(provider_config, base_url), false, NULL, NONE, NULL, NULL,
+     "https://api.openai.com/v1",
+     "Scheme, host, port and path prefix. Default for type openai: https://api.openai.com/v1."},
+    {"api_key", FIELD_SECRET, F(provider_config, api_key), false, NULL, NONE, NULL, NULL,
+     "os.environ/OPENAI_API_KEY",
+     "A reference that each node resolves by itself: os.environ/NAME, ${env:NAME} or "
+     "${file:/path}. Without it no credential is sent."},
+    {"private", FIELD_BOOL, F(provider_config, is_private), false, "false", NONE, NULL, NULL,
+     "true", "Private, loopback and link-local addresses are allowed."},
+    {"propagate", FIELD_BOOL, F(provider_config, propagate), false, "false", NONE, NULL, NULL,
+     "true", "Send the trace context (traceparent) along."},
+    {"ca_file", FIELD_TEXT, F(provider_config, ca_file), false, NULL, NONE, NULL, NULL,
+     "/etc/ssl/internal-ca.pem", "Certificates to trust instead of the system's, on the node."},
+    {"timeouts", FIELD_SECTION, F(provider_config, timeouts), false, NULL, NONE, NULL,
+     &timeouts_section, NULL, "How long an attempt may take."},
+    {"abort_stops_billing", FIELD_BOOL, F(provider_config, abort_stops_billing), false, "false",
+     NONE, NULL, NULL, "true",
+     "The provider stops charging when the connection is closed; otherwise an abandoned answer is "
+     "read to its usage."},
+    {"failure_domain", FIELD_TEXT, F(provider_config, failure_domain), false, NULL, NONE, NULL,
+     NULL, "eu-west", "Providers with the same name fail together; fallbacks prefer another one."},
+    {0}};
+static const struct section provider_section = {"providers", "Where models are served.",
+                                                sizeof(struct provider_config), provider_fields};
+
+static const struct field deployment_fields[] = {
+    {"provider", FIELD_TEXT, F(deployment_config, provider), true, NULL, NONE, NULL, NULL, "openai",
+     "A name under providers."},
+    {"model", FIELD_TEXT, F(deployment_config, model), false, NULL, NONE, NULL, NULL, "gpt-4o-mini",
+     "The model's name at the provider. Default: the model's own id."},
+    {"weight", FIELD_NUMBER, F(deployment_config, weight), false, "1", 1, 1000000, NULL, NULL, "1",
+     "Share of the attempts among the deployments of a model."},
+    {0}};
+static const struct section deployment_section = {
+    "deployments", "Who serves the model.", sizeof(struct deployment_config), deployment_fields};
+
+static const struct field price_fields[] = {
+    {"input", FIELD_MONEY, F(price_config, input), true, NULL, NONE, NULL, NULL, "0.15 USD",
+     "A million input tokens."},
+    {"output", FIELD_MONEY, F(price_config, output), true, NULL, NONE, NULL, NULL, "0.60 USD",
+     "A million output tokens."},
+    {"cached_input", FIELD_MONEY, F(price_config, cached_input), false, NULL, NONE, NULL, NULL,
+     "0.075 USD", "A million input tokens read from the provider's cache. Default: as input."},
+    {"cache_write", FIELD_MONEY, F(price_config, cache_write), false, NULL, NONE, NULL, NULL,
+     "0.15 USD", "A million input tokens written to the provider's cache."},
+    {0}};
+static const struct section price_section = {
+    "price",
+    "USD per million tokens. Without it the shipped price table is asked, by the "
+    "provider's host and the model's name there; a price that is still unknown is "
+    "recorded as unknown, never as 0.",
+    sizeof(struct price_config), price_fields};
+
+static const struct field model_fields[] = {
+    {"deployments", FIELD_LIST, F(model_config, deployments), true, NULL, NONE, NULL,
+     &deployment_section, NULL, "Who serves the model, at least one."},
+    {"context_window", FIELD_NUMBER, F(model_config, context_window), false, NULL, 1, 100000000,
+     NULL, NULL, "128000", "Tokens in and out together. Default: the shipped table's, or unknown."},
+    {"max_output", FIELD_NUMBER, F(model_config, max_output), false, NULL, 1, 100000000, NULL, NULL,
+     "16384", "Most output tokens. Default: the shipped table's, or unknown."},
+    {"capabilities", FIELD_FLAGS, F(model_config, capabilities), false, NULL, NONE,
+     capability_words, NULL, "[tools, json, stream]",
+     "What requests the model can take. Not given: nothing is excluded."},
+    {"prior_quality", FIELD_SHARE, F(model_config, prior_quality_q16), false, NULL, NONE, NULL,
+     NULL, "0.82", "Expected quality before anything was learned, 0 to 1."},
+    {"prior_output_tokens", FIELD_NUMBER, F(model_config, prior_output_tokens), false, NULL, 1,
+     10000000, NULL, NULL, "300", "Expected length of an answer before anything was learned."},
+    {"price", FIELD_SECTION, F(model_config, price), false, NULL, NONE, NULL, &price_section, NULL,
+     "USD per million tokens."},
+    {"valid_from", FIELD_TEXT, F(model_config, valid_from), false, NULL, NONE, NULL, NULL,
+     "2026-11-01", "Day (UTC) from which the price holds."},
+    {"display_name", FIELD_TEXT, F(model_config, display_name), false, NULL, NONE, NULL, NULL,
+     "Small model", "For lists."},
+    {0}};
+static const struct section model_section = {"models", "What clients and routes can name.",
+                                             sizeof(struct model_config), model_fields};
+
+static const struct field route_fields[] = {
+    {"policy", FIELD_TEXT, F(route_config, policy), false, "default", NONE, NULL, NULL, "default",
+     "The policy that chooses; a name under policies."},
+    {"models", FIELD_TEXTS, F(route_config, models), true, NULL, NONE, NULL, NULL,
+     "[model-small, model-large]",
+     "Candidates. Before anything was learned the first is tried "
+     "first unless prior qualities say more."},
+    {"fallbacks", FIELD_TEXTS, F(route_config, fallbacks), false, NULL, NONE, NULL, NULL,
+     "[model-large]", "Tried after all candidates failed."},
+    {"timeout", FIELD_DURATION, F(route_config, timeout_ms), false, "600s", 1, MS_DAY, NULL, NULL,
+     "120s", "For a request with all its attempts."},
+    {"retries", FIELD_NUMBER, F(route_config, retries), false, "2", 0, 10, NULL, NULL, "1",
+     "Further attempts after the first."},
+    {0}};
+static const struct section route_section = {
+    "routes", "Names that clients use as `model` and that leave the choice to a policy.",
+    sizeof(struct route_config), route_fields};
+
+static const struct field objective_fields[] = {
+    {"quality", FIELD_SHARE, F(objective_config, quality_q16), false, NULL, NONE, NULL, NULL,
+     "0.95", "Keep this share of the best model's quality. The target of training."},
+    {"quality_floor", FIELD_SHARE, F(objective_config, quality_floor_q16), false, NULL, NONE, NULL,
+     NULL, "0.85", "Keep this quality, absolute. Candidates expected below it are excluded."},
+    {"minimize", FIELD_WORD, F(objective_config, minimize), false, "cost", NONE, minimize_words,
+     NULL, "cost", "What is kept low."},
+    {0}};
+static const struct section objective_section = {"objective", "What the policy aims at.",
+                                                 sizeof(struct objective_config), objective_fields};
+
+static const struct field policy_fields[] = {
+    {"type", FIELD_WORD, F(policy_config, type), false, "learned", NONE, policy_types, NULL,
+     "learned", "How it chooses."},
+    {"objective", FIELD_SECTION, F(policy_config, objective), false, NULL, NONE, NULL,
+     &objective_section, NULL, "What it aims at."},
+    {"explore", FIELD_CHANCE, F(policy_config, explore), false, "0.02", NONE, NULL, NULL, "0.02",
+     "Largest chance of trying another model than the best, 0 to 1."},
+    {0}};
+static const struct section policy_section = {"policies", "How routes choose a model.",
+                                              sizeof(struct policy_config), policy_fields};
+
+static const struct field key_fields[] = {
+    {"id", FIELD_TEXT, F(key_config, id), true, NULL, NONE, NULL, NULL, "demo",
+     "Name of the key, shown in records."},
+    {"hash", FIELD_TEXT, F(key_config, hash), true, NULL, NONE, NULL, NULL, "sha256:9f86d0...",
+     "sha256: and the 64 hex digits of the SHA-256 of the key's text."},
+    {"routes", FIELD_TEXTS, F(key_config, routes), false, NULL, NONE, NULL, NULL, "[auto]",
+     "Routes it may use. Not given: all."},
+    {"models", FIELD_TEXTS, F(key_config, models), false, NULL, NONE, NULL, NULL, "[model-small]",
+     "Models it may name. Not given: all."},
+    {0}};
+static const struct section key_section = {
+    "keys", "API keys given by hash; others are made with `steelyard keys create`.",
+    sizeof(struct key_config), key_fields};
+
+static const struct field server_fields[] = {
+    {"listen", FIELD_TEXT, F(server_config, listen), false, NULL, NONE, NULL, NULL,
+     "127.0.0.1:8080", "Where `steelyard serve` lets the data plane listen. Needs a restart."},
+    {"body_max", FIELD_SIZE, F(server_config, body_max_bytes), false, NULL, 1024, 1U << 30, NULL,
+     NULL, "32MiB", "Largest request body. Default: the node's, 32MiB."},
+    {"stream_head_after", FIELD_DURATION, F(server_config, stream_head_after_ms), false, NULL, 1,
+     600000, NULL, NULL, "10s",
+     "A stream whose first content takes longer gets its head early. Default: the node's."},
+    {"keepalive", FIELD_DURATION, F(server_config, keepalive_ms), false, NULL, 1000, 600000, NULL,
+     NULL, "15s", "Comment lines keep a silent stream open. Default: the node's."},
+    {0}};
+static const struct section server_section = {"server", "The public listener of the nodes.",
+                                              sizeof(struct server_config), server_fields};
+
+static const struct field telemetry_fields[] = {
+    {"label_maturity", FIELD_DURATION, F(telemetry_config, label_maturity_ms), false, "30m", 0,
+     30 * MS_DAY, NULL, NULL, "30m",
+     "Feedback younger than this is left to the next training run."},
+    {0}};
+static const struct section telemetry_section = {"telemetry", "Records and labels.",
+                                                 sizeof(struct telemetry_config), telemetry_fields};
+
+static const struct field store_fields[] = {
+    {"postgres", FIELD_TEXT, F(store_config, postgres), false, NULL, NONE, NULL, NULL,
+     "os.environ/DATABASE_URL",
+     "Connection string; --database wins. Not needed under `steelyard serve`. Needs a restart."},
+    {"retention", FIELD_DURATION, F(store_config, retention_ms), false, "395d", MS_DAY,
+     3650 * MS_DAY, NULL, NULL, "395d", "How long decisions, attempts and feedback are kept."},
+    {0}};
+static const struct section store_section = {"store", "The database.", sizeof(struct store_config),
+                                             store_fields};
+
+static const struct field root_fields[] = {
+    {"version", FIELD_NUMBER, F(root_config, version), true, NULL, 1, 1, NULL, NULL, "1",
+     "Of this format; write it first."},
+    {"providers", FIELD_MAP, F(root_config, providers), true, NULL, NONE, NULL, &provider_section,
+     NULL, "Where models are served."},
+    {"models", FIELD_MAP, F(root_config, models), true, NULL, NONE, NULL, &model_section, NULL,
+     "What clients and routes can name."},
+    {"routes", FIELD_MAP, F(root_config, routes), false, NULL, NONE, NULL, &route_section, NULL,
+     "Names that leave the choice to a policy."},
+    {"policies", FIELD_MAP, F(root_config, policies), false, NULL, NONE, NULL, &policy_section,
+     NULL, "How routes choose. A route without one uses `default`, which exists by itself."},
+    {"keys", FIELD_LIST, F(root_config, keys), false, NULL, NONE, NULL, &key_section, NULL,
+     "API keys given by hash."},
+    {"server", FIELD_SECTION, F(root_config, server), false, NULL, NONE, NULL, &server_section,
+     NULL, "The public listener of the nodes."},
+    {"telemetry", FIELD_SECTION, F(root_config, telemetry), false, NULL, NONE, NULL,
+     &telemetry_section, NULL, "Records and labels."},
+    {"store", FIELD_SECTION, F(root_config, store), false, NULL, NONE, NULL, &store_section, NULL,
+     "The database."},
+    {0}};
+const struct section config_root_section = {
+    "steelyard.yaml", "One file configures both programs; nodes get their part pushed.",
+    sizeof(struct root_config), root_fields};

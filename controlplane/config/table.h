@@ -1,0 +1,153 @@
+/* table.h: the fields of steelyard.yaml as one table. The reader, the JSON Schema and the reference
+ * page all come from it. Private to controlplane/config. */
+#ifndef STEELYARD_CONTROLPLANE_CONFIG_TABLE_H
+#define STEELYARD_CONTROLPLANE_CONFIG_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/arena.h"
+#include "common/base/str.h"
+#include "controlplane/config/config.h"
+#include "controlplane/config/findings.h"
+#include "controlplane/config/yaml.h"
+
+/* Every item of a map or list starts with this. */
+struct item {
+    struct str name; /* Of a map entry. */
+    const struct yaml_node *node;
+};
+struct items {
+    void *data;
+    size_t count;
+};
+struct texts {
+    const struct str *items;
+    const struct yaml_node **nodes;
+    size_t count;
+};
+
+struct timeouts_config {
+    struct item item;
+    uint64_t connect_ms, tls_ms, head_ms, first_content_ms, between_events_ms, total_ms;
+};
+struct provider_config {
+    struct item item;
+    uint64_t type;
+    struct str base_url, api_key, ca_file, failure_domain;
+    bool is_private, propagate, abort_stops_billing;
+    struct timeouts_config timeouts;
+};
+struct deployment_config {
+    struct item item;
+    struct str provider, model;
+    uint64_t weight;
+};
+struct price_config { /* nano-USD per million tokens, -1: not given. */
+    struct item item;
+    int64_t input, output, cached_input, cache_write;
+};
+struct model_config {
+    struct item item;
+    struct items deployments;
+    uint64_t context_window, max_output, prior_output_tokens, capabilities;
+    uint64_t prior_quality_q16;
+    struct str display_name, valid_from;
+    struct price_config price;
+};
+struct route_config {
+    struct item item;
+    struct str policy;
+    struct texts models, fallbacks;
+    uint64_t timeout_ms, retries;
+};
+struct objective_config {
+    struct item item;
+    uint64_t quality_q16, quality_floor_q16, minimize;
+};
+struct policy_config {
+    struct item item;
+    uint64_t type;
+    struct objective_config objective;
+    uint64_t explore; /* Of 2^32. */
+};
+struct key_config {
+    struct item item;
+    struct str id, hash;
+    struct texts routes, models;
+    uint8_t sha256[32];
+};
+struct server_config {
+    struct item item;
+    struct str listen;
+    uint64_t body_max_bytes, stream_head_after_ms, keepalive_ms;
+};
+struct telemetry_config {
+    struct item item;
+    uint64_t label_maturity_ms;
+};
+struct store_config {
+    struct item item;
+    struct str postgres;
+    uint64_t retention_ms;
+};
+struct root_config {
+    struct item item;
+    uint64_t version;
+    struct items providers, models, routes, policies, keys;
+    struct server_config server;
+    struct telemetry_config telemetry;
+    struct store_config store;
+};
+
+enum field_kind {
+    FIELD_TEXT,
+    FIELD_SECRET, /* A reference, kept as "env:NAME" or "file:/path". */
+    FIELD_URL,    /* http:// or https:// */
+    FIELD_BOOL,
+    FIELD_NUMBER,   /* uint64, min..max */
+    FIELD_DURATION, /* uint64 ms, min..max */
+    FIELD_SIZE,     /* uint64 bytes, min..max */
+    FIELD_MONEY,    /* int64 nano-USD (per million tokens here) */
+    FIELD_SHARE,    /* 0..1 as uint64 over 2^16 */
+    FIELD_CHANCE,   /* 0..1 as uint64 over 2^32, at most 2^32 - 1 */
+    FIELD_WORD,     /* One of words: its index. */
+    FIELD_FLAGS,    /* A list of words: a bit each, 1 << index. */
+    FIELD_TEXTS,    /* A list of texts. */
+    FIELD_SECTION,  /* A struct inside. */
+    FIELD_MAP,      /* name -> section */
+    FIELD_LIST,     /* - section */
+};
+
+struct section;
+struct field {
+    const char *name; /* NULL ends a table. */
+    enum field_kind kind;
+    size_t offset;
+    bool required;
+    const char *fallback; /* As written in a file; NULL: not set (zero; -1 for money). */
+    uint64_t min, max;
+    const char *const *words; /* NULL-terminated. */
+    const struct section *section;
+    const char *example;
+    const char *help;
+};
+struct section {
+    const char *name; /* For the reference page. */
+    const char *help;
+    size_t size;
+    const struct field *fields;
+};
+extern const struct section config_root_section;
+
+/* Reads the tree into out_root (zeroed by the caller). Adds findings; ERR_NOMEM. */
+int table_read(const struct yaml_node *tree, struct arena *arena, enum config_origin origin,
+               struct findings *findings, struct root_config *out_root) MUST_CHECK;
+/* "routes.auto.models[1]" of a node; cut to fit. */
+void table_path(const struct yaml_node *node, char *out, size_t out_bytes);
+/* A finding at a node. */
+void table_finding(struct findings *findings, const struct yaml_node *node, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+
+#endif

@@ -1,0 +1,279 @@
+/* Walks libfyaml's events (its parser is a state machine and does not recurse) and builds the tree
+ * with an explicit parent pointer, so depth costs no stack. The only file that sees libfyaml. */
+#include "controlplane/config/yaml.h"
+
+#include <libfyaml.h>
+#include <string.h>
+
+#include "controlplane/config/config.h"
+
+struct builder {
+    struct arena *arena;
+    struct findings *findings;
+    struct yaml_node *root;
+    struct yaml_node *parent; /* Container being filled. */
+    unsigned depth;
+    struct str key; /* A key waits for its value. */
+    bool has_key;
+    unsigned key_line, key_column;
+    unsigned documents;
+};
+
+static void position(struct fy_event *event, unsigned *line, unsigned *column)
+{
+    const struct fy_mark *mark = fy_event_start_mark(event);
+    *line = mark == NULL ? 1 : (unsigned)mark->line + 1;
+    *column = mark == NULL ? 1 : (unsigned)mark->column + 1;
+}
+
+static void refuse(struct builder *b, struct fy_event *event, const char *what)
+{
+    unsigned line, column;
+    position(event, &line, &column);
+    findings_add(b->findings, line, column, "", "%s", what);
+}
+
+static void check_properties(struct builder *b, struct fy_event *event, struct fy_token *anchor,
+                             struct fy_token *tag)
+{
+    if (anchor != NULL)
+        refuse(b, event, "anchors (&name) are not supported: write the value where it is used");
+    if (tag != NULL)
+        refuse(b, event, "tags (!name) are not supported");
+}
+
+static bool is_repeated(const struct yaml_node *map, struct str key)
+{
+    for (const struct yaml_node *n = map->first; n != NULL; n = n->next) {
+        if (str_eq(n->key, key))
+            return true;
+    }
+    return false;
+}
+
+/* Large maps would make is_repeated quadratic. */
+#define MAP_ENTRIES_MAX 10000
+
+static int attach(struct builder *b, struct yaml_node *node)
+{
+    struct yaml_node *parent = b->parent;
+    node->parent = parent;
+    if (parent == NULL) {
+        if (b->root == NULL)
+            b->root = node;
+        return 0;
+    }
+    if (parent->kind == YAML_MAP) {
+        node->key = b->key;
+        node->key_line = b->key_line;
+        node->key_column = b->key_column;
+        b->has_key = false;
+        if (parent->count >= MAP_ENTRIES_MAX) {
+            findings_add(b->findings, node->key_line, node->key_column, "", "more than %d entries",
+                         MAP_ENTRIES_MAX);
+            return ERR_SYNTAX;
+        }
+        if (is_repeated(parent, node->key))
+            findings_add(b->findings, node->key_line, node->key_column, "",
+                         "key \"%.*s\" is repeated", STR_ARG(str_slice(node->key, 0, 64)));
+    }
+    if (parent->last == NULL)
+        parent->first = node;
+    else
+        parent->last->next = node;
+    parent->last = node;
+    parent->count++;
+    return 0;
+}
+
+static bool wants_key(const struct builder *b)
+{
+    return b->parent != NULL && b->parent->kind == YAML_MAP && !b->has_key;
+}
+
+static int on_scalar(struct builder *b, struct fy_event *event)
+{
+    size_t len = 0;
+    const char *text =
+        event->scalar.value == NULL ? "" : fy_token_get_text(event->scalar.value, &len);
+    check_properties(b, event, event->scalar.anchor, event->scalar.tag);
+    if (text == NULL)
+        return ERR_NOMEM;
+    struct str copy = arena_copy(b->arena, (struct str){.data = text, .len = len});
+    if (copy.data == NULL)
+        return ERR_NOMEM;
+    if (wants_key(b)) {
+        b->key = copy;
+        b->has_key = true;
+        position(event, &b->key_line, &b->key_column);
+        if (str_is(copy, "<<"))
+            refuse(b, event, "merge keys (<<) are not supported");
+        return 0;
+    }
+    struct yaml_node *node = arena_zalloc(b->arena, 1, sizeof *node);
+    if (node == NULL)
+        return ERR_NOMEM;
+    node->kind = YAML_SCALAR;
+    node->text = copy;
+    node->plain =
+        event->scalar.value == NULL || fy_token_scalar_style(event->scalar.value) == FYSS_PLAIN;
+    position(event, &node->line, &node->column);
+    if (event->scalar.value == NULL) { /* An empty value: where its key stands. */
+        node->line = b->has_key ? b->key_line : node->line;
+        node->column = b->has_key ? b->key_column : node->column;
+    }
+    return attach(b, node);
+}
+
+static int on_start(struct builder *b, struct fy_event *event, enum yaml_kind kind)
+{
+    if (wants_key(b)) {
+        refuse(b, event, "a key must be a plain word");
+        return ERR_SYNTAX;
+    }
+    if (b->depth == CONFIG_DEPTH_MAX) {
+        refuse(b, event, "nested deeper than 32 levels");
+        return ERR_SYNTAX;
+    }
+    struct yaml_node *node = arena_zalloc(b->arena, 1, sizeof *node);
+    if (node == NULL)
+        return ERR_NOMEM;
+    node->kind = kind;
+    position(event, &node->line, &node->column);
+    int rc = attach(b, node);
+    b->parent = node;
+    b->depth++;
+    return rc;
+}
+
+static int on_event(struct builder *b, struct fy_event *event)
+{
+    switch (event->type) {
+    case FYET_SCALAR:
+        return on_scalar(b, event);
+    case FYET_MAPPING_START:
+        check_properties(b, event, event->mapping_start.anchor, event->mapping_start.tag);
+        return on_start(b, event, YAML_MAP);
+    case FYET_SEQUENCE_START:
+        check_properties(b, event, event->sequence_start.anchor, event->sequence_start.tag);
+        return on_start(b, event, YAML_LIST);
+    case FYET_MAPPING_END:
+    case FYET_SEQUENCE_END:
+        b->parent = b->parent == NULL ? NULL : b->parent->parent;
+        b->depth -= b->depth > 0;
+        return 0;
+    case FYET_ALIAS:
+        refuse(b, event, "aliases (*name) are not supported: write the value where it is used");
+        return ERR_SYNTAX;
+    case FYET_DOCUMENT_START:
+        if (++b->documents > 1) {
+            refuse(b, event, "one document a file");
+            return ERR_SYNTAX;
+        }
+        return 0;
+    case FYET_NONE:
+    case FYET_STREAM_START:
+    case FYET_STREAM_END:
+    case FYET_DOCUMENT_END:
+        return 0;
+    }
+    return 0;
+}
+
+static void add_diagnostics(struct fy_diag *diag, struct findings *findings)
+{
+    void *cursor = NULL;
+    const struct fy_diag_error *e;
+    while ((e = fy_diag_errors_iterate(diag, &cursor)) != NULL)
+        findings_add(findings, e->line > 0 ? (unsigned)e->line : 1,
+                     e->column > 0 ? (unsigned)e->column : 1, "", "%s", e->msg);
+    if (findings->count == 0)
+        findings_add(findings, 1, 1, "", "not readable as YAML");
+}
+
+static int check_bytes(struct str text, struct findings *findings)
+{
+    if (text.len > CONFIG_BYTES_MAX) {
+        findings_add(findings, 1, 1, "", "larger than 1 MiB");
+        return ERR_SYNTAX;
+    }
+    unsigned line = 1;
+    size_t start = 0;
+    for (size_t i = 0; i <= text.len; i++) {
+        if (i < text.len && text.data[i] != '\n')
+            continue;
+        struct str row = str_slice(text, start, i);
+        if (str_find(row, '\0') >= 0 || !str_valid_utf8(row)) {
+            findings_add(findings, line, 1, "", "not UTF-8 text");
+            return ERR_SYNTAX;
+        }
+        line++;
+        start = i + 1;
+    }
+    return 0;
+}
+
+static void on_diagnostic(struct fy_diag *diag, void *user, const char *text, size_t len)
+{
+    (void)diag;
+    (void)user;
+    (void)text;
+    (void)len;
+}
+
+int yaml_parse(struct str text, struct arena *arena, struct findings *findings,
+               struct yaml_node **out_root)
+{
+    struct builder b = {.arena = arena, .findings = findings};
+    int rc = check_bytes(text, findings);
+    if (rc != 0)
+        return rc;
+    struct fy_diag_cfg diag_cfg;
+    fy_diag_cfg_default(&diag_cfg);
+    diag_cfg.fp = NULL;
+    diag_cfg.output_fn = on_diagnostic; /* Collected, never printed. */
+    struct fy_diag *diag = fy_diag_create(&diag_cfg);
+    if (diag == NULL)
+        return ERR_NOMEM;
+    fy_diag_set_collect_errors(diag, true);
+    struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG |
+                                        FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE |
+                                        FYPCF_ALLOW_DUPLICATE_KEYS | FYPCF_DISABLE_MMAP_OPT,
+                               .diag = diag};
+    struct fy_parser *parser = fy_parser_create(&cfg);
+    if (parser == NULL ||
+        fy_parser_set_string(parser, text.len == 0 ? "" : text.data, text.len) != 0)
+        rc = ERR_NOMEM;
+    while (rc == 0) {
+        struct fy_event *event = fy_parser_parse(parser);
+        if (event == NULL)
+            break;
+        rc = on_event(&b, event);
+        fy_parser_event_free(parser, event);
+    }
+    if (parser != NULL && fy_parser_get_stream_error(parser)) {
+        add_diagnostics(diag, findings);
+        if (rc == 0)
+            rc = ERR_SYNTAX;
+    }
+    fy_parser_destroy(parser);
+    fy_diag_unref(diag);
+    if (rc == 0 && findings->count > 0)
+        rc = ERR_SYNTAX;
+    if (rc == 0 && (b.root == NULL || yaml_is_null(b.root))) {
+        b.root = arena_zalloc(arena, 1, sizeof *b.root);
+        if (b.root == NULL)
+            return ERR_NOMEM;
+        *b.root = (struct yaml_node){.kind = YAML_MAP, .line = 1, .column = 1};
+    }
+    if (rc == 0)
+        *out_root = b.root;
+    return rc;
+}
+
+bool yaml_is_null(const struct yaml_node *node)
+{
+    return node->kind == YAML_SCALAR && node->plain &&
+           (node->text.len == 0 || str_is(node->text, "~") || str_is(node->text, "null") ||
+            str_is(node->text, "Null") || str_is(node->text, "NULL"));
+}

@@ -1,0 +1,356 @@
+/* steelyard.yaml: what is read, and every kind of mistake with its place. */
+#include "controlplane/config/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/crypto/digest.h"
+#include "control.pb-c.h"
+#include "controlplane/config/prices.h"
+#include "tests/lib/fault.h"
+
+static const char good[] =
+    "version: 1\n"
+    "providers:\n"
+    "  openai: {type: openai, api_key: os.environ/OPENAI_API_KEY}\n"
+    "  local:\n"
+    "    base_url: http://vllm:8000/v1/\n"
+    "    private: true\n"
+    "    failure_domain: rack-1\n"
+    "    timeouts: {head: 10s, total: 2m}\n"
+    "models:\n"
+    "  gpt-4o-mini: {deployments: [{provider: openai}], capabilities: [tools, stream]}\n"
+    "  local-small:\n"
+    "    deployments: [{provider: local, model: qwen3, weight: 3}]\n"
+    "    prior_quality: 0.5\n"
+    "    price: {input: \"0.10 USD\", output: 0.25 USD}\n"
+    "    valid_from: 2026-11-01\n"
+    "routes:\n"
+    "  auto: {models: [local-small, gpt-4o-mini], fallbacks: [gpt-4o-mini], timeout: 120s}\n"
+    "policies:\n"
+    "  cheap: {objective: {quality_floor: 0.85, minimize: cost}, explore: 0.05}\n"
+    "keys:\n"
+    "  - {id: demo, hash: \"sha256:"
+    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\", routes: [auto]}\n"
+    "store: {postgres: \"${env:STEELYARD_TEST_DB:-host=/tmp}\", retention: 30d}\n";
+
+static struct config *parse_good(const char *text)
+{
+    struct config *c = NULL;
+    struct err err = {0};
+    int rc = config_parse(str_from(text), "t.yaml", CONFIG_LOCAL_FILE, &c, NULL, &err);
+    if (rc != 0)
+        fprintf(stderr, "%s\n", err.message);
+    assert_int_equal(rc, 0);
+    return c;
+}
+
+static void a_whole_file_becomes_the_bodies_that_are_pushed(void **state)
+{
+    (void)state;
+    struct config *c = parse_good(good);
+    struct buf body = {0};
+    buf_init(&body, 1U << 20);
+    assert_int_equal(config_catalogue(c, &body), 0);
+    Steelyard__Control__V1__Catalogue *m =
+        steelyard__control__v1__catalogue__unpack(NULL, body.len, (const uint8_t *)body.data);
+    assert_non_null(m);
+    assert_int_equal(m->n_providers, 2);
+    assert_string_equal(m->providers[0]->base_url, "https://api.openai.com/v1");
+    assert_string_equal(m->providers[0]->secret_ref, "env:OPENAI_API_KEY");
+    assert_string_equal(m->providers[1]->base_url, "http://vllm:8000/v1");
+    assert_string_equal(m->providers[1]->secret_ref, "");
+    assert_true(m->providers[1]->allow_private);
+    assert_int_equal(m->providers[1]->timeouts->total_ms, 120000);
+    assert_int_equal(m->providers[1]->failure_domain, 2);
+    assert_int_equal(m->models[0]->capabilities, 1 | 8);
+    assert_int_equal(m->models[0]->context_window, 128000);
+    assert_string_equal(m->models[0]->deployments[0]->upstream_model, "gpt-4o-mini");
+    assert_int_equal(m->models[1]->prior_quality_q16, 32768);
+    assert_int_equal(m->models[1]->deployments[0]->weight, 3);
+    assert_string_equal(m->routes[0]->policy, "default");
+    assert_int_equal(m->routes[0]->timeout_ms, 120000);
+    assert_int_equal(m->routes[0]->retries, 2);
+    steelyard__control__v1__catalogue__free_unpacked(m, NULL);
+
+    buf_clear(&body);
+    assert_int_equal(config_prices(c, &body), 0);
+    Steelyard__Control__V1__Prices *p =
+        steelyard__control__v1__prices__unpack(NULL, body.len, (const uint8_t *)body.data);
+    assert_int_equal(p->n_prices, 2);
+    assert_int_equal(p->prices[0]->input, 150000000);
+    assert_int_equal(p->prices[1]->output, 250000000);
+    assert_int_equal(p->prices[1]->cached_input, -1);
+    assert_int_equal(p->prices[1]->valid_from_us, INT64_C(1793491200000000));
+    assert_true(p->prices[0]->price_id != p->prices[1]->price_id);
+    steelyard__control__v1__prices__free_unpacked(p, NULL);
+
+    assert_int_equal(config_policy_count(c), 2);
+    assert_int_equal(config_policy_at(c, 0).quality_floor_q16, 55706);
+    assert_int_equal(config_key_count(c), 1);
+    assert_int_equal(config_key_at(c, 0).sha256[1], 0x23);
+    assert_true(str_is(config_settings(c).database, "host=/tmp"));
+    assert_int_equal(config_settings(c).retention_days, 30);
+    assert_int_equal(config_settings(c).label_maturity_ms, 1800000);
+    buf_deinit(&body);
+    config_destroy(c);
+}
+
+static void the_same_file_gives_the_same_bytes(void **state)
+{
+    (void)state;
+    struct buf a = {0}, b = {0};
+    buf_init(&a, 1U << 20);
+    buf_init(&b, 1U << 20);
+    struct config *one = parse_good(good), *two = parse_good(good);
+    assert_int_equal(config_catalogue(one, &a) | config_prices(one, &a), 0);
+    assert_int_equal(config_catalogue(two, &b) | config_prices(two, &b), 0);
+    assert_true(str_eq(buf_str(&a), buf_str(&b)));
+    buf_deinit(&a);
+    buf_deinit(&b);
+    config_destroy(one);
+    config_destroy(two);
+}
+
+/* Small files with one mistake each, and what must be said about it. */
+#define HEAD "version: 1\nproviders: {p: {}}\nmodels: {m: {deployments: [{provider: p}]}}\n"
+static const struct {
+    const char *text;
+    const char *finding;
+} mistakes[] = {
+    {"version: 1\n", "t.yaml:1:1: \"providers\" is missing"},
+    {HEAD "rotues: {}\n", "t.yaml:4:1: rotues: unknown key; did you mean \"routes\"?"},
+    {HEAD "zzz: 1\n", "t.yaml:4:1: zzz: unknown key\n"},
+    {"version: 2\nproviders: {}\nmodels: {}\n", "t.yaml:1:10: version: must be between 1 and 1"},
+    {HEAD "routes: {r: {models: [n]}}\n",
+     "t.yaml:4:23: routes.r.models[0]: there is no model \"n\"; did you mean \"m\"?"},
+    {HEAD "routes: {r: {models: [m, m]}}\n", "\"m\" is listed twice"},
+    {HEAD "routes: {m: {models: [m]}}\n", "a route has the same name"},
+    {HEAD "routes: {r: {models: []}}\n", "at least one model is needed"},
+    {HEAD "routes: {r: {models: m}}\n", "expected a list, e.g. [model-small, model-large]"},
+    {HEAD "routes: {r: {models: [m], timeout: 5 years}}\n",
+     "\"5 years\" is not a duration, e.g. 120s"},
+    {HEAD "routes: {r: {models: [m], retries: -1}}\n", "\"-1\" is not a whole number"},
+    {HEAD "routes: {r: {models: [m], policy: chaep}}\npolicies: {cheap: {}}\n",
+     "there is no policy \"chaep\"; did you mean \"cheap\"?"},
+    {HEAD "policies: {p: {objective: {quality: 0.9, quality_floor: 0.8}}}\n",
+     "give either quality"},
+    {HEAD "policies: {p: {explore: 1.5}}\n", "\"1.5\" is not a number from 0 to 1"},
+    {HEAD "policies: {p: {type: lerned}}\n", "use one of: learned; did you mean \"learned\"?"},
+    {HEAD "routes: {\"a b\": {models: [m]}}\n", "a name has letters"},
+    {"version: 1\nproviders: {p: {api_key: sk-123456}}\nmodels: {m: {deployments: [{provider: "
+     "p}]}}\n",
+     "t.yaml:2:26: providers.p.api_key: a key must not stand in this file"},
+    {"version: 1\nproviders: {p: {base_url: \"ftp://x\"}}\nmodels: {m: {deployments: [{provider: "
+     "p}]}}\n",
+     "is not an http:// or https:// address"},
+    {"version: 1\nproviders: {p: {}}\nmodels: {m: {deployments: [{provider: p}], price: {input: 1, "
+     "output: 1 USD}}}\n",
+     "\"1\" is not an amount of money, e.g. 0.15 USD"},
+    {"version: 1\nproviders: {p: {}}\nmodels: {m: {deployments: []}}\n", "at least one deployment"},
+    {"version: 1\nproviders: {p: {}}\nmodels: {m: {deployments: [{provider: q}]}}\n",
+     "t.yaml:3:39: models.m.deployments[0].provider: there is no provider \"q\""},
+    {HEAD "keys: [{id: a, hash: \"sha256:12\"}]\n", "must be sha256: and 64 hex digits"},
+    {HEAD "server: {listen: \"${env:STEELYARD_NOT_SET}\"}\n",
+     "environment variable STEELYARD_NOT_SET is not set"},
+    {HEAD "server: {listen: \"${file:/does/not/exist}\"}\n", "/does/not/exist"},
+    {HEAD "server: {body_max: 3 bytes}\n", "\"3 bytes\" is not a size, e.g. 32MiB"},
+    {HEAD "server:\n  listen:\n", "t.yaml:5:3: server.listen: has no value"},
+};
+
+static void f29_each_mistake_is_told_with_its_place(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof mistakes / sizeof mistakes[0]; i++) {
+        struct config *c = NULL;
+        struct err err = {0};
+        struct buf errors = {0};
+        buf_init(&errors, 65536);
+        assert_int_equal(config_parse(str_from(mistakes[i].text), "t.yaml", CONFIG_LOCAL_FILE, &c,
+                                      &errors, &err),
+                         ERR_SYNTAX);
+        assert_null(c);
+        const char *text = buf_cstr(&errors);
+        if (strstr(text, mistakes[i].finding) == NULL)
+            fail_msg("for\n%s\nexpected: %s\ngot: %s", mistakes[i].text, mistakes[i].finding, text);
+        assert_null(strstr(text, "sk-123456"));
+        buf_deinit(&errors);
+    }
+}
+
+static void all_mistakes_are_told_at_once(void **state)
+{
+    (void)state;
+    struct config *c = NULL;
+    struct buf errors = {0};
+    buf_init(&errors, 65536);
+    assert_int_equal(
+        config_parse(STR("version: 1\nproviders: {p: {tpye: openai, base_url: x}}\nmodels: {m: "
+                         "{deployments: [{provider: q}], prior_quality: 2}}\n"),
+                     "t.yaml", CONFIG_LOCAL_FILE, &c, &errors, NULL),
+        ERR_SYNTAX);
+    unsigned lines = 0;
+    for (size_t i = 0; i < errors.len; i++)
+        lines += errors.data[i] == '\n';
+    assert_int_equal(lines, 4);
+    buf_deinit(&errors);
+}
+
+static void b30_anchors_aliases_tags_depth_and_repeats_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        const char *finding;
+    } rows[] = {
+        {"a: &x 1\n", "t.yaml:1:"},
+        {"a: &x 1\nb: *x\n", "aliases (*name)"},
+        {"a: !!int 1\n", "tags (!name)"},
+        {"version: 1\nversion: 1\n", "t.yaml:2:1: key \"version\" is repeated"},
+        {"a: {<<: {b: 1}}\n", "merge keys"},
+        {"? [a, b]\n: 1\n", "a key must be a plain word"},
+        {"a: [\n", "t.yaml:"},
+        {"a: 1\n---\nb: 2\n", "one document a file"},
+        {"a: \"\xff\"\n", "t.yaml:1:1: not UTF-8 text"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct config *c = NULL;
+        struct buf errors = {0};
+        buf_init(&errors, 65536);
+        assert_int_equal(
+            config_parse(str_from(rows[i].text), "t.yaml", CONFIG_LOCAL_FILE, &c, &errors, NULL),
+            ERR_SYNTAX);
+        if (strstr(buf_cstr(&errors), rows[i].finding) == NULL)
+            fail_msg("for\n%s\nexpected: %s\ngot: %s", rows[i].text, rows[i].finding,
+                     buf_cstr(&errors));
+        buf_deinit(&errors);
+    }
+    struct buf deep = {0};
+    struct config *c = NULL;
+    struct err err = {0};
+    buf_init(&deep, 2U << 20);
+    for (int i = 0; i < 5000; i++)
+        assert_int_equal(buf_append_char(&deep, '['), 0);
+    assert_int_equal(config_parse(buf_str(&deep), "t.yaml", CONFIG_LOCAL_FILE, &c, NULL, &err),
+                     ERR_SYNTAX);
+    assert_non_null(strstr(err.message, "deeper than 32"));
+    buf_clear(&deep);
+    for (int i = 0; i < 1100000; i++)
+        assert_int_equal(buf_append_char(&deep, '\n'), 0);
+    assert_int_equal(config_parse(buf_str(&deep), "t.yaml", CONFIG_LOCAL_FILE, &c, NULL, &err),
+                     ERR_SYNTAX);
+    assert_non_null(strstr(err.message, "larger than 1 MiB"));
+    buf_deinit(&deep);
+}
+
+static void b30_references_work_only_in_the_local_file(void **state)
+{
+    (void)state;
+    struct config *c = NULL;
+    struct err err = {0};
+    setenv("STEELYARD_TEST_SECRET", "leaked", 1);
+    assert_int_equal(config_parse(STR(HEAD "server: {listen: \"${env:STEELYARD_TEST_SECRET}\"}\n"),
+                                  "remote", CONFIG_REMOTE, &c, NULL, &err),
+                     0);
+    assert_true(str_is(config_settings(c).listen, "${env:STEELYARD_TEST_SECRET}"));
+    config_destroy(c);
+    c = parse_good(HEAD "server: {listen: \"${env:STEELYARD_TEST_SECRET}\"}\n");
+    assert_true(str_is(config_settings(c).listen, "leaked"));
+    config_destroy(c);
+}
+
+static void f30_each_failed_allocation_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    bool fired = true;
+    for (unsigned n = 0; fired; n++) {
+        struct config *c = NULL;
+        struct err err = {0};
+        fault_arm_alloc(n);
+        int rc = config_parse(str_from(good), "t.yaml", CONFIG_LOCAL_FILE, &c, NULL, &err);
+        fired = fault_disarm();
+        assert_int_equal(rc, fired ? ERR_NOMEM : 0);
+        assert_true((c == NULL) == fired);
+        config_destroy(c);
+    }
+}
+
+static void the_shipped_prices_are_sorted_and_found(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < prices_count(); i++) {
+        const struct price_known *k = prices_at(i);
+        assert_ptr_equal(prices_find(str_from(k->host), str_from(k->model)), k);
+        assert_true(k->input > 0 && k->output > 0);
+    }
+    assert_null(prices_find(STR("localhost"), STR("gpt-4o")));
+}
+
+static void the_keys_of_a_deployment_derive_from_its_root(void **state)
+{
+    (void)state;
+    uint8_t root[32] = {1, 2, 3}, again[16], text[32 + 7];
+    struct config_keys keys;
+    config_keys_derive(root, &keys);
+    memcpy(text, root, 32);
+    memcpy(text + 32, "feature", 7);
+    struct sha256 sum = digest_sha256(text, sizeof text);
+    memcpy(again, sum.bytes, 16);
+    assert_memory_equal(keys.feature, again, 16);
+    assert_memory_not_equal(keys.feature, keys.draw, 16);
+    assert_memory_not_equal(keys.decision_id, keys.text, 16);
+}
+
+static void schema_and_reference_are_what_is_committed(void **state)
+{
+    (void)state;
+    struct buf made = {0}, committed = {0};
+    struct err err = {0};
+    buf_init(&made, 1U << 20);
+    assert_int_equal(config_schema_json(&made), 0);
+    assert_int_equal(buf_read_file(&committed, STEELYARD_SOURCE_DIR "/docs/steelyard.schema.json",
+                                   1U << 20, &err),
+                     0);
+    assert_true(str_eq(buf_str(&made), buf_str(&committed)));
+    buf_clear(&made);
+    buf_clear(&committed);
+    assert_int_equal(config_reference_markdown(&made), 0);
+    assert_int_equal(
+        buf_read_file(&committed, STEELYARD_SOURCE_DIR "/docs/config-file.md", 1U << 20, &err), 0);
+    assert_true(str_eq(buf_str(&made), buf_str(&committed)));
+    buf_deinit(&made);
+    buf_deinit(&committed);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "--write") == 0) { /* Makes the committed files anew. */
+        struct buf out = {0};
+        struct err err = {0};
+        char path[1024];
+        buf_init(&out, 1U << 20);
+        snprintf(path, sizeof path, "%s/steelyard.schema.json", argv[2]);
+        int rc = config_schema_json(&out) | buf_write_file(buf_str(&out), path, 0644, &err);
+        buf_clear(&out);
+        snprintf(path, sizeof path, "%s/config-file.md", argv[2]);
+        rc |= config_reference_markdown(&out) | buf_write_file(buf_str(&out), path, 0644, &err);
+        buf_deinit(&out);
+        return rc != 0;
+    }
+    setenv("OPENAI_API_KEY", "never read", 1);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_whole_file_becomes_the_bodies_that_are_pushed),
+        cmocka_unit_test(the_same_file_gives_the_same_bytes),
+        cmocka_unit_test(f29_each_mistake_is_told_with_its_place),
+        cmocka_unit_test(all_mistakes_are_told_at_once),
+        cmocka_unit_test(b30_anchors_aliases_tags_depth_and_repeats_are_refused),
+        cmocka_unit_test(b30_references_work_only_in_the_local_file),
+        cmocka_unit_test(f30_each_failed_allocation_leaves_nothing_behind),
+        cmocka_unit_test(the_shipped_prices_are_sorted_and_found),
+        cmocka_unit_test(the_keys_of_a_deployment_derive_from_its_root),
+        cmocka_unit_test(schema_and_reference_are_what_is_committed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
