@@ -53,8 +53,6 @@ int fetch_origin_create(struct fetch_loop *fl, const struct fetch_origin_config 
 /* Cancels what still runs (each gets its on_done first), closes the connections; then the origin is
  * gone. cb may be NULL. */
 void fetch_origin_close(struct fetch_origin *o, fetch_close_cb cb, void *arg);
-/* Resolves ahead of need and opens nothing. */
-void fetch_origin_warm(struct fetch_origin *o);
 
 struct fetch_origin_stats {
     uint64_t started;
@@ -139,9 +137,9 @@ struct fetch_callbacks {
     void (*on_done)(void *arg, struct fetch *f, const struct fetch_result *result);
 };
 
-/* ERR_INVALID: bytes in method, target or fields that would break the head, a field that is curl's
- * (Host, Content-Length, Transfer-Encoding, Connection, Expect), too many spans. callbacks is
- * borrowed (static). */
+/* ERR_CANCELED: the origin is closing. ERR_INVALID: bytes in method, target or fields that would
+ * break the head, a field that is curl's (Host, Content-Length, Transfer-Encoding, Connection,
+ * Expect), too many spans. callbacks is borrowed (static). */
 int fetch_start(struct fetch_origin *o, const struct fetch_request *request,
                 const struct fetch_callbacks *callbacks, void *arg,
                 struct fetch **out_fetch) MUST_CHECK;

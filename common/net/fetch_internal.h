@@ -1,0 +1,135 @@
+/* fetch_internal.h: what the files of fetch share. Not for other modules.
+ * fetch.c: loop and origin; fetch_socket.c: sockets between curl and uv; fetch_transfer.c: one
+ * exchange and curl's callbacks; fetch_request.c: checks and copies what is asked for. */
+#ifndef STEELYARD_COMMON_NET_FETCH_INTERNAL_H
+#define STEELYARD_COMMON_NET_FETCH_INTERNAL_H
+
+#include <curl/curl.h>
+
+#include "common/base/buf.h"
+#include "common/base/list.h"
+#include "common/net/fetch.h"
+#include "common/net/http1.h"
+
+#define FETCH_TEXT_BYTES_MAX 262144U /* Method, target and fields of one request. */
+#define FETCH_FIELDS_MAX     128U
+#define FETCH_SPARE_MAX      64U
+#define FETCH_URL_BYTES      320U
+
+struct fetch_loop {
+    uv_loop_t *uv;
+    uv_prepare_t prepare; /* Work asked for before the poll ... */
+    uv_check_t check;     /* ... and during it. */
+    uv_idle_t idle;       /* Runs while there is some, so that the poll does not wait. */
+    struct list origins;
+    struct list busy;              /* Origins with something to do, by their `work`. */
+    struct fetch_socket **sockets; /* By descriptor. */
+    size_t socket_slots;
+    unsigned handles;
+    bool closing;
+    fetch_close_cb close_cb;
+    void *close_arg;
+};
+
+struct fetch_origin {
+    struct list node;
+    struct list work;
+    struct fetch_loop *loop;
+    CURLM *multi;
+    uv_timer_t timer;
+    char url[FETCH_URL_BYTES];
+    bool https;
+    bool allow_private;
+    char *ca_file;
+    char *client_cert_file;
+    char *client_key_file;
+    uint32_t receive_buffer_bytes;
+    struct list starting;
+    struct list running; /* With curl. */
+    struct list ending;  /* Result known (or cancelled), on_done to come. */
+    struct list resuming;
+    struct list spare; /* Finished, easy handle kept. */
+    uint32_t spare_count;
+    unsigned handles;
+    unsigned curl_depth; /* Inside curl: it must not be called again. */
+    bool closing;
+    bool closed; /* Handles are closing. */
+    struct fetch_origin_stats stats;
+    fetch_close_cb close_cb;
+    void *close_arg;
+};
+
+/* A descriptor of curl's. Registered for reading from its first use until it is closed, so that an
+ * exchange on an open connection costs no epoll_ctl. */
+struct fetch_socket {
+    uv_poll_t poll;
+    struct fetch_origin *origin;
+    int fd;
+    int wanted;     /* UV_* that curl wants now; 0 for an idle connection. */
+    int registered; /* UV_* that uv watches. */
+    bool ours;      /* Opened here; others are the resolver's and go when curl says so. */
+};
+
+/* WAITING -> RUNNING -> ENDING -> SPARE. */
+enum fetch_state { FETCH_WAITING, FETCH_RUNNING, FETCH_ENDING, FETCH_SPARE };
+
+struct fetch {
+    struct list node;   /* In the list of its state. */
+    struct list resume; /* In origin->resuming. */
+    enum fetch_state state;
+    struct fetch_origin *origin;
+    CURL *easy;
+    uv_timer_t timer;
+    uint64_t armed_ms;
+    const struct fetch_callbacks *callbacks;
+    void *arg;
+    struct buf text; /* Strings that curl borrows. */
+    struct curl_slist fields[FETCH_FIELDS_MAX];
+    struct str spans[FETCH_BODY_SPANS_MAX];
+    size_t span_count;
+    size_t span_at;
+    size_t span_offset;
+    uint64_t body_max_bytes;
+    struct fetch_timeouts timeouts;
+    struct buf head_bytes;
+    struct http1_head head;
+    bool head_done;
+    bool paused;          /* The callee wants no more. */
+    bool curl_paused;     /* curl was told. */
+    bool denied;          /* An address was refused. */
+    bool with_curl;       /* In its multi handle. */
+    bool dead_connection; /* A used connection failed after some of the body was sent. */
+    int fd;               /* The socket opened last for it, or -1. */
+    bool silent;          /* Cancelled: only on_done is left. */
+    uint64_t started_ms;
+    uint64_t tls_ms; /* When the TCP connection stood. */
+    uint64_t ready_ms;
+    uint64_t last_byte_ms;
+    struct fetch_result result;
+};
+
+/* fetch.c */
+void fetch_origin_wake(struct fetch_origin *o);
+void fetch_origin_handle_closed(struct fetch_origin *o);
+void fetch_origin_run(struct fetch_origin *o); /* Takes results and starts what waits. */
+
+/* fetch_socket.c */
+int fetch_on_socket(CURL *easy, curl_socket_t fd, int what, void *origin, void *unused);
+curl_socket_t fetch_on_open(void *fetch, curlsocktype purpose, struct curl_sockaddr *address);
+int fetch_on_close(void *origin, curl_socket_t fd);
+bool fetch_socket_is_open(const struct fetch_origin *o, int fd);
+
+/* fetch_transfer.c */
+struct fetch *fetch_take_spare(struct fetch_origin *o); /* NULL: out of memory. */
+void fetch_destroy(struct fetch *f);
+void fetch_begin(struct fetch *f);                   /* WAITING -> RUNNING. */
+void fetch_end(struct fetch *f, int status);         /* -> ENDING; the first status wins. */
+void fetch_end_curl(struct fetch *f, CURLcode code); /* curl says it is over. */
+void fetch_finish(struct fetch *f);                  /* ENDING: on_done, then SPARE. */
+void fetch_unpause(struct fetch *f);
+void fetch_arm(struct fetch *f);
+
+/* fetch_request.c */
+int fetch_prepare(struct fetch *f, const struct fetch_request *request) MUST_CHECK;
+
+#endif

@@ -1,0 +1,172 @@
+/* Sockets between curl and uv. Usual path: opened here after the address was checked, registered
+ * for reading when curl first waits on it, left registered while the connection is idle and used
+ * again, closed here. An idle connection that turns readable was closed by its peer (or is
+ * misbehaving): its registration stops, and curl finds out when it looks at the connection before
+ * using it again. */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/base/mem.h"
+#include "common/net/fetch_internal.h"
+
+#define SOCKET_SLOTS_MIN 64U
+
+static struct fetch_socket *find_socket(const struct fetch_loop *fl, int fd)
+{
+    return fd >= 0 && (size_t)fd < fl->socket_slots ? fl->sockets[fd] : NULL;
+}
+
+bool fetch_socket_is_open(const struct fetch_origin *o, int fd)
+{
+    const struct fetch_socket *s = find_socket(o->loop, fd);
+    return s != NULL && s->origin == o;
+}
+
+static int make_slot(struct fetch_loop *fl, int fd)
+{
+    if ((size_t)fd < fl->socket_slots)
+        return 0;
+    size_t slots = fl->socket_slots != 0 ? fl->socket_slots : SOCKET_SLOTS_MIN;
+    while (slots <= (size_t)fd)
+        slots *= 2;
+    struct fetch_socket **grown = mem_realloc(fl->sockets, slots * sizeof(struct fetch_socket *));
+    if (grown == NULL)
+        return ERR_NOMEM;
+    memset(grown + fl->socket_slots, 0, (slots - fl->socket_slots) * sizeof(struct fetch_socket *));
+    fl->sockets = grown;
+    fl->socket_slots = slots;
+    return 0;
+}
+
+static struct fetch_socket *add_socket(struct fetch_origin *o, int fd, bool ours)
+{
+    struct fetch_loop *fl = o->loop;
+    if (make_slot(fl, fd) != 0)
+        return NULL;
+    struct fetch_socket *s = mem_zalloc(sizeof(*s));
+    if (s == NULL || uv_poll_init(fl->uv, &s->poll, fd) != 0) {
+        mem_free(s);
+        return NULL;
+    }
+    s->origin = o;
+    s->fd = fd;
+    s->ours = ours;
+    fl->sockets[fd] = s;
+    o->handles++;
+    return s;
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+    struct fetch_socket *s = container_of(handle, struct fetch_socket, poll);
+    struct fetch_origin *o = s->origin;
+    mem_free(s);
+    fetch_origin_handle_closed(o);
+}
+
+static void drop_socket(struct fetch_socket *s)
+{
+    s->origin->loop->sockets[s->fd] = NULL;
+    uv_close((uv_handle_t *)&s->poll, on_poll_closed);
+}
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+    struct fetch_socket *s = container_of(poll, struct fetch_socket, poll);
+    struct fetch_origin *o = s->origin;
+    if (s->wanted == 0) {
+        (void)uv_poll_stop(poll);
+        s->registered = 0;
+        return;
+    }
+    int flags = 0;
+    if (status < 0)
+        flags = CURL_CSELECT_ERR;
+    if ((events & UV_READABLE) != 0)
+        flags |= CURL_CSELECT_IN;
+    if ((events & UV_WRITABLE) != 0)
+        flags |= CURL_CSELECT_OUT;
+    int running = 0;
+    o->curl_depth++;
+    (void)curl_multi_socket_action(o->multi, s->fd, flags, &running);
+    o->curl_depth--;
+    fetch_origin_run(o);
+}
+
+static int watch(struct fetch_socket *s, int events)
+{
+    if (s->registered == events)
+        return 0;
+    if (uv_poll_start(&s->poll, events, on_ready) != 0)
+        return -1;
+    s->registered = events;
+    return 0;
+}
+
+int fetch_on_socket(CURL *easy, curl_socket_t fd, int what, void *origin, void *unused)
+{
+    struct fetch_origin *o = origin;
+    struct fetch_socket *s = find_socket(o->loop, fd);
+    (void)easy;
+    (void)unused;
+    if (what == CURL_POLL_REMOVE) {
+        if (s == NULL)
+            return 0;
+        s->wanted = 0;
+        if (!s->ours)
+            drop_socket(s);
+        else if (s->registered != 0)
+            return watch(s, UV_READABLE);
+        return 0;
+    }
+    if (s == NULL)
+        s = add_socket(o, fd, false);
+    if (s == NULL)
+        return -1;
+    s->wanted = what == CURL_POLL_IN    ? UV_READABLE
+                : what == CURL_POLL_OUT ? UV_WRITABLE
+                                        : UV_READABLE | UV_WRITABLE;
+    return watch(s, s->wanted);
+}
+
+curl_socket_t fetch_on_open(void *fetch, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct fetch *f = fetch;
+    struct fetch_origin *o = f->origin;
+    if (purpose != CURLSOCKTYPE_IPCXN || !fetch_address_allowed(&address->addr, o->allow_private)) {
+        f->denied = true;
+        o->stats.addresses_refused++;
+        return CURL_SOCKET_BAD;
+    }
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
+                    address->protocol);
+    if (fd < 0)
+        return CURL_SOCKET_BAD;
+    int bytes = (int)o->receive_buffer_bytes;
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+    if (add_socket(o, fd, true) == NULL) {
+        close(fd);
+        return CURL_SOCKET_BAD;
+    }
+    f->fd = fd;
+    if (f->result.phase == FETCH_RESOLVE)
+        f->result.phase = FETCH_CONNECT;
+    o->stats.connections_opened++;
+    o->stats.open_connections++;
+    return fd;
+}
+
+int fetch_on_close(void *origin, curl_socket_t fd)
+{
+    struct fetch_origin *o = origin;
+    struct fetch_socket *s = find_socket(o->loop, fd);
+    if (s != NULL) {
+        drop_socket(s); /* Out of epoll before the number can be used again. */
+        assert(o->stats.open_connections > 0);
+        o->stats.open_connections--;
+    }
+    return close(fd);
+}
