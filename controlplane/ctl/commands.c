@@ -1,0 +1,149 @@
+/* The table. A row here is a command, its help, its reference entry and its completion. */
+#include "controlplane/ctl/nouns.h"
+
+const struct flag global_flags[] = {
+    {"server", 's', FLAG_TEXT, "URL", "STEELYARD_SERVER", NULL,
+     "Admin API; without it a context or the server of this machine is used."},
+    {"context", 0, FLAG_TEXT, "NAME", "STEELYARD_CONTEXT", NULL,
+     "Entry of ~/.config/steelyard/config.yaml."},
+    {"state-dir", 0, FLAG_TEXT, "DIR", "STEELYARD_STATE_DIR", NULL,
+     "State directory of `steelyard serve`, for finding the server of this machine."},
+    {"output", 'o', FLAG_TEXT, "FORMAT", NULL, "table", "table, wide, json, jsonl or name."},
+    {"quiet", 'q', FLAG_BOOL, NULL, NULL, NULL, "Say nothing but data and errors."},
+    {"no-color", 0, FLAG_BOOL, NULL, NULL, NULL, "No colour; NO_COLOR does the same."},
+    {"timeout", 0, FLAG_DURATION, "D", NULL, "30s", "How long to wait for an answer."},
+    {"help", 'h', FLAG_BOOL, NULL, NULL, NULL, "What the command does and takes."},
+    {.name = NULL},
+};
+
+#define LIMIT_FLAG(n)                                                                              \
+    {                                                                                              \
+        "limit", 0, FLAG_U64, "N", NULL, n, "At most so many; 0 for all."                          \
+    }
+#define REASON_FLAG                                                                                \
+    {                                                                                              \
+        "reason", 0, FLAG_TEXT, "TEXT", NULL, NULL, "Why; kept in the audit trail."                \
+    }
+
+static const struct flag list_flags[] = {LIMIT_FLAG("0"), {.name = NULL}};
+static const struct flag status_flags[] = {
+    {"wait", 0, FLAG_DURATION, "D", NULL, NULL,
+     "Wait until a node is connected and up to date, at most this long."},
+    {.name = NULL},
+};
+static const struct flag report_flags[] = {
+    {"since", 0, FLAG_TEXT, "TIME", NULL, "7d", "From then on: 24h, 7d or an RFC 3339 time."},
+    {.name = NULL},
+};
+static const struct flag key_flags[] = {
+    {"name", 0, FLAG_TEXT, "NAME", NULL, "key", "What people call it."},
+    {"routes", 0, FLAG_TEXT, "A,B", NULL, NULL, "Routes it may use; all without this."},
+    {"models", 0, FLAG_TEXT, "A,B", NULL, NULL, "Models it may use; all without this."},
+    {"expires", 0, FLAG_TEXT, "TIME", NULL, NULL, "RFC 3339 time after which it is refused."},
+    {.name = NULL},
+};
+static const struct flag train_flags[] = {
+    {"quality", 0, FLAG_TEXT, "Q", NULL, NULL, "Target: this share of the best model's quality."},
+    {"quality-floor", 0, FLAG_TEXT, "Q", NULL, NULL, "Target: this mean quality."},
+    {"spend-usd-per-day", 0, FLAG_TEXT, "USD", NULL, NULL, "Target: the best for this money."},
+    {"mode", 0, FLAG_TEXT, "MODE", NULL, "observed",
+     "observed: labels of the models that served; full: of every model."},
+    {"since", 0, FLAG_TEXT, "TIME", NULL, NULL, "Only decisions from then on."},
+    {"until", 0, FLAG_TEXT, "TIME", NULL, NULL, "Only decisions before that."},
+    {"promote", 0, FLAG_BOOL, NULL, NULL, NULL, "Put it in force when it passes its gates."},
+    {"no-wait", 0, FLAG_BOOL, NULL, NULL, NULL, "Print the job and return."},
+    {.name = NULL},
+};
+static const struct flag change_flags[] = {REASON_FLAG, {.name = NULL}};
+static const struct flag decision_flags[] = {
+    LIMIT_FLAG("20"),
+    {"since", 0, FLAG_TEXT, "TIME", NULL, NULL, "Only from then on."},
+    {"until", 0, FLAG_TEXT, "TIME", NULL, NULL, "Only before that."},
+    {"key", 0, FLAG_TEXT, "ID", NULL, NULL, "Only of this key."},
+    {"route", 0, FLAG_TEXT, "NAME", NULL, NULL, "Only of this route."},
+    {"model", 0, FLAG_TEXT, "ID", NULL, NULL, "Only served by this model."},
+    {"status", 0, FLAG_TEXT, "STATUS", NULL, NULL, "Only with this outcome, e.g. ok or failed."},
+    {.name = NULL},
+};
+static const struct flag replay_flags[] = {
+    {"all", 0, FLAG_BOOL, NULL, NULL, NULL, "Every decision there is."},
+    {"since", 0, FLAG_TEXT, "TIME", NULL, NULL, "Only from then on."},
+    LIMIT_FLAG("10000"),
+    {.name = NULL},
+};
+static const struct flag serve_flags[] = {
+    {"config", 'c', FLAG_TEXT, "FILE", "STEELYARD_CONFIG", "/etc/steelyard/steelyard.yaml",
+     "The configuration; SIGHUP reads it again."},
+    {"listen", 0, FLAG_TEXT, "ADDR", "STEELYARD_LISTEN", "127.0.0.1:8080", "The API for callers."},
+    {"admin-listen", 0, FLAG_TEXT, "ADDR", "STEELYARD_ADMIN_LISTEN", "127.0.0.1:8090",
+     "The admin API."},
+    {"sync-listen", 0, FLAG_TEXT, "ADDR", "STEELYARD_SYNC_LISTEN", "127.0.0.1:8091",
+     "Where nodes connect; loopback only, it has no TLS."},
+    {"metrics-listen", 0, FLAG_TEXT, "ADDR", "STEELYARD_METRICS_LISTEN", "127.0.0.1:9464",
+     "Metrics and probes of the data plane."},
+    {"control-metrics-listen", 0, FLAG_TEXT, "ADDR", "STEELYARD_CONTROL_METRICS_LISTEN",
+     "127.0.0.1:9465", "Metrics and probes of the control plane."},
+    {"workers", 0, FLAG_U64, "N", "STEELYARD_WORKERS", "0", "Data plane threads; 0: one per core."},
+    {"drain-delay", 0, FLAG_DURATION, "D", "STEELYARD_DRAIN_DELAY", "0s",
+     "How long a stopping node still accepts."},
+    {"log-level", 0, FLAG_TEXT, "LEVEL", "STEELYARD_LOG_LEVEL", "info",
+     "debug, info, warn or error."},
+    {.name = NULL},
+};
+
+const struct command commands[] = {
+    {"serve", NULL, "", 0, 0, "Run everything on this machine: both planes and a private Postgres.",
+     "Starts a private PostgreSQL (Unix socket only), the control plane and a data plane node, "
+     "restarts what dies, and stops all of it in order on SIGTERM. State lives in --state-dir "
+     "(default /var/lib/steelyard); a second start picks up where it was, also after kill -9.",
+     serve_flags, serve_run, false},
+    {"status", NULL, "", 0, 0, "Nodes, policies and counts.", NULL, status_flags, status_show,
+     false},
+    {"keys", "create", "", 0, 0, "Make an API key; it is shown once.",
+     "With `-o name` only the key is printed.", key_flags, keys_create, false},
+    {"keys", "list", "", 0, 0, "Keys, without their secrets.", NULL, list_flags, keys_list, false},
+    {"keys", "disable", "ID", 1, 1, "Refuse a key from now on, on every node.", NULL, NULL,
+     keys_disable, false},
+    {"models", "list", "", 0, 0, "Models, where they are served and what they cost.", NULL, NULL,
+     models_list, false},
+    {"policies", "list", "", 0, 0, "Versions of policies and their state.", NULL, list_flags,
+     policies_list, false},
+    {"policies", "show", "NAME [VERSION]", 1, 2,
+     "One version: metrics, gates, which nodes have it.",
+     "NAME@VERSION works too; without a version it is the one in force.", NULL, policies_show,
+     false},
+    {"policies", "train", "NAME", 1, 1, "Learn a new version from decisions and feedback.",
+     "Shows progress; Ctrl-C cancels the run. Exits 10 when the result does not pass its gates.",
+     train_flags, policies_train, false},
+    {"policies", "promote", "NAME VERSION", 1, 2, "Put a version in force on every node.", NULL,
+     change_flags, policies_promote, false},
+    {"policies", "rollback", "NAME [VERSION]", 1, 2,
+     "Put the previous (or a given) version back in force.",
+     "The old artifact gets a new version number, so that one number always means one content.",
+     change_flags, policies_rollback, false},
+    {"policies", "frontier", "NAME [VERSION]", 1, 2, "What quality costs: a plot.",
+     "`-o wide` adds the figures of every point.", NULL, policies_frontier, false},
+    {"decisions", "list", "", 0, 0, "Decisions, newest first.", NULL, decision_flags,
+     decisions_list, false},
+    {"decisions", "show", "ID", 1, 1, "The whole record of a decision, as JSON.", NULL, NULL,
+     decisions_show, false},
+    {"decisions", "why", "ID", 1, 1, "Why this model: candidates, exclusions, features.",
+     "Recomputed from the record: quality, cost and utility of each candidate, what was excluded "
+     "and why, the ten features that weighed most, and what would have tipped the choice.",
+     NULL, decisions_why, false},
+    {"decisions", "replay", "", 0, 0, "Recompute recorded decisions and compare them bit by bit.",
+     "Exits 10 if any decision is not what its record says.", replay_flags, decisions_replay,
+     false},
+    {"report", NULL, "", 0, 0, "Cost and quality, against always-best and always-cheapest.", NULL,
+     report_flags, report_show, false},
+    {"config", "validate", "FILE", 1, 1, "Check a configuration; every error with line and column.",
+     "Exits 10 if it is invalid.", NULL, config_validate, false},
+    {"config", "schema", "", 0, 0, "JSON Schema of the configuration, for editors.", NULL, NULL,
+     config_schema, false},
+    {"version", NULL, "", 0, 0, "Version of this program.", NULL, NULL, version_show, false},
+    {"completion", NULL, "SHELL", 1, 1, "Completion script for bash, zsh or fish.", NULL, NULL,
+     completion_show, false},
+    {"docs", NULL, "PAGE", 1, 1, "Reference pages from the tables in the code: cli, man, config.",
+     NULL, NULL, docs_show, true},
+    {.noun = NULL},
+};

@@ -1,0 +1,36 @@
+/* nouns.h: what each row of the command table runs; one file per noun. */
+#ifndef STEELYARD_CONTROLPLANE_CTL_NOUNS_H
+#define STEELYARD_CONTROLPLANE_CTL_NOUNS_H
+
+#include "controlplane/ctl/ctl.h"
+
+enum ctl_exit status_show(struct ctl *c);
+enum ctl_exit report_show(struct ctl *c);
+enum ctl_exit keys_create(struct ctl *c);
+enum ctl_exit keys_list(struct ctl *c);
+enum ctl_exit keys_disable(struct ctl *c);
+enum ctl_exit models_list(struct ctl *c);
+enum ctl_exit policies_list(struct ctl *c);
+enum ctl_exit policies_show(struct ctl *c);
+enum ctl_exit policies_train(struct ctl *c);
+enum ctl_exit policies_promote(struct ctl *c);
+enum ctl_exit policies_rollback(struct ctl *c);
+enum ctl_exit policies_frontier(struct ctl *c);
+enum ctl_exit decisions_list(struct ctl *c);
+enum ctl_exit decisions_show(struct ctl *c);
+enum ctl_exit decisions_why(struct ctl *c);
+enum ctl_exit decisions_replay(struct ctl *c);
+enum ctl_exit config_validate(struct ctl *c);
+enum ctl_exit config_schema(struct ctl *c);
+enum ctl_exit serve_run(struct ctl *c);
+enum ctl_exit version_show(struct ctl *c);
+enum ctl_exit completion_show(struct ctl *c);
+enum ctl_exit docs_show(struct ctl *c);
+
+/* The figures and the plot of a frontier reply; shared with the offline twin. */
+enum ctl_exit frontier_print(struct ctl *c, const json_t *frontier);
+
+/* "7d", "12h" (before now) or an RFC 3339 time -> RFC 3339 in out (40 bytes). NULL in: out "". */
+int nouns_time(const char *text, char out[40], struct err *err) MUST_CHECK;
+
+#endif
