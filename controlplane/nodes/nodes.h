@@ -98,6 +98,8 @@ struct nodes_intake_ops {
     /* 0: cb exactly once, later, after the COMMIT (or its failure). An error (ERR_BUSY): no cb; the
      * batch is offered again a little later, and the node's stream is not read until then. */
     int (*submit)(void *plane, struct nodes_batch *batch, nodes_intake_cb cb, void *user);
+    /* false: the store is away, nodes get no credit and keep their records. NULL: always true. */
+    bool (*ready)(void *plane);
 };
 
 /* ---- the server ---- */

@@ -395,6 +395,7 @@ static void on_acked(struct shipper *s, struct ship_epoch *e, uint64_t through)
         s->status.acked_records += through - e->counted;
         e->counted = through;
     }
+    rpc_backoff_reset(&s->options.backoff); /* Only this shows that the store works. */
     e->acked = through;
     e->acked_at_ms = clock_mono_ms();
     if (e->cursor.next_seq <= through)
@@ -428,7 +429,6 @@ static void on_message(struct rpc_stream *stream, const ProtobufCMessage *m, voi
     struct shipper *s = user;
     const PushDown *down = (const PushDown *)m;
     s->contacted = true;
-    rpc_backoff_reset(&s->options.backoff);
     if (down->credit_bytes > s->credit_bytes)
         s->credit_bytes = down->credit_bytes;
     struct ship_epoch *e = epoch_find(s, down->epoch);
