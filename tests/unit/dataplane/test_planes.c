@@ -1,0 +1,357 @@
+/* Both directions of the link in one process over real gRPC: configuration down, telemetry up. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/base/rand.h"
+#include "dataplane/telemetry/spool_internal.h"
+#include "tests/unit/dataplane/planes_fixture.h"
+
+#define NODE_ID "0190a0b0-1111-7222-8333-444455556666"
+
+struct node {
+    uv_loop_t *loop;
+    char *dir;
+    struct rpc_client *client;
+    struct snapshot_cell *cell;
+    struct snapshot_reader *reader;
+    struct sync *sync;
+    bool loaded;
+    struct spool_set *spools;
+    struct shipper *shipper;
+    struct spool_recovery recovery;
+};
+
+static struct rpc_backoff quick = {.base_ms = 5, .cap_ms = 50};
+
+static void node_start(struct node *n, uv_loop_t *loop, char *dir, const char *address,
+                       const struct rpc_tls *tls)
+{
+    *n = (struct node){.loop = loop, .dir = dir};
+    struct err err = {0};
+    char spool_dir[600];
+    (void)snprintf(spool_dir, sizeof(spool_dir), "%s/spool", dir);
+    struct spool_options spool = {.dir = spool_dir,
+                                  .spools = 1,
+                                  .max_bytes = UINT64_C(1) << 30,
+                                  .segment_bytes = 65536,
+                                  .sync_ms = 5,
+                                  .audit_strict = true};
+    if (spool_set_create(&spool, &n->spools, &n->recovery, &err) != 0)
+        fail_msg("%s", err.message);
+    if (rpc_client_create(loop, address, tls, &n->client, &err) != 0)
+        fail_msg("%s", err.message);
+    n->cell = snapshot_cell_create(1);
+    n->reader = snapshot_cell_reader(n->cell, 0);
+    struct sync_options sync = {.loop = loop,
+                                .client = n->client,
+                                .state_dir = dir,
+                                .node_id = NODE_ID,
+                                .build = "test",
+                                .epoch = spool_epoch(spool_set_spool(n->spools, 0)),
+                                .cell = n->cell,
+                                .backoff = quick};
+    if (sync_create(&sync, &n->sync, &n->loaded, &err) != 0)
+        fail_msg("%s", err.message);
+    struct shipper_options shipper = {.loop = loop,
+                                      .client = n->client,
+                                      .spools = n->spools,
+                                      .node_id = NODE_ID,
+                                      .build = "test",
+                                      .batch_ms = 5,
+                                      .backoff = quick};
+    assert_int_equal(shipper_create(&shipper, &n->shipper, &err), 0);
+    sync_start(n->sync);
+    shipper_start(n->shipper);
+}
+
+static void on_closed(void *user)
+{
+    (*(int *)user)--;
+}
+
+static void node_stop(struct node *n)
+{
+    int open = 2;
+    sync_close(n->sync, on_closed, &open);
+    shipper_close(n->shipper, on_closed, &open);
+    while (open > 0)
+        uv_run(n->loop, UV_RUN_ONCE);
+    open = 1;
+    rpc_client_close(n->client, on_closed, &open);
+    while (open > 0)
+        uv_run(n->loop, UV_RUN_ONCE);
+    spool_set_destroy(n->spools);
+    snapshot_reader_close(n->reader);
+    snapshot_cell_destroy(n->cell);
+}
+
+struct world {
+    uv_loop_t loop;
+    struct plane plane;
+    struct node node;
+    char *dir;
+};
+
+static int setup(void **state)
+{
+    struct world *w = mem_zalloc(sizeof(*w));
+    assert_int_equal(uv_loop_init(&w->loop), 0);
+    plane_init(&w->plane, &w->loop);
+    w->dir = temp_dir_make();
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+    plane_deinit(&w->plane);
+    uv_run(&w->loop, UV_RUN_NOWAIT);
+    assert_int_equal(uv_loop_close(&w->loop), 0);
+    temp_dir_remove(w->dir);
+    mem_free(w);
+    return 0;
+}
+
+static void publish(struct world *w, uint64_t generation, const char *policy, bool disabled)
+{
+    struct buf bodies[3];
+    body_catalogue(&bodies[0], policy);
+    body_keys(&bodies[1], disabled);
+    body_limits(&bodies[2]);
+    const char *keys[] = {"catalogue", "keys", "limits"};
+    struct str strs[] = {buf_str(&bodies[0]), buf_str(&bodies[1]), buf_str(&bodies[2])};
+    plane_publish(&w->plane, 1, generation, keys, strs, 3);
+    for (int i = 0; i < 3; i++)
+        buf_deinit(&bodies[i]);
+}
+
+static bool has_accepted(void *arg)
+{
+    struct plane *p = arg;
+    return p->accepted > 0;
+}
+
+static bool has_refused(void *arg)
+{
+    struct plane *p = arg;
+    return p->refused > 0;
+}
+
+static void a_generation_travels_to_the_node_and_is_acknowledged(void **state)
+{
+    struct world *w = *state;
+    plane_start(&w->plane, "127.0.0.1:0", NULL);
+    publish(w, 5, "", false);
+    node_start(&w->node, &w->loop, w->dir, w->plane.address, NULL);
+    assert_false(w->node.loaded);
+    assert_null(snapshot_pin(w->node.reader));
+    run_until(&w->loop, has_accepted, &w->plane);
+    assert_int_equal(w->plane.accepted_generation, 5);
+    assert_int_equal(nodes_acked(w->plane.nodes, 5), 1);
+    struct snapshot_pin *pin = snapshot_pin(w->node.reader);
+    assert_non_null(pin);
+    const struct snapshot *s = pin->snapshot;
+    assert_int_equal(s->generation, 5);
+    const struct snapshot_route *route = snapshot_route(s, STR("main"));
+    assert_non_null(route);
+    assert_int_equal(route->candidate_count, 2);
+    const struct identity *identity = NULL;
+    assert_int_equal(keyring_find(&s->keyring, STR(TEST_KEY), 1, &identity), 0);
+    assert_true(scope_has(identity->models, snapshot_model(s, STR("large"))->ordinal));
+    assert_false(scope_has(identity->models, snapshot_model(s, STR("small"))->ordinal));
+    /* A revocation reaches requests that start after it; the pinned view stays as it was. */
+    publish(w, 6, "", true);
+    w->plane.accepted = 0;
+    run_until(&w->loop, has_accepted, &w->plane);
+    struct snapshot_pin *newer = snapshot_pin(w->node.reader);
+    assert_int_equal(newer->snapshot->generation, 6);
+    assert_int_equal(keyring_find(&newer->snapshot->keyring, STR(TEST_KEY), 1, &identity),
+                     ERR_UNAUTHENTICATED);
+    assert_int_equal(keyring_find(&s->keyring, STR(TEST_KEY), 1, &identity), 0);
+    snapshot_unpin(newer);
+    snapshot_unpin(pin);
+    node_stop(&w->node);
+    plane_stop(&w->plane);
+    /* F1: without a plane a node starts from what it saved. */
+    node_start(&w->node, &w->loop, w->dir, w->plane.address, NULL);
+    assert_true(w->node.loaded);
+    assert_int_equal(snapshot_cell_generation(w->node.cell), 6);
+    node_stop(&w->node);
+}
+
+static void b42_a_refused_generation_changes_nothing_also_after_a_restart(void **state)
+{
+    struct world *w = *state;
+    plane_start(&w->plane, "127.0.0.1:0", NULL);
+    publish(w, 1, "", false);
+    node_start(&w->node, &w->loop, w->dir, w->plane.address, NULL);
+    run_until(&w->loop, has_accepted, &w->plane);
+    publish(w, 2, "nowhere", false);
+    run_until(&w->loop, has_refused, &w->plane);
+    assert_string_equal(w->plane.last_code, "REFERENCE");
+    assert_string_equal(w->plane.last_key, "catalogue");
+    assert_int_equal(snapshot_cell_generation(w->node.cell), 1);
+    node_stop(&w->node);
+    plane_stop(&w->plane);
+    node_start(&w->node, &w->loop, w->dir, w->plane.address, NULL);
+    assert_true(w->node.loaded);
+    assert_int_equal(snapshot_cell_generation(w->node.cell), 1);
+    node_stop(&w->node);
+}
+
+static void write_samples(struct node *n, uint32_t from, uint32_t to)
+{
+    static struct sample s;
+    struct spool *spool = spool_set_spool(n->spools, 0);
+    for (uint32_t i = from; i < to; i++) {
+        sample_init(&s, i);
+        struct spool_intent *intent = NULL;
+        assert_int_equal(spool_intent(spool, &s.d, &intent, NULL), 0);
+        assert_int_equal(spool_outcome(spool, intent, &s.d, NULL), 0);
+    }
+}
+
+static bool all_stored(void *arg)
+{
+    struct world *w = arg;
+    return w->plane.stored + w->plane.gap_records >= 1000;
+}
+
+static void check_once(struct world *w, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (w->plane.rows[i] != 1)
+            fail_msg("record %u was stored %u times", i, w->plane.rows[i]);
+}
+
+static void records_travel_once_and_segments_go_when_acknowledged(void **state)
+{
+    struct world *w = *state;
+    plane_start(&w->plane, "127.0.0.1:0", NULL);
+    node_start(&w->node, &w->loop, w->dir, w->plane.address, NULL);
+    write_samples(&w->node, 0, 1000);
+    run_until(&w->loop, all_stored, w);
+    check_once(w, 1000);
+    assert_int_equal(w->plane.gaps, 0);
+    node_stop(&w->node);
+    plane_stop(&w->plane);
+}
+
+static uint64_t seeded(void)
+{
+    return rand_u64();
+}
+
+static void f2_f9_no_record_is_lost_or_doubled_by_a_plane_that_fails(void **state)
+{
+    struct world *w = *state;
+    const char *text = getenv("STEELYARD_TEST_SEED");
+    uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : clock_mono_ns();
+    print_message("seed %llu (STEELYARD_TEST_SEED)\n", (unsigned long long)seed);
+    rand_seed_thread(seed);
+    w->plane.random = seeded;
+    w->plane.lose_one_in = 6;
+    w->plane.busy_one_in = 5;
+    w->plane.delay_ms_max = 8;
+    plane_start(&w->plane, "127.0.0.1:0", NULL);
+    node_start(&w->node, &w->loop, w->dir, w->plane.address, NULL);
+    char address[64];
+    memcpy(address, w->plane.address, sizeof(address));
+    for (uint32_t round = 0; round < 10; round++) {
+        write_samples(&w->node, round * 100, round * 100 + 100);
+        uint64_t turns = 5 + rand_below(60);
+        for (uint64_t i = 0; i < turns; i++)
+            uv_run(&w->loop, UV_RUN_ONCE);
+        if (round % 3 == 1) {
+            plane_stop(&w->plane); /* A new replica on the same address, with the same store. */
+            plane_start(&w->plane, address, NULL);
+        }
+        if (round % 4 == 2) {
+            node_stop(&w->node);
+            node_start(&w->node, &w->loop, w->dir, address, NULL);
+        }
+    }
+    run_until(&w->loop, all_stored, w);
+    check_once(w, 1000);
+    assert_int_equal(w->plane.gaps, 0);
+    node_stop(&w->node);
+    plane_stop(&w->plane);
+}
+
+static bool seq_regressed(void *arg)
+{
+    struct world *w = arg;
+    return w->plane.epochs[0].next_seq == 502;
+}
+
+static bool has_five_hundred(void *arg)
+{
+    struct world *w = arg;
+    return w->plane.stored >= 500;
+}
+
+static void records_are_sent_again_when_the_database_forgot_them(void **state)
+{
+    struct world *w = *state;
+    plane_start(&w->plane, "127.0.0.1:0", NULL);
+    node_start(&w->node, &w->loop, w->dir, w->plane.address, NULL);
+    write_samples(&w->node, 0, 499);
+    write_samples(&w->node, 499, 500);
+    run_until(&w->loop, has_five_hundred, w);
+    w->plane.epochs[0].next_seq = 101; /* A failover lost the last 400 rows ... */
+    write_samples(&w->node, 500, 501); /* ... as the next batch finds out. */
+    memset(w->plane.rows + 100, 0, 400);
+    w->plane.stored = 100;
+    run_until(&w->loop, has_five_hundred, w);
+    run_until(&w->loop, seq_regressed, w);
+    check_once(w, 501);
+    node_stop(&w->node);
+    plane_stop(&w->plane);
+}
+
+static void no_credit_means_no_records(void **state)
+{
+    struct world *w = *state;
+    w->plane.ready = false;
+    plane_start(&w->plane, "127.0.0.1:0", NULL);
+    node_start(&w->node, &w->loop, w->dir, w->plane.address, NULL);
+    write_samples(&w->node, 0, 1000);
+    uint64_t until = clock_mono_ms() + 150; /* For "nothing happens". */
+    while (clock_mono_ms() < until)
+        uv_run(&w->loop, UV_RUN_ONCE);
+    struct shipper_status status;
+    shipper_get_status(w->node.shipper, &status);
+    assert_true(status.connected);
+    assert_int_equal(status.sent_records, 0);
+    w->plane.ready = true;
+    run_until(&w->loop, all_stored, w);
+    check_once(w, 1000);
+    node_stop(&w->node);
+    plane_stop(&w->plane);
+}
+
+int main(void)
+{
+    rpc_init();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_generation_travels_to_the_node_and_is_acknowledged, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(
+            b42_a_refused_generation_changes_nothing_also_after_a_restart, setup, teardown),
+        cmocka_unit_test_setup_teardown(records_travel_once_and_segments_go_when_acknowledged,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(f2_f9_no_record_is_lost_or_doubled_by_a_plane_that_fails,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(records_are_sent_again_when_the_database_forgot_them, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(no_credit_means_no_records, setup, teardown),
+    };
+    int rc = cmocka_run_group_tests(tests, NULL, NULL);
+    rpc_shutdown();
+    return rc;
+}
