@@ -1,0 +1,330 @@
+/* The commands against an admin API with canned answers: tables, JSON, exit codes. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/err.h"
+#include "common/net/fetch.h"
+#include "tests/unit/controlplane/ctl_fixture.h"
+
+static int start(void **state)
+{
+    static struct fake_admin admin;
+    fake_admin_start(&admin);
+    *state = &admin;
+    return 0;
+}
+
+static int stop(void **state)
+{
+    fake_admin_stop(*state);
+    return 0;
+}
+
+static int global_start(void **state)
+{
+    struct err err = {0};
+    (void)state;
+    setenv("HOME", "/nonexistent", 1);
+    unsetenv("XDG_CONFIG_HOME");
+    unsetenv("XDG_STATE_HOME");
+    unsetenv("STEELYARD_SERVER");
+    return fetch_global_init(&err);
+}
+
+static int global_stop(void **state)
+{
+    (void)state;
+    fetch_global_deinit();
+    return 0;
+}
+
+#define KEYS                                                                                       \
+    "{\"items\":[{\"id\":\"AAAAAAAAAA\",\"name\":\"me\",\"routes\":[],\"models\":[\"a\",\"b\"],"   \
+    "\"disabled\":false,\"created\":\"2026-01-01T00:00:00Z\",\"expires\":null,"                    \
+    "\"last_used\":null}],\"next\":null}"
+
+static void a_list_is_an_aligned_table(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(a, "GET /api/v1/keys", 200, KEYS);
+    struct ran r = ctl_do_at(a, WORDS("keys", "list"));
+    assert_int_equal(r.code, 0);
+    assert_string_equal(
+        r.out, "ID          NAME  ROUTES  MODELS  DISABLED  CREATED               LAST USED\n"
+               "AAAAAAAAAA  me    -       a, b    no        2026-01-01T00:00:00Z  -\n");
+    assert_int_equal(r.err_len, 0);
+    ran_free(&r);
+}
+
+static void the_other_formats_are_for_programs(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(a, "GET /api/v1/keys", 200, KEYS);
+    struct ran r = ctl_do_at(a, WORDS("keys", "list", "-o", "name"));
+    assert_string_equal(r.out, "AAAAAAAAAA\n");
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("keys", "list", "-o", "jsonl"));
+    assert_non_null(strstr(r.out, "{\"id\":\"AAAAAAAAAA\",\"name\":\"me\""));
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("keys", "list", "-o", "json"));
+    assert_non_null(strstr(r.out, "\"name\": \"me\""));
+    assert_int_equal(r.out[0], '[');
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("keys", "list", "-o", "wide"));
+    assert_non_null(strstr(r.out, "EXPIRES"));
+    ran_free(&r);
+}
+
+static void pages_are_read_to_the_limit(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(a, "GET /api/v1/policies", 200,
+                      "{\"items\":[{\"name\":\"p\",\"version\":3}],\"next\":\"c/1\"}");
+    fake_admin_answer(a, "GET /api/v1/policies?cursor=c%2F1", 200,
+                      "{\"items\":[{\"name\":\"p\",\"version\":2},{\"name\":\"p\",\"version\":1}],"
+                      "\"next\":null}");
+    struct ran r = ctl_do_at(a, WORDS("policies", "list", "-o", "jsonl"));
+    assert_string_equal(r.out, "{\"name\":\"p\",\"version\":3}\n{\"name\":\"p\",\"version\":2}\n"
+                               "{\"name\":\"p\",\"version\":1}\n");
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("policies", "list", "-o", "jsonl", "--limit", "2"));
+    assert_string_equal(r.out, "{\"name\":\"p\",\"version\":3}\n{\"name\":\"p\",\"version\":2}\n");
+    ran_free(&r);
+}
+
+static void control_bytes_never_reach_the_terminal(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(a, "GET /api/v1/keys", 200,
+                      "{\"items\":[{\"id\":\"A\",\"name\":\"x\\u001b[31mred\\u0007\"}]}");
+    struct ran r = ctl_do_at(a, WORDS("keys", "list"));
+    assert_null(strchr(r.out, '\033'));
+    assert_non_null(strstr(r.out, "x?[31mred?"));
+    ran_free(&r);
+}
+
+static void statuses_become_exit_codes(void **state)
+{
+    struct fake_admin *a = *state;
+    static const struct {
+        unsigned status;
+        int code;
+    } cases[] = {{404, 3}, {401, 4}, {403, 4}, {409, 5}, {503, 6}, {400, 1}, {500, 1}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        a->answer_count = 0;
+        fake_admin_answer(a, "GET /api/v1/decisions/x", cases[i].status,
+                          "{\"detail\":\"so it is\",\"code\":\"why_not\"}");
+        struct ran r = ctl_do_at(a, WORDS("decisions", "show", "x"));
+        assert_int_equal(r.code, cases[i].code);
+        assert_non_null(strstr(r.err, "so it is"));
+        assert_non_null(strstr(r.err, "why_not"));
+        assert_int_equal(r.out_len, 0);
+        ran_free(&r);
+    }
+}
+
+static void nobody_listening_is_exit_6(void **state)
+{
+    (void)state;
+    struct ran r = ctl_do(WORDS("-s", "http://127.0.0.1:1", "status"));
+    assert_int_equal(r.code, 6);
+    assert_non_null(strstr(r.err, "is it running?"));
+    ran_free(&r);
+    r = ctl_do(WORDS("status", "--state-dir", "/nonexistent"));
+    assert_int_equal(r.code, 6);
+    ran_free(&r);
+}
+
+static void a_wrong_key_is_exit_4(void **state)
+{
+    struct fake_admin *a = *state;
+    setenv("STEELYARD_OPERATOR_KEY", "wrong", 1);
+    struct ran r = ctl_do_at(a, WORDS("keys", "list"));
+    assert_int_equal(r.code, 4);
+    ran_free(&r);
+}
+
+static void a_new_key_is_printed_alone_for_scripts(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(a, "POST /api/v1/keys", 201,
+                      "{\"id\":\"A\",\"name\":\"n\",\"key\":\"sk-sy-A-B\"}");
+    struct ran r = ctl_do_at(
+        a, WORDS("keys", "create", "--name", "n", "--routes", "auto, cheap", "-o", "name"));
+    assert_int_equal(r.code, 0);
+    assert_string_equal(r.out, "sk-sy-A-B\n");
+    assert_int_equal(r.err_len, 0);
+    assert_string_equal(a->last_body, "{\"name\":\"n\",\"routes\":[\"auto\",\"cheap\"]}");
+    ran_free(&r);
+}
+
+static void training_waits_shows_progress_and_prints_the_version(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(a, "POST /api/v1/policies/default/train", 202, "{\"job\":\"7\"}");
+    fake_admin_answer(
+        a, "GET /api/v1/jobs/7", 200,
+        "{\"id\":\"7\",\"state\":\"running\",\"phase\":\"fit\",\"done\":50,\"total\":100}");
+    a->answers[1].uses = 2;
+    fake_admin_answer(a, "GET /api/v1/jobs/7", 200,
+                      "{\"id\":\"7\",\"state\":\"done\",\"done\":100,\"total\":100,"
+                      "\"result\":{\"policy\":\"default\",\"version\":4}}");
+    fake_admin_answer(a, "GET /api/v1/policies/default/4", 200,
+                      "{\"name\":\"default\",\"version\":4,\"state\":\"candidate\","
+                      "\"gates\":[{\"name\":\"self-test\",\"ok\":true,\"detail\":\"64 of 64\"}]}");
+    struct ran r = ctl_do_at(a, WORDS("policies", "train", "default", "--quality", "0.95"));
+    assert_int_equal(r.code, 0);
+    assert_non_null(strstr(r.err, "training: 50% (50 of 100) fit"));
+    assert_non_null(strstr(r.out, "self-test"));
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("policies", "train", "default", "--quality", "1.5"));
+    assert_int_equal(r.code, 2);
+    ran_free(&r);
+    r = ctl_do_at(
+        a, WORDS("policies", "train", "default", "--quality", "0.9", "--quality-floor", "0.8"));
+    assert_int_equal(r.code, 2);
+    ran_free(&r);
+}
+
+static void a_rejected_version_is_exit_10(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(a, "POST /api/v1/policies/default/train", 202, "{\"job\":\"7\"}");
+    fake_admin_answer(a, "GET /api/v1/jobs/7", 200,
+                      "{\"state\":\"done\",\"result\":{\"policy\":\"default\",\"version\":4}}");
+    fake_admin_answer(a, "GET /api/v1/policies/default/4", 200,
+                      "{\"name\":\"default\",\"version\":4,\"state\":\"rejected\"}");
+    struct ran r = ctl_do_at(a, WORDS("policies", "train", "default"));
+    assert_int_equal(r.code, 10);
+    ran_free(&r);
+    a->answers[1].body = "{\"state\":\"failed\",\"message\":\"no rows\"}";
+    r = ctl_do_at(a, WORDS("policies", "train", "default"));
+    assert_int_equal(r.code, 1);
+    assert_non_null(strstr(r.err, "no rows"));
+    ran_free(&r);
+}
+
+static void a_policy_is_named_with_or_without_its_version(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(a, "GET /api/v1/policies", 200,
+                      "{\"items\":[{\"name\":\"d\",\"version\":3,\"state\":\"candidate\"},"
+                      "{\"name\":\"d\",\"version\":2,\"state\":\"current\"}],\"next\":null}");
+    fake_admin_answer(a, "GET /api/v1/policies/d/2", 200, "{\"name\":\"d\",\"version\":2}");
+    fake_admin_answer(a, "POST /api/v1/policies/d/3/promote", 200, "{\"generation\":9}");
+    struct ran r = ctl_do_at(a, WORDS("policies", "show", "d"));
+    assert_int_equal(r.code, 0);
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("policies", "promote", "d@3", "--reason", "better"));
+    assert_int_equal(r.code, 0);
+    assert_string_equal(a->last_body, "{\"reason\":\"better\"}");
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("policies", "promote", "d"));
+    assert_int_equal(r.code, 2);
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("policies", "show", "e"));
+    assert_int_equal(r.code, 3);
+    ran_free(&r);
+}
+
+static void replay_streams_progress_and_exits_10_on_a_difference(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(a, "GET /api/v1/status", 200, "{\"decisions\":{\"total\":20}}");
+    fake_admin_answer(a, "POST /api/v1/decisions/replay", 200,
+                      "{\"checked\":10,\"equal\":10,\"differ\":0,\"skipped\":0}\n"
+                      "{\"checked\":20,\"equal\":20,\"differ\":0,\"skipped\":0}\n");
+    struct ran r = ctl_do_at(a, WORDS("decisions", "replay", "--all"));
+    assert_int_equal(r.code, 0);
+    assert_non_null(strstr(r.err, "replaying: 50% (10 of 20)"));
+    assert_non_null(strstr(r.out, "Equal bit by bit  20"));
+    ran_free(&r);
+    a->answers[1].body = "{\"checked\":20,\"equal\":19,\"differ\":1,\"skipped\":0,"
+                         "\"examples\":[{\"id\":\"x\"}]}\n";
+    r = ctl_do_at(a, WORDS("decisions", "replay"));
+    assert_int_equal(r.code, 10);
+    assert_non_null(strstr(r.err, "differs"));
+    ran_free(&r);
+}
+
+static void the_frontier_is_drawn(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(a, "GET /api/v1/policies/d/frontier?version=2", 200,
+                      "{\"points\":[{\"lambda\":1,\"cost_usd\":0.001,\"quality\":0.8},"
+                      "{\"lambda\":0,\"cost_usd\":0.002,\"quality\":0.9}],"
+                      "\"singles\":[{\"model\":\"big\",\"cost_usd\":0.004,\"quality\":0.91}],"
+                      "\"chosen\":1}");
+    struct ran r = ctl_do_at(a, WORDS("policies", "frontier", "d", "2"));
+    assert_int_equal(r.code, 0);
+    assert_non_null(strstr(r.out, "*"));
+    assert_non_null(strstr(r.out, "A  big                      $4.0000 per 1,000, quality 0.910"));
+    assert_non_null(strstr(r.out, "@  the policy's choice"));
+    ran_free(&r);
+}
+
+static void why_tells_candidates_terms_and_what_would_have_tipped_it(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(
+        a, "GET /api/v1/decisions/d1/why", 200,
+        "{\"request\":{\"id\":\"d1\",\"alias\":\"auto\"},\"candidates\":[{\"model\":\"small\","
+        "\"quality\":0.91,\"cost_usd\":\"0.000123\",\"latency_ms\":80,\"utility\":12,"
+        "\"probability\":0.98,\"excluded\":[]},{\"model\":\"big\",\"quality\":0.95,\"cost_usd\":"
+        "\"0.01\",\"latency_ms\":300,\"utility\":3,\"probability\":0,\"excluded\":[\"max_cost\"]}],"
+        "\"chosen\":\"small\",\"greedy\":\"small\",\"explored\":false,\"policy\":\"default@2\","
+        "\"terms\":[{\"name\":\"'convert'\",\"value\":0.8,\"for\":\"small\",\"against\":\"big\"}],"
+        "\"counterfactual\":{\"text\":\"would have chosen big if lambda < 4\"},\"attempts\":[]}");
+    struct ran r = ctl_do_at(a, WORDS("decisions", "why", "d1"));
+    assert_int_equal(r.code, 0);
+    assert_non_null(strstr(r.out, "91.0 %"));
+    assert_non_null(strstr(r.out, "$0.000123"));
+    assert_non_null(strstr(r.out, "max_cost"));
+    assert_non_null(strstr(r.out, "'convert'"));
+    assert_non_null(strstr(r.out, "would have chosen big if lambda < 4"));
+    ran_free(&r);
+}
+
+static void status_can_wait_for_a_node(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(a, "GET /api/v1/status", 200, "{\"version\":\"1\",\"nodes\":[]}");
+    a->answers[0].uses = 1;
+    fake_admin_answer(a, "GET /api/v1/status", 200,
+                      "{\"version\":\"1\",\"nodes\":[{\"node_id\":\"n\",\"connected\":true,"
+                      "\"lag_generations\":0}]}");
+    struct ran r = ctl_do_at(a, WORDS("status", "--wait", "20s"));
+    assert_int_equal(r.code, 0);
+    assert_int_equal(a->used[0], 1);
+    ran_free(&r);
+}
+
+#define WITH_ADMIN(f) cmocka_unit_test_setup_teardown(f, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_ADMIN(a_list_is_an_aligned_table),
+        WITH_ADMIN(the_other_formats_are_for_programs),
+        WITH_ADMIN(pages_are_read_to_the_limit),
+        WITH_ADMIN(control_bytes_never_reach_the_terminal),
+        WITH_ADMIN(statuses_become_exit_codes),
+        WITH_ADMIN(nobody_listening_is_exit_6),
+        WITH_ADMIN(a_wrong_key_is_exit_4),
+        WITH_ADMIN(a_new_key_is_printed_alone_for_scripts),
+        WITH_ADMIN(training_waits_shows_progress_and_prints_the_version),
+        WITH_ADMIN(a_rejected_version_is_exit_10),
+        WITH_ADMIN(a_policy_is_named_with_or_without_its_version),
+        WITH_ADMIN(replay_streams_progress_and_exits_10_on_a_difference),
+        WITH_ADMIN(the_frontier_is_drawn),
+        WITH_ADMIN(why_tells_candidates_terms_and_what_would_have_tipped_it),
+        WITH_ADMIN(status_can_wait_for_a_node),
+    };
+    return cmocka_run_group_tests_name("ctl_nouns", tests, global_start, global_stop);
+}
