@@ -122,7 +122,7 @@ static int write_bucket(struct buf *out, const struct metrics_family *f, struct 
 static int write_histogram(struct buf *out, const struct metrics_family *f, struct str labels,
                            const struct totals *t, enum metrics_format format)
 {
-    struct metrics_exemplar x;
+    struct metrics_exemplar x = {0};
     unsigned last = metrics_bucket_count(f);
     uint64_t running = 0;
     uint64_t below = 0;
