@@ -1,295 +1,12 @@
-/* Against httpd where the reply is sound, against canned bytes where it is not. */
+/* What fetch promises, for sound and for broken peers. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "common/base/list.h"
 #include "common/base/mem.h"
-#include "common/net/fetch.h"
-#include "common/net/httpd.h"
 #include "tests/lib/fault.h"
 #include "tests/lib/wire.h"
-
-#define PEERS_MAX 64
-
-struct peer {
-    uv_tcp_t tcp;
-    uv_write_t write;
-    struct fixture *fixture;
-    char in[65536];
-    bool open;
-    bool answered;
-};
-
-struct fixture {
-    uv_loop_t loop;
-    struct httpd *server;
-    struct listener *listener;
-    struct peer *peers[PEERS_MAX];
-    size_t peer_count;
-    struct str canned; /* What the raw server answers to each connection's first request. */
-    bool close_after;
-    char url[64];
-    struct fetch_loop *fl;
-    struct fetch_origin *origin;
-    /* The exchange. */
-    struct fetch *fetch;
-    struct buf body;
-    struct fetch_result result;
-    unsigned heads;
-    unsigned pieces;
-    unsigned dones;
-    unsigned pause_at; /* Piece that pauses; 0: none. */
-    bool cancel_in_head;
-    bool server_gone;
-    bool loop_gone;
-    bool listener_gone;
-    size_t gone;
-    char type[32];
-};
-
-static enum fetch_flow on_head(void *arg, struct fetch *f, unsigned status)
-{
-    struct fixture *x = arg;
-    assert_true(status >= 200);
-    x->heads++;
-    (void)str_copy(fetch_header(f, STR("content-type")), x->type, sizeof(x->type));
-    if (x->cancel_in_head)
-        fetch_cancel(f);
-    return FETCH_GO;
-}
-
-static enum fetch_flow on_body(void *arg, struct fetch *f, struct str piece)
-{
-    struct fixture *x = arg;
-    (void)f;
-    assert_int_equal(buf_append_str(&x->body, piece), 0);
-    return ++x->pieces == x->pause_at ? FETCH_PAUSE : FETCH_GO;
-}
-
-static void on_done(void *arg, struct fetch *f, const struct fetch_result *result)
-{
-    struct fixture *x = arg;
-    assert_ptr_equal(x->fetch, f);
-    x->result = *result;
-    x->fetch = NULL;
-    x->dones++;
-}
-
-static const struct fetch_callbacks callbacks = {
-    .on_head = on_head, .on_body = on_body, .on_done = on_done};
-
-static void on_gone(void *arg, struct httpd_request *req)
-{
-    ((struct fixture *)arg)->gone++;
-    httpd_abort(req);
-}
-
-static void on_request(void *arg, struct httpd_request *req)
-{
-    struct fixture *x = arg;
-    static char large[1U << 20];
-    if (str_is(httpd_path(req), "/never")) {
-        httpd_on_gone(req, on_gone, x);
-        return;
-    }
-    if (str_is(httpd_path(req), "/part")) {
-        httpd_on_gone(req, on_gone, x);
-        assert_int_equal(httpd_start_stream(req, 200, STR("text/plain")), 0);
-        if (!str_is(httpd_query(req), "empty"))
-            assert_int_equal(httpd_write(req, STR("part")), 0);
-        return;
-    }
-    if (str_is(httpd_path(req), "/cut")) {
-        assert_int_equal(httpd_start_stream(req, 200, STR("text/plain")), 0);
-        assert_int_equal(httpd_write(req, STR("part")), 0);
-        httpd_abort(req);
-        return;
-    }
-    if (str_is(httpd_path(req), "/large")) {
-        memset(large, 'L', sizeof(large));
-        httpd_reply(req, 200, STR("text/plain"), (struct str){.data = large, .len = sizeof(large)});
-        return;
-    }
-    struct buf b;
-    buf_init(&b, 8U << 20);
-    assert_int_equal(buf_printf(&b, "%s %.*s|", http1_method_name(httpd_method(req)),
-                                STR_ARG(httpd_head(req)->target)),
-                     0);
-    for (size_t i = 0; i < httpd_head(req)->field_count; i++)
-        assert_int_equal(buf_printf(&b, "%.*s=%.*s|", STR_ARG(http1_field_name(httpd_head(req), i)),
-                                    STR_ARG(http1_field_value(httpd_head(req), i))),
-                         0);
-    assert_int_equal(buf_append_str(&b, httpd_body(req)), 0);
-    httpd_reply(req, 200, STR("text/plain"), buf_str(&b));
-    buf_deinit(&b);
-}
-
-static void on_peer_closed(uv_handle_t *handle)
-{
-    mem_free(container_of(handle, struct peer, tcp));
-}
-
-static void close_peer(struct peer *p)
-{
-    if (p->open)
-        uv_close((uv_handle_t *)&p->tcp, on_peer_closed);
-    p->open = false;
-}
-
-static void on_peer_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
-{
-    struct peer *p = container_of(handle, struct peer, tcp);
-    (void)suggested;
-    *out = uv_buf_init(p->in, sizeof(p->in));
-}
-
-static void on_peer_written(uv_write_t *write, int status)
-{
-    struct peer *p = container_of(write, struct peer, write);
-    (void)status;
-    for (size_t i = 0; i < p->fixture->peer_count && p->open; i++)
-        if (p->fixture->peers[i] == p && p->fixture->close_after) {
-            p->fixture->peers[i] = NULL;
-            close_peer(p);
-            return;
-        }
-}
-
-static void on_peer_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *data)
-{
-    struct peer *p = container_of(stream, struct peer, tcp);
-    (void)data;
-    if (count < 0) {
-        (void)uv_read_stop(stream);
-        return;
-    }
-    if (count == 0 || p->answered)
-        return;
-    p->answered = true;
-    if (p->fixture->canned.len == 0)
-        return;
-    uv_buf_t out =
-        uv_buf_init((char *)(uintptr_t)p->fixture->canned.data, (unsigned)p->fixture->canned.len);
-    assert_int_equal(uv_write(&p->write, stream, &out, 1, on_peer_written), 0);
-}
-
-static void on_accept(void *arg, int fd)
-{
-    struct fixture *x = arg;
-    struct peer *p = mem_zalloc(sizeof(*p));
-    assert_non_null(p);
-    p->fixture = x;
-    p->open = true;
-    assert_int_equal(uv_tcp_init(&x->loop, &p->tcp), 0);
-    assert_int_equal(uv_tcp_open(&p->tcp, fd), 0);
-    assert_true(x->peer_count < PEERS_MAX);
-    x->peers[x->peer_count++] = p;
-    assert_int_equal(uv_read_start((uv_stream_t *)&p->tcp, on_peer_alloc, on_peer_read), 0);
-}
-
-static void make_origin(struct fixture *x, uint16_t port)
-{
-    (void)snprintf(x->url, sizeof(x->url), "http://127.0.0.1:%u", port);
-    const struct fetch_origin_config config = {
-        .url = x->url, .allow_private = true, .allow_http = true};
-    assert_int_equal(fetch_origin_create(x->fl, &config, &x->origin, NULL), 0);
-}
-
-static void serve(struct fixture *x)
-{
-    const struct httpd_config config = {
-        .address = "127.0.0.1:0", .body_max_bytes = 4U << 20, .on_request = on_request, .arg = x};
-    assert_int_equal(httpd_start(&x->loop, &config, &x->server, NULL), 0);
-    make_origin(x, httpd_port(x->server));
-}
-
-static void serve_bytes(struct fixture *x, struct str canned, bool close_after)
-{
-    const struct listener_config config = {
-        .address = "127.0.0.1:0", .max_connections = PEERS_MAX, .on_accept = on_accept, .arg = x};
-    x->canned = canned;
-    x->close_after = close_after;
-    assert_int_equal(listener_start(&x->loop, &config, &x->listener, NULL), 0);
-    make_origin(x, listener_port(x->listener));
-}
-
-static int set_up(void **state)
-{
-    struct fixture *x = mem_zalloc(sizeof(*x));
-    assert_non_null(x);
-    assert_int_equal(uv_loop_init(&x->loop), 0);
-    x->fl = fetch_loop_create(&x->loop);
-    assert_non_null(x->fl);
-    buf_init(&x->body, 64U << 20);
-    *state = x;
-    return 0;
-}
-
-static void set_true(void *flag)
-{
-    *(bool *)flag = true;
-}
-
-static bool is_true(void *flag)
-{
-    return *(bool *)flag;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *x = *state;
-    if (x->origin != NULL)
-        fetch_origin_close(x->origin, NULL, NULL);
-    fetch_loop_close(x->fl, set_true, &x->loop_gone);
-    assert_true(wire_run(&x->loop, is_true, &x->loop_gone));
-    if (x->server != NULL) {
-        httpd_close(x->server, set_true, &x->server_gone);
-        assert_true(wire_run(&x->loop, is_true, &x->server_gone));
-    }
-    for (size_t i = 0; i < x->peer_count; i++)
-        if (x->peers[i] != NULL)
-            close_peer(x->peers[i]);
-    if (x->listener != NULL) {
-        listener_close(x->listener, set_true, &x->listener_gone);
-        assert_true(wire_run(&x->loop, is_true, &x->listener_gone));
-    }
-    wire_run_turns(&x->loop, 3);
-    assert_int_equal(uv_loop_close(&x->loop), 0);
-    buf_deinit(&x->body);
-    mem_free(x);
-    return 0;
-}
-
-static void begin(struct fixture *x, struct fetch_request request)
-{
-    if (request.method.data == NULL)
-        request.method = STR("GET");
-    if (request.target.data == NULL)
-        request.target = STR("/");
-    buf_clear(&x->body);
-    x->dones = 0;
-    x->heads = 0;
-    x->pieces = 0;
-    uv_update_time(&x->loop);
-    assert_int_equal(fetch_start(x->origin, &request, &callbacks, x, &x->fetch), 0);
-}
-
-static bool is_done(void *arg)
-{
-    return ((struct fixture *)arg)->dones > 0;
-}
-
-static int run(struct fixture *x, struct fetch_request request)
-{
-    begin(x, request);
-    assert_int_equal(x->dones, 0);
-    assert_true(wire_run(&x->loop, is_done, x));
-    wire_run_turns(&x->loop, 3);
-    assert_int_equal(x->dones, 1);
-    return x->result.status;
-}
+#include "tests/unit/net/fetch_fixture.h"
 
 static void spans_are_sent_back_to_back_with_the_given_headers(void **state)
 {
@@ -298,13 +15,13 @@ static void spans_are_sent_back_to_back_with_the_given_headers(void **state)
     const struct fetch_field fields[] = {{STR("X-A"), STR("b")},
                                          {STR("Content-Type"), STR("application/json")},
                                          {STR("X-Empty"), STR("")}};
-    serve(x);
-    assert_int_equal(run(x, (struct fetch_request){.method = STR("POST"),
-                                                   .target = STR("/a/../%2f?b=c"),
-                                                   .fields = fields,
-                                                   .field_count = 3,
-                                                   .body = body,
-                                                   .body_count = 4}),
+    fetch_fixture_serve(x);
+    assert_int_equal(fetch_fixture_run(x, (struct fetch_request){.method = STR("POST"),
+                                                                 .target = STR("/a/../%2f?b=c"),
+                                                                 .fields = fields,
+                                                                 .field_count = 3,
+                                                                 .body = body,
+                                                                 .body_count = 4}),
                      0);
     const char *got = buf_cstr(&x->body);
     assert_non_null(strstr(got, "POST /a/../%2f?b=c|Host=127.0.0.1"));
@@ -327,25 +44,27 @@ static void other_methods_and_large_bodies(void **state)
     static char large[3U << 20];
     memset(large, 'a', sizeof(large));
     const struct str body[] = {{.data = large, .len = sizeof(large)}};
-    serve(x);
+    fetch_fixture_serve(x);
     assert_int_equal(
-        run(x, (struct fetch_request){.method = STR("PUT"), .body = body, .body_count = 1}), 0);
+        fetch_fixture_run(
+            x, (struct fetch_request){.method = STR("PUT"), .body = body, .body_count = 1}),
+        0);
     assert_true(x->body.len > sizeof(large));
     assert_true(strncmp(buf_cstr(&x->body), "PUT /|", 6) == 0);
-    assert_int_equal(run(x, (struct fetch_request){.method = STR("DELETE")}), 0);
+    assert_int_equal(fetch_fixture_run(x, (struct fetch_request){.method = STR("DELETE")}), 0);
     assert_int_equal(strncmp(buf_cstr(&x->body), "DELETE /|", 9), 0);
-    assert_int_equal(run(x, (struct fetch_request){.method = STR("HEAD")}), 0);
+    assert_int_equal(fetch_fixture_run(x, (struct fetch_request){.method = STR("HEAD")}), 0);
     assert_int_equal(x->body.len, 0);
-    assert_int_equal(run(x, (struct fetch_request){.method = STR("POST")}), 0);
+    assert_int_equal(fetch_fixture_run(x, (struct fetch_request){.method = STR("POST")}), 0);
     assert_non_null(strstr(buf_cstr(&x->body), "Content-Length=0"));
 }
 
 static void f20_a_connection_is_used_again_after_an_exactly_framed_reply(void **state)
 {
     struct fixture *x = *state;
-    serve(x);
+    fetch_fixture_serve(x);
     for (int i = 0; i < 5; i++) {
-        assert_int_equal(run(x, (struct fetch_request){0}), 0);
+        assert_int_equal(fetch_fixture_run(x, (struct fetch_request){0}), 0);
         assert_int_equal(x->result.reused, i > 0);
     }
     assert_int_equal(fetch_origin_stats(x->origin).connections_opened, 1);
@@ -355,18 +74,19 @@ static void f20_a_connection_is_used_again_after_an_exactly_framed_reply(void **
 static void f20_stray_bytes_close_the_connection(void **state)
 {
     struct fixture *x = *state;
-    serve_bytes(x, STR("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabHTTP/1.1 200 OK\r\n"), false);
-    assert_int_equal(run(x, (struct fetch_request){0}), 0);
+    fetch_fixture_serve_bytes(
+        x, STR("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nabHTTP/1.1 200 OK\r\n"), false);
+    assert_int_equal(fetch_fixture_run(x, (struct fetch_request){0}), 0);
     assert_string_equal(buf_cstr(&x->body), "ab"); /* B33: never delivered. */
-    assert_int_equal(run(x, (struct fetch_request){0}), 0);
+    assert_int_equal(fetch_fixture_run(x, (struct fetch_request){0}), 0);
     assert_false(x->result.reused);
 }
 
 static void expect_fault(struct fixture *x, struct str canned, bool close_after, int status,
                          enum fetch_phase phase)
 {
-    serve_bytes(x, canned, close_after);
-    assert_int_equal(run(x, (struct fetch_request){0}), status);
+    fetch_fixture_serve_bytes(x, canned, close_after);
+    assert_int_equal(fetch_fixture_run(x, (struct fetch_request){0}), status);
     assert_int_equal(x->result.phase, phase);
     assert_true(x->result.request_sent);
 }
@@ -430,10 +150,10 @@ static void b34_unasked_compression_is_a_fault(void **state)
 static void b34_a_redirect_is_not_followed(void **state)
 {
     struct fixture *x = *state;
-    serve_bytes(x,
-                STR("HTTP/1.1 302 x\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n"),
-                false);
-    assert_int_equal(run(x, (struct fetch_request){0}), 0);
+    fetch_fixture_serve_bytes(
+        x, STR("HTTP/1.1 302 x\r\nLocation: http://127.0.0.1/\r\nContent-Length: 0\r\n\r\n"),
+        false);
+    assert_int_equal(fetch_fixture_run(x, (struct fetch_request){0}), 0);
     assert_int_equal(x->result.http_status, 302);
     assert_int_equal(x->peer_count, 1);
 }
@@ -441,8 +161,9 @@ static void b34_a_redirect_is_not_followed(void **state)
 static void f18_a_cut_stream_is_not_a_success(void **state)
 {
     struct fixture *x = *state;
-    serve(x);
-    assert_int_equal(run(x, (struct fetch_request){.target = STR("/cut")}), ERR_CLOSED);
+    fetch_fixture_serve(x);
+    assert_int_equal(fetch_fixture_run(x, (struct fetch_request){.target = STR("/cut")}),
+                     ERR_CLOSED);
     assert_string_equal(buf_cstr(&x->body), "part");
     assert_int_equal(x->result.phase, FETCH_BODY);
 }
@@ -450,8 +171,9 @@ static void f18_a_cut_stream_is_not_a_success(void **state)
 static void b36_a_body_over_its_maximum_is_cut(void **state)
 {
     struct fixture *x = *state;
-    serve(x);
-    assert_int_equal(run(x, (struct fetch_request){.target = STR("/large"), .body_max_bytes = 100}),
+    fetch_fixture_serve(x);
+    assert_int_equal(fetch_fixture_run(
+                         x, (struct fetch_request){.target = STR("/large"), .body_max_bytes = 100}),
                      ERR_TOO_LARGE);
     assert_int_equal(x->body.len, 0);
 }
@@ -459,35 +181,37 @@ static void b36_a_body_over_its_maximum_is_cut(void **state)
 static void f12_each_phase_has_its_deadline(void **state)
 {
     struct fixture *x = *state;
-    serve(x);
-    assert_int_equal(
-        run(x, (struct fetch_request){.target = STR("/never"), .timeouts = {.head_ms = 20}}),
-        ERR_TIMEOUT);
-    assert_int_equal(x->result.phase, FETCH_HEAD);
-    assert_int_equal(run(x, (struct fetch_request){.target = STR("/part?empty"),
-                                                   .timeouts = {.first_byte_ms = 20}}),
+    fetch_fixture_serve(x);
+    assert_int_equal(fetch_fixture_run(x, (struct fetch_request){.target = STR("/never"),
+                                                                 .timeouts = {.head_ms = 20}}),
                      ERR_TIMEOUT);
+    assert_int_equal(x->result.phase, FETCH_HEAD);
+    assert_int_equal(
+        fetch_fixture_run(x, (struct fetch_request){.target = STR("/part?empty"),
+                                                    .timeouts = {.first_byte_ms = 20}}),
+        ERR_TIMEOUT);
     assert_int_equal(x->result.phase, FETCH_BODY);
     assert_int_equal(x->result.body_bytes, 0);
-    assert_int_equal(
-        run(x, (struct fetch_request){.target = STR("/part"), .timeouts = {.idle_ms = 20}}),
-        ERR_TIMEOUT);
+    assert_int_equal(fetch_fixture_run(x, (struct fetch_request){.target = STR("/part"),
+                                                                 .timeouts = {.idle_ms = 20}}),
+                     ERR_TIMEOUT);
     assert_int_equal(x->result.body_bytes, 4);
-    assert_int_equal(
-        run(x, (struct fetch_request){.target = STR("/part"), .timeouts = {.total_ms = 30}}),
-        ERR_TIMEOUT);
+    assert_int_equal(fetch_fixture_run(x, (struct fetch_request){.target = STR("/part"),
+                                                                 .timeouts = {.total_ms = 30}}),
+                     ERR_TIMEOUT);
 }
 
 static void f12_a_handshake_that_hangs_has_its_own_deadline(void **state)
 {
     struct fixture *x = *state;
-    serve_bytes(x, STR_NULL, false);
+    fetch_fixture_serve_bytes(x, STR_NULL, false);
     struct fetch_origin *plain = x->origin;
     fetch_origin_close(plain, NULL, NULL);
     (void)snprintf(x->url, sizeof(x->url), "https://127.0.0.1:%u", listener_port(x->listener));
     const struct fetch_origin_config config = {.url = x->url, .allow_private = true};
     assert_int_equal(fetch_origin_create(x->fl, &config, &x->origin, NULL), 0);
-    assert_int_equal(run(x, (struct fetch_request){.timeouts = {.connect_ms = 100, .tls_ms = 120}}),
+    assert_int_equal(fetch_fixture_run(
+                         x, (struct fetch_request){.timeouts = {.connect_ms = 100, .tls_ms = 120}}),
                      ERR_TIMEOUT);
     assert_int_equal(x->result.phase, FETCH_TLS);
     assert_false(x->result.request_sent);
@@ -496,12 +220,12 @@ static void f12_a_handshake_that_hangs_has_its_own_deadline(void **state)
 static void b39_a_peer_without_tls_is_a_tls_fault(void **state)
 {
     struct fixture *x = *state;
-    serve_bytes(x, STR("HTTP/1.1 400 x\r\n\r\n"), true);
+    fetch_fixture_serve_bytes(x, STR("HTTP/1.1 400 x\r\n\r\n"), true);
     fetch_origin_close(x->origin, NULL, NULL);
     (void)snprintf(x->url, sizeof(x->url), "https://127.0.0.1:%u", listener_port(x->listener));
     const struct fetch_origin_config config = {.url = x->url, .allow_private = true};
     assert_int_equal(fetch_origin_create(x->fl, &config, &x->origin, NULL), 0);
-    assert_int_equal(run(x, (struct fetch_request){0}), ERR_TLS);
+    assert_int_equal(fetch_fixture_run(x, (struct fetch_request){0}), ERR_TLS);
 }
 
 static bool has_piece(void *arg)
@@ -512,15 +236,16 @@ static bool has_piece(void *arg)
 static void f23_a_paused_reply_stops_and_goes_on_without_loss(void **state)
 {
     struct fixture *x = *state;
-    serve(x);
+    fetch_fixture_serve(x);
     x->pause_at = 1;
-    begin(x, (struct fetch_request){.target = STR("/large"), .timeouts = {.idle_ms = 30}});
+    fetch_fixture_begin(
+        x, (struct fetch_request){.target = STR("/large"), .timeouts = {.idle_ms = 30}});
     assert_true(wire_run(&x->loop, has_piece, x));
     wire_run_ms(&x->loop, 60); /* Longer than the idle deadline, which stands still. */
     assert_int_equal(x->pieces, 1);
     assert_int_equal(x->dones, 0);
     fetch_resume(x->fetch);
-    assert_true(wire_run(&x->loop, is_done, x));
+    assert_true(wire_run(&x->loop, fetch_fixture_is_done, x));
     assert_int_equal(x->result.status, 0);
     assert_int_equal(x->body.len, 1U << 20);
 }
@@ -533,22 +258,23 @@ static bool one_is_gone(void *arg)
 static void f19_cancelling_closes_the_connection(void **state)
 {
     struct fixture *x = *state;
-    serve(x);
-    begin(x, (struct fetch_request){0});
+    fetch_fixture_serve(x);
+    fetch_fixture_begin(x, (struct fetch_request){0});
     fetch_cancel(x->fetch);
     assert_int_equal(x->dones, 0); /* Not from inside the call. */
-    assert_true(wire_run(&x->loop, is_done, x));
+    assert_true(wire_run(&x->loop, fetch_fixture_is_done, x));
     assert_int_equal(x->result.status, ERR_CANCELED);
     assert_false(x->result.request_sent);
-    begin(x, (struct fetch_request){.target = STR("/part")});
+    fetch_fixture_begin(x, (struct fetch_request){.target = STR("/part")});
     assert_true(wire_run(&x->loop, has_piece, x));
     fetch_cancel(x->fetch);
-    assert_true(wire_run(&x->loop, is_done, x));
+    assert_true(wire_run(&x->loop, fetch_fixture_is_done, x));
     assert_int_equal(x->result.status, ERR_CANCELED);
     assert_true(wire_run(&x->loop, one_is_gone, x));
     assert_int_equal(fetch_origin_stats(x->origin).open_connections, 0);
     x->cancel_in_head = true;
-    assert_int_equal(run(x, (struct fetch_request){.target = STR("/large")}), ERR_CANCELED);
+    assert_int_equal(fetch_fixture_run(x, (struct fetch_request){.target = STR("/large")}),
+                     ERR_CANCELED);
     assert_int_equal(x->body.len, 0);
 }
 
@@ -602,11 +328,11 @@ static void b40_addresses_are_judged_by_their_range(void **state)
 static void b40_a_private_address_is_refused_at_the_socket(void **state)
 {
     struct fixture *x = *state;
-    serve(x);
+    fetch_fixture_serve(x);
     fetch_origin_close(x->origin, NULL, NULL);
     const struct fetch_origin_config config = {.url = "https://localhost:1"};
     assert_int_equal(fetch_origin_create(x->fl, &config, &x->origin, NULL), 0);
-    assert_int_equal(run(x, (struct fetch_request){0}), ERR_DENIED);
+    assert_int_equal(fetch_fixture_run(x, (struct fetch_request){0}), ERR_DENIED);
     assert_false(x->result.request_sent);
     assert_true(fetch_origin_stats(x->origin).addresses_refused > 0);
     assert_int_equal(fetch_origin_stats(x->origin).connections_opened, 0);
@@ -615,10 +341,10 @@ static void b40_a_private_address_is_refused_at_the_socket(void **state)
 static void a_closed_port_is_refused(void **state)
 {
     struct fixture *x = *state;
-    serve_bytes(x, STR_NULL, false);
+    fetch_fixture_serve_bytes(x, STR_NULL, false);
     listener_close(x->listener, NULL, NULL);
     x->listener = NULL;
-    assert_int_equal(run(x, (struct fetch_request){0}), ERR_REFUSED);
+    assert_int_equal(fetch_fixture_run(x, (struct fetch_request){0}), ERR_REFUSED);
     assert_int_equal(x->result.phase, FETCH_CONNECT);
     assert_false(x->result.request_sent);
 }
@@ -635,7 +361,7 @@ static void bad_origins_and_requests_are_refused(void **state)
     }
     const struct fetch_origin_config plain = {.url = "http://a"};
     assert_int_equal(fetch_origin_create(x->fl, &plain, &x->origin, NULL), ERR_DENIED);
-    serve(x);
+    fetch_fixture_serve(x);
     const struct fetch_field fields[] = {{STR("Host"), STR("b")},
                                          {STR("Content-Length"), STR("1")},
                                          {STR("A"), STR("b\r\nc: d")},
@@ -643,12 +369,14 @@ static void bad_origins_and_requests_are_refused(void **state)
     for (size_t i = 0; i < 4; i++) {
         const struct fetch_request r = {
             .method = STR("GET"), .target = STR("/"), .fields = &fields[i], .field_count = 1};
-        assert_int_equal(fetch_start(x->origin, &r, &callbacks, x, NULL), ERR_INVALID);
+        assert_int_equal(fetch_start(x->origin, &r, &fetch_fixture_callbacks, x, NULL),
+                         ERR_INVALID);
     }
     const char *targets[] = {"", "a", "/a b", "/a\r\nb", "http://b/"};
     for (size_t i = 0; i < 5; i++) {
         const struct fetch_request r = {.method = STR("GET"), .target = str_from(targets[i])};
-        assert_int_equal(fetch_start(x->origin, &r, &callbacks, x, NULL), ERR_INVALID);
+        assert_int_equal(fetch_start(x->origin, &r, &fetch_fixture_callbacks, x, NULL),
+                         ERR_INVALID);
     }
 }
 
@@ -656,15 +384,16 @@ static void a_body_is_not_sent_twice_when_an_old_connection_turns_out_dead(void 
 {
     struct fixture *x = *state;
     const struct str body[] = {STR("once")};
-    serve_bytes(x, STR("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab"), false);
-    assert_int_equal(run(x, (struct fetch_request){0}), 0);
-    begin(x,
-          (struct fetch_request){
-              .method = STR("POST"), .body = body, .body_count = 1, .timeouts = {.head_ms = 5000}});
+    fetch_fixture_serve_bytes(x, STR("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab"), false);
+    assert_int_equal(fetch_fixture_run(x, (struct fetch_request){0}), 0);
+    fetch_fixture_begin(x, (struct fetch_request){.method = STR("POST"),
+                                                  .body = body,
+                                                  .body_count = 1,
+                                                  .timeouts = {.head_ms = 5000}});
     wire_run_turns(&x->loop, 20);
-    close_peer(x->peers[0]);
+    fetch_fixture_close_peer(x->peers[0]);
     x->peers[0] = NULL;
-    assert_true(wire_run(&x->loop, is_done, x));
+    assert_true(wire_run(&x->loop, fetch_fixture_is_done, x));
     assert_int_equal(x->result.status, ERR_CLOSED);
     if (x->peer_count > 1) /* Opened in vain. */
         assert_false(x->peers[1]->answered);
@@ -689,10 +418,10 @@ static void simple_requests_copy_their_body(void **state)
     const struct str body[] = {str_from(text)};
     const struct fetch_request r = {
         .method = STR("POST"), .target = STR("/s"), .body = body, .body_count = 1};
-    serve(x);
+    fetch_fixture_serve(x);
     assert_int_equal(fetch_simple(x->origin, &r, on_simple, x, NULL), 0);
     memset(text, 'x', sizeof(text) - 1);
-    assert_true(wire_run(&x->loop, is_done, x));
+    assert_true(wire_run(&x->loop, fetch_fixture_is_done, x));
     assert_int_equal(x->result.status, 0);
     assert_non_null(strstr(buf_cstr(&x->body), "fleeting"));
 }
@@ -700,13 +429,13 @@ static void simple_requests_copy_their_body(void **state)
 static void closing_an_origin_cancels_what_it_has(void **state)
 {
     struct fixture *x = *state;
-    serve(x);
-    begin(x, (struct fetch_request){.target = STR("/part")});
+    fetch_fixture_serve(x);
+    fetch_fixture_begin(x, (struct fetch_request){.target = STR("/part")});
     assert_true(wire_run(&x->loop, has_piece, x));
     bool closed = false;
-    fetch_origin_close(x->origin, set_true, &closed);
+    fetch_origin_close(x->origin, fetch_fixture_set_true, &closed);
     x->origin = NULL;
-    assert_true(wire_run(&x->loop, is_true, &closed));
+    assert_true(wire_run(&x->loop, fetch_fixture_is_true, &closed));
     assert_int_equal(x->dones, 1);
     assert_int_equal(x->result.status, ERR_CANCELED);
 }
@@ -717,8 +446,8 @@ static void f30_each_failed_allocation_ends_in_one_answer(void **state)
     const struct str body[] = {STR("hello")};
     const struct fetch_request r = {
         .method = STR("POST"), .target = STR("/f"), .body = body, .body_count = 1};
-    serve_bytes(x, STR("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab"),
-                true);
+    fetch_fixture_serve_bytes(
+        x, STR("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab"), true);
     uint16_t port = listener_port(x->listener);
     fetch_origin_close(x->origin, NULL, NULL);
     x->origin = NULL;
@@ -726,19 +455,19 @@ static void f30_each_failed_allocation_ends_in_one_answer(void **state)
     for (unsigned n = 0; fired && n < 400; n++) {
         for (size_t i = 0; i < x->peer_count; i++)
             if (x->peers[i] != NULL)
-                close_peer(x->peers[i]);
+                fetch_fixture_close_peer(x->peers[i]);
         x->peer_count = 0;
-        make_origin(x, port);
+        fetch_fixture_make_origin(x, port);
         buf_clear(&x->body);
         assert_int_equal(buf_reserve(&x->body, 1000), 0);
         x->dones = 0;
         /* Only what happens inside start: the peer shares this process. */
         fault_arm_alloc(n);
-        int rc = fetch_start(x->origin, &r, &callbacks, x, &x->fetch);
+        int rc = fetch_start(x->origin, &r, &fetch_fixture_callbacks, x, &x->fetch);
         fired = fault_disarm();
         assert_true(rc == 0 || rc == ERR_NOMEM);
         if (rc == 0)
-            assert_true(wire_run(&x->loop, is_done, x));
+            assert_true(wire_run(&x->loop, fetch_fixture_is_done, x));
         fetch_origin_close(x->origin, NULL, NULL);
         x->origin = NULL;
         wire_run_turns(&x->loop, 3);
@@ -761,7 +490,7 @@ static int stop_curl(void **state)
 
 int main(void)
 {
-#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define T(f) cmocka_unit_test_setup_teardown(f, fetch_fixture_set_up, fetch_fixture_tear_down)
     const struct CMUnitTest tests[] = {
         T(spans_are_sent_back_to_back_with_the_given_headers),
         T(other_methods_and_large_bodies),
