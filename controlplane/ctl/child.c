@@ -278,14 +278,16 @@ static bool block_has(struct str block, const char *text)
     return false;
 }
 
-static bool same_args(struct str block, char *const *args)
+/* Does the command line end in these arguments? A script's interpreter may stand in front. */
+static bool same_args(struct str block, char *const *args, unsigned count)
 {
-    struct str rest = block, head;
-    for (size_t i = 0; args[i] != NULL; i++) {
-        if (!str_cut(rest, '\0', &head, &rest) || !str_is(head, args[i]))
+    for (unsigned i = count; i > 0; i--) {
+        size_t n = strlen(args[i - 1]) + 1; /* With its NUL. */
+        if (block.len < n || memcmp(block.data + block.len - n, args[i - 1], n) != 0)
             return false;
+        block.len -= n;
     }
-    return rest.len == 0;
+    return block.len == 0 || block.data[block.len - 1] == '\0';
 }
 
 /* The one with our mark; -1: none. */
@@ -325,7 +327,8 @@ int child_start(struct child *c, struct err *err)
         return spawn(c, err);
     struct buf block;
     buf_init(&block, PROC_BYTES_MAX);
-    bool same = read_proc(pid, "cmdline", &block) == 0 && same_args(buf_str(&block), c->args);
+    bool same =
+        read_proc(pid, "cmdline", &block) == 0 && same_args(buf_str(&block), c->args, c->arg_count);
     buf_deinit(&block);
     if (!same) {
         c->replace = true;

@@ -98,16 +98,16 @@ static int make_dir(const struct cluster *cl, const char *path, struct err *err)
 }
 
 /* As root: the user postgres must be able to walk down to its directory. */
-static int check_reachable(const struct cluster *cl, const char *state_dir, struct err *err)
+static int check_reachable(const struct cluster *cl, const char *base, struct err *err)
 {
     char path[CLUSTER_PATH_BYTES];
     struct stat st;
-    if (!cl->as_owner || !str_copy(str_from(state_dir), path, sizeof(path)))
+    if (!cl->as_owner || !str_copy(str_from(base), path, sizeof(path)))
         return 0;
-    for (char *slash = path + strlen(path); slash != NULL && slash != path;
+    for (char *slash = strrchr(path, '/'); slash != NULL && slash != path;
          slash = strrchr(path, '/')) {
         *slash = '\0';
-        if (path[0] != '\0' && stat(path, &st) == 0 && (st.st_mode & S_IXOTH) == 0)
+        if (stat(path, &st) == 0 && (st.st_mode & S_IXOTH) == 0)
             return err_set(err, ERR_DENIED,
                            "PostgreSQL runs as user postgres and may not enter %s: choose a "
                            "--state-dir below a directory that others may enter, e.g. "
@@ -220,7 +220,8 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 static int create_database(const struct cluster *cl, uv_loop_t *loop, const bool *stopping,
                            const char *program, struct err *err)
 {
-    const char *const args[] = {program, "--single", "-D", cl->fresh, "postgres", NULL};
+    const char *const args[] = {
+        program, "--single", "-clog_min_messages=warning", "-D", cl->fresh, "postgres", NULL};
     FILE *input = tmpfile();
     if (input == NULL)
         return err_set(err, ERR_IO, "no temporary file could be made");
