@@ -1,0 +1,263 @@
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/link/wire.h"
+#include "telemetry.pb-c.h"
+#include "tests/unit/dataplane/planes_fixture.h"
+
+typedef Steelyard__Telemetry__V1__Decision Decision;
+
+static uint8_t bytes[RECORD_BYTES_MAX];
+
+static Decision *encode(const struct record_decision *d, enum record_detail detail)
+{
+    size_t len = 0;
+    assert_int_equal(record_encode_decision(d, detail, bytes, sizeof(bytes), &len), 0);
+    ProtobufCMessage *m = NULL;
+    struct str packed = {.data = (const char *)bytes, .len = len};
+    assert_int_equal(wire_unpack(&steelyard__telemetry__v1__decision__descriptor, packed, &m), 0);
+    /* Byte for byte what protobuf-c writes: same order, same defaults left out. */
+    static uint8_t again[RECORD_BYTES_MAX];
+    assert_int_equal(protobuf_c_message_get_packed_size(m), len);
+    (void)protobuf_c_message_pack(m, again);
+    assert_memory_equal(again, bytes, len);
+    return (Decision *)m;
+}
+
+static void every_field_of_a_decision_arrives(void **state)
+{
+    (void)state;
+    static struct sample s;
+    sample_init(&s, 42);
+    Decision *d = encode(&s.d, RECORD_FULL);
+    assert_memory_equal(d->request_id.data, s.d.request_id.bytes, 16);
+    assert_int_equal(d->ts_us, s.d.ts_us);
+    assert_int_equal(d->key_id, 7);
+    assert_int_equal(d->n_accounts, 2);
+    assert_true(d->accounts[1] == UINT64_MAX);
+    assert_int_equal(d->segment, 4);
+    assert_int_equal(d->n_tags, 2);
+    assert_string_equal(d->tags[1], "team=a");
+    assert_int_equal(d->conv_hash.len, 8);
+    assert_string_equal(d->alias, "main");
+    assert_int_equal(d->policy_version.len, 32);
+    assert_int_equal(d->params_sha.len, 32);
+    assert_int_equal(d->era, 1);
+    assert_int_equal(d->generation, 9);
+    assert_int_equal(d->feature_spec, FEATURES_SPEC);
+    assert_int_equal(d->hash_key_id, 5);
+    assert_int_equal(d->config_age_s, 60);
+    assert_int_equal(d->ts_correction_us, -3);
+    struct features f;
+    assert_int_equal(features_decode(wire_bytes(d->features), &f), 0);
+    assert_int_equal(f.n, 300);
+    assert_memory_equal(f.index, s.features.index, 300 * sizeof(f.index[0]));
+    assert_int_equal(d->n_dense, FEATURES_DENSE);
+    for (int i = 0; i < FEATURES_DENSE; i++)
+        assert_int_equal(d->dense[i], s.features.dense[i]);
+    assert_int_equal(d->t_in, 42);
+    assert_int_equal(d->pref, -1);
+    assert_int_equal(d->n_cand, 3);
+    for (int i = 0; i < 3; i++) {
+        const Steelyard__Telemetry__V1__Cand *c = d->cand[i];
+        assert_int_equal(c->model, i);
+        assert_int_equal(c->z, s.decision.row[i].z);
+        assert_int_equal(c->q, 50000);
+        assert_int_equal(c->out_tok, 321);
+        assert_true(c->cost == s.decision.row[i].cost);
+        assert_int_equal(c->lat_ms, 2222);
+        assert_true(c->u == s.decision.row[i].u);
+        assert_int_equal(c->excl, 4);
+        assert_int_equal(c->p, 0x80000000);
+        assert_int_equal(c->live, 2);
+        assert_int_equal(c->ttft_est, 250);
+        assert_int_equal(c->tpot_est_us, 9000);
+        assert_int_equal(c->price_id, 77);
+        assert_int_equal(c->price_in, 150000000);
+        assert_true(c->price_out == PRICE_UNKNOWN);
+        assert_int_equal(c->prior_q, i == 0 ? 0 : 40000);
+        assert_int_equal(c->prior_out, 200);
+        assert_int_equal(c->domain, 3);
+        assert_int_equal(c->max_out, 4096);
+        assert_string_equal(d->models[i], "model-name");
+    }
+    assert_int_equal(d->greedy, 1);
+    assert_int_equal(d->draw, 0xdeadbeef);
+    assert_int_equal(d->chosen, 2);
+    assert_int_equal(d->flags, RECORD_FLAG_STREAM);
+    assert_int_equal(d->n_fallback, 2);
+    assert_int_equal(d->fallback[0], 1);
+    assert_int_equal(d->n_attempt, 2);
+    assert_int_equal(d->attempt[0]->model, 2);
+    assert_int_equal(d->attempt[0]->reason, 4);
+    assert_string_equal(d->attempt[0]->provider_id, "req_1");
+    assert_int_equal(d->attempt[1]->endpoint, 1);
+    assert_int_equal(d->attempt[1]->start_us, 1700000000900000);
+    assert_int_equal(d->attempt[1]->in, 10);
+    assert_int_equal(d->attempt[1]->out, 20);
+    assert_int_equal(d->attempt[1]->cached, 3);
+    assert_int_equal(d->attempt[1]->reasoning, 4);
+    assert_int_equal(d->attempt[1]->cache_write, 5);
+    assert_int_equal(d->attempt[1]->cost, 4567);
+    assert_int_equal(d->attempt[1]->flags, RECORD_FLAG_USAGE_ESTIMATED);
+    assert_int_equal(d->n_servers, 2);
+    assert_string_equal(d->servers[0], "local/large");
+    assert_string_equal(d->servers[1], "local/small");
+    assert_int_equal(d->status, STEELYARD__TELEMETRY__V1__DECISION_STATUS__STATUS_OK);
+    assert_int_equal(d->served, 2);
+    assert_int_equal(d->cost, 4567);
+    assert_int_equal(d->reserved, 99999);
+    assert_int_equal(d->text_hash.len, 8);
+    assert_string_equal(d->endpoint, "chat.completions");
+    assert_string_equal(d->client_request_id, "r-1");
+    assert_int_equal(d->http_status, 200);
+    assert_string_equal(d->error_code, "");
+    assert_string_equal(d->finish_reason, "stop");
+    assert_int_equal(d->ttft_ms, 170);
+    assert_int_equal(d->duration_ms, 1800);
+    assert_int_equal(d->overhead_us, 150);
+    assert_string_equal(d->route, "main");
+    assert_int_equal(d->lambda, 1234567);
+    assert_string_equal(d->task, "math");
+    assert_int_equal(d->t_out_cap, 500);
+    assert_int_equal(d->floor_q16, 100);
+    assert_int_equal(d->max_cost, 5000000);
+    wire_free(&d->base);
+}
+
+static void attempts_at_one_deployment_share_a_server(void **state)
+{
+    (void)state;
+    static struct sample s;
+    sample_init(&s, 1);
+    struct record_attempt attempts[4] = {s.attempts[0], s.attempts[1], s.attempts[0],
+                                         s.attempts[1]};
+    s.d.attempts = attempts;
+    s.d.attempt_count = 4;
+    Decision *d = encode(&s.d, RECORD_FULL);
+    assert_int_equal(d->n_servers, 2);
+    assert_int_equal(d->attempt[2]->endpoint, 0);
+    assert_int_equal(d->attempt[3]->endpoint, 1);
+    wire_free(&d->base);
+}
+
+static void features_are_left_out_and_flagged(void **state)
+{
+    (void)state;
+    static struct sample s;
+    sample_init(&s, 1);
+    Decision *d = encode(&s.d, RECORD_NO_FEATURES);
+    assert_int_equal(d->features.len, 0);
+    assert_int_equal(d->n_dense, 0);
+    assert_true((d->flags & RECORD_FLAG_FEATURES_DROPPED) != 0);
+    wire_free(&d->base);
+    s.d.features = NULL;
+    d = encode(&s.d, RECORD_NO_FEATURES);
+    assert_true((d->flags & RECORD_FLAG_FEATURES_DROPPED) == 0);
+    wire_free(&d->base);
+}
+
+static void an_empty_decision_is_small_and_reads_back(void **state)
+{
+    (void)state;
+    struct record_decision d = {.status = RECORD_STATUS_FAILED};
+    Decision *out = encode(&d, RECORD_FULL);
+    assert_int_equal(out->n_cand, 0);
+    assert_int_equal(out->status, STEELYARD__TELEMETRY__V1__DECISION_STATUS__STATUS_FAILED);
+    wire_free(&out->base);
+}
+
+static void text_that_is_not_utf8_or_too_long_cannot_spoil_a_batch(void **state)
+{
+    (void)state;
+    char text[400];
+    memset(text, 'a', sizeof(text));
+    text[255] = '\xc3'; /* A character across the limit. */
+    text[256] = '\xa9';
+    text[10] = '\xff';
+    struct record_decision d = {.alias = {.data = text, .len = sizeof(text)}};
+    Decision *out = encode(&d, RECORD_FULL);
+    assert_true(str_valid_utf8(str_from(out->alias)));
+    assert_int_equal(strlen(out->alias), 255);
+    assert_int_equal(out->alias[10], '?');
+    wire_free(&out->base);
+}
+
+static void every_buffer_that_is_too_small_is_refused(void **state)
+{
+    (void)state;
+    static struct sample s;
+    sample_init(&s, 1);
+    size_t whole = 0, len = 0;
+    assert_int_equal(record_encode_decision(&s.d, RECORD_FULL, bytes, sizeof(bytes), &whole), 0);
+    for (size_t cap = 0; cap < whole; cap++)
+        assert_int_equal(record_encode_decision(&s.d, RECORD_FULL, bytes, cap, &len),
+                         ERR_TOO_LARGE);
+    s.d.tag_count = RECORD_TAGS_MAX + 1;
+    assert_int_equal(record_encode_decision(&s.d, RECORD_FULL, bytes, sizeof(bytes), &len),
+                     ERR_INVALID);
+}
+
+static void feedback_and_gaps_read_back(void **state)
+{
+    (void)state;
+    struct record_feedback f = {.ts_us = 5,
+                                .key_id = 7,
+                                .source = STR("thumb"),
+                                .score_q16 = 65536,
+                                .label = STR("good"),
+                                .comment = {.data = "\0\xff", .len = 2}};
+    size_t len = 0;
+    assert_int_equal(record_encode_feedback(&f, bytes, sizeof(bytes), &len), 0);
+    ProtobufCMessage *m = NULL;
+    struct str packed = {.data = (const char *)bytes, .len = len};
+    assert_int_equal(wire_unpack(&steelyard__telemetry__v1__feedback__descriptor, packed, &m), 0);
+    const Steelyard__Telemetry__V1__Feedback *back = (const Steelyard__Telemetry__V1__Feedback *)m;
+    assert_int_equal(back->score_q16, 65536);
+    assert_int_equal(back->comment.len, 2);
+    assert_string_equal(back->source, "thumb");
+    wire_free(m);
+    assert_int_equal(record_encode_gap(3, 9, "lost", bytes, sizeof(bytes), &len), 0);
+    packed.len = len;
+    assert_int_equal(wire_unpack(&steelyard__telemetry__v1__gap__descriptor, packed, &m), 0);
+    const Steelyard__Telemetry__V1__Gap *gap = (const Steelyard__Telemetry__V1__Gap *)m;
+    assert_int_equal(gap->from, 3);
+    assert_int_equal(gap->to, 9);
+    wire_free(m);
+}
+
+static void enumerations_are_those_of_the_protocol(void **state)
+{
+    (void)state;
+    assert_int_equal(RECORD_STATUS_DECIDED,
+                     STEELYARD__TELEMETRY__V1__DECISION_STATUS__STATUS_DECIDED);
+    assert_int_equal(RECORD_STATUS_NODE_CRASH,
+                     STEELYARD__TELEMETRY__V1__DECISION_STATUS__STATUS_NODE_CRASH);
+    assert_int_equal(RECORD_STATUS_PARTIAL,
+                     STEELYARD__TELEMETRY__V1__DECISION_STATUS__STATUS_PARTIAL);
+    assert_int_equal(RECORD_FLAG_NO_POLICY,
+                     STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_NO_POLICY);
+    assert_int_equal(RECORD_FLAG_FEATURES_DROPPED,
+                     STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_FEATURES_DROPPED);
+    assert_int_equal(RECORD_FLAG_COST_UNKNOWN,
+                     STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_COST_UNKNOWN);
+    assert_int_equal(RECORD_REASON_NODE_CRASH,
+                     STEELYARD__TELEMETRY__V1__ATTEMPT_REASON__ATTEMPT_NODE_CRASH);
+    assert_int_equal(RECORD_REASON_ADDRESS,
+                     STEELYARD__TELEMETRY__V1__ATTEMPT_REASON__ATTEMPT_ADDRESS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_field_of_a_decision_arrives),
+        cmocka_unit_test(attempts_at_one_deployment_share_a_server),
+        cmocka_unit_test(features_are_left_out_and_flagged),
+        cmocka_unit_test(an_empty_decision_is_small_and_reads_back),
+        cmocka_unit_test(text_that_is_not_utf8_or_too_long_cannot_spoil_a_batch),
+        cmocka_unit_test(every_buffer_that_is_too_small_is_refused),
+        cmocka_unit_test(feedback_and_gaps_read_back),
+        cmocka_unit_test(enumerations_are_those_of_the_protocol),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
