@@ -1,0 +1,249 @@
+/* Providers, prices, models and routes of a snapshot. */
+#include "dataplane/state/builder.h"
+
+#include "common/link/wire.h"
+#include "control.pb-c.h"
+
+typedef Steelyard__Control__V1__Catalogue Catalogue;
+typedef Steelyard__Control__V1__Prices Prices;
+typedef Steelyard__Control__V1__Model Model;
+typedef Steelyard__Control__V1__Route Route;
+
+/* ---- prices ---- */
+
+struct price_rows {
+    struct snapshot_price rows[SNAPSHOT_PRICES_MAX];
+    uint32_t count;
+};
+
+static bool price_ok(int64_t v)
+{
+    return v == PRICE_UNKNOWN || (v >= 0 && v <= PRICE_RATE_MAX);
+}
+
+static int take_price(struct builder *b, const Steelyard__Control__V1__Price *p)
+{
+    if (!price_ok(p->input) || !price_ok(p->output) || !price_ok(p->cached_input) ||
+        !price_ok(p->cache_write))
+        return builder_refuse(b, ERR_INVALID, "INVALID", "price %llu is out of range",
+                              (unsigned long long)p->price_id);
+    const char *text = arena_printf(&b->s->arena, "%s\n%s", p->provider, p->model);
+    if (text == NULL)
+        return builder_no_memory(b);
+    struct str key = str_from(text);
+    struct price_rows *rows = map_get(&b->prices, key);
+    if (rows == NULL) {
+        rows = builder_alloc(b, 1, sizeof(*rows));
+        if (rows == NULL || map_put(&b->prices, key, rows, NULL) != 0)
+            return builder_no_memory(b);
+    }
+    if (rows->count == SNAPSHOT_PRICES_MAX)
+        return builder_refuse(b, ERR_LIMIT, "LIMIT",
+                              "more than %d prices of one model at one provider",
+                              SNAPSHOT_PRICES_MAX);
+    uint32_t at = rows->count++;
+    for (; at > 0 && rows->rows[at - 1].valid_from_us < p->valid_from_us; at--)
+        rows->rows[at] = rows->rows[at - 1];
+    rows->rows[at] = (struct snapshot_price){
+        .id = p->price_id,
+        .valid_from_us = p->valid_from_us,
+        .price = {.input = p->input,
+                  .output = p->output,
+                  .cached_read = p->cached_input,
+                  .cache_write = p->cache_write,
+                  .reasoning = PRICE_UNKNOWN},
+    };
+    return 0;
+}
+
+static int build_prices(struct builder *b)
+{
+    ProtobufCMessage *m;
+    int rc = builder_unpack(b, "prices", &steelyard__control__v1__prices__descriptor, &m);
+    if (rc != 0 || m == NULL)
+        return rc;
+    const Prices *prices = (const Prices *)m;
+    for (size_t i = 0; rc == 0 && i < prices->n_prices; i++)
+        rc = take_price(b, prices->prices[i]);
+    wire_free(m);
+    return rc;
+}
+
+/* ---- models ---- */
+
+static int take_deployment(struct builder *b, const Model *m, size_t index,
+                           struct snapshot_deployment *d)
+{
+    const Steelyard__Control__V1__Deployment *p = m->deployments[index];
+    d->provider = map_get(&b->providers, str_from(p->provider));
+    if (d->provider == NULL)
+        return builder_refuse(b, ERR_NOT_FOUND, "REFERENCE",
+                              "model '%s' names unknown provider '%s'", m->id, p->provider);
+    int rc = builder_name(b, "upstream model", p->upstream_model, &d->upstream_model);
+    if (rc != 0)
+        return rc;
+    const char *name = arena_printf(&b->s->arena, "%s/%s", p->provider, p->upstream_model);
+    if (name == NULL)
+        return builder_no_memory(b);
+    d->name = str_from(name);
+    d->weight = p->weight != 0 ? p->weight : 1;
+    d->ordinal = b->deployments++;
+    const char *key = arena_printf(&b->s->arena, "%s\n%s", p->provider, m->id);
+    if (key == NULL)
+        return builder_no_memory(b);
+    const struct price_rows *rows = map_get(&b->prices, str_from(key));
+    if (rows != NULL) {
+        d->prices = rows->rows;
+        d->price_count = rows->count;
+    }
+    return 0;
+}
+
+static int take_model(struct builder *b, const Model *m, struct snapshot_model *out)
+{
+    int rc = builder_name(b, "model", m->id, &out->id);
+    if (rc != 0)
+        return rc;
+    out->display_name = out->id;
+    if (m->display_name[0] != '\0')
+        rc = builder_name(b, "display name", m->display_name, &out->display_name);
+    if (rc != 0)
+        return rc;
+    if (m->n_deployments == 0 || m->n_deployments > SNAPSHOT_DEPLOYMENTS_MAX)
+        return builder_refuse(b, ERR_INVALID, "INVALID", "model '%s' has %zu deployments (1 to %d)",
+                              m->id, m->n_deployments, SNAPSHOT_DEPLOYMENTS_MAX);
+    if (m->prior_quality_q16 > 65536)
+        return builder_refuse(b, ERR_INVALID, "INVALID", "model '%s': prior quality above 1",
+                              m->id);
+    struct snapshot_deployment *list = builder_alloc(b, m->n_deployments, sizeof(*list));
+    if (list == NULL)
+        return builder_no_memory(b);
+    out->deployments = list;
+    out->deployment_count = (uint32_t)m->n_deployments;
+    for (size_t i = 0; rc == 0 && i < m->n_deployments; i++)
+        rc = take_deployment(b, m, i, &list[i]);
+    out->context_window = m->context_window;
+    out->max_output = m->max_output;
+    out->capabilities = m->capabilities;
+    out->prior_q16 = m->prior_quality_q16 != 0 ? m->prior_quality_q16 : POLICY_NO_PRIOR;
+    out->prior_out = m->prior_output_tokens;
+    out->created_s = m->created;
+    return rc == 0 ? builder_put(b, &b->s->models_by_id, out->id, out, "model") : rc;
+}
+
+static int build_models(struct builder *b, const Catalogue *c)
+{
+    if (c->n_models > SNAPSHOT_MODELS_MAX)
+        return builder_refuse(b, ERR_LIMIT, "LIMIT", "more than %d models", SNAPSHOT_MODELS_MAX);
+    struct snapshot_model *list = builder_alloc(b, c->n_models, sizeof(*list));
+    if (list == NULL)
+        return builder_no_memory(b);
+    b->s->models = list;
+    b->s->model_count = (uint32_t)c->n_models;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < c->n_models; i++) {
+        list[i].ordinal = (uint32_t)i;
+        rc = take_model(b, c->models[i], &list[i]);
+    }
+    b->s->deployment_count = b->deployments;
+    return rc;
+}
+
+/* ---- routes ---- */
+
+static int take_candidates(struct builder *b, const Route *m, struct snapshot_route *out)
+{
+    if (m->n_models == 0 || m->n_models > POLICY_CANDIDATES_MAX)
+        return builder_refuse(b, ERR_INVALID, "INVALID", "route '%s' has %zu models (1 to %d)",
+                              m->name, m->n_models, POLICY_CANDIDATES_MAX);
+    if (m->n_fallbacks > SNAPSHOT_FALLBACKS_MAX)
+        return builder_refuse(b, ERR_LIMIT, "LIMIT", "route '%s' has more than %d fallbacks",
+                              m->name, SNAPSHOT_FALLBACKS_MAX);
+    struct snapshot_candidate *list = builder_alloc(b, m->n_models, sizeof(*list));
+    const struct snapshot_model **fallbacks =
+        builder_alloc(b, m->n_fallbacks, sizeof(const struct snapshot_model *));
+    if (list == NULL || fallbacks == NULL)
+        return builder_no_memory(b);
+    out->candidates = list;
+    out->candidate_count = (uint32_t)m->n_models;
+    out->fallbacks = fallbacks;
+    out->fallback_count = (uint32_t)m->n_fallbacks;
+    for (size_t i = 0; i < m->n_models + m->n_fallbacks; i++) {
+        bool fallback = i >= m->n_models;
+        const char *id = fallback ? m->fallbacks[i - m->n_models] : m->models[i];
+        const struct snapshot_model *model = snapshot_model(b->s, str_from(id));
+        if (model == NULL)
+            return builder_refuse(b, ERR_NOT_FOUND, "REFERENCE",
+                                  "route '%s' names unknown model '%s'", m->name, id);
+        if (fallback) {
+            fallbacks[i - m->n_models] = model;
+            continue;
+        }
+        for (size_t j = 0; j < i; j++)
+            if (list[j].model == model)
+                return builder_refuse(b, ERR_EXISTS, "DUPLICATE",
+                                      "route '%s' names model '%s' twice", m->name, id);
+        const struct artifact *a = out->policy != NULL ? out->policy->artifact : NULL;
+        list[i] = (struct snapshot_candidate){.model = model,
+                                              .ordinal = a != NULL ? artifact_model(a, model->id)
+                                                                   : POLICY_UNKNOWN_MODEL};
+    }
+    return 0;
+}
+
+static int take_route(struct builder *b, const Route *m, struct snapshot_route *out)
+{
+    int rc = builder_name(b, "route", m->name, &out->name);
+    if (rc != 0)
+        return rc;
+    if (m->policy[0] != '\0') {
+        out->policy = snapshot_policy(b->s, str_from(m->policy));
+        if (out->policy == NULL)
+            return builder_refuse(b, ERR_NOT_FOUND, "REFERENCE",
+                                  "route '%s' names unknown policy '%s'", m->name, m->policy);
+    }
+    out->timeout_ms = m->timeout_ms;
+    out->retries = m->retries;
+    rc = take_candidates(b, m, out);
+    return rc == 0 ? builder_put(b, &b->s->routes_by_name, out->name, out, "route") : rc;
+}
+
+static int build_routes(struct builder *b, const Catalogue *c)
+{
+    if (c->n_routes > SNAPSHOT_ROUTES_MAX)
+        return builder_refuse(b, ERR_LIMIT, "LIMIT", "more than %d routes", SNAPSHOT_ROUTES_MAX);
+    struct snapshot_route *list = builder_alloc(b, c->n_routes, sizeof(*list));
+    if (list == NULL)
+        return builder_no_memory(b);
+    b->s->routes = list;
+    b->s->route_count = (uint32_t)c->n_routes;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < c->n_routes; i++) {
+        list[i].ordinal = (uint32_t)i;
+        rc = take_route(b, c->routes[i], &list[i]);
+    }
+    return rc;
+}
+
+int build_catalogue(struct builder *b)
+{
+    ProtobufCMessage *m = NULL;
+    int rc = build_prices(b);
+    if (rc == 0)
+        rc = builder_unpack(b, "catalogue", &steelyard__control__v1__catalogue__descriptor, &m);
+    static const Catalogue empty = STEELYARD__CONTROL__V1__CATALOGUE__INIT;
+    const Catalogue *c = m != NULL ? (const Catalogue *)m : &empty;
+    const struct resource *r = b->at;
+    if (rc == 0)
+        rc = build_providers(b, c);
+    if (rc == 0)
+        rc = build_models(b, c);
+    if (rc == 0)
+        rc = build_policies(b);
+    if (rc == 0) {
+        b->at = r;
+        rc = build_routes(b, c);
+    }
+    wire_free(m);
+    return rc;
+}

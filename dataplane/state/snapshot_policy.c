@@ -1,0 +1,217 @@
+/* Policies of a snapshot: artifact, parameters, version rules. */
+#include "dataplane/state/builder.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/link/wire.h"
+#include "common/route/selftest.h"
+#include "control.pb-c.h"
+
+typedef Steelyard__Control__V1__Params Params;
+
+struct shared_artifact {
+    atomic_uint refs;
+    struct artifact *artifact;
+    struct sha256 sha256;
+};
+
+/* ---- policies ---- */
+
+void shared_artifact_unref(struct shared_artifact *shared)
+{
+    if (shared == NULL || atomic_fetch_sub(&shared->refs, 1) != 1)
+        return;
+    artifact_destroy(shared->artifact);
+    mem_free(shared);
+}
+
+/* The one in service, if it is the same file. */
+static struct shared_artifact *shared_find(const struct snapshot *previous,
+                                           const struct sha256 *sha256, uint32_t hash_key_id)
+{
+    if (previous == NULL || previous->limits.hash_key_id != hash_key_id)
+        return NULL;
+    for (uint32_t i = 0; i < previous->policy_count; i++) {
+        struct shared_artifact *shared = previous->policy_artifacts[i].shared;
+        if (shared != NULL && memcmp(&shared->sha256, sha256, sizeof(*sha256)) == 0) {
+            atomic_fetch_add(&shared->refs, 1);
+            return shared;
+        }
+    }
+    return NULL;
+}
+
+/* Decode, deployment, self-test (B42). */
+static int load_artifact(struct builder *b, const struct resource *r,
+                         struct shared_artifact **out_shared)
+{
+    const struct snapshot_limits *limits = &b->s->limits;
+    *out_shared = shared_find(b->inputs->previous, &r->sha256, limits->hash_key_id);
+    if (*out_shared != NULL)
+        return 0;
+    struct shared_artifact *shared = mem_zalloc(sizeof(*shared));
+    if (shared == NULL)
+        return builder_no_memory(b);
+    atomic_init(&shared->refs, 1);
+    shared->sha256 = r->sha256;
+    enum artifact_reason reason = ARTIFACT_OK_REASON;
+    struct err err = {0};
+    int rc;
+    if (limits->has_keys) {
+        struct artifact_expect expect = {.hash_key_id = limits->hash_key_id};
+        rc = artifact_load(r->body, &expect, &shared->artifact, &reason, &err);
+    } else {
+        rc = artifact_decode(r->body, &shared->artifact, &reason, &err);
+        if (rc == 0)
+            rc = selftest_run(shared->artifact, &reason, &err);
+    }
+    if (rc != 0) {
+        shared_artifact_unref(shared);
+        if (rc == ERR_NOMEM)
+            return builder_no_memory(b);
+        b->at = r;
+        char code[48];
+        (void)snprintf(code, sizeof(code), "ARTIFACT_%s", artifact_reason_name(reason));
+        return builder_refuse(b, rc, code, "%s",
+                              err.message[0] != '\0' ? err.message : artifact_reason_text(reason));
+    }
+    *out_shared = shared;
+    return 0;
+}
+
+static int take_artifact(struct builder *b, const Params *m, struct snapshot_policy *p,
+                         struct snapshot_policy_private *private)
+{
+    if (m->artifact_sha256.len == 0)
+        return 0;
+    if (m->artifact_sha256.len != SHA256_BYTES)
+        return builder_refuse(b, ERR_INVALID, "INVALID", "artifact_sha256 is not 32 bytes long");
+    const char *key = arena_printf(&b->s->arena, "artifact/%.*s", STR_ARG(p->name));
+    if (key == NULL)
+        return builder_no_memory(b);
+    const struct resource *r = resource_set_get(b->set, str_from(key));
+    if (r == NULL || memcmp(r->sha256.bytes, m->artifact_sha256.data, SHA256_BYTES) != 0)
+        return builder_refuse(b, ERR_NOT_FOUND, "REFERENCE",
+                              "policy '%.*s' names an artifact that is not here", STR_ARG(p->name));
+    int rc = load_artifact(b, r, &private->shared);
+    if (rc != 0)
+        return rc;
+    p->artifact = private->shared->artifact;
+    return builder_text(b, (struct str){.data = (const char *)r->sha256.bytes, .len = SHA256_BYTES},
+                        &p->artifact_sha);
+}
+
+static int take_params(struct builder *b, const Params *m, struct snapshot_policy *p)
+{
+    struct policy_params *q = &p->params;
+    policy_params_init(q);
+    if (p->artifact != NULL)
+        policy_params_from_artifact(q, p->artifact, 0);
+    q->strategy = POLICY_LEARNED;
+    q->lambda = m->lambda;
+    q->mu = m->mu;
+    q->floor_q16 = m->floor_q16;
+    q->eps_cap = m->eps_cap;
+    if (m->gamma != 0)
+        q->gamma = m->gamma > UINT32_MAX ? UINT32_MAX : (uint32_t)m->gamma;
+    if (m->delta_q16 != 0)
+        q->delta_q16 = m->delta_q16;
+    if (m->stick_margin != 0)
+        q->stick_margin = m->stick_margin;
+    q->draw_key = b->s->limits.draw_key;
+    for (size_t i = 0; i < m->n_offsets; i++) {
+        struct str model = str_from(m->offsets[i]->model);
+        int32_t ordinal = p->artifact != NULL ? artifact_model(p->artifact, model) : -1;
+        if (ordinal < 0)
+            return builder_refuse(b, ERR_NOT_FOUND, "REFERENCE",
+                                  "offset of model '%.*s', which the artifact does not know",
+                                  STR_ARG(model));
+        q->off[ordinal] = m->offsets[i]->offset;
+    }
+    p->default_out_tokens = m->default_out_tokens;
+    if (!policy_params_valid(q))
+        return builder_refuse(b, ERR_INVALID, "INVALID",
+                              "parameters of policy '%.*s' are out of range", STR_ARG(p->name));
+    return 0;
+}
+
+/* One number, one content; numbers only rise (P8). */
+static int check_version(struct builder *b, const struct snapshot_policy *p)
+{
+    const struct snapshot *previous = b->inputs->previous;
+    if (previous == NULL || previous->era != b->inputs->era)
+        return 0;
+    const struct snapshot_policy *old = snapshot_policy(previous, p->name);
+    if (old == NULL || p->version > old->version)
+        return 0;
+    if (p->version < old->version)
+        return builder_refuse(b, ERR_VERSION, "VERSION",
+                              "version %llu is older than %llu in service",
+                              (unsigned long long)p->version, (unsigned long long)old->version);
+    if (memcmp(&p->params_sha, &old->params_sha, sizeof(p->params_sha)) != 0)
+        return builder_refuse(b, ERR_VERSION, "VERSION",
+                              "version %llu in service has another content",
+                              (unsigned long long)p->version);
+    return 0;
+}
+
+static int take_policy(struct builder *b, const struct resource *r, const Params *m,
+                       struct snapshot_policy *p, struct snapshot_policy_private *private)
+{
+    int rc = builder_name(b, "policy", m->policy, &p->name);
+    if (rc != 0)
+        return rc;
+    if (!str_eq(str_slice(r->key, 7, r->key.len), p->name))
+        return builder_refuse(b, ERR_INVALID, "INVALID", "names policy '%.*s' under another key",
+                              STR_ARG(p->name));
+    p->version = m->version;
+    p->params_sha = r->sha256;
+    const char *text =
+        arena_printf(&b->s->arena, "%.*s@%llu", STR_ARG(p->name), (unsigned long long)p->version);
+    if (text == NULL)
+        return builder_no_memory(b);
+    p->version_text = str_from(text);
+    rc = check_version(b, p);
+    if (rc == 0)
+        rc = take_artifact(b, m, p, private);
+    if (rc != 0)
+        return rc;
+    b->at = r;
+    rc = take_params(b, m, p);
+    return rc == 0 ? builder_put(b, &b->s->policies_by_name, p->name, p, "policy") : rc;
+}
+
+int build_policies(struct builder *b)
+{
+    struct str prefix = STR("params/");
+    size_t count = 0;
+    const struct map_entry *e;
+    for (size_t i = 0; (e = map_next(&b->set->by_key, &i)) != NULL;)
+        count += str_starts(e->key, prefix);
+    if (count > SNAPSHOT_POLICIES_MAX)
+        return builder_refuse(b, ERR_LIMIT, "LIMIT", "more than %d policies",
+                              SNAPSHOT_POLICIES_MAX);
+    struct snapshot_policy *list = builder_alloc(b, count, sizeof(*list));
+    struct snapshot_policy_private *private = builder_alloc(b, count, sizeof(*private));
+    if (list == NULL || private == NULL)
+        return builder_no_memory(b);
+    b->s->policies = list;
+    b->s->policy_artifacts = private;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && (e = map_next(&b->set->by_key, &i)) != NULL;) {
+        if (!str_starts(e->key, prefix))
+            continue;
+        const struct resource *r = e->value;
+        ProtobufCMessage *m = NULL;
+        b->at = r;
+        uint32_t at = b->s->policy_count++;
+        if (wire_unpack(&steelyard__control__v1__params__descriptor, r->body, &m) != 0)
+            rc = builder_refuse(b, ERR_CORRUPT, "MALFORMED", "the body cannot be read");
+        else
+            rc = take_policy(b, r, (const Params *)m, &list[at], &private[at]);
+        wire_free(m);
+    }
+    return rc;
+}

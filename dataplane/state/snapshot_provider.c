@@ -1,0 +1,150 @@
+/* Providers of a snapshot: where secrets may go, and how long things may take. */
+#include "dataplane/state/builder.h"
+
+#include "control.pb-c.h"
+
+typedef Steelyard__Control__V1__Catalogue Catalogue;
+typedef Steelyard__Control__V1__Provider Provider;
+
+/* ---- providers ---- */
+
+bool snapshot_parse_url(struct str url, bool *out_tls, struct str *out_host, uint16_t *out_port,
+                        struct str *out_prefix)
+{
+    struct str rest;
+    if (str_starts(url, STR("https://")))
+        rest = str_slice(url, 8, url.len);
+    else if (str_starts(url, STR("http://")))
+        rest = str_slice(url, 7, url.len);
+    else
+        return false;
+    bool tls = url.data[4] == 's';
+    for (size_t i = 0; i < rest.len; i++) {
+        unsigned char c = (unsigned char)rest.data[i];
+        if (c <= 0x20 || c >= 0x7f || c == '@' || c == '?' || c == '#' || c == '\\')
+            return false;
+    }
+    ptrdiff_t slash = str_find(rest, '/');
+    struct str authority = slash < 0 ? rest : str_slice(rest, 0, (size_t)slash);
+    struct str prefix = slash < 0 ? STR_NULL : str_slice(rest, (size_t)slash, rest.len);
+    while (prefix.len > 0 && prefix.data[prefix.len - 1] == '/')
+        prefix.len--;
+    struct str host = authority;
+    struct str port = STR_NULL;
+    if (authority.len > 0 && authority.data[0] == '[') {
+        ptrdiff_t end = str_find(authority, ']');
+        if (end < 0)
+            return false;
+        host = str_slice(authority, 1, (size_t)end);
+        struct str after = str_slice(authority, (size_t)end + 1, authority.len);
+        if (after.len > 0 && after.data[0] != ':')
+            return false;
+        port = after.len > 0 ? str_slice(after, 1, after.len) : STR_NULL;
+        if (after.len == 1)
+            return false;
+    } else {
+        ptrdiff_t colon = str_find(authority, ':');
+        if (colon >= 0) {
+            host = str_slice(authority, 0, (size_t)colon);
+            port = str_slice(authority, (size_t)colon + 1, authority.len);
+            if (port.len == 0)
+                return false;
+        }
+    }
+    uint64_t number = tls ? 443 : 80;
+    if (port.len > 0 && (str_parse_u64(port, 65535, &number) != 0 || number == 0))
+        return false;
+    if (host.len == 0 || host.len > 253)
+        return false;
+    *out_tls = tls;
+    *out_host = host;
+    *out_port = (uint16_t)number;
+    *out_prefix = prefix;
+    return true;
+}
+
+static uint32_t or_default(uint32_t value, uint32_t fallback)
+{
+    return value != 0 ? value : fallback;
+}
+
+static void take_timeouts(const Steelyard__Control__V1__Timeouts *t, struct snapshot_timeouts *out)
+{
+    static const Steelyard__Control__V1__Timeouts none = STEELYARD__CONTROL__V1__TIMEOUTS__INIT;
+    if (t == NULL)
+        t = &none;
+    *out = (struct snapshot_timeouts){
+        .connect_ms = or_default(t->connect_ms, 2000),
+        .tls_ms = or_default(t->tls_ms, 3000),
+        .head_ms = or_default(t->head_ms, 30000),
+        .first_content_ms = or_default(t->first_content_ms, 60000),
+        .between_events_ms = or_default(t->between_events_ms, 30000),
+        .total_ms = or_default(t->total_ms, 600000),
+    };
+}
+
+static int take_secret(struct builder *b, const Provider *m, struct snapshot_provider *p)
+{
+    if (m->secret_ref[0] == '\0')
+        return 0;
+    struct err err = {0};
+    int (*resolve)(struct str, struct secret **, struct err *) =
+        b->inputs->resolve != NULL ? b->inputs->resolve : secret_resolve;
+    int rc = resolve(str_from(m->secret_ref), &p->secret, &err);
+    if (rc == ERR_NOMEM)
+        return builder_no_memory(b);
+    /* One provider without its key on this node must not stop the others, or a revocation. */
+    p->secret_missing = rc != 0;
+    return 0;
+}
+
+static int take_provider(struct builder *b, const Provider *m, struct snapshot_provider *p)
+{
+    int rc = builder_name(b, "provider", m->name, &p->name);
+    if (rc == 0)
+        rc = builder_name(b, "provider type", m->type, &p->type);
+    if (rc == 0)
+        rc = builder_text(b, str_from(m->base_url), &p->base_url);
+    if (rc != 0)
+        return rc;
+    if (p->base_url.len > 2048 ||
+        !snapshot_parse_url(p->base_url, &p->tls, &p->host, &p->port, &p->prefix))
+        return builder_refuse(b, ERR_INVALID, "INVALID",
+                              "provider '%.*s': base_url is no http or https URL without query",
+                              STR_ARG(p->name));
+    bool v6 = str_find(p->host, ':') >= 0;
+    const char *origin =
+        arena_printf(&b->s->arena, "%s://%s%.*s%s:%u", p->tls ? "https" : "http", v6 ? "[" : "",
+                     STR_ARG(p->host), v6 ? "]" : "", (unsigned)p->port);
+    if (origin == NULL)
+        return builder_no_memory(b);
+    p->origin = str_from(origin);
+    p->allow_private = m->allow_private;
+    p->abort_stops_billing = m->abort_stops_billing;
+    p->propagate = m->propagate;
+    p->failure_domain = m->failure_domain;
+    take_timeouts(m->timeouts, &p->timeouts);
+    rc = builder_text(b, str_from(m->ca_file), &p->ca_file);
+    if (rc == 0)
+        rc = builder_put(b, &b->providers, p->name, p, "provider");
+    return rc == 0 ? take_secret(b, m, p) : rc;
+}
+
+int build_providers(struct builder *b, const Catalogue *c)
+{
+    if (c->n_providers > SNAPSHOT_PROVIDERS_MAX)
+        return builder_refuse(b, ERR_LIMIT, "LIMIT", "more than %d providers",
+                              SNAPSHOT_PROVIDERS_MAX);
+    struct snapshot_provider *list = builder_alloc(b, c->n_providers, sizeof(*list));
+    if (list == NULL)
+        return builder_no_memory(b);
+    b->s->providers = list;
+    for (size_t i = 0; i < c->n_providers; i++) {
+        list[i].ordinal = (uint32_t)i;
+        b->s->provider_count = (uint32_t)i + 1; /* So that a half-built one is freed. */
+        int rc = take_provider(b, c->providers[i], &list[i]);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
