@@ -1,0 +1,244 @@
+#include "dataplane/upstream/endpoint.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+
+void endpoint_init(struct endpoint *e, struct endpoint_shared *shared)
+{
+    memset(e, 0, sizeof *e);
+    e->shared = shared;
+    breaker_init(&e->breaker);
+}
+
+void endpoint_cool(struct endpoint *e, uint32_t wait_ms, bool rate_limited, uint64_t now_ms)
+{
+    uint64_t until = now_ms + wait_ms;
+    uint64_t seen = atomic_load_explicit(&e->shared->cooldown_until_ms, memory_order_relaxed);
+    if (seen < until)
+        atomic_store_explicit(&e->shared->rate_limited, rate_limited, memory_order_relaxed);
+    while (seen < until &&
+           !atomic_compare_exchange_weak_explicit(&e->shared->cooldown_until_ms, &seen, until,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
+
+uint64_t endpoint_cooldown_ms(const struct endpoint *e, uint64_t now_ms)
+{
+    uint64_t until = atomic_load_explicit(&e->shared->cooldown_until_ms, memory_order_relaxed);
+    return until > now_ms ? until - now_ms : 0;
+}
+
+bool endpoint_usable(const struct endpoint *e, uint64_t now_ms)
+{
+    return endpoint_cooldown_ms(e, now_ms) == 0 &&
+           breaker_would_allow(&e->breaker, &breaker_defaults, now_ms);
+}
+
+bool endpoint_take(struct endpoint *e, bool ignore_breaker, uint64_t now_ms)
+{
+    if (endpoint_cooldown_ms(e, now_ms) != 0)
+        return false;
+    if (!breaker_allow(&e->breaker, &breaker_defaults, now_ms) && !ignore_breaker)
+        return false;
+    e->inflight++;
+    return true;
+}
+
+void endpoint_done(struct endpoint *e, enum endpoint_outcome outcome, uint64_t now_ms)
+{
+    e->inflight--;
+    atomic_fetch_add_explicit(&e->shared->attempts[outcome], 1, memory_order_relaxed);
+    switch (outcome) {
+    case ENDPOINT_OK:
+        breaker_record(&e->breaker, &breaker_defaults, true, now_ms);
+        break;
+    case ENDPOINT_TIMEOUT:
+    case ENDPOINT_ERROR:
+        breaker_record(&e->breaker, &breaker_defaults, false, now_ms);
+        break;
+    case ENDPOINT_RATE_LIMITED: /* Has its own cooldown: it is busy, not broken. */
+    case ENDPOINT_CANCELLED:
+        breaker_abandon(&e->breaker, now_ms);
+        break;
+    }
+    atomic_store_explicit(&e->shared->breaker_open, e->breaker.state != BREAKER_CLOSED,
+                          memory_order_relaxed);
+}
+
+uint64_t endpoint_wait_ms(const struct endpoint *e, uint64_t now_ms)
+{
+    uint64_t cooldown = endpoint_cooldown_ms(e, now_ms);
+    uint64_t breaker = breaker_wait_ms(&e->breaker, now_ms);
+    return cooldown > breaker ? cooldown : breaker;
+}
+
+unsigned endpoint_bucket(uint32_t tokens_in)
+{
+    unsigned log2 = tokens_in == 0 ? 0 : 31U - (unsigned)__builtin_clz(tokens_in);
+    return log2 < ENDPOINT_BUCKETS ? log2 : ENDPOINT_BUCKETS - 1;
+}
+
+static void average(uint32_t *io_average, uint32_t sample)
+{
+    if (*io_average == 0) {
+        *io_average = sample > 0 ? sample : 1;
+        return;
+    }
+    int64_t step = ((int64_t)sample - (int64_t)*io_average) / 8;
+    /* Integer division would stop short of the sample: move at least one unit. */
+    if (step == 0 && sample != *io_average)
+        step = sample > *io_average ? 1 : -1;
+    int64_t next = (int64_t)*io_average + step;
+    *io_average = next > 0 ? (uint32_t)next : 1;
+}
+
+void endpoint_observe(struct endpoint *e, uint32_t tokens_in, uint32_t ttft_ms, uint32_t tokens_out,
+                      uint32_t stream_ms)
+{
+    struct endpoint_latency *b = &e->bucket[endpoint_bucket(tokens_in)];
+    average(&e->overall.ttft_ms, ttft_ms);
+    average(&b->ttft_ms, ttft_ms);
+    if (tokens_out < 2)
+        return;
+    uint64_t us = (uint64_t)stream_ms * 1000 / (tokens_out - 1);
+    uint32_t tpot = us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
+    average(&e->overall.tpot_us, tpot);
+    average(&b->tpot_us, tpot);
+}
+
+struct endpoint_latency endpoint_estimate(const struct endpoint *e, uint32_t tokens_in)
+{
+    struct endpoint_latency r = e->bucket[endpoint_bucket(tokens_in)];
+    if (r.ttft_ms == 0)
+        r.ttft_ms = e->overall.ttft_ms;
+    if (r.tpot_us == 0)
+        r.tpot_us = e->overall.tpot_us;
+    return r;
+}
+
+struct endpoint_registry {
+    pthread_mutex_t lock;
+    struct map by_name;
+    struct endpoint_shared *all;
+};
+
+struct endpoint_registry *endpoint_registry_create(void)
+{
+    struct endpoint_registry *r = mem_zalloc(sizeof *r);
+    if (r == NULL)
+        return NULL;
+    pthread_mutex_init(&r->lock, NULL);
+    map_init(&r->by_name);
+    return r;
+}
+
+void endpoint_registry_destroy(struct endpoint_registry *r)
+{
+    if (r == NULL)
+        return;
+    while (r->all != NULL) {
+        struct endpoint_shared *e = r->all;
+        r->all = e->next;
+        mem_free(e->name);
+        mem_free(e);
+    }
+    map_deinit(&r->by_name);
+    pthread_mutex_destroy(&r->lock);
+    mem_free(r);
+}
+
+static struct str shared_name(const struct endpoint_shared *e)
+{
+    return str_from(e->name);
+}
+
+static struct endpoint_shared *shared_create(struct str provider, struct str model)
+{
+    struct endpoint_shared *e = mem_zalloc(sizeof *e);
+    if (e == NULL)
+        return NULL;
+    e->name = mem_alloc(provider.len + model.len + 2);
+    if (e->name == NULL) {
+        mem_free(e);
+        return NULL;
+    }
+    memcpy(e->name, provider.data, provider.len);
+    e->name[provider.len] = '/';
+    memcpy(e->name + provider.len + 1, model.data, model.len);
+    e->name[provider.len + 1 + model.len] = '\0';
+    e->provider_len = (uint16_t)provider.len;
+    return e;
+}
+
+static struct endpoint_shared *registry_get_locked(struct endpoint_registry *r, struct str provider,
+                                                   struct str model)
+{
+    struct endpoint_shared *fresh = shared_create(provider, model);
+    if (fresh == NULL)
+        return NULL;
+    struct endpoint_shared *known = map_get(&r->by_name, shared_name(fresh));
+    if (known == NULL && map_put(&r->by_name, shared_name(fresh), fresh, NULL) == 0) {
+        fresh->next = r->all;
+        r->all = fresh;
+        return fresh;
+    }
+    mem_free(fresh->name);
+    mem_free(fresh);
+    return known;
+}
+
+struct endpoint_shared *endpoint_registry_get(struct endpoint_registry *r, struct str provider,
+                                              struct str upstream_model)
+{
+    if (provider.len > UINT16_MAX)
+        return NULL;
+    pthread_mutex_lock(&r->lock);
+    struct endpoint_shared *e = registry_get_locked(r, provider, upstream_model);
+    pthread_mutex_unlock(&r->lock);
+    return e;
+}
+
+void endpoint_registry_each(struct endpoint_registry *r,
+                            void (*fn)(void *arg, const struct endpoint_shared *e), void *arg)
+{
+    pthread_mutex_lock(&r->lock);
+    for (const struct endpoint_shared *e = r->all; e != NULL; e = e->next)
+        fn(arg, e);
+    pthread_mutex_unlock(&r->lock);
+}
+
+void endpoint_table_init(struct endpoint_table *t, struct endpoint_registry *registry)
+{
+    t->registry = registry;
+    map_init(&t->by_name);
+}
+
+void endpoint_table_deinit(struct endpoint_table *t)
+{
+    size_t i = 0;
+    for (const struct map_entry *m; (m = map_next(&t->by_name, &i)) != NULL;)
+        mem_free(m->value);
+    map_deinit(&t->by_name);
+}
+
+struct endpoint *endpoint_table_get(struct endpoint_table *t, struct str provider,
+                                    struct str upstream_model)
+{
+    struct endpoint_shared *shared = endpoint_registry_get(t->registry, provider, upstream_model);
+    if (shared == NULL)
+        return NULL;
+    struct endpoint *e = map_get(&t->by_name, shared_name(shared));
+    if (e != NULL)
+        return e;
+    e = mem_alloc(sizeof *e);
+    if (e == NULL)
+        return NULL;
+    endpoint_init(e, shared);
+    if (map_put(&t->by_name, shared_name(shared), e, NULL) != 0) {
+        mem_free(e);
+        return NULL;
+    }
+    return e;
+}

@@ -1,0 +1,93 @@
+/* endpoint.h: what one worker knows of one deployment (a model at a provider): may it be tried, how
+ * fast was it lately, how much is under way. Pure; embedded by value or in an endpoint_table.
+ *
+ * Each worker learns for itself, so that no lock stands on a request's path. What a provider told
+ * us to wait (429, 503, 529, refused credentials) holds for all workers at once: the table's
+ * cooldowns live in atomics shared by the node (struct endpoint_shared). */
+#ifndef STEELYARD_DATAPLANE_UPSTREAM_ENDPOINT_H
+#define STEELYARD_DATAPLANE_UPSTREAM_ENDPOINT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/err.h"
+#include "common/base/map.h"
+#include "common/base/str.h"
+#include "dataplane/upstream/breaker.h"
+
+#define ENDPOINT_BUCKETS 16 /* log2 of the input tokens. */
+
+/* Moving averages, newest sample weighs 1/8. 0 = nothing seen. */
+struct endpoint_latency {
+    uint32_t ttft_ms;
+    uint32_t tpot_us; /* Microseconds a token after the first. */
+};
+
+/* One a deployment and node; lives until the node ends. */
+struct endpoint_shared {
+    _Atomic uint64_t cooldown_until_ms; /* Monotonic clock. */
+    _Atomic uint64_t attempts[5];       /* By enum endpoint_outcome, for metrics. */
+    _Atomic bool rate_limited;          /* The cooldown is a 429's. */
+    _Atomic bool breaker_open;          /* As the worker that changed it last saw it. */
+    char *name;                         /* "provider/upstream_model". */
+    uint16_t provider_len;              /* Of name. */
+    struct endpoint_shared *next;
+};
+
+enum endpoint_outcome {
+    ENDPOINT_OK,
+    ENDPOINT_RATE_LIMITED,
+    ENDPOINT_TIMEOUT,
+    ENDPOINT_ERROR,
+    ENDPOINT_CANCELLED
+};
+
+struct endpoint {
+    struct endpoint_shared *shared;
+    struct breaker breaker;
+    uint32_t inflight;
+    struct endpoint_latency overall;
+    struct endpoint_latency bucket[ENDPOINT_BUCKETS];
+};
+
+void endpoint_init(struct endpoint *e, struct endpoint_shared *shared);
+
+/* Longest deadline wins; a running cooldown is never shortened (B41). */
+void endpoint_cool(struct endpoint *e, uint32_t wait_ms, bool rate_limited, uint64_t now_ms);
+uint64_t endpoint_cooldown_ms(const struct endpoint *e, uint64_t now_ms); /* 0 = none. */
+bool endpoint_usable(const struct endpoint *e, uint64_t now_ms);          /* For the decision. */
+/* Right before an attempt; may make the caller the probe. ignore_breaker: more than half of the
+ * deployments are out, so that all are used (F14). */
+bool endpoint_take(struct endpoint *e, bool ignore_breaker, uint64_t now_ms);
+void endpoint_done(struct endpoint *e, enum endpoint_outcome outcome, uint64_t now_ms);
+uint64_t endpoint_wait_ms(const struct endpoint *e, uint64_t now_ms);
+
+unsigned endpoint_bucket(uint32_t tokens_in);
+void endpoint_observe(struct endpoint *e, uint32_t tokens_in, uint32_t ttft_ms, uint32_t tokens_out,
+                      uint32_t stream_ms);
+/* The bucket's own average, else the overall one, else 0/0 (unknown). */
+struct endpoint_latency endpoint_estimate(const struct endpoint *e, uint32_t tokens_in);
+
+/* All deployments a node ever knew; thread-safe (a lock, taken only when a snapshot is new to a
+ * worker). */
+struct endpoint_registry;
+struct endpoint_registry *endpoint_registry_create(void);
+void endpoint_registry_destroy(struct endpoint_registry *r);
+struct endpoint_shared *endpoint_registry_get(struct endpoint_registry *r, struct str provider,
+                                              struct str upstream_model); /* NULL: no memory. */
+/* Calls fn for each; do not call the registry from fn. */
+void endpoint_registry_each(struct endpoint_registry *r,
+                            void (*fn)(void *arg, const struct endpoint_shared *e), void *arg);
+
+/* One worker's endpoints, keyed by their shared part. */
+struct endpoint_table {
+    struct endpoint_registry *registry;
+    struct map by_name;
+};
+void endpoint_table_init(struct endpoint_table *t, struct endpoint_registry *registry);
+void endpoint_table_deinit(struct endpoint_table *t);
+struct endpoint *endpoint_table_get(struct endpoint_table *t, struct str provider,
+                                    struct str upstream_model); /* NULL: no memory. */
+
+#endif

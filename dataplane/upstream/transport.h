@@ -1,0 +1,47 @@
+/* transport.h: an attempt on the wire. A table of functions, so that a leaner implementation may
+ * stand beside the one over common/net/fetch; the words (request, result, timeouts, phases) are
+ * fetch's.
+ *
+ * One struct transport per worker loop; an origin is scheme, host and port with their TLS and
+ * address rules and owns its connections; a call is one exchange. Exactly one on_done for each
+ * successful start, later, never from inside start, cancel or resume. All on the loop's thread. */
+#ifndef STEELYARD_DATAPLANE_UPSTREAM_TRANSPORT_H
+#define STEELYARD_DATAPLANE_UPSTREAM_TRANSPORT_H
+
+#include <uv.h>
+
+#include "common/base/err.h"
+#include "common/base/str.h"
+#include "common/net/fetch.h"
+
+struct transport; /* Opaque to users; each implementation has its own. */
+struct transport_origin;
+struct transport_call;
+
+struct transport_callbacks {
+    enum fetch_flow (*on_head)(void *arg, struct transport_call *call, unsigned status);
+    enum fetch_flow (*on_body)(void *arg, struct transport_call *call, struct str piece);
+    /* Last; the call and what it lent are gone when this returns. */
+    void (*on_done)(void *arg, struct transport_call *call, const struct fetch_result *result);
+};
+
+struct transport_ops {
+    struct transport *(*create)(uv_loop_t *loop); /* NULL: out of memory. */
+    /* Every origin must have been closed. cb may be NULL. */
+    void (*close)(struct transport *t, fetch_close_cb cb, void *arg);
+    int (*origin_create)(struct transport *t, const struct fetch_origin_config *config,
+                         struct transport_origin **out_origin, struct err *err);
+    /* Cancels what still runs. cb may be NULL. */
+    void (*origin_close)(struct transport_origin *o, fetch_close_cb cb, void *arg);
+    /* The bytes the body spans point to must stay until on_done; all else is copied. */
+    int (*start)(struct transport_origin *o, const struct fetch_request *request,
+                 const struct transport_callbacks *callbacks, void *arg,
+                 struct transport_call **out_call);
+    void (*cancel)(struct transport_call *call); /* The connection is closed, not pooled (F19). */
+    void (*resume)(struct transport_call *call);
+    struct str (*header)(const struct transport_call *call, struct str name);
+};
+
+extern const struct transport_ops transport_over_fetch;
+
+#endif

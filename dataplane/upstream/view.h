@@ -1,0 +1,69 @@
+/* view.h: a snapshot as one worker uses it: for each deployment the worker's live state (endpoint)
+ * and the connections that reach it (origin). Built when a snapshot is new to the worker, which is
+ * rare; a request only pins it, with a plain counter.
+ *
+ * Origins are kept across snapshots while scheme, host, port, CA and address rule stay the same, so
+ * that a new policy costs no connection. The credential is never part of an origin: it is read from
+ * the snapshot's provider for each attempt and refused on an origin that is not the provider's
+ * (promise P5). One thread. */
+#ifndef STEELYARD_DATAPLANE_UPSTREAM_VIEW_H
+#define STEELYARD_DATAPLANE_UPSTREAM_VIEW_H
+
+#include "common/base/list.h"
+#include "dataplane/state/snapshot.h"
+#include "dataplane/upstream/endpoint.h"
+#include "dataplane/upstream/transport.h"
+
+struct upstream_origin {
+    struct list link;
+    struct transport_origin *origin;
+    uint32_t uses; /* Views that name it. */
+    bool allow_private;
+    char *url;
+    char *ca_file; /* NULL: the system's. */
+};
+
+struct upstream_target {
+    const struct snapshot_deployment *deployment;
+    struct endpoint *endpoint;
+    struct upstream_origin *origin; /* NULL: the address or CA cannot be used. */
+};
+
+struct upstream_view {
+    const struct snapshot *snapshot;
+    struct upstream_target *targets; /* By deployment ordinal. */
+    /* Private. */
+    struct snapshot_pin *pin;
+    uint32_t uses; /* Requests, and 1 while current. */
+};
+
+struct upstream {
+    const struct transport_ops *ops;
+    struct transport *transport;
+    struct snapshot_reader *reader;
+    struct endpoint_table endpoints;
+    struct list origins;
+    struct upstream_view *current;
+    uint64_t origins_refused; /* Origins that could not be made. */
+};
+
+/* ops, reader and registry are borrowed. ERR_NOMEM. */
+int upstream_init(struct upstream *u, uv_loop_t *loop, const struct transport_ops *ops,
+                  struct snapshot_reader *reader, struct endpoint_registry *registry) MUST_CHECK;
+/* No request pins a view any more. cb comes once the transport is gone; then upstream_deinit. */
+void upstream_close(struct upstream *u, fetch_close_cb cb, void *arg);
+void upstream_deinit(struct upstream *u);
+
+/* The view in service; NULL: no snapshot yet, or no memory for it. */
+struct upstream_view *upstream_pin(struct upstream *u);
+void upstream_unpin(struct upstream *u, struct upstream_view *view);
+/* Now and then while idle: lets go of a superseded snapshot. */
+void upstream_refresh(struct upstream *u);
+
+static inline const struct upstream_target *upstream_target(const struct upstream_view *v,
+                                                            const struct snapshot_deployment *d)
+{
+    return &v->targets[d->ordinal];
+}
+
+#endif
