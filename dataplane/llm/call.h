@@ -1,0 +1,72 @@
+/* call.h: what a request asks for and what a reply said, whatever dialect carried it. Slices are
+ * borrowed from the request body or the reply: nothing is copied that is not changed. Pure. */
+#ifndef STEELYARD_DATAPLANE_LLM_CALL_H
+#define STEELYARD_DATAPLANE_LLM_CALL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/str.h"
+
+#define CALL_TOOLS_MAX       64 /* Names that are kept; more are counted. */
+#define CALL_MODEL_BYTES_MAX 256
+#define CALL_CHOICES_MAX     8
+
+/* Bytes [at, at + len) of the request body. */
+struct call_span {
+    uint32_t at;
+    uint32_t len; /* 0 and at 0: not there. */
+};
+
+struct call {
+    struct str model; /* As asked for, unescaped. */
+    bool stream;
+    bool include_usage; /* The caller asked for the usage chunk. */
+    bool has_tools;
+    bool has_images;
+    bool json_mode;         /* response_format json_object or json_schema. */
+    bool reasoning;         /* reasoning_effort other than none. */
+    uint32_t choices;       /* n. */
+    uint32_t max_tokens;    /* 0: not set. */
+    int32_t temperature_q8; /* FEATURES_TEMPERATURE_UNSET: not set. */
+    uint32_t messages;
+    uint32_t turns; /* User messages. */
+    uint32_t images;
+    uint32_t tool_count;
+    struct str tools[CALL_TOOLS_MAX];
+    struct str text;     /* Last user message, unescaped. */
+    struct str system;   /* First system or developer message, unescaped. */
+    uint64_t text_bytes; /* Of all messages. */
+    uint32_t tokens_in;  /* Estimate. */
+    bool previous_failed;
+    /* Where the body is changed before it goes upstream. */
+    struct call_span model_value;          /* With quotes. */
+    struct call_span stream_options_value; /* Whole value; len 0: no such field. */
+    struct call_span include_usage_value;
+    bool stream_options_empty;
+    uint32_t object_open; /* Offset just past the body's '{'. */
+};
+
+/* What a provider says a call took. Counts are whole, cached and reasoning are parts of them. */
+struct call_usage {
+    bool known;
+    bool suspect; /* Negative, absurd or contradictory: not to be billed by. */
+    uint64_t tokens_in;
+    uint64_t tokens_out;
+    uint64_t tokens_cached;
+    uint64_t tokens_cache_write;
+    uint64_t tokens_reasoning;
+};
+
+/* INTERFACES: finish values are the OpenAI ones. */
+enum call_finish {
+    CALL_FINISH_NONE,
+    CALL_FINISH_STOP,
+    CALL_FINISH_LENGTH,
+    CALL_FINISH_TOOL_CALLS,
+    CALL_FINISH_CONTENT_FILTER,
+    CALL_FINISH_OTHER
+};
+const char *call_finish_name(enum call_finish f); /* "stop"; "" for NONE. */
+
+#endif

@@ -1,0 +1,22 @@
+/* openai.h: the adapter of the OpenAI chat completions dialect (and of all that imitate it). The
+ * same dialect is spoken by callers, so bodies pass through: only model and stream_options change
+ * on the way up, only model (and a usage member the caller asked for) on the way down. Pure. */
+#ifndef STEELYARD_DATAPLANE_LLM_OPENAI_H
+#define STEELYARD_DATAPLANE_LLM_OPENAI_H
+
+#include "dataplane/llm/provider.h"
+
+extern const struct provider_adapter provider_openai;
+
+int openai_read_call(struct json *json, struct str body, struct arena *arena, struct call *out_call,
+                     struct call_refusal *out_refusal) MUST_CHECK;
+int openai_write_call(const struct call *call, struct str body, struct str upstream_model,
+                      struct arena *arena, struct str *out_pieces, size_t *out_count) MUST_CHECK;
+int openai_read_event(struct json *json, struct provider_reply *reply,
+                      const struct sse_event *event, const struct provider_rewrite *rewrite,
+                      struct buf *out, enum provider_event *out_kind) MUST_CHECK;
+int openai_read_reply(struct json *json, struct provider_reply *reply, struct str body,
+                      const struct provider_rewrite *rewrite, struct arena *arena,
+                      struct str *out_pieces, size_t *out_count) MUST_CHECK;
+
+#endif

@@ -1,0 +1,332 @@
+/* What an OpenAI-style provider answers, whole or as events. */
+#include "dataplane/llm/openai.h"
+
+#include "common/json/json_splice.h"
+#include "common/json/json_writer.h"
+#include "dataplane/llm/tokens.h"
+
+static void note_finish(struct provider_reply *reply, const struct json *j, uint32_t node)
+{
+    static const struct {
+        struct str name;
+        enum call_finish finish;
+    } names[] = {
+        {{"stop", 4}, CALL_FINISH_STOP},
+        {{"length", 6}, CALL_FINISH_LENGTH},
+        {{"tool_calls", 10}, CALL_FINISH_TOOL_CALLS},
+        {{"function_call", 13}, CALL_FINISH_TOOL_CALLS},
+        {{"content_filter", 14}, CALL_FINISH_CONTENT_FILTER},
+    };
+    if (json_kind(j, node) != JSON_STRING)
+        return;
+    reply->finish = CALL_FINISH_OTHER;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (json_string_is(j, node, names[i].name))
+            reply->finish = names[i].finish;
+}
+
+static uint64_t count_of(const struct json *j, uint32_t object, struct str key,
+                         struct call_usage *u)
+{
+    int64_t v = 0;
+    uint32_t node = json_get(j, object, key);
+    if (node == JSON_NONE || json_kind(j, node) == JSON_NULL)
+        return 0;
+    if (json_i64(j, node, 0, INT64_C(1) << 40, &v) != 0)
+        u->suspect = true;
+    return (uint64_t)v;
+}
+
+static void note_usage(struct provider_reply *reply, const struct json *j, uint32_t node)
+{
+    if (json_kind(j, node) != JSON_OBJECT)
+        return;
+    struct call_usage u = {.known = true};
+    uint32_t in = json_get(j, node, STR("prompt_tokens_details"));
+    uint32_t out = json_get(j, node, STR("completion_tokens_details"));
+    if (json_get(j, node, STR("prompt_tokens")) == JSON_NONE ||
+        json_get(j, node, STR("completion_tokens")) == JSON_NONE)
+        return; /* Not a usage: as if it were missing. */
+    u.tokens_in = count_of(j, node, STR("prompt_tokens"), &u);
+    u.tokens_out = count_of(j, node, STR("completion_tokens"), &u);
+    u.tokens_cached = count_of(j, in, STR("cached_tokens"), &u);
+    if (u.tokens_cached == 0)
+        u.tokens_cached = count_of(j, node, STR("prompt_cache_hit_tokens"), &u);
+    u.tokens_cache_write = count_of(j, in, STR("cache_write_tokens"), &u);
+    u.tokens_reasoning = count_of(j, out, STR("reasoning_tokens"), &u);
+    /* Some hosts leave reasoning out of completion_tokens; the total gives them away. */
+    uint64_t total = count_of(j, node, STR("total_tokens"), &u);
+    if (u.tokens_reasoning > 0 && total == u.tokens_in + u.tokens_out + u.tokens_reasoning)
+        u.tokens_out += u.tokens_reasoning;
+    reply->usage = u;
+}
+
+static bool has_text(struct provider_reply *reply, const struct json *j, uint32_t node)
+{
+    if (json_kind(j, node) != JSON_STRING)
+        return false;
+    struct str raw = json_raw(j, node);
+    if (raw.len <= 2)
+        return false;
+    reply->text_q8 += tokens_text_q8(str_slice(raw, 1, raw.len - 1));
+    reply->content_bytes += json_string_length(j, node);
+    return true;
+}
+
+static bool has_calls(struct provider_reply *reply, const struct json *j, uint32_t node)
+{
+    uint32_t call;
+    if (json_kind(j, node) != JSON_ARRAY || json_count(j, node) == 0)
+        return false;
+    for (uint32_t at = 0; json_next_element(j, node, &at, &call);) {
+        uint32_t function = json_get(j, call, STR("function"));
+        (void)has_text(reply, j, json_get(j, function, STR("name")));
+        (void)has_text(reply, j, json_get(j, function, STR("arguments")));
+    }
+    return true;
+}
+
+/* A delta or a message: is there anything a caller would read? */
+static bool has_content(struct provider_reply *reply, const struct json *j, uint32_t node)
+{
+    bool any = has_text(reply, j, json_get(j, node, STR("content")));
+    any |= has_text(reply, j, json_get(j, node, STR("reasoning_content")));
+    any |= has_text(reply, j, json_get(j, node, STR("reasoning")));
+    any |= has_text(reply, j, json_get(j, node, STR("refusal")));
+    any |= has_calls(reply, j, json_get(j, node, STR("tool_calls")));
+    any |= json_kind(j, json_get(j, node, STR("function_call"))) == JSON_OBJECT;
+    any |= json_kind(j, json_get(j, node, STR("audio"))) == JSON_OBJECT;
+    return any;
+}
+
+static bool has_error(const struct json *j)
+{
+    enum json_kind kind = json_kind(j, json_get(j, JSON_ROOT, STR("error")));
+    return kind != JSON_MISSING && kind != JSON_NULL;
+}
+
+/* The usage object with one more member; 3 spans. */
+static size_t usage_spans(struct str usage, struct str member, struct str *spans)
+{
+    bool empty = str_trim(str_slice(usage, 1, usage.len - 1)).len == 0;
+    spans[0] = str_slice(usage, 0, usage.len - 1);
+    spans[1] = empty ? STR_NULL : STR(",");
+    spans[2] = member;
+    spans[3] = STR("}");
+    return 4;
+}
+
+#define EDITS_MAX    2
+#define QUOTED_BYTES (6 * CALL_MODEL_BYTES_MAX + 2)
+
+struct rewritten {
+    struct json_edit edits[EDITS_MAX];
+    size_t count;
+};
+
+static int edit_model(const struct json *j, const struct provider_rewrite *rewrite, char *quoted,
+                      struct rewritten *w)
+{
+    uint32_t model = json_get(j, JSON_ROOT, STR("model"));
+    if (rewrite->model.len == 0 || json_string_is(j, model, rewrite->model))
+        return 0;
+    struct buf b = {.data = quoted, .cap = QUOTED_BYTES, .max = QUOTED_BYTES};
+    if (buf_append_char(&b, '"') != 0 || json_writer_escape(&b, rewrite->model) != 0 ||
+        buf_append_char(&b, '"') != 0)
+        return ERR_TOO_LARGE;
+    w->edits[w->count++] = (struct json_edit){.key = STR("model"), .value = buf_str(&b)};
+    return 0;
+}
+
+static int append_all(const struct str *pieces, size_t count, struct buf *out)
+{
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = buf_append_str(out, pieces[i]);
+    return rc;
+}
+
+/* Replaces each span that is the usage object by that object with the member added. */
+static int append_with_usage(const struct json *j, const struct str *spans, size_t count,
+                             struct str member, struct buf *out)
+{
+    uint32_t node = json_get(j, JSON_ROOT, STR("usage"));
+    if (member.len == 0 || json_kind(j, node) != JSON_OBJECT)
+        return append_all(spans, count, out);
+    struct str usage = json_raw(j, node);
+    struct str pieces[4];
+    size_t n = usage_spans(usage, member, pieces);
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        const char *from = spans[i].data, *to = spans[i].data + spans[i].len;
+        if (usage.data < from || usage.data + usage.len > to) {
+            rc = buf_append_str(out, spans[i]);
+            continue;
+        }
+        rc = buf_append(out, from, (size_t)(usage.data - from));
+        if (rc == 0)
+            rc = append_all(pieces, n, out);
+        if (rc == 0)
+            rc = buf_append(out, usage.data + usage.len, (size_t)(to - (usage.data + usage.len)));
+    }
+    return rc;
+}
+
+/* The event's bytes with its JSON changed where it must be. */
+static int write_event(const struct json *j, const struct provider_reply *reply,
+                       const struct sse_event *event, const struct provider_rewrite *rewrite,
+                       struct buf *out)
+{
+    char quoted[QUOTED_BYTES];
+    struct rewritten w = {.count = 0};
+    struct str spans[JSON_SPLICE_SPANS(EDITS_MAX)];
+    size_t count = 0;
+    int rc = edit_model(j, rewrite, quoted, &w);
+    struct str member = STR_NULL;
+    if (rewrite->usage_member != NULL &&
+        json_kind(j, json_get(j, JSON_ROOT, STR("usage"))) == JSON_OBJECT)
+        member = rewrite->usage_member(rewrite->arg, &reply->usage);
+    if (rc != 0)
+        return rc;
+    if (w.count == 0 && member.len == 0)
+        return buf_append_str(out, event->raw);
+    rc = json_splice(j, w.edits, w.count, spans, &count);
+    if (rc != 0)
+        return rc;
+    const char *raw_end = event->raw.data + event->raw.len;
+    bool inside = event->data.data >= event->raw.data && event->data.data < raw_end;
+    struct str before = STR("data: "), after = STR("\n\n");
+    if (inside) {
+        before = (struct str){event->raw.data, (size_t)(event->data.data - event->raw.data)};
+        after = (struct str){event->data.data + event->data.len,
+                             (size_t)(raw_end - (event->data.data + event->data.len))};
+    } else {
+        /* Several data lines: JSON may be written on one, where line ends are only space. */
+        struct buf line;
+        buf_init(&line, SSE_EVENT_BYTES_MAX + CALL_MODEL_BYTES_MAX);
+        rc = append_with_usage(j, spans, count, member, &line);
+        if (rc == 0)
+            rc = sse_write_event(out, event->name, buf_str(&line));
+        buf_deinit(&line);
+        return rc;
+    }
+    rc = buf_append_str(out, before);
+    if (rc == 0)
+        rc = append_with_usage(j, spans, count, member, out);
+    if (rc == 0)
+        rc = buf_append_str(out, after);
+    return rc;
+}
+
+/* What an event is; choices are looked through. */
+static enum provider_event classify(struct provider_reply *reply, const struct json *j)
+{
+    uint32_t choice, choices = json_get(j, JSON_ROOT, STR("choices"));
+    uint32_t usage = json_get(j, JSON_ROOT, STR("usage"));
+    bool content = false, finish = false;
+    if (json_kind(j, JSON_ROOT) != JSON_OBJECT)
+        return PROVIDER_BAD;
+    if (has_error(j))
+        return PROVIDER_ERROR;
+    if (json_kind(j, choices) != JSON_ARRAY)
+        return PROVIDER_BAD;
+    if (json_kind(j, usage) != JSON_OBJECT)
+        usage = json_get(j, json_get(j, JSON_ROOT, STR("x_groq")), STR("usage"));
+    note_usage(reply, j, usage);
+    for (uint32_t at = 0; json_next_element(j, choices, &at, &choice);) {
+        uint32_t reason = json_get(j, choice, STR("finish_reason"));
+        note_finish(reply, j, reason);
+        finish |= json_kind(j, reason) == JSON_STRING;
+        content |= has_content(reply, j, json_get(j, choice, STR("delta")));
+    }
+    if (json_count(j, choices) == 0)
+        return json_kind(j, usage) == JSON_OBJECT ? PROVIDER_USAGE : PROVIDER_OPEN;
+    return content || finish ? PROVIDER_CONTENT : PROVIDER_OPEN;
+}
+
+int openai_read_event(struct json *json, struct provider_reply *reply,
+                      const struct sse_event *event, const struct provider_rewrite *rewrite,
+                      struct buf *out, enum provider_event *out_kind)
+{
+    *out_kind = PROVIDER_SILENT;
+    if (!event->has_data)
+        return 0;
+    reply->anything = true;
+    if (str_eq(str_trim(event->data), STR("[DONE]"))) {
+        reply->done = true;
+        *out_kind = PROVIDER_DONE;
+        return 0;
+    }
+    int rc = json_parse(json, event->data, NULL);
+    if (rc == ERR_NOMEM)
+        return rc;
+    *out_kind = rc == 0 ? classify(reply, json) : PROVIDER_BAD;
+    switch (*out_kind) {
+    case PROVIDER_CONTENT:
+        reply->content = true;
+        return write_event(json, reply, event, rewrite, out);
+    case PROVIDER_OPEN:
+        return write_event(json, reply, event, rewrite, out);
+    case PROVIDER_USAGE:
+        return rewrite->want_usage ? write_event(json, reply, event, rewrite, out) : 0;
+    case PROVIDER_SILENT:
+    case PROVIDER_DONE:
+    case PROVIDER_ERROR:
+    case PROVIDER_BAD:
+        break;
+    }
+    return 0;
+}
+
+int openai_read_reply(struct json *json, struct provider_reply *reply, struct str body,
+                      const struct provider_rewrite *rewrite, struct arena *arena,
+                      struct str *out_pieces, size_t *out_count)
+{
+    uint32_t choice;
+    struct rewritten w = {.count = 0};
+    int rc = json_parse(json, body, NULL);
+    if (rc != 0)
+        return rc == ERR_NOMEM ? rc : ERR_PROTOCOL;
+    uint32_t choices = json_get(json, JSON_ROOT, STR("choices"));
+    if (json_kind(json, JSON_ROOT) != JSON_OBJECT || has_error(json) ||
+        json_kind(json, choices) != JSON_ARRAY || json_count(json, choices) == 0)
+        return ERR_PROTOCOL;
+    for (uint32_t at = 0; json_next_element(json, choices, &at, &choice);) {
+        note_finish(reply, json, json_get(json, choice, STR("finish_reason")));
+        reply->content |= has_content(reply, json, json_get(json, choice, STR("message")));
+    }
+    note_usage(reply, json, json_get(json, JSON_ROOT, STR("usage")));
+    reply->done = true;
+    char *quoted = arena_alloc(arena, QUOTED_BYTES);
+    if (quoted == NULL)
+        return ERR_NOMEM;
+    rc = edit_model(json, rewrite, quoted, &w);
+    if (rc != 0)
+        return rc;
+    if (w.count == 0) {
+        out_pieces[0] = body;
+        *out_count = 1;
+        return 0;
+    }
+    struct str spans[JSON_SPLICE_SPANS(EDITS_MAX)];
+    size_t count = 0;
+    rc = json_splice(json, w.edits, w.count, spans, &count);
+    if (rc != 0 || count > PROVIDER_REPLY_PIECES_MAX)
+        return rc != 0 ? rc : ERR_TOO_LARGE;
+    for (size_t i = 0; i < count; i++)
+        out_pieces[i] = spans[i];
+    *out_count = count;
+    return 0;
+}
+
+const struct provider_adapter provider_openai = {
+    .type = "openai",
+    .chat_path = {.data = "/chat/completions", .len = 17},
+    .auth_name = {.data = "authorization", .len = 13},
+    .auth_prefix = {.data = "Bearer ", .len = 7},
+    .read_call = openai_read_call,
+    .write_call = openai_write_call,
+    .read_event = openai_read_event,
+    .read_reply = openai_read_reply,
+    .end_mark = {.data = "data: [DONE]\n\n", .len = 14},
+};

@@ -1,0 +1,86 @@
+#include "dataplane/llm/provider.h"
+
+#include <string.h>
+
+#include "dataplane/llm/openai.h"
+#include "dataplane/llm/tokens.h"
+
+/* More tokens than any model takes or makes. */
+#define TOKENS_ABSURD     (UINT64_C(1) << 26)
+/* No token of any vocabulary in use stands for more text than this, on average over an answer. */
+#define BYTES_A_TOKEN_MAX 64U
+
+static const struct provider_adapter *const adapters[] = {&provider_openai};
+
+const struct provider_adapter *provider_find(struct str type)
+{
+    for (size_t i = 0; i < sizeof adapters / sizeof adapters[0]; i++)
+        if (str_is(type, adapters[i]->type))
+            return adapters[i];
+    return NULL;
+}
+
+const char *call_finish_name(enum call_finish f)
+{
+    switch (f) {
+    case CALL_FINISH_NONE:
+        return "";
+    case CALL_FINISH_STOP:
+        return "stop";
+    case CALL_FINISH_LENGTH:
+        return "length";
+    case CALL_FINISH_TOOL_CALLS:
+        return "tool_calls";
+    case CALL_FINISH_CONTENT_FILTER:
+        return "content_filter";
+    case CALL_FINISH_OTHER:
+        return "other";
+    }
+    return "";
+}
+
+void provider_reply_reset(struct provider_reply *reply)
+{
+    struct sse_reader sse = reply->sse;
+    bool ready = reply->sse_ready;
+    memset(reply, 0, sizeof *reply);
+    reply->sse = sse;
+    reply->sse_ready = true;
+    if (ready)
+        sse_reader_reset(&reply->sse);
+    else
+        sse_reader_init(&reply->sse, 0);
+}
+
+void provider_reply_deinit(struct provider_reply *reply)
+{
+    if (reply->sse_ready)
+        sse_reader_deinit(&reply->sse);
+    reply->sse_ready = false;
+}
+
+void provider_usage_check(struct call_usage *u, uint32_t tokens_in_estimate, uint64_t text_q8_seen,
+                          uint64_t content_bytes_seen)
+{
+    if (!u->known)
+        return;
+    bool absurd = u->tokens_in > TOKENS_ABSURD || u->tokens_out > TOKENS_ABSURD ||
+                  u->tokens_cached > TOKENS_ABSURD || u->tokens_reasoning > TOKENS_ABSURD ||
+                  u->tokens_cache_write > TOKENS_ABSURD;
+    bool too_little = (u->tokens_in == 0 && tokens_in_estimate > 0) ||
+                      u->tokens_out * BYTES_A_TOKEN_MAX < content_bytes_seen;
+    if (absurd || too_little)
+        u->suspect = true;
+    if (u->suspect) {
+        u->tokens_in = tokens_in_estimate;
+        u->tokens_out = tokens_round(text_q8_seen);
+        u->tokens_cached = u->tokens_cache_write = u->tokens_reasoning = 0;
+    }
+    /* Parts of a whole: xAI has reported more cached tokens than prompt tokens. */
+    if (u->tokens_cached > u->tokens_in)
+        u->tokens_cached = u->tokens_in;
+    if (u->tokens_cache_write > u->tokens_in - u->tokens_cached)
+        u->tokens_cache_write = u->tokens_in - u->tokens_cached;
+    if (u->tokens_reasoning > u->tokens_out)
+        u->tokens_reasoning = u->tokens_out;
+}

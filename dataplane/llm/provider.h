@@ -1,0 +1,105 @@
+/* provider.h: the table of adapters: how a dialect is asked, and what its replies say. Rule 0 holds
+ * where caller and provider speak the same one: the caller's bytes go up, and the provider's come
+ * down, except where a span is replaced. Pure: bytes in, facts and spans out. */
+#ifndef STEELYARD_DATAPLANE_LLM_PROVIDER_H
+#define STEELYARD_DATAPLANE_LLM_PROVIDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/arena.h"
+#include "common/base/buf.h"
+#include "common/base/err.h"
+#include "common/base/str.h"
+#include "common/json/json.h"
+#include "common/net/sse.h"
+#include "dataplane/llm/call.h"
+
+#define PROVIDER_REQUEST_PIECES_MAX 8
+#define PROVIDER_REPLY_PIECES_MAX   8
+
+/* Why a caller's body was refused. */
+enum call_defect {
+    CALL_OK,
+    CALL_BAD_JSON,  /* offset says where. */
+    CALL_BAD_FIELD, /* param says which. */
+    CALL_MISSING_FIELD,
+    CALL_FORBIDDEN_FIELD,
+    CALL_NO_MEMORY
+};
+struct call_refusal {
+    enum call_defect defect;
+    int64_t offset;      /* Of the body, or -1. */
+    struct str param;    /* "messages[2].content": made here, safe to print. STR_NULL: none. */
+    const char *message; /* Static; NULL: the defect's own. */
+};
+
+/* What a reply has said so far; one per attempt, re-used. */
+struct provider_reply {
+    struct sse_reader sse;
+    bool sse_ready;
+    bool content;  /* Something a caller would read has come. */
+    bool done;     /* The dialect's end mark. */
+    bool anything; /* Any event with data. */
+    enum call_finish finish;
+    struct call_usage usage;
+    uint64_t text_q8; /* Estimated tokens of the content seen, in 1/256. */
+    uint64_t content_bytes;
+};
+void provider_reply_reset(struct provider_reply *reply);
+void provider_reply_deinit(struct provider_reply *reply);
+
+enum provider_event {
+    PROVIDER_SILENT,  /* Comment or nothing: need not be relayed. */
+    PROVIDER_OPEN,    /* A frame before content: role and such. */
+    PROVIDER_CONTENT, /* Content, or the finish. */
+    PROVIDER_USAGE,   /* Usage alone. */
+    PROVIDER_DONE,    /* The end mark; not to be relayed as it is. */
+    PROVIDER_ERROR,   /* An error object in the stream. */
+    PROVIDER_BAD      /* Not what the dialect allows. */
+};
+
+/* How replies are changed on the way to the caller. */
+struct provider_rewrite {
+    struct str model; /* The id that is answered. */
+    bool want_usage;  /* The caller gets the usage-only event. */
+    /* A member to add to the usage object of an event, given what it says: "steelyard":{...}; may
+     * be NULL, and may answer with len 0. */
+    struct str (*usage_member)(void *arg, const struct call_usage *usage);
+    void *arg;
+};
+
+struct provider_adapter {
+    const char *type;     /* As in the catalogue: "openai". */
+    struct str chat_path; /* After the provider's prefix. */
+    struct str auth_name; /* Header field; its value is auth_prefix and the secret. */
+    struct str auth_prefix;
+    /* json is scratch: nothing in it is needed afterwards.
+     * Reads a caller's body. out_call borrows from body and arena. 0, or ERR_INVALID with
+     * *out_refusal filled (CALL_NO_MEMORY: ERR_NOMEM). */
+    int (*read_call)(struct json *json, struct str body, struct arena *arena, struct call *out_call,
+                     struct call_refusal *out_refusal);
+    /* The body for a provider as pieces of the caller's and of the arena. */
+    int (*write_call)(const struct call *call, struct str body, struct str upstream_model,
+                      struct arena *arena, struct str *out_pieces, size_t *out_count);
+    /* One event of a stream: notes what it says in reply and appends what the caller gets to out
+     * (nothing for SILENT, DONE, ERROR, BAD and an unwanted USAGE). ERR_NOMEM, ERR_TOO_LARGE. */
+    int (*read_event)(struct json *json, struct provider_reply *reply,
+                      const struct sse_event *event, const struct provider_rewrite *rewrite,
+                      struct buf *out, enum provider_event *out_kind);
+    /* A whole reply. Pieces point into body and arena. ERR_PROTOCOL: no such reply. */
+    int (*read_reply)(struct json *json, struct provider_reply *reply, struct str body,
+                      const struct provider_rewrite *rewrite, struct arena *arena,
+                      struct str *out_pieces, size_t *out_count);
+    /* The end mark as the caller gets it. */
+    struct str end_mark;
+};
+
+/* NULL: no such type. */
+const struct provider_adapter *provider_find(struct str type);
+
+/* Counts that cannot be true are marked and replaced by our own (RELIABILITY B38). */
+void provider_usage_check(struct call_usage *usage, uint32_t tokens_in_estimate,
+                          uint64_t text_q8_seen, uint64_t content_bytes_seen);
+
+#endif

@@ -1,0 +1,323 @@
+#include "dataplane/llm/openai.h"
+
+#include <string.h>
+
+#include "dataplane/llm/tokens.h"
+#include "tests/lib/fault.h"
+
+struct fixture {
+    struct arena_pool pool;
+    struct arena arena;
+    struct json json;
+    struct provider_reply reply;
+    struct buf out;
+    enum provider_event kinds[64];
+    size_t count;
+};
+
+static int setup(void **state)
+{
+    static struct fixture f;
+    memset(&f, 0, sizeof f);
+    arena_pool_init(&f.pool, 16);
+    arena_init(&f.arena, &f.pool, 1U << 20);
+    json_init(&f.json, JSON_NODES_MAX);
+    buf_init(&f.out, 1U << 20);
+    *state = &f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    arena_reset(&f->arena);
+    arena_pool_deinit(&f->pool);
+    json_deinit(&f->json);
+    buf_deinit(&f->out);
+    provider_reply_deinit(&f->reply);
+    return 0;
+}
+
+#define CHUNK(model, delta, finish)                                                                \
+    "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"" model    \
+    "\",\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":" finish "}]}\n\n"
+#define USAGE(model, in, out)                                                                      \
+    "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"" model    \
+    "\",\"choices\":[],\"usage\":{\"prompt_tokens\":" in ",\"completion_tokens\":" out "}}\n\n"
+
+static void feed(struct fixture *f, struct str input, const struct provider_rewrite *rewrite)
+{
+    struct sse_event event;
+    while (sse_reader_next(&f->reply.sse, &input, &event)) {
+        enum provider_event kind;
+        assert_int_equal(openai_read_event(&f->json, &f->reply, &event, rewrite, &f->out, &kind),
+                         0);
+        assert_true(f->count < 64);
+        f->kinds[f->count++] = kind;
+    }
+}
+
+static void start(struct fixture *f)
+{
+    provider_reply_reset(&f->reply);
+    buf_clear(&f->out);
+    f->count = 0;
+}
+
+static struct str add_member(void *arg, const struct call_usage *usage)
+{
+    (void)arg;
+    assert_true(usage->known);
+    return STR("\"steelyard\":{}");
+}
+
+static const char *const stream_up =
+    CHUNK("gpt-x-2026", "{\"role\":\"assistant\",\"content\":\"\"}",
+          "null") ": note\n\n" CHUNK("gpt-x-2026", "{\"content\":\"Hel\"}", "null")
+        CHUNK("gpt-x-2026", "{\"content\":\"lo\"}", "null") CHUNK("gpt-x-2026", "{}", "\"stop\"")
+            USAGE("gpt-x-2026", "9", "2") "data: [DONE]\n\n";
+static const char *const stream_down =
+    CHUNK("small", "{\"role\":\"assistant\",\"content\":\"\"}", "null")
+        CHUNK("small", "{\"content\":\"Hel\"}", "null")
+            CHUNK("small", "{\"content\":\"lo\"}", "null") CHUNK("small", "{}", "\"stop\"");
+
+static void events_pass_with_the_model_that_serves_however_they_are_cut(void **state)
+{
+    struct fixture *f = *state;
+    const struct provider_rewrite rewrite = {.model = STR("small")};
+    size_t len = strlen(stream_up);
+    for (size_t cut = 0; cut <= len; cut++) {
+        start(f);
+        feed(f, (struct str){stream_up, cut}, &rewrite);
+        feed(f, (struct str){stream_up + cut, len - cut}, &rewrite);
+        assert_string_equal(buf_cstr(&f->out), stream_down);
+        assert_int_equal(f->count, 7);
+        assert_int_equal(f->kinds[0], PROVIDER_OPEN);
+        assert_int_equal(f->kinds[1], PROVIDER_SILENT);
+        assert_int_equal(f->kinds[2], PROVIDER_CONTENT);
+        assert_int_equal(f->kinds[4], PROVIDER_CONTENT);
+        assert_int_equal(f->kinds[5], PROVIDER_USAGE);
+        assert_int_equal(f->kinds[6], PROVIDER_DONE);
+        assert_true(f->reply.done && f->reply.content);
+        assert_int_equal(f->reply.finish, CALL_FINISH_STOP);
+        assert_int_equal(f->reply.usage.tokens_in, 9);
+        assert_int_equal(f->reply.usage.tokens_out, 2);
+        assert_int_equal(f->reply.content_bytes, 5);
+    }
+}
+
+static void bytes_are_untouched_when_nothing_has_to_change(void **state)
+{
+    struct fixture *f = *state;
+    const struct provider_rewrite rewrite = {.model = STR("m"), .want_usage = true};
+    static const char odd[] = "event: x\r\ndata:  {\"model\" : \"m\" , \"choices\":[{\"delta\":{ "
+                              "\"content\":\"a\"}}]}\r\n\r\n"
+                              "id: 7\ndata: "
+                              "{\"choices\":[],\"model\":\"m\",\"usage\":{\"prompt_tokens\":1,"
+                              "\"completion_tokens\":1}}\n\n";
+    start(f);
+    feed(f, STR(""), &rewrite);
+    feed(f, (struct str){odd, sizeof odd - 1}, &rewrite);
+    assert_string_equal(buf_cstr(&f->out), odd);
+}
+
+static void usage_gets_the_member_the_caller_asked_for(void **state)
+{
+    struct fixture *f = *state;
+    const struct provider_rewrite rewrite = {
+        .model = STR("m"), .want_usage = true, .usage_member = add_member};
+    start(f);
+    feed(f, str_from(USAGE("up", "3", "4")), &rewrite);
+    assert_string_equal(
+        buf_cstr(&f->out),
+        "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":"
+        "\"m\",\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,"
+        "\"steelyard\":{}}}\n\n");
+}
+
+static void data_on_several_lines_is_one_event(void **state)
+{
+    struct fixture *f = *state;
+    const struct provider_rewrite rewrite = {.model = STR("m")};
+    start(f);
+    feed(f,
+         STR("data: {\"model\":\"up\",\ndata: \"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n"),
+         &rewrite);
+    assert_int_equal(f->kinds[0], PROVIDER_CONTENT);
+    start(f);
+    feed(f,
+         STR("data: {\"model\":\"up\",\ndata: \"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n"),
+         &rewrite);
+    struct buf first;
+    buf_init(&first, 4096);
+    assert_int_equal(buf_append_str(&first, buf_str(&f->out)), 0);
+    start(f);
+    feed(f, buf_str(&first), &rewrite); /* What was written reads as the same event. */
+    assert_int_equal(f->kinds[0], PROVIDER_CONTENT);
+    assert_true(str_search(buf_str(&f->out), STR("\"m\"")) >= 0);
+    buf_deinit(&first);
+}
+
+static void b37_events_that_are_none_of_the_dialect_are_told_apart(void **state)
+{
+    struct fixture *f = *state;
+    const struct provider_rewrite rewrite = {.model = STR("m")};
+    static const struct {
+        const char *event;
+        enum provider_event kind;
+    } rows[] = {
+        {"data: {\"error\":{\"message\":\"boom\"}}\n\n", PROVIDER_ERROR},
+        {"data: {\"error\":\"boom\"}\n\n", PROVIDER_ERROR},
+        {"data: {\"choices\":\n\n", PROVIDER_BAD},
+        {"data: not json\n\n", PROVIDER_BAD},
+        {"data: []\n\n", PROVIDER_BAD},
+        {"data: {}\n\n", PROVIDER_BAD},
+        {"data: {\"choices\":7}\n\n", PROVIDER_BAD},
+        {"data: {\"choices\":[{\"delta\":{\"content\":\"\xff\"}}]}\n\n", PROVIDER_BAD},
+        {"data: {\"choices\":[],\"prompt_filter_results\":[]}\n\n", PROVIDER_OPEN},
+        {"data: {\"error\":null,\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
+         PROVIDER_CONTENT},
+        {"data: "
+         "{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{"
+         "\"name\":"
+         "\"f\",\"arguments\":\"\"}}]}}]}\n\n",
+         PROVIDER_CONTENT},
+        {"data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\n", PROVIDER_CONTENT},
+        {"data: {\"choices\":[{\"delta\":{\"refusal\":\"no\"}}]}\n\n", PROVIDER_CONTENT},
+        {"data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}]}\n\n", PROVIDER_CONTENT},
+        {"data:[DONE]\n\n", PROVIDER_DONE},
+        {"data: [DONE] \r\n\r\nx", PROVIDER_DONE},
+        {"event: ping\n\n", PROVIDER_SILENT},
+        {": comment\n\n", PROVIDER_SILENT},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        start(f);
+        feed(f, str_from(rows[i].event), &rewrite);
+        assert_int_equal(f->kinds[0], rows[i].kind);
+    }
+}
+
+static void assert_usage(struct fixture *f, const char *usage, bool known, bool suspect)
+{
+    char body[512];
+    struct buf b = {.data = body, .cap = sizeof body, .max = sizeof body};
+    struct str pieces[PROVIDER_REPLY_PIECES_MAX];
+    size_t count;
+    const struct provider_rewrite rewrite = {.model = STR("m")};
+    start(f);
+    assert_int_equal(buf_printf(&b,
+                                "{\"model\":\"m\",\"choices\":[{\"message\":{\"content\":"
+                                "\"0123456789 0123456789 0123456789 0123456789 0123456789 "
+                                "0123456789 0123456789\"}}],\"usage\":%s}",
+                                usage),
+                     0);
+    assert_int_equal(
+        openai_read_reply(&f->json, &f->reply, buf_str(&b), &rewrite, &f->arena, pieces, &count),
+        0);
+    provider_usage_check(&f->reply.usage, 5, f->reply.text_q8, f->reply.content_bytes);
+    assert_int_equal(f->reply.usage.known, known);
+    assert_int_equal(f->reply.usage.suspect, suspect);
+}
+
+static void b38_usage_that_cannot_be_true_is_replaced_by_our_own_count(void **state)
+{
+    struct fixture *f = *state;
+    assert_usage(f, "{\"prompt_tokens\":7,\"completion_tokens\":20}", true, false);
+    assert_usage(f, "null", false, false);
+    assert_usage(f, "{}", false, false);
+    assert_usage(f, "{\"prompt_tokens\":7}", false, false);
+    static const char *const untrue[] = {
+        "{\"prompt_tokens\":-7,\"completion_tokens\":20}",
+        "{\"prompt_tokens\":7,\"completion_tokens\":20.5}",
+        "{\"prompt_tokens\":7,\"completion_tokens\":\"20\"}",
+        "{\"prompt_tokens\":7,\"completion_tokens\":99999999999}",
+        "{\"prompt_tokens\":7,\"completion_tokens\":99999999999999999999}",
+        "{\"prompt_tokens\":0,\"completion_tokens\":20}",
+        "{\"prompt_tokens\":7,\"completion_tokens\":0}",
+        "{\"prompt_tokens\":7,\"completion_tokens\":1}",
+    };
+    for (size_t i = 0; i < sizeof untrue / sizeof untrue[0]; i++) {
+        assert_usage(f, untrue[i], true, true);
+        assert_int_equal(f->reply.usage.tokens_in, 5);
+        assert_int_equal(f->reply.usage.tokens_out, tokens_round(f->reply.text_q8));
+    }
+}
+
+static void details_of_usage_are_parts_of_the_whole(void **state)
+{
+    struct fixture *f = *state;
+    assert_usage(f,
+                 "{\"prompt_tokens\":10,\"completion_tokens\":20,\"prompt_tokens_details\":"
+                 "{\"cached_tokens\":12},\"completion_tokens_details\":{\"reasoning_tokens\":5}}",
+                 true, false);
+    assert_int_equal(f->reply.usage.tokens_cached, 10); /* More cached than there were. */
+    assert_int_equal(f->reply.usage.tokens_reasoning, 5);
+    assert_usage(f,
+                 "{\"prompt_tokens\":10,\"completion_tokens\":20,\"total_tokens\":35,"
+                 "\"completion_tokens_details\":{\"reasoning_tokens\":5}}",
+                 true, false);
+    assert_int_equal(f->reply.usage.tokens_out, 25); /* Left out of the sum by this host. */
+}
+
+static void a_whole_reply_keeps_its_bytes_but_the_model(void **state)
+{
+    struct fixture *f = *state;
+    const struct provider_rewrite rewrite = {.model = STR("small")};
+    const struct str body =
+        STR("{ \"id\":\"x\",\"model\": \"up\" ,\"choices\":[{\"message\":{\"content\":"
+            "\"a\\u00e9\"},\"finish_reason\":\"tool_calls\"}],\"odd\":1.50}");
+    struct str pieces[PROVIDER_REPLY_PIECES_MAX];
+    size_t count;
+    start(f);
+    assert_int_equal(
+        openai_read_reply(&f->json, &f->reply, body, &rewrite, &f->arena, pieces, &count), 0);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(buf_append_str(&f->out, pieces[i]), 0);
+    assert_string_equal(
+        buf_cstr(&f->out),
+        "{ \"id\":\"x\",\"model\": \"small\" ,\"choices\":[{\"message\":{\"content\":"
+        "\"a\\u00e9\"},\"finish_reason\":\"tool_calls\"}],\"odd\":1.50}");
+    assert_int_equal(f->reply.finish, CALL_FINISH_TOOL_CALLS);
+}
+
+static void b32_a_reply_that_is_no_completion_is_a_protocol_error(void **state)
+{
+    struct fixture *f = *state;
+    const struct provider_rewrite rewrite = {.model = STR("m")};
+    static const char *const bodies[] = {
+        "",
+        "<html>",
+        "[]",
+        "{}",
+        "{\"choices\":[]}",
+        "{\"choices\":{}}",
+        "{\"choices\":[{}]",
+        "{\"error\":{\"message\":\"x\"},\"choices\":[{}]}",
+        "{\"choices\":[{}],\"choices\":[{}]}",
+    };
+    struct str pieces[PROVIDER_REPLY_PIECES_MAX];
+    size_t count;
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        start(f);
+        assert_int_equal(openai_read_reply(&f->json, &f->reply, str_from(bodies[i]), &rewrite,
+                                           &f->arena, pieces, &count),
+                         ERR_PROTOCOL);
+    }
+}
+
+int main(void)
+{
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(events_pass_with_the_model_that_serves_however_they_are_cut),
+        TEST(bytes_are_untouched_when_nothing_has_to_change),
+        TEST(usage_gets_the_member_the_caller_asked_for),
+        TEST(data_on_several_lines_is_one_event),
+        TEST(b37_events_that_are_none_of_the_dialect_are_told_apart),
+        TEST(b38_usage_that_cannot_be_true_is_replaced_by_our_own_count),
+        TEST(details_of_usage_are_parts_of_the_whole),
+        TEST(a_whole_reply_keeps_its_bytes_but_the_model),
+        TEST(b32_a_reply_that_is_no_completion_is_a_protocol_error),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

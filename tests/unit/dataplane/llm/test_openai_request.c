@@ -1,0 +1,301 @@
+#include "dataplane/llm/openai.h"
+
+#include <string.h>
+
+#include "common/route/features.h"
+#include "tests/lib/fault.h"
+
+struct fixture {
+    struct arena_pool pool;
+    struct arena arena;
+    struct json json;
+    struct call call;
+    struct call_refusal refusal;
+};
+
+static int setup(void **state)
+{
+    static struct fixture f;
+    memset(&f, 0, sizeof f);
+    arena_pool_init(&f.pool, 16);
+    arena_init(&f.arena, &f.pool, 1U << 20);
+    json_init(&f.json, JSON_NODES_MAX);
+    *state = &f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    arena_reset(&f->arena);
+    arena_pool_deinit(&f->pool);
+    json_deinit(&f->json);
+    return 0;
+}
+
+static int read_text(struct fixture *f, const char *body)
+{
+    arena_reset(&f->arena);
+    return openai_read_call(&f->json, str_from(body), &f->arena, &f->call, &f->refusal);
+}
+
+#define USER "{\"role\":\"user\",\"content\":\"hi\"}"
+
+static void assert_refused(struct fixture *f, const char *body, enum call_defect defect,
+                           const char *param)
+{
+    assert_int_equal(read_text(f, body), ERR_INVALID);
+    assert_int_equal(f->refusal.defect, defect);
+    if (param == NULL)
+        assert_null(f->refusal.param.data);
+    else
+        assert_true(str_is(f->refusal.param, param));
+}
+
+static void a_call_is_summed_up(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(
+        read_text(
+            f,
+            "{\"model\":\"auto\",\"messages\":[{\"role\":\"system\",\"content\":\"be brief\"},"
+            "{\"role\":\"user\",\"content\":\"one\"},{\"role\":\"assistant\",\"content\":null,"
+            "\"tool_calls\":[{\"id\":\"c\",\"type\":\"function\",\"function\":{\"name\":\"f\","
+            "\"arguments\":\"{}\"}}]},{\"role\":\"tool\",\"tool_call_id\":\"c\",\"content\":\"2\"},"
+            "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\\nb\"},{\"type\":"
+            "\"image_url\",\"image_url\":{\"url\":\"https://x/y.png\",\"detail\":\"low\"}},"
+            "{\"type\":\"text\",\"text\":\"c\"}]}],\"tools\":[{\"type\":\"function\","
+            "\"function\":{\"name\":\"f\"}}],\"temperature\":0.5,\"max_completion_tokens\":9,"
+            "\"max_tokens\":7,\"stream\":true,\"response_format\":{\"type\":\"json_object\"}}"),
+        0);
+    assert_true(str_is(f->call.model, "auto"));
+    assert_true(str_is(f->call.text, "a\nb\nc"));
+    assert_true(str_is(f->call.system, "be brief"));
+    assert_int_equal(f->call.messages, 5);
+    assert_int_equal(f->call.turns, 2);
+    assert_int_equal(f->call.images, 1);
+    assert_int_equal(f->call.tool_count, 1);
+    assert_true(str_is(f->call.tools[0], "f"));
+    assert_int_equal(f->call.max_tokens, 9);
+    assert_int_equal(f->call.temperature_q8, 128);
+    assert_true(f->call.stream && f->call.json_mode && f->call.has_tools && f->call.has_images);
+    assert_in_range(f->call.tokens_in, 110, 170); /* 85 of them for the image. */
+}
+
+static void null_means_not_given(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(
+        read_text(f, "{\"model\":\"m\",\"messages\":[" USER "],\"n\":null,\"stream\":null,"
+                     "\"stream_options\":null,\"max_tokens\":null,\"temperature\":null,"
+                     "\"tools\":null,\"response_format\":null,\"reasoning_effort\":null}"),
+        0);
+    assert_int_equal(f->call.choices, 1);
+    assert_int_equal(f->call.temperature_q8, FEATURES_TEMPERATURE_UNSET);
+    assert_false(f->call.stream);
+}
+
+static void b13_bytes_that_are_no_json_are_refused_with_their_offset(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *body;
+        int64_t offset;
+    } rows[] = {
+        {"{\"model\":\"m\",}", 13},
+        {"{\"model\":NaN}", 9},
+        {"{\"model\":\"\x01\"}", 10},
+        {"{} x", 3},
+        {"/*c*/{}", 0},
+        {"{\"model\":\"\xff\"}", 10},
+        {"[1,2", 4},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_refused(f, rows[i].body, CALL_BAD_JSON, NULL);
+        assert_int_equal(f->refusal.offset, rows[i].offset);
+        assert_non_null(f->refusal.message);
+    }
+    assert_refused(f, "[]", CALL_BAD_JSON, NULL);
+    assert_refused(f, "\"text\"", CALL_BAD_JSON, NULL);
+}
+
+static void b14_a_repeated_key_is_refused_with_its_path(void **state)
+{
+    struct fixture *f = *state;
+    assert_refused(f, "{\"model\":\"a\",\"mod\\u0065l\":\"b\",\"messages\":[" USER "]}",
+                   CALL_BAD_JSON, "model");
+}
+
+static void b16_counts_are_whole_numbers_in_their_range(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const bad[] = {"-1",       "0",     "1.5", "1e3", "9999999999999999999",
+                                      "1e999999", "\"7\"", "true"};
+    char body[256];
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct buf b = {.data = body, .cap = sizeof body, .max = sizeof body};
+        assert_int_equal(buf_printf(&b,
+                                    "{\"model\":\"m\",\"messages\":[" USER "],\"max_tokens\":%s}%c",
+                                    bad[i], '\0'),
+                         0);
+        assert_refused(f, body, CALL_BAD_FIELD, "max_tokens");
+    }
+}
+
+static void b18_fields_that_would_set_an_address_or_a_key_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const names[] = {"api_base", "base_url",      "api_key",
+                                        "headers",  "extra_headers", "extra_body"};
+    char body[256];
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct buf b = {.data = body, .cap = sizeof body, .max = sizeof body};
+        assert_int_equal(buf_printf(&b, "{\"model\":\"m\",\"%s\":\"x\",\"messages\":[" USER "]}%c",
+                                    names[i], '\0'),
+                         0);
+        assert_refused(f, body, CALL_FORBIDDEN_FIELD, names[i]);
+    }
+    assert_int_equal(
+        read_text(f, "{\"model\":\"m\",\"messages\":[" USER "],\"new_field\":{\"a\":[1]}}"), 0);
+}
+
+static void b19_more_choices_than_eight_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(read_text(f, "{\"model\":\"m\",\"messages\":[" USER "],\"n\":8}"), 0);
+    assert_refused(f, "{\"model\":\"m\",\"messages\":[" USER "],\"n\":9}", CALL_BAD_FIELD, "n");
+    assert_refused(f, "{\"model\":\"m\",\"messages\":[" USER "],\"n\":0}", CALL_BAD_FIELD, "n");
+}
+
+static void fields_of_the_wrong_kind_are_refused_with_their_path(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *body, *param;
+    } rows[] = {
+        {"{\"model\":7,\"messages\":[" USER "]}", "model"},
+        {"{\"model\":\"\",\"messages\":[" USER "]}", "model"},
+        {"{\"model\":\"m\",\"messages\":[]}", "messages"},
+        {"{\"model\":\"m\",\"messages\":{}}", "messages"},
+        {"{\"model\":\"m\",\"messages\":[7]}", "messages[0]"},
+        {"{\"model\":\"m\",\"messages\":[{\"role\":\"robot\",\"content\":\"x\"}]}",
+         "messages[0].role"},
+        {"{\"model\":\"m\",\"messages\":[" USER ",{\"role\":\"user\",\"content\":5}]}",
+         "messages[1].content"},
+        {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"odd\"}]}]}",
+         "messages[0].content[0].type"},
+        {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}]}",
+         "messages[0].content[0]"},
+        {"{\"model\":\"m\",\"messages\":[" USER "],\"stream\":\"yes\"}", "stream"},
+        {"{\"model\":\"m\",\"messages\":[" USER "],\"stream_options\":[]}", "stream_options"},
+        {"{\"model\":\"m\",\"messages\":[" USER "],\"stream_options\":{\"include_usage\":1}}",
+         "stream_options.include_usage"},
+        {"{\"model\":\"m\",\"messages\":[" USER "],\"temperature\":2.1}", "temperature"},
+        {"{\"model\":\"m\",\"messages\":[" USER "],\"top_p\":-0.1}", "top_p"},
+        {"{\"model\":\"m\",\"messages\":[" USER "],\"tools\":{}}", "tools"},
+        {"{\"model\":\"m\",\"messages\":[" USER "],\"tools\":[1]}", "tools[0]"},
+        {"{\"model\":\"m\",\"messages\":[" USER "],\"response_format\":\"json\"}",
+         "response_format"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        assert_refused(f, rows[i].body, CALL_BAD_FIELD, rows[i].param);
+    assert_refused(f, "{\"messages\":[" USER "]}", CALL_MISSING_FIELD, "model");
+    assert_refused(f, "{\"model\":\"m\"}", CALL_MISSING_FIELD, "messages");
+}
+
+static void b17_a_nul_in_text_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(
+        read_text(f,
+                  "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"a\\u0000b\"}]}"),
+        0);
+    assert_int_equal(f->call.text.len, 3);
+    assert_memory_equal(f->call.text.data, "a\0b", 3);
+}
+
+/* ---- the way up ---- */
+
+static void assert_sent(struct fixture *f, const char *body, const char *model, const char *want)
+{
+    struct str pieces[PROVIDER_REQUEST_PIECES_MAX];
+    size_t count = 0;
+    struct buf out;
+    assert_int_equal(read_text(f, body), 0);
+    assert_int_equal(
+        openai_write_call(&f->call, str_from(body), str_from(model), &f->arena, pieces, &count), 0);
+    buf_init(&out, 4096);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(buf_append_str(&out, pieces[i]), 0);
+    assert_string_equal(buf_cstr(&out), want);
+    buf_deinit(&out);
+}
+
+#define M "\"messages\":[" USER "]"
+
+static void only_model_and_stream_options_change_on_the_way_up(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *body, *want;
+    } rows[] = {
+        {"{\"model\":\"up\"," M ", \"x\" : [1.0e5 ] }",
+         "{\"model\":\"up\"," M ", \"x\" : [1.0e5 ] }"},
+        {"{ \"model\" : \"auto\" ," M "}", "{ \"model\" : \"up\" ," M "}"},
+        {"{" M ",\"model\":\"a\\u0075to\"}", "{" M ",\"model\":\"up\"}"},
+        {"{\"model\":\"auto\"," M ",\"stream\":true}",
+         "{\"stream_options\":{\"include_usage\":true},\"model\":\"up\"," M ",\"stream\":true}"},
+        {"{\"model\":\"auto\"," M ",\"stream\":true,\"stream_options\":null}",
+         "{\"model\":\"up\"," M ",\"stream\":true,\"stream_options\":{\"include_usage\":true}}"},
+        {"{\"stream_options\":{},\"model\":\"auto\"," M ",\"stream\":true}",
+         "{\"stream_options\":{\"include_usage\":true},\"model\":\"up\"," M ",\"stream\":true}"},
+        {"{\"stream_options\":{\"a\":1},\"model\":\"auto\"," M ",\"stream\":true}",
+         "{\"stream_options\":{\"include_usage\":true,\"a\":1},\"model\":\"up\"," M
+         ",\"stream\":true}"},
+        {"{\"stream_options\":{\"include_usage\":false},\"model\":\"auto\"," M ",\"stream\":true}",
+         "{\"stream_options\":{\"include_usage\":true},\"model\":\"up\"," M ",\"stream\":true}"},
+        {"{\"stream_options\":{\"include_usage\":true},\"model\":\"auto\"," M ",\"stream\":true}",
+         "{\"stream_options\":{\"include_usage\":true},\"model\":\"up\"," M ",\"stream\":true}"},
+        {"{\"model\":\"auto\"," M ",\"stream\":false}",
+         "{\"model\":\"up\"," M ",\"stream\":false}"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        assert_sent(f, rows[i].body, "up", rows[i].want);
+    assert_sent(f, "{\"model\":\"auto\"," M "}", "a\"b", "{\"model\":\"a\\\"b\"," M "}");
+}
+
+static void f30_reading_survives_each_failed_allocation(void **state)
+{
+    struct fixture *f = *state;
+    bool fired = true;
+    for (unsigned n = 0; fired && n < 100; n++) {
+        json_deinit(&f->json);
+        json_init(&f->json, JSON_NODES_MAX);
+        arena_reset(&f->arena);
+        arena_pool_deinit(&f->pool);
+        arena_pool_init(&f->pool, 16);
+        fault_arm_alloc(n);
+        int rc = read_text(f, "{\"model\":\"a\\u0075to\"," M ",\"tools\":[{\"name\":\"f\\n\"}]}");
+        fired = fault_disarm();
+        assert_true((rc == 0) == !fired);
+    }
+}
+
+int main(void)
+{
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(a_call_is_summed_up),
+        TEST(null_means_not_given),
+        TEST(b13_bytes_that_are_no_json_are_refused_with_their_offset),
+        TEST(b14_a_repeated_key_is_refused_with_its_path),
+        TEST(b16_counts_are_whole_numbers_in_their_range),
+        TEST(b17_a_nul_in_text_is_kept),
+        TEST(b18_fields_that_would_set_an_address_or_a_key_are_refused),
+        TEST(b19_more_choices_than_eight_are_refused),
+        TEST(fields_of_the_wrong_kind_are_refused_with_their_path),
+        TEST(only_model_and_stream_options_change_on_the_way_up),
+        TEST(f30_reading_survives_each_failed_allocation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
