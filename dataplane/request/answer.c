@@ -1,0 +1,254 @@
+#include "dataplane/request/answer.h"
+
+#include <string.h>
+
+#include "common/base/clock.h"
+
+#define ERROR_BODY_BYTES 1024
+
+struct buf answer_arena_buf(struct request *r, size_t bytes)
+{
+    char *data = arena_alloc(&r->arena, bytes);
+    struct buf b = {.data = data, .cap = data != NULL ? bytes : 0, .max = data != NULL ? bytes : 0};
+    return b;
+}
+
+int answer_write_usd(int64_t nanousd, struct buf *out)
+{
+    char digits[24];
+    uint64_t v = nanousd < 0 ? 0 : (uint64_t)nanousd;
+    uint64_t frac = v % 1000000000;
+    size_t n = 0;
+    digits[n++] = '.';
+    for (uint64_t unit = 100000000; unit > 0 && frac > 0; unit /= 10) {
+        digits[n++] = (char)('0' + frac / unit);
+        frac %= unit;
+    }
+    int rc = buf_append_u64(out, v / 1000000000);
+    if (rc == 0 && n > 1)
+        rc = buf_append(out, digits, n);
+    return rc;
+}
+
+/* Appends while nothing has failed; so that a head is written as a list. */
+struct writer {
+    struct buf *out;
+    int rc;
+};
+
+static void put(struct writer *w, struct str s)
+{
+    if (w->rc == 0)
+        w->rc = buf_append_str(w->out, s);
+}
+
+static void put_text(struct writer *w, const char *text)
+{
+    put(w, str_from(text));
+}
+
+static void put_u64(struct writer *w, uint64_t v)
+{
+    if (w->rc == 0)
+        w->rc = buf_append_u64(w->out, v);
+}
+
+static void put_status(struct writer *w, unsigned status)
+{
+    if (status == 200) {
+        put(w, STR("HTTP/1.1 200 OK\r\n"));
+        return;
+    }
+    put(w, STR("HTTP/1.1 "));
+    put_u64(w, status);
+    put(w, STR(" "));
+    put_text(w, http1_status_text(status));
+    put(w, STR("\r\n"));
+}
+
+static void put_date(struct writer *w, struct request_env *env)
+{
+    int64_t now_s = clock_wall_us() / 1000000;
+    if (now_s != env->date_s) {
+        env->date_s = now_s;
+        http1_format_date(now_s * 1000000, env->date);
+    }
+    put(w, STR("date: "));
+    put_text(w, env->date);
+}
+
+static void put_decision(struct writer *w, struct request *r, bool early)
+{
+    put(w, STR("\r\nx-steelyard-decision-id: "));
+    put_text(w, r->id_text);
+    put(w, STR("\r\nx-steelyard-policy: "));
+    if (r->route == NULL)
+        put(w, STR("pinned"));
+    else if (r->policy == NULL)
+        put(w, STR("static"));
+    else
+        put(w, r->policy->version_text);
+    put(w, STR("\r\nx-steelyard-cache: off"));
+    if (early)
+        return;
+    put(w, STR("\r\nx-steelyard-attempts: "));
+    put_u64(w, r->attempt_count);
+    if (r->committed && r->attempt.target != NULL) {
+        put(w, STR("\r\nx-steelyard-served: "));
+        put(w, r->attempt.target->deployment->provider->name);
+        put(w, STR("/"));
+        put(w, r->candidate_models[r->at_position]->id);
+    }
+}
+
+static void put_warnings(struct writer *w, const struct request *r)
+{
+    for (uint8_t i = 0; i < r->warning_count; i++) {
+        put(w, i == 0 ? STR("\r\nx-steelyard-warnings: ") : STR(","));
+        put_text(w, r->warnings[i]);
+    }
+}
+
+static void put_session(struct writer *w, const struct request *r)
+{
+    if (r->session_text.len == 0)
+        return;
+    put(w, STR("\r\nx-steelyard-session: "));
+    put(w, r->session_text);
+}
+
+/* What every head has. */
+static void put_common(struct writer *w, struct request *r, bool early)
+{
+    struct str id = {.data = r->request_id, .len = r->request_id_len};
+    put_status(w, r->status);
+    put_date(w, r->env);
+    put(w, STR("\r\nx-request-id: "));
+    put(w, id);
+    put(w, STR("\r\nrequest-id: "));
+    put(w, id);
+    if (r->decided) {
+        put_decision(w, r, early);
+        put_session(w, r);
+    }
+    put_warnings(w, r);
+    if (!r->keep_alive)
+        put(w, STR("\r\nconnection: close"));
+    else if (r->head->minor_version == 0)
+        put(w, STR("\r\nconnection: keep-alive"));
+    put(w, STR("\r\ncontent-type: "));
+    put(w, r->content_type);
+}
+
+static void put_retry(struct writer *w, bool again, int64_t wait_ms)
+{
+    put(w, again ? STR("\r\nx-should-retry: true") : STR("\r\nx-should-retry: false"));
+    if (wait_ms < 0)
+        return;
+    put(w, STR("\r\nretry-after: "));
+    put_u64(w, ((uint64_t)wait_ms + 999) / 1000);
+    put(w, STR("\r\nretry-after-ms: "));
+    put_u64(w, (uint64_t)wait_ms);
+}
+
+/* A wait that the row implies although none was measured. */
+static int64_t fault_wait_ms(const struct request *r)
+{
+    if (r->detail.wait_ms >= 0)
+        return r->detail.wait_ms;
+    switch (fault_get(r->fault)->status) {
+    case 503:
+        return r->fault == FAULT_NO_UPSTREAM ? -1 : r->fault == FAULT_UNAVAILABLE ? 200 : 1000;
+    case 429:
+        return 1000;
+    default:
+        return -1;
+    }
+}
+
+int answer_write_head(struct request *r, uint64_t body_bytes, struct buf *out)
+{
+    struct writer w = {.out = out};
+    put_common(&w, r, false);
+    put(&w, STR("\r\ncontent-length: "));
+    put_u64(&w, body_bytes);
+    if (r->fault != FAULT_NONE) {
+        put_retry(&w, fault_should_retry(r->fault, r->detail.wait_ms), fault_wait_ms(r));
+    } else if (r->status >=
+               400) { /* A provider's own answer: ours to say that nothing else helps. */
+        put(&w, STR("\r\nx-should-retry: false"));
+        if (r->retry_after.len > 0) {
+            put(&w, STR("\r\nretry-after: "));
+            put(&w, r->retry_after);
+        }
+    } else if (r->decided && r->committed && !r->cost_unknown) {
+        put(&w, STR("\r\nx-steelyard-cost-usd: "));
+        if (w.rc == 0)
+            w.rc = answer_write_usd(r->cost_nanousd, out);
+    }
+    put(&w, STR("\r\n\r\n"));
+    return w.rc;
+}
+
+int answer_write_stream_head(struct request *r, bool early, struct buf *out)
+{
+    struct writer w = {.out = out};
+    put_common(&w, r, early);
+    put(&w, STR("\r\ncache-control: no-cache\r\nx-accel-buffering: no"));
+    if (r->head->minor_version > 0)
+        put(&w, STR("\r\ntransfer-encoding: chunked"));
+    put(&w, STR("\r\n\r\n"));
+    return w.rc;
+}
+
+void answer_set_fault(struct request *r)
+{
+    struct buf body = answer_arena_buf(r, ERROR_BODY_BYTES);
+    r->status = fault_get(r->fault)->status;
+    r->content_type = STR("application/json");
+    r->piece_count = 0;
+    if (fault_get(r->fault)->close)
+        r->keep_alive = false;
+    if (fault_write_json(r->fault, &r->detail, &body) == 0) {
+        r->pieces[0] = buf_str(&body);
+    } else { /* Out of memory: what needs none. */
+        r->pieces[0] = STR("{\"error\":{\"message\":\"Out of memory. Try again later.\",\"type\":"
+                           "\"server_error\",\"param\":null,\"code\":\"overloaded\"}}");
+        if (r->status < 500)
+            r->status = 503;
+    }
+    r->piece_count = 1;
+}
+
+int answer_write_error_event(struct request *r, struct buf *out)
+{
+    int rc = buf_append_text(out, "data: ");
+    if (rc == 0)
+        rc = fault_write_json(r->fault, &r->detail, out);
+    if (rc == 0)
+        rc = buf_append_text(out, "\n\n");
+    return rc;
+}
+
+int answer_write_refusal(enum fault fault, struct buf *out)
+{
+    struct buf body;
+    struct writer w = {.out = out};
+    struct uuid id = uuid_v7(clock_wall_us());
+    char text[UUID_TEXT_BYTES];
+    uuid_format(&id, text);
+    buf_init(&body, ERROR_BODY_BYTES);
+    w.rc = fault_write_json(fault, &FAULT_DETAIL_NONE, &body);
+    put_status(&w, fault_get(fault)->status);
+    put(&w, STR("x-request-id: "));
+    put_text(&w, text);
+    put(&w, STR("\r\nrequest-id: "));
+    put_text(&w, text);
+    put(&w, STR("\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: "));
+    put_u64(&w, body.len);
+    put_retry(&w, fault_should_retry(fault, -1), fault_get(fault)->status == 503 ? 1000 : -1);
+    put(&w, STR("\r\n\r\n"));
+    put(&w, buf_str(&body));
+    buf_deinit(&body);
+    return w.rc;
+}

@@ -1,0 +1,214 @@
+/* The driver's side of attempts: whether there is another one, and what is due with time. */
+#include "dataplane/request/attempt.h"
+
+#include "common/base/clock.h"
+#include "common/base/rand.h"
+#include "dataplane/request/relay.h"
+#include "dataplane/request/steps.h"
+
+#define DONE_LINGER_MS    1000U /* After its end mark a stream may take so long to end. */
+#define DEADLINE_SLACK_MS 20U   /* Less is no time for another attempt. */
+
+static bool past_deadline(const struct request *r, uint64_t now_ms)
+{
+    return r->deadline_ms != 0 && now_ms >= r->deadline_ms;
+}
+
+static uint32_t attempts_max(const struct request *r)
+{
+    uint32_t retries =
+        r->route != NULL && r->route->retries != 0 ? r->route->retries : REQUEST_ATTEMPTS_MAX - 1;
+    return 1 + (retries < REQUEST_ATTEMPTS_MAX - 1 ? retries : REQUEST_ATTEMPTS_MAX - 1);
+}
+
+/* A fault that may be gone the next moment at the same place. */
+static bool may_pass(const struct attempt *a)
+{
+    switch (a->record->reason) {
+    case RECORD_REASON_CONNECT:
+    case RECORD_REASON_CUT:
+        return true;
+    case RECORD_REASON_STATUS:
+        return a->status >= 500;
+    case RECORD_REASON_OK:
+    case RECORD_REASON_TLS:
+    case RECORD_REASON_TIMEOUT:
+    case RECORD_REASON_RATE_LIMITED:
+    case RECORD_REASON_AUTH:
+    case RECORD_REASON_PROTOCOL:
+    case RECORD_REASON_CANCELLED:
+    case RECORD_REASON_CLIENT_ERROR:
+    case RECORD_REASON_ADDRESS:
+    case RECORD_REASON_NODE_CRASH:
+        break;
+    }
+    return false;
+}
+
+/* Opens the next attempt, its intent on disk; false: there is none. */
+static bool open_next(struct request *r)
+{
+    struct attempt *a = &r->attempt;
+    uint64_t now_ms = request_now_ms();
+    if (r->fault != FAULT_NONE || past_deadline(r, now_ms + DEADLINE_SLACK_MS) ||
+        r->attempt_count >= attempts_max(r) || a->record->reason == RECORD_REASON_CANCELLED)
+        return false;
+    bool other = attempt_pick(r);
+    if (!other && !(may_pass(a) && attempt_pick_again(r)))
+        return false;
+    if (!retry_budget_take(&r->env->retries, now_ms))
+        return false;
+    if (!other)
+        r->retry_at_ms = now_ms + 1 + retry_backoff_ms(r->attempt_count - 1, rand_u64());
+    attempt_open(r);
+    if (spool_attempt(r->env->spool, r->intent, a->record, &r->position) != 0) {
+        attempt_abandon(r);
+        request_fail(r, FAULT_SPOOL);
+        return false;
+    }
+    return true;
+}
+
+/* All attempts failed: what the client is told. */
+static enum step_result give_up(struct request *r)
+{
+    uint32_t limited = 0, auth = 0;
+    enum record_reason last = RECORD_REASON_STATUS;
+    for (uint32_t i = 0; i < r->attempt_count; i++) {
+        last = r->attempts[i].reason;
+        limited += last == RECORD_REASON_RATE_LIMITED;
+        auth += last == RECORD_REASON_AUTH;
+    }
+    const struct upstream_target *t = r->attempt.target;
+    if (limited > 0 && limited == r->attempt_count) {
+        uint64_t wait = t != NULL ? endpoint_cooldown_ms(t->endpoint, request_now_ms()) : 1000;
+        r->detail.wait_ms = (int64_t)wait;
+        return request_fail(r, FAULT_UPSTREAM_RATE_LIMITED);
+    }
+    if (auth > 0 && auth == r->attempt_count)
+        return request_fail(r, FAULT_UPSTREAM_AUTH);
+    if (last == RECORD_REASON_TIMEOUT)
+        return request_fail(r, FAULT_TIMEOUT);
+    return request_fail(r, FAULT_UPSTREAM_FAILED);
+}
+
+/* A provider's 4xx goes to the caller as it is, if it is JSON (rule 0); else it is told in our
+ * words: never HTML, never an echo. */
+static enum step_result take_client_error(struct request *r)
+{
+    struct attempt *a = &r->attempt;
+    struct str body = buf_str(&a->body);
+    if (r->stream != STREAM_NONE || json_parse(&r->env->json, body, NULL) != 0 ||
+        json_kind(&r->env->json, JSON_ROOT) != JSON_OBJECT)
+        return request_fail(r, FAULT_UPSTREAM_REFUSED);
+    r->pieces[0] = body;
+    r->piece_count = 1;
+    r->outcome = RECORD_STATUS_FAILED;
+    return STEP_NEXT;
+}
+
+static enum step_result take(struct request *r)
+{
+    r->committed = true;
+    if (r->attempt.reason == RECORD_REASON_CLIENT_ERROR)
+        return take_client_error(r);
+    if (r->attempt.record->model != r->decision.chosen)
+        r->flags |= RECORD_FLAG_FALLBACK_SERVED;
+    return STEP_NEXT;
+}
+
+enum step_result step_attempt(struct request *r)
+{
+    struct attempt *a = &r->attempt;
+    if (a->call != NULL) {
+        if (r->committed && a->record->model != r->decision.chosen)
+            r->flags |= RECORD_FLAG_FALLBACK_SERVED;
+        return r->committed ? STEP_NEXT : STEP_WAIT;
+    }
+    for (;;) {
+        if (r->client_gone) {
+            r->outcome = RECORD_STATUS_CANCELLED;
+            if (!a->started)
+                a->record->reason = RECORD_REASON_CANCELLED;
+            return STEP_FAIL;
+        }
+        if (r->retry_at_ms > request_now_ms()) {
+            request_poll(r);
+            return STEP_WAIT;
+        }
+        r->retry_at_ms = 0;
+        if (!a->started) {
+            a->started = true;
+            if (attempt_start(r) == 0)
+                return STEP_WAIT;
+        } else if (a->complete) {
+            return take(r);
+        }
+        if (!open_next(r))
+            return give_up(r);
+    }
+}
+
+/* ---- the client ---- */
+
+/* Reading on unseen pays where the provider bills the whole answer anyway (F19). */
+static bool read_on(struct request *r)
+{
+    struct request_shared *shared = r->env->shared;
+    const struct attempt *a = &r->attempt;
+    if (a->status != 200 || a->target->deployment->provider->abort_stops_billing ||
+        atomic_load_explicit(&shared->ending, memory_order_relaxed))
+        return false;
+    if (atomic_fetch_add(&shared->unseen, 1) >= shared->settings.unseen_max) {
+        atomic_fetch_sub(&shared->unseen, 1);
+        return false;
+    }
+    r->unseen = true;
+    r->deadline_ms = request_now_ms() + shared->settings.unseen_ms;
+    return true;
+}
+
+void attempt_client_gone(struct request *r)
+{
+    if (r->attempt.call != NULL) {
+        if (read_on(r))
+            attempt_resume(r);
+        else
+            attempt_stop(r, RECORD_REASON_CANCELLED);
+    } else if (r->retry_at_ms != 0) {
+        request_run(r);
+    }
+}
+
+void attempt_client_writable(struct request *r)
+{
+    attempt_resume(r);
+}
+
+/* ---- time ---- */
+
+void attempt_tick(struct request *r, uint64_t now_ms)
+{
+    struct attempt *a = &r->attempt;
+    if (a->call == NULL || a->cancelled)
+        return;
+    if (atomic_load_explicit(&r->env->shared->ending, memory_order_relaxed)) {
+        request_fail(r, FAULT_UNAVAILABLE);
+        attempt_stop(r, RECORD_REASON_CANCELLED);
+        return;
+    }
+    if (past_deadline(r, now_ms)) {
+        attempt_stop(r, r->unseen ? RECORD_REASON_CANCELLED : RECORD_REASON_TIMEOUT);
+        return;
+    }
+    if (a->reply.done && now_ms - a->last_ms >= DONE_LINGER_MS) {
+        attempt_stop(r, RECORD_REASON_OK);
+        return;
+    }
+    uint32_t first_ms = a->target->deployment->provider->timeouts.first_content_ms;
+    if (r->call.stream && a->content_ns == 0 && now_ms - a->start_ns / 1000000 >= first_ms) {
+        attempt_stop(r, RECORD_REASON_TIMEOUT);
+        return;
+    }
+    relay_keep_alive(r, now_ms);
+}

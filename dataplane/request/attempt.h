@@ -1,0 +1,36 @@
+/* attempt.h: tries of one request at deployments: which one next, what an exchange came to, when to
+ * stop. One is under way at a time.
+ *
+ *   picked -> open (row in the record, intent on disk) -> started -> [content] -> ended
+ *
+ * The end of an exchange is on_done of the transport and nothing else: whoever wants it to stop
+ * says why (attempt_stop) and waits for that. */
+#ifndef STEELYARD_DATAPLANE_REQUEST_ATTEMPT_H
+#define STEELYARD_DATAPLANE_REQUEST_ATTEMPT_H
+
+#include "dataplane/request/request.h"
+
+void attempt_init(struct request *r);
+void attempt_release(struct request *r); /* At the end; none is under way. */
+
+/* pick.c: the next deployment, into r->next_target and r->at_position. false: nothing is left. */
+bool attempt_pick(struct request *r);
+/* The one just tried may be tried once more (nothing else is left and the fault may pass). */
+bool attempt_pick_again(struct request *r);
+
+/* Makes the row of the picked one; until attempt_start it may be abandoned. */
+void attempt_open(struct request *r);
+void attempt_abandon(struct request *r);
+
+/* exchange.c. An error: nothing was started (the row says why). */
+int attempt_start(struct request *r) MUST_CHECK;
+void attempt_stop(struct request *r, enum record_reason reason);
+bool attempt_running(const struct request *r);
+void attempt_resume(struct request *r);
+
+/* Driven from request.c. */
+void attempt_client_gone(struct request *r);
+void attempt_client_writable(struct request *r);
+void attempt_tick(struct request *r, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,329 @@
+/* Which model serves: a route asks its policy, a named model is honoured and recorded as it is
+ * (training data). What the policy cannot know (live state, prices, what the key may use) is put
+ * into the candidates here; what it says is taken as it is. */
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "dataplane/request/session.h"
+#include "dataplane/request/steps.h"
+
+/* ModelCapability bits of control.proto. */
+enum { CAPABILITY_TOOLS = 1, CAPABILITY_IMAGES = 2, CAPABILITY_JSON = 4 };
+enum { LIVE_BREAKER_OPEN = 1, LIVE_COOLING = 2, LIVE_STICKY = 4 };
+
+/* ---- what was asked for ---- */
+
+static bool deployment_named(const struct snapshot_model *m, struct str provider)
+{
+    for (uint32_t i = 0; i < m->deployment_count; i++)
+        if (str_eq(m->deployments[i].provider->name, provider))
+            return true;
+    return false;
+}
+
+/* "provider/model", where model is ours or the provider's name of it. */
+static const struct snapshot_model *model_at_provider(const struct snapshot *s, struct str name,
+                                                      struct str *out_provider)
+{
+    struct str model;
+    if (!str_cut(name, '/', out_provider, &model))
+        return NULL;
+    const struct snapshot_model *m = snapshot_model(s, model);
+    if (m != NULL && deployment_named(m, *out_provider))
+        return m;
+    for (uint32_t i = 0; i < s->model_count; i++)
+        for (uint32_t k = 0; k < s->models[i].deployment_count; k++)
+            if (str_eq(s->models[i].deployments[k].name, name))
+                return &s->models[i];
+    return NULL;
+}
+
+static void add_candidate(struct request *r, const struct snapshot_model *m, int32_t ordinal)
+{
+    uint32_t i = r->candidate_count++;
+    r->candidate_models[i] = m;
+    r->candidates[i] = (struct policy_candidate){.ordinal = ordinal};
+}
+
+static bool is_candidate(const struct request *r, const struct snapshot_model *m)
+{
+    for (uint32_t i = 0; i < r->candidate_count; i++)
+        if (r->candidate_models[i] == m)
+            return true;
+    return false;
+}
+
+/* A policy named by the caller takes the place of the route's. */
+static void choose_policy(struct request *r)
+{
+    const struct steering *s = &r->steering;
+    r->policy = r->route->policy;
+    if (s->policy.len == 0)
+        return;
+    const struct snapshot_policy *p = snapshot_policy(r->snapshot, s->policy);
+    if (p == NULL || (s->policy_version != 0 && s->policy_version != p->version))
+        request_warn(r, "policy_unknown");
+    else
+        r->policy = p;
+}
+
+static void route_candidates(struct request *r)
+{
+    const struct snapshot_route *route = r->route;
+    for (uint32_t i = 0; i < route->candidate_count; i++) {
+        const struct snapshot_candidate *c = &route->candidates[i];
+        int32_t ordinal = c->ordinal;
+        if (r->policy != route->policy)
+            ordinal = r->policy->artifact != NULL
+                          ? artifact_model(r->policy->artifact, c->model->id)
+                          : POLICY_UNKNOWN_MODEL;
+        add_candidate(r, c->model, ordinal);
+    }
+    /* Fallbacks stand behind the candidates, out of the policy's reach: `attempt` takes them when
+     * nothing else is left. */
+    for (uint32_t i = 0; i < route->fallback_count; i++) {
+        if (r->candidate_count == POLICY_CANDIDATES_MAX || is_candidate(r, route->fallbacks[i]))
+            continue;
+        add_candidate(r, route->fallbacks[i], POLICY_UNKNOWN_MODEL);
+        r->candidates[r->candidate_count - 1].excl = POLICY_EXCL(DISABLED);
+    }
+}
+
+static bool resolve(struct request *r)
+{
+    const struct snapshot *s = r->snapshot;
+    r->route = snapshot_route(s, r->call.model);
+    if (r->route != NULL) {
+        if (!scope_has(r->identity->routes, r->route->ordinal))
+            return false;
+        choose_policy(r);
+        route_candidates(r);
+        return true;
+    }
+    const struct snapshot_model *m = snapshot_model(s, r->call.model);
+    if (m == NULL)
+        m = model_at_provider(s, r->call.model, &r->pin_provider);
+    if (m == NULL || !scope_has(r->identity->models, m->ordinal))
+        return false;
+    r->flags |= RECORD_FLAG_PINNED;
+    add_candidate(r, m, POLICY_UNKNOWN_MODEL);
+    return true;
+}
+
+/* ---- live state ---- */
+
+struct live {
+    const struct upstream_target *target; /* Best to use; NULL: none can be used now. */
+    bool breaker;                         /* Else: nothing but open breakers ... */
+    bool rate_limited;                    /* ... or a provider's 429 is in the way. */
+    uint64_t wait_ms;
+};
+
+static bool usable_at_all(const struct request *r, const struct upstream_target *t)
+{
+    return t->origin != NULL && !t->deployment->provider->secret_missing &&
+           (r->pin_provider.len == 0 || str_eq(t->deployment->provider->name, r->pin_provider) ||
+            str_eq(t->deployment->name, r->call.model));
+}
+
+static struct live look(const struct request *r, const struct snapshot_model *m, uint64_t now_ms)
+{
+    struct live l = {.wait_ms = UINT64_MAX};
+    for (uint32_t i = 0; i < m->deployment_count; i++) {
+        const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
+        if (!usable_at_all(r, t))
+            continue;
+        if (endpoint_usable(t->endpoint, now_ms)) {
+            l.target = t;
+            return l;
+        }
+        uint64_t wait = endpoint_wait_ms(t->endpoint, now_ms);
+        if (wait < l.wait_ms)
+            l.wait_ms = wait;
+        if (endpoint_cooldown_ms(t->endpoint, now_ms) == 0)
+            l.breaker = true;
+        else if (atomic_load_explicit(&t->endpoint->shared->rate_limited, memory_order_relaxed))
+            l.rate_limited = true;
+    }
+    return l;
+}
+
+static void note_wait(struct request *r, uint64_t wait_ms)
+{
+    if (wait_ms > RETRY_WAIT_MAX_MS)
+        return;
+    if (!r->wait_known || wait_ms < r->wait_ms)
+        r->wait_ms = (uint32_t)wait_ms;
+    r->wait_known = true;
+}
+
+/* The deployment by which a model is judged: the one that would serve, else its first. */
+static const struct upstream_target *face(const struct request *r, const struct live *l,
+                                          const struct snapshot_model *m)
+{
+    return l->target != NULL ? l->target : upstream_target(r->view, &m->deployments[0]);
+}
+
+static void describe(struct request *r, uint32_t i, const struct live *l)
+{
+    const struct snapshot_model *m = r->candidate_models[i];
+    struct policy_candidate *c = &r->candidates[i];
+    const struct upstream_target *t = face(r, l, m);
+    const struct snapshot_price *price = snapshot_price(t->deployment, r->start_us);
+    struct endpoint_latency latency = endpoint_estimate(t->endpoint, r->call.tokens_in);
+    c->price_in = price != NULL ? price->price.input : PRICE_UNKNOWN;
+    c->price_out = price != NULL ? price->price.output : PRICE_UNKNOWN;
+    c->price_cached = price != NULL ? price->price.cached_read : PRICE_UNKNOWN;
+    c->max_out = m->max_output;
+    c->ttft_est_ms = latency.ttft_ms;
+    c->tpot_est_us = latency.tpot_us;
+    c->prior_q16 = m->prior_q16;
+    c->prior_out = m->prior_out;
+    c->domain = t->deployment->provider->failure_domain;
+    r->candidate_names[i] =
+        (struct record_candidate){.model = m->id, .price_id = price != NULL ? price->id : 0};
+}
+
+static uint32_t exclusions(const struct request *r, const struct snapshot_model *m)
+{
+    const struct call *c = &r->call;
+    uint32_t excl = 0;
+    uint32_t has = m->capabilities;
+    if (has != 0 && ((c->has_tools && !(has & CAPABILITY_TOOLS)) ||
+                     (c->has_images && !(has & CAPABILITY_IMAGES)) ||
+                     (c->json_mode && !(has & CAPABILITY_JSON))))
+        excl |= POLICY_EXCL(CAPABILITY);
+    /* The estimate may be an eighth too high; the provider has the last word. */
+    if (m->context_window != 0 && c->tokens_in - c->tokens_in / 8 > m->context_window)
+        excl |= POLICY_EXCL(CONTEXT_LEN);
+    if (!scope_has(r->identity->models, m->ordinal))
+        excl |= POLICY_EXCL(KEY_ALLOWLIST);
+    return excl;
+}
+
+static void fill_candidates(struct request *r)
+{
+    struct live live[POLICY_CANDIDATES_MAX];
+    uint64_t now_ms = r->start_ns / 1000000;
+    uint32_t broken = 0;
+    for (uint32_t i = 0; i < r->candidate_count; i++) {
+        live[i] = look(r, r->candidate_models[i], now_ms);
+        broken += live[i].target == NULL && live[i].breaker;
+    }
+    /* At most half may be ejected; beyond that all are used (F14). */
+    r->ignore_breakers = broken * 2 > r->candidate_count && r->candidate_count > 1;
+    for (uint32_t i = 0; i < r->candidate_count; i++) {
+        struct policy_candidate *c = &r->candidates[i];
+        describe(r, i, &live[i]);
+        if (r->route != NULL)
+            c->excl |= exclusions(r, r->candidate_models[i]);
+        if (live[i].target != NULL)
+            continue;
+        c->live |= live[i].breaker ? LIVE_BREAKER_OPEN : LIVE_COOLING;
+        note_wait(r, live[i].wait_ms);
+        if (live[i].breaker && r->ignore_breakers)
+            continue;
+        c->excl |= live[i].rate_limited ? POLICY_EXCL(RATE) : POLICY_EXCL(BREAKER_OPEN);
+    }
+}
+
+/* ---- the decision ---- */
+
+static void fill_request(struct request *r, const struct policy_params *params)
+{
+    struct policy_request *q = &r->policy_request;
+    const struct snapshot_policy *p = r->policy;
+    q->t_in = r->call.tokens_in;
+    q->t_out_cap = r->call.max_tokens;
+    if (q->t_out_cap == 0 && p != NULL)
+        q->t_out_cap = p->default_out_tokens;
+    policy_preference_apply(p != NULL ? p->artifact : NULL, r->identity->segment,
+                            POLICY_PREFER_NONE, params, &q->lambda, &q->mu);
+    q->floor_q16 = params->floor_q16;
+    if (r->steering.quality_q16 > q->floor_q16)
+        q->floor_q16 = r->steering.quality_q16;
+    q->max_cost_nanousd = r->steering.max_cost_nanousd;
+    q->explore = !r->identity->no_explore;
+    q->policy_version = p != NULL ? p->artifact_sha : STR_NULL;
+    memcpy(q->request_id, r->id.bytes, sizeof q->request_id);
+    q->sticky = session_position(r);
+    if (q->sticky != POLICY_NONE)
+        r->candidates[q->sticky].live |= LIVE_STICKY;
+}
+
+static enum step_result refuse(struct request *r)
+{
+    struct policy_refusal refusal = policy_refusal(&r->decision);
+    if (r->wait_known)
+        r->detail.wait_ms = r->wait_ms;
+    switch ((enum policy_exclusion_index)refusal.exclusion) {
+    case POLICY_EXCLUSION_CAPABILITY:
+        return request_fail(r, FAULT_CAPABILITY);
+    case POLICY_EXCLUSION_CONTEXT_LEN:
+        r->detail.param = STR("messages");
+        return request_fail(r, FAULT_CONTEXT_LENGTH);
+    case POLICY_EXCLUSION_KEY_ALLOWLIST:
+    case POLICY_EXCLUSION_REGION:
+    case POLICY_EXCLUSION_PRIVACY_CLASS:
+        return request_fail(r, FAULT_MODEL_NOT_FOUND);
+    case POLICY_EXCLUSION_QUALITY_FLOOR:
+    case POLICY_EXCLUSION_COST_CAP:
+    case POLICY_EXCLUSION_LATENCY_CAP:
+        return request_fail(r, FAULT_CONSTRAINTS);
+    case POLICY_EXCLUSION_RATE:
+    case POLICY_EXCLUSION_BUDGET:
+        return request_fail(r, FAULT_UPSTREAM_RATE_LIMITED);
+    case POLICY_EXCLUSION_BREAKER_OPEN:
+    case POLICY_EXCLUSION_STICKY:
+    case POLICY_EXCLUSION_USER_PIN:
+    case POLICY_EXCLUSION_DISABLED:
+    case POLICY_EXCLUSIONS:
+        break;
+    }
+    return request_fail(r, FAULT_NO_UPSTREAM);
+}
+
+static void count_decision(struct request *r)
+{
+    const struct str labels[] = {
+        r->route == NULL    ? STR("pinned")
+        : r->policy != NULL ? r->policy->name
+                            : STR("static"),
+        STR("stable"),
+        r->decision.chosen != POLICY_NONE ? r->candidate_models[r->decision.chosen]->id
+                                          : STR("none"),
+    };
+    metrics_inc(meter(&r->env->meters, METER_DECISIONS, labels));
+}
+
+enum step_result step_decide(struct request *r)
+{
+    struct policy_params plain;
+    if (!resolve(r)) {
+        r->detail.param = STR("model");
+        return request_fail(r, FAULT_MODEL_NOT_FOUND);
+    }
+    const struct policy_params *params = &plain;
+    if (r->policy != NULL) {
+        params = &r->policy->params;
+    } else {
+        policy_params_init(&plain);
+        plain.strategy = POLICY_STATIC;
+    }
+    r->id = uuid_v7_signed(r->start_us, r->identity->id, r->snapshot->limits.decision_id_key);
+    uuid_format(&r->id, r->id_text);
+    if (r->steering.no_log && !r->identity->may_no_log)
+        request_warn(r, "no_log_not_granted");
+    fill_candidates(r);
+    fill_request(r, params);
+    const struct artifact *artifact = r->policy != NULL ? r->policy->artifact : NULL;
+    if (policy_decide(artifact, &r->features, params, &r->policy_request, r->candidates,
+                      r->candidate_count, &r->decision) != 0)
+        return request_fail(r, FAULT_INTERNAL);
+    r->decided = true;
+    r->flags |= record_flags_from_policy(r->decision.flags);
+    count_decision(r);
+    if (r->decision.chosen != POLICY_NONE || r->path->asks_only)
+        return STEP_NEXT;
+    return refuse(r);
+}

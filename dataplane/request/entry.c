@@ -1,0 +1,66 @@
+#include "dataplane/request/entry.h"
+
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "dataplane/request/steps.h"
+
+static uint32_t ms_of(uint64_t ns)
+{
+    uint64_t ms = ns / 1000000;
+    return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
+}
+
+void entry_fill(struct request *r, struct record_decision *d)
+{
+    const struct snapshot *s = r->snapshot;
+    uint64_t now_ns = clock_mono_ns();
+    memset(d, 0, sizeof *d);
+    d->request_id = r->id;
+    d->ts_us = r->start_us;
+    d->key_id = r->identity->id;
+    d->accounts = r->identity->accounts;
+    d->account_count = r->identity->account_count < RECORD_ACCOUNTS_MAX ? r->identity->account_count
+                                                                        : RECORD_ACCOUNTS_MAX;
+    d->segment = r->identity->segment;
+    d->tags = r->steering.tags;
+    d->tag_count = r->steering.tag_count;
+    d->task = r->steering.task;
+    if (r->conversation != 0)
+        d->conv_hash = (struct str){(const char *)&r->conversation, sizeof r->conversation};
+    d->alias = r->call.model;
+    if (r->policy != NULL) {
+        d->policy_version = r->policy->artifact_sha;
+        d->params_sha = (struct str){(const char *)r->policy->params_sha.bytes, SHA256_BYTES};
+    }
+    d->era = s->era;
+    d->generation = s->generation;
+    d->hash_key_id = s->limits.hash_key_id;
+    d->config_age_s = snapshot_age_s(s);
+    d->features = &r->features;
+    d->t_in = r->call.tokens_in;
+    d->pref = POLICY_PREFER_NONE;
+    d->candidates = r->candidates;
+    d->models = r->candidate_names;
+    d->decision = &r->decision;
+    d->flags = r->flags;
+    d->attempts = r->attempts;
+    d->attempt_count = r->attempt_count;
+    d->status = r->outcome;
+    d->served = r->committed ? r->at_position + 1 : 0;
+    d->cost_nanousd = r->cost_nanousd;
+    d->endpoint = str_from(r->path->endpoint);
+    d->client_request_id = (struct str){r->request_id, r->request_id_len};
+    d->http_status = r->status;
+    d->error_code = r->fault != FAULT_NONE ? str_from(fault_get(r->fault)->code) : STR_NULL;
+    d->finish_reason = str_from(call_finish_name(r->attempt.reply.finish));
+    d->ttft_ms = ms_of(r->ttft_ns);
+    d->duration_ms = ms_of(now_ns - r->start_ns);
+    d->overhead_us = (uint32_t)(r->overhead_ns / 1000);
+    d->route = r->route != NULL ? r->route->name : STR_NULL;
+    d->lambda = r->policy_request.lambda;
+    d->mu = r->policy_request.mu;
+    d->t_out_cap = r->policy_request.t_out_cap;
+    d->floor_q16 = r->policy_request.floor_q16;
+    d->max_cost_nanousd = r->policy_request.max_cost_nanousd;
+}

@@ -1,0 +1,436 @@
+/* One exchange with a deployment: the request goes out in spans of the caller's body; the head says
+ * what the rest is for; a whole reply is gathered, a stream goes to relay piece by piece; on_done
+ * says how it ended, which is judged here once.
+ *
+ * Failures: whatever the transport reports, a status that is not 2xx, an event that is no event of
+ * the dialect, an end without an end mark. All become a record_reason, the deployment's breaker and
+ * cooldown are told, and the driver decides what follows. */
+#include <assert.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "dataplane/llm/tokens.h"
+#include "dataplane/request/attempt.h"
+#include "dataplane/request/relay.h"
+
+#define REPLY_BYTES_MAX     (16U << 20)
+#define ERROR_BYTES_MAX     65536U
+#define BODY_KEPT_BYTES     65536U
+#define AUTH_COOLDOWN_MS    60000U /* B35: an operator has to act. */
+#define LIMITED_COOLDOWN_MS 2000U  /* A 429 that names no wait. */
+#define BUSY_COOLDOWN_MS    1000U  /* A 503 or 529 that names none. */
+
+static const struct transport_callbacks callbacks;
+
+void attempt_init(struct request *r)
+{
+    if (r->attempt.body.max == 0)
+        buf_init(&r->attempt.body, REPLY_BYTES_MAX);
+}
+
+void attempt_release(struct request *r)
+{
+    assert(r->attempt.call == NULL);
+    if (r->attempt.body.cap > BODY_KEPT_BYTES) {
+        buf_deinit(&r->attempt.body);
+        buf_init(&r->attempt.body, REPLY_BYTES_MAX);
+    }
+}
+
+bool attempt_running(const struct request *r)
+{
+    return r->attempt.call != NULL;
+}
+
+void attempt_open(struct request *r)
+{
+    struct attempt *a = &r->attempt;
+    struct provider_reply reply = a->reply;
+    struct buf body = a->body;
+    *a = (struct attempt){.reply = reply, .body = body};
+    provider_reply_reset(&a->reply);
+    buf_clear(&a->body);
+    a->target = r->next_target;
+    a->record = &r->attempts[r->attempt_count++];
+    *a->record = (struct record_attempt){
+        .model = r->at_position,
+        .server = a->target->deployment->name,
+        .start_us = clock_wall_us(),
+    };
+    if (r->tried_count < REQUEST_TRIED_MAX)
+        r->tried[r->tried_count++] = a->target->deployment->ordinal;
+}
+
+void attempt_abandon(struct request *r)
+{
+    r->attempt_count--;
+    r->attempt.target = NULL;
+    r->attempt.record = NULL;
+}
+
+/* ---- out ---- */
+
+#define FIELDS_MAX 12
+
+/* The one place where a credential meets a connection (P5): the origin must be the provider's. */
+static int put_auth(struct request *r, const struct provider_adapter *adapter,
+                    const struct upstream_target *t, struct fetch_field *fields, size_t *io_count)
+{
+    const struct snapshot_provider *p = t->deployment->provider;
+    if (p->secret == NULL)
+        return 0;
+    if (!str_is(p->origin, t->origin->url))
+        return ERR_DENIED;
+    struct str secret = secret_get(p->secret);
+    size_t len = adapter->auth_prefix.len + secret.len;
+    char *value = arena_alloc(&r->arena, len);
+    if (value == NULL)
+        return ERR_NOMEM;
+    memcpy(value, adapter->auth_prefix.data, adapter->auth_prefix.len);
+    memcpy(value + adapter->auth_prefix.len, secret.data, secret.len);
+    fields[(*io_count)++] = (struct fetch_field){adapter->auth_name, {value, len}};
+    return 0;
+}
+
+/* Caller's headers that belong to the dialect (B25). */
+static void put_dialect(const struct request *r, struct fetch_field *fields, size_t *io_count)
+{
+    for (size_t i = 0; i < r->head->field_count && *io_count < FIELDS_MAX; i++) {
+        struct str name = http1_field_name(r->head, i);
+        if (name.len > 7 && str_eq_nocase(str_slice(name, 0, 7), STR("openai-")))
+            fields[(*io_count)++] = (struct fetch_field){name, http1_field_value(r->head, i)};
+    }
+}
+
+static uint32_t least(uint64_t a, uint64_t b)
+{
+    uint64_t v = a < b ? a : b;
+    return v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
+}
+
+/* A whole answer begins when all of it is thought out: its head may take as long as the whole,
+ * unless the provider's own head timeout was set. */
+static struct fetch_timeouts timeouts_of(const struct request *r, uint64_t now_ms)
+{
+    const struct snapshot_timeouts *t = &r->attempt.target->deployment->provider->timeouts;
+    uint64_t left = r->deadline_ms > now_ms ? r->deadline_ms - now_ms : 1;
+    uint32_t total = least(t->total_ms, left);
+    bool default_head = t->head_ms == 30000;
+    uint32_t head = r->call.stream || !default_head ? t->head_ms : total;
+    return (struct fetch_timeouts){
+        .connect_ms = t->connect_ms,
+        .tls_ms = t->tls_ms,
+        .head_ms = least(head, total),
+        .first_byte_ms = least(head > t->first_content_ms ? head : t->first_content_ms, total),
+        .idle_ms = t->between_events_ms,
+        .total_ms = total,
+    };
+}
+
+static int start(struct request *r)
+{
+    struct attempt *a = &r->attempt;
+    const struct upstream_target *t = a->target;
+    const struct provider_adapter *adapter = provider_find(t->deployment->provider->type);
+    struct fetch_field fields[FIELDS_MAX + 4];
+    struct str pieces[PROVIDER_REQUEST_PIECES_MAX];
+    size_t field_count = 0, piece_count = 0;
+    if (adapter == NULL)
+        return ERR_UNSUPPORTED;
+    int rc = adapter->write_call(&r->call, r->body, t->deployment->upstream_model, &r->arena,
+                                 pieces, &piece_count);
+    if (rc == 0)
+        rc = put_auth(r, adapter, t, fields, &field_count);
+    if (rc != 0)
+        return rc;
+    fields[field_count++] = (struct fetch_field){STR("content-type"), STR("application/json")};
+    fields[field_count++] = (struct fetch_field){STR("user-agent"), STR("steelyard")};
+    if (t->deployment->provider->propagate && r->steering.traceparent.len > 0)
+        fields[field_count++] = (struct fetch_field){STR("traceparent"), r->steering.traceparent};
+    put_dialect(r, fields, &field_count);
+    struct str prefix = t->deployment->provider->prefix;
+    char *target = arena_alloc(&r->arena, prefix.len + adapter->chat_path.len);
+    if (target == NULL)
+        return ERR_NOMEM;
+    memcpy(target, prefix.data, prefix.len);
+    memcpy(target + prefix.len, adapter->chat_path.data, adapter->chat_path.len);
+    const struct fetch_request request = {
+        .method = STR("POST"),
+        .target = {target, prefix.len + adapter->chat_path.len},
+        .fields = fields,
+        .field_count = field_count,
+        .body = pieces,
+        .body_count = piece_count,
+        .timeouts = timeouts_of(r, a->start_ns / 1000000),
+        .body_max_bytes = r->call.stream ? UINT64_C(1) << 32 : REPLY_BYTES_MAX,
+    };
+    return r->env->upstream.ops->start(t->origin->origin, &request, &callbacks, r, &a->call);
+}
+
+int attempt_start(struct request *r)
+{
+    struct attempt *a = &r->attempt;
+    a->start_ns = clock_mono_ns();
+    a->last_ms = a->start_ns / 1000000;
+    if (!endpoint_take(a->target->endpoint, r->ignore_breakers, a->last_ms)) {
+        a->record->reason = RECORD_REASON_CONNECT; /* Taken by someone else since it was picked. */
+        return ERR_BUSY;
+    }
+    int rc = start(r);
+    if (rc != 0) {
+        a->call = NULL;
+        a->record->reason = rc == ERR_DENIED ? RECORD_REASON_ADDRESS : RECORD_REASON_CONNECT;
+        endpoint_done(a->target->endpoint, ENDPOINT_CANCELLED, a->last_ms);
+    }
+    return rc;
+}
+
+void attempt_stop(struct request *r, enum record_reason reason)
+{
+    struct attempt *a = &r->attempt;
+    if (a->call == NULL || a->cancelled)
+        return;
+    a->cancelled = true;
+    a->reason = reason;
+    r->env->upstream.ops->cancel(a->call);
+}
+
+void attempt_resume(struct request *r)
+{
+    struct attempt *a = &r->attempt;
+    if (a->call == NULL || !a->paused)
+        return;
+    a->paused = false;
+    a->last_ms = request_now_ms();
+    r->env->upstream.ops->resume(a->call);
+}
+
+/* ---- in ---- */
+
+static bool is_event_stream(struct str content_type)
+{
+    return content_type.len >= 17 &&
+           str_eq_nocase(str_slice(content_type, 0, 17), STR("text/event-stream"));
+}
+
+static enum fetch_flow on_head(void *arg, struct transport_call *call, unsigned status)
+{
+    struct request *r = arg;
+    struct attempt *a = &r->attempt;
+    const struct transport_ops *ops = r->env->upstream.ops;
+    struct str id = ops->header(call, STR("x-request-id"));
+    a->status = status;
+    if (id.len > 0 && id.len <= RECORD_TEXT_BYTES_MAX)
+        a->record->provider_id = arena_copy(&r->arena, id);
+    if (status == 200)
+        a->streaming = r->call.stream && is_event_stream(ops->header(call, STR("content-type")));
+    if (status < 300 && r->call.stream && !a->streaming) {
+        attempt_stop(r, RECORD_REASON_PROTOCOL);
+        return FETCH_GO;
+    }
+    if (status >= 400) {
+        struct str wait = ops->header(call, STR("retry-after"));
+        a->wait_ms = retry_after_ms(ops->header(call, STR("retry-after-ms")), wait, clock_wall_us(),
+                                    &a->wait_known);
+        if (wait.len > 0 && wait.len < 64 && http1_is_field_value(wait))
+            r->retry_after = arena_copy(&r->arena, wait);
+    }
+    return FETCH_GO;
+}
+
+static enum fetch_flow on_body(void *arg, struct transport_call *call, struct str piece)
+{
+    (void)call;
+    struct request *r = arg;
+    struct attempt *a = &r->attempt;
+    uint64_t entered_ns = clock_mono_ns();
+    enum fetch_flow flow = FETCH_GO;
+    if (a->streaming) {
+        flow = relay_piece(r, piece, entered_ns);
+        a->paused = flow == FETCH_PAUSE;
+    } else if (a->status >= 300 && a->body.len + piece.len > ERROR_BYTES_MAX) {
+        /* What is longer is no error object: the rest is not looked at. */
+    } else if (buf_append_str(&a->body, piece) != 0) {
+        attempt_stop(r, RECORD_REASON_PROTOCOL);
+    }
+    if (a->call != NULL && !a->streaming)
+        a->last_ms = entered_ns / 1000000;
+    r->overhead_ns += clock_mono_ns() - entered_ns;
+    return flow;
+}
+
+/* ---- the end ---- */
+
+static enum record_reason reason_of_result(const struct fetch_result *result)
+{
+    switch (result->status) {
+    case ERR_REFUSED:
+    case ERR_UNREACHABLE:
+    case ERR_NOT_FOUND:
+        return RECORD_REASON_CONNECT;
+    case ERR_DENIED:
+        return RECORD_REASON_ADDRESS;
+    case ERR_TLS:
+        return RECORD_REASON_TLS;
+    case ERR_TIMEOUT:
+        return RECORD_REASON_TIMEOUT;
+    case ERR_CLOSED:
+        return result->phase < FETCH_HEAD ? RECORD_REASON_CONNECT : RECORD_REASON_CUT;
+    case ERR_CANCELED:
+        return RECORD_REASON_CANCELLED;
+    default:
+        return RECORD_REASON_PROTOCOL;
+    }
+}
+
+static enum record_reason reason_of_status(unsigned status)
+{
+    if (status == 401 || status == 403)
+        return RECORD_REASON_AUTH;
+    if (status == 429)
+        return RECORD_REASON_RATE_LIMITED;
+    if (status >= 500 || status == 404 || status == 408)
+        return RECORD_REASON_STATUS;
+    if (status >= 400)
+        return RECORD_REASON_CLIENT_ERROR;
+    return RECORD_REASON_PROTOCOL; /* 1xx, other 2xx, 3xx (never followed, B34). */
+}
+
+/* A whole reply becomes the answer's pieces. */
+static enum record_reason take_reply(struct request *r)
+{
+    struct attempt *a = &r->attempt;
+    const struct provider_adapter *adapter = provider_find(a->target->deployment->provider->type);
+    const struct provider_rewrite rewrite = {.model = r->candidate_models[a->record->model]->id};
+    if (adapter->read_reply(&r->env->json, &a->reply, buf_str(&a->body), &rewrite, &r->arena,
+                            r->pieces, &r->piece_count) != 0)
+        return RECORD_REASON_PROTOCOL;
+    return RECORD_REASON_OK;
+}
+
+static enum record_reason judge(struct request *r, const struct fetch_result *result)
+{
+    struct attempt *a = &r->attempt;
+    bool ended = a->reply.content &&
+                 (a->reply.done || (result->status == 0 && a->reply.finish != CALL_FINISH_NONE));
+    if (a->streaming && ended && (!a->cancelled || a->reason == RECORD_REASON_OK))
+        return RECORD_REASON_OK;
+    if (a->cancelled)
+        return a->reason;
+    if (result->status != 0)
+        return reason_of_result(result);
+    if (a->status != 200)
+        return reason_of_status(a->status);
+    return a->streaming ? RECORD_REASON_CUT : take_reply(r);
+}
+
+static enum endpoint_outcome outcome_of(enum record_reason reason)
+{
+    switch (reason) {
+    case RECORD_REASON_OK:
+    case RECORD_REASON_CLIENT_ERROR: /* It works; the caller was wrong. */
+        return ENDPOINT_OK;
+    case RECORD_REASON_RATE_LIMITED:
+        return ENDPOINT_RATE_LIMITED;
+    case RECORD_REASON_TIMEOUT:
+        return ENDPOINT_TIMEOUT;
+    case RECORD_REASON_CANCELLED:
+    case RECORD_REASON_NODE_CRASH:
+        return ENDPOINT_CANCELLED;
+    case RECORD_REASON_CONNECT:
+    case RECORD_REASON_TLS:
+    case RECORD_REASON_STATUS:
+    case RECORD_REASON_AUTH:
+    case RECORD_REASON_PROTOCOL:
+    case RECORD_REASON_CUT:
+    case RECORD_REASON_ADDRESS:
+        return ENDPOINT_ERROR;
+    }
+    return ENDPOINT_ERROR;
+}
+
+static void cool_down(struct attempt *a, enum record_reason reason, uint64_t now_ms)
+{
+    struct endpoint *e = a->target->endpoint;
+    if (reason == RECORD_REASON_AUTH)
+        endpoint_cool(e, AUTH_COOLDOWN_MS, false, now_ms);
+    else if (reason == RECORD_REASON_RATE_LIMITED)
+        endpoint_cool(e, a->wait_known ? a->wait_ms : LIMITED_COOLDOWN_MS, true, now_ms);
+    else if (a->status == 503 || a->status == 529)
+        endpoint_cool(e, a->wait_known ? a->wait_ms : BUSY_COOLDOWN_MS, false, now_ms);
+}
+
+/* What it took, by the provider's count or ours (B38). */
+static void bill(struct request *r, enum record_reason reason)
+{
+    struct attempt *a = &r->attempt;
+    struct record_attempt *row = a->record;
+    struct call_usage u = a->reply.usage;
+    if (!u.known) {
+        if (a->status != 200 || (reason != RECORD_REASON_OK && !a->reply.anything))
+            return; /* Nothing was made. */
+        u.tokens_in = r->call.tokens_in;
+        u.tokens_out = tokens_round(a->reply.text_q8);
+        row->flags |= RECORD_FLAG_USAGE_ESTIMATED;
+    }
+    provider_usage_check(&u, r->call.tokens_in, a->reply.text_q8, a->reply.content_bytes);
+    if (u.suspect)
+        row->flags |= RECORD_FLAG_USAGE_SUSPECT | RECORD_FLAG_USAGE_ESTIMATED;
+    row->tokens_in = (uint32_t)u.tokens_in;
+    row->tokens_out = (uint32_t)u.tokens_out;
+    row->tokens_cached = (uint32_t)u.tokens_cached;
+    row->tokens_cache_write = (uint32_t)u.tokens_cache_write;
+    row->tokens_reasoning = (uint32_t)u.tokens_reasoning;
+}
+
+static void observe(struct request *r, uint64_t now_ns, const struct fetch_result *result)
+{
+    struct attempt *a = &r->attempt;
+    const struct snapshot_deployment *d = a->target->deployment;
+    uint64_t content_ns = a->content_ns != 0 ? a->content_ns : now_ns;
+    uint32_t stream_ms = a->streaming ? (uint32_t)((now_ns - content_ns) / 1000000) : 0;
+    uint32_t out = a->streaming ? a->record->tokens_out : 0;
+    a->record->ttft_ms = (uint32_t)((content_ns - a->start_ns) / 1000000);
+    a->record->total_ms = (uint32_t)((now_ns - a->start_ns) / 1000000);
+    if (a->record->reason == RECORD_REASON_OK) {
+        endpoint_observe(a->target->endpoint, r->call.tokens_in, a->record->ttft_ms, out,
+                         stream_ms);
+        if (out > 1) {
+            const struct str labels[] = {d->provider->name,
+                                         r->candidate_models[a->record->model]->id};
+            metrics_observe(meter(&r->env->meters, METER_TPOT, labels),
+                            (now_ns - content_ns) / (out - 1));
+        }
+    }
+    if (result->connect_ns != 0) {
+        const struct str labels[] = {d->provider->name};
+        metrics_observe(meter(&r->env->meters, METER_CONNECT, labels), result->connect_ns);
+    }
+}
+
+static void on_done(void *arg, struct transport_call *call, const struct fetch_result *result)
+{
+    (void)call;
+    struct request *r = arg;
+    struct attempt *a = &r->attempt;
+    uint64_t now_ns = clock_mono_ns();
+    a->call = NULL;
+    if (a->streaming && !a->cancelled)
+        relay_piece_end(r);
+    enum record_reason reason = judge(r, result);
+    a->complete = reason == RECORD_REASON_OK || reason == RECORD_REASON_CLIENT_ERROR;
+    a->reason = reason;
+    a->record->reason = reason;
+    a->record->status = a->status;
+    bill(r, reason);
+    observe(r, now_ns, result);
+    cool_down(a, reason, now_ns / 1000000);
+    endpoint_done(a->target->endpoint, outcome_of(reason), now_ns / 1000000);
+    request_run(r);
+}
+
+static const struct transport_callbacks callbacks = {
+    .on_head = on_head,
+    .on_body = on_body,
+    .on_done = on_done,
+};

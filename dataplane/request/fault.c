@@ -1,0 +1,64 @@
+#include "dataplane/request/fault.h"
+
+#include <assert.h>
+
+#define RETRY_WITHIN_MS 60000
+
+static const struct fault_row rows[FAULT_COUNT] = {
+#define X(n, s, t, c, r, cl, m)                                                                    \
+    [FAULT_##n] = {.status = (s),                                                                  \
+                   .type = (t),                                                                    \
+                   .code = (c),                                                                    \
+                   .should_retry = (r),                                                            \
+                   .close = (cl),                                                                  \
+                   .message = (m)},
+    FAULT_TABLE(X)
+#undef X
+};
+
+const struct fault_row *fault_get(enum fault f)
+{
+    assert(f > FAULT_NONE && f < FAULT_COUNT);
+    return &rows[f];
+}
+
+bool fault_should_retry(enum fault f, int64_t wait_ms)
+{
+    /* A cool-down that ends soon is worth waiting for; clients obey up to 60 s. */
+    if (f == FAULT_NO_UPSTREAM)
+        return wait_ms >= 0 && wait_ms <= RETRY_WITHIN_MS;
+    return fault_get(f)->should_retry;
+}
+
+int fault_write_json(enum fault f, const struct fault_detail *d, struct buf *out)
+{
+    const struct fault_row *row = fault_get(f);
+    int rc = buf_append_text(out, "{\"error\":{\"message\":\"");
+    if (rc == 0)
+        rc = buf_append_text(out, d->message != NULL ? d->message : row->message);
+    if (rc == 0 && d->offset >= 0) {
+        rc = buf_append_text(out, " (at byte ");
+        if (rc == 0)
+            rc = buf_append_i64(out, d->offset);
+        if (rc == 0)
+            rc = buf_append_char(out, ')');
+    }
+    if (rc == 0)
+        rc = buf_append_text(out, "\",\"type\":\"");
+    if (rc == 0)
+        rc = buf_append_text(out, row->type);
+    if (rc == 0)
+        rc = buf_append_text(out, d->param.data != NULL ? "\",\"param\":\"" : "\",\"param\":null");
+    if (rc == 0 && d->param.data != NULL) {
+        rc = buf_append_str(out, d->param);
+        if (rc == 0)
+            rc = buf_append_char(out, '"');
+    }
+    if (rc == 0)
+        rc = buf_append_text(out, ",\"code\":\"");
+    if (rc == 0)
+        rc = buf_append_text(out, row->code);
+    if (rc == 0)
+        rc = buf_append_text(out, "\"}}");
+    return rc;
+}

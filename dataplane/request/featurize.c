@@ -1,0 +1,31 @@
+/* The call as the router sees it. */
+#include "dataplane/request/steps.h"
+
+enum step_result step_featurize(struct request *r)
+{
+    const struct call *c = &r->call;
+    struct features_input input = {
+        .text = c->text,
+        .system_prompt = c->system,
+        .alias = c->model,
+        .tools = c->tools,
+        .tool_count = c->tool_count,
+        .bytes = c->text_bytes,
+        .t_in = c->tokens_in,
+        .max_tokens = c->max_tokens,
+        .messages = c->messages,
+        .turns = c->turns,
+        .images = c->images,
+        .json_mode = c->json_mode,
+        .previous_failed = c->previous_failed,
+        .temperature_q8 = c->temperature_q8,
+    };
+    if (r->identity->segment != 0) {
+        struct buf text = {.cap = 16, .max = 16, .data = arena_alloc(&r->arena, 16)};
+        if (text.data == NULL || buf_append_u64(&text, r->identity->segment) != 0)
+            return request_fail(r, FAULT_OVERLOAD);
+        input.segment = buf_str(&text);
+    }
+    features_extract(&r->snapshot->limits.hasher, &input, &r->features);
+    return STEP_NEXT;
+}

@@ -1,0 +1,54 @@
+/* The caller's body and steering headers become a call. */
+#include "dataplane/llm/openai.h"
+#include "dataplane/request/steps.h"
+
+/* A body that is JSON by its own word, and not compressed (B12). Without a content type it is taken
+ * for what the path needs. */
+static bool media_type_is_json(const struct request *r)
+{
+    return !r->head->body_encoded && (http1_field_get(r->head, STR("content-type")).data == NULL ||
+                                      http1_content_type_is(r->head, STR("application/json")));
+}
+
+static enum fault fault_of(enum call_defect defect)
+{
+    switch (defect) {
+    case CALL_OK:
+    case CALL_BAD_JSON:
+        return FAULT_BAD_JSON;
+    case CALL_BAD_FIELD:
+        return FAULT_BAD_FIELD;
+    case CALL_MISSING_FIELD:
+        return FAULT_MISSING_FIELD;
+    case CALL_FORBIDDEN_FIELD:
+        return FAULT_FORBIDDEN_FIELD;
+    case CALL_NO_MEMORY:
+        return FAULT_OVERLOAD;
+    }
+    return FAULT_BAD_JSON;
+}
+
+enum step_result step_parse(struct request *r)
+{
+    struct call_refusal refusal;
+    const char *bad_header;
+    if (!media_type_is_json(r))
+        return request_fail(r, FAULT_MEDIA_TYPE);
+    steering_read(r->head, &r->steering, &bad_header);
+    if (bad_header != NULL) {
+        r->detail.param = str_from(bad_header);
+        return request_fail(r, FAULT_BAD_HEADER);
+    }
+    if (openai_read_call(&r->env->json, r->body, &r->arena, &r->call, &refusal) != 0) {
+        r->detail.param = refusal.param;
+        r->detail.offset = refusal.offset;
+        r->detail.message = refusal.message;
+        return request_fail(r, fault_of(refusal.defect));
+    }
+    r->call.previous_failed = r->steering.client_retry;
+    if (r->call.stream)
+        r->flags |= RECORD_FLAG_STREAM;
+    if (r->steering.client_retry)
+        r->flags |= RECORD_FLAG_CLIENT_RETRY;
+    return STEP_NEXT;
+}

@@ -1,0 +1,74 @@
+#include "dataplane/request/steps.h"
+
+static const step_fn chat_steps[] = {
+    step_authenticate, step_receive, step_parse, step_admit,   step_featurize, step_decide,
+    step_reserve,      step_attempt, step_relay, step_account, step_report,    NULL,
+};
+static const step_fn decision_steps[] = {
+    step_authenticate, step_receive, step_parse,   step_admit,  step_featurize,
+    step_decide,       step_explain, step_account, step_report, NULL,
+};
+static const step_fn feedback_steps[] = {
+    step_authenticate, step_receive, step_feedback, step_account, step_report, NULL,
+};
+static const step_fn models_steps[] = {
+    step_authenticate, step_receive, step_models, step_account, step_report, NULL,
+};
+static const step_fn none_steps[] = {step_account, step_report, NULL};
+
+static const struct request_path paths[] = {
+    {{"/v1/chat/completions", sizeof "/v1/chat/completions" - 1},
+     false,
+     HTTP1_POST,
+     "chat.completions",
+     false,
+     chat_steps},
+    {{"/v1/decision", sizeof "/v1/decision" - 1},
+     false,
+     HTTP1_POST,
+     "decision",
+     true,
+     decision_steps},
+    {{"/v1/feedback", sizeof "/v1/feedback" - 1},
+     false,
+     HTTP1_POST,
+     "feedback",
+     false,
+     feedback_steps},
+    {{"/v1/models", sizeof "/v1/models" - 1}, true, HTTP1_GET, "models", false, models_steps},
+};
+
+const struct request_path request_path_none = {
+    .path = {.data = "", .len = 0}, .endpoint = "none", .steps = none_steps};
+
+static bool path_matches(const struct request_path *p, struct str path, struct str *out_rest)
+{
+    *out_rest = STR_NULL;
+    if (str_eq(path, p->path))
+        return true;
+    if (!p->takes_rest || !str_starts(path, p->path) || path.data[p->path.len] != '/')
+        return false;
+    *out_rest = str_slice(path, p->path.len + 1, path.len);
+    return out_rest->len > 0;
+}
+
+const struct request_path *request_path_find(const struct http1_head *head, struct str *out_rest,
+                                             enum fault *out_fault)
+{
+    struct str path = head->path;
+    if (str_starts(path, STR("/openai/v1/")))
+        path = str_slice(path, 7, path.len);
+    if (path.len > 1 && path.data[path.len - 1] == '/') /* One; no other normalising (B6). */
+        path.len--;
+    *out_fault = FAULT_NOT_FOUND;
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+        if (!path_matches(&paths[i], path, out_rest))
+            continue;
+        if (head->method == paths[i].method) {
+            *out_fault = FAULT_NONE;
+            return &paths[i];
+        }
+        *out_fault = FAULT_METHOD;
+    }
+    return NULL;
+}

@@ -1,0 +1,239 @@
+#include "dataplane/request/relay.h"
+
+#include "common/base/clock.h"
+#include "dataplane/request/account.h"
+#include "dataplane/request/answer.h"
+#include "dataplane/request/attempt.h"
+#include "dataplane/request/session.h"
+#include "dataplane/request/steps.h"
+
+#define HELD_BYTES_MAX 65536U /* Frames before the first content. */
+
+int relay_send(struct request *r, struct str bytes)
+{
+    char head[HTTP1_CHUNK_HEAD_BYTES];
+    if (r->client_gone)
+        return ERR_CLOSED;
+    r->sent_ms = request_now_ms();
+    if (r->head->minor_version == 0)
+        return r->client->send(r->client_arg, &bytes, 1);
+    const struct str pieces[] = {{head, http1_chunk_head(bytes.len, head)}, bytes, HTTP1_CHUNK_END};
+    return r->client->send(r->client_arg, pieces, 3);
+}
+
+/* Head, then what was held back, in one write. */
+static int send_first(struct request *r)
+{
+    struct request_env *env = r->env;
+    struct str held = buf_str(&r->attempt.body);
+    if (r->client_gone)
+        return ERR_CLOSED;
+    if (r->stream != STREAM_NONE)
+        return relay_send(r, held);
+    char chunk[HTTP1_CHUNK_HEAD_BYTES];
+    buf_clear(&env->head);
+    r->status = 200;
+    r->content_type = STR("text/event-stream");
+    if (answer_write_stream_head(r, false, &env->head) != 0)
+        return ERR_NOMEM;
+    r->sent_ms = request_now_ms();
+    const bool chunked = r->head->minor_version > 0;
+    const struct str pieces[] = {
+        buf_str(&env->head),
+        chunked ? (struct str){chunk, http1_chunk_head(held.len, chunk)} : STR_NULL,
+        held,
+        chunked ? HTTP1_CHUNK_END : STR_NULL,
+    };
+    return r->client->send(r->client_arg, pieces, 4);
+}
+
+/* "steelyard":{"cost_usd":...,"decision_id":"..."}: what the caller asked to find in the usage. */
+static struct str usage_member(void *arg, const struct call_usage *usage)
+{
+    struct request *r = arg;
+    struct attempt *a = &r->attempt;
+    struct buf b = answer_arena_buf(r, 160);
+    struct call_usage u = *usage;
+    uint64_t price_id;
+    int64_t cost = 0;
+    provider_usage_check(&u, r->call.tokens_in, a->reply.text_q8, a->reply.content_bytes);
+    bool known =
+        u.known && account_cost(a->target->deployment, a->record->start_us, &u, &price_id, &cost);
+    int rc = buf_append_text(&b, "\"steelyard\":{\"cost_usd\":");
+    if (rc == 0)
+        rc = known ? answer_write_usd(cost, &b) : buf_append_text(&b, "null");
+    if (rc == 0)
+        rc = buf_append_text(&b, ",\"decision_id\":\"");
+    if (rc == 0)
+        rc = buf_append_text(&b, r->id_text);
+    if (rc == 0)
+        rc = buf_append_text(&b, "\"}");
+    return rc == 0 ? buf_str(&b) : STR_NULL;
+}
+
+struct feed {
+    bool content;
+    bool stop;
+    enum record_reason reason;
+};
+
+static void feed_event(struct request *r, const struct sse_event *event, struct feed *f)
+{
+    struct attempt *a = &r->attempt;
+    const struct provider_adapter *adapter = provider_find(a->target->deployment->provider->type);
+    const struct provider_rewrite rewrite = {
+        .model = r->candidate_models[a->record->model]->id,
+        .want_usage = r->call.include_usage,
+        .usage_member = r->steering.usage ? usage_member : NULL,
+        .arg = r,
+    };
+    enum provider_event kind;
+    if (adapter->read_event(&r->env->json, &a->reply, event, &rewrite, &r->env->out, &kind) != 0)
+        kind = PROVIDER_BAD;
+    switch (kind) {
+    case PROVIDER_SILENT:
+    case PROVIDER_OPEN:
+    case PROVIDER_USAGE:
+    case PROVIDER_DONE: /* What follows it is never delivered (B37). */
+        break;
+    case PROVIDER_CONTENT:
+        f->content = true;
+        break;
+    case PROVIDER_ERROR:
+        f->stop = true;
+        f->reason = RECORD_REASON_STATUS;
+        break;
+    case PROVIDER_BAD:
+        f->stop = true;
+        f->reason = RECORD_REASON_PROTOCOL;
+        break;
+    }
+}
+
+/* What the piece's events left in env->out: held, or sent. */
+static void pass_on(struct request *r, const struct feed *f, uint64_t now_ns)
+{
+    struct attempt *a = &r->attempt;
+    struct str out = buf_str(&r->env->out);
+    if (r->unseen || out.len == 0)
+        return;
+    if (r->stream == STREAM_COMMITTED) {
+        if (relay_send(r, out) != 0)
+            request_gone(r);
+        return;
+    }
+    if (a->body.len + out.len > HELD_BYTES_MAX + SSE_EVENT_BYTES_MAX ||
+        buf_append_str(&a->body, out) != 0) {
+        attempt_stop(r, RECORD_REASON_PROTOCOL);
+        return;
+    }
+    if (f->content && a->content_ns == 0) {
+        a->content_ns = now_ns;
+        r->committed = true;
+        request_run(r); /* attempt is over, relay sends the head and what was held. */
+    }
+}
+
+enum fetch_flow relay_piece(struct request *r, struct str piece, uint64_t now_ns)
+{
+    struct attempt *a = &r->attempt;
+    struct feed f = {.reason = RECORD_REASON_OK};
+    struct sse_event event;
+    buf_clear(&r->env->out);
+    while (!f.stop && !a->reply.done && sse_reader_next(&a->reply.sse, &piece, &event)) {
+        feed_event(r, &event, &f);
+        if (event.has_data)
+            a->last_ms = now_ns / 1000000;
+    }
+    if (!f.stop && sse_reader_status(&a->reply.sse) != 0) {
+        f.stop = true;
+        f.reason = RECORD_REASON_PROTOCOL;
+    }
+    pass_on(r, &f, now_ns);
+    if (a->call == NULL || a->cancelled)
+        return FETCH_GO;
+    if (f.stop) {
+        attempt_stop(r, f.reason);
+        return FETCH_GO;
+    }
+    bool full = !r->unseen && !r->client_gone &&
+                r->client->queued(r->client_arg) > r->env->shared->settings.buffer_mark_bytes;
+    return full ? FETCH_PAUSE : FETCH_GO;
+}
+
+void relay_piece_end(struct request *r)
+{
+    struct sse_event event;
+    struct feed f = {.reason = RECORD_REASON_OK};
+    buf_clear(&r->env->out);
+    /* The standard drops a block without its blank line; an end mark is still believed. */
+    if (!r->attempt.reply.done && sse_finish(&r->attempt.reply.sse, &event) && event.has_data &&
+        str_eq(str_trim(event.data), STR("[DONE]")))
+        feed_event(r, &event, &f);
+}
+
+enum step_result step_relay(struct request *r)
+{
+    struct attempt *a = &r->attempt;
+    if (!a->streaming) { /* Whole: `report` sends it. */
+        r->status = a->status;
+        return STEP_NEXT;
+    }
+    if (r->stream != STREAM_COMMITTED && !r->unseen) {
+        session_note(r, r->at_position);
+        int rc = send_first(r);
+        r->ttft_ns = clock_mono_ns() - r->start_ns;
+        r->stream = STREAM_COMMITTED;
+        metrics_gauge_add(r->env->meters.streams, 1);
+        buf_clear(&a->body);
+        if (rc != 0)
+            request_gone(r);
+    }
+    if (a->call != NULL)
+        return STEP_WAIT;
+    if (r->client_gone) {
+        r->outcome = RECORD_STATUS_CANCELLED;
+        return STEP_FAIL;
+    }
+    if (a->complete)
+        return STEP_NEXT;
+    r->outcome = RECORD_STATUS_PARTIAL;
+    return request_fail(r,
+                        a->reason == RECORD_REASON_TIMEOUT ? FAULT_TIMEOUT : FAULT_UPSTREAM_FAILED);
+}
+
+static int send_early_head(struct request *r)
+{
+    struct request_env *env = r->env;
+    buf_clear(&env->head);
+    r->status = 200;
+    r->content_type = STR("text/event-stream");
+    if (answer_write_stream_head(r, true, &env->head) != 0)
+        return ERR_NOMEM;
+    struct str head = buf_str(&env->head);
+    r->stream = STREAM_HEAD_SENT;
+    return r->client->send(r->client_arg, &head, 1);
+}
+
+void relay_keep_alive(struct request *r, uint64_t now_ms)
+{
+    const struct request_settings *s = &r->env->shared->settings;
+    uint32_t silence_ms = s->keepalive_ms;
+    uint32_t limit = r->snapshot->limits.keepalive_ms;
+    uint64_t since_ms = r->sent_ms;
+    if (!r->call.stream || r->client_gone || r->client->queued(r->client_arg) > 0)
+        return;
+    if (limit != 0)
+        silence_ms = limit;
+    if (r->stream == STREAM_NONE) {
+        silence_ms = r->snapshot->limits.stream_head_after_ms != 0
+                         ? r->snapshot->limits.stream_head_after_ms
+                         : s->stream_head_after_ms;
+        since_ms = r->start_ns / 1000000;
+    }
+    if (now_ms - since_ms < silence_ms)
+        return;
+    if ((r->stream == STREAM_NONE && send_early_head(r) != 0) ||
+        relay_send(r, STR(": keepalive\n\n")) != 0)
+        request_gone(r);
+}

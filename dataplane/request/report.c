@@ -1,0 +1,181 @@
+/* The end of every request, in this order: its record is in the spool, the terminal bytes go to the
+ * client, the metrics count it, one access line is written. */
+#include <assert.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "dataplane/request/answer.h"
+#include "dataplane/request/entry.h"
+#include "dataplane/request/relay.h"
+#include "dataplane/request/session.h"
+#include "dataplane/request/steps.h"
+
+static enum record_status outcome_of(const struct request *r)
+{
+    if (r->outcome != RECORD_STATUS_UNKNOWN)
+        return r->outcome;
+    if (r->client_gone)
+        return RECORD_STATUS_CANCELLED;
+    return r->fault != FAULT_NONE ? RECORD_STATUS_FAILED : RECORD_STATUS_OK;
+}
+
+static void write_record(struct request *r)
+{
+    struct record_decision d;
+    r->outcome = outcome_of(r);
+    r->overhead_ns += clock_mono_ns() - r->entered_ns;
+    entry_fill(r, &d);
+    if (spool_outcome(r->env->spool, r->intent, &d, &r->position) != 0)
+        log_event(LOG_ERROR, "decision record kept in memory: the spool cannot be written",
+                  LOG_STR("component", STR("report")),
+                  LOG_STR("request_id", ((struct str){r->request_id, r->request_id_len})));
+    r->intent = NULL;
+}
+
+/* ---- terminal bytes ---- */
+
+static int send_whole(struct request *r)
+{
+    struct request_env *env = r->env;
+    struct str pieces[REQUEST_PIECES_MAX + 1];
+    uint64_t total = 0;
+    buf_clear(&env->head);
+    for (size_t i = 0; i < r->piece_count; i++)
+        total += r->pieces[i].len;
+    if (answer_write_head(r, total, &env->head) != 0)
+        return ERR_NOMEM;
+    pieces[0] = buf_str(&env->head);
+    for (size_t i = 0; i < r->piece_count; i++)
+        pieces[i + 1] = r->pieces[i];
+    bool head_only = r->head->method == HTTP1_HEAD;
+    return r->client->send(r->client_arg, pieces, head_only ? 1 : r->piece_count + 1);
+}
+
+static int send_stream_end(struct request *r)
+{
+    char head[HTTP1_CHUNK_HEAD_BYTES];
+    const struct str mark = provider_find(r->attempt.target->deployment->provider->type)->end_mark;
+    if (r->head->minor_version == 0) {
+        r->keep_alive = false; /* Its end is the connection's. */
+        return r->client->send(r->client_arg, &mark, 1);
+    }
+    const struct str pieces[] = {
+        {head, http1_chunk_head(mark.len, head)}, mark, HTTP1_CHUNK_END, HTTP1_LAST_CHUNK};
+    return r->client->send(r->client_arg, pieces, 4);
+}
+
+/* An error event, then neither end mark nor last chunk: a clean end would read as success (F18). */
+static int send_stream_error(struct request *r)
+{
+    struct request_env *env = r->env;
+    r->stream_broken = true;
+    buf_clear(&env->out);
+    if (answer_write_error_event(r, &env->out) != 0)
+        return ERR_NOMEM;
+    return relay_send(r, buf_str(&env->out));
+}
+
+static void send_end(struct request *r)
+{
+    int rc;
+    if (r->client_gone)
+        return;
+    if (r->stream == STREAM_NONE)
+        rc = send_whole(r);
+    else if (r->fault == FAULT_NONE)
+        rc = send_stream_end(r);
+    else
+        rc = send_stream_error(r);
+    if (rc != 0) {
+        r->client_gone = true;
+        r->keep_alive = false;
+    }
+}
+
+/* ---- metrics and the access line ---- */
+
+static struct str route_label(const struct request *r)
+{
+    if (!r->decided)
+        return STR_NULL;
+    return r->route != NULL ? r->route->name : STR("pinned");
+}
+
+static void count(struct request *r, uint64_t duration_ns)
+{
+    struct meters *m = &r->env->meters;
+    struct str endpoint = str_from(r->path->endpoint), route = route_label(r);
+    struct str provider = STR_NULL, model = STR_NULL;
+    char code[4] = {(char)('0' + r->status / 100 % 10), (char)('0' + r->status / 10 % 10),
+                    (char)('0' + r->status % 10), '\0'};
+    if (r->committed) {
+        provider = r->attempt.target->deployment->provider->name;
+        model = r->candidate_models[r->at_position]->id;
+    }
+    const struct str requests[] = {
+        endpoint, route,     provider,
+        model,    {code, 3}, r->call.stream && r->decided ? STR("true") : STR("false")};
+    metrics_inc(meter(m, METER_REQUESTS, requests));
+    const struct str durations[] = {endpoint, route, provider, model};
+    metrics_observe(meter(m, METER_DURATION, durations), duration_ns);
+    const struct str overhead[] = {endpoint, STR("total")};
+    metrics_observe(meter(m, METER_OVERHEAD, overhead), r->overhead_ns);
+    if (!r->committed)
+        return;
+    const struct str served[] = {route, provider, model};
+    if (r->ttft_ns != 0)
+        metrics_observe(meter(m, METER_TTFT, served), r->ttft_ns);
+    metrics_add(meter(m, METER_COST, served), (uint64_t)r->cost_nanousd);
+}
+
+static void log_access(struct request *r, uint64_t duration_ns)
+{
+    const struct record_attempt *last =
+        r->attempt_count > 0 ? &r->attempts[r->attempt_count - 1] : NULL;
+    log_event(
+        LOG_INFO, "request", LOG_TEXT_FIELD("method", http1_method_name(r->head->method)),
+        LOG_STR("path", r->head->path), LOG_U64("code", r->status),
+        LOG_STR("request_id", ((struct str){r->request_id, r->request_id_len})),
+        LOG_STR("decision_id", r->decided ? str_from(r->id_text) : STR_NULL),
+        LOG_STR("route", route_label(r)), LOG_STR("served", r->committed ? last->server : STR_NULL),
+        LOG_U64("ttft_ms", r->ttft_ns / 1000000), LOG_U64("dur_ms", duration_ns / 1000000),
+        LOG_U64("tokens_in", last != NULL ? last->tokens_in : 0),
+        LOG_U64("tokens_out", last != NULL ? last->tokens_out : 0),
+        LOG_U64("cost_nanousd", (uint64_t)r->cost_nanousd), LOG_U64("attempts", r->attempt_count),
+        LOG_STR("key_id", r->identity != NULL ? r->identity->public_id : STR_NULL),
+        LOG_BOOL("client_gone", r->client_gone));
+}
+
+static bool awaits_disk(struct request *r)
+{
+    if (!r->env->shared->settings.durability_host || !r->decided)
+        return false;
+    if (spool_synced(r->env->spool) >= r->position)
+        return false;
+    request_poll(r);
+    return true;
+}
+
+enum step_result step_report(struct request *r)
+{
+    if (!r->recorded) {
+        if (r->fault != FAULT_NONE && r->stream == STREAM_NONE)
+            answer_set_fault(r);
+        if (r->decided) {
+            if (r->committed && r->stream == STREAM_NONE && r->fault == FAULT_NONE)
+                session_note(r, r->at_position);
+            write_record(r);
+        }
+        r->recorded = true;
+    }
+    if (awaits_disk(r))
+        return STEP_WAIT;
+    send_end(r);
+    uint64_t duration_ns = clock_mono_ns() - r->start_ns;
+    if (r->stream == STREAM_COMMITTED)
+        metrics_gauge_add(r->env->meters.streams, -1);
+    count(r, duration_ns);
+    if (r->env->shared->settings.access_log)
+        log_access(r, duration_ns);
+    return STEP_NEXT;
+}

@@ -1,0 +1,367 @@
+/* The driver, the life of a request, and what is due with time.
+ *
+ * Usual path: request_begin runs `authenticate` and stops in `receive`; request_body goes on; the
+ * attempt's callbacks re-enter through request_run; `report` sends the end; request_end gives
+ * everything back. While a request waits its work is driven by three things only: the transport's
+ * callbacks, the client (gone, writable) and the tick. */
+#include "dataplane/request/request.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "dataplane/request/answer.h"
+#include "dataplane/request/attempt.h"
+#include "dataplane/request/steps.h"
+
+#define HEAD_SCRATCH_BYTES 16384U
+#define OUT_SCRATCH_BYTES  (2U << 20)
+#define CHUNKS_KEPT        512U
+#define REQUESTS_KEPT      1024U
+#define REFUSED_BODY_MAX   65536U
+#define POLL_MS            2U
+
+void request_settings_init(struct request_settings *s)
+{
+    *s = (struct request_settings){
+        .body_max_bytes = 32U << 20,
+        .requests_max = 65536,
+        .stream_head_after_ms = 10000,
+        .keepalive_ms = 15000,
+        .total_ms = 600000,
+        .unseen_ms = 60000,
+        .unseen_max = 64,
+        .buffer_mark_bytes = 65536,
+        .access_log = true,
+    };
+}
+
+int request_shared_init(struct request_shared *shared)
+{
+    memset(shared, 0, sizeof *shared);
+    request_settings_init(&shared->settings);
+    shared->started_s = clock_wall_us() / 1000000;
+    shared->sticky = mem_calloc(REQUEST_STICKY_SLOTS, sizeof *shared->sticky);
+    shared->votes = mem_calloc(REQUEST_VOTES_SLOTS, sizeof *shared->votes);
+    if (shared->sticky != NULL && shared->votes != NULL)
+        return 0;
+    request_shared_deinit(shared);
+    return ERR_NOMEM;
+}
+
+void request_shared_deinit(struct request_shared *shared)
+{
+    mem_free(shared->sticky);
+    mem_free(shared->votes);
+    shared->sticky = NULL;
+    shared->votes = NULL;
+}
+
+void request_env_init(struct request_env *env, struct request_shared *shared, uv_loop_t *loop,
+                      struct spool *spool, struct metrics_shard *shard)
+{
+    memset(env, 0, sizeof *env);
+    env->shared = shared;
+    env->loop = loop;
+    env->spool = spool;
+    meters_init(&env->meters, shard);
+    retry_budget_init(&env->retries);
+    arena_pool_init(&env->chunks, CHUNKS_KEPT);
+    list_init(&env->active);
+    list_init(&env->polled);
+    uv_timer_init(loop, &env->poll_timer);
+    buf_init(&env->head, HEAD_SCRATCH_BYTES);
+    buf_init(&env->out, OUT_SCRATCH_BYTES);
+    json_init(&env->json, JSON_NODES_MAX);
+}
+
+void request_env_close(struct request_env *env)
+{
+    uv_close((uv_handle_t *)&env->poll_timer, NULL);
+}
+
+void request_env_deinit(struct request_env *env)
+{
+    assert(list_empty(&env->active));
+    for (struct request *r; (r = freelist_take(&env->requests)) != NULL;)
+        mem_free(r);
+    arena_pool_deinit(&env->chunks);
+    buf_deinit(&env->head);
+    buf_deinit(&env->out);
+    json_deinit(&env->json);
+}
+
+uint64_t request_now_ms(void)
+{
+    return clock_mono_ms();
+}
+
+struct str request_header(const struct request *r, struct str name)
+{
+    return http1_field_get(r->head, name);
+}
+
+enum step_result request_fail(struct request *r, enum fault fault)
+{
+    if (r->fault == FAULT_NONE) /* The first one wins. */
+        r->fault = fault;
+    return STEP_FAIL;
+}
+
+void request_warn(struct request *r, const char *code)
+{
+    if (r->warning_count < REQUEST_WARNINGS_MAX)
+        r->warnings[r->warning_count++] = code;
+}
+
+static void set_request_id(struct request *r)
+{
+    struct str given = request_header(r, STR("x-request-id"));
+    if (given.data != NULL && steering_request_id_valid(given)) {
+        memcpy(r->request_id, given.data, given.len);
+        r->request_id_len = (uint8_t)given.len;
+        r->request_id[given.len] = '\0';
+        return;
+    }
+    r->id = uuid_v7(r->start_us);
+    uuid_format(&r->id, r->request_id);
+    r->request_id_len = UUID_TEXT_BYTES - 1;
+}
+
+/* Gives everything back; the client's done() is the last call. */
+static void request_end(struct request *r)
+{
+    struct request_env *env = r->env;
+    const struct client_ops *client = r->client;
+    void *client_arg = r->client_arg;
+    enum client_end end = r->stream_broken ? CLIENT_CUT
+                          : r->keep_alive  ? CLIENT_KEEP
+                                           : CLIENT_CLOSE;
+    attempt_release(r);
+    if (r->view != NULL)
+        upstream_unpin(&env->upstream, r->view);
+    arena_reset(&r->arena);
+    list_remove(&r->link);
+    list_remove(&r->poll_link);
+    env->active_count--;
+    env->served++;
+    metrics_gauge_add(env->meters.inflight, -1);
+    if (env->requests.count < REQUESTS_KEPT)
+        freelist_put(&env->requests, r);
+    else
+        mem_free(r);
+    client->done(client_arg, end);
+}
+
+static unsigned tail_of(const struct request_path *path)
+{
+    unsigned n = 0;
+    while (path->steps[n] != NULL)
+        n++;
+    return n - 2; /* account, report */
+}
+
+static void run_steps(struct request *r)
+{
+    for (;;) {
+        step_fn step = r->path->steps[r->step];
+        if (step == NULL) {
+            request_end(r);
+            return;
+        }
+        r->wake = false;
+        switch (step(r)) {
+        case STEP_NEXT:
+            r->step++;
+            break;
+        case STEP_FAIL:
+            assert(!r->failed); /* The tail never fails. */
+            r->failed = true;
+            r->step = tail_of(r->path);
+            break;
+        case STEP_WAIT:
+            if (!r->wake)
+                return;
+            break; /* What it waits for came while it was still on the stack. */
+        }
+    }
+}
+
+void request_run(struct request *r)
+{
+    if (r->in_driver) {
+        r->wake = true;
+        return;
+    }
+    r->in_driver = true;
+    uint64_t entered_ns = clock_mono_ns();
+    r->entered_ns = entered_ns;
+    /* The time of the last entry is added by `report`, which comes before the request is gone. */
+    struct request_env *env = r->env;
+    uint64_t served = env->served;
+    run_steps(r);
+    if (env->served != served) /* It ended; r is gone. */
+        return;
+    r->overhead_ns += clock_mono_ns() - entered_ns;
+    r->in_driver = false;
+}
+
+static void on_poll(uv_timer_t *timer)
+{
+    struct request_env *env = container_of(timer, struct request_env, poll_timer);
+    struct list due;
+    list_init(&due);
+    for (struct list *n; (n = list_pop_front(&env->polled)) != NULL;)
+        list_push_back(&due, n);
+    for (struct list *n; (n = list_pop_front(&due)) != NULL;)
+        request_run(container_of(n, struct request, poll_link));
+    if (list_empty(&env->polled))
+        uv_timer_stop(timer);
+}
+
+void request_poll(struct request *r)
+{
+    struct request_env *env = r->env;
+    if (list_empty(&env->polled))
+        uv_timer_start(&env->poll_timer, on_poll, POLL_MS, POLL_MS);
+    if (list_empty(&r->poll_link))
+        list_push_back(&env->polled, &r->poll_link);
+}
+
+/* Members that must be zero at the start; the large arrays are written before they are read. */
+static void request_clear(struct request *r)
+{
+    struct attempt kept = r->attempt;
+    memset(r, 0, offsetof(struct request, features));
+    r->candidate_count = 0;
+    memset((char *)r + offsetof(struct request, policy_request), 0,
+           offsetof(struct request, decision) - offsetof(struct request, policy_request));
+    memset((char *)r + offsetof(struct request, conversation), 0,
+           sizeof *r - offsetof(struct request, conversation));
+    r->attempt.reply = kept.reply; /* Their buffers stay. */
+    r->attempt.body = kept.body;
+}
+
+struct request *request_begin(struct request_env *env, const struct client_ops *ops, void *client,
+                              const struct http1_head *head)
+{
+    if (env->active_count >= env->shared->settings.requests_max)
+        return NULL;
+    struct request *r = freelist_take(&env->requests);
+    if (r == NULL)
+        r = mem_zalloc(sizeof *r);
+    if (r == NULL)
+        return NULL;
+    request_clear(r);
+    r->env = env;
+    r->client = ops;
+    r->client_arg = client;
+    r->head = head;
+    r->start_ns = clock_mono_ns();
+    r->start_us = clock_wall_us();
+    r->sent_ms = r->start_ns / 1000000;
+    r->detail = FAULT_DETAIL_NONE;
+    r->at_position = POLICY_NONE;
+    r->content_type = STR("application/json");
+    r->keep_alive =
+        head->keep_alive && !atomic_load_explicit(&env->shared->draining, memory_order_relaxed);
+    arena_init(&r->arena, &env->chunks, REQUEST_ARENA_BYTES_MAX);
+    list_push_back(&env->active, &r->link);
+    list_init(&r->poll_link);
+    env->active_count++;
+    metrics_gauge_add(env->meters.inflight, 1);
+    attempt_init(r);
+    set_request_id(r);
+
+    enum fault fault = FAULT_NONE;
+    struct str rest;
+    r->path = request_path_find(head, &rest, &fault);
+    if (r->path == NULL)
+        r->path = &request_path_none;
+    if (r->path->steps[0] == step_authenticate && step_authenticate(r) == STEP_FAIL)
+        fault = r->fault;
+    else if (r->path->steps[0] == step_authenticate)
+        r->step = 1;
+    if (fault == FAULT_NONE && head->body_kind == HTTP1_BODY_LENGTH &&
+        head->content_length > env->shared->settings.body_max_bytes)
+        fault = FAULT_TOO_LARGE;
+    if (fault != FAULT_NONE) {
+        bool small = !head->expect_continue && head->body_kind == HTTP1_BODY_LENGTH &&
+                     head->content_length <= REFUSED_BODY_MAX;
+        request_fail(r, fault);
+        r->failed = true;
+        r->step = tail_of(r->path);
+        if (small) {
+            r->refused = r->body_wanted = true;
+            return r;
+        }
+        if (head->body_kind != HTTP1_BODY_NONE)
+            r->keep_alive = false;
+        request_run(r);
+        return NULL;
+    }
+    r->body_wanted = head->body_kind != HTTP1_BODY_NONE;
+    return r;
+}
+
+bool request_wants_body(const struct request *r)
+{
+    return r->body_wanted;
+}
+
+void request_body(struct request *r, struct str body)
+{
+    r->body = body;
+    r->body_ready = true;
+    r->body_wanted = false;
+    request_run(r);
+}
+
+enum step_result step_receive(struct request *r)
+{
+    return r->body_ready ? STEP_NEXT : STEP_WAIT;
+}
+
+void request_reject(struct request *r, enum fault fault)
+{
+    r->keep_alive = false;
+    r->body_wanted = false;
+    if (!r->failed) {
+        request_fail(r, fault);
+        r->failed = true;
+        r->step = tail_of(r->path);
+    }
+    request_run(r);
+}
+
+void request_gone(struct request *r)
+{
+    if (r->client_gone)
+        return;
+    r->client_gone = true;
+    r->keep_alive = false;
+    if (!r->body_ready && !r->failed) { /* Nothing was started, nobody is there to be answered. */
+        r->failed = true;
+        r->step = tail_of(r->path);
+        request_run(r);
+        return;
+    }
+    if (r->refused && !r->body_ready) {
+        request_run(r);
+        return;
+    }
+    attempt_client_gone(r);
+}
+
+void request_writable(struct request *r)
+{
+    attempt_client_writable(r);
+}
+
+void request_env_tick(struct request_env *env)
+{
+    uint64_t now_ms = request_now_ms();
+    LIST_FOREACH_SAFE (it, tmp, &env->active)
+        attempt_tick(container_of(it, struct request, link), now_ms);
+}

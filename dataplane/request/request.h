@@ -1,0 +1,271 @@
+/* request.h: one request from its head to its record. A request walks a table of steps (steps.h);
+ * which table is said by its path (paths.h). A step returns NEXT, WAIT (a callback will re-enter
+ * the driver) or FAIL; a failure notes its answer and goes on at `account`, so that every request
+ * is settled, reported and answered exactly once.
+ *
+ *   HEAD -> BODY (waits in `receive`) -> RUNNING -> DONE
+ *
+ * The outcome record is on disk before the terminal bytes go to the client, so whole answers, and
+ * the end of streams, are sent by the last step (`report`).
+ *
+ * The client is reached through struct client_ops and everything a worker owns through struct
+ * request_env: this folder knows neither sockets nor threads. All on the worker's thread. */
+#ifndef STEELYARD_DATAPLANE_REQUEST_REQUEST_H
+#define STEELYARD_DATAPLANE_REQUEST_REQUEST_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/base/arena.h"
+#include "common/base/buf.h"
+#include "common/base/list.h"
+#include "common/crypto/uuid.h"
+#include "common/net/http1.h"
+#include "common/route/features.h"
+#include "common/route/policy.h"
+#include "dataplane/llm/call.h"
+#include "dataplane/llm/provider.h"
+#include "dataplane/request/fault.h"
+#include "dataplane/request/meters.h"
+#include "dataplane/request/steering.h"
+#include "dataplane/telemetry/spool.h"
+#include "dataplane/upstream/retry.h"
+#include "dataplane/upstream/view.h"
+
+#define REQUEST_ARENA_BYTES_MAX (48U << 20) /* Of one request: what it parsed and what it built.   \
+                                             */
+#define REQUEST_ID_BYTES_MAX    128
+#define REQUEST_ATTEMPTS_MAX    3  /* RELIABILITY F16: two retries. */
+#define REQUEST_TRIED_MAX       64 /* Deployments one request looks at. */
+#define REQUEST_WARNINGS_MAX    8
+#define REQUEST_PIECES_MAX      8
+
+/* How the client's connection goes on. */
+enum client_end {
+    CLIENT_KEEP,  /* The next request may come. */
+    CLIENT_CLOSE, /* Everything was sent; close cleanly. */
+    CLIENT_CUT,   /* Close so that the client sees a broken answer. */
+};
+
+struct client_ops {
+    /* Bytes not taken by the socket at once are copied. ERR_CLOSED: the client is gone. */
+    int (*send)(void *client, const struct str *pieces, size_t count);
+    size_t (*queued)(const void *client); /* Bytes not yet taken by the kernel. */
+    /* The request is over and its memory gone; last call, exactly once. */
+    void (*done)(void *client, enum client_end end);
+};
+
+struct request_settings { /* Zero takes no default: see request_settings_init. */
+    uint64_t body_max_bytes;
+    uint64_t memory_max_bytes; /* Of the process; 0: not watched. */
+    uint32_t requests_max;     /* At once on one worker. */
+    uint32_t stream_head_after_ms;
+    uint32_t keepalive_ms;
+    uint32_t total_ms; /* Of a request whose route has no timeout. */
+    uint32_t unseen_ms;
+    uint32_t unseen_max; /* Reads for usage after the client left; on the node. */
+    uint32_t buffer_mark_bytes;
+    bool access_log;
+    bool durability_host;
+};
+void request_settings_init(struct request_settings *s);
+
+/* What all workers share; the only members that change are atomics. */
+struct request_shared {
+    struct request_settings settings;
+    _Atomic bool draining;
+    _Atomic bool ending;     /* Drain time is over: running streams get their error. */
+    _Atomic uint32_t unseen; /* Reads for usage under way. */
+    int64_t started_s;
+    /* Best-effort memory of the node; each slot is overwritten by what comes. */
+    _Atomic uint64_t *sticky; /* Upper half: conversation; lower half: model. */
+    _Atomic uint64_t *votes;  /* Decisions that have had their feedback. */
+};
+#define REQUEST_STICKY_SLOTS 16384U
+#define REQUEST_VOTES_SLOTS  65536U
+#define REQUEST_RATE_SLOTS   256U
+/* settings are the defaults. ERR_NOMEM. */
+int request_shared_init(struct request_shared *shared) MUST_CHECK;
+void request_shared_deinit(struct request_shared *shared);
+
+/* One per worker. */
+struct request_env {
+    struct request_shared *shared;
+    uv_loop_t *loop;
+    struct upstream upstream;
+    struct spool *spool;
+    struct meters meters;
+    struct retry_budget retries;
+    struct arena_pool chunks;
+    struct freelist requests;
+    struct list active;
+    uint32_t active_count;
+    struct list polled; /* Waiting for a time or for stable storage; run every few ms. */
+    uv_timer_t poll_timer;
+    struct buf head; /* Scratch of one call. */
+    struct buf out;
+    struct json json;
+    char date[HTTP1_DATE_BYTES];
+    int64_t date_s;
+    uint64_t served;
+    struct vote_rate {
+        int64_t second;
+        uint32_t count;
+    } vote_rates[REQUEST_RATE_SLOTS]; /* By key. */
+};
+/* upstream is the caller's to init. */
+void request_env_init(struct request_env *env, struct request_shared *shared, uv_loop_t *loop,
+                      struct spool *spool, struct metrics_shard *shard);
+/* No request is active any more; close the loop's turn, then deinit. */
+void request_env_close(struct request_env *env);
+void request_env_deinit(struct request_env *env); /* Upstream was closed. */
+
+enum step_result { STEP_NEXT, STEP_WAIT, STEP_FAIL };
+struct request;
+typedef enum step_result (*step_fn)(struct request *r);
+
+/* Where the stream to the client stands. */
+enum stream_state {
+    STREAM_NONE,      /* Whole answer, or no head sent yet. */
+    STREAM_HEAD_SENT, /* 200 and comments only: the status is committed, the content is not. */
+    STREAM_COMMITTED, /* Content was sent: there is no second attempt. */
+};
+
+/* One try, from start to on_done. */
+struct attempt {
+    struct transport_call *call; /* NULL: none under way. */
+    const struct upstream_target *target;
+    struct record_attempt *record; /* In request.attempts. */
+    uint64_t start_ns;
+    uint64_t content_ns; /* First content; 0: none yet. */
+    uint64_t last_ms;    /* Last event. */
+    unsigned status;
+    bool started;
+    bool streaming;
+    bool cancelled; /* We asked it to end. */
+    bool paused;
+    bool complete;             /* The reply said everything it had to. */
+    enum record_reason reason; /* Set before cancelling; OK otherwise. */
+    uint32_t wait_ms;          /* Its Retry-After. */
+    bool wait_known;
+    struct provider_reply reply;
+    struct buf body; /* Of a whole reply or an error. */
+};
+
+struct request {
+    struct list link; /* env->active */
+    struct list poll_link;
+    struct request_env *env;
+    const struct client_ops *client;
+    void *client_arg;
+    bool client_gone;
+    const struct http1_head *head; /* Borrowed until done. */
+    const struct request_path *path;
+    unsigned step;
+    bool in_driver;
+    bool wake; /* Re-entered from below: run again. */
+    bool failed;
+    bool refused; /* Failed at the head; the small body is read first, to keep the connection. */
+    bool body_wanted;
+    bool body_ready;
+    bool keep_alive;
+    struct arena arena;
+    struct str body;
+
+    uint64_t start_ns;
+    int64_t start_us;
+    uint64_t deadline_ms;
+    uint64_t overhead_ns;
+    uint64_t entered_ns;
+
+    char request_id[REQUEST_ID_BYTES_MAX + 1];
+    uint8_t request_id_len;
+    struct uuid id;
+    char id_text[UUID_TEXT_BYTES];
+    struct str path_rest; /* /v1/models/{id} */
+
+    struct upstream_view *view;
+    const struct snapshot *snapshot;
+    const struct identity *identity;
+    struct steering steering;
+    const char *warnings[REQUEST_WARNINGS_MAX];
+    uint8_t warning_count;
+
+    struct call call;
+    const struct snapshot_route *route;   /* NULL: pinned. */
+    const struct snapshot_policy *policy; /* NULL: none. */
+    struct str pin_provider;              /* "provider/model": only these deployments. */
+    struct features features;
+    uint32_t candidate_count;
+    struct policy_candidate candidates[POLICY_CANDIDATES_MAX];
+    struct record_candidate candidate_names[POLICY_CANDIDATES_MAX];
+    const struct snapshot_model *candidate_models[POLICY_CANDIDATES_MAX];
+    struct policy_request policy_request;
+    struct policy_decision decision;
+    uint64_t conversation;   /* Keyed hash; 0: none. */
+    struct str session_text; /* x-steelyard-session of the answer; len 0: none. */
+    uint32_t flags;          /* RECORD_FLAG_* */
+    bool decided;
+    struct spool_intent *intent;
+    spool_position position;
+
+    struct attempt attempt;
+    const struct upstream_target *next_target; /* Picked, not yet started. */
+    uint32_t attempt_count;
+    struct record_attempt attempts[REQUEST_ATTEMPTS_MAX];
+    uint64_t failed_mask;              /* Candidates with nothing left to try. */
+    uint32_t tried[REQUEST_TRIED_MAX]; /* Deployment ordinals. */
+    uint32_t tried_count;
+    uint32_t at_position; /* Candidate that serves, or POLICY_NONE. */
+    uint32_t wait_ms;     /* Smallest known wait of what was tried. */
+    bool wait_known;
+    bool ignore_breakers; /* More than half are out: all are used (F14). */
+    uint64_t retry_at_ms; /* Backoff; 0: none. */
+    bool committed;       /* A reply that goes to the client is there. */
+    bool unseen;          /* Reading on for usage only. */
+
+    enum stream_state stream;
+    uint64_t sent_ms; /* Last byte to the client. */
+    uint64_t ttft_ns; /* First content byte to the client, from start; 0: none. */
+    bool stream_broken;
+
+    enum fault fault;
+    struct fault_detail detail;
+    unsigned status; /* What the client got or gets. */
+    struct str content_type;
+    struct str pieces[REQUEST_PIECES_MAX]; /* Of a whole answer. */
+    size_t piece_count;
+    struct str retry_after; /* Passed through from a provider's 4xx. */
+    bool recorded;
+    int64_t cost_nanousd;
+    bool cost_unknown;
+    enum record_status outcome;
+};
+
+/* The head was read: begins a request, authenticates it and answers at once if that is refused.
+ * head and what it points to stay until done(). NULL: at capacity, or out of memory; nothing was
+ * sent. */
+struct request *request_begin(struct request_env *env, const struct client_ops *ops, void *client,
+                              const struct http1_head *head);
+/* After begin, unless done() came: whether the body is awaited (else it is answered already). */
+bool request_wants_body(const struct request *r);
+/* The whole body; stays until done(). */
+void request_body(struct request *r, struct str body);
+/* The body could not be read. */
+void request_reject(struct request *r, enum fault fault);
+void request_gone(struct request *r);     /* The client left. */
+void request_writable(struct request *r); /* What was queued has gone below half of the mark. */
+/* Every tenth of a second or so, for everything that is due. */
+void request_env_tick(struct request_env *env);
+
+/* ---- for steps ---- */
+uint64_t request_now_ms(void);
+enum step_result request_fail(struct request *r, enum fault fault); /* Notes it; STEP_FAIL. */
+void request_warn(struct request *r, const char *code);             /* Static text. */
+void request_run(struct request *r);                                /* From callbacks. */
+void request_poll(struct request *r); /* Run again in a few ms; once. */
+struct str request_header(const struct request *r, struct str name);
+
+#endif

@@ -1,0 +1,16 @@
+/* session.h: stickiness: which model served a conversation before, so that the provider's prompt
+ * cache is used again. The last model travels in the x-steelyard-session answer header, signed for
+ * the key, which the caller may echo; a name the caller made up is looked up in the worker's own
+ * small memory. Best effort: without either the policy just decides. */
+#ifndef STEELYARD_DATAPLANE_REQUEST_SESSION_H
+#define STEELYARD_DATAPLANE_REQUEST_SESSION_H
+
+#include "dataplane/request/request.h"
+
+/* Position of the conversation's model among the candidates, or POLICY_NONE. Also notes the
+ * conversation's hash for the record. */
+uint32_t session_position(struct request *r);
+/* The candidate at this position serves: remember it, and make the answer header. */
+void session_note(struct request *r, uint32_t position);
+
+#endif

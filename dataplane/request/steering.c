@@ -1,0 +1,167 @@
+#include "dataplane/request/steering.h"
+
+#include <string.h>
+
+static bool name_byte(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-' || c == ':' || c == '/';
+}
+
+static bool name_valid(struct str s)
+{
+    if (s.len == 0 || s.len > STEERING_NAME_BYTES_MAX)
+        return false;
+    for (size_t i = 0; i < s.len; i++)
+        if (!name_byte(s.data[i]))
+            return false;
+    return true;
+}
+
+bool steering_request_id_valid(struct str s)
+{
+    if (s.len == 0 || s.len > 128)
+        return false;
+    for (size_t i = 0; i < s.len; i++)
+        if (!name_byte(s.data[i]) || s.data[i] == '/')
+            return false;
+    return true;
+}
+
+static bool read_policy(struct str v, struct steering *s)
+{
+    struct str name, version;
+    if (str_cut(v, '@', &name, &version)) {
+        if (str_parse_u64(version, UINT64_MAX, &s->policy_version) != 0 || s->policy_version == 0)
+            return false;
+    }
+    s->policy = name;
+    return name_valid(name);
+}
+
+/* A value is printable ASCII without quotes or backslash: it goes into logs and exports as it is.
+ */
+static bool tag_valid(struct str tag)
+{
+    struct str key, value;
+    if (tag.len > RECORD_TEXT_BYTES_MAX || !str_cut(tag, '=', &key, &value) || !name_valid(key))
+        return false;
+    for (size_t i = 0; i < value.len; i++)
+        if (value.data[i] < ' ' || value.data[i] > '~' || value.data[i] == '"' ||
+            value.data[i] == '\\')
+            return false;
+    return true;
+}
+
+static bool read_tags(struct str v, struct steering *s)
+{
+    struct str rest = v;
+    bool more = true;
+    while (more) {
+        struct str tag, tail = STR_NULL;
+        more = str_cut(rest, ',', &tag, &tail);
+        rest = tail;
+        tag = str_trim(tag);
+        if (tag.len == 0)
+            continue;
+        if (!tag_valid(tag) || s->tag_count == RECORD_TAGS_MAX)
+            return false;
+        s->tags[s->tag_count++] = tag;
+        if (str_starts(tag, STR("task=")))
+            s->task = str_slice(tag, 5, tag.len);
+    }
+    return true;
+}
+
+static bool read_max_cost(struct str v, struct steering *s)
+{
+    return str_parse_fixed(v, 9, &s->max_cost_nanousd) == 0 && s->max_cost_nanousd > 0;
+}
+
+static bool read_quality(struct str v, struct steering *s)
+{
+    int64_t millionths;
+    if (str_parse_fixed(v, 6, &millionths) != 0 || millionths < 0 || millionths > 1000000)
+        return false;
+    s->quality_q16 = (uint32_t)(millionths * 65536 / 1000000);
+    return true;
+}
+
+static bool read_session(struct str v, struct steering *s)
+{
+    if (v.len == 0 || v.len > STEERING_SESSION_BYTES_MAX)
+        return false;
+    s->session = v;
+    return true;
+}
+
+static bool read_no_log(struct str v, struct steering *s)
+{
+    s->no_log = str_is(v, "true");
+    return s->no_log || str_is(v, "false");
+}
+
+static bool read_usage(struct str v, struct steering *s)
+{
+    s->usage = str_is(v, "1");
+    return s->usage || str_is(v, "0");
+}
+
+/* Not ours: what is malformed there is simply not a retry. */
+static bool read_retry(struct str v, struct steering *s)
+{
+    uint64_t n;
+    s->client_retry = str_parse_u64(v, 1000000, &n) == 0 && n > 0;
+    return true;
+}
+
+static bool hex_lower(struct str s, bool *out_any)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.data[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+            return false;
+        *out_any |= c != '0';
+    }
+    return true;
+}
+
+static bool read_traceparent(struct str v, struct steering *s)
+{
+    bool trace = false, parent = false, flags = true;
+    if (v.len == 55 && str_starts(v, STR("00-")) && v.data[35] == '-' && v.data[52] == '-' &&
+        hex_lower(str_slice(v, 3, 35), &trace) && hex_lower(str_slice(v, 36, 52), &parent) &&
+        hex_lower(str_slice(v, 53, 55), &flags) && trace && parent)
+        s->traceparent = v;
+    return true;
+}
+
+static const struct reader {
+    const char *name;
+    bool (*read)(struct str v, struct steering *s);
+} readers[] = {
+    {"x-steelyard-policy", read_policy},         {"x-steelyard-tags", read_tags},
+    {"x-steelyard-max-cost-usd", read_max_cost}, {"x-steelyard-quality", read_quality},
+    {"x-steelyard-session", read_session},       {"x-steelyard-no-log", read_no_log},
+    {"x-steelyard-usage", read_usage},           {"x-stainless-retry-count", read_retry},
+    {"traceparent", read_traceparent},
+};
+
+void steering_read(const struct http1_head *head, struct steering *s, const char **out_bad)
+{
+    memset(s, 0, sizeof *s);
+    *out_bad = NULL;
+    for (size_t i = 0; i < head->field_count; i++) {
+        struct str name = http1_field_name(head, i);
+        char first = name.len > 0 ? (char)(name.data[0] | 0x20) : 0;
+        if (first != 'x' && first != 't') /* Cheap: most fields are none of ours. */
+            continue;
+        for (size_t k = 0; k < sizeof readers / sizeof readers[0]; k++) {
+            if (!str_eq_nocase(name, str_from(readers[k].name)))
+                continue;
+            if (!readers[k].read(str_trim(http1_field_value(head, i)), s))
+                *out_bad = readers[k].name;
+            break;
+        }
+    }
+}

@@ -1,0 +1,41 @@
+/* steps.h: the steps of a request, in order. Each is one .c file and writes only its own members of
+ * struct request. Which of them a path takes is in paths.c. */
+#ifndef STEELYARD_DATAPLANE_REQUEST_STEPS_H
+#define STEELYARD_DATAPLANE_REQUEST_STEPS_H
+
+#include "dataplane/request/request.h"
+
+/* Identity and the pinned view. Comes first: nothing of a stranger's body is read. */
+enum step_result step_authenticate(struct request *r);
+enum step_result step_receive(struct request *r);   /* Waits for the body. */
+enum step_result step_parse(struct request *r);     /* call and steering headers. */
+enum step_result step_admit(struct request *r);     /* Capacity: memory, draining, spool. */
+enum step_result step_featurize(struct request *r); /* features */
+enum step_result step_decide(struct request *r);    /* decision: candidates, choice, propensity. */
+enum step_result step_reserve(struct request *r);   /* The intent is on disk. */
+enum step_result step_attempt(struct request *r);   /* A reply whose content is there. */
+enum step_result step_relay(struct request *r);     /* Bytes to the client. */
+enum step_result step_account(struct request *r);   /* Cost of all attempts. */
+enum step_result step_report(struct request *r);    /* The record, then the terminal bytes. */
+
+enum step_result step_models(struct request *r);   /* GET /v1/models[/{id}] */
+enum step_result step_feedback(struct request *r); /* POST /v1/feedback */
+enum step_result step_explain(struct request *r);  /* POST /v1/decision: answers the decision. */
+
+/* A path of the API; every one is registered with its steps, so none goes without authentication.
+ */
+struct request_path {
+    struct str path; /* After the prefix; "/v1/chat/completions". */
+    bool takes_rest; /* One more segment may follow. */
+    enum http1_method method;
+    const char *endpoint; /* "chat.completions" */
+    bool asks_only;       /* A decision without a choice is an answer too. */
+    const step_fn *steps; /* NULL-terminated; account and report are its last two. */
+};
+/* NULL: unknown. *out_fault says whether path or method is. */
+const struct request_path *request_path_find(const struct http1_head *head, struct str *out_rest,
+                                             enum fault *out_fault);
+/* Steps of what is refused before its path is known. */
+extern const struct request_path request_path_none;
+
+#endif
