@@ -1,0 +1,58 @@
+/* conn.h: one client connection: reads a message, starts a request, keeps the bytes the request
+ * borrows, sends what it says, stops reading when told enough came ahead (B9), and cuts who is too
+ * slow (B10).
+ *
+ *   IDLE -> HEAD -> BODY -> BUSY -> IDLE ...        any -> LINGER -> CLOSING        any -> CLOSING
+ *
+ * A request outlives its client while it reads on for usage; the memory of the connection stays
+ * until both the socket and the request are gone. All on the worker's thread. */
+#ifndef STEELYARD_DATAPLANE_CONN_H
+#define STEELYARD_DATAPLANE_CONN_H
+
+#include <uv.h>
+
+#include "common/net/listener.h"
+#include "dataplane/request/request.h"
+
+struct conn;
+
+struct conn_config {
+    uint32_t head_ms;       /* A head in all. */
+    uint32_t body_grace_ms; /* A body may be slower than body_min_rate only so long. */
+    uint32_t body_min_rate; /* Bytes a second. */
+    uint32_t stall_ms;      /* No byte of an answer taken. */
+    uint32_t idle_ms;       /* Between requests. */
+    uint32_t max_age_ms;    /* Then closed after the next answer; +- 10 %. 0: never. */
+    uint32_t linger_ms;     /* Reading on after a refusal, so that it is not lost to a reset. */
+    uint64_t body_max_bytes;
+};
+extern const struct conn_config conn_defaults;
+
+/* What the connections of one worker share. */
+struct conn_pool {
+    struct request_env *env;
+    struct listener *listener; /* Told of each connection that ended; NULL: none. */
+    struct conn_config config;
+    uv_loop_t *loop;
+    struct list open;
+    uint32_t open_count;
+    struct freelist free;
+    bool closing;
+    char read_buffer[65536];
+};
+void conn_pool_init(struct conn_pool *p, uv_loop_t *loop, struct request_env *env,
+                    const struct conn_config *config);
+void conn_pool_deinit(struct conn_pool *p); /* open is empty. */
+
+/* Takes over fd, whatever happens. */
+void conn_open(struct conn_pool *p, int fd);
+/* Every tenth of a second or so. */
+void conn_pool_tick(struct conn_pool *p, uint64_t now_ms);
+/* Closes what is idle; what runs is closed after its answer. */
+void conn_pool_drain(struct conn_pool *p);
+/* Cuts everything. */
+void conn_pool_cut(struct conn_pool *p);
+/* F24, at 95 % of the memory: cuts the connection that holds most. */
+void conn_pool_cut_largest(struct conn_pool *p);
+
+#endif

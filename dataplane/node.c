@@ -1,0 +1,601 @@
+/* Start: directories and id, spool (recovered), configuration from disk, workers, probes,
+ * addresses, then the control stream. Stop is a chain of states, each entered from on_timer:
+ *
+ *   RUNNING -> DELAY (not ready, still accepting) -> DRAIN (no listener) -> ENDING (streams get
+ * their error) -> STOPPING (workers end) -> FLUSH (spool to the control plane) -> CLOSING ->
+ * STOPPED
+ */
+#include "dataplane/node.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "common/crypto/uuid.h"
+#include "common/link/rpc.h"
+#include "common/net/probes.h"
+#include "dataplane/node_metrics.h"
+#include "dataplane/state/sync.h"
+#include "dataplane/telemetry/shipper.h"
+#include "dataplane/worker.h"
+
+#define TIMER_MS         50U
+#define HEARTBEAT_MAX_MS 10000U
+#define ENDING_MS        2000U /* For the error events of the rest. */
+#define FLUSH_MS         15000U
+#define REAP_TURNS       20U
+#define ADDRESS_BYTES    300U
+#define HOST_SYNC_MS     5U
+
+enum node_state {
+    NODE_RUNNING,
+    NODE_DELAY,
+    NODE_DRAIN,
+    NODE_ENDING,
+    NODE_STOPPING,
+    NODE_FLUSH,
+    NODE_CLOSING,
+    NODE_STOPPED
+};
+
+struct node {
+    const struct settings *settings;
+    uv_loop_t *loop;
+    enum node_state state;
+    uint64_t since_ms;
+    char id[UUID_TEXT_BYTES];
+    struct uuid uuid;
+    char listen[ADDRESS_BYTES]; /* With the port that 0 became. */
+    struct request_shared shared;
+    struct endpoint_registry *registry;
+    struct metrics *metrics;
+    struct node_metrics meters;
+    struct snapshot_cell *cell;
+    struct spool_set *spools;
+    struct rpc_client *client;
+    struct sync *sync;
+    struct shipper *shipper;
+    struct httpd *httpd;
+    struct probes probes;
+    struct probe_check checks[8];
+    uv_timer_t timer;
+    uint32_t turns;
+    struct worker **workers;
+    uint32_t worker_count;
+    void (*on_stopped)(void *arg);
+    void *on_stopped_arg;
+};
+
+/* ---- identity and directories ---- */
+
+static int make_path(const char *dir, const char *name, char *out, size_t bytes, struct err *err)
+{
+    struct buf b = {.data = out, .cap = bytes, .max = bytes};
+    if (buf_append_text(&b, dir) != 0 || buf_append_char(&b, '/') != 0 ||
+        buf_append_text(&b, name) != 0 || buf_append_char(&b, '\0') != 0)
+        return err_set(err, ERR_TOO_LARGE, "--state-dir: '%s' is too long", dir);
+    return 0;
+}
+
+static int load_id(struct node *n, struct err *err)
+{
+    char path[4096];
+    struct buf file = {0};
+    if (n->settings->node_id != NULL) {
+        int rc = uuid_parse(str_from(n->settings->node_id), &n->uuid);
+        uuid_format(&n->uuid, n->id);
+        return rc;
+    }
+    int rc = make_path(n->settings->state_dir, "node.id", path, sizeof path, err);
+    if (rc != 0)
+        return rc;
+    rc = buf_read_file(&file, path, 64, NULL);
+    struct str text = str_slice(buf_str(&file), 0, UUID_TEXT_BYTES - 1);
+    if (rc == 0 && uuid_parse(text, &n->uuid) == 0) {
+        uuid_format(&n->uuid, n->id);
+    } else {
+        n->uuid = uuid_v7(clock_wall_us());
+        uuid_format(&n->uuid, n->id);
+        rc = buf_write_file(str_from(n->id), path, 0600, err);
+    }
+    buf_deinit(&file);
+    return rc;
+}
+
+static int make_state_dir(const struct settings *s, struct err *err)
+{
+    if (mkdir(s->state_dir, 0700) != 0 && errno != EEXIST)
+        return err_set(err, err_from_errno(errno), "--state-dir: cannot make '%s': %s",
+                       s->state_dir, strerror(errno));
+    return 0;
+}
+
+/* "127.0.0.1:8080" with another port. */
+static int with_port(const char *address, uint16_t port, char *out, struct err *err)
+{
+    struct str s = str_from(address);
+    struct buf b = {.data = out, .cap = ADDRESS_BYTES, .max = ADDRESS_BYTES};
+    size_t colon = s.len;
+    while (colon > 0 && s.data[colon - 1] != ':')
+        colon--;
+    bool unix_socket = str_starts(s, STR("unix:"));
+    int rc = buf_append_str(&b, unix_socket ? s : str_slice(s, 0, colon));
+    if (rc == 0 && !unix_socket)
+        rc = buf_append_u64(&b, port);
+    if (rc == 0)
+        rc = buf_append_char(&b, '\0');
+    return rc == 0 ? 0 : err_set(err, rc, "address '%s' is too long", address);
+}
+
+/* ---- probes ---- */
+
+static bool workers_turn(void *arg)
+{
+    const struct node *n = arg;
+    uint64_t now_ms = clock_mono_ms();
+    for (uint32_t i = 0; i < n->worker_count; i++)
+        if (!worker_finished(n->workers[i]) &&
+            now_ms - worker_heartbeat_ms(n->workers[i]) > HEARTBEAT_MAX_MS)
+            return false;
+    return true;
+}
+
+static bool is_configured(void *arg)
+{
+    const struct node *n = arg;
+    return snapshot_cell_generation(n->cell) != 0;
+}
+
+static bool is_not_draining(void *arg)
+{
+    const struct node *n = arg;
+    return n->state == NODE_RUNNING;
+}
+
+static bool is_spool_ready(void *arg)
+{
+    const struct node *n = arg;
+    return spool_set_ready(n->spools);
+}
+
+static int start_probes(struct node *n, struct err *err)
+{
+    const struct probe_check checks[] = {
+        {PROBE_LIVE, "loops", workers_turn, n},        {PROBE_READY, "policy", is_configured, n},
+        {PROBE_READY, "draining", is_not_draining, n}, {PROBE_READY, "spool", is_spool_ready, n},
+        {PROBE_STARTUP, "policy", is_configured, n},
+    };
+    memcpy(n->checks, checks, sizeof checks);
+    n->probes = (struct probes){.checks = n->checks,
+                                .check_count = sizeof checks / sizeof checks[0],
+                                .metrics = n->metrics};
+    const struct httpd_config config = {
+        .address = n->settings->metrics_listen,
+        .max_connections = 64,
+        .body_max_bytes = 1024,
+        .on_request = probes_on_request,
+        .arg = &n->probes,
+    };
+    int rc = httpd_start(n->loop, &config, &n->httpd, err);
+    if (rc != 0)
+        err_wrap(err, "--metrics-listen");
+    return rc;
+}
+
+/* ---- start ---- */
+
+static void fill_shared(struct node *n)
+{
+    const struct settings *s = n->settings;
+    struct request_settings *r = &n->shared.settings;
+    r->body_max_bytes = s->body_max_bytes;
+    r->memory_max_bytes = s->memory_max_bytes;
+    r->access_log = s->access_log;
+    r->durability_host = s->durability_host;
+    r->stream_head_after_ms = (uint32_t)s->stream_head_after_ms;
+    r->keepalive_ms = (uint32_t)s->keepalive_ms;
+    r->total_ms = (uint32_t)s->request_timeout_ms;
+}
+
+static int start_spools(struct node *n, struct err *err)
+{
+    char dir[4096];
+    struct spool_recovery found;
+    int rc = make_path(n->settings->state_dir, "spool", dir, sizeof dir, err);
+    if (rc != 0)
+        return rc;
+    const struct spool_options options = {
+        .dir = dir,
+        .node_id = n->uuid,
+        .spools = (uint32_t)n->settings->workers,
+        .max_bytes = n->settings->spool_max_bytes,
+        .sync_ms = n->settings->durability_host ? HOST_SYNC_MS : 0,
+        .audit_strict = n->settings->audit_strict,
+    };
+    rc = spool_set_create(&options, &n->spools, &found, err);
+    if (rc == 0 && found.epochs > 0)
+        log_event(LOG_INFO, "spool recovered", LOG_U64("records", found.records),
+                  LOG_U64("crashed", found.crashed), LOG_U64("quarantined", found.quarantined),
+                  LOG_U64("refused_files", found.refused_files));
+    return rc;
+}
+
+static void on_applied(void *user, const struct snapshot *s)
+{
+    (void)user;
+    log_event(LOG_INFO, "configuration in service", LOG_U64("generation", s->generation),
+              LOG_U64("models", s->model_count), LOG_U64("routes", s->route_count));
+}
+
+static void on_health(void *user, struct sync_health *out)
+{
+    struct node *n = user;
+    out->spool_records = spool_set_records(n->spools);
+    out->spool_bytes = spool_set_bytes(n->spools);
+    for (uint32_t i = 0; i < n->worker_count; i++) {
+        out->inflight += worker_active(n->workers[i]);
+        out->requests += worker_served(n->workers[i]);
+    }
+}
+
+static int start_link(struct node *n, struct err *err)
+{
+    const struct settings *s = n->settings;
+    const struct rpc_tls tls = {
+        .cert_file = s->control_cert, .key_file = s->control_key, .ca_file = s->control_ca};
+    bool loaded;
+    int rc = 0;
+    if (s->control != NULL)
+        rc = rpc_client_create(n->loop, s->control, s->control_cert != NULL ? &tls : NULL,
+                               &n->client, err);
+    if (rc != 0) {
+        err_wrap(err, "--control");
+        return rc;
+    }
+    const struct sync_options sync = {
+        .loop = n->loop,
+        .client = n->client,
+        .state_dir = s->state_dir,
+        .node_id = n->id,
+        .build = NODE_BUILD,
+        .epoch = spool_epoch(spool_set_spool(n->spools, 0)),
+        .cell = n->cell,
+        .health = on_health,
+        .on_applied = on_applied,
+        .user = n,
+    };
+    rc = sync_create(&sync, &n->sync, &loaded, err);
+    if (rc != 0 || n->client == NULL)
+        return rc;
+    const struct shipper_options shipper = {
+        .loop = n->loop,
+        .client = n->client,
+        .spools = n->spools,
+        .node_id = n->id,
+        .build = NODE_BUILD,
+    };
+    return shipper_create(&shipper, &n->shipper, err);
+}
+
+static int start_worker(struct node *n, uint32_t i, struct err *err)
+{
+    const struct settings *s = n->settings;
+    struct worker_config config = {
+        .shared = &n->shared,
+        .reader = snapshot_cell_reader(n->cell, i),
+        .spool = spool_set_spool(n->spools, i),
+        .shard = metrics_shard_create(n->metrics),
+        .registry = n->registry,
+        .transport = &transport_over_fetch,
+        .listen = n->listen,
+        .max_connections = (uint32_t)(s->max_connections / s->workers),
+        .cut_above_bytes = s->memory_max_bytes / 100 * 95,
+        .conn = conn_defaults,
+    };
+    config.conn.head_ms = (uint32_t)s->head_timeout_ms;
+    config.conn.idle_ms = (uint32_t)s->idle_timeout_ms;
+    config.conn.stall_ms = (uint32_t)s->stall_timeout_ms;
+    config.conn.max_age_ms = (uint32_t)s->connection_age_ms;
+    config.conn.body_max_bytes = s->body_max_bytes;
+    if (config.shard == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    int rc = worker_create(&config, &n->workers[i], err);
+    if (rc != 0) {
+        err_wrap(err, "--listen");
+        return rc;
+    }
+    n->worker_count++;
+    return i > 0 ? 0 : with_port(s->listen, worker_port(n->workers[0]), n->listen, err);
+}
+
+static int start_workers(struct node *n, struct err *err)
+{
+    uint32_t count = (uint32_t)n->settings->workers;
+    n->workers = mem_calloc(count, sizeof *n->workers);
+    if (n->workers == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    int rc = 0;
+    if (!str_copy(str_from(n->settings->listen), n->listen, sizeof n->listen))
+        rc = err_set(err, ERR_TOO_LARGE, "--listen is too long");
+    for (uint32_t i = 0; rc == 0 && i < count; i++)
+        rc = start_worker(n, i, err);
+    for (uint32_t i = 0; rc == 0 && i < count; i++)
+        rc = worker_start(n->workers[i], err);
+    return rc;
+}
+
+/* A host for people and tests to connect to, where all addresses were asked for. */
+static const char *reachable(const char *address)
+{
+    return address[0] == ':' ? "127.0.0.1" : "";
+}
+
+static int write_addresses(struct node *n, struct err *err)
+{
+    char path[4096], metrics[ADDRESS_BYTES];
+    struct buf out;
+    int rc = with_port(n->settings->metrics_listen, httpd_port(n->httpd), metrics, err);
+    if (rc == 0)
+        rc = make_path(n->settings->state_dir, "addresses.json", path, sizeof path, err);
+    if (rc != 0)
+        return rc;
+    buf_init(&out, 4096);
+    rc = buf_printf(&out, "{\"http\":\"%s%s\",\"metrics\":\"%s%s\"}\n", reachable(n->listen),
+                    n->listen, reachable(metrics), metrics);
+    if (rc == 0)
+        rc = buf_write_file(buf_str(&out), path, 0644, err);
+    buf_deinit(&out);
+    return rc;
+}
+
+static void on_timer(uv_timer_t *timer);
+
+static int create_parts(struct node *n, struct err *err)
+{
+    n->registry = endpoint_registry_create();
+    n->metrics = metrics_create(meters_table, 0);
+    n->cell = snapshot_cell_create((uint32_t)n->settings->workers);
+    if (n->registry == NULL || n->metrics == NULL || n->cell == NULL ||
+        request_shared_init(&n->shared) != 0)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    fill_shared(n);
+    return 0;
+}
+
+int node_create(uv_loop_t *loop, const struct settings *settings, struct node **out_node,
+                struct err *err)
+{
+    struct node *n = mem_zalloc(sizeof *n);
+    if (n == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    n->settings = settings;
+    n->loop = loop;
+    uv_timer_init(loop, &n->timer);
+    int rc = make_state_dir(settings, err);
+    if (rc == 0)
+        rc = load_id(n, err);
+    if (rc == 0)
+        rc = create_parts(n, err);
+    if (rc == 0)
+        rc = start_spools(n, err);
+    if (rc == 0)
+        rc = start_link(n, err);
+    if (rc == 0)
+        rc = start_probes(n, err);
+    if (rc == 0)
+        rc = start_workers(n, err);
+    if (rc == 0)
+        rc = node_metrics_init(&n->meters, n->metrics, n->registry, n->cell, n->spools, n->sync,
+                               err);
+    if (rc == 0)
+        rc = write_addresses(n, err);
+    if (rc != 0) {
+        /* The process ends: what has threads is stopped, the rest goes with it. */
+        for (uint32_t i = 0; i < n->worker_count; i++)
+            worker_destroy(n->workers[i]);
+        return rc;
+    }
+    sync_start(n->sync);
+    if (n->shipper != NULL)
+        shipper_start(n->shipper);
+    uv_timer_start(&n->timer, on_timer, TIMER_MS, TIMER_MS);
+    log_event(LOG_INFO, "listening", LOG_TEXT_FIELD("http", n->listen),
+              LOG_U64("workers", n->worker_count), LOG_TEXT_FIELD("node_id", n->id));
+    *out_node = n;
+    return 0;
+}
+
+/* ---- stop ---- */
+
+static void enter(struct node *n, enum node_state state)
+{
+    n->state = state;
+    n->since_ms = uv_now(n->loop);
+}
+
+static uint32_t still_active(const struct node *n)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < n->worker_count; i++)
+        sum += worker_active(n->workers[i]) + worker_connections(n->workers[i]);
+    return sum;
+}
+
+static void each_worker(struct node *n, void (*fn)(struct worker *w))
+{
+    for (uint32_t i = 0; i < n->worker_count; i++)
+        fn(n->workers[i]);
+}
+
+static void on_part_closed(void *user);
+
+/* Sync and shipper first, then their client, then the rest. */
+static void close_next(struct node *n)
+{
+    if (n->shipper != NULL) {
+        struct shipper *s = n->shipper;
+        n->shipper = NULL;
+        shipper_close(s, on_part_closed, n);
+    } else if (n->sync != NULL) {
+        struct sync *s = n->sync;
+        n->sync = NULL;
+        n->meters.sync = NULL;
+        sync_close(s, on_part_closed, n);
+    } else if (n->client != NULL) {
+        struct rpc_client *c = n->client;
+        n->client = NULL;
+        rpc_client_close(c, on_part_closed, n);
+    } else if (n->httpd != NULL) {
+        struct httpd *h = n->httpd;
+        n->httpd = NULL;
+        httpd_close(h, on_part_closed, n);
+    } else {
+        enter(n, NODE_STOPPED);
+        uv_close((uv_handle_t *)&n->timer, NULL);
+        n->on_stopped(n->on_stopped_arg);
+    }
+}
+
+static void on_part_closed(void *user)
+{
+    close_next(user);
+}
+
+static bool all_finished(const struct node *n)
+{
+    for (uint32_t i = 0; i < n->worker_count; i++)
+        if (!worker_finished(n->workers[i]))
+            return false;
+    return true;
+}
+
+static void join_workers(struct node *n)
+{
+    uint32_t count = n->worker_count;
+    n->worker_count = 0;
+    for (uint32_t i = 0; i < count; i++)
+        worker_destroy(n->workers[i]);
+}
+
+static bool flushed(const struct node *n)
+{
+    struct shipper_status status;
+    if (n->shipper == NULL)
+        return true;
+    shipper_get_status(n->shipper, &status);
+    return status.idle || !status.connected;
+}
+
+static void drain_step(struct node *n)
+{
+    uint64_t in_state_ms = uv_now(n->loop) - n->since_ms;
+    switch (n->state) {
+    case NODE_RUNNING:
+    case NODE_CLOSING:
+    case NODE_STOPPED:
+        break;
+    case NODE_DELAY:
+        if (in_state_ms < n->settings->drain_delay_ms)
+            break;
+        each_worker(n, worker_quiet);
+        enter(n, NODE_DRAIN);
+        break;
+    case NODE_DRAIN:
+        /* The counts are a tenth of a second old: two of those must have passed. */
+        if (in_state_ms < n->settings->drain_timeout_ms &&
+            (still_active(n) > 0 || in_state_ms < 250))
+            break;
+        atomic_store(&n->shared.ending, true);
+        enter(n, NODE_ENDING);
+        break;
+    case NODE_ENDING:
+        if (in_state_ms < ENDING_MS && still_active(n) > 0)
+            break;
+        each_worker(n, worker_stop);
+        enter(n, NODE_STOPPING);
+        break;
+    case NODE_STOPPING:
+        if (!all_finished(n))
+            break;
+        join_workers(n);
+        if (n->shipper != NULL)
+            shipper_kick(n->shipper);
+        enter(n, NODE_FLUSH);
+        break;
+    case NODE_FLUSH:
+        if (in_state_ms < FLUSH_MS && !flushed(n))
+            break;
+        enter(n, NODE_CLOSING);
+        close_next(n);
+        break;
+    }
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct node *n = container_of(timer, struct node, timer);
+    if (++n->turns % REAP_TURNS == 0)
+        snapshot_cell_reap(n->cell);
+    drain_step(n);
+}
+
+void node_drain(struct node *n, void (*on_stopped)(void *arg), void *arg)
+{
+    n->on_stopped = on_stopped;
+    n->on_stopped_arg = arg;
+    if (n->state == NODE_RUNNING) {
+        log_event(LOG_INFO, "draining", LOG_U64("delay_ms", n->settings->drain_delay_ms),
+                  LOG_U64("timeout_ms", n->settings->drain_timeout_ms));
+        atomic_store(&n->shared.draining, true);
+        enter(n, NODE_DELAY);
+    } else if (n->state == NODE_DELAY || n->state == NODE_DRAIN) {
+        log_event(LOG_WARN, "draining cut short by a second signal");
+        each_worker(n, worker_quiet);
+        atomic_store(&n->shared.ending, true);
+        enter(n, NODE_ENDING);
+    }
+    drain_step(n);
+}
+
+void node_reload(struct node *n)
+{
+    /* Provider secrets come with the control plane's configuration and are resolved then; the node
+     * itself has nothing that can change while it runs. */
+    log_event(LOG_INFO, "nothing to reload: configuration comes from the control plane",
+              LOG_U64("generation", snapshot_cell_generation(n->cell)));
+}
+
+void node_dump(struct node *n)
+{
+    struct sync_status sync = {0};
+    if (n->sync != NULL)
+        sync_get_status(n->sync, &sync);
+    log_event(LOG_INFO, "state", LOG_U64("state", n->state), LOG_U64("generation", sync.generation),
+              LOG_BOOL("control_connected", sync.connected), LOG_U64("acked", sync.acked),
+              LOG_U64("nacked", sync.nacked), LOG_TEXT_FIELD("last_nack", sync.last_nack),
+              LOG_U64("spool_records", spool_set_records(n->spools)),
+              LOG_U64("spool_bytes", spool_set_bytes(n->spools)),
+              LOG_U64("memory_bytes", mem_live_bytes()), LOG_U64("log_dropped", log_dropped()));
+    for (uint32_t i = 0; i < n->worker_count; i++)
+        log_event(
+            LOG_INFO, "worker state", LOG_U64("worker", i),
+            LOG_U64("active", worker_active(n->workers[i])),
+            LOG_U64("connections", worker_connections(n->workers[i])),
+            LOG_U64("served", worker_served(n->workers[i])),
+            LOG_U64("heartbeat_age_ms", clock_mono_ms() - worker_heartbeat_ms(n->workers[i])));
+}
+
+void node_destroy(struct node *n)
+{
+    assert(n->state == NODE_STOPPED);
+    mem_free(n->workers);
+    snapshot_cell_destroy(n->cell);
+    spool_set_destroy(n->spools);
+    metrics_destroy(n->metrics);
+    endpoint_registry_destroy(n->registry);
+    request_shared_deinit(&n->shared);
+    mem_free(n);
+}

@@ -1,0 +1,91 @@
+#include "dataplane/node_metrics.h"
+
+#include "common/base/clock.h"
+
+#define BUILD_VERSION STR("0.1.0")
+
+static void collect_endpoint(void *arg, const struct endpoint_shared *e)
+{
+    struct node_metrics *m = arg;
+    struct str name = str_from(e->name);
+    const struct str labels[] = {str_slice(name, 0, e->provider_len), name};
+    uint64_t until = atomic_load_explicit(&e->cooldown_until_ms, memory_order_relaxed);
+    uint64_t now_ms = clock_mono_ms();
+    bool open = atomic_load_explicit(&e->breaker_open, memory_order_relaxed);
+    metrics_gauge_set(meter(&m->meters, METER_DEPLOYMENT_UP, labels), open ? 0 : 1);
+    metrics_gauge_set(meter(&m->meters, METER_COOLDOWN, labels),
+                      until > now_ms ? (int64_t)(until - now_ms) : 0);
+}
+
+/* A policy that was replaced is no longer shown. */
+static void collect_policies(struct node_metrics *m, const struct snapshot *s)
+{
+    for (uint32_t i = 0; i < s->policy_count; i++) {
+        char digits[24];
+        struct buf version = {.data = digits, .cap = sizeof digits, .max = sizeof digits};
+        if (buf_append_u64(&version, s->policies[i].version) != 0)
+            continue;
+        const struct str labels[] = {s->policies[i].name, buf_str(&version), STR("stable")};
+        metrics_gauge_set(meter(&m->meters, METER_POLICY_INFO, labels), 1);
+        metrics_gauge_set(meter(&m->meters, METER_POLICY_AGE, labels), snapshot_age_s(s));
+    }
+}
+
+static void hide_policies(struct node_metrics *m, const struct snapshot *s)
+{
+    for (uint32_t i = 0; s != NULL && i < m->shown_count; i++) {
+        const struct shown_policy *p = &m->shown[i];
+        const struct str labels[] = {str_from(p->name), str_from(p->version), STR("stable")};
+        metrics_gauge_hide(meter(&m->meters, METER_POLICY_INFO, labels));
+        metrics_gauge_hide(meter(&m->meters, METER_POLICY_AGE, labels));
+    }
+    m->shown_count = 0;
+    for (uint32_t i = 0; s != NULL && i < s->policy_count && i < NODE_METRICS_POLICIES_MAX; i++) {
+        struct shown_policy *p = &m->shown[m->shown_count++];
+        struct buf version = {
+            .data = p->version, .cap = sizeof p->version - 1, .max = sizeof p->version - 1};
+        str_copy(str_slice(s->policies[i].name, 0, sizeof p->name - 1), p->name, sizeof p->name);
+        if (buf_append_u64(&version, s->policies[i].version) == 0)
+            p->version[version.len] = '\0';
+    }
+    m->generation = s != NULL ? s->generation : 0;
+}
+
+static void collect(void *arg)
+{
+    struct node_metrics *m = arg;
+    struct sync_status sync = {0};
+    const struct snapshot *s = snapshot_cell_current(m->cell);
+    if (m->sync != NULL)
+        sync_get_status(m->sync, &sync);
+    metrics_gauge_set(meter(&m->meters, METER_SYNC_CONNECTED, NULL), sync.connected ? 1 : 0);
+    metrics_gauge_set(meter(&m->meters, METER_SPOOL_RECORDS, NULL),
+                      (int64_t)spool_set_records(m->spools));
+    metrics_gauge_set(meter(&m->meters, METER_SPOOL_BYTES, NULL),
+                      (int64_t)spool_set_bytes(m->spools));
+    endpoint_registry_each(m->registry, collect_endpoint, m);
+    if (s != NULL && s->generation != m->generation)
+        hide_policies(m, s);
+    if (s != NULL)
+        collect_policies(m, s);
+}
+
+int node_metrics_init(struct node_metrics *m, struct metrics *metrics,
+                      struct endpoint_registry *registry, struct snapshot_cell *cell,
+                      struct spool_set *spools, struct sync *sync, struct err *err)
+{
+    struct metrics_shard *shard = metrics_shard_create(metrics);
+    if (shard == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    m->registry = registry;
+    m->cell = cell;
+    m->spools = spools;
+    m->sync = sync;
+    m->generation = 0;
+    m->shown_count = 0;
+    meters_init(&m->meters, shard);
+    const struct str build[] = {BUILD_VERSION, STR("")};
+    metrics_gauge_set(meter(&m->meters, METER_BUILD_INFO, build), 1);
+    metrics_set_collector(metrics, collect, m);
+    return 0;
+}

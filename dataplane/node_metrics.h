@@ -1,0 +1,31 @@
+/* node_metrics.h: the gauges that are looked up when Prometheus asks, rather than kept. Control
+ * thread. */
+#ifndef STEELYARD_DATAPLANE_NODE_METRICS_H
+#define STEELYARD_DATAPLANE_NODE_METRICS_H
+
+#include "dataplane/request/meters.h"
+#include "dataplane/state/sync.h"
+#include "dataplane/telemetry/spool.h"
+#include "dataplane/upstream/endpoint.h"
+
+#define NODE_METRICS_POLICIES_MAX 32
+
+struct node_metrics {
+    struct meters meters; /* A shard of the control thread. */
+    struct endpoint_registry *registry;
+    struct snapshot_cell *cell;
+    struct spool_set *spools;
+    struct sync *sync;   /* NULL once closed. */
+    uint64_t generation; /* Whose policies are shown. */
+    struct shown_policy {
+        char name[64];
+        char version[24];
+    } shown[NODE_METRICS_POLICIES_MAX];
+    uint32_t shown_count;
+};
+/* All borrowed. ERR_NOMEM. */
+int node_metrics_init(struct node_metrics *m, struct metrics *metrics,
+                      struct endpoint_registry *registry, struct snapshot_cell *cell,
+                      struct spool_set *spools, struct sync *sync, struct err *err) MUST_CHECK;
+
+#endif

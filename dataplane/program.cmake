@@ -1,0 +1,4 @@
+steelyard_library(steelyard_node
+    SOURCES conn.c node.c node_metrics.c settings.c worker.c
+    LINK steelyard_request steelyard_link)
+steelyard_program(steelyard-dataplane SOURCES main.c LINK steelyard_node)

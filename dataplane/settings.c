@@ -1,0 +1,131 @@
+#include "dataplane/settings.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "common/base/str.h"
+#include "common/crypto/uuid.h"
+
+#define AT(member)         offsetof(struct settings, member)
+#define DESCRIPTOR_RESERVE 256U /* Spool, admin, control stream. */
+#define CONNECTIONS_MAX    65536U
+
+const struct option_row settings_table[] = {
+    {"listen", OPTION_STRING, AT(listen), "127.0.0.1:8080", 0, 0, "", "0.0.0.0:8080",
+     "Address of the API."},
+    {"metrics-listen", OPTION_STRING, AT(metrics_listen), "127.0.0.1:9464", 0, 0, "",
+     "0.0.0.0:9464", "Address of probes and metrics."},
+    {"control", OPTION_STRING, AT(control), NULL, 0, 0, "", "127.0.0.1:8091",
+     "Control plane's sync address; without it the node serves its stored configuration."},
+    {"control-cert", OPTION_STRING, AT(control_cert), NULL, 0, 0, "", "/etc/steelyard/tls/tls.crt",
+     "Client certificate towards the control plane (PEM)."},
+    {"control-key", OPTION_STRING, AT(control_key), NULL, 0, 0, "", "/etc/steelyard/tls/tls.key",
+     "Its private key (PEM)."},
+    {"control-ca", OPTION_STRING, AT(control_ca), NULL, 0, 0, "", "/etc/steelyard/tls/ca.crt",
+     "CA of the control plane's certificate (PEM)."},
+    {"state-dir", OPTION_STRING, AT(state_dir), "/var/lib/steelyard", 0, 0, "",
+     "/var/lib/steelyard", "Where the node keeps its configuration, id and spool."},
+    {"node-id", OPTION_STRING, AT(node_id), NULL, 0, 0, "", "01890a5d-ac96-774b-bcce-b302099a8057",
+     "Identity of the node (UUID); made and kept in the state directory when not given."},
+    {"workers", OPTION_U64, AT(workers), "0", 0, 256, "threads", "4",
+     "Event loop threads; 0: one per processor."},
+    {"max-connections", OPTION_U64, AT(max_connections), "0", 0, 1000000, "connections", "10000",
+     "Client connections of the node; 0: what the descriptor limit allows, at most 65536."},
+    {"body-max", OPTION_SIZE, AT(body_max_bytes), "32MiB", 1024, 33554432, "bytes", "8MiB",
+     "Largest request body."},
+    {"memory-max", OPTION_SIZE, AT(memory_max_bytes), "0", 0, 0, "bytes", "2GiB",
+     "Memory at whose 85 % no request is admitted; 0: three quarters of the machine's."},
+    {"spool-max-bytes", OPTION_SIZE, AT(spool_max_bytes), "4GiB", 16777216, 0, "bytes", "4GiB",
+     "Largest size of the decision spool on disk."},
+    {"audit-strict", OPTION_BOOL, AT(audit_strict), "true", 0, 0, "", "true",
+     "Refuse requests rather than lose their records when the spool is full."},
+    {"durability", OPTION_STRING, AT(durability), "process", 0, 0, "", "host",
+     "What an acknowledged answer survives: the end of the process, or of the host."},
+    {"drain-delay", OPTION_DURATION, AT(drain_delay_ms), "10s", 0, 0, "ms", "10s",
+     "How long new connections are still accepted after SIGTERM."},
+    {"drain-timeout", OPTION_DURATION, AT(drain_timeout_ms), "10m", 0, 0, "ms", "10m",
+     "How long running requests may take to end after that."},
+    {"head-timeout", OPTION_DURATION, AT(head_timeout_ms), "10s", 1, 0, "ms", "10s",
+     "Longest time for a request's head to arrive."},
+    {"idle-timeout", OPTION_DURATION, AT(idle_timeout_ms), "75s", 1, 0, "ms", "75s",
+     "How long a connection may be idle between requests."},
+    {"stall-timeout", OPTION_DURATION, AT(stall_timeout_ms), "30s", 1, 0, "ms", "30s",
+     "How long a client may take no byte of its answer."},
+    {"connection-age", OPTION_DURATION, AT(connection_age_ms), "5m", 0, 0, "ms", "5m",
+     "Age at which connections are closed after an answer, +-10 %; 0: never."},
+    {"stream-head-after", OPTION_DURATION, AT(stream_head_after_ms), "10s", 1, 0, "ms", "10s",
+     "Wait after which a stream's head is sent before its first content."},
+    {"keepalive", OPTION_DURATION, AT(keepalive_ms), "15s", 1, 0, "ms", "15s",
+     "Silence after which a stream gets a comment."},
+    {"request-timeout", OPTION_DURATION, AT(request_timeout_ms), "10m", 1, 0, "ms", "10m",
+     "Longest time of a request whose route has no timeout."},
+    {"access-log", OPTION_BOOL, AT(access_log), "true", 0, 0, "", "false",
+     "Write one line a request."},
+    {"log-level", OPTION_STRING, AT(log_level), "info", 0, 0, "", "debug",
+     "debug, info, warn or error."},
+    {"log-format", OPTION_STRING, AT(log_format), "auto", 0, 0, "", "json",
+     "json, text, or auto: text on a terminal."},
+    {"check-config", OPTION_BOOL, AT(check_config), "false", 0, 0, "", "true",
+     "Check the options and exit."},
+    {"help", OPTION_BOOL, AT(help), "false", 0, 0, "", "true", "Print this text and exit."},
+    {"version", OPTION_BOOL, AT(version), "false", 0, 0, "", "true", "Print the version and exit."},
+    {.name = NULL},
+};
+
+static uint64_t connections_by_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return CONNECTIONS_MAX;
+    if (limit.rlim_cur <= 2ULL * DESCRIPTOR_RESERVE)
+        return 64;
+    uint64_t n = (limit.rlim_cur - DESCRIPTOR_RESERVE) / 2; /* F25: one upstream for each. */
+    return n < CONNECTIONS_MAX ? n : CONNECTIONS_MAX;
+}
+
+static uint64_t machine_memory(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
+}
+
+static int check_tls(const struct settings *s, struct err *err)
+{
+    int given = (s->control_cert != NULL) + (s->control_key != NULL) + (s->control_ca != NULL);
+    if (given != 0 && given != 3)
+        return err_set(err, ERR_INVALID,
+                       "--control-cert, --control-key and --control-ca go together: give all three "
+                       "or none");
+    return 0;
+}
+
+int settings_check(struct settings *s, struct err *err)
+{
+    struct uuid id;
+    if (log_parse_level(str_from(s->log_level), &s->level) != 0)
+        return err_set(err, ERR_INVALID, "--log-level: '%s' is none of debug, info, warn, error",
+                       s->log_level);
+    if (log_parse_format(str_from(s->log_format), &s->format) != 0)
+        return err_set(err, ERR_INVALID, "--log-format: '%s' is none of auto, json, text",
+                       s->log_format);
+    s->durability_host = str_is(str_from(s->durability), "host");
+    if (!s->durability_host && !str_is(str_from(s->durability), "process"))
+        return err_set(err, ERR_INVALID, "--durability: '%s' is none of process, host",
+                       s->durability);
+    if (s->node_id != NULL && uuid_parse(str_from(s->node_id), &id) != 0)
+        return err_set(err, ERR_INVALID, "--node-id: '%s' is no UUID", s->node_id);
+    int rc = check_tls(s, err);
+    if (rc != 0)
+        return rc;
+    if (s->workers == 0) {
+        long cores = sysconf(_SC_NPROCESSORS_ONLN);
+        s->workers = cores > 0 ? (uint64_t)cores : 1;
+    }
+    if (s->max_connections == 0)
+        s->max_connections = connections_by_descriptors();
+    if (s->max_connections < s->workers)
+        s->max_connections = s->workers;
+    if (s->memory_max_bytes == 0)
+        s->memory_max_bytes = machine_memory() / 4 * 3;
+    return 0;
+}

@@ -1,0 +1,261 @@
+/* The control thread sets an atomic wish and wakes the loop; on_wake carries it out. Stopping takes
+ * turns: listener, connections, requests (each waits for its transport), transport, handles; the
+ * loop then has nothing left and uv_run returns. */
+#include "dataplane/worker.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+
+#define TICK_MS       100U
+#define REFRESH_TICKS 20U
+#define NOTSENT_LOWAT 131072U
+#define SEND_BUFFER_BYTES                                                                          \
+    0U /* The system's: a bound costs throughput; NOTSENT_LOWAT bounds memory. */
+
+enum worker_wish { WISH_RUN, WISH_QUIET, WISH_STOP };
+
+struct worker {
+    struct worker_config config;
+    uv_loop_t loop;
+    uv_thread_t thread;
+    uv_async_t wake;
+    uv_timer_t tick;
+    struct listener *listener;
+    uint16_t port;
+    struct conn_pool conns;
+    struct request_env env;
+    uint32_t ticks;
+    enum worker_wish state; /* Worker's thread. */
+    bool upstream_closing;
+    bool started;
+    _Atomic int wish; /* enum worker_wish */
+    _Atomic uint64_t heartbeat_ms;
+    _Atomic uint32_t active;
+    _Atomic uint32_t connections;
+    _Atomic uint64_t served;
+    _Atomic bool finished;
+};
+
+static void on_accept(void *arg, int fd)
+{
+    struct worker *w = arg;
+    conn_open(&w->conns, fd);
+}
+
+static void on_upstream_closed(void *arg)
+{
+    struct worker *w = arg;
+    uv_close((uv_handle_t *)&w->tick, NULL);
+    uv_close((uv_handle_t *)&w->wake, NULL);
+}
+
+/* Once nothing runs any more, what ran it goes. */
+static void finish_when_idle(struct worker *w)
+{
+    if (w->state != WISH_STOP || w->upstream_closing || w->conns.open_count != 0 ||
+        w->env.active_count != 0)
+        return;
+    w->upstream_closing = true;
+    request_env_close(&w->env);
+    upstream_close(&w->env.upstream, on_upstream_closed, w);
+}
+
+static void close_listener(struct worker *w)
+{
+    struct listener *l = w->listener;
+    w->listener = NULL;
+    w->conns.listener = NULL;
+    if (l != NULL)
+        listener_close(l, NULL, NULL);
+}
+
+static void obey(struct worker *w)
+{
+    enum worker_wish wish = (enum worker_wish)atomic_load(&w->wish);
+    if (wish > w->state) {
+        w->state = wish;
+        close_listener(w);
+        conn_pool_drain(&w->conns);
+        if (wish == WISH_STOP)
+            conn_pool_cut(&w->conns);
+    }
+    finish_when_idle(w);
+}
+
+static void on_wake(uv_async_t *async)
+{
+    obey(container_of(async, struct worker, wake));
+}
+
+static void watch_memory(struct worker *w)
+{
+    uint64_t limit = w->config.cut_above_bytes;
+    if (limit != 0 && mem_live_bytes() > limit)
+        conn_pool_cut_largest(&w->conns);
+}
+
+static void publish(struct worker *w)
+{
+    atomic_store_explicit(&w->heartbeat_ms, clock_mono_ms(), memory_order_relaxed);
+    atomic_store_explicit(&w->active, w->env.active_count, memory_order_relaxed);
+    atomic_store_explicit(&w->connections, w->conns.open_count, memory_order_relaxed);
+    atomic_store_explicit(&w->served, w->env.served, memory_order_relaxed);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct worker *w = container_of(timer, struct worker, tick);
+    conn_pool_tick(&w->conns, uv_now(&w->loop));
+    request_env_tick(&w->env);
+    watch_memory(w);
+    if (++w->ticks % REFRESH_TICKS == 0 && !w->upstream_closing)
+        upstream_refresh(&w->env.upstream);
+    publish(w);
+    obey(w);
+}
+
+static void close_all_handles(struct worker *w)
+{
+    if (uv_run(&w->loop, UV_RUN_DEFAULT) != 0 || uv_loop_close(&w->loop) != 0)
+        assert(!"a handle of the worker was left open");
+}
+
+static int start_listening(struct worker *w, struct err *err)
+{
+    const struct listener_config config = {
+        .address = w->config.listen,
+        .max_connections = w->config.max_connections,
+        .reuse_port = strncmp(w->config.listen, "unix:", 5) != 0,
+        .notsent_lowat_bytes = NOTSENT_LOWAT,
+        .send_buffer_bytes = SEND_BUFFER_BYTES,
+        .on_accept = on_accept,
+        .arg = w,
+    };
+    int rc = listener_start(&w->loop, &config, &w->listener, err);
+    if (rc == 0) {
+        w->port = listener_port(w->listener);
+        w->conns.listener = w->listener;
+    }
+    return rc;
+}
+
+int worker_create(const struct worker_config *config, struct worker **out_worker, struct err *err)
+{
+    struct worker *w = mem_zalloc(sizeof *w);
+    if (w == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    w->config = *config;
+    int rc = uv_loop_init(&w->loop);
+    if (rc != 0) {
+        mem_free(w);
+        return err_set(err, err_from_uv(rc), "event loop: %s", uv_strerror(rc));
+    }
+    request_env_init(&w->env, config->shared, &w->loop, config->spool, config->shard);
+    conn_pool_init(&w->conns, &w->loop, &w->env, &config->conn);
+    uv_async_init(&w->loop, &w->wake, on_wake);
+    uv_timer_init(&w->loop, &w->tick);
+    uv_timer_start(&w->tick, on_tick, TICK_MS, TICK_MS);
+    rc = upstream_init(&w->env.upstream, &w->loop, config->transport, config->reader,
+                       config->registry);
+    if (rc != 0) {
+        err_set(err, rc, "out of memory");
+        request_env_close(&w->env);
+        on_upstream_closed(w);
+        close_all_handles(w);
+        request_env_deinit(&w->env);
+        upstream_deinit(&w->env.upstream);
+        mem_free(w);
+        return rc;
+    }
+    publish(w);
+    rc = start_listening(w, err);
+    if (rc != 0) {
+        worker_destroy(w);
+        return rc;
+    }
+    *out_worker = w;
+    return 0;
+}
+
+static void thread_main(void *arg)
+{
+    struct worker *w = arg;
+    uv_run(&w->loop, UV_RUN_DEFAULT);
+    publish(w);
+    atomic_store(&w->finished, true);
+}
+
+int worker_start(struct worker *w, struct err *err)
+{
+    int rc = uv_thread_create(&w->thread, thread_main, w);
+    if (rc != 0)
+        return err_set(err, err_from_uv(rc), "thread: %s", uv_strerror(rc));
+    w->started = true;
+    return 0;
+}
+
+static void wish_for(struct worker *w, enum worker_wish wish)
+{
+    if (atomic_load(&w->finished))
+        return;
+    atomic_store(&w->wish, (int)wish);
+    uv_async_send(&w->wake);
+}
+
+void worker_quiet(struct worker *w)
+{
+    wish_for(w, WISH_QUIET);
+}
+
+void worker_stop(struct worker *w)
+{
+    wish_for(w, WISH_STOP);
+}
+
+void worker_destroy(struct worker *w)
+{
+    if (w == NULL)
+        return;
+    worker_stop(w);
+    if (w->started)
+        uv_thread_join(&w->thread);
+    close_all_handles(w);
+    conn_pool_deinit(&w->conns);
+    upstream_deinit(&w->env.upstream);
+    request_env_deinit(&w->env);
+    snapshot_reader_close(w->config.reader);
+    mem_free(w);
+}
+
+uint16_t worker_port(const struct worker *w)
+{
+    return w->port;
+}
+
+uint64_t worker_heartbeat_ms(const struct worker *w)
+{
+    return atomic_load_explicit(&w->heartbeat_ms, memory_order_relaxed);
+}
+
+uint32_t worker_active(const struct worker *w)
+{
+    return atomic_load_explicit(&w->active, memory_order_relaxed);
+}
+
+uint32_t worker_connections(const struct worker *w)
+{
+    return atomic_load_explicit(&w->connections, memory_order_relaxed);
+}
+
+uint64_t worker_served(const struct worker *w)
+{
+    return atomic_load_explicit(&w->served, memory_order_relaxed);
+}
+
+bool worker_finished(const struct worker *w)
+{
+    return atomic_load(&w->finished);
+}

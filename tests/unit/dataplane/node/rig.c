@@ -1,0 +1,615 @@
+#include "tests/unit/dataplane/node/rig.h"
+
+#include <ftw.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/mem.h"
+#include "common/crypto/digest.h"
+#include "common/net/http1.h"
+#include "control.pb-c.h"
+#include "dataplane/state/snapshot_build.h"
+
+#define WATCHDOG_MS 20000
+
+/* ---- the scripted provider ---- */
+
+struct peer {
+    struct list link;
+    struct rig_provider *provider;
+    uv_tcp_t tcp;
+    uv_write_t write;
+    struct buf in;
+    struct http1_head head;
+    struct http1_body body;
+    bool in_body;
+    size_t at;
+    const struct rig_script *script;
+    size_t sent;
+    bool closing;
+};
+
+static void peer_free(uv_handle_t *handle)
+{
+    struct peer *p = container_of((uv_tcp_t *)handle, struct peer, tcp);
+    list_remove(&p->link);
+    if (p->provider->listener != NULL)
+        listener_release(p->provider->listener);
+    buf_deinit(&p->in);
+    mem_free(p);
+}
+
+static void peer_close(struct peer *p, bool reset)
+{
+    if (p->closing)
+        return;
+    p->closing = true;
+    if (!reset || uv_tcp_close_reset(&p->tcp, peer_free) != 0)
+        uv_close((uv_handle_t *)&p->tcp, peer_free);
+}
+
+static void peer_write(struct peer *p);
+
+static void on_peer_written(uv_write_t *req, int status)
+{
+    struct peer *p = container_of(req, struct peer, write);
+    if (status == 0 && !p->closing)
+        peer_write(p);
+}
+
+static void peer_write(struct peer *p)
+{
+    const struct rig_script *s = p->script;
+    size_t len = s->reply == NULL ? 0 : s->reply_len != 0 ? s->reply_len : strlen(s->reply);
+    if (p->sent < len) {
+        size_t n = len - p->sent;
+        if (s->piece != 0 && n > s->piece)
+            n = s->piece;
+        uv_buf_t b = uv_buf_init((char *)(uintptr_t)(s->reply + p->sent), (unsigned)n);
+        p->sent += n;
+        uv_write(&p->write, (uv_stream_t *)&p->tcp, &b, 1, on_peer_written);
+        return;
+    }
+    switch (s->then) {
+    case RIG_KEEP:
+    case RIG_HOLD:
+        break;
+    case RIG_CLOSE:
+    case RIG_RESET:
+        peer_close(p, s->then == RIG_RESET);
+        break;
+    }
+}
+
+static void peer_request(struct peer *p, size_t end)
+{
+    struct rig_provider *v = p->provider;
+    buf_clear(&v->last);
+    assert_int_equal(buf_append(&v->last, p->in.data, end), 0);
+    size_t i = v->requests < v->script_count ? v->requests : v->script_count - 1;
+    v->requests++;
+    buf_consume(&p->in, end);
+    p->in_body = false;
+    http1_request_init(&p->head);
+    p->script = &v->scripts[i];
+    p->sent = 0;
+    assert_true(v->script_count > 0);
+    peer_write(p);
+}
+
+static void peer_advance(struct peer *p)
+{
+    if (!p->in_body) {
+        enum http1_result result = http1_head_parse(&p->head, p->in.data, p->in.len);
+        assert_int_not_equal(result, HTTP1_REJECTED);
+        if (result != HTTP1_DONE)
+            return;
+        p->in_body = true;
+        p->at = p->head.head_bytes;
+        http1_body_init(&p->body, &p->head, 64U << 20);
+    }
+    for (;;) {
+        struct str rest = {p->in.data + p->at, p->in.len - p->at}, piece;
+        enum http1_result result = http1_body_next(&p->body, &rest, &piece);
+        p->at = p->in.len - rest.len;
+        assert_int_not_equal(result, HTTP1_REJECTED);
+        if (result == HTTP1_MORE)
+            return;
+        if (result == HTTP1_DONE) {
+            peer_request(p, p->at);
+            return;
+        }
+    }
+}
+
+static char read_space[65536];
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    (void)handle;
+    (void)suggested;
+    *buf = uv_buf_init(read_space, sizeof read_space);
+}
+
+static void on_peer_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
+{
+    struct peer *p = container_of((uv_tcp_t *)stream, struct peer, tcp);
+    if (nread < 0) {
+        p->provider->gone++;
+        peer_close(p, false);
+    } else if (nread > 0) {
+        assert_int_equal(buf_append(&p->in, buf->base, (size_t)nread), 0);
+        peer_advance(p);
+    }
+}
+
+static void on_provider_accept(void *arg, int fd)
+{
+    struct rig_provider *v = arg;
+    struct peer *p = mem_zalloc(sizeof *p);
+    assert_non_null(p);
+    p->provider = v;
+    v->connections++;
+    buf_init(&p->in, 64U << 20);
+    http1_request_init(&p->head);
+    list_init(&p->link);
+    list_push_back(&v->peers, &p->link);
+    uv_tcp_init(&v->rig->loop, &p->tcp);
+    assert_int_equal(uv_tcp_open(&p->tcp, fd), 0);
+    uv_read_start((uv_stream_t *)&p->tcp, on_alloc, on_peer_read);
+}
+
+void rig_script(struct rig *r, size_t provider, struct rig_script script)
+{
+    struct rig_provider *v = &r->providers[provider];
+    assert_true(v->script_count < 8);
+    v->scripts[v->script_count++] = script;
+}
+
+/* ---- the snapshot ---- */
+
+#define PACK(type, message, out)                                                                   \
+    do {                                                                                           \
+        size_t len = type##__get_packed_size(&message);                                            \
+        assert_int_equal(buf_reserve(&(out), len), 0);                                             \
+        (out).len += type##__pack(&message, (uint8_t *)(out).data + (out).len);                    \
+    } while (0)
+
+static void put(struct resource_set *set, uint32_t type, const char *key, const struct buf *body)
+{
+    struct resource *res = resource_create(type, str_from(key), buf_str(body));
+    assert_non_null(res);
+    assert_int_equal(resource_set_put(set, res), 0);
+}
+
+static void put_catalogue(struct rig *r, struct resource_set *set, const struct rig_options *o)
+{
+    static char names[RIG_PROVIDERS][4] = {"one", "two"};
+    static char models[RIG_PROVIDERS][8] = {"small", "large"};
+    char urls[RIG_PROVIDERS][64];
+    Steelyard__Control__V1__Provider providers[RIG_PROVIDERS];
+    Steelyard__Control__V1__Timeouts timeouts = STEELYARD__CONTROL__V1__TIMEOUTS__INIT;
+    Steelyard__Control__V1__Model model[RIG_PROVIDERS];
+    Steelyard__Control__V1__Deployment deployments[RIG_PROVIDERS];
+    Steelyard__Control__V1__Deployment *deployment_ptrs[RIG_PROVIDERS];
+    Steelyard__Control__V1__Provider *provider_ptrs[RIG_PROVIDERS];
+    Steelyard__Control__V1__Model *model_ptrs[RIG_PROVIDERS];
+    char *route_models[RIG_PROVIDERS];
+    struct buf body;
+    timeouts.first_content_ms = o->first_content_ms;
+    timeouts.head_ms = o->head_ms;
+    timeouts.between_events_ms = o->idle_ms;
+    for (size_t i = 0; i < RIG_PROVIDERS; i++) {
+        snprintf(urls[i], sizeof urls[i], "http://127.0.0.1:%u/v1",
+                 listener_port(r->providers[i].listener));
+        steelyard__control__v1__provider__init(&providers[i]);
+        steelyard__control__v1__model__init(&model[i]);
+        steelyard__control__v1__deployment__init(&deployments[i]);
+        providers[i].name = names[i];
+        providers[i].type = (char *)(uintptr_t) "openai";
+        providers[i].base_url = urls[i];
+        providers[i].secret_ref = (char *)(uintptr_t) "env:RIG_SECRET";
+        providers[i].allow_private = 1;
+        providers[i].abort_stops_billing = o->abort_stops_billing;
+        providers[i].timeouts = &timeouts;
+        deployments[i].provider = names[i];
+        deployments[i].upstream_model = (char *)(uintptr_t)(i == 0 ? "up-small" : "up-large");
+        deployments[i].weight = 1;
+        deployment_ptrs[i] = &deployments[i];
+        model[i].id = models[i];
+        model[i].deployments = &deployment_ptrs[i];
+        model[i].n_deployments = 1;
+        model[i].context_window = 100000;
+        provider_ptrs[i] = &providers[i];
+        model_ptrs[i] = &model[i];
+        route_models[i] = models[i];
+    }
+    Steelyard__Control__V1__Route route = STEELYARD__CONTROL__V1__ROUTE__INIT;
+    Steelyard__Control__V1__Route *route_ptr = &route;
+    route.name = (char *)(uintptr_t) "auto";
+    route.models = route_models;
+    route.n_models = RIG_PROVIDERS;
+    route.timeout_ms = o->route_timeout_ms;
+    Steelyard__Control__V1__Catalogue c = STEELYARD__CONTROL__V1__CATALOGUE__INIT;
+    c.providers = provider_ptrs;
+    c.n_providers = RIG_PROVIDERS;
+    c.models = model_ptrs;
+    c.n_models = RIG_PROVIDERS;
+    c.routes = &route_ptr;
+    c.n_routes = 1;
+    buf_init(&body, 65536);
+    PACK(steelyard__control__v1__catalogue, c, body);
+    put(set, STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_CATALOGUE, "catalogue", &body);
+    buf_deinit(&body);
+}
+
+static void put_prices(struct resource_set *set)
+{
+    Steelyard__Control__V1__Price price = STEELYARD__CONTROL__V1__PRICE__INIT;
+    Steelyard__Control__V1__Price *ptr = &price;
+    Steelyard__Control__V1__Prices prices = STEELYARD__CONTROL__V1__PRICES__INIT;
+    struct buf body;
+    price.price_id = 11;
+    price.provider = (char *)(uintptr_t) "one";
+    price.model = (char *)(uintptr_t) "small";
+    price.input = 1000000000; /* 1 USD a million: 1000 nano-USD a token. */
+    price.output = 2000000000;
+    price.cached_input = -1;
+    price.cache_write = -1;
+    prices.prices = &ptr;
+    prices.n_prices = 1;
+    buf_init(&body, 4096);
+    PACK(steelyard__control__v1__prices, prices, body);
+    put(set, STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_PRICES, "prices", &body);
+    buf_deinit(&body);
+}
+
+static void put_keys(struct resource_set *set)
+{
+    struct sha256 hash = digest_sha256(RIG_KEY, strlen(RIG_KEY));
+    Steelyard__Control__V1__Key key = STEELYARD__CONTROL__V1__KEY__INIT;
+    Steelyard__Control__V1__Key *ptr = &key;
+    Steelyard__Control__V1__Keys keys = STEELYARD__CONTROL__V1__KEYS__INIT;
+    struct buf body;
+    key.id = 77;
+    key.public_id = (char *)(uintptr_t) "0123456789";
+    key.sha256 = (ProtobufCBinaryData){sizeof hash.bytes, hash.bytes};
+    key.name = (char *)(uintptr_t) "test";
+    keys.keys = &ptr;
+    keys.n_keys = 1;
+    buf_init(&body, 4096);
+    PACK(steelyard__control__v1__keys, keys, body);
+    put(set, STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_KEYS, "keys", &body);
+    buf_deinit(&body);
+}
+
+static void put_limits(struct resource_set *set)
+{
+    uint8_t bytes[4][16];
+    Steelyard__Control__V1__Limits l = STEELYARD__CONTROL__V1__LIMITS__INIT;
+    struct buf body;
+    for (size_t i = 0; i < 4; i++)
+        memset(bytes[i], (int)i + 1, sizeof bytes[i]);
+    l.feature_key = (ProtobufCBinaryData){16, bytes[0]};
+    l.draw_key = (ProtobufCBinaryData){16, bytes[1]};
+    l.decision_id_key = (ProtobufCBinaryData){16, bytes[2]};
+    l.text_key = (ProtobufCBinaryData){16, bytes[3]};
+    l.hash_key_id = 5;
+    buf_init(&body, 4096);
+    PACK(steelyard__control__v1__limits, l, body);
+    put(set, STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_LIMITS, "limits", &body);
+    buf_deinit(&body);
+}
+
+static void publish(struct rig *r, const struct rig_options *o)
+{
+    struct resource_set *set = resource_set_create();
+    struct snapshot *s = NULL;
+    struct snapshot_refusal refusal = {0};
+    const struct snapshot_inputs inputs = {.era = 1, .generation = 1};
+    assert_non_null(set);
+    put_catalogue(r, set, o);
+    put_prices(set);
+    put_keys(set);
+    put_limits(set);
+    if (snapshot_build(set, &inputs, &s, &refusal) != 0)
+        fail_msg("%s %s: %s", refusal.code, refusal.key, refusal.detail);
+    assert_int_equal(snapshot_cell_publish(r->cell, s), 0);
+    snapshot_unref(s);
+}
+
+/* ---- the rig ---- */
+
+static void make_dir(struct rig *r)
+{
+    assert_true(str_copy(STR("/tmp/steelyard-rig-XXXXXX"), r->dir, sizeof r->dir));
+    assert_non_null(mkdtemp(r->dir));
+}
+
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+    (void)st;
+    (void)kind;
+    (void)where;
+    return remove(path);
+}
+
+static void remove_dir(struct rig *r)
+{
+    nftw(r->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct rig *r = container_of(timer, struct rig, tick);
+    conn_pool_tick(&r->conns, uv_now(&r->loop));
+    request_env_tick(&r->env);
+}
+
+static void on_watchdog(uv_timer_t *timer)
+{
+    container_of(timer, struct rig, watchdog)->timed_out = true;
+}
+
+static void on_accept(void *arg, int fd)
+{
+    conn_open(&((struct rig *)arg)->conns, fd);
+}
+
+void rig_start(struct rig *r, const struct rig_options *options)
+{
+    static const struct rig_options defaults = {.abort_stops_billing = true};
+    struct spool_recovery recovery;
+    struct err err = {0};
+    if (options == NULL)
+        options = &defaults;
+    memset(r, 0, sizeof *r);
+    setenv("RIG_SECRET", "upstream-secret", 1);
+    assert_int_equal(fetch_global_init(&err), 0);
+    assert_int_equal(uv_loop_init(&r->loop), 0);
+    uv_timer_init(&r->loop, &r->tick);
+    uv_timer_init(&r->loop, &r->watchdog);
+    uv_timer_start(&r->tick, on_tick, 10, 10);
+    uv_timer_start(&r->watchdog, on_watchdog, WATCHDOG_MS, 0);
+    for (size_t i = 0; i < RIG_PROVIDERS; i++) {
+        struct rig_provider *v = &r->providers[i];
+        v->rig = r;
+        list_init(&v->peers);
+        buf_init(&v->last, 64U << 20);
+        const struct listener_config config = {.address = "127.0.0.1:0",
+                                               .max_connections = 100,
+                                               .on_accept = on_provider_accept,
+                                               .arg = v};
+        assert_int_equal(listener_start(&r->loop, &config, &v->listener, &err), 0);
+    }
+    r->cell = snapshot_cell_create(1);
+    r->reader = snapshot_cell_reader(r->cell, 0);
+    r->registry = endpoint_registry_create();
+    r->metrics = metrics_create(meters_table, 0);
+    make_dir(r);
+    const struct spool_options spool = {
+        .dir = r->dir, .spools = 1, .max_bytes = 64U << 20, .sync_ms = 1, .audit_strict = true};
+    assert_int_equal(spool_set_create(&spool, &r->spools, &recovery, &err), 0);
+    assert_int_equal(request_shared_init(&r->shared), 0);
+    r->shared.settings.access_log = false;
+    if (options->body_max_bytes != 0)
+        r->shared.settings.body_max_bytes = options->body_max_bytes;
+    request_env_init(&r->env, &r->shared, &r->loop, spool_set_spool(r->spools, 0),
+                     metrics_shard_create(r->metrics));
+    assert_int_equal(
+        upstream_init(&r->env.upstream, &r->loop, &transport_over_fetch, r->reader, r->registry),
+        0);
+    struct conn_config conn = conn_defaults;
+    conn.linger_ms = 50;
+    if (options->stall_ms != 0)
+        conn.stall_ms = options->stall_ms;
+    if (options->head_timeout_ms != 0)
+        conn.head_ms = options->head_timeout_ms;
+    if (options->body_max_bytes != 0)
+        conn.body_max_bytes = options->body_max_bytes;
+    conn_pool_init(&r->conns, &r->loop, &r->env, &conn);
+    const struct listener_config config = {
+        .address = "127.0.0.1:0", .max_connections = 100, .on_accept = on_accept, .arg = r};
+    assert_int_equal(listener_start(&r->loop, &config, &r->listener, &err), 0);
+    r->conns.listener = r->listener;
+    if (!options->without_snapshot)
+        publish(r, options);
+}
+
+bool rig_turn(struct rig *r)
+{
+    uv_run(&r->loop, UV_RUN_ONCE);
+    return !r->timed_out;
+}
+
+static void note(void *arg)
+{
+    *(bool *)arg = true;
+}
+
+void rig_stop(struct rig *r)
+{
+    bool closed = false;
+    r->conns.listener = NULL;
+    listener_close(r->listener, NULL, NULL);
+    conn_pool_cut(&r->conns);
+    rig_until(r, r->conns.open_count == 0 && r->env.active_count == 0);
+    request_env_close(&r->env);
+    upstream_close(&r->env.upstream, note, &closed);
+    rig_until(r, closed);
+    for (size_t i = 0; i < RIG_PROVIDERS; i++) {
+        struct rig_provider *v = &r->providers[i];
+        listener_close(v->listener, NULL, NULL);
+        v->listener = NULL;
+        LIST_FOREACH_SAFE (it, tmp, &v->peers)
+            peer_close(container_of(it, struct peer, link), false);
+        rig_until(r, list_empty(&v->peers));
+        buf_deinit(&v->last);
+    }
+    uv_close((uv_handle_t *)&r->tick, NULL);
+    uv_close((uv_handle_t *)&r->watchdog, NULL);
+    assert_int_equal(uv_run(&r->loop, UV_RUN_DEFAULT), 0);
+    conn_pool_deinit(&r->conns);
+    upstream_deinit(&r->env.upstream);
+    request_env_deinit(&r->env);
+    assert_int_equal(uv_loop_close(&r->loop), 0);
+    snapshot_reader_close(r->reader);
+    snapshot_cell_destroy(r->cell);
+    spool_set_destroy(r->spools);
+    request_shared_deinit(&r->shared);
+    metrics_destroy(r->metrics);
+    endpoint_registry_destroy(r->registry);
+    fetch_global_deinit();
+    remove_dir(r);
+}
+
+uint64_t rig_records(struct rig *r)
+{
+    return spool_set_records(r->spools);
+}
+
+/* ---- the client ---- */
+
+static void on_client_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
+{
+    struct rig_client *c = container_of((uv_tcp_t *)stream, struct rig_client, tcp);
+    if (nread == UV_EOF)
+        c->ended = true;
+    else if (nread < 0)
+        c->broken = true;
+    else if (nread > 0)
+        assert_int_equal(buf_append(&c->in, buf->base, (size_t)nread), 0);
+    if (nread < 0)
+        uv_read_stop(stream);
+}
+
+static void on_client_connected(uv_connect_t *req, int status)
+{
+    struct rig_client *c = container_of(req, struct rig_client, connect);
+    assert_int_equal(status, 0);
+    rig_read_start(c);
+}
+
+void rig_read_start(struct rig_client *c)
+{
+    c->reading = uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_client_read) == 0;
+}
+
+void rig_read_stop(struct rig_client *c)
+{
+    uv_read_stop((uv_stream_t *)&c->tcp);
+    c->reading = false;
+}
+
+void rig_connect(struct rig *r, struct rig_client *c)
+{
+    struct sockaddr_in a;
+    memset(c, 0, sizeof *c);
+    buf_init(&c->in, 256U << 20);
+    uv_tcp_init(&r->loop, &c->tcp);
+    uv_ip4_addr("127.0.0.1", listener_port(r->listener), &a);
+    assert_int_equal(
+        uv_tcp_connect(&c->connect, &c->tcp, (const struct sockaddr *)&a, on_client_connected), 0);
+    rig_until(r, c->reading);
+}
+
+static void on_sent(uv_write_t *req, int status)
+{
+    (void)status;
+    mem_free(req);
+}
+
+void rig_send(struct rig_client *c, const char *bytes, size_t len)
+{
+    uv_write_t *req = mem_alloc(sizeof *req + len);
+    assert_non_null(req);
+    memcpy(req + 1, bytes, len);
+    uv_buf_t b = uv_buf_init((char *)(req + 1), (unsigned)len);
+    assert_int_equal(uv_write(req, (uv_stream_t *)&c->tcp, &b, 1, on_sent), 0);
+}
+
+static void on_client_closed(uv_handle_t *handle)
+{
+    container_of((uv_tcp_t *)handle, struct rig_client, tcp)->closed = true;
+}
+
+void rig_disconnect(struct rig *r, struct rig_client *c)
+{
+    uv_close((uv_handle_t *)&c->tcp, on_client_closed);
+    rig_until(r, c->closed);
+    buf_deinit(&c->in);
+}
+
+void rig_answer_read(const struct rig_client *c, struct rig_answer *a)
+{
+    struct http1_head head;
+    struct http1_body body;
+    memset(a, 0, sizeof *a);
+    buf_init(&a->body, 256U << 20);
+    http1_response_init(&head, HTTP1_POST);
+    if (http1_head_parse(&head, c->in.data, c->in.len) != HTTP1_DONE)
+        return;
+    a->status = head.status;
+    a->head = (struct str){c->in.data, head.head_bytes};
+    http1_body_init(&body, &head, 256U << 20);
+    struct str rest = {c->in.data + head.head_bytes, c->in.len - head.head_bytes}, piece;
+    enum http1_result result;
+    while ((result = http1_body_next(&body, &rest, &piece)) == HTTP1_DATA)
+        assert_int_equal(buf_append_str(&a->body, piece), 0);
+    a->complete = result == HTTP1_DONE;
+    a->bytes = c->in.len - rest.len;
+    (void)buf_cstr(&a->body);
+}
+
+bool rig_answered(const struct rig_client *c)
+{
+    struct rig_answer a;
+    rig_answer_read(c, &a);
+    buf_deinit(&a.body);
+    return a.complete;
+}
+
+bool rig_has_header(const struct rig_answer *a, const char *line)
+{
+    return str_search(a->head, str_from(line)) >= 0;
+}
+
+void rig_ask(struct rig_client *c, const char *body)
+{
+    char head[512];
+    int n =
+        snprintf(head, sizeof head,
+                 "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " RIG_KEY
+                 "\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+                 strlen(body));
+    rig_send(c, head, (size_t)n);
+    rig_send(c, body, strlen(body));
+}
+
+static void finish(struct rig *r, struct rig_client *c, struct rig_answer *out)
+{
+    static char head[65536];
+    rig_until(r, rig_answered(c) || c->ended || c->broken);
+    rig_answer_read(c, out);
+    assert_true(out->head.len < sizeof head);
+    memcpy(head, out->head.data, out->head.len);
+    out->head.data = head;
+    rig_disconnect(r, c);
+}
+
+void rig_exchange(struct rig *r, const char *body, struct rig_answer *out)
+{
+    struct rig_client c;
+    rig_connect(r, &c);
+    rig_ask(&c, body);
+    finish(r, &c, out);
+}
+
+void rig_exchange_raw(struct rig *r, const char *request, size_t len, struct rig_answer *out)
+{
+    struct rig_client c;
+    rig_connect(r, &c);
+    rig_send(&c, request, len);
+    finish(r, &c, out);
+}

@@ -1,0 +1,125 @@
+/* rig.h: a worker's parts on the test's own loop, between scripted providers and scripted clients.
+ * One thread, so that every test is repeatable under any sanitizer; nothing waits but for events.
+ */
+#ifndef STEELYARD_TESTS_UNIT_DATAPLANE_NODE_RIG_H
+#define STEELYARD_TESTS_UNIT_DATAPLANE_NODE_RIG_H
+
+#include <uv.h>
+
+#include "common/base/buf.h"
+#include "common/net/listener.h"
+#include "dataplane/conn.h"
+#include "dataplane/state/snapshot.h"
+#include "dataplane/telemetry/spool.h"
+#include "tests/lib/fault.h"
+
+#define RIG_KEY       "sk-sy-0123456789-abcdefghijklmnopqrstuvwxyzABCDEF"
+#define RIG_PROVIDERS 2
+#define RIG_TURNS_MAX 400000
+
+/* What a provider does with one request; the last one stays in force. */
+enum rig_then {
+    RIG_KEEP,  /* Next request on the same connection. */
+    RIG_CLOSE, /* Clean end. */
+    RIG_RESET, /* Cut. */
+    RIG_HOLD,  /* Nothing more until rig_release. */
+};
+struct rig_script {
+    const char *reply; /* NULL: nothing at all. */
+    size_t reply_len;  /* 0: strlen. */
+    enum rig_then then;
+    size_t piece; /* Bytes a write, a loop turn between them; 0: all at once. */
+};
+
+struct rig_provider {
+    struct rig *rig;
+    struct listener *listener;
+    struct rig_script scripts[8];
+    size_t script_count;
+    size_t requests; /* Complete ones. */
+    size_t connections;
+    size_t gone;     /* Connections that the node closed. */
+    struct buf last; /* Last request, whole. */
+    struct list peers;
+};
+
+struct rig {
+    uv_loop_t loop;
+    uv_timer_t tick;
+    uv_timer_t watchdog;
+    bool timed_out;
+    char dir[64];
+    struct request_shared shared;
+    struct request_env env;
+    struct conn_pool conns;
+    struct listener *listener;
+    struct snapshot_cell *cell;
+    struct snapshot_reader *reader;
+    struct spool_set *spools;
+    struct metrics *metrics;
+    struct endpoint_registry *registry;
+    struct rig_provider providers[RIG_PROVIDERS];
+};
+
+struct rig_options {
+    uint32_t first_content_ms; /* 0: the defaults. */
+    uint32_t head_ms;
+    uint32_t idle_ms;
+    uint32_t route_timeout_ms;
+    bool abort_stops_billing;
+    bool without_snapshot;
+    uint32_t stall_ms;
+    uint32_t head_timeout_ms; /* Of clients. */
+    uint64_t body_max_bytes;
+};
+
+void rig_start(struct rig *r, const struct rig_options *options); /* NULL: all defaults. */
+void rig_stop(struct rig *r);
+void rig_script(struct rig *r, size_t provider, struct rig_script script); /* Appends. */
+
+/* Turns the loop until the condition holds; fails the test when that takes far too long. */
+#define rig_until(r, condition)                                                                    \
+    do {                                                                                           \
+        while (!(condition) && rig_turn(r)) {                                                      \
+        }                                                                                          \
+        assert_true(condition);                                                                    \
+    } while (0)
+bool rig_turn(struct rig *r); /* false: the watchdog barked. */
+
+struct rig_client {
+    uv_tcp_t tcp;
+    uv_connect_t connect;
+    struct buf in;
+    bool ended;  /* EOF. */
+    bool broken; /* Reset. */
+    bool closed;
+    bool reading;
+};
+void rig_connect(struct rig *r, struct rig_client *c);
+void rig_send(struct rig_client *c, const char *bytes, size_t len);
+void rig_read_stop(struct rig_client *c);
+void rig_read_start(struct rig_client *c);
+void rig_disconnect(struct rig *r, struct rig_client *c);
+
+/* A whole answer at the front of c->in: chunked, or with a length. */
+struct rig_answer {
+    unsigned status;
+    struct str head;
+    struct buf body; /* Decoded. */
+    bool complete;   /* By length or last chunk. */
+    size_t bytes;    /* Of in, when complete. */
+};
+void rig_answer_read(const struct rig_client *c, struct rig_answer *out); /* buf_deinit the body. */
+bool rig_answered(const struct rig_client *c);                     /* A whole answer is there. */
+bool rig_has_header(const struct rig_answer *a, const char *line); /* "name: value" */
+
+/* POST /v1/chat/completions with the key and this body. */
+void rig_ask(struct rig_client *c, const char *body);
+/* Connects, asks, waits for a whole answer (or the end), reads it, disconnects. */
+void rig_exchange(struct rig *r, const char *body, struct rig_answer *out);
+void rig_exchange_raw(struct rig *r, const char *request, size_t len, struct rig_answer *out);
+
+/* Records in the spool so far (outcomes, not intents). */
+uint64_t rig_records(struct rig *r);
+
+#endif
