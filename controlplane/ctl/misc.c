@@ -27,13 +27,17 @@ enum ctl_exit config_validate(struct ctl *c)
         ctl_note(c, "%s is valid: %zu models, %zu policies", ctl_arg(c, 0),
                  config_model_count(config), config_policy_count(config));
     else if (errors.len > 0)
-        fprintf(c->err, "%.*s", STR_ARG(buf_str(&errors)));
+        fprintf(c->err, "%.*s%s", STR_ARG(buf_str(&errors)),
+                errors.data[errors.len - 1] == '\n' ? "" : "\n");
+    bool listed = errors.len > 0;
     config_destroy(config);
     buf_deinit(&errors);
     if (rc == 0)
         return CTL_OK;
     if (rc == ERR_NOT_FOUND)
         return ctl_fail(c, CTL_NOT_FOUND, "%s", err.message);
+    if (listed) /* Every finding was printed. */
+        return ctl_fail(c, CTL_NO, "%s is not valid", ctl_arg(c, 0));
     return ctl_fail(c, rc == ERR_IO || rc == ERR_NOMEM ? CTL_FAILED : CTL_NO, "%s", err.message);
 }
 
