@@ -58,9 +58,10 @@ int publish_create(uv_loop_t *loop, const struct publish_config *config,
 void publish_close(struct publish *p, publish_close_cb cb, void *arg);
 /* Borrowed; NULL until the first one was read. Keep it across turns with publish_set_ref. */
 const struct publish_set *publish_current(const struct publish *p);
-void publish_refresh(struct publish *p); /* Look now (after a change of our own). */
+void publish_refresh(struct publish *p);     /* Look now (after a change of our own). */
+bool publish_is_up(const struct publish *p); /* Postgres is reachable. */
 
-/* What nodes said; stored in push_log, also remembered here for publish_push_state. */
+/* What nodes said; stored in push_log. */
 void publish_acked(struct publish *p, const char *node_id, uint64_t generation);
 void publish_nacked(struct publish *p, const char *node_id, uint64_t generation, struct str key,
                     struct str version, struct str code, struct str detail);
@@ -97,6 +98,8 @@ int publish_commit(struct pq_conn *c, const struct publish_actor *actor, struct 
                    struct str subject, struct str detail, uint64_t *out_generation,
                    struct err *err) MUST_CHECK;
 void publish_abort(struct pq_conn *c);
+/* Between begin and commit: did a resource change? */
+int publish_is_changed(struct pq_conn *c, bool *out_changed, struct err *err) MUST_CHECK;
 
 /* The Keys resource from api_key (between begin and commit). */
 int publish_put_keys(struct pq_conn *c, struct err *err) MUST_CHECK;
@@ -126,5 +129,10 @@ int publish_policy_promote(struct pq_conn *c, const struct publish_actor *actor,
 int publish_policy_rollback(struct pq_conn *c, const struct publish_actor *actor, struct str name,
                             uint64_t to, uint64_t *out_version, uint64_t *out_generation,
                             struct err *err) MUST_CHECK;
+/* Between begin and commit: policy `name` exists with the floor and exploration of these Params (of
+ * the file). The first version has no artifact; a later change of the file makes a new version with
+ * the artifact in service. */
+int publish_put_policy(struct pq_conn *c, const struct publish_actor *actor, struct str name,
+                       struct str params, struct err *err) MUST_CHECK;
 
 #endif

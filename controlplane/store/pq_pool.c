@@ -11,88 +11,18 @@
 #include <string.h>
 
 #include "common/base/clock.h"
-#include "common/base/list.h"
 #include "common/base/mem.h"
 #include "common/base/rand.h"
-#include "controlplane/store/pq_internal.h"
+#include "controlplane/store/pq_pool.h"
 
 #define BACKOFF_FIRST_MS 50U
 #define BACKOFF_MAX_MS   5000U
-#define SILENCE_GRACE_MS 5000U
 #define COPY_CHUNK_BYTES 65536U
-#define TICK_MS          250U
-
-enum conn_state { CONN_DOWN, CONN_RESOLVING, CONN_CONNECTING, CONN_SETUP, CONN_READY, CONN_BUSY };
-
-enum op_kind { OP_NONE, OP_QUERY, OP_COPY };
-
-/* The statement in flight. */
-struct op {
-    enum op_kind kind;
-    struct str copy; /* Borrowed from the caller. */
-    size_t copy_sent;
-    bool copy_open; /* The server takes data. */
-    bool copy_ended;
-    PGresult *result;     /* Last good result. */
-    PGresult *error;      /* First bad one. */
-    uint64_t deadline_ms; /* Of our own, after the server's. */
-    pq_reply_cb cb;
-    void *arg;
-};
-
-struct pq_session { /* A connection; handed out when READY. */
-    struct pq_pool *pool;
-    enum conn_state state;
-    PGconn *conn;
-    struct pq_options options;
-    uv_poll_t *poll;
-    int fd;
-    int events;
-    uv_timer_t retry;
-    uv_getaddrinfo_t resolve;
-    char hostaddr[64];
-    bool resolving;    /* The getaddrinfo callback is still to come. */
-    bool held;         /* By a session's user. */
-    bool lost_pending; /* Lost inside a call of the user: ended from the next turn. */
-    uint32_t backoff_ms;
-    uint64_t connect_deadline_ms;
-    struct op op;
-    uv_work_t cancel_work;
-    PGcancel *cancel; /* Set while a cancel runs on a worker thread. */
-};
-
-struct waiter {
-    struct list node;
-    uint64_t since_ms;
-    pq_session_cb cb;
-    void *arg;
-};
-
-struct pq_pool {
-    uv_loop_t *loop;
-    char *conninfo;
-    char *application_name;
-    char *setup;
-    struct pq_pool_config config;
-    struct pq_session *conns;
-    struct list waiters;
-    unsigned waiting;
-    unsigned held;
-    unsigned up;
-    unsigned closing_handles; /* Until 0 the pool cannot be freed. */
-    bool was_up;
-    bool closing;
-    bool served; /* Waiters are being served: no recursion. */
-    uv_timer_t tick;
-    pq_close_cb close_cb;
-    void *close_arg;
-};
 
 static void conn_start(struct pq_session *s);
 static void conn_lost(struct pq_session *s, const char *why);
 static void conn_step(struct pq_session *s);
 static void pool_serve(struct pq_pool *pool);
-static void pool_maybe_gone(struct pq_pool *pool);
 
 /* --- polling -----------------------------------------------------------------------------------
  */
@@ -123,7 +53,7 @@ static void on_poll(uv_poll_t *handle, int status, int events)
         conn_step(s);
 }
 
-static int poll_want(struct pq_session *s, int events)
+int pool_poll_want(struct pq_session *s, int events)
 {
     int fd = PQsocket(s->conn);
     if (fd < 0)
@@ -150,7 +80,7 @@ static int poll_want(struct pq_session *s, int events)
 /* --- connecting --------------------------------------------------------------------------------
  */
 
-static void on_retry(uv_timer_t *timer)
+void pool_on_retry(uv_timer_t *timer)
 {
     struct pq_session *s = container_of(timer, struct pq_session, retry);
     if (s->lost_pending)
@@ -181,7 +111,7 @@ static void conn_connect(struct pq_session *s)
     (void)PQsetNoticeProcessor(s->conn, pq_ignore_notice, NULL);
     s->state = CONN_CONNECTING;
     /* As if PQconnectPoll had said WRITING. */
-    if (poll_want(s, UV_WRITABLE) != 0)
+    if (pool_poll_want(s, UV_WRITABLE) != 0)
         conn_lost(s, "cannot watch the connection");
 }
 
@@ -260,7 +190,7 @@ static void conn_lost(struct pq_session *s, const char *why)
                         ? BACKOFF_FIRST_MS
                         : (s->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : s->backoff_ms * 2);
     if (!pool->closing && !s->held)
-        (void)uv_timer_start(&s->retry, on_retry,
+        (void)uv_timer_start(&s->retry, pool_on_retry,
                              s->backoff_ms / 2 + rand_below(s->backoff_ms / 2 + 1), 0);
     struct op op = s->op;
     s->op = (struct op){0};
@@ -278,12 +208,6 @@ static void conn_lost(struct pq_session *s, const char *why)
 
 /* --- statements --------------------------------------------------------------------------------
  */
-
-static void op_begin(struct pq_session *s, enum op_kind kind, pq_reply_cb cb, void *arg)
-{
-    s->op = (struct op){.kind = kind, .cb = cb, .arg = arg};
-    s->op.deadline_ms = clock_mono_ms() + s->pool->config.statement_timeout_ms + SILENCE_GRACE_MS;
-}
 
 static void op_end(struct pq_session *s)
 {
@@ -386,6 +310,10 @@ static void conn_work(struct pq_session *s)
                 conn_lost(s, "connection lost");
                 return;
             }
+            /* An error that came while data was still going out has been read already: no further
+             * event will announce it. */
+            if (!s->op.copy_open)
+                over = op_collect(s);
         }
     }
     int flushed = PQflush(s->conn);
@@ -394,7 +322,7 @@ static void conn_work(struct pq_session *s)
         return;
     }
     bool writing = flushed > 0 || s->op.copy_open;
-    if (poll_want(s, UV_READABLE | (writing ? UV_WRITABLE : 0)) != 0) {
+    if (pool_poll_want(s, UV_READABLE | (writing ? UV_WRITABLE : 0)) != 0) {
         conn_lost(s, "cannot watch the connection");
         return;
     }
@@ -429,7 +357,7 @@ static void conn_setup(struct pq_session *s)
              "SET bytea_output = hex; SET DateStyle = ISO; %s",
              pool->config.statement_timeout_ms, pool->setup);
     s->state = CONN_SETUP;
-    op_begin(s, OP_QUERY, on_setup, s);
+    pool_op_begin(s, OP_QUERY, on_setup, s);
     if (PQsendQuery(s->conn, sql) == 0) {
         conn_lost(s, "connection lost");
         return;
@@ -444,11 +372,11 @@ static void conn_step(struct pq_session *s)
     case CONN_CONNECTING:
         switch (PQconnectPoll(s->conn)) {
         case PGRES_POLLING_READING:
-            if (poll_want(s, UV_READABLE) != 0)
+            if (pool_poll_want(s, UV_READABLE) != 0)
                 conn_lost(s, "cannot watch the connection");
             return;
         case PGRES_POLLING_WRITING:
-            if (poll_want(s, UV_WRITABLE) != 0)
+            if (pool_poll_want(s, UV_WRITABLE) != 0)
                 conn_lost(s, "cannot watch the connection");
             return;
         case PGRES_POLLING_OK:
@@ -505,7 +433,7 @@ static void pool_serve(struct pq_pool *pool)
     pool->served = false;
 }
 
-static void on_tick(uv_timer_t *timer)
+void pool_on_tick(uv_timer_t *timer)
 {
     struct pq_pool *pool = container_of(timer, struct pq_pool, tick);
     uint64_t now = clock_mono_ms();
@@ -564,14 +492,14 @@ int pq_pool_create(uv_loop_t *loop, const struct pq_pool_config *config, struct 
         return err_set(err, ERR_NOMEM, "out of memory");
     }
     (void)uv_timer_init(loop, &pool->tick);
-    (void)uv_timer_start(&pool->tick, on_tick, TICK_MS, TICK_MS);
+    (void)uv_timer_start(&pool->tick, pool_on_tick, POOL_TICK_MS, POOL_TICK_MS);
     for (unsigned i = 0; i < config->size; i++) {
         struct pq_session *s = &pool->conns[i];
         s->pool = pool;
         s->fd = -1;
         (void)uv_timer_init(loop, &s->retry);
         /* From the loop: no callback comes from inside create. */
-        (void)uv_timer_start(&s->retry, on_retry, 0, 0);
+        (void)uv_timer_start(&s->retry, pool_on_retry, 0, 0);
     }
     *out_pool = pool;
     return 0;
@@ -584,7 +512,7 @@ static void on_handle_closed(uv_handle_t *handle)
     pool_maybe_gone(pool);
 }
 
-static void pool_maybe_gone(struct pq_pool *pool)
+void pool_maybe_gone(struct pq_pool *pool)
 {
     if (!pool->closing || pool->closing_handles > 0 || pool->held > 0)
         return;
@@ -630,211 +558,4 @@ void pq_pool_close(struct pq_pool *pool, pq_close_cb cb, void *arg)
 bool pq_pool_is_up(const struct pq_pool *pool)
 {
     return pool->up > 0;
-}
-
-/* --- sessions ----------------------------------------------------------------------------------
- */
-
-int pq_session_take(struct pq_pool *pool, pq_session_cb cb, void *arg)
-{
-    if (pool->closing)
-        return ERR_CANCELED;
-    if (pool->waiting >= pool->config.queue_max)
-        return ERR_BUSY;
-    struct waiter *w = mem_zalloc(sizeof *w);
-    if (w == NULL)
-        return ERR_NOMEM;
-    w->cb = cb;
-    w->arg = arg;
-    w->since_ms = clock_mono_ms();
-    list_push_back(&pool->waiters, &w->node);
-    pool->waiting++;
-    /* Served from the loop's next turn at the latest: a ready connection is woken by its timer. */
-    for (unsigned i = 0; i < pool->config.size; i++) {
-        if (pool->conns[i].state == CONN_READY) {
-            (void)uv_timer_start(&pool->tick, on_tick, 0, TICK_MS);
-            break;
-        }
-    }
-    return 0;
-}
-
-/* A statement could not be sent: the caller learns it from the callback on the next turn, as it
- * would had the connection died a moment later. */
-static int op_send_failed(struct pq_session *s)
-{
-    s->lost_pending = true;
-    (void)uv_timer_start(&s->retry, on_retry, 0, 0);
-    return 0;
-}
-
-static int op_sent(struct pq_session *s)
-{
-    int flushed = PQflush(s->conn);
-    if (flushed < 0 || poll_want(s, UV_READABLE | (flushed > 0 ? UV_WRITABLE : 0)) != 0)
-        return op_send_failed(s);
-    return 0;
-}
-
-int pq_session_query(struct pq_session *s, const char *sql, struct pq_params *params,
-                     pq_reply_cb cb, void *arg)
-{
-    assert(s->held && s->op.kind == OP_NONE);
-    struct pq_params none = {0};
-    if (params == NULL)
-        params = &none;
-    int rc = params->status;
-    if (rc == 0 && (s->conn == NULL || s->lost_pending))
-        rc = ERR_UNAVAILABLE;
-    if (rc != 0) {
-        pq_params_deinit(params);
-        return rc;
-    }
-    struct pq_values values;
-    pq_params_values(params, &values);
-    op_begin(s, OP_QUERY, cb, arg);
-    int sent = params->count == 0
-                   ? PQsendQuery(s->conn, sql)
-                   : PQsendQueryParams(s->conn, sql, (int)params->count, NULL, values.value,
-                                       values.length, values.format, 0);
-    pq_params_deinit(params);
-    return sent == 0 ? op_send_failed(s) : op_sent(s);
-}
-
-int pq_session_copy_in(struct pq_session *s, const char *sql, struct str data, pq_reply_cb cb,
-                       void *arg)
-{
-    assert(s->held && s->op.kind == OP_NONE);
-    if (s->conn == NULL || s->lost_pending)
-        return ERR_UNAVAILABLE;
-    op_begin(s, OP_COPY, cb, arg);
-    s->op.copy = data;
-    return PQsendQuery(s->conn, sql) == 0 ? op_send_failed(s) : op_sent(s);
-}
-
-static void cancel_run(uv_work_t *req)
-{
-    struct pq_session *s = container_of(req, struct pq_session, cancel_work);
-    char message[256];
-    (void)PQcancel(s->cancel, message, sizeof message);
-}
-
-static void cancel_done(uv_work_t *req, int status)
-{
-    struct pq_session *s = container_of(req, struct pq_session, cancel_work);
-    (void)status;
-    PQfreeCancel(s->cancel);
-    s->cancel = NULL;
-    pool_maybe_gone(s->pool);
-}
-
-void pq_session_cancel(struct pq_session *s)
-{
-    if (s->conn == NULL || s->op.kind == OP_NONE || s->cancel != NULL)
-        return;
-    s->cancel = PQgetCancel(s->conn);
-    if (s->cancel != NULL &&
-        uv_queue_work(s->pool->loop, &s->cancel_work, cancel_run, cancel_done) != 0) {
-        PQfreeCancel(s->cancel);
-        s->cancel = NULL;
-    }
-}
-
-static void on_rolled_back(void *arg, const struct pq_reply *reply)
-{
-    struct pq_session *s = arg;
-    if (reply->status == 0)
-        s->state = CONN_READY;
-    else if (s->conn != NULL)
-        s->lost_pending = true;
-}
-
-void pq_session_put(struct pq_session *s)
-{
-    struct pq_pool *pool = s->pool;
-    assert(s->held);
-    s->held = false;
-    pool->held--;
-    if (pool->closing) {
-        pool_maybe_gone(pool);
-        return;
-    }
-    if (s->conn == NULL) {
-        (void)uv_timer_start(&s->retry, on_retry,
-                             s->backoff_ms / 2 + rand_below(s->backoff_ms / 2 + 1), 0);
-        return;
-    }
-    if (s->op.kind != OP_NONE || s->lost_pending) {
-        s->op.cb = NULL;
-        (void)op_send_failed(s);
-        return;
-    }
-    if (PQtransactionStatus(s->conn) == PQTRANS_IDLE) {
-        s->state = CONN_READY;
-        if (!list_empty(&pool->waiters))
-            (void)uv_timer_start(&pool->tick, on_tick, 0, TICK_MS);
-        return;
-    }
-    op_begin(s, OP_QUERY, on_rolled_back, s);
-    (void)(PQsendQuery(s->conn, "ROLLBACK") == 0 ? op_send_failed(s) : op_sent(s));
-}
-
-/* --- single statements ---------------------------------------------------------------------------
- */
-
-struct single {
-    const char *sql;
-    struct pq_params params;
-    pq_reply_cb cb;
-    void *arg;
-    struct pq_session *session;
-};
-
-static void single_end(struct single *q, const struct pq_reply *reply)
-{
-    pq_reply_cb cb = q->cb;
-    void *arg = q->arg;
-    struct pq_session *s = q->session;
-    pq_params_deinit(&q->params);
-    mem_free(q);
-    cb(arg, reply);
-    if (s != NULL)
-        pq_session_put(s);
-}
-
-static void on_single_reply(void *arg, const struct pq_reply *reply)
-{
-    single_end(arg, reply);
-}
-
-static void on_single_session(void *arg, int status, struct pq_session *session)
-{
-    struct single *q = arg;
-    q->session = session;
-    if (status == 0)
-        status = pq_session_query(session, q->sql, &q->params, on_single_reply, q);
-    if (status != 0)
-        single_end(q, &(struct pq_reply){.status = status, .message = "no connection"});
-}
-
-int pq_query(struct pq_pool *pool, const char *sql, struct pq_params *params, pq_reply_cb cb,
-             void *arg)
-{
-    struct single *q = mem_zalloc(sizeof *q);
-    if (q == NULL) {
-        if (params != NULL)
-            pq_params_deinit(params);
-        return ERR_NOMEM;
-    }
-    *q = (struct single){.sql = sql, .cb = cb, .arg = arg};
-    if (params != NULL) {
-        q->params = *params;
-        *params = (struct pq_params){0};
-    }
-    int rc = q->params.status != 0 ? q->params.status : pq_session_take(pool, on_single_session, q);
-    if (rc != 0) {
-        pq_params_deinit(&q->params);
-        mem_free(q);
-    }
-    return rc;
 }

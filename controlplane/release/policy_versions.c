@@ -1,0 +1,451 @@
+/* Policy versions: rows that never change their content, and a state that says which is in use.
+ * Numbers rise within a name and are given out under the lock of config_head. */
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "control.pb-c.h"
+#include "controlplane/release/publish.h"
+
+#define ARTIFACT_MAX    (64U << 20)
+#define PARAMS_MAX      65536U
+#define POLICY_NAME_MAX 64U
+
+struct content {
+    struct buf artifact_sha; /* Empty: none. */
+    struct buf params;
+};
+
+static void content_init(struct content *x)
+{
+    buf_init(&x->artifact_sha, SHA256_BYTES);
+    buf_init(&x->params, PARAMS_MAX);
+}
+
+static void content_deinit(struct content *x)
+{
+    buf_deinit(&x->artifact_sha);
+    buf_deinit(&x->params);
+}
+
+static struct str or_null(const struct buf *b)
+{
+    return b->len == 0 ? STR_NULL : buf_str(b);
+}
+
+/* Params with name, number and artifact filled in; optionally with floor and exploration of another
+ * Params (the file's). */
+static int params_stamp(struct str in, struct str name, uint64_t version, struct str artifact_sha,
+                        const Steelyard__Control__V1__Params *settings, struct buf *out,
+                        struct err *err)
+{
+    char text[POLICY_NAME_MAX + 1];
+    Steelyard__Control__V1__Params *m =
+        steelyard__control__v1__params__unpack(NULL, in.len, (const uint8_t *)in.data);
+    if (m == NULL)
+        return err_set(err, ERR_CORRUPT, "parameters of policy %.*s cannot be read", STR_ARG(name));
+    int rc = str_copy(name, text, sizeof text) ? 0 : ERR_TOO_LARGE;
+    char *own_policy = m->policy;
+    ProtobufCBinaryData own_artifact = m->artifact_sha256;
+    m->policy = text;
+    m->version = version;
+    m->artifact_sha256 =
+        (ProtobufCBinaryData){artifact_sha.len, (uint8_t *)(uintptr_t)artifact_sha.data};
+    if (settings != NULL) {
+        m->floor_q16 = settings->floor_q16;
+        m->eps_cap = settings->eps_cap;
+    }
+    size_t len = steelyard__control__v1__params__get_packed_size(m);
+    if (rc == 0)
+        rc = buf_reserve(out, len);
+    if (rc == 0)
+        out->len += steelyard__control__v1__params__pack(m, (uint8_t *)out->data + out->len);
+    m->policy = own_policy;
+    m->artifact_sha256 = own_artifact;
+    steelyard__control__v1__params__free_unpacked(m, NULL);
+    return rc != 0 ? err_set(err, rc, "parameters: %s", err_text(rc)) : 0;
+}
+
+static int next_version(struct pq_conn *c, struct str name, uint64_t *out_version, struct err *err)
+{
+    struct pq_params p = {0};
+    struct pq_result *r = NULL;
+    pq_params_text(&p, name);
+    int rc = pq_conn_query(
+        c, "SELECT coalesce(max(version), 0) + 1 FROM policy_version WHERE name = $1", &p, &r, err);
+    if (rc != 0)
+        return rc;
+    *out_version = (uint64_t)pq_result_i64(r, 0, 0);
+    pq_result_destroy(r);
+    return 0;
+}
+
+static int store_blob(struct pq_conn *c, const char *sql, struct str body, struct sha256 *out_sha,
+                      struct err *err)
+{
+    struct pq_params p = {0};
+    *out_sha = digest_sha256(body.data, body.len);
+    pq_params_bytes(&p, (struct str){.data = (const char *)out_sha->bytes, .len = SHA256_BYTES});
+    pq_params_bytes(&p, body);
+    return pq_conn_query(c, sql, &p, NULL, err);
+}
+
+struct version_row {
+    struct str name;
+    uint64_t version;
+    const char *state;
+    struct str artifact_sha; /* .data NULL: none */
+    struct str params;       /* Stamped. */
+    struct str created_by, report, target, data_digest;
+    uint64_t rows;
+    uint64_t copy_of; /* 0: none */
+};
+
+static int insert_version(struct pq_conn *c, const struct version_row *v, struct err *err)
+{
+    struct pq_params p = {0};
+    struct sha256 params_sha;
+    int rc = store_blob(c,
+                        "INSERT INTO policy_params (sha256, body) VALUES ($1, $2) "
+                        "ON CONFLICT DO NOTHING",
+                        v->params, &params_sha, err);
+    if (rc != 0)
+        return rc;
+    pq_params_text(&p, v->name);
+    pq_params_i64(&p, (int64_t)v->version);
+    pq_params_text(&p, str_from(v->state));
+    pq_params_bytes(&p, v->artifact_sha);
+    pq_params_bytes(&p, (struct str){.data = (const char *)params_sha.bytes, .len = SHA256_BYTES});
+    pq_params_text(&p, v->created_by);
+    pq_params_i64(&p, (int64_t)v->rows);
+    pq_params_bytes(&p, v->data_digest.len > 0 ? v->data_digest : STR_NULL);
+    pq_params_text(&p, v->target.len > 0 ? v->target : STR("{}"));
+    pq_params_text(&p, v->report.len > 0 ? v->report : STR("{}"));
+    if (v->copy_of > 0)
+        pq_params_i64(&p, (int64_t)v->copy_of);
+    else
+        pq_params_null(&p);
+    return pq_conn_query(c,
+                         "INSERT INTO policy_version (name, version, state, artifact, params, "
+                         "created_by, rows, data_digest, target, report, copy_of, promoted) VALUES "
+                         "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, "
+                         "CASE WHEN $3 = 'current' THEN now() END)",
+                         &p, NULL, err);
+}
+
+/* Whoever is current steps back. */
+static int retire_current(struct pq_conn *c, struct str name, struct err *err)
+{
+    struct pq_params p = {0};
+    pq_params_text(&p, name);
+    int rc = pq_conn_query(c,
+                           "UPDATE policy_version SET state = 'archived' "
+                           "WHERE name = $1 AND state = 'previous'",
+                           &p, NULL, err);
+    if (rc != 0)
+        return rc;
+    pq_params_text(&p, name);
+    return pq_conn_query(c,
+                         "UPDATE policy_version SET state = 'previous' "
+                         "WHERE name = $1 AND state = 'current'",
+                         &p, NULL, err);
+}
+
+/* The resources of a version: artifact (or none) and params. */
+static int put_resources(struct pq_conn *c, struct str name, const struct buf *artifact_sha,
+                         struct str params, struct err *err)
+{
+    char key[POLICY_NAME_MAX + 16];
+    struct buf artifact = {0};
+    struct pq_params p = {0};
+    struct pq_result *r = NULL;
+    int rc = 0;
+    buf_init(&artifact, ARTIFACT_MAX);
+    if (artifact_sha->len > 0) {
+        pq_params_bytes(&p, buf_str(artifact_sha));
+        rc = pq_conn_query(c, "SELECT body FROM policy_artifact WHERE sha256 = $1", &p, &r, err);
+        if (rc == 0 && pq_result_rows(r) == 0)
+            rc = err_set(err, ERR_CORRUPT, "the artifact of policy %.*s is missing", STR_ARG(name));
+        if (rc == 0)
+            rc = pq_result_bytes(r, 0, 0, &artifact);
+        pq_result_destroy(r);
+        if (rc != 0)
+            goto out;
+    }
+    snprintf(key, sizeof key, "artifact/%.*s", STR_ARG(name));
+    rc = publish_put(
+        c,
+        &(struct publish_change){.key = str_from(key),
+                                 .type = STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_ARTIFACT,
+                                 .body = or_null(&artifact)},
+        err);
+    if (rc != 0)
+        goto out;
+    snprintf(key, sizeof key, "params/%.*s", STR_ARG(name));
+    rc = publish_put(
+        c,
+        &(struct publish_change){.key = str_from(key),
+                                 .type = STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_PARAMS,
+                                 .body = params},
+        err);
+out:
+    buf_deinit(&artifact);
+    return rc;
+}
+
+static int load_row(const struct pq_result *r, struct content *out)
+{
+    int rc = pq_result_is_null(r, 0, 2) ? 0 : pq_result_bytes(r, 0, 2, &out->artifact_sha);
+    return rc != 0 ? rc : pq_result_bytes(r, 0, 3, &out->params);
+}
+
+/* version 0: the one in `state`. ERR_NOT_FOUND. */
+static int load_version(struct pq_conn *c, struct str name, uint64_t version, const char *state,
+                        uint64_t *out_version, char out_state[16], struct content *out,
+                        struct err *err)
+{
+    struct pq_params p = {0};
+    struct pq_result *r = NULL;
+    pq_params_text(&p, name);
+    pq_params_i64(&p, (int64_t)version);
+    pq_params_text(&p, str_from(state));
+    int rc = pq_conn_query(c,
+                           "SELECT v.version, v.state, v.artifact, q.body FROM policy_version v "
+                           "JOIN policy_params q ON q.sha256 = v.params WHERE v.name = $1 AND "
+                           "CASE WHEN $2::bigint > 0 THEN v.version = $2::bigint ELSE v.state = $3 "
+                           "END",
+                           &p, &r, err);
+    if (rc != 0)
+        return rc;
+    if (pq_result_rows(r) == 0) {
+        rc = version > 0 ? err_set(err, ERR_NOT_FOUND, "there is no policy version %.*s@%llu",
+                                   STR_ARG(name), (unsigned long long)version)
+                         : err_set(err, ERR_NOT_FOUND, "policy %.*s has no %s version",
+                                   STR_ARG(name), state);
+    } else {
+        *out_version = (uint64_t)pq_result_i64(r, 0, 0);
+        (void)str_copy(pq_result_text(r, 0, 1), out_state, 16);
+        rc = load_row(r, out);
+        if (rc != 0)
+            (void)err_set(err, rc, "policy version: %s", err_text(rc));
+    }
+    pq_result_destroy(r);
+    return rc;
+}
+
+static int commit_policy(struct pq_conn *c, const struct publish_actor *actor, const char *action,
+                         struct str name, uint64_t version, uint64_t from, uint64_t *out_generation,
+                         struct err *err)
+{
+    char subject[POLICY_NAME_MAX + 32], detail[64];
+    snprintf(subject, sizeof subject, "%.*s@%llu", STR_ARG(name), (unsigned long long)version);
+    snprintf(detail, sizeof detail, "{\"from\":%llu}", (unsigned long long)from);
+    return publish_commit(c, actor, str_from(action), str_from(subject), str_from(detail),
+                          out_generation, err);
+}
+
+int publish_policy_store(struct pq_conn *c, const struct publish_actor *actor,
+                         const struct publish_policy *policy, uint64_t *out_version,
+                         struct err *err)
+{
+    struct buf params = {0};
+    struct sha256 sha = {0};
+    struct str sha_str = STR_NULL;
+    uint64_t version = 0, generation;
+    buf_init(&params, PARAMS_MAX);
+    int rc = publish_begin(c, actor, err);
+    if (rc == 0)
+        rc = next_version(c, policy->name, &version, err);
+    if (rc == 0 && policy->artifact.len > 0) {
+        rc = store_blob(c,
+                        "INSERT INTO policy_artifact (sha256, body) VALUES ($1, $2) "
+                        "ON CONFLICT DO NOTHING",
+                        policy->artifact, &sha, err);
+        sha_str = (struct str){.data = (const char *)sha.bytes, .len = SHA256_BYTES};
+    }
+    if (rc == 0)
+        rc = params_stamp(policy->params, policy->name, version, sha_str, NULL, &params, err);
+    if (rc == 0) {
+        struct version_row v = {.name = policy->name,
+                                .version = version,
+                                .state = policy->gates_ok ? "candidate" : "rejected",
+                                .artifact_sha = sha_str,
+                                .params = buf_str(&params),
+                                .created_by = actor->name,
+                                .report = policy->report_json,
+                                .target = policy->target_json,
+                                .data_digest = policy->data_digest,
+                                .rows = policy->rows};
+        rc = insert_version(c, &v, err);
+    }
+    if (rc == 0)
+        rc = commit_policy(c, actor, "policy.store", policy->name, version, 0, &generation, err);
+    if (rc != 0)
+        publish_abort(c);
+    else
+        *out_version = version;
+    buf_deinit(&params);
+    return rc;
+}
+
+static uint64_t current_version(struct pq_conn *c, struct str name)
+{
+    struct content ignored;
+    uint64_t version = 0;
+    char state[16];
+    content_init(&ignored);
+    if (load_version(c, name, 0, "current", &version, state, &ignored, NULL) != 0)
+        version = 0;
+    content_deinit(&ignored);
+    return version;
+}
+
+int publish_policy_promote(struct pq_conn *c, const struct publish_actor *actor, struct str name,
+                           uint64_t version, uint64_t *out_generation, struct err *err)
+{
+    struct content content;
+    char state[16] = "";
+    uint64_t found = 0, current = 0;
+    content_init(&content);
+    int rc = publish_begin(c, actor, err);
+    if (rc == 0)
+        rc = load_version(c, name, version, "candidate", &found, state, &content, err);
+    if (rc == 0) {
+        current = current_version(c, name);
+        if (strcmp(state, "rejected") == 0)
+            rc = err_set(err, ERR_CONFLICT, "%.*s@%llu was rejected by its gates", STR_ARG(name),
+                         (unsigned long long)found);
+        else if (strcmp(state, "current") == 0)
+            rc = err_set(err, ERR_CONFLICT, "%.*s@%llu is current already", STR_ARG(name),
+                         (unsigned long long)found);
+        else if (found < current)
+            rc = err_set(err, ERR_CONFLICT,
+                         "%.*s@%llu is older than the current @%llu and numbers only rise: roll "
+                         "back to it instead",
+                         STR_ARG(name), (unsigned long long)found, (unsigned long long)current);
+    }
+    if (rc == 0)
+        rc = retire_current(c, name, err);
+    if (rc == 0) {
+        struct pq_params p = {0};
+        pq_params_text(&p, name);
+        pq_params_i64(&p, (int64_t)found);
+        rc = pq_conn_query(c,
+                           "UPDATE policy_version SET state = 'current', promoted = now() "
+                           "WHERE name = $1 AND version = $2",
+                           &p, NULL, err);
+    }
+    if (rc == 0)
+        rc = put_resources(c, name, &content.artifact_sha, buf_str(&content.params), err);
+    if (rc == 0)
+        rc = commit_policy(c, actor, "policy.promote", name, found, current, out_generation, err);
+    if (rc != 0)
+        publish_abort(c);
+    content_deinit(&content);
+    return rc;
+}
+
+/* A new version, current at once, with the given content (settings: from the file, or NULL). Inside
+ * a transaction. */
+static int install_copy(struct pq_conn *c, const struct publish_actor *actor, struct str name,
+                        const struct content *content, uint64_t copy_of,
+                        const Steelyard__Control__V1__Params *settings, uint64_t *out_version,
+                        struct err *err)
+{
+    struct buf params = {0};
+    uint64_t version = 0;
+    buf_init(&params, PARAMS_MAX);
+    int rc = next_version(c, name, &version, err);
+    if (rc == 0)
+        rc = params_stamp(buf_str(&content->params), name, version, or_null(&content->artifact_sha),
+                          settings, &params, err);
+    if (rc == 0)
+        rc = retire_current(c, name, err);
+    if (rc == 0) {
+        struct version_row v = {.name = name,
+                                .version = version,
+                                .state = "current",
+                                .artifact_sha = or_null(&content->artifact_sha),
+                                .params = buf_str(&params),
+                                .created_by = actor->name,
+                                .copy_of = copy_of};
+        rc = insert_version(c, &v, err);
+    }
+    if (rc == 0 && copy_of > 0) {
+        /* What was measured belongs to the content. */
+        struct pq_params p = {0};
+        pq_params_text(&p, name);
+        pq_params_i64(&p, (int64_t)version);
+        pq_params_i64(&p, (int64_t)copy_of);
+        rc = pq_conn_query(c,
+                           "UPDATE policy_version v SET report = o.report, target = o.target, "
+                           "rows = o.rows, data_digest = o.data_digest FROM policy_version o "
+                           "WHERE v.name = $1 AND v.version = $2 AND o.name = $1 AND "
+                           "o.version = $3",
+                           &p, NULL, err);
+    }
+    if (rc == 0)
+        rc = put_resources(c, name, &content->artifact_sha, buf_str(&params), err);
+    if (rc == 0)
+        *out_version = version;
+    buf_deinit(&params);
+    return rc;
+}
+
+int publish_policy_rollback(struct pq_conn *c, const struct publish_actor *actor, struct str name,
+                            uint64_t to, uint64_t *out_version, uint64_t *out_generation,
+                            struct err *err)
+{
+    struct content content;
+    char state[16] = "";
+    uint64_t from = 0, version = 0;
+    content_init(&content);
+    int rc = publish_begin(c, actor, err);
+    if (rc == 0)
+        rc = load_version(c, name, to, "previous", &from, state, &content, err);
+    if (rc == 0 && (strcmp(state, "current") == 0 || strcmp(state, "rejected") == 0))
+        rc = err_set(err, ERR_CONFLICT, "%.*s@%llu is %s", STR_ARG(name), (unsigned long long)from,
+                     state);
+    if (rc == 0)
+        rc = install_copy(c, actor, name, &content, from, NULL, &version, err);
+    if (rc == 0)
+        rc = commit_policy(c, actor, "policy.rollback", name, version, from, out_generation, err);
+    if (rc != 0)
+        publish_abort(c);
+    else
+        *out_version = version;
+    content_deinit(&content);
+    return rc;
+}
+
+int publish_put_policy(struct pq_conn *c, const struct publish_actor *actor, struct str name,
+                       struct str params, struct err *err)
+{
+    struct content content;
+    char state[16];
+    uint64_t current = 0, version;
+    content_init(&content);
+    Steelyard__Control__V1__Params *want =
+        steelyard__control__v1__params__unpack(NULL, params.len, (const uint8_t *)params.data);
+    Steelyard__Control__V1__Params *have = NULL;
+    int rc = want == NULL ? err_set(err, ERR_INVALID, "parameters cannot be read") : 0;
+    if (rc == 0)
+        rc = load_version(c, name, 0, "current", &current, state, &content, err);
+    if (rc == ERR_NOT_FOUND) { /* The first: no artifact yet. */
+        rc = buf_append_str(&content.params, params);
+        if (rc == 0)
+            rc = install_copy(c, actor, name, &content, 0, want, &version, err);
+    } else if (rc == 0) {
+        have = steelyard__control__v1__params__unpack(NULL, content.params.len,
+                                                      (const uint8_t *)content.params.data);
+        if (have == NULL)
+            rc = err_set(err, ERR_CORRUPT, "parameters in service cannot be read");
+        else if (have->floor_q16 != want->floor_q16 || have->eps_cap != want->eps_cap)
+            rc = install_copy(c, actor, name, &content, current, want, &version, err);
+    }
+    if (want != NULL)
+        steelyard__control__v1__params__free_unpacked(want, NULL);
+    if (have != NULL)
+        steelyard__control__v1__params__free_unpacked(have, NULL);
+    content_deinit(&content);
+    return rc;
+}

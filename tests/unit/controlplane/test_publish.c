@@ -1,0 +1,301 @@
+/* Versions, generations and the fence, against a real server. */
+#include "controlplane/release/publish.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/rand.h"
+#include "control.pb-c.h"
+#include "tests/lib/fault.h"
+#include "tests/unit/controlplane/fixture.h"
+
+static uint64_t term;
+
+static struct publish_actor actor(void)
+{
+    return (struct publish_actor){
+        .name = STR("operator"), .reason = STR("test"), .term = term, .holder = STR("here")};
+}
+
+static struct buf params_body(const char *policy, int64_t lambda, uint32_t floor)
+{
+    struct buf out = {0};
+    Steelyard__Control__V1__Params m = STEELYARD__CONTROL__V1__PARAMS__INIT;
+    m.policy = (char *)(uintptr_t)policy;
+    m.lambda = lambda;
+    m.floor_q16 = floor;
+    m.eps_cap = 7;
+    buf_init(&out, 4096);
+    assert_int_equal(buf_reserve(&out, 4096), 0);
+    out.len = steelyard__control__v1__params__pack(&m, (uint8_t *)out.data);
+    return out;
+}
+
+static uint64_t store(struct pq_conn *c, const char *artifact, bool gates_ok)
+{
+    struct publish_actor a = actor();
+    struct buf params = params_body("p", 5, 0);
+    struct publish_policy policy = {.name = STR("p"),
+                                    .artifact = str_from(artifact),
+                                    .params = buf_str(&params),
+                                    .report_json = STR("{\"x\":1}"),
+                                    .gates_ok = gates_ok};
+    uint64_t version = 0;
+    struct err err = {0};
+    assert_int_equal(publish_policy_store(c, &a, &policy, &version, &err), 0);
+    buf_deinit(&params);
+    return version;
+}
+
+static void configure(struct pq_conn *c, uint32_t floor, uint64_t *out_generation)
+{
+    struct publish_actor a = actor();
+    struct err err = {0};
+    struct buf params = params_body("p", 0, floor);
+    assert_int_equal(publish_begin(c, &a, &err), 0);
+    assert_int_equal(publish_put_policy(c, &a, STR("p"), buf_str(&params), &err), 0);
+    assert_int_equal(
+        publish_commit(c, &a, STR("config.load"), STR(""), STR_NULL, out_generation, &err), 0);
+    buf_deinit(&params);
+}
+
+static void a_rollback_is_a_new_number_with_the_old_content(void **state)
+{
+    struct pq_conn *c = fixture_connect(*state);
+    struct publish_actor a = actor();
+    struct err err = {0};
+    uint64_t g0, g1 = 0, g2 = 0, g3 = 0, version = 0;
+    configure(c, 0, &g0);
+    uint64_t v2 = store(c, "artifact two", true);
+    uint64_t v3 = store(c, "artifact three", true);
+    assert_int_equal(v2, 2);
+    assert_int_equal(publish_policy_promote(c, &a, STR("p"), v2, &g1, &err), 0);
+    assert_int_equal(g1, g0 + 1);
+    assert_int_equal(publish_policy_promote(c, &a, STR("p"), v3, &g2, &err), 0);
+    assert_int_equal(publish_policy_rollback(c, &a, STR("p"), 0, &version, &g3, &err), 0);
+    assert_int_equal(version, 4);
+    assert_int_equal(g3, g2 + 1);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM policy_version a JOIN policy_version b "
+                                    "ON a.artifact = b.artifact WHERE a.version = 2 AND "
+                                    "b.version = 4 AND b.state = 'current' AND a.params <> "
+                                    "b.params AND b.copy_of = 2"),
+                     1);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM resource WHERE key = 'artifact/p' AND "
+                                    "body = 'artifact two'::bytea"),
+                     1);
+    /* An older number never comes back as itself. */
+    assert_int_equal(publish_policy_promote(c, &a, STR("p"), v3, &g3, &err), ERR_CONFLICT);
+    assert_non_null(strstr(err.message, "roll back"));
+    assert_int_equal(publish_policy_promote(c, &a, STR("p"), 99, &g3, &err), ERR_NOT_FOUND);
+    uint64_t bad = store(c, "artifact bad", false);
+    assert_int_equal(publish_policy_promote(c, &a, STR("p"), bad, &g3, &err), ERR_CONFLICT);
+    pq_conn_close(c);
+}
+
+static void the_file_changes_floor_and_exploration_of_what_is_in_service(void **state)
+{
+    struct pq_conn *c = fixture_connect(*state);
+    uint64_t before = (uint64_t)fixture_i64(c, "SELECT generation FROM config_head"), after;
+    int64_t number =
+        fixture_i64(c, "SELECT version FROM policy_version WHERE name = 'p' AND state = 'current'");
+    configure(c, 0, &after); /* As it is: nothing changes. */
+    assert_int_equal(after, before);
+    configure(c, 100, &after);
+    assert_int_equal(after, before + 1);
+    assert_int_equal(
+        fixture_i64(c, "SELECT count(*) FROM policy_version n JOIN policy_version o USING "
+                       "(name, artifact) WHERE n.state = 'current' AND o.state = 'previous'"),
+        1);
+    assert_true(fixture_i64(c, "SELECT version FROM policy_version WHERE name = 'p' AND "
+                               "state = 'current'") > number);
+    pq_conn_close(c);
+}
+
+static void p8_one_number_keeps_one_content_whatever_is_done(void **state)
+{
+    struct pq_conn *c = fixture_connect(*state);
+    struct publish_actor a = actor();
+    struct err err = {0};
+    uint64_t generation = 0, version, last = 0;
+    rand_seed_thread(7);
+    fixture_exec(c, "CREATE TEMP TABLE seen (version bigint PRIMARY KEY, artifact bytea, "
+                    "params bytea)");
+    for (int i = 0; i < 60; i++) {
+        char artifact[32];
+        uint64_t highest = (uint64_t)fixture_i64(c, "SELECT max(version) FROM policy_version");
+        uint64_t pick = 1 + rand_below(highest);
+        int rc;
+        switch (rand_below(3)) {
+        case 0:
+            snprintf(artifact, sizeof artifact, "a%llu", (unsigned long long)rand_below(5));
+            (void)store(c, artifact, rand_below(4) > 0);
+            break;
+        case 1:
+            rc = publish_policy_promote(c, &a, STR("p"), pick, &generation, &err);
+            assert_true(rc == 0 || rc == ERR_CONFLICT);
+            break;
+        default:
+            rc = publish_policy_rollback(c, &a, STR("p"), rand_below(2) == 0 ? 0 : pick, &version,
+                                         &generation, &err);
+            assert_true(rc == 0 || rc == ERR_CONFLICT);
+        }
+        assert_true(generation == 0 || generation >= last);
+        last = generation > last ? generation : last;
+        fixture_exec(c, "INSERT INTO seen SELECT version, artifact, params FROM policy_version "
+                        "WHERE name = 'p' ON CONFLICT DO NOTHING");
+        assert_int_equal(
+            fixture_i64(c, "SELECT count(*) FROM seen s JOIN policy_version v USING (version) "
+                           "WHERE s.params <> v.params OR s.artifact IS DISTINCT FROM v.artifact"),
+            0);
+        assert_int_equal(fixture_i64(c, "SELECT count(*) FROM policy_version WHERE name = 'p' AND "
+                                        "state = 'current'"),
+                         1);
+        /* What is pushed is the content of the current number. */
+        assert_int_equal(
+            fixture_i64(c, "SELECT count(*) FROM policy_version v JOIN policy_params q ON "
+                           "q.sha256 = v.params JOIN resource r ON r.key = 'params/p' AND "
+                           "r.body = q.body WHERE v.name = 'p' AND v.state = 'current'"),
+            1);
+    }
+    /* The database itself refuses. */
+    assert_int_equal(pq_conn_script(c, "UPDATE policy_version SET artifact = NULL", &err),
+                     ERR_INVALID);
+    assert_int_equal(pq_conn_script(c, "DELETE FROM policy_version", &err), ERR_INVALID);
+    assert_int_equal(pq_conn_script(c, "DELETE FROM audit_log", &err), ERR_INVALID);
+    assert_int_equal(pq_conn_script(c, "TRUNCATE audit_log", &err), ERR_INVALID);
+    assert_int_equal(pq_conn_script(c, "UPDATE policy_params SET body = 'x'", &err), ERR_INVALID);
+    pq_conn_close(c);
+}
+
+static void f11_a_deposed_control_plane_changes_nothing(void **state)
+{
+    struct pq_conn *c = fixture_connect(*state);
+    struct publish_actor old = actor();
+    struct err err = {0};
+    uint64_t generation = 0;
+    int64_t before = fixture_i64(c, "SELECT generation FROM config_head");
+    int64_t audit = fixture_i64(c, "SELECT count(*) FROM audit_log");
+    assert_int_equal(publish_fence_take(c, STR("successor"), &term, &err), 0);
+    assert_int_equal(publish_begin(c, &old, &err), ERR_CONFLICT);
+    publish_abort(c);
+    assert_int_equal(publish_policy_rollback(c, &old, STR("p"), 0, &generation, &generation, &err),
+                     ERR_CONFLICT);
+    assert_int_equal(fixture_i64(c, "SELECT generation FROM config_head"), before);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM audit_log"), audit);
+    pq_conn_close(c);
+}
+
+struct watch {
+    uint64_t generation;
+    unsigned changes;
+    size_t keys;
+    bool closed;
+};
+
+static void on_changed(void *arg, const struct publish_set *set)
+{
+    struct watch *w = arg;
+    w->generation = set->generation;
+    w->changes++;
+    for (size_t i = 0; i < set->count; i++) {
+        struct sha256 sum = digest_sha256(set->items[i].body.data, set->items[i].body.len);
+        char hex[SHA256_HEX_BYTES];
+        hex_encode(sum.bytes, 32, hex);
+        assert_string_equal(hex, set->items[i].version);
+        if (str_is(set->items[i].key, "keys")) {
+            Steelyard__Control__V1__Keys *m = steelyard__control__v1__keys__unpack(
+                NULL, set->items[i].body.len, (const uint8_t *)set->items[i].body.data);
+            assert_non_null(m);
+            w->keys = m->n_keys;
+            assert_string_equal(m->keys[0]->routes[1], "other");
+            steelyard__control__v1__keys__free_unpacked(m, NULL);
+        }
+    }
+}
+
+static void on_closed(void *arg)
+{
+    ((struct watch *)arg)->closed = true;
+}
+
+static void a_change_reaches_the_watcher_as_a_whole_generation(void **state)
+{
+    const char *db = *state;
+    struct pq_conn *c = fixture_connect(db);
+    struct publish_actor a = actor();
+    struct watch w = {0};
+    struct publish *p = NULL;
+    struct err err = {0};
+    uv_loop_t loop;
+    uint64_t generation = 0;
+    uv_loop_init(&loop);
+    struct publish_config config = {
+        .conninfo = db, .poll_ms = 60000, .on_changed = on_changed, .arg = &w};
+    assert_int_equal(publish_create(&loop, &config, &p, &err), 0);
+    while (w.changes == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    assert_int_equal(publish_begin(c, &a, &err), 0);
+    fixture_exec(c, "INSERT INTO api_key (id, public_id, sha256, name, routes) VALUES "
+                    "(5, 'abc', decode(repeat('ab', 32), 'hex'), 'k', ARRAY['auto', 'other'])");
+    assert_int_equal(publish_put_keys(c, &err), 0);
+    assert_int_equal(
+        publish_commit(c, &a, STR("key.create"), STR("abc"), STR_NULL, &generation, &err), 0);
+    while (w.generation < generation) /* By NOTIFY: the poll is a minute away. */
+        uv_run(&loop, UV_RUN_ONCE);
+    assert_int_equal(w.keys, 1);
+    const struct publish_set *held = publish_current(p);
+    publish_set_ref(held);
+    /* Connections come back after a restart and the set is still there. */
+    cluster_restart();
+    while (publish_is_up(p))
+        uv_run(&loop, UV_RUN_ONCE);
+    assert_non_null(publish_current(p));
+    while (!publish_is_up(p))
+        uv_run(&loop, UV_RUN_ONCE);
+    publish_acked(p, "node-1", generation);
+    publish_nacked(p, "node-2", generation, STR("params/p"), STR("1"), STR("VERSION"),
+                   STR("bad \xff\x00 bytes"));
+    pq_conn_close(c);
+    c = fixture_connect(db);
+    while (fixture_i64(c, "SELECT count(*) FROM push_log") < 2)
+        uv_run(&loop, UV_RUN_NOWAIT);
+    publish_close(p, on_closed, &w);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_true(w.closed);
+    assert_int_equal(held->generation, generation);
+    publish_set_unref(held);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    pq_conn_close(c);
+}
+
+static int setup(void **state)
+{
+    struct err err = {0};
+    cluster_start();
+    const char *db = cluster_database("publish", true);
+    struct pq_conn *c = fixture_connect(db);
+    assert_int_equal(publish_fence_take(c, STR("here"), &term, &err), 0);
+    pq_conn_close(c);
+    *state = (void *)(uintptr_t)db;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    cluster_stop();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_rollback_is_a_new_number_with_the_old_content),
+        cmocka_unit_test(the_file_changes_floor_and_exploration_of_what_is_in_service),
+        cmocka_unit_test(p8_one_number_keeps_one_content_whatever_is_done),
+        cmocka_unit_test(f11_a_deposed_control_plane_changes_nothing),
+        cmocka_unit_test(a_change_reaches_the_watcher_as_a_whole_generation),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
