@@ -1,13 +1,20 @@
 /* The call as the router sees it. */
 #include "dataplane/request/steps.h"
 
+/* A pinned model's id is no feature: it would tell the trainer who answered, and say nothing of the
+ * question when a route decides. */
+static struct str route_name(const struct request *r)
+{
+    return snapshot_route(r->snapshot, r->call.model) != NULL ? r->call.model : STR_NULL;
+}
+
 enum step_result step_featurize(struct request *r)
 {
     const struct call *c = &r->call;
     struct features_input input = {
         .text = c->text,
         .system_prompt = c->system,
-        .alias = c->model,
+        .alias = route_name(r),
         .tools = c->tools,
         .tool_count = c->tool_count,
         .bytes = c->text_bytes,
