@@ -47,7 +47,7 @@ def shown_commands():
             continue
         text = read(path)
         for block in re.findall(r"```sh\n(.*?)```", text, flags=re.S) + re.findall(r"`([^`\n]+)`", text):
-            for words in re.findall(r"(?:^|\s|\()steelyard ((?:[a-z0-9_.=@/:-]+ ?)+)", block, flags=re.M):
+            for words in re.findall(r"(?:^|\(|[|;&] )\s*steelyard ((?:[a-z0-9_.=@/:-]+ ?)+)", block, flags=re.M):
                 yield path, words.split()
 
 
