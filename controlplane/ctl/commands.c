@@ -74,7 +74,8 @@ static const struct flag replay_flags[] = {
 static const struct flag serve_flags[] = {
     {"config", 'c', FLAG_TEXT, "FILE", "STEELYARD_CONFIG", "/etc/steelyard/steelyard.yaml",
      "The configuration; SIGHUP reads it again."},
-    {"listen", 0, FLAG_TEXT, "ADDR", "STEELYARD_LISTEN", "127.0.0.1:8080", "The API for callers."},
+    {"listen", 0, FLAG_TEXT, "ADDR", "STEELYARD_LISTEN", NULL,
+     "The API for callers; without it server.listen of the configuration, or 127.0.0.1:8080."},
     {"admin-listen", 0, FLAG_TEXT, "ADDR", "STEELYARD_ADMIN_LISTEN", "127.0.0.1:8090",
      "The admin API."},
     {"sync-listen", 0, FLAG_TEXT, "ADDR", "STEELYARD_SYNC_LISTEN", "127.0.0.1:8091",

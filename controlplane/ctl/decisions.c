@@ -117,6 +117,8 @@ static enum ctl_exit replay_result(struct ctl *c, const json_t *last)
     json_t *example;
     if (last == NULL)
         return ctl_fail(c, CTL_FAILED, "the server reported nothing");
+    if (output_is_json(c)) /* One line, as the ones that led to it were. */
+        c->format = CTL_JSONL;
     enum ctl_exit code = output_object(c, result, last, "checked");
     const char *failed = json_string_value(json_object_get(last, "error"));
     if (failed != NULL)

@@ -7,6 +7,7 @@
  * before it was ever ready ends everything with that code. */
 #include <errno.h>
 #include <fcntl.h>
+#include <libfyaml.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -25,9 +26,10 @@
 #include "controlplane/ctl/discover.h"
 #include "controlplane/ctl/nouns.h"
 
-#define POLL_MS       50U
-#define ADDRESS_BYTES 256U
-#define DEFAULT_STATE "/var/lib/steelyard"
+#define POLL_MS        50U
+#define ADDRESS_BYTES  256U
+#define DEFAULT_STATE  "/var/lib/steelyard"
+#define DEFAULT_LISTEN "127.0.0.1:8080"
 
 enum stage { STAGE_POSTGRES, STAGE_CONTROL, STAGE_NODE, STAGE_READY, STAGE_STOPPING };
 
@@ -353,6 +355,19 @@ static int take_lock(struct serve *s, struct err *err)
     return 0;
 }
 
+/* server.listen of the configuration, when neither flag nor environment names an address. What else
+ * stands in the file, and whether it is right, is the control plane's to say. */
+static void listen_of_config(struct serve *s)
+{
+    struct fy_document *document = fy_document_build_from_file(NULL, s->config);
+    char address[ADDRESS_BYTES];
+    if (document == NULL)
+        return;
+    if (fy_node_scanf(fy_document_root(document), "/server/listen %255s", address) == 1)
+        memcpy(s->http, address, sizeof(address));
+    fy_document_destroy(document);
+}
+
 static int read_settings(struct serve *s, struct err *err)
 {
     struct ctl *c = s->c;
@@ -367,7 +382,11 @@ static int read_settings(struct serve *s, struct err *err)
     char *slash = strrchr(s->bin_dir, '/');
     if (slash != NULL)
         *slash = '\0';
-    int rc = copy_text(ctl_text(c, "listen"), s->http, sizeof(s->http), "listen", err);
+    const char *listen = ctl_text(c, "listen");
+    int rc = copy_text(listen != NULL ? listen : DEFAULT_LISTEN, s->http, sizeof(s->http), "listen",
+                       err);
+    if (rc == 0 && listen == NULL)
+        listen_of_config(s);
     if (rc == 0)
         rc =
             copy_text(ctl_text(c, "admin-listen"), s->admin, sizeof(s->admin), "admin-listen", err);
