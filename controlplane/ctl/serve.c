@@ -476,7 +476,9 @@ enum ctl_exit serve_run(struct ctl *c)
         if (rc != 0)
             code = ctl_fail(c, rc == ERR_CONFLICT ? CTL_CONFLICT : CTL_FAILED, "%s", err.message);
     }
-    if (code == CTL_OK && uv_loop_init(&s->loop) == 0) {
+    if (code == CTL_OK && uv_loop_init(&s->loop) != 0)
+        code = ctl_fail(c, CTL_FAILED, "no event loop could be made");
+    else if (code == CTL_OK) {
         init_loop(s);
         init_children(s);
         int rc = begin(s, &err);
