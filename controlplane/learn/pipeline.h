@@ -20,6 +20,7 @@
 
 #define LEARN_POINTS_MAX ARTIFACT_FRONTIER_MAX
 #define LEARN_GATES_MAX  16
+#define LEARN_ROWS_MIN   50 /* Fewer rows with a score teach nothing; priors serve until then. */
 
 enum learn_target_kind {
     LEARN_TARGET_QUALITY, /* Mean quality >= value * that of the best single model. */
@@ -70,7 +71,7 @@ struct learn_options {
 void learn_options_init(struct learn_options *options);
 
 struct learn_gate {   /* Section 6.8. */
-    const char *name; /* "selftest", "calibration", "target", "incumbent", "cost", "collapse". */
+    const char *name; /* "selftest", "calibration", "target", "incumbent", "cost". */
     bool ok;
     char detail[160];
 };

@@ -1,0 +1,563 @@
+/* The usual path of learn_run: prepare (design, prices) -> crossfit_run -> calibrate -> sweep ->
+ * choose lambda -> measure -> fit on all rows -> encode with self-test vectors -> gates -> report.
+ * It ends early when the caller cancels, memory runs out, the rows cannot teach anything, or the
+ * target is out of reach (then with a report, so that a person sees what is possible). */
+#include "controlplane/learn/pipeline.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/route/price.h"
+#include "common/route/selftest.h"
+#include "controlplane/learn/run.h"
+
+#define STEPS_AFTER_FITS 7 /* Three calibrations, evaluate, two final fits, finish. */
+#define ECE_MAX          0.05
+#define REGRET_MAX       0.005
+#define NANO_PER_USD     1e9
+#define Q16              65536.0
+#define EPS_CAP_SMALL    (UINT32_MAX / 20) /* 5 %, section 6.7 */
+#define EPS_CAP          (UINT32_MAX / 50) /* 2 % */
+#define REPORT_BYTES_MAX (16U << 20)
+#define METRICS_MAX      (2 * ARTIFACT_MODELS_MAX + 8)
+
+void learn_options_init(struct learn_options *options)
+{
+    memset(options, 0, sizeof(*options));
+    options->target = (struct learn_target){.kind = LEARN_TARGET_QUALITY, .value = 0.95};
+    options->confidence = 0.9;
+    options->generation = 1;
+}
+
+int learn_target_parse(struct str text, struct learn_target *out_target, struct err *err)
+{
+    static const struct {
+        const char *name;
+        enum learn_target_kind kind;
+        double most; /* 0: any. */
+    } kinds[] = {
+        {"quality", LEARN_TARGET_QUALITY, 2},
+        {"quality_floor", LEARN_TARGET_FLOOR, 1},
+        {"save", LEARN_TARGET_SAVE, 1},
+        {"spend", LEARN_TARGET_SPEND, 0},
+    };
+    struct str name;
+    struct str value;
+    int64_t fixed = 0;
+    bool cut = str_cut(text, '=', &name, &value);
+    bool percent = cut && str_ends(value, STR("%"));
+    if (percent)
+        value.len--;
+    for (size_t k = 0; cut && k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+        if (!str_is(name, kinds[k].name))
+            continue;
+        if (str_parse_fixed(value, 9, &fixed) != 0 || fixed <= 0)
+            break;
+        double number = (double)fixed / NANO_PER_USD / (percent ? 100 : 1);
+        if (kinds[k].most > 0 && number > kinds[k].most)
+            break;
+        *out_target = (struct learn_target){.kind = kinds[k].kind, .value = number};
+        return 0;
+    }
+    return err_set(err, ERR_INVALID,
+                   "target '%.*s' is not one of quality=0.95, quality_floor=0.85, save=60%%, "
+                   "spend=0.002",
+                   STR_ARG(text));
+}
+
+static bool report_progress(void *data)
+{
+    const struct run *run = data;
+    struct learn_progress progress = {.phase = run->phase, .done = run->done, .total = run->steps};
+    return run->options->on_progress == NULL ||
+           run->options->on_progress(&progress, run->options->on_progress_data);
+}
+
+static bool on_step(void *data)
+{
+    struct run *run = data;
+    bool go_on = report_progress(run);
+    run->done++;
+    return go_on;
+}
+
+static int enter(struct run *run, const char *phase)
+{
+    run->phase = phase;
+    return on_step(run) ? 0 : ERR_CANCELED;
+}
+
+/* z with P(N(0,1) > z) = 1 - confidence (Acklam's rational approximation is more than a bound on a
+ * bound needs: Newton's method on erfc does). */
+static double normal_quantile(double confidence)
+{
+    double z = 0;
+    for (int i = 0; i < 60; i++) {
+        double p = 0.5 * erfc(-z * M_SQRT1_2);
+        double density = exp(-z * z / 2) / sqrt(2 * M_PI);
+        double step = (p - confidence) / density;
+        z -= fmin(fmax(step, -0.5), 0.5);
+    }
+    return z;
+}
+
+static int check_input(const struct run *run, struct err *err)
+{
+    const struct learn_options *o = run->options;
+    uint64_t scored = 0;
+    if (!(o->confidence >= 0.5 && o->confidence <= 0.999))
+        return err_set(err, ERR_INVALID, "confidence %g is not within 0.5..0.999", o->confidence);
+    if (!(isfinite(o->target.value) && o->target.value > 0))
+        return err_set(err, ERR_INVALID, "the target is not a positive number");
+    for (uint32_t i = 0; i < run->view.row_count; i++)
+        for (uint32_t k = 0; k < run->view.rows[i].label_count; k++)
+            if (!isnan(run->view.labels[run->view.rows[i].first_label + k].score)) {
+                scored++;
+                break;
+            }
+    if (scored < LEARN_ROWS_MIN)
+        return err_set(err, ERR_INVALID, "%llu rows with a score: training needs %d",
+                       (unsigned long long)scored, LEARN_ROWS_MIN);
+    return 0;
+}
+
+static int prepare(struct run *run, struct err *err)
+{
+    dataset_view(run->data, &run->view);
+    int rc = check_input(run, err);
+    if (rc != 0)
+        return rc;
+    for (uint32_t m = 0; m < run->view.model_count; m++) {
+        const struct learn_model *known = run->options->models;
+        run->models[m] = dataset_model(run->data, m);
+        run->priors[m] = (struct heads_prior){.quality = -1};
+        run->prices[m][0] = run->prices[m][1] = PRICE_UNKNOWN;
+        if (known == NULL)
+            continue;
+        run->priors[m] = (struct heads_prior){.quality = known[m].prior_quality,
+                                              .out_tok = known[m].prior_out_tok};
+        run->prices[m][0] = known[m].price_in;
+        run->prices[m][1] = known[m].price_out;
+    }
+    outcome_fit_prices(&run->view, run->prices, run->price_fitted);
+    rc = dataset_digest(run->data, &run->digest);
+    return rc != 0 ? rc : fit_design_init(&run->design, &run->view);
+}
+
+static int cross_fit(struct run *run, struct err *err)
+{
+    struct crossfit_input input = {
+        .design = &run->design,
+        .priors = run->priors,
+        .prices = (const int64_t(*)[2])run->prices,
+        .models = run->models,
+        .folds = run->options->folds,
+        .on_step = on_step,
+        .keep_going = report_progress,
+        .data = run,
+    };
+    run->phase = "fit";
+    run->steps = crossfit_steps(crossfit_fold_count(run->view.row_count, run->options->folds)) +
+                 STEPS_AFTER_FITS;
+    return crossfit_run(&input, &run->fit, err);
+}
+
+static int sweep_calibrated(struct run *run, enum calibrate_method most)
+{
+    sweep_deinit(&run->sweep);
+    int rc = run_calibrate(run, most);
+    return rc != 0
+               ? rc
+               : sweep_run(&run->fit, &run->view, (const int64_t(*)[2])run->prices, &run->sweep);
+}
+
+/* A calibration per model corrects each model's mean and adds noise of its own; with few labels the
+ * noise costs more than the correction gains. So the one that routes best on rows left out is
+ * taken, among those that are calibrated well enough. */
+static int choose_calibration(struct run *run)
+{
+    enum calibrate_method best = CALIBRATE_IDENTITY;
+    double best_area = 0;
+    double best_ece = INFINITY;
+    int rc = 0;
+    for (int m = CALIBRATE_IDENTITY; rc == 0 && m <= CALIBRATE_ISOTONIC; m++) {
+        double area = 0;
+        double ece = 0;
+        rc = enter(run, "calibrate");
+        if (rc == 0)
+            rc = sweep_calibrated(run, (enum calibrate_method)m);
+        if (rc == 0)
+            rc = run_compare_calibration(run, &area, &ece);
+        bool better = best_ece > ECE_MAX ? ece < best_ece : ece <= ECE_MAX && area > best_area;
+        if (rc == 0 && better) {
+            best = (enum calibrate_method)m;
+            best_area = area;
+            best_ece = ece;
+        }
+    }
+    return rc != 0 ? rc : sweep_calibrated(run, best);
+}
+
+static int evaluate(struct run *run, struct err *err)
+{
+    int rc = choose_calibration(run);
+    if (rc == 0)
+        rc = enter(run, "evaluate");
+    if (rc == 0)
+        rc = sweep_choose(&run->sweep, &run->options->target,
+                          normal_quantile(run->options->confidence), &run->target);
+    return rc != 0 ? rc : run_measure(run, err);
+}
+
+/* Hull points by rising lambda, thinned to what the file holds; cost must not rise. */
+static void fill_frontier(const struct run *run, struct learn_result *result)
+{
+    double last = -1;
+    for (uint32_t i = run->hull_count; i-- > 0;) {
+        const struct learn_point *p = &run->sweep.points[run->hull[i].tag];
+        if (p->lambda <= last || result->frontier_count == LEARN_POINTS_MAX)
+            continue;
+        last = p->lambda;
+        result->frontier[result->frontier_count++] = *p;
+    }
+}
+
+static void fill_segment(const struct run *run, const struct learn_result *result,
+                         struct artifact_segment *out)
+{
+    out->id = 0;
+    out->name = STR("");
+    out->lambda = run->sweep.lambda[run->target.point];
+    for (uint32_t i = 0; i < result->frontier_count; i++) {
+        const struct learn_point *p = &result->frontier[i];
+        double quality = fmin(fmax(p->quality, 0), 1);
+        out->points[out->point_count++] = (struct artifact_point){
+            .lambda = sweep_lambda(p->lambda),
+            .cost_nanousd = llrint(fmax(p->cost_usd, 0) * NANO_PER_USD),
+            .quality_q16 = (uint32_t)lrint(quality * Q16),
+        };
+    }
+}
+
+static struct artifact_explore exploration(const struct run *run)
+{
+    double gamma = 10 * sqrt(run->view.row_count);
+    return (struct artifact_explore){
+        .gamma = (uint32_t)fmin(gamma, 1e6),
+        .eps_cap = run->view.row_count < 1000 ? EPS_CAP_SMALL : EPS_CAP,
+        .delta_q16 = 6554,
+        .cost_ratio = 3,
+    };
+}
+
+struct metrics {
+    struct artifact_metric list[METRICS_MAX];
+    char names[2 * ARTIFACT_MODELS_MAX][ARTIFACT_NAME_BYTES_MAX + 16];
+    uint32_t count;
+    uint32_t named;
+};
+
+static void put_metric(struct metrics *m, struct str name, double value, uint8_t decimals)
+{
+    if (!isfinite(value) || m->count == METRICS_MAX)
+        return;
+    m->list[m->count++] = (struct artifact_metric){
+        .name = name, .value = llrint(value * pow(10, decimals)), .decimals = decimals};
+}
+
+static void put_price(struct metrics *m, const char *kind, struct str model, int64_t rate)
+{
+    char *name = m->names[m->named];
+    int len = snprintf(name, sizeof(m->names[0]), "%s:%.*s", kind, STR_ARG(model));
+    if (rate == PRICE_UNKNOWN || len > ARTIFACT_NAME_BYTES_MAX || m->count == METRICS_MAX)
+        return;
+    m->named++;
+    m->list[m->count++] =
+        (struct artifact_metric){.name = str_from(name), .value = rate, .decimals = 9};
+}
+
+static void fill_metrics(const struct run *run, struct metrics *out)
+{
+    const struct learn_point *chosen = &run->sweep.points[run->target.point];
+    memset(out, 0, sizeof(*out));
+    put_metric(out, STR("quality"), chosen->quality, 6);
+    put_metric(out, STR("cost_usd"), chosen->cost_usd, 12);
+    put_metric(out, STR("quality_best_single"), run->sweep.single_quality[run->sweep.best], 6);
+    put_metric(out, STR("cost_usd_best_single"), run->sweep.single_cost[run->sweep.best], 12);
+    put_metric(out, STR("aiq"), run->metrics.aiq, 6);
+    put_metric(out, STR("auc"), run->metrics.auc, 6);
+    put_metric(out, STR("ece"), run->metrics.ece, 6);
+    for (uint32_t m = 0; m < run->view.model_count; m++) {
+        put_price(out, "price_in", run->models[m], run->prices[m][0]);
+        put_price(out, "price_out", run->models[m], run->prices[m][1]);
+    }
+}
+
+struct selftests {
+    struct features features[ARTIFACT_SELFTESTS_MAX];
+    struct policy_request requests[ARTIFACT_SELFTESTS_MAX];
+    struct selftest_case cases[ARTIFACT_SELFTESTS_MAX];
+    struct policy_candidate candidates[ARTIFACT_MODELS_MAX];
+    struct policy_params params;
+    uint32_t count;
+};
+
+/* Rows spread evenly over the set, at the policy's own lambda, every other one exploring. */
+static void fill_selftests(const struct run *run, const struct artifact_segment *segment,
+                           struct selftests *out)
+{
+    uint32_t rows = run->view.row_count;
+    out->count = rows < ARTIFACT_SELFTESTS_MAX ? rows : ARTIFACT_SELFTESTS_MAX;
+    policy_params_init(&out->params);
+    out->params.lambda = segment->lambda;
+    for (uint32_t m = 0; m < run->view.model_count; m++)
+        out->candidates[m] = (struct policy_candidate){
+            .ordinal = (int32_t)m,
+            .price_in = run->prices[m][0],
+            .price_out = run->prices[m][1],
+            .price_cached = PRICE_UNKNOWN,
+            .prior_q16 = POLICY_NO_PRIOR,
+        };
+    for (uint32_t i = 0; i < out->count; i++) {
+        uint32_t row = (uint32_t)((uint64_t)i * rows / out->count);
+        dataset_features(&run->view, row, &out->features[i]);
+        out->requests[i] = (struct policy_request){
+            .t_in = run->view.rows[row].in_tok,
+            .lambda = segment->lambda,
+            .sticky = POLICY_NONE,
+            .explore = i % 2 == 1,
+            .request_id = {(uint8_t)i},
+        };
+        out->cases[i] = (struct selftest_case){
+            .features = &out->features[i],
+            .params = &out->params,
+            .request = &out->requests[i],
+            .candidates = out->candidates,
+            .count = run->view.model_count,
+        };
+    }
+}
+
+static int encode(const struct run *run, struct quantised *q, struct learn_result *result,
+                  struct err *err)
+{
+    struct artifact_segment *segment = mem_zalloc(sizeof(*segment));
+    struct selftests *tests = mem_zalloc(sizeof(*tests));
+    struct metrics *metrics = mem_zalloc(sizeof(*metrics));
+    int rc = ERR_NOMEM;
+    if (segment == NULL || tests == NULL || metrics == NULL)
+        goto out;
+    fill_segment(run, result, segment);
+    fill_selftests(run, segment, tests);
+    fill_metrics(run, metrics);
+    memcpy(q->calib, run->calib, sizeof(q->calib));
+    q->spec.calib = q->calib;
+    q->spec.segments = segment;
+    q->spec.segment_count = 1;
+    q->spec.explore = exploration(run);
+    q->spec.meta = (struct artifact_meta){
+        .generation = run->options->generation,
+        .parent = run->options->parent,
+        .window_from_us = run->options->window_from_us,
+        .window_to_us = run->options->window_to_us,
+        .row_count = dataset_seen(run->data),
+        .data_digest = run->digest,
+        .feature_spec = FEATURES_SPEC,
+        .hash_key_id = run->options->hash_key_id,
+        .metrics = metrics->list,
+        .metric_count = metrics->count,
+    };
+    rc = selftest_build(&q->spec, tests->cases, tests->count, &result->artifact, err);
+    if (rc == 0)
+        result->artifact_id = digest_sha256(result->artifact.data, result->artifact.len);
+out:
+    mem_free(segment);
+    mem_free(tests);
+    mem_free(metrics);
+    return rc;
+}
+
+static int fit_final(struct run *run, struct learn_result *result, struct err *err)
+{
+    struct heads heads = {0};
+    struct quantised q = {0};
+    const struct crossfit_config *chosen = &run->fit.chosen;
+    uint32_t *rows = mem_calloc((size_t)run->view.row_count + 1, sizeof(*rows));
+    if (rows == NULL)
+        return ERR_NOMEM;
+    for (uint32_t i = 0; i < run->view.row_count; i++)
+        rows[i] = i;
+    struct heads_input input = {
+        .design = &run->design,
+        .rows = rows,
+        .row_count = run->view.row_count,
+        .priors = run->priors,
+        .keep_going = report_progress,
+        .keep_going_data = run,
+    };
+    int rc = enter(run, "fit");
+    if (rc == 0)
+        rc = heads_fit_base(&input, &heads);
+    if (rc == 0)
+        rc = enter(run, "fit");
+    if (rc == 0 && chosen->gain > 0)
+        rc = heads_fit_quality(&input, chosen->shared_penalty, chosen->delta_penalty, &heads);
+    heads.gain = chosen->gain;
+    if (rc == 0)
+        rc = quantise_heads(&heads, &run->design, run->models, &q);
+    if (rc == 0)
+        rc = encode(run, &q, result, err);
+    quantise_deinit(&q);
+    heads_deinit(&heads);
+    mem_free(rows);
+    return rc;
+}
+
+static void put_gate(struct learn_result *result, const char *name, bool ok, const char *format,
+                     ...) PRINTF_LIKE(4, 5);
+static void put_gate(struct learn_result *result, const char *name, bool ok, const char *format,
+                     ...)
+{
+    struct learn_gate *gate = &result->gates[result->gate_count++];
+    va_list args;
+    gate->name = name;
+    gate->ok = ok;
+    va_start(args, format);
+    (void)vsnprintf(gate->detail, sizeof(gate->detail), format, args);
+    va_end(args);
+}
+
+/* What the policy's own vectors say about the file as a node would load it. */
+static int gate_selftest(const struct run *run, struct learn_result *result)
+{
+    struct artifact *a = NULL;
+    struct err err = {0};
+    enum artifact_reason reason;
+    struct artifact_expect expect = {.hash_key_id = run->options->hash_key_id,
+                                     .newer_than = run->options->generation - 1};
+    int rc = artifact_load(buf_str(&result->artifact), &expect, &a, &reason, &err);
+    artifact_destroy(a);
+    if (rc == ERR_NOMEM)
+        return rc;
+    put_gate(result, "selftest", rc == 0, "%s", rc == 0 ? "all vectors equal" : err.message);
+    return 0;
+}
+
+static int fill_gates(const struct run *run, struct learn_result *result)
+{
+    const struct learn_point *chosen = &run->sweep.points[run->target.point];
+    double envelope = run->options->cost_max_usd;
+    int rc = gate_selftest(run, result);
+    put_gate(result, "calibration", run->metrics.ece <= ECE_MAX, "ECE %.4f, at most %.2f",
+             run->metrics.ece, ECE_MAX);
+    put_gate(result, "target", run->target.certain,
+             "%.4f expected, %.4f with %g %% confidence, asked %.4f", run->target.reached,
+             run->target.bound, 100 * run->options->confidence, run->options->target.value);
+    if (run->compared)
+        put_gate(result, "incumbent",
+                 run->utility_gain_low >= -REGRET_MAX || (run->observed && !run->estimate.support),
+                 "utility against the incumbent at least %+.4f%s", run->utility_gain_low,
+                 run->observed && !run->estimate.support ? " (NO_SUPPORT)" : "");
+    if (envelope > 0)
+        put_gate(result, "cost", chosen->cost_usd <= envelope, "%.9f USD a request, at most %.9f",
+                 chosen->cost_usd, envelope);
+    result->passed = true;
+    for (uint32_t i = 0; i < result->gate_count; i++)
+        result->passed = result->passed && result->gates[i].ok;
+    return rc;
+}
+
+static int refuse_target(const struct run *run, struct err *err)
+{
+    const struct sweep *s = &run->sweep;
+    return err_set(err, ERR_RANGE,
+                   "the target %.4g cannot be reached: at best %.4g; the best single model has "
+                   "quality %.4f at %.6g USD, the cheapest %.4f at %.6g USD",
+                   run->options->target.value, run->target.possible, s->single_quality[s->best],
+                   s->single_cost[s->best], s->single_quality[s->cheapest],
+                   s->single_cost[s->cheapest]);
+}
+
+static int finish(struct run *run, struct learn_result *result, struct err *err)
+{
+    bool reachable = run->target.point != SWEEP_NONE;
+    int rc = 0;
+    fill_frontier(run, result);
+    if (reachable) {
+        result->chosen = run->sweep.points[run->target.point];
+        rc = fit_final(run, result, err);
+        if (rc == 0)
+            rc = enter(run, "finish");
+        if (rc == 0)
+            rc = fill_gates(run, result);
+    }
+    if (rc == 0)
+        rc = run_report(run, result, &result->report);
+    if (rc == 0 && !reachable)
+        rc = refuse_target(run, err);
+    return rc;
+}
+
+int learn_run(const struct dataset *data, const struct learn_options *options,
+              struct learn_result *out_result, struct err *err)
+{
+    struct learn_result result = {0};
+    struct err why = {0};
+    struct run *run = mem_zalloc(sizeof(*run));
+    int rc = ERR_NOMEM;
+    memset(out_result, 0, sizeof(*out_result));
+    buf_init(&result.artifact, ARTIFACT_BYTES_MAX);
+    buf_init(&result.report, REPORT_BYTES_MAX);
+    if (run != NULL) {
+        run->data = data;
+        run->options = options;
+        run->target.point = SWEEP_NONE;
+        rc = prepare(run, &why);
+        if (rc == 0)
+            rc = cross_fit(run, &why);
+        if (rc == 0)
+            rc = evaluate(run, &why);
+        if (rc == 0)
+            rc = finish(run, &result, &why);
+        sweep_deinit(&run->sweep);
+        crossfit_deinit(&run->fit);
+        fit_design_deinit(&run->design);
+        mem_free(run);
+    }
+    if (rc != 0)
+        err_set(err, rc, "%s", why.message[0] != '\0' ? why.message : err_text(rc));
+    if (rc == 0 || (rc == ERR_RANGE && result.report.len != 0))
+        *out_result = result;
+    else
+        learn_result_deinit(&result);
+    return rc;
+}
+
+void learn_result_deinit(struct learn_result *result)
+{
+    buf_deinit(&result->artifact);
+    buf_deinit(&result->report);
+    memset(result, 0, sizeof(*result));
+}
+
+static int64_t find_price(const struct artifact *a, const char *kind, uint32_t ordinal)
+{
+    char name[ARTIFACT_NAME_BYTES_MAX + 16];
+    (void)snprintf(name, sizeof(name), "%s:%.*s", kind, STR_ARG(a->models[ordinal]));
+    for (uint32_t i = 0; i < a->meta.metric_count; i++) {
+        const struct artifact_metric *m = &a->meta.metrics[i];
+        if (str_is(m->name, name) && m->decimals == 9 && m->value >= 0 &&
+            m->value <= PRICE_RATE_MAX)
+            return m->value;
+    }
+    return PRICE_UNKNOWN;
+}
+
+void learn_artifact_prices(const struct artifact *a, uint32_t ordinal, int64_t *out_price_in,
+                           int64_t *out_price_out)
+{
+    *out_price_in = find_price(a, "price_in", ordinal);
+    *out_price_out = find_price(a, "price_out", ordinal);
+}
