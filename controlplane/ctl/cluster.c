@@ -137,9 +137,6 @@ int cluster_init(struct cluster *cl, const char *state_dir, struct err *err)
 {
     char base[CLUSTER_PATH_BYTES];
     *cl = (struct cluster){0};
-    /* They mean something in a connection string or in PostgreSQL's list of directories. */
-    if (strpbrk(state_dir, "'\\,\"") != NULL)
-        return err_set(err, ERR_INVALID, "--state-dir may hold no quote, comma or backslash");
     if (join(base, sizeof(base), state_dir, "postgres") != 0 ||
         join(cl->data, sizeof(cl->data), base, "data") != 0 ||
         join(cl->fresh, sizeof(cl->fresh), base, "data.new") != 0)
@@ -307,7 +304,7 @@ bool cluster_ready(const struct cluster *cl, pid_t pid)
 
 int cluster_conninfo(const struct cluster *cl, char *out, size_t out_bytes)
 {
-    int n = snprintf(out, out_bytes, "host='%s' port=%d user=steelyard dbname=steelyard",
+    int n = snprintf(out, out_bytes, "host=%s port=%d user=steelyard dbname=steelyard",
                      cl->socket_dir, CLUSTER_PORT);
     return n >= 0 && (size_t)n < out_bytes ? 0 : ERR_TOO_LARGE;
 }

@@ -13,6 +13,8 @@ enum ctl_exit models_list(struct ctl *c);
 enum ctl_exit policies_list(struct ctl *c);
 enum ctl_exit policies_show(struct ctl *c);
 enum ctl_exit policies_train(struct ctl *c);
+enum ctl_exit policies_train_offline(struct ctl *c); /* With --data. */
+enum ctl_exit policies_route(struct ctl *c);
 enum ctl_exit policies_promote(struct ctl *c);
 enum ctl_exit policies_rollback(struct ctl *c);
 enum ctl_exit policies_frontier(struct ctl *c);

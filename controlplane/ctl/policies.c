@@ -292,6 +292,10 @@ enum ctl_exit policies_train(struct ctl *c)
 {
     struct query q;
     json_t *body = NULL, *reply = NULL, *job = NULL;
+    if (ctl_text(c, "data") != NULL)
+        return policies_train_offline(c);
+    if (ctl_arg(c, 0) == NULL)
+        return ctl_fail(c, CTL_USAGE, "give the NAME of a policy, or --data FILE");
     enum ctl_exit code = train_body(c, &body);
     if (code != CTL_OK)
         return code;

@@ -451,56 +451,46 @@ static int begin(struct serve *s, struct err *err)
     return rc;
 }
 
-/* What can be wrong before anything was started. */
-static enum ctl_exit prepare(struct serve *s)
-{
-    struct ctl *c = s->c;
-    struct err err = {0};
-    enum log_level level;
-    if (log_parse_level(str_from(ctl_text(c, "log-level")), &level) != 0)
-        return ctl_fail(c, CTL_USAGE, "--log-level: '%s' is none of debug, info, warn, error",
-                        ctl_text(c, "log-level"));
-    log_init("serve", level, LOG_AUTO);
-    int rc = read_settings(s, &err);
-    if (rc == 0)
-        rc = make_state_dir(s, &err);
-    if (rc == 0)
-        rc = take_lock(s, &err);
-    if (rc == 0)
-        rc = cluster_init(&s->cluster, s->state_dir, &err);
-    if (rc == 0 && uv_loop_init(&s->loop) != 0)
-        rc = err_set(&err, ERR_NOMEM, "no event loop could be made");
-    if (rc == 0)
-        return CTL_OK;
-    return ctl_fail(c, rc == ERR_CONFLICT ? CTL_CONFLICT : CTL_FAILED, "%s", err.message);
-}
-
-static enum ctl_exit supervise(struct serve *s)
-{
-    struct err err = {0};
-    init_loop(s);
-    init_children(s);
-    int rc = begin(s, &err);
-    s->begun = true;
-    if (s->stopping)
-        stop_all(s, CTL_OK);
-    else if (rc != 0)
-        give_up(s, &err);
-    uv_run(&s->loop, UV_RUN_DEFAULT);
-    uv_loop_close(&s->loop);
-    return s->code;
-}
-
 enum ctl_exit serve_run(struct ctl *c)
 {
+    struct err err = {0};
+    enum log_level level;
     struct serve *s = mem_zalloc(sizeof(*s));
     if (s == NULL)
         return ctl_fail(c, CTL_FAILED, "out of memory");
     s->c = c;
     s->lock_fd = -1;
-    enum ctl_exit code = prepare(s);
-    if (code == CTL_OK)
-        code = supervise(s);
+    enum ctl_exit code = CTL_OK;
+    if (log_parse_level(str_from(ctl_text(c, "log-level")), &level) != 0) {
+        code = ctl_fail(c, CTL_USAGE, "--log-level: '%s' is none of debug, info, warn, error",
+                        ctl_text(c, "log-level"));
+    } else {
+        log_init("serve", level, LOG_AUTO);
+        int rc = read_settings(s, &err);
+        if (rc == 0)
+            rc = make_state_dir(s, &err);
+        if (rc == 0)
+            rc = take_lock(s, &err);
+        if (rc == 0)
+            rc = cluster_init(&s->cluster, s->state_dir, &err);
+        if (rc != 0)
+            code = ctl_fail(c, rc == ERR_CONFLICT ? CTL_CONFLICT : CTL_FAILED, "%s", err.message);
+    }
+    if (code == CTL_OK && uv_loop_init(&s->loop) == 0) {
+        init_loop(s);
+        init_children(s);
+        int rc = begin(s, &err);
+        s->begun = true;
+        if (rc == ERR_CANCELED)
+            stop_all(s, CTL_OK);
+        else if (rc != 0)
+            give_up(s, &err);
+        else if (s->stopping)
+            stop_all(s, CTL_OK);
+        uv_run(&s->loop, UV_RUN_DEFAULT);
+        uv_loop_close(&s->loop);
+        code = s->code;
+    }
     if (s->lock_fd >= 0)
         close(s->lock_fd);
     mem_free(s);

@@ -160,7 +160,7 @@ static void no_command_at_all_shows_the_list_and_exits_2(void **state)
     ran_free(&r);
     r = ctl_do(WORDS("--help"));
     assert_int_equal(r.code, 0);
-    assert_non_null(strstr(r.out, "policies train NAME"));
+    assert_non_null(strstr(r.out, "policies train [NAME]"));
     ran_free(&r);
 }
 
