@@ -37,6 +37,12 @@ void attempt_release(struct request *r)
     }
 }
 
+void attempt_deinit(struct request *r)
+{
+    provider_reply_deinit(&r->attempt.reply);
+    buf_deinit(&r->attempt.body);
+}
+
 bool attempt_running(const struct request *r)
 {
     return r->attempt.call != NULL;

@@ -132,18 +132,21 @@ static void log_access(struct request *r, uint64_t duration_ns)
 {
     const struct record_attempt *last =
         r->attempt_count > 0 ? &r->attempts[r->attempt_count - 1] : NULL;
-    log_event(
-        LOG_INFO, "request", LOG_TEXT_FIELD("method", http1_method_name(r->head->method)),
-        LOG_STR("path", r->head->path), LOG_U64("code", r->status),
-        LOG_STR("request_id", ((struct str){r->request_id, r->request_id_len})),
-        LOG_STR("decision_id", r->decided ? str_from(r->id_text) : STR_NULL),
-        LOG_STR("route", route_label(r)), LOG_STR("served", r->committed ? last->server : STR_NULL),
-        LOG_U64("ttft_ms", r->ttft_ns / 1000000), LOG_U64("dur_ms", duration_ns / 1000000),
-        LOG_U64("tokens_in", last != NULL ? last->tokens_in : 0),
-        LOG_U64("tokens_out", last != NULL ? last->tokens_out : 0),
-        LOG_U64("cost_nanousd", (uint64_t)r->cost_nanousd), LOG_U64("attempts", r->attempt_count),
-        LOG_STR("key_id", r->identity != NULL ? r->identity->public_id : STR_NULL),
-        LOG_BOOL("client_gone", r->client_gone));
+    struct buf cost = answer_arena_buf(r, 40);
+    if (answer_write_usd(r->cost_nanousd, &cost) != 0)
+        cost.len = 0;
+    log_event(LOG_INFO, "request", LOG_TEXT_FIELD("method", http1_method_name(r->head->method)),
+              LOG_STR("path", r->head->path), LOG_U64("code", r->status),
+              LOG_STR("request_id", ((struct str){r->request_id, r->request_id_len})),
+              LOG_STR("decision_id", r->decided ? str_from(r->id_text) : STR_NULL),
+              LOG_STR("route", route_label(r)),
+              LOG_STR("served", r->committed ? last->server : STR_NULL),
+              LOG_U64("ttft_ms", r->ttft_ns / 1000000), LOG_U64("dur_ms", duration_ns / 1000000),
+              LOG_U64("tokens_in", last != NULL ? last->tokens_in : 0),
+              LOG_U64("tokens_out", last != NULL ? last->tokens_out : 0),
+              LOG_STR("cost_usd", buf_str(&cost)), LOG_U64("attempts", r->attempt_count),
+              LOG_STR("key_id", r->identity != NULL ? r->identity->public_id : STR_NULL),
+              LOG_BOOL("client_gone", r->client_gone));
 }
 
 static bool awaits_disk(struct request *r)

@@ -81,11 +81,17 @@ void request_env_close(struct request_env *env)
     uv_close((uv_handle_t *)&env->poll_timer, NULL);
 }
 
+static void request_free(struct request *r)
+{
+    attempt_deinit(r);
+    mem_free(r);
+}
+
 void request_env_deinit(struct request_env *env)
 {
     assert(list_empty(&env->active));
     for (struct request *r; (r = freelist_take(&env->requests)) != NULL;)
-        mem_free(r);
+        request_free(r);
     arena_pool_deinit(&env->chunks);
     buf_deinit(&env->head);
     buf_deinit(&env->out);
@@ -150,7 +156,7 @@ static void request_end(struct request *r)
     if (env->requests.count < REQUESTS_KEPT)
         freelist_put(&env->requests, r);
     else
-        mem_free(r);
+        request_free(r);
     client->done(client_arg, end);
 }
 
