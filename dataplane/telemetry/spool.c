@@ -477,6 +477,14 @@ spool_position spool_synced(const struct spool *s)
     return atomic_load(&s->synced);
 }
 
+void spool_request_sync(struct spool *s)
+{
+    pthread_mutex_lock(&s->set->lock);
+    s->set->sync_now = true;
+    pthread_cond_signal(&s->set->wake);
+    pthread_mutex_unlock(&s->set->lock);
+}
+
 /* ---- life ---- */
 
 int spool_init(struct spool *s, struct spool_set *set, uint64_t epoch, struct err *err)

@@ -90,5 +90,8 @@ bool spool_ready(struct spool *s);
 uint64_t spool_epoch(const struct spool *s);
 /* Any thread: everything up to this position is on stable storage. */
 spool_position spool_synced(const struct spool *s);
+/* Any thread: sync now instead of at the end of the second (durability `host`); syncs asked for
+ * while one runs are served together by the next. Takes a lock for a moment. */
+void spool_request_sync(struct spool *s);
 
 #endif
