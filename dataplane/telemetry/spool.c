@@ -497,9 +497,13 @@ int spool_init(struct spool *s, struct spool_set *set, uint64_t epoch, struct er
     list_init(&s->pending);
     s->scratch = mem_alloc(SPOOL_SCRATCH_BYTES);
     s->epoch = spool_epoch_create(set, epoch);
-    if (s->scratch == NULL || s->epoch == NULL)
+    if (s->scratch == NULL || s->epoch == NULL) {
+        mem_free(s->scratch);
+        spool_epoch_free(s->epoch);
+        s->epoch = NULL; /* Nothing for spool_deinit to do. */
         return err_set(err, ERR_NOMEM, "out of memory, or cannot make a spool directory in '%s'",
                        set->dir);
+    }
     s->epoch->live = true;
     pthread_mutex_lock(&set->lock);
     list_push_back(&set->epochs, &s->epoch->link);
@@ -522,7 +526,7 @@ static void free_intents(struct list *head)
 
 void spool_deinit(struct spool *s)
 {
-    if (s->set == NULL)
+    if (s->epoch == NULL)
         return;
     if (!list_empty(&s->pending) && next_segment(s) != 0)
         s->current = NULL; /* Their intents are on disk: recovery makes them NODE_CRASH. */

@@ -630,7 +630,7 @@ static void p1_death_at_every_write_loses_and_doubles_nothing(void **state)
     }
 }
 
-/* ---- memory and cost ---- */
+/* ---- memory ---- */
 
 static void a_start_survives_each_failed_allocation(void **state)
 {
@@ -665,31 +665,6 @@ static void a_start_survives_each_failed_allocation(void **state)
     }
 }
 
-static void cost_per_record_is_printed(void **state)
-{
-    struct world *w = *state;
-    open_set(w, 0, 0);
-    sample_init(&sample, 1);
-    const uint32_t rounds = 20000;
-    spool_set_sync(w->set);
-    uint64_t start = clock_thread_cpu_ns();
-    for (uint32_t i = 0; i < rounds; i++) {
-        struct spool_intent *intent = NULL;
-        assert_int_equal(spool_intent(w->spool, &sample.d, &intent, NULL), 0);
-        assert_int_equal(spool_outcome(w->spool, intent, &sample.d, NULL), 0);
-    }
-    uint64_t ns = (clock_thread_cpu_ns() - start) / rounds;
-    print_message("intent + outcome: %llu ns of CPU, %llu bytes on disk a request\n",
-                  (unsigned long long)ns, (unsigned long long)(spool_set_bytes(w->set) / rounds));
-    static uint8_t out[RECORD_BYTES_MAX];
-    size_t len = 0;
-    start = clock_thread_cpu_ns();
-    for (uint32_t i = 0; i < rounds; i++)
-        assert_int_equal(record_encode_decision(&sample.d, RECORD_FULL, out, sizeof(out), &len), 0);
-    print_message("encoding alone: %llu ns, %zu bytes\n",
-                  (unsigned long long)((clock_thread_cpu_ns() - start) / rounds), len);
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -706,7 +681,6 @@ int main(void)
         TEST(f7_features_go_first_then_new_requests_and_running_ones_end),
         TEST(p1_death_at_every_write_loses_and_doubles_nothing),
         TEST(a_start_survives_each_failed_allocation),
-        TEST(cost_per_record_is_printed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 /* Streams over real gRPC on one loop: back-pressure, ends of every kind, credentials. */
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -447,22 +449,84 @@ static void the_client_refuses_a_server_with_another_name(void **state)
     assert_int_equal(w->up.code, RPC_UNAVAILABLE);
 }
 
-/* Before gRPC starts: nothing forks afterwards. */
-static int make_certificates(void)
+struct issuer {
+    EVP_PKEY *key;
+    X509 *cert;
+};
+
+static void write_pem(const char *name, const struct issuer *who)
 {
-    static const char script[] =
-        "cd \"$CERTS\" && exec 2>/dev/null && for ca in ca other; do "
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
-        "-subj /CN=$ca -keyout $ca.key -out $ca.pem; done; "
-        "leaf() { openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=$1 "
-        "-keyout $1.key -out $1.csr && printf 'subjectAltName=%s' \"$3\" > $1.ext && "
-        "openssl x509 -req -in $1.csr -CA $2.pem -CAkey $2.key -CAcreateserial -days 2 "
-        "-extfile $1.ext -out $1.pem; }; "
-        "leaf server ca DNS:control.test && "
-        "leaf node-one ca DNS:node-one,URI:urn:uuid:0190a0b0-1111-7222-8333-444455556666 && "
-        "leaf stranger other DNS:node-one";
+    char path[600];
+    (void)snprintf(path, sizeof(path), "%s/%s.pem", certs, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(PEM_write_X509(f, who->cert), 1);
+    assert_int_equal(fclose(f), 0);
+    (void)snprintf(path, sizeof(path), "%s/%s.key", certs, name);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(PEM_write_PrivateKey(f, who->key, NULL, NULL, 0, NULL, NULL), 1);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void add_extension(X509 *cert, int nid, const char *value)
+{
+    X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, NULL, nid, value);
+    assert_non_null(e);
+    assert_int_equal(X509_add_ext(cert, e, -1), 1);
+    X509_EXTENSION_free(e);
+}
+
+/* ca NULL: signs itself, and may sign others. */
+static struct issuer make_certificate(const char *name, const struct issuer *ca, const char *san)
+{
+    struct issuer out = {.key = EVP_EC_gen("P-256"), .cert = X509_new()};
+    assert_non_null(out.key);
+    assert_non_null(out.cert);
+    static long serial = 1;
+    assert_int_equal(X509_set_version(out.cert, 2), 1);
+    assert_int_equal(ASN1_INTEGER_set(X509_get_serialNumber(out.cert), serial++), 1);
+    assert_non_null(X509_gmtime_adj(X509_getm_notBefore(out.cert), -60));
+    assert_non_null(X509_gmtime_adj(X509_getm_notAfter(out.cert), 86400));
+    X509_NAME *subject = X509_get_subject_name(out.cert);
+    assert_int_equal(X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC,
+                                                (const unsigned char *)name, -1, -1, 0),
+                     1);
+    const struct issuer *by = ca != NULL ? ca : &out;
+    assert_int_equal(X509_set_issuer_name(out.cert, X509_get_subject_name(by->cert)), 1);
+    assert_int_equal(X509_set_pubkey(out.cert, out.key), 1);
+    if (ca == NULL)
+        add_extension(out.cert, NID_basic_constraints, "critical,CA:TRUE");
+    else
+        add_extension(out.cert, NID_subject_alt_name, san);
+    assert_true(X509_sign(out.cert, by->key, EVP_sha256()) > 0);
+    write_pem(name, &out);
+    return out;
+}
+
+static void issuer_free(struct issuer *i)
+{
+    X509_free(i->cert);
+    EVP_PKEY_free(i->key);
+}
+
+static int make_certificates(void **state)
+{
+    (void)state;
     certs = temp_dir_make();
-    return setenv("CERTS", certs, 1) != 0 ? -1 : system(script);
+    struct issuer ca = make_certificate("ca", NULL, NULL);
+    struct issuer other = make_certificate("other", NULL, NULL);
+    struct issuer leaves[] = {
+        make_certificate("server", &ca, "DNS:control.test"),
+        make_certificate("node-one", &ca,
+                         "DNS:node-one,URI:urn:uuid:0190a0b0-1111-7222-8333-444455556666"),
+        make_certificate("stranger", &other, "DNS:node-one"),
+    };
+    for (size_t i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++)
+        issuer_free(&leaves[i]);
+    issuer_free(&ca);
+    issuer_free(&other);
+    return 0;
 }
 
 /* ---- pure ---- */
@@ -499,10 +563,6 @@ static void a_message_may_not_take_much_more_memory_than_its_size(void **state)
 
 int main(void)
 {
-    if (make_certificates() != 0) {
-        (void)fprintf(stderr, "cannot make certificates: is openssl installed?\n");
-        return 1;
-    }
     rpc_init();
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -523,7 +583,7 @@ int main(void)
         cmocka_unit_test(waits_between_streams_grow_and_are_spread),
         cmocka_unit_test(a_message_may_not_take_much_more_memory_than_its_size),
     };
-    int rc = cmocka_run_group_tests(tests, NULL, NULL);
+    int rc = cmocka_run_group_tests(tests, make_certificates, NULL);
     rpc_shutdown();
     temp_dir_remove(certs);
     return rc;
