@@ -1,0 +1,375 @@
+/* Start and stop. Start: secrets and file, probes, then Postgres (awaited as long as it takes),
+ * then the published generation, then nodes and operators. Stop: operators, nodes, intake,
+ * publisher, trainer, worker threads, probes; each step starts when the one before has ended. */
+#include "controlplane/plane.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "controlplane/identity.h"
+#include "controlplane/plane_internal.h"
+
+#define TIMER_MS      1000U
+#define PARTITIONS_MS 3600000U
+#define ERRORS_BYTES  65536U
+#define NODES_GRACE   2000U
+
+/* ---- configuration file ---- */
+
+static void log_findings(const struct buf *errors)
+{
+    struct str line, rest = buf_str(errors);
+    while (rest.len > 0) {
+        (void)str_cut(rest, '\n', &line, &rest);
+        if (line.len > 0)
+            log_event(LOG_ERROR, "configuration file", LOG_STR("finding", line));
+    }
+}
+
+static int load_file(const char *path, struct config **out_config, struct err *err)
+{
+    struct buf errors;
+    buf_init(&errors, ERRORS_BYTES);
+    int rc = config_load(path, out_config, &errors, err);
+    log_findings(&errors);
+    buf_deinit(&errors);
+    return rc;
+}
+
+void plane_reload(struct plane *p)
+{
+    struct config *config = NULL;
+    struct err err = {0};
+    if (p->settings->config == NULL || p->state != PLANE_SERVING)
+        return;
+    if (load_file(p->settings->config, &config, &err) != 0) {
+        log_event(LOG_ERROR, "configuration not reloaded: the old one stays",
+                  LOG_TEXT_FIELD("error", err.message));
+        return;
+    }
+    plane_apply(p, config);
+}
+
+/* ---- probes ---- */
+
+static bool check_database(void *arg)
+{
+    const struct plane *p = arg;
+    return p->state == PLANE_SERVING && intake_is_up(p->intake);
+}
+
+static bool check_draining(void *arg)
+{
+    return ((const struct plane *)arg)->state != PLANE_CLOSING;
+}
+
+static bool check_started(void *arg)
+{
+    const struct plane *p = arg;
+    return p->state == PLANE_SERVING || p->state == PLANE_CLOSING;
+}
+
+static int start_probes(struct plane *p, struct err *err)
+{
+    p->checks[0] = (struct probe_check){PROBE_READY, "database", check_database, p};
+    p->checks[1] = (struct probe_check){PROBE_READY, "draining", check_draining, p};
+    p->checks[2] = (struct probe_check){PROBE_STARTUP, "schema", check_started, p};
+    p->probes = (struct probes){.checks = p->checks, .check_count = 3, .metrics = p->metrics};
+    const struct httpd_config config = {
+        .address = p->settings->metrics_listen, .on_request = probes_on_request, .arg = &p->probes};
+    int rc = httpd_start(p->loop, &config, &p->probes_httpd, err);
+    if (rc != 0)
+        err_wrap(err, "--metrics-listen");
+    return rc;
+}
+
+/* ---- start ---- */
+
+static int with_port(const char *address, uint16_t port, char *out, size_t size)
+{
+    const char *colon = strrchr(address, ':');
+    int host = colon != NULL ? (int)(colon - address) : (int)strlen(address);
+    int n = snprintf(out, size, "%s%.*s:%u", host == 0 ? "127.0.0.1" : "", host, address,
+                     (unsigned)port);
+    return n > 0 && (size_t)n < size ? 0 : ERR_TOO_LARGE;
+}
+
+static int write_addresses(struct plane *p, struct err *err)
+{
+    char path[4096], admin[256], metrics[256], text[1024];
+    int n = snprintf(path, sizeof path, "%s/addresses.json", p->settings->state_dir);
+    if (n < 0 || (size_t)n >= sizeof path ||
+        with_port(p->settings->listen, admin_port(p->admin), admin, sizeof admin) != 0 ||
+        with_port(p->settings->metrics_listen, httpd_port(p->probes_httpd), metrics,
+                  sizeof metrics) != 0)
+        return err_set(err, ERR_TOO_LARGE, "an address or --state-dir is too long");
+    n = snprintf(text, sizeof text, "{\"admin\":\"%s\",\"sync\":\"%s\",\"metrics\":\"%s\"}\n",
+                 admin, nodes_address(p->nodes), metrics);
+    if (n < 0 || (size_t)n >= sizeof text)
+        return err_set(err, ERR_TOO_LARGE, "an address is too long");
+    return buf_write_file(str_from(text), path, 0644, err);
+}
+
+static void on_policy_published(void *arg)
+{
+    struct plane *p = arg;
+    publish_refresh(p->publish);
+}
+
+static int start_nodes(struct plane *p, struct err *err)
+{
+    const struct settings *s = p->settings;
+    const struct nodes_options options = {
+        .loop = p->loop,
+        .address = s->sync_listen,
+        .tls = {.cert_file = s->sync_cert, .key_file = s->sync_key, .ca_file = s->sync_ca},
+        .release = &plane_release_ops,
+        .intake = &plane_intake_ops,
+        .plane = p,
+    };
+    int rc = nodes_start(&options, &p->nodes, err);
+    if (rc != 0)
+        err_wrap(err, "--sync-listen");
+    return rc;
+}
+
+static int start_admin(struct plane *p, struct err *err)
+{
+    const struct admin_config config = {
+        .address = p->settings->listen,
+        .allow_remote = p->settings->allow_remote_admin,
+        .key = p->operator_key,
+        .work = p->work,
+        .publish = p->publish,
+        .trainer = p->trainer,
+        .nodes = &p->nodes,
+        .term = &p->term,
+        .holder = str_from(p->holder),
+        .draw_key = siphash_key_from_bytes(p->keys.draw),
+        .version = STEELYARD_VERSION,
+    };
+    int rc = admin_start(p->loop, &config, &p->admin, err);
+    if (rc != 0)
+        err_wrap(err, "--listen");
+    return rc;
+}
+
+/* The schema is right and the file is applied: read what is published. */
+static int start_stores(struct plane *p, struct err *err)
+{
+    const struct intake_config intake = {.conninfo = p->conninfo,
+                                         .connections = (unsigned)p->settings->ingest_connections};
+    const struct publish_config publish = {
+        .conninfo = p->conninfo, .on_changed = plane_on_set, .arg = p};
+    const struct trainer_config trainer = {.conninfo = p->conninfo,
+                                           .term = &p->term,
+                                           .holder = str_from(p->holder),
+                                           .hash_key_id = p->keys.hash_key_id,
+                                           .on_published = on_policy_published,
+                                           .arg = p};
+    int rc = intake_create(p->loop, &intake, &p->intake, err);
+    if (rc == 0)
+        rc = trainer_create(p->loop, &trainer, &p->trainer, err);
+    if (rc == 0)
+        rc = publish_create(p->loop, &publish, &p->publish, err);
+    return rc;
+}
+
+static int start_servers(struct plane *p, struct err *err)
+{
+    int rc = start_nodes(p, err);
+    if (rc == 0)
+        rc = start_admin(p, err);
+    if (rc == 0)
+        rc = write_addresses(p, err);
+    if (rc == 0)
+        log_event(LOG_INFO, "listening", LOG_TEXT_FIELD("admin", p->settings->listen),
+                  LOG_TEXT_FIELD("sync", nodes_address(p->nodes)), LOG_U64("term", p->term));
+    return rc;
+}
+
+void plane_booted(struct plane *p)
+{
+    struct err err = {0};
+    int rc = 0;
+    switch (p->state) {
+    case PLANE_BOOTING:
+        p->state = PLANE_LOADING;
+        rc = start_stores(p, &err);
+        break;
+    case PLANE_LOADING:
+        p->state = PLANE_SERVING;
+        rc = start_servers(p, &err);
+        break;
+    case PLANE_SERVING:
+    case PLANE_CLOSING:
+    case PLANE_CLOSED:
+        break;
+    }
+    if (rc != 0) {
+        log_event(LOG_ERROR, "cannot start", LOG_TEXT_FIELD("error", err.message));
+        plane_fail(p, rc);
+    }
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct plane *p = timer->data;
+    log_tick();
+    if (p->state == PLANE_BOOTING)
+        plane_boot(p);
+    if (p->state == PLANE_SERVING && clock_mono_ms() - p->last_partitions_ms > PARTITIONS_MS) {
+        p->last_partitions_ms = clock_mono_ms();
+        plane_maintain(p);
+    }
+}
+
+static int find_database(struct plane *p, struct err *err)
+{
+    struct str database = str_from(p->settings->database);
+    if (database.len == 0 && p->config != NULL)
+        database = config_settings(p->config).database;
+    if (database.len == 0)
+        return err_set(err, ERR_INVALID,
+                       "no database: give --database, or store.postgres in the configuration file");
+    return str_copy(database, p->conninfo, sizeof p->conninfo)
+               ? 0
+               : err_set(err, ERR_TOO_LARGE, "--database is too long");
+}
+
+static void name_holder(struct plane *p)
+{
+    char host[64] = "localhost";
+    (void)gethostname(host, sizeof host - 1);
+    (void)snprintf(p->holder, sizeof p->holder, "%s/%ld", host, (long)getpid());
+}
+
+int plane_create(uv_loop_t *loop, const struct settings *settings, struct plane **out_plane,
+                 struct err *err)
+{
+    struct plane *p = mem_zalloc(sizeof *p);
+    if (p == NULL)
+        return err_set(err, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    p->loop = loop;
+    p->settings = settings;
+    name_holder(p);
+    int rc = identity_load_keys(settings->state_dir, &p->keys, err);
+    if (rc == 0)
+        rc = identity_load_operator(settings->state_dir, settings->operator_key, &p->operator_key,
+                                    err);
+    if (rc == 0 && settings->config != NULL)
+        rc = load_file(settings->config, &p->config, err);
+    if (rc == 0)
+        rc = find_database(p, err);
+    if (rc == 0)
+        rc = plane_metrics_create(p, err);
+    if (rc == 0) {
+        const struct work_config work = {.conninfo = p->conninfo,
+                                         .application_name = "steelyard-controlplane"};
+        rc = work_create(loop, &work, &p->work);
+        if (rc != 0)
+            (void)err_set(err, rc, "%s", err_text(rc));
+    }
+    if (rc == 0)
+        rc = start_probes(p, err);
+    if (rc != 0) {
+        plane_destroy(p);
+        return rc;
+    }
+    uv_timer_init(loop, &p->timer);
+    p->timer.data = p;
+    uv_timer_start(&p->timer, on_timer, TIMER_MS, TIMER_MS);
+    plane_boot(p);
+    *out_plane = p;
+    return 0;
+}
+
+/* ---- stop ---- */
+
+static void close_next(void *arg);
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct plane *p = handle->data;
+    p->state = PLANE_CLOSED;
+    if (p->on_closed != NULL)
+        p->on_closed(p->on_closed_arg);
+}
+
+/* Each part's close leads to the next; a part that never started is passed over. */
+static void close_next(void *arg)
+{
+    struct plane *p = arg;
+    if (p->admin != NULL) {
+        struct admin *admin = p->admin;
+        p->admin = NULL;
+        admin_close(admin, close_next, p);
+    } else if (p->nodes != NULL) {
+        struct nodes *nodes = p->nodes;
+        p->nodes = NULL;
+        nodes_close(nodes, NODES_GRACE, close_next, p);
+    } else if (p->trainer != NULL) {
+        struct trainer *trainer = p->trainer;
+        p->trainer = NULL;
+        trainer_close(trainer, close_next, p);
+    } else if (p->intake != NULL) {
+        struct intake *intake = p->intake;
+        p->intake = NULL;
+        intake_close(intake, close_next, p);
+    } else if (p->publish != NULL) {
+        struct publish *publish = p->publish;
+        p->publish = NULL;
+        publish_close(publish, close_next, p);
+    } else if (p->work != NULL) {
+        struct work *work = p->work;
+        p->work = NULL;
+        work_close(work, close_next, p);
+    } else if (p->probes_httpd != NULL) {
+        struct httpd *httpd = p->probes_httpd;
+        p->probes_httpd = NULL;
+        httpd_close(httpd, close_next, p);
+    } else {
+        uv_close((uv_handle_t *)&p->timer, on_timer_closed);
+    }
+}
+
+void plane_drain(struct plane *p, void (*cb)(void *arg), void *arg)
+{
+    if (p->state == PLANE_CLOSING || p->state == PLANE_CLOSED) {
+        log_event(LOG_WARN, "ended at once");
+        log_flush();
+        _exit(1); /* The second signal: nothing acknowledged is only in this process. */
+    }
+    p->state = PLANE_CLOSING;
+    p->on_closed = cb;
+    p->on_closed_arg = arg;
+    log_event(LOG_INFO, "draining");
+    close_next(p);
+}
+
+void plane_fail(struct plane *p, int status)
+{
+    p->status = status;
+    uv_stop(p->loop);
+}
+
+int plane_status(const struct plane *p)
+{
+    return p->status;
+}
+
+void plane_destroy(struct plane *p)
+{
+    if (p == NULL)
+        return;
+    nodes_resources_unref(p->resources);
+    config_destroy(p->config);
+    config_destroy(p->next_config);
+    secret_destroy(p->operator_key);
+    metrics_destroy(p->metrics);
+    mem_free(p);
+}

@@ -1,0 +1,130 @@
+/* What must be true before anything is served, and what is kept true later: schema, partitions, the
+ * fence, the configuration file. All of it is blocking database work on a worker thread. */
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "controlplane/plane_internal.h"
+#include "controlplane/store/migrate.h"
+
+#define DAYS_AHEAD 7U
+
+static struct publish_actor config_actor(const struct plane *p)
+{
+    return (struct publish_actor){.name = STR("config"),
+                                  .reason = STR("configuration file"),
+                                  .term = p->term,
+                                  .holder = str_from(p->holder)};
+}
+
+static int keep_partitions(const struct plane *p, struct pq_conn *c, struct err *err)
+{
+    const struct partitions_config config = {
+        .days_ahead = DAYS_AHEAD, .retention_days = (unsigned)p->settings->retention_days};
+    unsigned created, dropped;
+    return partitions_maintain(c, &config, clock_wall_us(), &created, &dropped, err);
+}
+
+/* Worker thread. The loop does not touch what is written here until the job is done. */
+static int run_boot(void *arg, struct pq_conn *c, struct err *err)
+{
+    struct plane *p = arg;
+    uint64_t generation;
+    int rc = migrate_run(c, NULL, err);
+    if (rc == 0)
+        rc = migrate_check(c, err);
+    if (rc == 0)
+        rc = keep_partitions(p, c, err);
+    if (rc == 0)
+        rc = train_recover(c, err);
+    if (rc == 0)
+        rc = publish_fence_take(c, str_from(p->holder), &p->term, err);
+    if (rc == 0) {
+        const struct publish_actor actor = config_actor(p);
+        rc = apply_config(c, &actor, p->config, &p->keys, &generation, err);
+    }
+    return rc;
+}
+
+static void on_booted(void *arg, int status, const struct err *err)
+{
+    struct plane *p = arg;
+    p->booting = false;
+    if (status == 0) {
+        p->last_partitions_ms = clock_mono_ms();
+        plane_booted(p);
+    } else if (status == ERR_UNAVAILABLE || status == ERR_TIMEOUT || status == ERR_CONFLICT) {
+        log_event(LOG_WARN, "postgres is awaited", LOG_TEXT_FIELD("error", err->message));
+    } else if (status != ERR_CANCELED) {
+        log_event(LOG_ERROR, "cannot start", LOG_TEXT_FIELD("error", err->message));
+        plane_fail(p, status);
+    }
+}
+
+void plane_boot(struct plane *p)
+{
+    if (!p->booting && work_submit(p->work, run_boot, on_booted, p) == 0)
+        p->booting = true;
+}
+
+static int run_apply(void *arg, struct pq_conn *c, struct err *err)
+{
+    struct plane *p = arg;
+    uint64_t generation;
+    const struct publish_actor actor = config_actor(p);
+    return apply_config(c, &actor, p->next_config, &p->keys, &generation, err);
+}
+
+static void on_applied(void *arg, int status, const struct err *err)
+{
+    struct plane *p = arg;
+    p->applying = false;
+    if (status == 0) {
+        config_destroy(p->config);
+        p->config = p->next_config;
+        p->next_config = NULL;
+        publish_refresh(p->publish);
+        log_event(LOG_INFO, "configuration reloaded");
+        return;
+    }
+    config_destroy(p->next_config);
+    p->next_config = NULL;
+    log_event(LOG_ERROR, "configuration not applied: the old one stays",
+              LOG_TEXT_FIELD("error", err->message));
+}
+
+void plane_apply(struct plane *p, struct config *config)
+{
+    if (p->applying || p->state != PLANE_SERVING) {
+        log_event(LOG_WARN, "reload ignored: the control plane is busy with another one");
+        config_destroy(config);
+        return;
+    }
+    p->next_config = config;
+    p->applying = true;
+    if (work_submit(p->work, run_apply, on_applied, p) != 0) {
+        p->applying = false;
+        p->next_config = NULL;
+        config_destroy(config);
+        log_event(LOG_ERROR, "reload refused: the work queue is full");
+    }
+}
+
+static int run_maintain(void *arg, struct pq_conn *c, struct err *err)
+{
+    return keep_partitions(arg, c, err);
+}
+
+static void on_maintained(void *arg, int status, const struct err *err)
+{
+    (void)arg;
+    if (status != 0 && status != ERR_CANCELED)
+        log_event(LOG_WARN, "partitions not checked", LOG_TEXT_FIELD("error", err->message));
+}
+
+void plane_maintain(struct plane *p)
+{
+    if (work_submit(p->work, run_maintain, on_maintained, p) != 0)
+        log_event(LOG_WARN, "partitions not checked: the work queue is full");
+}

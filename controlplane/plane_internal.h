@@ -1,0 +1,69 @@
+/* plane_internal.h: struct plane, shared by plane.c (order), plane_boot.c (what must be true before
+ * anything is served) and plane_links.c (what the rooms ask of each other). */
+#ifndef STEELYARD_CONTROLPLANE_PLANE_INTERNAL_H
+#define STEELYARD_CONTROLPLANE_PLANE_INTERNAL_H
+
+#include "common/metrics/metrics.h"
+#include "common/net/httpd.h"
+#include "common/net/probes.h"
+#include "controlplane/admin/admin.h"
+#include "controlplane/config/config.h"
+#include "controlplane/ingest/intake.h"
+#include "controlplane/nodes/nodes.h"
+#include "controlplane/plane.h"
+#include "controlplane/release/apply.h"
+#include "controlplane/release/publish.h"
+#include "controlplane/release/train.h"
+#include "controlplane/store/work.h"
+
+#define PLANE_HOLDER_BYTES 128
+
+enum plane_state { PLANE_BOOTING, PLANE_LOADING, PLANE_SERVING, PLANE_CLOSING, PLANE_CLOSED };
+
+struct plane {
+    uv_loop_t *loop;
+    const struct settings *settings;
+    enum plane_state state;
+    int status; /* Why it ended by itself. */
+    uv_timer_t timer;
+    uint64_t last_partitions_ms;
+    bool booting; /* A boot job runs. */
+    bool applying;
+    char holder[PLANE_HOLDER_BYTES]; /* "host/pid": who holds the fence. */
+    uint64_t term;
+    char conninfo[4096];
+    struct config *config; /* NULL: no --config. */
+    struct config *next_config;
+    struct config_keys keys;
+    struct secret *operator_key;
+    struct work *work;
+    struct publish *publish;
+    struct intake *intake;
+    struct trainer *trainer;
+    struct nodes *nodes;
+    struct admin *admin;
+    struct nodes_resources *resources; /* Of the current generation. */
+    struct metrics *metrics;
+    struct metrics_shard *shard;
+    struct httpd *probes_httpd;
+    struct probes probes;
+    struct probe_check checks[3];
+    void (*on_closed)(void *arg);
+    void *on_closed_arg;
+};
+
+/* plane_boot.c: one attempt, on a worker thread; on_booted follows on the loop. */
+void plane_boot(struct plane *p);
+void plane_booted(struct plane *p); /* In plane.c: the state machine goes on. */
+void plane_fail(struct plane *p, int status);
+void plane_apply(struct plane *p, struct config *config); /* Takes config. */
+void plane_maintain(struct plane *p);                     /* Partitions, hourly. */
+
+/* plane_links.c */
+extern const struct nodes_release_ops plane_release_ops;
+extern const struct nodes_intake_ops plane_intake_ops;
+void plane_on_set(void *plane, const struct publish_set *set);
+int plane_metrics_create(struct plane *p, struct err *err) MUST_CHECK;
+extern const struct metrics_family plane_metrics_table[];
+
+#endif

@@ -1,0 +1,228 @@
+/* What the rooms ask of each other: nodes ask for the resources of the current generation and hand
+ * in telemetry; publish says when the generation changed. */
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "control.pb-c.h"
+#include "controlplane/plane_internal.h"
+
+/* ---- resources for the nodes ---- */
+
+static void release_set(void *owner)
+{
+    publish_set_unref(owner);
+}
+
+static struct nodes_resources *resources_of(const struct publish_set *set)
+{
+    publish_set_ref(set);
+    struct nodes_resources *r =
+        nodes_resources_create(set->era, set->generation, release_set, (void *)(uintptr_t)set);
+    if (r == NULL) {
+        publish_set_unref(set);
+        return NULL;
+    }
+    for (size_t i = 0; i < set->count; i++) {
+        const struct publish_resource *item = &set->items[i];
+        const struct nodes_resource resource = {.key = item->key,
+                                                .type = item->type,
+                                                .version = str_from(item->version),
+                                                .body = item->body};
+        if (nodes_resources_add(r, &resource) != 0) {
+            nodes_resources_unref(r);
+            return NULL;
+        }
+    }
+    return r;
+}
+
+/* Keys (a revocation) and policies (a rollback) do not wait for the debounce. */
+static bool is_urgent(const struct publish_set *set)
+{
+    for (size_t i = 0; i < set->count; i++)
+        if (set->items[i].generation == set->generation &&
+            (set->items[i].type == STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_KEYS ||
+             set->items[i].type == STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_PARAMS))
+            return true;
+    return false;
+}
+
+void plane_on_set(void *plane, const struct publish_set *set)
+{
+    struct plane *p = plane;
+    struct nodes_resources *r = resources_of(set);
+    if (r == NULL) {
+        log_event(LOG_ERROR, "generation not pushed: out of memory",
+                  LOG_U64("generation", set->generation));
+        return;
+    }
+    nodes_resources_unref(p->resources);
+    p->resources = r;
+    log_event(LOG_INFO, "generation published", LOG_U64("generation", set->generation));
+    if (p->nodes != NULL)
+        nodes_changed(p->nodes, is_urgent(set));
+    else
+        plane_booted(p);
+}
+
+static struct nodes_resources *get_resources(void *plane)
+{
+    struct plane *p = plane;
+    return p->resources != NULL ? nodes_resources_ref(p->resources) : NULL;
+}
+
+static void on_push_result(void *plane, const struct nodes_push_result *result)
+{
+    struct plane *p = plane;
+    if (result->accepted) {
+        publish_acked(p->publish, result->node_id, result->generation);
+        return;
+    }
+    for (size_t i = 0; i < result->nack_count; i++) {
+        const struct nodes_nack *n = &result->nacks[i];
+        publish_nacked(p->publish, result->node_id, result->generation, n->key, n->version, n->code,
+                       n->detail);
+        log_event(LOG_ERROR, "node refused a generation",
+                  LOG_TEXT_FIELD("node_id", result->node_id),
+                  LOG_U64("generation", result->generation), LOG_STR("key", n->key),
+                  LOG_STR("code", n->code), LOG_STR("detail", n->detail));
+    }
+}
+
+static void on_node(void *plane, const char *node_id, bool connected)
+{
+    (void)plane;
+    log_event(LOG_DEBUG, "node seen", LOG_TEXT_FIELD("node_id", node_id),
+              LOG_BOOL("connected", connected));
+}
+
+const struct nodes_release_ops plane_release_ops = {
+    .resources = get_resources,
+    .on_result = on_push_result,
+    .on_node = on_node,
+};
+
+/* ---- telemetry from the nodes ---- */
+
+struct submission {
+    nodes_intake_cb cb;
+    void *user;
+};
+
+static void on_stored(void *arg, const struct intake_result *result)
+{
+    struct submission *s = arg;
+    struct nodes_intake_result out = {.status = 0};
+    switch (result->outcome) {
+    case INTAKE_STORED:
+        out.acked_through = result->acked_through;
+        break;
+    case INTAKE_HOLE:
+        out.status = ERR_CONFLICT;
+        out.expected_seq = result->expected_seq;
+        break;
+    case INTAKE_UNAVAILABLE:
+        out.status = ERR_UNAVAILABLE;
+        break;
+    }
+    s->cb(s->user, &out);
+    mem_free(s);
+}
+
+static int submit_batch(void *plane, struct nodes_batch *batch, nodes_intake_cb cb, void *user)
+{
+    struct plane *p = plane;
+    struct intake_batch in = {
+        .epoch = batch->epoch, .first_seq = batch->first_seq, .count = batch->count};
+    struct submission *s;
+    int rc = uuid_parse(str_from(batch->node_id), &in.node_id);
+    if (rc != 0)
+        return rc;
+    s = mem_alloc(sizeof *s);
+    if (s == NULL)
+        return ERR_NOMEM;
+    *s = (struct submission){.cb = cb, .user = user};
+    in.records = batch->records;
+    rc = intake_submit(p->intake, &in, on_stored, s);
+    batch->records = in.records; /* Emptied when it was taken. */
+    if (rc != 0)
+        mem_free(s);
+    return rc;
+}
+
+static bool intake_ready(void *plane)
+{
+    const struct plane *p = plane;
+    return intake_is_up(p->intake);
+}
+
+const struct nodes_intake_ops plane_intake_ops = {.submit = submit_batch, .ready = intake_ready};
+
+/* ---- metrics ---- */
+
+enum {
+    METER_BUILD,
+    METER_NODES,
+    METER_GENERATION,
+    METER_INGESTED,
+    METER_DUPLICATES,
+    METER_QUARANTINED,
+    METER_QUEUE,
+};
+
+const struct metrics_family plane_metrics_table[] = {
+    {.name = "steelyard_build_info",
+     .type = METRICS_GAUGE,
+     .help = "Always 1; the version is in the label.",
+     .labels = {"version"}},
+    {.name = "steelyard_nodes_connected",
+     .type = METRICS_GAUGE,
+     .help = "Nodes with an open control stream."},
+    {.name = "steelyard_generation",
+     .type = METRICS_GAUGE,
+     .help = "Generation of the configuration that nodes should run."},
+    {.name = "steelyard_ingest_records",
+     .type = METRICS_GAUGE,
+     .help = "Records committed to Postgres since the start."},
+    {.name = "steelyard_ingest_duplicates",
+     .type = METRICS_GAUGE,
+     .help = "Records that were sent again and already stored, since the start."},
+    {.name = "steelyard_ingest_quarantined",
+     .type = METRICS_GAUGE,
+     .help = "Records put aside in ingest_deadletter since the start; more than 0 wants a look."},
+    {.name = "steelyard_ingest_queue_bytes",
+     .type = METRICS_GAUGE,
+     .help = "Telemetry received and not yet committed."},
+    {.name = NULL},
+};
+
+static void set_gauge(struct plane *p, unsigned family, uint64_t value)
+{
+    metrics_gauge_set(metrics_series_get(p->shard, family, NULL), (int64_t)value);
+}
+
+static void collect(void *arg)
+{
+    struct plane *p = arg;
+    const struct publish_set *set = p->publish != NULL ? publish_current(p->publish) : NULL;
+    set_gauge(p, METER_NODES, p->nodes != NULL ? nodes_connected(p->nodes) : 0);
+    set_gauge(p, METER_GENERATION, set != NULL ? set->generation : 0);
+    if (p->intake == NULL)
+        return;
+    const struct intake_stats stats = intake_stats(p->intake);
+    set_gauge(p, METER_INGESTED, stats.records);
+    set_gauge(p, METER_DUPLICATES, stats.duplicates);
+    set_gauge(p, METER_QUARANTINED, stats.quarantined);
+    set_gauge(p, METER_QUEUE, stats.queue_bytes);
+}
+
+int plane_metrics_create(struct plane *p, struct err *err)
+{
+    const struct str version = STR(STEELYARD_VERSION);
+    p->metrics = metrics_create(plane_metrics_table, 0);
+    p->shard = p->metrics != NULL ? metrics_shard_create(p->metrics) : NULL;
+    if (p->shard == NULL)
+        return err_set(err, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    metrics_gauge_set(metrics_series_get(p->shard, METER_BUILD, &version), 1);
+    metrics_set_collector(p->metrics, collect, p);
+    return 0;
+}

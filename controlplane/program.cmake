@@ -1,0 +1,10 @@
+# steelyard-controlplane: one loop that owns all state of the plane.
+if(TARGET steelyard_admin)
+    steelyard_library(steelyard_plane
+        SOURCES identity.c plane.c plane_boot.c plane_links.c settings.c
+        LINK steelyard_admin steelyard_nodes steelyard_release steelyard_ingest steelyard_config
+             steelyard_store steelyard_net steelyard_metrics steelyard_crypto steelyard_proto
+             steelyard_base)
+    target_compile_definitions(steelyard_plane PUBLIC STEELYARD_VERSION="${PROJECT_VERSION}")
+    steelyard_program(steelyard-controlplane SOURCES main.c LINK steelyard_plane)
+endif()

@@ -1,0 +1,61 @@
+#include "controlplane/settings.h"
+
+#include "common/base/str.h"
+
+#define AT(member) offsetof(struct settings, member)
+
+const struct option_row settings_table[] = {
+    {"config", OPTION_STRING, AT(config), NULL, 0, 0, "", "/etc/steelyard/steelyard.yaml",
+     "Configuration file: providers, models, routes, policies; read again on SIGHUP."},
+    {"database", OPTION_STRING, AT(database), NULL, 0, 0, "", "postgresql://steelyard@db/steelyard",
+     "Postgres, as libpq keywords or URI; without it store.postgres of the file."},
+    {"listen", OPTION_STRING, AT(listen), "127.0.0.1:8090", 0, 0, "", "127.0.0.1:8090",
+     "Address of the admin API."},
+    {"allow-remote-admin", OPTION_BOOL, AT(allow_remote_admin), "false", 0, 0, "", "true",
+     "Let --listen be an address beyond loopback; something in front must then end TLS."},
+    {"sync-listen", OPTION_STRING, AT(sync_listen), "127.0.0.1:8091", 0, 0, "", "0.0.0.0:8091",
+     "Address for nodes (gRPC); beyond loopback only with the three files below."},
+    {"sync-cert", OPTION_STRING, AT(sync_cert), NULL, 0, 0, "", "/etc/steelyard/tls/tls.crt",
+     "Certificate towards nodes (PEM)."},
+    {"sync-key", OPTION_STRING, AT(sync_key), NULL, 0, 0, "", "/etc/steelyard/tls/tls.key",
+     "Its private key (PEM)."},
+    {"sync-ca", OPTION_STRING, AT(sync_ca), NULL, 0, 0, "", "/etc/steelyard/tls/ca.crt",
+     "CA that nodes' certificates must come from (PEM)."},
+    {"metrics-listen", OPTION_STRING, AT(metrics_listen), "127.0.0.1:9464", 0, 0, "",
+     "0.0.0.0:9464", "Address of probes and metrics."},
+    {"state-dir", OPTION_STRING, AT(state_dir), "/var/lib/steelyard", 0, 0, "",
+     "/var/lib/steelyard", "Where the deployment key and the operator key are kept."},
+    {"operator-key", OPTION_STRING, AT(operator_key), NULL, 0, 0, "", "sk-op-...",
+     "Key of the admin API; better given as STEELYARD_OPERATOR_KEY than as a flag. Without it the "
+     "state directory's operator.key, made at the first start."},
+    {"retention-days", OPTION_U64, AT(retention_days), "395", 0, 36500, "days", "395",
+     "How long decisions are kept; 0: for ever."},
+    {"ingest-connections", OPTION_U64, AT(ingest_connections), "4", 1, 32, "connections", "4",
+     "Connections to Postgres for telemetry."},
+    {"drain-timeout", OPTION_DURATION, AT(drain_timeout_ms), "15s", 0, 600000, "ms", "15s",
+     "How long running admin requests and batches may take to end after SIGTERM."},
+    {"log-level", OPTION_STRING, AT(log_level), "info", 0, 0, "", "info",
+     "debug, info, warn or error."},
+    {"log-format", OPTION_STRING, AT(log_format), "auto", 0, 0, "", "json", "auto, json or text."},
+    {"check-config", OPTION_BOOL, AT(check_config), "false", 0, 0, "", "true",
+     "Check options and configuration file, and end."},
+    {"version", OPTION_BOOL, AT(version), "false", 0, 0, "", "true", "Print the version and end."},
+    {"help", OPTION_BOOL, AT(help), "false", 0, 0, "", "true", "Print this and end."},
+    {0},
+};
+
+int settings_check(struct settings *s, struct err *err)
+{
+    if (log_parse_level(str_from(s->log_level), &s->level) != 0)
+        return err_set(err, ERR_INVALID, "--log-level: '%s' is not debug, info, warn or error",
+                       s->log_level);
+    if (log_parse_format(str_from(s->log_format), &s->format) != 0)
+        return err_set(err, ERR_INVALID, "--log-format: '%s' is not auto, json or text",
+                       s->log_format);
+    bool some = s->sync_cert != NULL || s->sync_key != NULL || s->sync_ca != NULL;
+    bool all = s->sync_cert != NULL && s->sync_key != NULL && s->sync_ca != NULL;
+    if (some && !all)
+        return err_set(err, ERR_INVALID,
+                       "--sync-cert, --sync-key and --sync-ca go together: give all three");
+    return 0;
+}

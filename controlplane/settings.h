@@ -1,0 +1,38 @@
+/* settings.h: the options of steelyard-controlplane, one table. What is pushed to nodes comes from
+ * --config and from operators. */
+#ifndef STEELYARD_CONTROLPLANE_SETTINGS_H
+#define STEELYARD_CONTROLPLANE_SETTINGS_H
+
+#include "common/base/log.h"
+#include "common/base/options.h"
+
+struct settings {
+    bool help;
+    bool version;
+    bool check_config;
+    const char *config;
+    const char *database;
+    const char *listen;
+    const char *sync_listen;
+    const char *metrics_listen;
+    const char *state_dir;
+    const char *sync_cert;
+    const char *sync_key;
+    const char *sync_ca;
+    const char *operator_key; /* From the environment; NULL: the state directory's file. */
+    const char *log_level;
+    const char *log_format;
+    bool allow_remote_admin;
+    uint64_t retention_days;
+    uint64_t ingest_connections;
+    uint64_t drain_timeout_ms;
+    /* Worked out from the above. */
+    enum log_level level;
+    enum log_format format;
+};
+extern const struct option_row settings_table[];
+
+/* Checks what the table cannot, and fills the last members; no side effects. */
+int settings_check(struct settings *s, struct err *err) MUST_CHECK;
+
+#endif
