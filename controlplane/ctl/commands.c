@@ -132,7 +132,8 @@ const struct command commands[] = {
      "NAME@VERSION works too; without a version it is the one in force.", NULL, policies_show,
      false},
     {"policies", "train", "[NAME]", 0, 1, "Learn a new version from decisions and feedback.",
-     "Shows progress; Ctrl-C cancels the run. Exits 10 when the result does not pass its gates. "
+     "Shows progress; Ctrl-C asks the server to cancel the run. Exits 10 when the result does not "
+     "pass its gates. "
      "With --data it needs no server: recorded answers in, a policy file out.",
      train_flags, policies_train, false},
     {"policies", "route", "", 0, 0, "What a policy file would choose, without a server.",

@@ -98,11 +98,10 @@ static bool on_replay_line(void *arg, const json_t *line)
 {
     struct replay *r = arg;
     json_int_t checked = json_integer_value(json_object_get(line, "checked"));
-    json_int_t skipped = json_integer_value(json_object_get(line, "skipped"));
     json_decref(r->last);
     r->last = json_deep_copy(line);
-    progress_update(&r->progress, (uint64_t)(checked + skipped),
-                    r->total > 0 ? r->total : (uint64_t)(checked + skipped), NULL);
+    progress_update(&r->progress, (uint64_t)checked, r->total > 0 ? r->total : (uint64_t)checked,
+                    NULL);
     return !client_interrupted(r->c);
 }
 
@@ -134,31 +133,33 @@ static enum ctl_exit replay_result(struct ctl *c, const json_t *last)
     return code;
 }
 
+/* How many there are, and so how many to ask for. */
+static enum ctl_exit count_decisions(struct ctl *c, uint64_t limit, uint64_t *out_total)
+{
+    json_t *status = NULL;
+    enum ctl_exit code = client_call(c, "GET", "/status", NULL, &status);
+    json_int_t total = json_integer_value(output_get(status, "decisions.total"));
+    json_decref(status);
+    *out_total = limit > 0 && (json_int_t)limit < total ? limit : (uint64_t)(total > 0 ? total : 0);
+    return code;
+}
+
 enum ctl_exit decisions_replay(struct ctl *c)
 {
     struct err err = {0};
     struct replay r = {.c = c};
-    json_t *status = NULL, *body = json_object();
     char since[40];
-    uint64_t limit = ctl_u64(c, "limit");
     bool all = ctl_bool(c, "all");
-    if (nouns_time(all ? NULL : ctl_text(c, "since"), since, &err) != 0) {
-        json_decref(body);
+    if (nouns_time(all ? NULL : ctl_text(c, "since"), since, &err) != 0)
         return ctl_fail(c, CTL_USAGE, "--since: %s", err.message);
-    }
+    enum ctl_exit code = count_decisions(c, all ? 0 : ctl_u64(c, "limit"), &r.total);
+    if (code != CTL_OK)
+        return code;
+    json_t *body = json_object();
     if (since[0] != '\0')
         json_object_set_new(body, "since", json_string(since));
-    if (!all && limit > 0)
-        json_object_set_new(body, "limit", json_integer((json_int_t)limit));
-    enum ctl_exit code = client_call(c, "GET", "/status", NULL, &status);
-    if (code != CTL_OK) {
-        json_decref(body);
-        return code;
-    }
-    r.total = (uint64_t)json_integer_value(output_get(status, "decisions.total"));
-    if (!all && limit > 0 && limit < r.total)
-        r.total = limit;
-    json_decref(status);
+    if (r.total > 0)
+        json_object_set_new(body, "limit", json_integer((json_int_t)r.total));
     progress_init(&r.progress, c->err, c->err_is_terminal, c->quiet, "replaying");
     code = client_stream(c, "POST", "/decisions/replay", body, on_replay_line, &r);
     progress_end(&r.progress);

@@ -16,11 +16,11 @@ static const struct column columns[] = {
     {.title = "STATE", .path = "state"},
     {.title = "ARTIFACT", .path = "artifact", .kind = COLUMN_SHORT},
     {.title = "ROWS", .path = "rows", .kind = COLUMN_NUMBER},
-    {.title = "QUALITY", .path = "metrics.quality", .kind = COLUMN_PERCENT},
-    {.title = "COST", .path = "metrics.cost_usd", .kind = COLUMN_USD},
+    {.title = "COST AT 95 %", .path = "metrics.cost_at_95_of_best", .kind = COLUMN_PERCENT},
+    {.title = "AUC", .path = "metrics.auc", .kind = COLUMN_NUMBER, .wide = true},
+    {.title = "ECE", .path = "metrics.ece", .kind = COLUMN_NUMBER, .wide = true},
     {.title = "CREATED", .path = "created"},
     {.title = "TARGET", .path = "target", .wide = true},
-    {.title = "METRICS", .path = "metrics", .wide = true},
     {.title = NULL},
 };
 static const struct column shown_columns[] = {
@@ -31,7 +31,13 @@ static const struct column shown_columns[] = {
     {.title = "Created", .path = "created"},
     {.title = "Rows", .path = "rows"},
     {.title = "Target", .path = "target"},
-    {.title = "Metrics", .path = "metrics"},
+    {.title = "Quality, of the best model's",
+     .path = "report.chosen.quality_of_best",
+     .kind = COLUMN_PERCENT},
+    {.title = "Cost, of the best model's",
+     .path = "report.chosen.cost_of_best",
+     .kind = COLUMN_PERCENT},
+    {.title = "Metrics", .path = "metrics", .wide = true},
     {.title = "Parameters", .path = "params", .wide = true},
     {.title = "Generation", .path = "push.generation"},
     {.title = "Nodes connected", .path = "push.connected"},
@@ -220,7 +226,7 @@ static enum ctl_exit cancel_job(struct ctl *c, const char *id)
     query_part(&q, id);
     query_literal(&q, "/cancel");
     json_t *reply = NULL;
-    bool stopped = client_call(c, "POST", query_path(&q), NULL, &reply) == CTL_OK;
+    bool stopped = client_try(c, "POST", query_path(&q), &reply) == CTL_OK;
     json_decref(reply);
     query_deinit(&q);
     return ctl_fail(c, CTL_FAILED,
@@ -322,7 +328,12 @@ enum ctl_exit policies_train(struct ctl *c)
 static json_t *reason_body(struct ctl *c)
 {
     const char *reason = ctl_text(c, "reason");
-    return json_pack("{s:s}", "reason", reason != NULL ? reason : "");
+    const char *user = getenv("USER");
+    if (reason != NULL && reason[0] != '\0')
+        return json_pack("{s:s}", "reason", reason);
+    return json_pack("{s:o}", "reason",
+                     json_sprintf("from the command line%s%.64s", user != NULL ? " by " : "",
+                                  user != NULL ? user : ""));
 }
 
 enum ctl_exit policies_promote(struct ctl *c)
@@ -376,6 +387,20 @@ enum ctl_exit policies_rollback(struct ctl *c)
     return code;
 }
 
+/* The models alone stand in the training report, under `models`. */
+static enum ctl_exit add_singles(struct ctl *c, const struct named *named, json_t *frontier)
+{
+    json_t *policy = NULL;
+    if (json_is_array(json_object_get(frontier, "singles")))
+        return CTL_OK;
+    enum ctl_exit code = get_policy(c, named, &policy);
+    if (code == CTL_OK)
+        json_object_set(frontier, "singles",
+                        json_object_get(json_object_get(policy, "report"), "models"));
+    json_decref(policy);
+    return code;
+}
+
 enum ctl_exit policies_frontier(struct ctl *c)
 {
     struct named named;
@@ -391,6 +416,8 @@ enum ctl_exit policies_frontier(struct ctl *c)
     query_literal(&q, "/frontier");
     query_parameter(&q, "version", named.version);
     code = client_call(c, "GET", query_path(&q), NULL, &frontier);
+    if (code == CTL_OK)
+        code = add_singles(c, &named, frontier);
     if (code == CTL_OK)
         code = frontier_print(c, frontier);
     json_decref(frontier);

@@ -6,9 +6,15 @@
 static const struct column columns[] = {
     {.title = "Decisions", .path = "decisions"},
     {.title = "Cost", .path = "cost_usd", .kind = COLUMN_USD},
+    {.title = "  routed, without retries",
+     .path = "cost_routed_usd",
+     .kind = COLUMN_USD,
+     .wide = true},
     {.title = "  always the best model", .path = "cost_always_best_usd", .kind = COLUMN_USD},
     {.title = "  always the cheapest", .path = "cost_always_cheapest_usd", .kind = COLUMN_USD},
     {.title = "Quality (mean feedback)", .path = "quality", .kind = COLUMN_PERCENT},
+    {.title = "Failed", .path = "failed"},
+    {.title = "Explored", .path = "explored"},
     {.title = "Feedback coverage", .path = "feedback_coverage", .kind = COLUMN_PERCENT},
     {.title = NULL},
 };

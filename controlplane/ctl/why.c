@@ -10,12 +10,13 @@ static const struct column facts[] = {
     {.title = "Time", .path = "request.ts"},
     {.title = "Asked for", .path = "request.alias"},
     {.title = "Policy", .path = "policy"},
-    {.title = "Tokens in", .path = "request.tokens_in"},
-    {.title = "Messages", .path = "request.messages"},
-    {.title = "Features", .path = "request.features"},
+    {.title = "Task", .path = "request.task"},
+    {.title = "Tokens in (estimate)", .path = "request.tokens_in_estimate"},
+    {.title = "Named by the caller", .path = "request.pinned", .kind = COLUMN_BOOL},
     {.title = "Chosen", .path = "chosen"},
     {.title = "Best by utility", .path = "greedy"},
     {.title = "Explored", .path = "explored", .kind = COLUMN_BOOL},
+    {.title = "Recomputed, equal", .path = "reproduced", .kind = COLUMN_BOOL},
     {.title = NULL},
 };
 static const struct column candidates[] = {

@@ -259,8 +259,10 @@ static void the_frontier_is_drawn(void **state)
     fake_admin_answer(a, "GET /api/v1/policies/d/frontier?version=2", 200,
                       "{\"points\":[{\"lambda\":1,\"cost_usd\":0.001,\"quality\":0.8},"
                       "{\"lambda\":0,\"cost_usd\":0.002,\"quality\":0.9}],"
-                      "\"singles\":[{\"model\":\"big\",\"cost_usd\":0.004,\"quality\":0.91}],"
-                      "\"chosen\":1}");
+                      "\"chosen\":1,\"singles\":null}");
+    fake_admin_answer(a, "GET /api/v1/policies/d/2", 200,
+                      "{\"report\":{\"models\":[{\"model\":\"big\",\"cost_usd\":0.004,"
+                      "\"quality\":0.91}]}}");
     struct ran r = ctl_do_at(a, WORDS("policies", "frontier", "d", "2"));
     assert_int_equal(r.code, 0);
     assert_non_null(strstr(r.out, "*"));
