@@ -414,6 +414,15 @@ static void observe(struct request *r, uint64_t now_ns, const struct fetch_resul
     }
 }
 
+/* A kept connection that the provider had closed meanwhile says nothing about the provider: the
+ * same try goes out once more, on another connection, under the intent it has. */
+static bool was_stale(const struct request *r, const struct fetch_result *result)
+{
+    const struct attempt *a = &r->attempt;
+    return result->status == ERR_CLOSED && result->reused && !result->reply_seen && !a->restarted &&
+           !a->cancelled && !r->client_gone;
+}
+
 static void on_done(void *arg, struct transport_call *call, const struct fetch_result *result)
 {
     (void)call;
@@ -421,6 +430,12 @@ static void on_done(void *arg, struct transport_call *call, const struct fetch_r
     struct attempt *a = &r->attempt;
     uint64_t now_ns = clock_mono_ns();
     a->call = NULL;
+    if (was_stale(r, result)) {
+        a->restarted = true;
+        if (start(r) == 0)
+            return;
+        a->call = NULL;
+    }
     if (a->streaming && !a->cancelled)
         relay_piece_end(r);
     enum record_reason reason = judge(r, result);

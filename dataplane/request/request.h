@@ -34,13 +34,14 @@
 #include "dataplane/upstream/retry.h"
 #include "dataplane/upstream/view.h"
 
-#define REQUEST_ARENA_BYTES_MAX (48U << 20) /* Of one request: what it parsed and what it built.   \
-                                             */
-#define REQUEST_ID_BYTES_MAX    128
-#define REQUEST_ATTEMPTS_MAX    3  /* RELIABILITY F16: two retries. */
-#define REQUEST_TRIED_MAX       64 /* Deployments one request looks at. */
-#define REQUEST_WARNINGS_MAX    8
-#define REQUEST_PIECES_MAX      8
+#define REQUEST_ARENA_BYTES_MAX                                                                    \
+    (48U << 20) /* Of one request: what it parsed and what it built.                               \
+                 */
+#define REQUEST_ID_BYTES_MAX 128
+#define REQUEST_ATTEMPTS_MAX 3  /* RELIABILITY F16: two retries. */
+#define REQUEST_TRIED_MAX    64 /* Deployments one request looks at. */
+#define REQUEST_WARNINGS_MAX 8
+#define REQUEST_PIECES_MAX   8
 
 /* How the client's connection goes on. */
 enum client_end {
@@ -143,6 +144,7 @@ struct attempt {
     uint64_t last_ms;    /* Last event. */
     unsigned status;
     bool started;
+    bool restarted; /* Once, after a kept connection turned out dead. */
     bool streaming;
     bool cancelled; /* We asked it to end. */
     bool paused;

@@ -205,7 +205,7 @@ static void f18_a_stream_cut_at_any_byte_is_complete_or_marked(void **state)
     const char *full = stream(events);
     size_t len = strlen(full);
     size_t complete = 0, marked = 0, refused = 0;
-    for (size_t cut = sizeof SSE_HEAD - 1; cut <= len; cut += 1) {
+    for (size_t cut = sizeof SSE_HEAD - 1; cut <= len; cut++) {
         struct rig r;
         struct rig_answer a;
         const struct rig_options options = {.abort_stops_billing = true};
@@ -213,7 +213,7 @@ static void f18_a_stream_cut_at_any_byte_is_complete_or_marked(void **state)
         rig_start(&r, &options);
         rig_script(&r, 0, (struct rig_script){.reply = reply, .reply_len = cut, .then = RIG_CLOSE});
         rig_script(&r, 1,
-                   (struct rig_script){.reply = "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"});
+                   (struct rig_script){.reply = "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"});
         rig_exchange(&r, ASK_STREAM, &a);
         struct str body = buf_str(&a.body);
         if (a.status != 200) {
@@ -502,6 +502,27 @@ static void b9_pipelined_requests_are_answered_in_order(void **state)
     rig_stop(&r);
 }
 
+static void f20_a_kept_connection_that_died_is_no_failure_of_the_provider(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_answer a;
+    rig_start(&r, NULL);
+    rig_script(&r, 0, (struct rig_script){.reply = whole()});
+    rig_script(&r, 0,
+               (struct rig_script){.then = RIG_CLOSE}); /* As if it had been idle too long. */
+    rig_script(&r, 0, (struct rig_script){.reply = whole()});
+    for (int i = 0; i < 2; i++) {
+        rig_exchange(&r, ASK, &a);
+        assert_int_equal(a.status, 200);
+        assert_true(rig_has_header(&a, "x-steelyard-served: one/small\r\n"));
+        assert_true(rig_has_header(&a, "x-steelyard-attempts: 1\r\n"));
+        buf_deinit(&a.body);
+    }
+    assert_int_equal(r.providers[0].requests, 3);
+    rig_stop(&r);
+}
+
 static void f31_draining_says_close_and_ending_marks_running_streams(void **state)
 {
     (void)state;
@@ -550,6 +571,7 @@ int main(void)
         cmocka_unit_test(a_providers_own_4xx_passes_unmodified),
         cmocka_unit_test(html_of_a_provider_is_never_echoed),
         cmocka_unit_test(b9_pipelined_requests_are_answered_in_order),
+        cmocka_unit_test(f20_a_kept_connection_that_died_is_no_failure_of_the_provider),
         cmocka_unit_test(f31_draining_says_close_and_ending_marks_running_streams),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
