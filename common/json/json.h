@@ -9,7 +9,10 @@
  *
  * A node is named by its index; the root is JSON_ROOT. Every accessor takes JSON_NONE and says
  * "missing", so look-ups can be chained and checked once. One struct json belongs to one thread;
- * any number of threads may read a finished parse. */
+ * any number of threads may read a finished parse.
+ *
+ * No name here is also one of jansson's (json_string, json_string_length, ...): both libraries are
+ * linked into the control plane, and the linker would take either. */
 #ifndef STEELYARD_COMMON_JSON_JSON_H
 #define STEELYARD_COMMON_JSON_JSON_H
 
@@ -106,10 +109,10 @@ bool json_next_element(const struct json *j, uint32_t array, uint32_t *io_at, ui
 /* Strings and keys. Without escapes, *out_text is a slice of the text and takes no memory; else it
  * lies in the arena. ERR_INVALID: not a string. ERR_TOO_LARGE: past the arena's ceiling, or no
  * memory. It may hold NUL (\u0000). */
-int json_string(const struct json *j, uint32_t node, struct arena *a,
+int json_text(const struct json *j, uint32_t node, struct arena *a,
                 struct str *out_text) MUST_CHECK;
 bool json_string_is(const struct json *j, uint32_t node, struct str text); /* Decodes nothing. */
-size_t json_string_length(const struct json *j, uint32_t node); /* Decoded bytes; 0: no string. */
+size_t json_text_length(const struct json *j, uint32_t node); /* Decoded bytes; 0: no string. */
 
 /* Exact integers. ERR_INVALID: not a number, or has a fraction or exponent. ERR_RANGE: over 18
  * digits, or outside min..max. */

@@ -174,7 +174,7 @@ uint64_t json_string_hash(const struct json *j, uint32_t node, struct siphash_ke
     return hash_chunk(chain, chunk, len, key);
 }
 
-size_t json_string_length(const struct json *j, uint32_t node)
+size_t json_text_length(const struct json *j, uint32_t node)
 {
     if (json_kind(j, node) != JSON_STRING)
         return 0;
@@ -209,7 +209,7 @@ static void string_decode(struct str s, char *out)
         memcpy(out, s.data, s.len);
 }
 
-int json_string(const struct json *j, uint32_t node, struct arena *a, struct str *out_text)
+int json_text(const struct json *j, uint32_t node, struct arena *a, struct str *out_text)
 {
     if (json_kind(j, node) != JSON_STRING)
         return ERR_INVALID;
@@ -217,7 +217,7 @@ int json_string(const struct json *j, uint32_t node, struct arena *a, struct str
         *out_text = string_inside(j, node);
         return 0;
     }
-    size_t len = json_string_length(j, node);
+    size_t len = json_text_length(j, node);
     char *decoded = arena_alloc(a, len);
     if (decoded == NULL)
         return ERR_TOO_LARGE;

@@ -69,7 +69,7 @@ static bool has_text(struct provider_reply *reply, const struct json *j, uint32_
     if (raw.len <= 2)
         return false;
     reply->text_q8 += tokens_text_q8(str_slice(raw, 1, raw.len - 1));
-    reply->content_bytes += json_string_length(j, node);
+    reply->content_bytes += json_text_length(j, node);
     return true;
 }
 

@@ -66,7 +66,7 @@ static struct str inside(const struct reading *r, uint32_t node)
 static void weigh(struct reading *r, uint32_t string)
 {
     r->tokens_q8 += tokens_text_q8(inside(r, string));
-    r->call->text_bytes += json_string_length(r->json, string);
+    r->call->text_bytes += json_text_length(r->json, string);
 }
 
 /* ---- messages ---- */
@@ -198,14 +198,14 @@ static int text_of(struct reading *r, uint32_t content, struct str *out_text)
     size_t total = 0, count = 0;
     *out_text = STR_NULL;
     if (json_kind(r->json, content) == JSON_STRING)
-        return json_string(r->json, content, r->arena, out_text);
+        return json_text(r->json, content, r->arena, out_text);
     for (uint32_t at = 0; json_next_element(r->json, content, &at, &part);) {
         uint32_t text = json_get(r->json, part, STR("text"));
         if (json_kind(r->json, text) != JSON_STRING)
             continue;
-        total += json_string_length(r->json, text) + 1;
+        total += json_text_length(r->json, text) + 1;
         count++;
-        if (count == 1 && json_string(r->json, text, r->arena, out_text) != 0)
+        if (count == 1 && json_text(r->json, text, r->arena, out_text) != 0)
             return ERR_NOMEM;
     }
     if (count < 2)
@@ -219,7 +219,7 @@ static int text_of(struct reading *r, uint32_t content, struct str *out_text)
         uint32_t text = json_get(r->json, part, STR("text"));
         if (json_kind(r->json, text) != JSON_STRING)
             continue;
-        if (json_string(r->json, text, r->arena, &piece) != 0)
+        if (json_text(r->json, text, r->arena, &piece) != 0)
             return ERR_NOMEM;
         memcpy(joined + len, piece.data, piece.len);
         len += piece.len;
@@ -233,11 +233,11 @@ static int text_of(struct reading *r, uint32_t content, struct str *out_text)
 
 static int read_model(struct reading *r, uint32_t node)
 {
-    size_t len = json_string_length(r->json, node);
+    size_t len = json_text_length(r->json, node);
     if (json_kind(r->json, node) != JSON_STRING || len == 0 || len > CALL_MODEL_BYTES_MAX)
         return bad(r, node);
     r->call->model_value = span_of(r, node);
-    if (json_string(r->json, node, r->arena, &r->call->model) != 0)
+    if (json_text(r->json, node, r->arena, &r->call->model) != 0)
         return refuse(r, CALL_NO_MEMORY, JSON_NONE, NULL);
     return 0;
 }
@@ -352,7 +352,7 @@ static int read_tools(struct reading *r, uint32_t node)
         r->tokens_q8 += 256ULL * TOKENS_PER_TOOL + tokens_text_q8(json_raw(r->json, tool)) / 2;
         r->call->has_tools = true;
         if (r->call->tool_count < CALL_TOOLS_MAX && json_kind(r->json, name) == JSON_STRING &&
-            json_string(r->json, name, r->arena, &r->call->tools[r->call->tool_count]) != 0)
+            json_text(r->json, name, r->arena, &r->call->tools[r->call->tool_count]) != 0)
             return refuse(r, CALL_NO_MEMORY, JSON_NONE, NULL);
         if (json_kind(r->json, name) == JSON_STRING && r->call->tool_count < CALL_TOOLS_MAX)
             r->call->tool_count++;

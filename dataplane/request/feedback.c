@@ -27,7 +27,7 @@ static enum step_result bad(struct request *r, uint32_t node)
 static enum step_result read_id(struct request *r, uint32_t node, struct vote *v)
 {
     struct str text;
-    if (json_string(&r->env->json, node, &r->arena, &text) != 0)
+    if (json_text(&r->env->json, node, &r->arena, &text) != 0)
         return bad(r, node);
     v->has_id = true;
     if (uuid_parse(text, &v->record.request_id) != 0 ||
@@ -59,7 +59,7 @@ static const struct {
 
 static enum step_result read_label(struct request *r, uint32_t node, struct vote *v)
 {
-    if (json_string(&r->env->json, node, &r->arena, &v->record.label) != 0 ||
+    if (json_text(&r->env->json, node, &r->arena, &v->record.label) != 0 ||
         v->record.label.len == 0 || v->record.label.len > LABEL_BYTES_MAX)
         return bad(r, node);
     for (size_t i = 0; i < sizeof labels / sizeof labels[0] && !v->has_score; i++) {
@@ -85,7 +85,7 @@ static enum step_result read_source(struct request *r, uint32_t node, struct vot
 
 static enum step_result read_comment(struct request *r, uint32_t node, struct vote *v)
 {
-    if (json_string(&r->env->json, node, &r->arena, &v->record.comment) != 0 ||
+    if (json_text(&r->env->json, node, &r->arena, &v->record.comment) != 0 ||
         v->record.comment.len > RECORD_COMMENT_BYTES_MAX)
         return bad(r, node);
     return STEP_NEXT;

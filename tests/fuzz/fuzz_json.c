@@ -39,8 +39,8 @@ static void rewrite(const struct json *j, struct json_writer *w)
         struct str text;
         enum json_kind kind = json_kind(j, i);
         if (kind == JSON_STRING) {
-            require(json_string(j, i, &a, &text) == 0);
-            require(text.len == json_string_length(j, i) && json_string_is(j, i, text));
+            require(json_text(j, i, &a, &text) == 0);
+            require(text.len == json_text_length(j, i) && json_string_is(j, i, text));
             require(str_valid_utf8(text));
         }
         if (key) {
@@ -72,7 +72,7 @@ static void check_same(const struct json *a, const struct json *b)
         char path_b[JSON_PATH_BYTES];
         require(json_kind(a, i) == json_kind(b, i) && json_count(a, i) == json_count(b, i));
         require(a->nodes[i].next == b->nodes[i].next);
-        require(json_string_length(a, i) == json_string_length(b, i));
+        require(json_text_length(a, i) == json_text_length(b, i));
         require(json_fixed(a, i, 6, &va, NULL) == json_fixed(b, i, 6, &vb, NULL) && va == vb);
         require(json_i64(a, i, 0, INT64_MAX, &va) == json_i64(b, i, 0, INT64_MAX, &vb) && va == vb);
         if (i < 64) {

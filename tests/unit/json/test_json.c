@@ -61,7 +61,7 @@ static void missing_values_can_be_chained(void **state)
     assert_int_equal(json_count(j, none), 0);
     assert_int_equal(json_raw(j, none).len, 0);
     assert_false(json_string_is(j, none, STR("")));
-    assert_int_equal(json_string_length(j, none), 0);
+    assert_int_equal(json_text_length(j, none), 0);
     assert_int_equal(json_i64(j, none, 0, 9, &number), ERR_INVALID);
     assert_int_equal(json_fixed(j, none, 0, &number, NULL), ERR_INVALID);
     assert_int_equal(json_bool(j, none, &flag), ERR_INVALID);
@@ -96,20 +96,20 @@ static void strings_are_borrowed_until_they_need_decoding(void **state)
     struct str s;
     arena_init(&a, NULL, 1000);
     parse(j, "[\"plain \xC3\xA9\",\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\u20AC\\ud83d\\ude00x\",1]");
-    assert_int_equal(json_string(j, json_at(j, 0, 0), &a, &s), 0);
+    assert_int_equal(json_text(j, json_at(j, 0, 0), &a, &s), 0);
     assert_true(str_is(s, "plain \xC3\xA9"));
     assert_int_equal(a.used_bytes, 0);
     uint32_t escaped = json_at(j, 0, 1);
-    assert_int_equal(json_string(j, escaped, &a, &s), 0);
+    assert_int_equal(json_text(j, escaped, &a, &s), 0);
     struct str decoded = STR("\"\\/\b\f\n\r\t\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80x");
     assert_true(str_eq(s, decoded));
-    assert_int_equal(json_string_length(j, escaped), decoded.len);
+    assert_int_equal(json_text_length(j, escaped), decoded.len);
     assert_true(json_string_is(j, escaped, decoded));
     assert_false(json_string_is(j, escaped, str_slice(decoded, 0, decoded.len - 1)));
     assert_false(json_string_is(j, escaped, STR("\"")));
-    assert_int_equal(json_string(j, json_at(j, 0, 2), &a, &s), ERR_INVALID);
+    assert_int_equal(json_text(j, json_at(j, 0, 2), &a, &s), ERR_INVALID);
     a.max_bytes = a.used_bytes;
-    assert_int_equal(json_string(j, escaped, &a, &s), ERR_TOO_LARGE);
+    assert_int_equal(json_text(j, escaped, &a, &s), ERR_TOO_LARGE);
     arena_reset(&a);
 }
 
@@ -120,7 +120,7 @@ static void b17_an_escaped_nul_is_a_byte_like_others(void **state)
     struct str s;
     arena_init(&a, NULL, 1000);
     parse(j, "\"a\\u0000b\"");
-    assert_int_equal(json_string(j, JSON_ROOT, &a, &s), 0);
+    assert_int_equal(json_text(j, JSON_ROOT, &a, &s), 0);
     assert_true(str_eq(s, STR("a\0b")));
     assert_true(json_string_is(j, JSON_ROOT, STR("a\0b")));
     assert_true(str_is(json_raw(j, JSON_ROOT), "\"a\\u0000b\""));
@@ -301,7 +301,7 @@ static void long_keys_hash_as_a_whole_whether_escaped_or_not(void **state)
         assert_int_equal(json_string_hash(j, 1, key), json_string_hash(j, 2, key));
         assert_false(json_strings_equal(j, 1, 3));
         assert_int_not_equal(json_string_hash(j, 1, key), json_string_hash(j, 3, key));
-        assert_int_equal(json_string_length(j, 2), len);
+        assert_int_equal(json_text_length(j, 2), len);
         buf_deinit(&text);
     }
 }

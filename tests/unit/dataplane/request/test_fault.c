@@ -19,9 +19,9 @@ static void every_error_is_json_with_all_four_keys(void **state)
         assert_int_equal(json_parse(&j, buf_str(&out), NULL), 0);
         uint32_t error = json_get(&j, JSON_ROOT, STR("error"));
         assert_int_equal(json_count(&j, error), 4);
-        assert_true(json_string_length(&j, json_get(&j, error, STR("message"))) > 20);
-        assert_true(json_string_length(&j, json_get(&j, error, STR("type"))) > 0);
-        assert_true(json_string_length(&j, json_get(&j, error, STR("code"))) > 0);
+        assert_true(json_text_length(&j, json_get(&j, error, STR("message"))) > 20);
+        assert_true(json_text_length(&j, json_get(&j, error, STR("type"))) > 0);
+        assert_true(json_text_length(&j, json_get(&j, error, STR("code"))) > 0);
         assert_int_equal(json_kind(&j, json_get(&j, error, STR("param"))),
                          f % 2 == 0 ? JSON_STRING : JSON_NULL);
     }
