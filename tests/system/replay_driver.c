@@ -64,8 +64,8 @@ static enum fetch_flow on_head(void *arg, struct fetch *f, unsigned status)
         return FETCH_GO;
     str_copy(fetch_header(f, STR("x-steelyard-decision-id")), lane->body_decision,
              sizeof lane->body_decision);
-    struct str provider, model;
-    if (str_cut(fetch_header(f, STR("x-steelyard-served")), '/', &provider, &model))
+    struct str prefix, model; /* "SET/SET:model" */
+    if (str_cut(fetch_header(f, STR("x-steelyard-served")), ':', &prefix, &model))
         lane->model = recorded_model(set, model);
     return FETCH_GO;
 }
