@@ -198,6 +198,7 @@ static void fill_shared(struct node *n)
     r->stream_head_after_ms = (uint32_t)s->stream_head_after_ms;
     r->keepalive_ms = (uint32_t)s->keepalive_ms;
     r->total_ms = (uint32_t)s->request_timeout_ms;
+    r->feedback_rate = (uint32_t)s->feedback_rate;
 }
 
 static int start_spools(struct node *n, struct err *err)

@@ -59,6 +59,8 @@ const struct option_row settings_table[] = {
      "Silence after which a stream gets a comment."},
     {"request-timeout", OPTION_DURATION, AT(request_timeout_ms), "10m", 1, 0, "ms", "10m",
      "Longest time of a request whose route has no timeout."},
+    {"feedback-rate", OPTION_U64, AT(feedback_rate), "200", 1, 1000000, "a second", "200",
+     "Feedback taken from one key a second on each worker; more is answered 429."},
     {"access-log", OPTION_BOOL, AT(access_log), "true", 0, 0, "", "false",
      "Write one line a request."},
     {"log-level", OPTION_STRING, AT(log_level), "info", 0, 0, "", "debug",

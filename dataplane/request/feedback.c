@@ -8,7 +8,6 @@
 #include "dataplane/request/steps.h"
 
 #define LABEL_BYTES_MAX    64
-#define VOTES_A_SECOND_MAX 200U /* Of one key on one worker. */
 
 struct vote {
     struct record_feedback record;
@@ -140,7 +139,7 @@ static bool too_fast(struct request *r)
     int64_t second = r->start_us / 1000000;
     if (rate->second != second)
         *rate = (struct vote_rate){.second = second};
-    return ++rate->count > VOTES_A_SECOND_MAX;
+    return ++rate->count > r->env->shared->settings.feedback_rate;
 }
 
 enum step_result step_feedback(struct request *r)

@@ -33,6 +33,7 @@ void request_settings_init(struct request_settings *s)
         .unseen_ms = 60000,
         .unseen_max = 64,
         .buffer_mark_bytes = 65536,
+        .feedback_rate = 200,
         .access_log = true,
     };
 }

@@ -68,6 +68,7 @@ struct request_settings { /* Zero takes no default: see request_settings_init. *
     uint32_t unseen_ms;
     uint32_t unseen_max; /* Reads for usage after the client left; on the node. */
     uint32_t buffer_mark_bytes;
+    uint32_t feedback_rate; /* Votes a second of one key on one worker. */
     bool access_log;
     bool durability_host;
 };

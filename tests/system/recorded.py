@@ -84,7 +84,8 @@ class Replay:
             self.cluster.processes.append(self.provider)
             return config(self.sets, "http://" + self.provider.addresses()["http"])
 
-        self.cluster = Cluster(start_provider_and_write, node_args=["--workers", "1"])
+        self.cluster = Cluster(start_provider_and_write, node_args=["--workers", "1", "--feedback-rate",
+                                                              "1000000"])
         self.cluster.__enter__()
         self.key = self.cluster.make_key("replay")
         return self
