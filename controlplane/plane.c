@@ -144,6 +144,7 @@ static int start_admin(struct plane *p, struct err *err)
         .allow_remote = p->settings->allow_remote_admin,
         .key = p->operator_key,
         .work = p->work,
+        .conninfo = p->conninfo,
         .publish = p->publish,
         .trainer = p->trainer,
         .nodes = &p->nodes,
@@ -151,7 +152,11 @@ static int start_admin(struct plane *p, struct err *err)
         .holder = str_from(p->holder),
         .draw_key = siphash_key_from_bytes(p->keys.draw),
         .version = STEELYARD_VERSION,
+        .started_mono_ms = clock_mono_ms(),
+        .label_maturity_ms = &p->label_maturity_ms,
     };
+    if (p->config != NULL)
+        p->label_maturity_ms = config_settings(p->config).label_maturity_ms;
     int rc = admin_start(p->loop, &config, &p->admin, err);
     if (rc != 0)
         err_wrap(err, "--listen");

@@ -84,6 +84,7 @@ static void on_applied(void *arg, int status, const struct err *err)
         config_destroy(p->config);
         p->config = p->next_config;
         p->next_config = NULL;
+        p->label_maturity_ms = config_settings(p->config).label_maturity_ms;
         publish_refresh(p->publish);
         log_event(LOG_INFO, "configuration reloaded");
         return;

@@ -34,6 +34,7 @@ struct plane {
     char conninfo[4096];
     struct config *config; /* NULL: no --config. */
     struct config *next_config;
+    uint64_t label_maturity_ms; /* Of the file; training leaves younger feedback out. */
     struct config_keys keys;
     struct secret *operator_key;
     struct work *work;

@@ -178,9 +178,9 @@ static const struct section server_section = {"server", "The public listener of 
                                               sizeof(struct server_config), server_fields};
 
 static const struct field telemetry_fields[] = {
-    {"label_maturity", FIELD_DURATION, F(telemetry_config, label_maturity_ms), false, "30m", 0,
+    {"label_maturity", FIELD_DURATION, F(telemetry_config, label_maturity_ms), false, NULL, 0,
      30 * MS_DAY, NULL, NULL, "30m",
-     "Feedback younger than this is left to the next training run."},
+     "Feedback younger than this is left to the next training run. Default: none is."},
     {0}};
 static const struct section telemetry_section = {"telemetry", "Records and labels.",
                                                  sizeof(struct telemetry_config), telemetry_fields};

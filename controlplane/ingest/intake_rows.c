@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "common/route/policy.h"
 #include "telemetry.pb-c.h"
 
 #define ROWS_BYTES_MAX   (64U << 20)
@@ -391,7 +392,9 @@ static int add_candidates(struct intake_rows *r, const Steelyard__Telemetry__V1_
     for (uint32_t i = 0; i < d->n_cand; i++) {
         const Steelyard__Telemetry__V1__Cand *cand = d->cand[i];
         struct str model = model_name(d, i);
-        if (cand->price_in < 0 || cand->price_out < 0 || model.data == NULL)
+        /* Fallbacks stand behind the candidates, disabled for the policy: no alternative. */
+        if (cand->price_in < 0 || cand->price_out < 0 || model.data == NULL ||
+            (cand->excl & POLICY_EXCL(DISABLED)) != 0)
             continue;
         __int128 out = t.tokens_out;
         if (served_out > 0 && cand->out_tok > 0)

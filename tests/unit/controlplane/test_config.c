@@ -93,7 +93,7 @@ static void a_whole_file_becomes_the_bodies_that_are_pushed(void **state)
     assert_int_equal(config_key_at(c, 0).sha256[1], 0x23);
     assert_true(str_is(config_settings(c).database, "host=/tmp"));
     assert_int_equal(config_settings(c).retention_days, 30);
-    assert_int_equal(config_settings(c).label_maturity_ms, 1800000);
+    assert_int_equal(config_settings(c).label_maturity_ms, 0);
     buf_deinit(&body);
     config_destroy(c);
 }

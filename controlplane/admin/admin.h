@@ -1,0 +1,55 @@
+/* admin.h: the HTTP API of operators, prefix /api/v1, JSON. One table of routes, each with the role
+ * it needs (a row without one does not compile); database work runs on worker threads; every change
+ * writes its audit row in its own transaction.
+ *
+ * One credential today: the operator key, `Authorization: Bearer`, compared in constant time;
+ * without one configured every request is refused. Without TLS the address must be loopback or a
+ * Unix socket unless the caller says otherwise. Loop thread. */
+#ifndef STEELYARD_CONTROLPLANE_ADMIN_ADMIN_H
+#define STEELYARD_CONTROLPLANE_ADMIN_ADMIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/base/err.h"
+#include "common/base/str.h"
+#include "common/crypto/secret.h"
+#include "common/net/httpd.h"
+#include "controlplane/nodes/nodes.h"
+#include "controlplane/release/publish.h"
+#include "controlplane/release/train.h"
+#include "controlplane/store/work.h"
+
+struct admin;
+
+struct admin_config { /* All borrowed until admin_close. */
+    const char *address;
+    bool allow_remote;        /* An address beyond loopback without TLS. */
+    const struct secret *key; /* NULL: closed. */
+    struct work *work;
+    const char *conninfo; /* For jobs that read with two connections. */
+    struct publish *publish;
+    struct trainer *trainer;
+    struct nodes *const *nodes; /* Points to NULL while the sync server is not up. */
+    const uint64_t *term;       /* Of the release fence; 0 while it is not held: changes are 503. */
+    struct str holder;
+    struct siphash_key draw_key; /* For recomputing decisions. */
+    const char *version;
+    uint64_t started_mono_ms;
+    const uint64_t *label_maturity_ms; /* Unless a training request says otherwise. */
+};
+
+int admin_start(uv_loop_t *loop, const struct admin_config *config, struct admin **out_admin,
+                struct err *err) MUST_CHECK;
+uint16_t admin_port(const struct admin *a);
+void admin_drain(struct admin *a);
+void admin_close(struct admin *a, httpd_close_cb cb, void *arg);
+
+/* "127.0.0.1:0", "[::1]:1", "localhost:1", "unix:/path": yes. */
+bool admin_is_loopback(struct str address);
+
+/* The table, for tests: method and path pattern of row i; false past the end. */
+bool admin_route_at(size_t i, const char **out_method, const char **out_pattern);
+
+#endif

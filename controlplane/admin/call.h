@@ -1,0 +1,113 @@
+/* call.h: one admin request on its way. Private to controlplane/admin. */
+#ifndef STEELYARD_CONTROLPLANE_ADMIN_CALL_H
+#define STEELYARD_CONTROLPLANE_ADMIN_CALL_H
+
+#include <jansson.h>
+
+#include "common/json/json_writer.h"
+#include "controlplane/admin/admin.h"
+
+#define CALL_PARAM_BYTES 128U
+#define CALL_LIMIT_MAX   1000
+
+enum admin_role { ROLE_NONE, ROLE_OPERATOR };
+
+struct admin_route;
+
+struct admin_call {
+    struct admin *admin;
+    const struct admin_config *config;
+    const struct admin_route *route;
+    struct httpd_request *req;
+    char param[2][CALL_PARAM_BYTES]; /* {…} of the pattern, in order. */
+    json_t *body;                    /* Of a POST; an object, maybe empty. */
+    const struct publish_set *set;   /* As it was when the request came; may be NULL. */
+    uint64_t term;
+    size_t connected_nodes;
+    uint64_t label_maturity_ms;
+    unsigned status;      /* Of the answer; 0: 200. */
+    struct buf out;       /* The answer's JSON. */
+    struct json_writer w; /* Writes into out. */
+    bool publish_changed; /* finish looks at the head. */
+    union {               /* What run leaves for finish. */
+        struct train_request train;
+        struct {
+            bool ok;
+            int64_t schema, decisions, last_hour, feedback, config_age_s;
+            struct buf policies; /* JSON items without the acked counts. */
+        } status_facts;
+        struct {
+            char job[UUID_TEXT_BYTES];
+        } job;
+    } state;
+};
+
+/* prepare: on the loop, before; an error answers. run: on a worker with a connection (NULL: none is
+ * needed); writes w. finish: on the loop, after, with run's result; may change it. */
+typedef int (*call_prepare_cb)(struct admin_call *call, struct err *err);
+typedef int (*call_run_cb)(struct admin_call *call, struct pq_conn *c, struct err *err);
+typedef int (*call_finish_cb)(struct admin_call *call, int status, struct err *err);
+
+struct admin_route {
+    const char *method;
+    const char *pattern; /* Below /api/v1. */
+    enum admin_role role;
+    bool changes; /* Needs the fence; body is read. */
+    call_prepare_cb prepare;
+    call_run_cb run;
+    call_finish_cb finish;
+};
+
+/* A query parameter, percent-decoded; false: not given. ERR_INVALID through *io_rc. */
+bool call_query(const struct admin_call *call, const char *name, char *out, size_t out_bytes,
+                int *io_rc);
+int call_limit(const struct admin_call *call, int64_t *out_limit, struct err *err) MUST_CHECK;
+/* "2026-11-21T00:00:00Z", "2026-11-21" or an age like "7d". */
+int call_time(struct str text, int64_t *out_us) MUST_CHECK;
+int call_query_time(const struct admin_call *call, const char *name, bool *out_given,
+                    int64_t *out_us, struct err *err) MUST_CHECK;
+
+/* Body fields. Unknown ones are refused by name (reliability row B28). */
+int call_check_fields(const json_t *object, const char *const *known, struct err *err) MUST_CHECK;
+/* NULL and rc 0: absent. */
+int call_text(const json_t *object, const char *name, bool required, size_t max_bytes,
+              const char **out_text, struct err *err) MUST_CHECK;
+struct publish_actor call_actor(const struct admin_call *call);
+
+/* Shared writers. */
+void call_write_time(struct json_writer *w, const char *key, const struct pq_result *r, int row,
+                     int column); /* null when NULL. */
+void call_write_usd(struct json_writer *w, const char *key, int64_t nanousd);
+void call_write_column(struct json_writer *w, const char *key, const struct pq_result *r, int row,
+                       int column); /* Text or null. */
+/* Q16 to ten-thousandths, rounded: for json_writer_fixed(…, 4). */
+static inline int64_t call_q16(uint32_t q16)
+{
+    return ((int64_t)q16 * 10000 + 32768) / 65536;
+}
+void call_write_hex(struct json_writer *w, const char *key, const void *data, size_t len);
+const struct publish_resource *call_resource(const struct admin_call *call, struct str key);
+
+/* Handlers, one file per noun. */
+int keys_create(struct admin_call *call, struct pq_conn *c, struct err *err);
+int keys_list(struct admin_call *call, struct pq_conn *c, struct err *err);
+int keys_disable(struct admin_call *call, struct pq_conn *c, struct err *err);
+int models_list(struct admin_call *call, struct err *err);
+int status_run(struct admin_call *call, struct pq_conn *c, struct err *err);
+int status_finish(struct admin_call *call, int status, struct err *err);
+int policies_list(struct admin_call *call, struct pq_conn *c, struct err *err);
+int policies_show(struct admin_call *call, struct pq_conn *c, struct err *err);
+int policies_frontier(struct admin_call *call, struct pq_conn *c, struct err *err);
+int policies_promote(struct admin_call *call, struct pq_conn *c, struct err *err);
+int policies_rollback(struct admin_call *call, struct pq_conn *c, struct err *err);
+int train_run(struct admin_call *call, struct pq_conn *c, struct err *err);
+int train_finish(struct admin_call *call, int status, struct err *err);
+int jobs_show(struct admin_call *call, struct pq_conn *c, struct err *err);
+int decisions_list(struct admin_call *call, struct pq_conn *c, struct err *err);
+int decisions_show(struct admin_call *call, struct pq_conn *c, struct err *err);
+int decisions_why(struct admin_call *call, struct pq_conn *c, struct err *err);
+int decisions_replay(struct admin_call *call, struct pq_conn *c, struct err *err);
+int report_run(struct admin_call *call, struct pq_conn *c, struct err *err);
+int audit_list(struct admin_call *call, struct pq_conn *c, struct err *err);
+
+#endif

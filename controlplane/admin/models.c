@@ -1,0 +1,116 @@
+/* The catalogue as it is pushed now. */
+#include <string.h>
+
+#include "control.pb-c.h"
+#include "controlplane/admin/call.h"
+
+static const Steelyard__Control__V1__Price *price_of(const Steelyard__Control__V1__Prices *prices,
+                                                     const Steelyard__Control__V1__Model *m)
+{
+    for (size_t i = 0; prices != NULL && i < prices->n_prices; i++) {
+        if (strcmp(prices->prices[i]->model, m->id) == 0 && m->n_deployments > 0 &&
+            strcmp(prices->prices[i]->provider, m->deployments[0]->provider) == 0)
+            return prices->prices[i];
+    }
+    return NULL;
+}
+
+/* USD per million tokens as a decimal string, so that no reader makes a float of it. */
+static void write_rate(struct json_writer *w, const char *key, int64_t nano)
+{
+    json_writer_key(w, key);
+    if (nano < 0) {
+        json_writer_null(w);
+        return;
+    }
+    char text[48];
+    int n = snprintf(text, sizeof text, "%lld.%09lld", (long long)(nano / 1000000000),
+                     (long long)(nano % 1000000000));
+    while (n > 0 && text[n - 1] == '0')
+        text[--n] = '\0';
+    if (n > 0 && text[n - 1] == '.')
+        text[--n] = '\0';
+    json_writer_text(w, text);
+}
+
+static void write_model(struct json_writer *w, const Steelyard__Control__V1__Model *m,
+                        const Steelyard__Control__V1__Price *price)
+{
+    static const char *const words[] = {"tools", "images", "json", "stream", "reasoning"};
+    json_writer_begin_object(w);
+    json_writer_key(w, "id");
+    json_writer_text(w, m->id);
+    json_writer_key(w, "deployments");
+    json_writer_begin_array(w);
+    for (size_t i = 0; i < m->n_deployments; i++) {
+        json_writer_begin_object(w);
+        json_writer_key(w, "provider");
+        json_writer_text(w, m->deployments[i]->provider);
+        json_writer_key(w, "upstream_model");
+        json_writer_text(w, m->deployments[i]->upstream_model);
+        json_writer_key(w, "weight");
+        json_writer_u64(w, m->deployments[i]->weight);
+        json_writer_end_object(w);
+    }
+    json_writer_end_array(w);
+    json_writer_key(w, "price");
+    if (price == NULL) {
+        json_writer_null(w);
+    } else {
+        json_writer_begin_object(w);
+        write_rate(w, "input", price->input);
+        write_rate(w, "output", price->output);
+        write_rate(w, "cached_input", price->cached_input);
+        write_rate(w, "cache_write", price->cache_write);
+        json_writer_end_object(w);
+    }
+    json_writer_key(w, "context_window");
+    json_writer_u64(w, m->context_window);
+    json_writer_key(w, "max_output");
+    json_writer_u64(w, m->max_output);
+    json_writer_key(w, "capabilities");
+    json_writer_begin_array(w);
+    for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if ((m->capabilities >> i & 1) != 0)
+            json_writer_text(w, words[i]);
+    }
+    json_writer_end_array(w);
+    json_writer_key(w, "prior_quality");
+    if (m->prior_quality_q16 == 0)
+        json_writer_null(w);
+    else
+        json_writer_fixed(w, call_q16(m->prior_quality_q16), 4);
+    json_writer_end_object(w);
+}
+
+int models_list(struct admin_call *call, struct err *err)
+{
+    const struct publish_resource *c = call_resource(call, STR("catalogue"));
+    const struct publish_resource *p = call_resource(call, STR("prices"));
+    if (c == NULL)
+        return err_set(err, ERR_UNAVAILABLE, "no catalogue is published yet");
+    Steelyard__Control__V1__Catalogue *m =
+        steelyard__control__v1__catalogue__unpack(NULL, c->body.len, (const uint8_t *)c->body.data);
+    Steelyard__Control__V1__Prices *prices =
+        p == NULL ? NULL
+                  : steelyard__control__v1__prices__unpack(NULL, p->body.len,
+                                                           (const uint8_t *)p->body.data);
+    if (m == NULL) {
+        if (prices != NULL)
+            steelyard__control__v1__prices__free_unpacked(prices, NULL);
+        return err_set(err, ERR_CORRUPT, "the catalogue cannot be read");
+    }
+    json_writer_begin_object(&call->w);
+    json_writer_key(&call->w, "items");
+    json_writer_begin_array(&call->w);
+    for (size_t i = 0; i < m->n_models; i++)
+        write_model(&call->w, m->models[i], price_of(prices, m->models[i]));
+    json_writer_end_array(&call->w);
+    json_writer_key(&call->w, "next");
+    json_writer_null(&call->w);
+    json_writer_end_object(&call->w);
+    steelyard__control__v1__catalogue__free_unpacked(m, NULL);
+    if (prices != NULL)
+        steelyard__control__v1__prices__free_unpacked(prices, NULL);
+    return 0;
+}

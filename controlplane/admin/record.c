@@ -1,0 +1,296 @@
+/* What a record does not hold is inferred where it can be: whether the key explores shows in the
+ * probabilities, which exclusions the caller had set are those the policy never sets. */
+#include "controlplane/admin/record.h"
+
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "control.pb-c.h"
+
+#define LIVE_STICKY  4U /* Bit of Cand.live. */
+#define ARTIFACT_MAX (64U << 20)
+#define POLICY_SETS  (POLICY_EXCL(QUALITY_FLOOR) | POLICY_EXCL(COST_CAP) | POLICY_EXCL(LATENCY_CAP))
+
+void record_cache_deinit(struct record_cache *cache)
+{
+    for (unsigned i = 0; i < RECORD_CACHE; i++) {
+        artifact_destroy(cache->artifacts[i].artifact);
+        buf_deinit(&cache->params[i].body);
+    }
+    *cache = (struct record_cache){0};
+}
+
+static int load_blob(struct pq_conn *c, const char *sql, const uint8_t sha[32], struct buf *out,
+                     bool *out_found, struct err *err)
+{
+    struct pq_params p = {0};
+    struct pq_result *r = NULL;
+    pq_params_bytes(&p, (struct str){.data = (const char *)sha, .len = 32});
+    int rc = pq_conn_query(c, sql, &p, &r, err);
+    if (rc != 0)
+        return rc;
+    *out_found = pq_result_rows(r) > 0;
+    if (*out_found)
+        rc = pq_result_bytes(r, 0, 0, out);
+    pq_result_destroy(r);
+    return rc;
+}
+
+/* *out NULL: not stored, or no longer readable. */
+static int cached_artifact(struct pq_conn *c, struct record_cache *cache, const uint8_t sha[32],
+                           const struct artifact **out, struct err *err)
+{
+    struct buf body = {0};
+    bool found;
+    enum artifact_reason reason;
+    for (unsigned i = 0; i < RECORD_CACHE; i++) {
+        if (cache->artifacts[i].artifact != NULL && memcmp(cache->artifacts[i].sha, sha, 32) == 0) {
+            *out = cache->artifacts[i].artifact;
+            return 0;
+        }
+    }
+    *out = NULL;
+    buf_init(&body, ARTIFACT_MAX);
+    int rc =
+        load_blob(c, "SELECT body FROM policy_artifact WHERE sha256 = $1", sha, &body, &found, err);
+    if (rc == 0 && found) {
+        unsigned slot = cache->next_artifact++ % RECORD_CACHE;
+        artifact_destroy(cache->artifacts[slot].artifact);
+        cache->artifacts[slot].artifact = NULL;
+        if (artifact_decode(buf_str(&body), &cache->artifacts[slot].artifact, &reason, NULL) == 0) {
+            memcpy(cache->artifacts[slot].sha, sha, 32);
+            *out = cache->artifacts[slot].artifact;
+        }
+    }
+    buf_deinit(&body);
+    return rc;
+}
+
+static int cached_params(struct pq_conn *c, struct record_cache *cache, const uint8_t sha[32],
+                         const struct buf **out, struct err *err)
+{
+    bool found;
+    *out = NULL;
+    for (unsigned i = 0; i < RECORD_CACHE; i++) {
+        if (cache->params[i].used && memcmp(cache->params[i].sha, sha, 32) == 0) {
+            *out = &cache->params[i].body;
+            return 0;
+        }
+    }
+    unsigned slot = cache->next_params++ % RECORD_CACHE;
+    cache->params[slot].used = false;
+    buf_deinit(&cache->params[slot].body);
+    buf_init(&cache->params[slot].body, 65536);
+    int rc = load_blob(c, "SELECT body FROM policy_params WHERE sha256 = $1", sha,
+                       &cache->params[slot].body, &found, err);
+    if (rc == 0 && found) {
+        memcpy(cache->params[slot].sha, sha, 32);
+        cache->params[slot].used = true;
+        *out = &cache->params[slot].body;
+    }
+    return rc;
+}
+
+/* As the node reads Params (dataplane/state): what is 0 there stays as it starts. */
+static int fill_params(struct record *r, const struct buf *body)
+{
+    Steelyard__Control__V1__Params *m =
+        steelyard__control__v1__params__unpack(NULL, body->len, (const uint8_t *)body->data);
+    struct policy_params *q = &r->params;
+    if (m == NULL)
+        return ERR_CORRUPT;
+    q->strategy = POLICY_LEARNED;
+    if (r->artifact != NULL)
+        policy_params_from_artifact(q, r->artifact, 0);
+    q->lambda = m->lambda;
+    q->mu = m->mu;
+    q->floor_q16 = m->floor_q16;
+    q->eps_cap = m->eps_cap;
+    if (m->gamma != 0)
+        q->gamma = m->gamma > UINT32_MAX ? UINT32_MAX : (uint32_t)m->gamma;
+    if (m->delta_q16 != 0)
+        q->delta_q16 = m->delta_q16;
+    if (m->stick_margin != 0)
+        q->stick_margin = m->stick_margin;
+    for (size_t i = 0; i < m->n_offsets && r->artifact != NULL; i++) {
+        int32_t ordinal = artifact_model(r->artifact, str_from(m->offsets[i]->model));
+        if (ordinal >= 0)
+            q->off[ordinal] = m->offsets[i]->offset;
+    }
+    steelyard__control__v1__params__free_unpacked(m, NULL);
+    return 0;
+}
+
+static void fill_candidate(struct policy_candidate *c, struct policy_row *row,
+                           const Steelyard__Telemetry__V1__Cand *m)
+{
+    *c = (struct policy_candidate){.ordinal = (int32_t)m->model - 1,
+                                   .excl = m->excl & ~POLICY_SETS,
+                                   .price_in = m->price_in,
+                                   .price_out = m->price_out,
+                                   .price_cached = PRICE_UNKNOWN,
+                                   .max_out = m->max_out,
+                                   .ttft_est_ms = m->ttft_est,
+                                   .tpot_est_us = m->tpot_est_us,
+                                   .prior_q16 = m->prior_q == 0 ? POLICY_NO_PRIOR : m->prior_q,
+                                   .prior_out = m->prior_out,
+                                   .domain = m->domain,
+                                   .live = m->live};
+    *row = (struct policy_row){.z = m->z,
+                               .q = m->q,
+                               .out_tok = m->out_tok,
+                               .cost = m->cost,
+                               .lat_ms = m->lat_ms,
+                               .u = m->u,
+                               .excl = m->excl,
+                               .p = m->p};
+}
+
+static int fill_recorded(struct record *r)
+{
+    const Steelyard__Telemetry__V1__Decision *d = r->pb;
+    struct policy_decision *out = &r->recorded;
+    struct policy_request *q = &r->request;
+    bool others = false;
+    if (d->n_cand > POLICY_CANDIDATES_MAX || d->n_fallback > POLICY_CANDIDATES_MAX ||
+        d->request_id.len != 16)
+        return ERR_CORRUPT;
+    out->count = (uint32_t)d->n_cand;
+    out->greedy = d->greedy;
+    out->chosen = d->chosen;
+    out->draw = d->draw;
+    out->fallback_count = (uint32_t)d->n_fallback;
+    q->sticky = POLICY_NONE;
+    for (uint32_t i = 0; i < out->count; i++) {
+        fill_candidate(&r->candidates[i], &out->row[i], d->cand[i]);
+        others = others || (i != d->greedy && d->cand[i]->p > 0);
+        if ((d->cand[i]->live & LIVE_STICKY) != 0)
+            q->sticky = i;
+    }
+    for (uint32_t i = 0; i < out->fallback_count; i++) {
+        if (d->fallback[i] >= out->count)
+            return ERR_CORRUPT;
+        out->fallback[i] = (uint8_t)d->fallback[i];
+    }
+    q->t_in = d->t_in;
+    q->t_out_cap = d->t_out_cap;
+    q->lambda = d->lambda;
+    q->mu = d->mu;
+    q->floor_q16 = d->floor_q16;
+    q->max_cost_nanousd = d->max_cost;
+    q->explore = others;
+    q->policy_version =
+        (struct str){.data = (const char *)d->policy_version.data, .len = d->policy_version.len};
+    memcpy(q->request_id, d->request_id.data, 16);
+    return 0;
+}
+
+static int fill_features(struct record *r)
+{
+    const Steelyard__Telemetry__V1__Decision *d = r->pb;
+    r->has_features = d->features.len > 0 && d->n_dense == FEATURES_DENSE;
+    if (!r->has_features)
+        return 0;
+    for (size_t i = 0; i < FEATURES_DENSE; i++) {
+        if (d->dense[i] < INT16_MIN || d->dense[i] > INT16_MAX)
+            return ERR_CORRUPT;
+        r->features.dense[i] = (int16_t)d->dense[i];
+    }
+    return features_decode(
+        (struct str){.data = (const char *)d->features.data, .len = d->features.len}, &r->features);
+}
+
+int record_open(struct pq_conn *c, struct record_cache *cache, struct str detail,
+                struct siphash_key draw_key, struct record *out_record, struct err *err)
+{
+    struct record *r = out_record;
+    const struct buf *params = NULL;
+    memset(r, 0, sizeof *r);
+    r->pb =
+        steelyard__telemetry__v1__decision__unpack(NULL, detail.len, (const uint8_t *)detail.data);
+    if (r->pb == NULL)
+        return err_set(err, ERR_CORRUPT, "the record cannot be read");
+    policy_params_init(&r->params);
+    r->params.strategy = POLICY_STATIC;
+    if (r->pb->n_cand == 0)
+        r->skip = RECORD_NO_DECISION;
+    int rc = fill_recorded(r);
+    if (rc == 0)
+        rc = fill_features(r);
+    if (rc != 0) {
+        record_close(r);
+        return err_set(err, rc, "the record is malformed");
+    }
+    if (r->pb->policy_version.len == 32) {
+        rc = cached_artifact(c, cache, r->pb->policy_version.data, &r->artifact, err);
+        if (rc == 0 && r->artifact == NULL)
+            r->skip = RECORD_NO_ARTIFACT;
+    }
+    if (rc == 0 && r->pb->params_sha.len == 32) {
+        rc = cached_params(c, cache, r->pb->params_sha.data, &params, err);
+        if (rc == 0 && params == NULL)
+            r->skip = RECORD_NO_ARTIFACT;
+        else if (rc == 0)
+            rc = fill_params(r, params);
+    }
+    if (rc != 0) {
+        record_close(r);
+        return rc;
+    }
+    r->params.draw_key = draw_key;
+    r->input = (struct explain_input){.artifact = r->artifact,
+                                      .features = r->has_features ? &r->features : NULL,
+                                      .params = &r->params,
+                                      .request = &r->request,
+                                      .candidates = r->candidates,
+                                      .count = (uint32_t)r->pb->n_cand};
+    return 0;
+}
+
+void record_close(struct record *r)
+{
+    if (r->pb != NULL)
+        steelyard__telemetry__v1__decision__free_unpacked(r->pb, NULL);
+    r->pb = NULL;
+}
+
+/* Of the policy's flags a record holds EXPLORED, STICKY and NO_POLICY; the others follow from the
+ * inputs and are taken as recomputed. */
+static uint32_t recorded_flags(const struct record *r, uint32_t recomputed)
+{
+    uint32_t flags =
+        recomputed & ~(uint32_t)(POLICY_FLAG_EXPLORED | POLICY_FLAG_STICKY | POLICY_FLAG_NO_POLICY);
+    if ((r->pb->flags & STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_EXPLORED) != 0)
+        flags |= POLICY_FLAG_EXPLORED;
+    if ((r->pb->flags & STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_STICKY) != 0)
+        flags |= POLICY_FLAG_STICKY;
+    if ((r->pb->flags & STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_NO_POLICY) != 0)
+        flags |= POLICY_FLAG_NO_POLICY;
+    return flags;
+}
+
+int record_replay(struct record *r, struct policy_decision *out_decision,
+                  struct explain_mismatch *out_mismatch)
+{
+    int rc = explain_recompute(&r->input, &r->recorded, out_decision);
+    if (rc != 0)
+        return rc;
+    r->recorded.flags = recorded_flags(r, out_decision->flags);
+    *out_mismatch = explain_compare(&r->recorded, out_decision);
+    return 0;
+}
+
+const char *record_status_name(uint32_t status)
+{
+    static const char *const names[] = {"unknown", "ok",         "cancelled", "partial",
+                                        "failed",  "node_crash", "decided"};
+    return status < sizeof names / sizeof names[0] ? names[status] : "unknown";
+}
+
+const char *record_reason_name(uint32_t reason)
+{
+    static const char *const names[] = {
+        "ok",       "connect", "tls",       "timeout",      "status",  "rate_limited", "auth",
+        "protocol", "cut",     "cancelled", "client_error", "address", "node_crash"};
+    return reason < sizeof names / sizeof names[0] ? names[reason] : "unknown";
+}

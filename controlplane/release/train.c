@@ -1,0 +1,403 @@
+/* A training run: queued -> running -> done or failed.
+ *
+ * The thread has a connection of its own. Usual path: read which models the policy's routes choose
+ * among and what the catalogue knows of them, stream the labelled rows of one snapshot into a data
+ * set, learn, store artifact, parameters and report as a version, promote when asked and all gates
+ * are ok. A target that cannot be reached is a failed job whose message says what can be; rows that
+ * are of no use (a model the policy no longer has, a fallback that served) are counted, not
+ * refused. */
+#include "controlplane/release/train.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/hash.h"
+#include "common/base/mem.h"
+#include "controlplane/learn/pipeline.h"
+#include "controlplane/release/train_rows.h"
+#include "controlplane/store/training_store.h"
+
+struct run {
+    struct trainer *trainer;
+    struct train_request request;
+    const struct publish_set *set; /* A reference; its memory is immutable. */
+    char *conninfo;
+    uint64_t term;
+    struct str holder;
+    uint32_t hash_key_id;
+    int status;
+    struct err err;
+    uint64_t version;
+    bool passed;
+    bool promoted;
+};
+
+struct trainer {
+    uv_loop_t *loop;
+    struct trainer_config config;
+    char *conninfo;
+    uv_thread_t thread;
+    uv_async_t done;
+    uv_mutex_t lock; /* Of what follows. */
+    struct run *run; /* NULL: none. */
+    struct train_progress progress;
+    bool cancel;
+    bool closing;
+    void (*close_cb)(void *arg);
+    void *close_arg;
+};
+
+/* --- progress ----------------------------------------------------------------------------------
+ */
+
+/* false: cancelled. */
+static bool report(struct run *run, const char *phase, uint64_t done, uint64_t total)
+{
+    struct trainer *t = run->trainer;
+    uv_mutex_lock(&t->lock);
+    t->progress = (struct train_progress){.phase = phase, .done = done, .total = total};
+    bool cancel = t->cancel;
+    uv_mutex_unlock(&t->lock);
+    return !cancel;
+}
+
+static bool on_learn_progress(const struct learn_progress *p, void *data)
+{
+    return report(data, p->phase, p->done, p->total);
+}
+
+bool trainer_progress(const struct trainer *t, const char *job, struct train_progress *out_progress)
+{
+    uv_mutex_t *lock = (uv_mutex_t *)(uintptr_t)&t->lock;
+    uv_mutex_lock(lock);
+    bool ours = t->run != NULL && strcmp(t->run->request.job, job) == 0;
+    if (ours)
+        *out_progress = t->progress;
+    uv_mutex_unlock(lock);
+    return ours;
+}
+
+/* --- job rows ----------------------------------------------------------------------------------
+ */
+
+static int job_running(struct pq_conn *c, const struct run *run, struct err *err)
+{
+    struct pq_params p = {0};
+    pq_params_text(&p, str_from(run->request.job));
+    return pq_conn_query(c,
+                         "UPDATE job SET state = 'running', phase = 'rows', started = now(), "
+                         "touched = now() WHERE id = $1::uuid",
+                         &p, NULL, err);
+}
+
+static void job_finished(struct pq_conn *c, const struct run *run)
+{
+    struct pq_params p = {0};
+    struct err ignored;
+    char result[160] = "{}", message[600];
+    if (run->version > 0)
+        snprintf(result, sizeof result, "{\"policy\":\"%s\",\"version\":%llu,\"promoted\":%s}",
+                 run->request.policy, (unsigned long long)run->version,
+                 run->promoted ? "true" : "false");
+    if (run->status != 0)
+        snprintf(message, sizeof message, "%s", run->err.message);
+    else
+        snprintf(message, sizeof message, "%s",
+                 run->promoted ? "promoted"
+                               : (run->passed ? "all gates passed" : "rejected by its gates"));
+    pq_params_text(&p, str_from(run->request.job));
+    pq_params_text(&p, run->status == 0 ? STR("done") : STR("failed"));
+    pq_params_text(&p, str_from(message));
+    pq_params_text(&p, str_from(result));
+    int rc = pq_conn_query(c,
+                           "UPDATE job SET state = $2, phase = $2, message = $3, result = $4, "
+                           "done = greatest(total, 1), total = greatest(total, 1), "
+                           "finished = now(), touched = now() WHERE id = $1::uuid",
+                           &p, NULL, &ignored);
+    (void)rc; /* train_recover fails it when the program starts again. */
+}
+
+int train_recover(struct pq_conn *c, struct err *err)
+{
+    return pq_conn_query(
+        c,
+        "UPDATE job SET state = 'failed', phase = 'failed', message = 'the control "
+        "plane restarted', finished = now(), touched = now() "
+        "WHERE state IN ('queued', 'running')",
+        NULL, NULL, err);
+}
+
+/* --- learning ----------------------------------------------------------------------------------
+ */
+
+/* USD a day -> USD a request, by the requests of the last seven days. */
+static int spend_per_request(struct pq_conn *c, const struct train_facts *facts, double per_day,
+                             double *out, struct err *err)
+{
+    struct pq_params p = {0};
+    struct pq_result *r = NULL;
+    int rc = train_facts_routes(facts, &p);
+    if (rc == 0)
+        rc =
+            pq_conn_query(c,
+                          "SELECT coalesce(sum(decisions), 0), greatest(extract(epoch FROM now() - "
+                          "min(hour)) / 86400, 0.04) FROM usage_hour WHERE hour > now() - "
+                          "interval '7 days' AND route = ANY (string_to_array($1, chr(10)))",
+                          &p, &r, err);
+    if (rc != 0)
+        return rc;
+    double n = (double)pq_result_i64(r, 0, 0), days = pq_result_double(r, 0, 1);
+    pq_result_destroy(r);
+    if (n < 1)
+        return err_set(err, ERR_INVALID,
+                       "no traffic in the last 7 days to tell what a request may cost; give a "
+                       "quality target instead");
+    *out = per_day * days / n;
+    return 0;
+}
+
+static int set_target(struct pq_conn *c, const struct run *run, const struct train_facts *facts,
+                      struct learn_target *out, struct err *err)
+{
+    out->value = run->request.value;
+    switch (run->request.target) {
+    case TRAIN_QUALITY:
+        out->kind = LEARN_TARGET_QUALITY;
+        return 0;
+    case TRAIN_FLOOR:
+        out->kind = LEARN_TARGET_FLOOR;
+        return 0;
+    case TRAIN_SPEND_PER_DAY:
+        out->kind = LEARN_TARGET_SPEND;
+        return spend_per_request(c, facts, run->request.value, &out->value, err);
+    }
+    return ERR_INVALID;
+}
+
+static int store_result(struct pq_conn *c, struct run *run, const struct train_facts *facts,
+                        const struct dataset *data, const struct learn_result *result,
+                        struct err *err)
+{
+    static const char *const targets[] = {"quality", "quality_floor", "spend_usd_per_day"};
+    struct buf params = {0};
+    struct sha256 digest;
+    char target[96];
+    buf_init(&params, 65536);
+    snprintf(target, sizeof target, "{\"%s\":%.9g}", targets[run->request.target],
+             run->request.value);
+    int rc = dataset_digest(data, &digest);
+    if (rc == 0)
+        rc = train_params(facts, buf_str(&result->artifact), &params, err);
+    if (rc == 0) {
+        struct publish_actor actor = {.name = str_from(run->request.actor),
+                                      .reason = str_from(run->request.reason),
+                                      .term = run->term,
+                                      .holder = run->holder};
+        struct publish_policy policy = {
+            .name = str_from(run->request.policy),
+            .artifact = buf_str(&result->artifact),
+            .params = buf_str(&params),
+            .report_json = buf_str(&result->report),
+            .target_json = str_from(target),
+            .data_digest = {.data = (const char *)digest.bytes, .len = sizeof digest.bytes},
+            .rows = dataset_rows(data),
+            .gates_ok = result->passed};
+        uint64_t generation;
+        rc = publish_policy_store(c, &actor, &policy, &run->version, err);
+        run->passed = result->passed;
+        if (rc == 0 && run->request.promote && result->passed) {
+            rc = publish_policy_promote(c, &actor, policy.name, run->version, &generation, err);
+            run->promoted = rc == 0;
+        }
+    }
+    buf_deinit(&params);
+    return rc;
+}
+
+static int learn(struct pq_conn *c, struct run *run, struct train_facts *facts,
+                 struct dataset *data, struct err *err)
+{
+    struct learn_options options;
+    struct learn_result result = {0};
+    learn_options_init(&options);
+    options.models = facts->models;
+    options.generation = facts->next_version;
+    options.window_from_us = run->request.since_us;
+    options.window_to_us = run->request.until_us;
+    options.hash_key_id = run->hash_key_id;
+    options.incumbent = buf_str(&facts->incumbent);
+    options.on_progress = on_learn_progress;
+    options.on_progress_data = run;
+    int rc = set_target(c, run, facts, &options.target, err);
+    if (rc == 0)
+        rc = learn_run(data, &options, &result, err);
+    if (rc == 0 && result.artifact.len == 0)
+        rc = err_set(err, ERR_RANGE, "the target cannot be reached");
+    if (rc == 0)
+        rc = store_result(c, run, facts, data, &result, err);
+    learn_result_deinit(&result);
+    return rc;
+}
+
+static int run_all(struct pq_conn *c, struct run *run, struct err *err)
+{
+    struct train_facts facts = {0};
+    struct dataset *data = NULL;
+    struct train_rows rows = {0};
+    if (run->request.until_us == 0)
+        run->request.until_us = clock_wall_us() + 1000000;
+    int rc = job_running(c, run, err);
+    if (rc == 0)
+        rc = train_facts_load(c, run->set, run->request.policy, &facts, err);
+    if (rc == 0)
+        rc = dataset_create(facts.model_ids, facts.model_count, 0, &data, err);
+    if (rc == 0) {
+        struct training_query query = {
+            .since_us = run->request.since_us,
+            .until_us = run->request.until_us,
+            .label_before_us = clock_wall_us() - (int64_t)run->request.maturity_ms * 1000,
+            .routes = run->request.mode == TRAIN_OBSERVED ? facts.routes : NULL,
+            .route_count = run->request.mode == TRAIN_OBSERVED ? facts.route_count : 0,
+            .order = run->request.mode == TRAIN_FULL ? TRAINING_BY_QUESTION : TRAINING_BY_TIME};
+        train_rows_init(&rows, &facts, data, run->request.mode, run->request.until_us);
+        (void)report(run, "rows", 0, 1);
+        rc = training_stream(c, &query, train_rows_add, &rows, err);
+        if (rc == 0)
+            rc = train_rows_finish(&rows);
+        if (rc != 0 && rows.err.message[0] != '\0')
+            *err = rows.err;
+    }
+    if (rc == 0 && dataset_rows(data) == 0)
+        rc = err_set(err, ERR_INVALID,
+                     "no labelled requests to learn from (%llu labels seen, %llu not usable)",
+                     (unsigned long long)rows.seen, (unsigned long long)rows.unusable);
+    if (rc == 0)
+        rc = learn(c, run, &facts, data, err);
+    train_rows_deinit(&rows);
+    dataset_destroy(data);
+    train_facts_deinit(&facts);
+    return rc;
+}
+
+static void run_thread(void *arg)
+{
+    struct run *run = arg;
+    struct pq_conn *c = NULL;
+    run->status = pq_conn_open(run->conninfo, "steelyard-train", 10000, 300000, &c, &run->err);
+    if (run->status == 0)
+        run->status = run_all(c, run, &run->err);
+    if (run->status != 0 && run->err.message[0] == '\0')
+        (void)err_set(&run->err, run->status, "%s", err_text(run->status));
+    if (c != NULL && pq_conn_in_transaction(c))
+        pq_conn_attempt(c, "ROLLBACK");
+    if (c != NULL)
+        job_finished(c, run);
+    pq_conn_close(c);
+    (void)uv_async_send(&run->trainer->done);
+}
+
+/* --- the trainer on the loop --------------------------------------------------------------------
+ */
+
+static void on_async_closed(uv_handle_t *handle)
+{
+    struct trainer *t = handle->data;
+    void (*cb)(void *) = t->close_cb;
+    void *arg = t->close_arg;
+    uv_mutex_destroy(&t->lock);
+    mem_free(t->conninfo);
+    mem_free(t);
+    if (cb != NULL)
+        cb(arg);
+}
+
+static void on_done(uv_async_t *async)
+{
+    struct trainer *t = async->data;
+    struct run *run = t->run;
+    if (run == NULL)
+        return;
+    (void)uv_thread_join(&t->thread);
+    uv_mutex_lock(&t->lock);
+    t->run = NULL;
+    uv_mutex_unlock(&t->lock);
+    bool promoted = run->promoted;
+    publish_set_unref(run->set);
+    mem_free(run->conninfo);
+    mem_free(run);
+    if (promoted && t->config.on_published != NULL && !t->closing)
+        t->config.on_published(t->config.arg);
+    if (t->closing)
+        uv_close((uv_handle_t *)&t->done, on_async_closed);
+}
+
+int trainer_create(uv_loop_t *loop, const struct trainer_config *config,
+                   struct trainer **out_trainer, struct err *err)
+{
+    struct trainer *t = mem_zalloc(sizeof *t);
+    if (t == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    t->loop = loop;
+    t->config = *config;
+    t->conninfo = mem_strdup(config->conninfo);
+    if (t->conninfo == NULL || uv_mutex_init(&t->lock) != 0) {
+        mem_free(t->conninfo);
+        mem_free(t);
+        return err_set(err, ERR_NOMEM, "out of memory");
+    }
+    (void)uv_async_init(loop, &t->done, on_done);
+    t->done.data = t;
+    *out_trainer = t;
+    return 0;
+}
+
+int trainer_start(struct trainer *t, const struct train_request *request,
+                  const struct publish_set *set, struct err *err)
+{
+    if (t->run != NULL || t->closing)
+        return err_set(err, ERR_BUSY, "a training run is under way; wait for it to end");
+    if (set == NULL)
+        return err_set(err, ERR_UNAVAILABLE, "no configuration is published yet");
+    struct run *run = mem_zalloc(sizeof *run);
+    char *conninfo = mem_strdup(t->conninfo);
+    if (run == NULL || conninfo == NULL) {
+        mem_free(run);
+        mem_free(conninfo);
+        return err_set(err, ERR_NOMEM, "out of memory");
+    }
+    run->trainer = t;
+    run->request = *request;
+    run->set = set;
+    run->conninfo = conninfo;
+    run->term = *t->config.term;
+    run->holder = t->config.holder;
+    run->hash_key_id = t->config.hash_key_id;
+    t->cancel = false;
+    t->progress = (struct train_progress){.phase = "queued", .total = 1};
+    t->run = run;
+    publish_set_ref(set);
+    if (uv_thread_create(&t->thread, run_thread, run) != 0) {
+        t->run = NULL;
+        publish_set_unref(set);
+        mem_free(conninfo);
+        mem_free(run);
+        return err_set(err, ERR_NOMEM, "no thread to train on");
+    }
+    return 0;
+}
+
+void trainer_close(struct trainer *t, void (*cb)(void *arg), void *arg)
+{
+    assert(!t->closing);
+    t->closing = true;
+    t->close_cb = cb;
+    t->close_arg = arg;
+    uv_mutex_lock(&t->lock);
+    t->cancel = true;
+    uv_mutex_unlock(&t->lock);
+    if (t->run == NULL)
+        uv_close((uv_handle_t *)&t->done, on_async_closed);
+}

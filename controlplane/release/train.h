@@ -1,0 +1,68 @@
+/* train.h: training as a background job: rows from Postgres into controlplane/learn, the result
+ * back as a policy version. One run at a time, on a thread of its own (runs take seconds to minutes
+ * and would starve libuv's pool); progress is in memory, states are rows of `job`. */
+#ifndef STEELYARD_CONTROLPLANE_RELEASE_TRAIN_H
+#define STEELYARD_CONTROLPLANE_RELEASE_TRAIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/base/err.h"
+#include "common/base/str.h"
+#include "common/crypto/uuid.h"
+#include "controlplane/release/publish.h"
+
+#define TRAIN_NAME_BYTES 65
+
+enum train_target { TRAIN_QUALITY, TRAIN_FLOOR, TRAIN_SPEND_PER_DAY };
+enum train_mode {
+    TRAIN_OBSERVED, /* One label per request: of the model that served it. */
+    TRAIN_FULL,     /* Several models' labels of one question, joined by its keyed hash. */
+};
+
+struct train_request {
+    char job[UUID_TEXT_BYTES]; /* Its row exists, state queued. */
+    char policy[TRAIN_NAME_BYTES];
+    enum train_target target;
+    double value; /* 0..1, or USD a day. */
+    enum train_mode mode;
+    int64_t since_us; /* 0: from the first row. */
+    int64_t until_us; /* 0: now. */
+    uint64_t maturity_ms;
+    bool promote; /* When all gates are ok. */
+    char actor[TRAIN_NAME_BYTES];
+    char reason[256];
+};
+
+struct train_progress {
+    const char *phase; /* Static. */
+    uint64_t done;
+    uint64_t total;
+};
+
+struct trainer_config {
+    const char *conninfo; /* Copied. */
+    const uint64_t *term; /* Of the release fence; read on the loop when a run starts. */
+    struct str holder;    /* Borrowed. */
+    uint32_t hash_key_id;
+    void (*on_published)(void *arg); /* Loop: a version was promoted. */
+    void *arg;
+};
+
+struct trainer;
+int trainer_create(uv_loop_t *loop, const struct trainer_config *config,
+                   struct trainer **out_trainer, struct err *err) MUST_CHECK;
+/* ERR_BUSY: a run is under way. */
+int trainer_start(struct trainer *t, const struct train_request *request,
+                  const struct publish_set *set, struct err *err) MUST_CHECK;
+/* Of the run with this job id; false: it is not the one under way. */
+bool trainer_progress(const struct trainer *t, const char *job,
+                      struct train_progress *out_progress);
+/* A run under way is cancelled. */
+void trainer_close(struct trainer *t, void (*cb)(void *arg), void *arg);
+
+/* Jobs that another process left running are failed (it is gone). Worker thread. */
+int train_recover(struct pq_conn *c, struct err *err) MUST_CHECK;
+
+#endif
