@@ -36,6 +36,7 @@ struct call {
     struct str tools[CALL_TOOLS_MAX];
     struct str text;     /* Last user message, unescaped. */
     struct str system;   /* First system or developer message, unescaped. */
+    struct str dialogue; /* The messages as they stand in the body; borrowed from it. */
     uint64_t text_bytes; /* Of all messages. */
     uint32_t tokens_in;  /* Estimate. */
     bool previous_failed;

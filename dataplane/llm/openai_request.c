@@ -186,6 +186,7 @@ static int read_messages(struct reading *r, uint32_t node)
     int rc = 0;
     if (json_kind(r->json, node) != JSON_ARRAY || json_count(r->json, node) == 0)
         return bad(r, node);
+    r->call->dialogue = json_raw(r->json, node);
     for (uint32_t at = 0; rc == 0 && json_next_element(r->json, node, &at, &message);)
         rc = read_message(r, message);
     return rc;

@@ -28,6 +28,7 @@ void entry_fill(struct request *r, struct record_decision *d)
     d->task = r->steering.task;
     if (r->conversation != 0)
         d->conv_hash = (struct str){(const char *)&r->conversation, sizeof r->conversation};
+    d->text_hash = (struct str){(const char *)&r->text_hash, sizeof r->text_hash};
     d->alias = r->call.model;
     if (r->policy != NULL) {
         d->policy_version = r->policy->artifact_sha;

@@ -34,5 +34,6 @@ enum step_result step_featurize(struct request *r)
         input.segment = buf_str(&text);
     }
     features_extract(&r->snapshot->limits.hasher, &input, &r->features);
+    r->text_hash = siphash_1_3(r->snapshot->limits.text_key, c->dialogue.data, c->dialogue.len);
     return STEP_NEXT;
 }

@@ -208,6 +208,7 @@ struct request {
     struct policy_request policy_request;
     struct policy_decision decision;
     uint64_t conversation;   /* Keyed hash; 0: none. */
+    uint64_t text_hash;      /* Keyed, of the whole dialogue: the same question has the same. */
     struct str session_text; /* x-steelyard-session of the answer; len 0: none. */
     uint32_t flags;          /* RECORD_FLAG_* */
     bool decided;
