@@ -1,5 +1,5 @@
-/* What a record does not hold is inferred where it can be: whether the key explores shows in the
- * probabilities, which exclusions the caller had set are those the policy never sets. */
+/* A record holds every input of its decision but the exclusions the caller had set: those are what
+ * the policy itself never sets. */
 #include "controlplane/admin/record.h"
 
 #include <string.h>
@@ -128,7 +128,9 @@ static void fill_candidate(struct policy_candidate *c, struct policy_row *row,
                                    .excl = m->excl & ~POLICY_SETS,
                                    .price_in = m->price_in,
                                    .price_out = m->price_out,
-                                   .price_cached = PRICE_UNKNOWN,
+                                   .price_cached =
+                                       m->cached_tok > 0 ? m->price_cached : PRICE_UNKNOWN,
+                                   .cached_tokens = m->cached_tok,
                                    .max_out = m->max_out,
                                    .ttft_est_ms = m->ttft_est,
                                    .tpot_est_us = m->tpot_est_us,
@@ -151,7 +153,6 @@ static int fill_recorded(struct record *r)
     const Steelyard__Telemetry__V1__Decision *d = r->pb;
     struct policy_decision *out = &r->recorded;
     struct policy_request *q = &r->request;
-    bool others = false;
     if (d->n_cand > POLICY_CANDIDATES_MAX || d->n_fallback > POLICY_CANDIDATES_MAX ||
         d->request_id.len != 16)
         return ERR_CORRUPT;
@@ -163,7 +164,6 @@ static int fill_recorded(struct record *r)
     q->sticky = POLICY_NONE;
     for (uint32_t i = 0; i < out->count; i++) {
         fill_candidate(&r->candidates[i], &out->row[i], d->cand[i]);
-        others = others || (i != d->greedy && d->cand[i]->p > 0);
         if ((d->cand[i]->live & LIVE_STICKY) != 0)
             q->sticky = i;
     }
@@ -178,7 +178,8 @@ static int fill_recorded(struct record *r)
     q->mu = d->mu;
     q->floor_q16 = d->floor_q16;
     q->max_cost_nanousd = d->max_cost;
-    q->explore = others;
+    q->max_latency_ms = d->max_latency_ms;
+    q->explore = d->explore;
     q->policy_version =
         (struct str){.data = (const char *)d->policy_version.data, .len = d->policy_version.len};
     memcpy(q->request_id, d->request_id.data, 16);

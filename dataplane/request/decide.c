@@ -309,6 +309,7 @@ enum step_result step_decide(struct request *r)
     } else {
         policy_params_init(&plain);
         plain.strategy = POLICY_STATIC;
+        plain.draw_key = r->snapshot->limits.draw_key;
     }
     r->id = uuid_v7_signed(r->start_us, r->identity->id, r->snapshot->limits.decision_id_key);
     uuid_format(&r->id, r->id_text);

@@ -64,4 +64,6 @@ void entry_fill(struct request *r, struct record_decision *d)
     d->t_out_cap = r->policy_request.t_out_cap;
     d->floor_q16 = r->policy_request.floor_q16;
     d->max_cost_nanousd = r->policy_request.max_cost_nanousd;
+    d->max_latency_ms = r->policy_request.max_latency_ms;
+    d->explore = r->policy_request.explore;
 }

@@ -230,6 +230,10 @@ static void put_candidate(struct writer *w, const struct policy_candidate *c,
     put_u64(w, 17, c->prior_out);
     put_u64(w, 18, c->domain);
     put_u64(w, 19, c->max_out);
+    if (c->cached_tokens != 0) {
+        put_u64(w, 20, c->cached_tokens);
+        put_i64(w, 21, c->price_cached);
+    }
     message_end(w, len);
 }
 
@@ -326,6 +330,8 @@ static void put_outcome(struct writer *w, const struct record_decision *d)
     put_blob(w, 65, d->client_nonce);
     put_u64(w, 66, d->floor_q16);
     put_sint(w, 67, d->max_cost_nanousd);
+    put_u64(w, 68, d->max_latency_ms);
+    put_u64(w, 69, d->explore ? 1 : 0);
 }
 
 static int finish(const struct writer *w, const uint8_t *out, size_t *out_len)

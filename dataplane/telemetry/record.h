@@ -144,6 +144,8 @@ struct record_decision {
     struct str client_nonce;
     uint32_t floor_q16;
     int64_t max_cost_nanousd;
+    uint32_t max_latency_ms;
+    bool explore; /* Exploration was allowed, whether or not there was anything to explore. */
 };
 
 struct record_feedback {
