@@ -169,8 +169,9 @@ class Postgres:
 
     def query(self, sql):
         """Rows as lists of strings."""
-        out = subprocess.run(["psql", "-X", "-At", "-F", "\x1f", "-v", "ON_ERROR_STOP=1", self.conninfo,
-                              "-c", sql], check=True, capture_output=True, text=True)
+        out = subprocess.run(["psql", "-X", "-q", "-At", "-F", "\x1f", "-v", "ON_ERROR_STOP=1",
+                              self.conninfo, "-f", "-"], input=sql, check=True, capture_output=True,
+                             text=True)
         return [line.split("\x1f") for line in out.stdout.splitlines()]
 
     def value(self, sql):
