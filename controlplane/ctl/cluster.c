@@ -220,8 +220,8 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 static int create_database(const struct cluster *cl, uv_loop_t *loop, const bool *stopping,
                            const char *program, struct err *err)
 {
-    const char *const args[] = {
-        program, "--single", "-clog_min_messages=warning", "-D", cl->fresh, "postgres", NULL};
+    const char *const args[] = {program,    "--single", "-clog_checkpoints=off", "-D", cl->fresh,
+                                "postgres", NULL};
     FILE *input = tmpfile();
     if (input == NULL)
         return err_set(err, ERR_IO, "no temporary file could be made");

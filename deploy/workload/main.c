@@ -16,7 +16,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_WRONG_USE = 2 };
 struct settings {
     const char *url, *key, *models, *label, *out, *best;
     uint64_t count, concurrency, seed;
-    bool feedback, quiet;
+    bool feedback, quiet, each;
 };
 
 #define TEXT(flag, member, preset, sample, text)                                                   \
@@ -41,6 +41,12 @@ static const struct option_row rows[] = {
     NUMBER("count", count, "300", 1000000, "300", "Requests in all."),
     NUMBER("concurrency", concurrency, "24", 256, "24", "Requests at once."),
     NUMBER("seed", seed, "1", UINT32_MAX, "1", "Of the tasks: the same seed sends the same ones."),
+    {.name = "each",
+     .type = OPTION_BOOL,
+     .offset = offsetof(struct settings, each),
+     .default_value = "false",
+     .example = "true",
+     .help = "Every task to every model, instead of each task to one of them."},
     {.name = "feedback",
      .type = OPTION_BOOL,
      .offset = offsetof(struct settings, feedback),
@@ -102,6 +108,7 @@ static int run(const struct settings *s, struct err *err)
                                      .concurrency = (uint32_t)s->concurrency,
                                      .seed = s->seed,
                                      .feedback = s->feedback,
+                                     .each = s->each,
                                      .label = s->label,
                                      .quiet = s->quiet};
     struct workload_summary summary;

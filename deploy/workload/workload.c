@@ -40,7 +40,6 @@ struct run {
     struct fetch_loop *fetch;
     struct fetch_origin *origin;
     struct slot *slots;
-    struct task_rng rng;
     struct progress progress;
     double *latencies_ms;
     uint32_t started, ended, latency_count, idle_slots;
@@ -49,12 +48,18 @@ struct run {
 
 static void slot_next(struct slot *x);
 
+/* Keeps the first one. */
+static void note_text(char out[256], const char *what, unsigned status, struct str body)
+{
+    if (out[0] == '\0')
+        snprintf(out, 256, "%s: status %u %.*s", what, status, body.len < 160 ? (int)body.len : 160,
+                 body.data != NULL ? body.data : "");
+}
+
 static void note_error(struct run *r, const char *what, unsigned status, struct str body)
 {
     r->out->failed++;
-    if (r->out->first_error[0] == '\0')
-        snprintf(r->out->first_error, sizeof(r->out->first_error), "%s: status %u %.*s", what,
-                 status, body.len < 160 ? (int)body.len : 160, body.data != NULL ? body.data : "");
+    note_text(r->out->first_error, what, status, body);
 }
 
 static void count_served(struct workload_summary *s, struct str served)
@@ -155,8 +160,9 @@ static void task_ended(struct slot *x)
     struct run *r = x->run;
     char note[48];
     r->ended++;
+    uint32_t answered = r->out->requests - r->out->failed;
     snprintf(note, sizeof(note), "%.1f %% right",
-             r->ended > 0 ? 100.0 * r->out->right / (double)r->ended : 0.0);
+             answered > 0 ? 100.0 * r->out->right / (double)answered : 0.0);
     progress_update(&r->progress, r->ended, r->config->count, note);
     slot_next(x);
 }
@@ -168,8 +174,12 @@ static void on_done(void *arg, struct fetch *f, const struct fetch_result *resul
     (void)f;
     x->fetch = NULL;
     if (x->in_feedback) {
-        if (result->status != 0 || x->status < 200 || x->status > 299)
+        if (result->status != 0 || x->status < 200 || x->status > 299) {
             r->out->feedback_failed++;
+            note_text(r->out->first_feedback_error,
+                      result->status != 0 ? err_text(result->status) : "refused", x->status,
+                      buf_str(&x->body));
+        }
         task_ended(x);
         return;
     }
@@ -209,15 +219,25 @@ static void run_ended(struct run *r)
     fetch_loop_close(r->fetch, NULL, NULL);
 }
 
+/* Task `number` depends on seed and number alone, not on who answers first. */
+static enum task_family choose_task(const struct workload_config *config, uint32_t number,
+                                    struct task *out)
+{
+    uint32_t index = config->each ? number / config->model_count : number;
+    struct task_rng seed = {.state = config->seed * 1000003 + index};
+    struct task_rng r = {.state = task_rng_next(&seed)};
+    enum task_family family = (enum task_family)task_rng_below(&r, TASK_FAMILY_COUNT);
+    task_generate(&r, family, 1 + (unsigned)task_rng_below(&r, TASK_DIFFICULTY_MAX), out);
+    return family;
+}
+
 /* A loop, so that tasks that cannot even be sent do not pile up on the stack. */
 static void slot_next(struct slot *x)
 {
     struct run *r = x->run;
     while (!r->out->interrupted && r->started < r->config->count) {
         uint32_t number = r->started++;
-        enum task_family family = (enum task_family)task_rng_below(&r->rng, TASK_FAMILY_COUNT);
-        unsigned level = 1 + (unsigned)task_rng_below(&r->rng, TASK_DIFFICULTY_MAX);
-        task_generate(&r->rng, family, level, &x->task);
+        enum task_family family = choose_task(r->config, number, &x->task);
         snprintf(x->tags, sizeof(x->tags), "task=%s", task_family_name(family));
         x->in_feedback = false;
         x->decision[0] = '\0';
@@ -277,7 +297,7 @@ static void run_summarise(struct run *r, uint64_t begun_ns)
 int workload_run(const struct workload_config *config, struct workload_summary *out,
                  struct err *err)
 {
-    struct run r = {.config = config, .out = out, .rng = {.state = config->seed * 1000003}};
+    struct run r = {.config = config, .out = out};
     uint64_t begun_ns = clock_mono_ns();
     *out = (struct workload_summary){0};
     if (config->concurrency == 0 || config->concurrency > SLOTS_MAX || config->count == 0)

@@ -17,7 +17,8 @@ struct workload_config {
     const char *key;
     const char *models[WORKLOAD_MODELS_MAX]; /* What is asked for, in turn. */
     unsigned model_count;
-    uint32_t count;
+    uint32_t count; /* Requests in all. */
+    bool each;      /* Every task to every model, so that the models can be compared on it. */
     uint32_t concurrency;
     uint64_t seed; /* Of the tasks: the same seed sends the same ones. */
     bool feedback;
@@ -39,6 +40,7 @@ struct workload_summary {
     char decision_id[64]; /* Of the last answer. */
     char policy[WORKLOAD_NAME_BYTES];
     char first_error[256];
+    char first_feedback_error[256];
     bool interrupted; /* SIGINT: what was under way was finished or cut, the rest not sent. */
 };
 
