@@ -131,8 +131,8 @@ static int run(const struct settings *s, struct err *err)
     if (rc == 0)
         rc = print_or_save(&text, s->out, err);
     if (rc == 0 && summary.feedback_failed > 0)
-        fprintf(stderr, "steelyard-workload: %u feedbacks were not taken\n",
-                summary.feedback_failed);
+        fprintf(stderr, "steelyard-workload: %u feedbacks were not taken; the first: %s\n",
+                summary.feedback_failed, summary.first_feedback_error);
     buf_deinit(&text);
     mem_free(models);
     return rc;

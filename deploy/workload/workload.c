@@ -16,8 +16,11 @@
 #include "controlplane/ctl/progress.h"
 #include "deploy/simulator/tasks.h"
 
-#define REPLY_BYTES_MAX (4U << 20)
-#define SLOTS_MAX       256U
+#define REPLY_BYTES_MAX    (4U << 20)
+#define SLOTS_MAX          256U
+/* A node takes so many votes a second from one key; who is told to wait, waits. */
+#define FEEDBACK_RETRY_MS  200U
+#define FEEDBACK_TRIES_MAX 50U
 
 struct run;
 struct slot {
@@ -30,6 +33,8 @@ struct slot {
     unsigned status;
     char decision[64], tags[64];
     bool in_feedback, right;
+    uv_timer_t retry;
+    unsigned tries;
 };
 
 struct run {
@@ -146,9 +151,34 @@ static int send_request(struct slot *x, const char *target)
     return fetch_start(r->origin, &request, &callbacks, x, &x->fetch);
 }
 
+static void task_ended(struct slot *x);
+
+static void on_retry(uv_timer_t *timer)
+{
+    struct slot *x = container_of(timer, struct slot, retry);
+    if (x->run->out->interrupted || send_request(x, "/v1/feedback") != 0)
+        task_ended(x);
+}
+
+static void feedback_ended(struct slot *x, int status)
+{
+    struct workload_summary *s = x->run->out;
+    if (status == 0 && x->status == 429 && ++x->tries < FEEDBACK_TRIES_MAX && !s->interrupted) {
+        uv_timer_start(&x->retry, on_retry, FEEDBACK_RETRY_MS, 0);
+        return;
+    }
+    if (status != 0 || x->status < 200 || x->status > 299) {
+        s->feedback_failed++;
+        note_text(s->first_feedback_error, status != 0 ? err_text(status) : "refused", x->status,
+                  buf_str(&x->body));
+    }
+    task_ended(x);
+}
+
 static bool send_feedback(struct slot *x)
 {
     x->in_feedback = true;
+    x->tries = 0;
     buf_clear(&x->request);
     return buf_printf(&x->request, "{\"decision_id\":\"%s\",\"score\":%d,\"source\":\"eval\"}",
                       x->decision, x->right ? 1 : 0) == 0 &&
@@ -174,13 +204,7 @@ static void on_done(void *arg, struct fetch *f, const struct fetch_result *resul
     (void)f;
     x->fetch = NULL;
     if (x->in_feedback) {
-        if (result->status != 0 || x->status < 200 || x->status > 299) {
-            r->out->feedback_failed++;
-            note_text(r->out->first_feedback_error,
-                      result->status != 0 ? err_text(result->status) : "refused", x->status,
-                      buf_str(&x->body));
-        }
-        task_ended(x);
+        feedback_ended(x, result->status);
         return;
     }
     r->out->requests++;
@@ -215,6 +239,8 @@ static void run_ended(struct run *r)
     if (uv_is_closing((uv_handle_t *)&r->interrupt))
         return;
     uv_close((uv_handle_t *)&r->interrupt, NULL);
+    for (uint32_t i = 0; i < r->config->concurrency; i++)
+        uv_close((uv_handle_t *)&r->slots[i].retry, NULL);
     fetch_origin_close(r->origin, NULL, NULL);
     fetch_loop_close(r->fetch, NULL, NULL);
 }
@@ -312,6 +338,7 @@ int workload_run(const struct workload_config *config, struct workload_summary *
         uv_signal_start(&r.interrupt, on_interrupt, SIGINT);
         for (uint32_t i = 0; i < config->concurrency; i++) {
             r.slots[i].run = &r;
+            uv_timer_init(&r.loop, &r.slots[i].retry);
             buf_init(&r.slots[i].body, REPLY_BYTES_MAX);
             buf_init(&r.slots[i].request, 65536);
         }
