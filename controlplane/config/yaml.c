@@ -180,15 +180,32 @@ static int on_event(struct builder *b, struct fy_event *event)
     return 0;
 }
 
-static void add_diagnostics(struct fy_diag *diag, struct findings *findings)
+/* libfyaml says "<memory...>:LINE:COLUMN: error: TEXT", then shows the source in further calls.
+ * Taken from its output, since the errors it can collect instead are never freed. */
+static void on_diagnostic(struct fy_diag *diag, void *user, const char *text, size_t len)
 {
-    void *cursor = NULL;
-    const struct fy_diag_error *e;
-    while ((e = fy_diag_errors_iterate(diag, &cursor)) != NULL)
-        findings_add(findings, e->line > 0 ? (unsigned)e->line : 1,
-                     e->column > 0 ? (unsigned)e->column : 1, "", "%s", e->msg);
-    if (findings->count == 0)
-        findings_add(findings, 1, 1, "", "not readable as YAML");
+    struct findings *findings = user;
+    struct str all = {.data = text, .len = len};
+    struct str marker = STR(": error: ");
+    uint64_t line = 1, column = 1;
+    ptrdiff_t cut = str_search(all, marker);
+    (void)diag;
+    if (cut < 0)
+        return;
+    struct str message = str_slice(all, (size_t)cut + marker.len, len);
+    while (message.len > 0 && message.data[message.len - 1] == '\n')
+        message.len--;
+    size_t end = (size_t)cut, colon = end;
+    while (colon > 0 && text[colon - 1] != ':')
+        colon--;
+    if (str_parse_u64(str_slice(all, colon, end), UINT32_MAX, &column) != 0)
+        column = 1;
+    end = colon > 0 ? colon - 1 : 0;
+    for (colon = end; colon > 0 && text[colon - 1] != ':';)
+        colon--;
+    if (str_parse_u64(str_slice(all, colon, end), UINT32_MAX, &line) != 0)
+        line = 1;
+    findings_add(findings, (unsigned)line, (unsigned)column, "", "%.*s", STR_ARG(message));
 }
 
 static int check_bytes(struct str text, struct findings *findings)
@@ -213,14 +230,6 @@ static int check_bytes(struct str text, struct findings *findings)
     return 0;
 }
 
-static void on_diagnostic(struct fy_diag *diag, void *user, const char *text, size_t len)
-{
-    (void)diag;
-    (void)user;
-    (void)text;
-    (void)len;
-}
-
 int yaml_parse(struct str text, struct arena *arena, struct findings *findings,
                struct yaml_node **out_root)
 {
@@ -231,11 +240,13 @@ int yaml_parse(struct str text, struct arena *arena, struct findings *findings,
     struct fy_diag_cfg diag_cfg;
     fy_diag_cfg_default(&diag_cfg);
     diag_cfg.fp = NULL;
-    diag_cfg.output_fn = on_diagnostic; /* Collected, never printed. */
+    diag_cfg.output_fn = on_diagnostic;
+    diag_cfg.user = findings;
+    diag_cfg.level = FYET_ERROR;
+    diag_cfg.colorize = false;
     struct fy_diag *diag = fy_diag_create(&diag_cfg);
     if (diag == NULL)
         return ERR_NOMEM;
-    fy_diag_set_collect_errors(diag, true);
     struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG |
                                         FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE |
                                         FYPCF_ALLOW_DUPLICATE_KEYS | FYPCF_DISABLE_MMAP_OPT,
@@ -252,12 +263,13 @@ int yaml_parse(struct str text, struct arena *arena, struct findings *findings,
         fy_parser_event_free(parser, event);
     }
     if (parser != NULL && fy_parser_get_stream_error(parser)) {
-        add_diagnostics(diag, findings);
+        if (findings->count == 0)
+            findings_add(findings, 1, 1, "", "not readable as YAML");
         if (rc == 0)
             rc = ERR_SYNTAX;
     }
     fy_parser_destroy(parser);
-    fy_diag_unref(diag);
+    fy_diag_destroy(diag);
     if (rc == 0 && findings->count > 0)
         rc = ERR_SYNTAX;
     if (rc == 0 && (b.root == NULL || yaml_is_null(b.root))) {
