@@ -46,7 +46,7 @@ static int append_scalar(const json_t *value, struct buf *out)
         return buf_printf(out, "%.6g", json_real_value(value));
     if (json_is_boolean(value))
         return buf_append_text(out, json_is_true(value) ? "yes" : "no");
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
     if (text == NULL)
         return ERR_NOMEM;
     int rc = append_safe(out, text, strlen(text));
