@@ -285,9 +285,7 @@ void pq_error_describe(const PGresult *r, const PGconn *conn, char sqlstate[PQ_S
     if (!str_copy(str_from(state == NULL ? "" : state), sqlstate, PQ_SQLSTATE_BYTES))
         sqlstate[0] = '\0';
     snprintf(message, message_bytes, "%s", text[0] == '\0' ? "connection lost" : text);
-    size_t len = strlen(message);
-    while (len > 0 && message[len - 1] == '\n')
-        message[--len] = '\0';
+    message[strcspn(message, "\n")] = '\0'; /* The first line says it; hints follow. */
 }
 
 /* --- connection options --------------------------------------------------------------------------
