@@ -31,8 +31,9 @@ void policy_params_init(struct policy_params *params)
     params->mu_latency = POLICY_MU_LATENCY_DEFAULT;
     params->gamma = 100;
     params->eps_cap = UINT32_MAX / 50; /* 2 % */
-    params->delta_q16 = 6554;          /* 0.1 */
-    params->cost_ratio = 3;
+    /* What nobody has measured cannot be ruled out by a prior: eps_cap alone bounds the cost. */
+    params->delta_q16 = 65536;
+    params->cost_ratio = UINT32_MAX;
     params->stick_margin = (INT64_C(1) << 36) / 50; /* 2 % of quality */
 }
 

@@ -201,7 +201,10 @@ static uint64_t weigh_exploration(const struct policy_params *params,
     for (uint32_t i = 0; i < d->count; i++) {
         if ((members >> i & 1) == 0)
             continue;
-        uint64_t gap = (uint64_t)best->u - (uint64_t)d->row[i].u; /* Up to 2^63. */
+        /* Decided by position for want of any number: nothing says that one is better. */
+        uint64_t gap = (d->flags & POLICY_FLAG_STATIC) != 0
+                           ? 0
+                           : (uint64_t)best->u - (uint64_t)d->row[i].u; /* Up to 2^63. */
         utility_i128 weight = ((utility_i128)k << 20) + (((utility_i128)params->gamma * gap) >> 16);
         d->row[i].p = (uint32_t)(((utility_i128)1 << 52) / weight); /* k >= 2: below 2^31. */
         sum += d->row[i].p;
@@ -252,7 +255,7 @@ static void choose(const struct policy_params *params, const struct policy_reque
             (uint64_t)params->stick_margin) {
         d->chosen = sticky;
         d->flags |= POLICY_FLAG_STICKY;
-    } else if (r->explore && params->eps_cap > 0 && (d->flags & POLICY_FLAG_STATIC) == 0) {
+    } else if (r->explore && params->eps_cap > 0 && params->strategy == POLICY_LEARNED) {
         explored = weigh_exploration(params, r, cost, d);
     }
     if (explored == 0) {

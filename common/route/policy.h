@@ -101,8 +101,9 @@ struct policy_params {
  * tenth of a cent. And for preference "latency": a second is worth 5 % of quality. */
 #define POLICY_LAMBDA_DEFAULT     INT64_C(11529215046) /* round(10 * 2^60 / 1e9) */
 #define POLICY_MU_LATENCY_DEFAULT INT64_C(879609302)   /* round(0.05 / 1000 * 2^44) */
-/* Cold start: the values above, mu 0, no floor, eps_cap 2 %, delta 0.1, gamma 100, stick margin 2 %
- * of quality, draw key 0. */
+/* Cold start: the values above, mu 0, no floor, eps_cap 2 %, every model explored whatever its prior
+ * and price (what nobody has measured cannot be ruled out), gamma 100, stick margin 2 % of quality,
+ * draw key 0. */
 void policy_params_init(struct policy_params *params);
 /* Takes lambda, floor and exploration of a segment (or of segment 0) from the artifact. */
 void policy_params_from_artifact(struct policy_params *params, const struct artifact *a,

@@ -382,7 +382,7 @@ static void outputs_over_the_corpus_are_frozen(void **state)
     struct sha256 digest = digest_sha256(out.data, out.len);
     char hex[SHA256_HEX_BYTES];
     hex_encode(digest.bytes, SHA256_BYTES, hex);
-    assert_string_equal(hex, "1d98e6f1d07378aa8a6f9b85818692678fca95874adcb16db0454a6194e46dd8");
+    assert_string_equal(hex, "497aba6eb339089472b63d7c602510e997f834679ac612b41c326d826d79ed44");
     buf_deinit(&file);
     buf_deinit(&out);
     artifact_destroy(a);

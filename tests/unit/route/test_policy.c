@@ -121,6 +121,25 @@ static void without_opting_in_the_greedy_choice_is_certain(void **state)
     assert_int_equal(s.d.flags, POLICY_FLAG_CERTAIN | POLICY_FLAG_NO_POLICY);
 }
 
+static void a_cold_start_explores_every_model_alike(void **state)
+{
+    (void)state;
+    struct setup s;
+    setup_init(&s, 3, (const double[]){.80, .78, .60});
+    for (unsigned i = 0; i < 3; i++) {
+        s.c[i].prior_q16 = POLICY_NO_PRIOR;
+        s.c[i].price_in = (int64_t)(i + 1) * 100000000000;
+    }
+    policy_params_init(&s.params);
+    s.params.eps_cap = UINT32_MAX;
+    s.request.explore = true;
+    decide(&s);
+    assert_int_equal(s.d.greedy, 0);
+    assert_true((s.d.flags & POLICY_FLAG_STATIC) != 0);
+    assert_int_equal(s.d.row[1].p, UINT32_MAX / 3);
+    assert_int_equal(s.d.row[2].p, UINT32_MAX / 3);
+}
+
 static void exploration_stays_within_delta_floor_and_cost_ratio(void **state)
 {
     (void)state;
@@ -129,6 +148,7 @@ static void exploration_stays_within_delta_floor_and_cost_ratio(void **state)
     s.request.explore = true;
     s.params.lambda = 0;
     s.params.delta_q16 = Q(.1);
+    s.params.cost_ratio = 3;
     for (unsigned i = 0; i < 4; i++)
         s.c[i].price_in = 1000000000; /* 1 USD per million: 1e6 nano-USD a call of 1000 tokens. */
     s.c[3].price_in = 3000000001;
@@ -566,6 +586,7 @@ int main(void)
         cmocka_unit_test(weights_are_exact_when_the_gaps_are),
         cmocka_unit_test(draws_are_taken_with_their_propensities),
         cmocka_unit_test(without_opting_in_the_greedy_choice_is_certain),
+        cmocka_unit_test(a_cold_start_explores_every_model_alike),
         cmocka_unit_test(exploration_stays_within_delta_floor_and_cost_ratio),
         cmocka_unit_test(cost_moves_the_choice_as_lambda_says),
         cmocka_unit_test(latency_counts_with_mu_and_under_its_cap),
