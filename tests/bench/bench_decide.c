@@ -70,7 +70,7 @@ static int16_t *weights(size_t count)
 static struct artifact *make_artifact(uint32_t models, uint32_t tasks)
 {
     struct str names[ARTIFACT_MODELS_MAX + ARTIFACT_TASKS_MAX];
-    static char text[ARTIFACT_MODELS_MAX + ARTIFACT_TASKS_MAX][8];
+    static char text[ARTIFACT_MODELS_MAX + ARTIFACT_TASKS_MAX][16];
     static struct artifact_calib calib[ARTIFACT_MODELS_MAX];
     static int32_t zeros[ARTIFACT_MODELS_MAX * ARTIFACT_TASKS_MAX];
     struct artifact *a = NULL;

@@ -335,6 +335,7 @@ static struct uuid decide(struct maker *m, const char *text, int pin, double sco
         .lambda = q.lambda,
         .mu = q.mu,
         .floor_q16 = q.floor_q16,
+        .explore = q.explore,
         .task = STR("sums")};
     uint8_t packed[RECORD_BYTES_MAX];
     size_t len;
