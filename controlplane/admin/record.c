@@ -238,9 +238,7 @@ int record_open(struct pq_conn *c, struct record_cache *cache, struct str detail
         record_close(r);
         return rc;
     }
-    /* Without a policy a node draws with the key that policy_params_init leaves. */
-    if (params != NULL)
-        r->params.draw_key = draw_key;
+    r->params.draw_key = draw_key;
     r->input = (struct explain_input){.artifact = r->artifact,
                                       .features = r->has_features ? &r->features : NULL,
                                       .params = &r->params,

@@ -281,6 +281,7 @@ static struct uuid decide(struct maker *m, const char *text, int pin, double sco
     if (pin >= 0) {
         policy_params_init(&params);
         params.strategy = POLICY_STATIC;
+        params.draw_key = m->params.draw_key;
     }
     const struct artifact *artifact = pin < 0 ? m->artifact : NULL;
     q.lambda = params.lambda;
