@@ -9,6 +9,7 @@
 #include "common/base/mem.h"
 #include "common/base/rand.h"
 #include "common/route/policy.h"
+#include "control.pb-c.h"
 #include "controlplane/admin/admin.h"
 #include "controlplane/ingest/intake.h"
 #include "dataplane/telemetry/record.h"
@@ -171,12 +172,14 @@ static void maker_init(struct maker *m, struct pq_conn *c)
     memset(m, 0, sizeof *m);
     buf_init(&bytes, 64U << 20);
     features_hasher_init(&m->hasher, siphash_key_from_bytes(admin_fixture_keys()->feature));
-    assert_int_equal(pq_conn_query(c,
-                                   "SELECT v.params, v.artifact, a.body FROM policy_version v LEFT "
-                                   "JOIN policy_artifact a ON a.sha256 = v.artifact WHERE v.name = "
-                                   "'default' AND v.state = 'current'",
-                                   NULL, &r, NULL),
-                     0);
+    assert_int_equal(
+        pq_conn_query(c,
+                      "SELECT v.params, v.artifact, a.body, p.body FROM policy_version v "
+                      "JOIN policy_params p ON p.sha256 = v.params "
+                      "LEFT JOIN policy_artifact a ON a.sha256 = v.artifact "
+                      "WHERE v.name = 'default' AND v.state = 'current'",
+                      NULL, &r, NULL),
+        0);
     assert_int_equal(pq_result_bytes(r, 0, 0, &bytes), 0);
     memcpy(m->params_sha, bytes.data, 32);
     policy_params_init(&m->params);
@@ -189,19 +192,16 @@ static void maker_init(struct maker *m, struct pq_conn *c)
         assert_int_equal(artifact_decode(buf_str(&bytes), &m->artifact, &reason, NULL), 0);
         policy_params_from_artifact(&m->params, m->artifact, 0);
     }
-    m->params.eps_cap = (uint32_t)(UINT64_C(20000000) * UINT32_MAX / 1000000000 + 0);
+    buf_clear(&bytes);
+    assert_int_equal(pq_result_bytes(r, 0, 3, &bytes), 0);
+    Steelyard__Control__V1__Params *published =
+        steelyard__control__v1__params__unpack(NULL, bytes.len, (const uint8_t *)bytes.data);
+    assert_non_null(published);
+    m->params.eps_cap = published->eps_cap;
+    steelyard__control__v1__params__free_unpacked(published, NULL);
     m->params.draw_key = siphash_key_from_bytes(admin_fixture_keys()->draw);
     pq_result_destroy(r);
     buf_deinit(&bytes);
-}
-
-/* The file's exploration: as config_params writes it. */
-static void maker_read_params(struct maker *m, struct pq_conn *c)
-{
-    json_t *v = admin_ask("GET", "/api/v1/policies/default/1", NULL, 200);
-    json_decref(v);
-    m->params.eps_cap = (uint32_t)fixture_i64(
-        c, "SELECT 85899346"); /* 0.02 * (2^32 - 1), rounded: the default of the file. */
 }
 
 static void append_record(struct maker *m, uint8_t field, const uint8_t *data, size_t len)
@@ -415,7 +415,6 @@ static void decisions_are_listed_explained_and_replayed_to_the_bit(void **state)
     (void)state;
     struct pq_conn *c = fixture_connect(database);
     maker_init(&m, c);
-    maker_read_params(&m, c);
     struct uuid last = {0};
     for (int i = 0; i < 40; i++) {
         char text[64];
@@ -567,7 +566,6 @@ static void training_from_answers_of_both_models_becomes_a_pushed_policy(void **
     /* Decisions with the learned policy are reproduced to the bit, and easy ones go to small. */
     maker_init(&m, c);
     assert_non_null(m.artifact);
-    maker_read_params(&m, c);
     for (unsigned i = 0; i < 60; i++) {
         char text[96];
         snprintf(text, sizeof text, "%s about apples number %u",
