@@ -39,8 +39,7 @@
 #define ARTIFACT_INDEX_BITS_MIN  8
 #define ARTIFACT_INDEX_BITS_MAX  16
 #define ARTIFACT_SHIFT_MAX       40 /* Of sparse weights. */
-#define ARTIFACT_DENSE_SHIFT_MIN 5  /* 24 products of 2^30 then fit in 31 bits. */
-#define ARTIFACT_DENSE_SHIFT_MAX 30
+#define ARTIFACT_DENSE_SHIFT_MAX 30 /* Products are at most 2^30; the sums are proved to fit. */
 #define ARTIFACT_SCORE_MAX       (INT32_C(1) << 30) /* |z|, |length|, |class score| stay within. */
 #define ARTIFACT_OFFSET_MAX      (INT32_C(1) << 26) /* Of off[m] in the parameters. */
 #define ARTIFACT_LAMBDA_MAX      (INT64_C(1) << 60)
@@ -120,7 +119,7 @@ struct artifact_scale {
     uint8_t quality_shift; /* 0..ARTIFACT_SHIFT_MAX */
     uint8_t length_shift;
     uint8_t task_shift;
-    uint8_t quality_dense_shift; /* ARTIFACT_DENSE_SHIFT_MIN..MAX */
+    uint8_t quality_dense_shift; /* 0..ARTIFACT_DENSE_SHIFT_MAX */
     uint8_t length_dense_shift;
     uint8_t task_dense_shift;
 };

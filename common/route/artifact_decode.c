@@ -126,8 +126,7 @@ static bool scale_valid(const struct artifact_scale *s)
     const uint8_t sparse[] = {s->quality_shift, s->length_shift, s->task_shift};
     const uint8_t dense[] = {s->quality_dense_shift, s->length_dense_shift, s->task_dense_shift};
     for (unsigned i = 0; i < 3; i++)
-        if (sparse[i] > ARTIFACT_SHIFT_MAX || dense[i] < ARTIFACT_DENSE_SHIFT_MIN ||
-            dense[i] > ARTIFACT_DENSE_SHIFT_MAX)
+        if (sparse[i] > ARTIFACT_SHIFT_MAX || dense[i] > ARTIFACT_DENSE_SHIFT_MAX)
             return false;
     return true;
 }

@@ -6,9 +6,12 @@
 
 #include "common/base/mem.h"
 
-#define INDEX_COUNT (1U << FEATURES_INDEX_BITS)
-#define LOG2E       1.4426950408889634
-#define Q16         65536.0
+#define INDEX_COUNT   (1U << FEATURES_INDEX_BITS)
+#define LOG2E         1.4426950408889634
+#define Q16           65536.0
+#define DENSE_UNITS   (Q16 / 256) /* Of D without shift, for one unit of score by unit of x. */
+/* |x| < 128, so this much in a lane is 3/4 of ARTIFACT_SCORE_MAX and fits int16 without shift. */
+#define DENSE_SUM_MAX 96.0
 
 /* One group of lanes in real units: w(column, lane) is what the column adds to the score. */
 struct group {
@@ -43,11 +46,11 @@ static int32_t to_i32(double x)
                                                       : r);
 }
 
-/* Largest shift within least..most for which `largest` units fit into int16. */
-static uint8_t find_shift(double largest, unsigned least, unsigned most)
+/* Largest shift up to `most` for which `largest` units fit into int16. */
+static uint8_t find_shift(double largest, unsigned most)
 {
     unsigned shift = most;
-    while (shift > least && ldexp(largest, (int)shift) > 32767)
+    while (shift > 0 && ldexp(largest, (int)shift) > 32767)
         shift--;
     return (uint8_t)shift;
 }
@@ -61,7 +64,7 @@ static uint8_t put_sparse(const struct group *g, int16_t *out)
             double w = fabs(group_weight(g, c, lane)) * Q16 / 32768;
             largest = w > largest ? w : largest;
         }
-    uint8_t shift = find_shift(largest, 0, ARTIFACT_SHIFT_MAX);
+    uint8_t shift = find_shift(largest, ARTIFACT_SHIFT_MAX);
     for (uint32_t c = 0; c < g->design->sparse_count; c++)
         for (uint32_t lane = 0; lane < g->lanes; lane++)
             out[(size_t)g->design->index[c] * g->lanes + lane] =
@@ -69,23 +72,35 @@ static uint8_t put_sparse(const struct group *g, int16_t *out)
     return shift;
 }
 
-/* score_q16 = sum_d(D * x_q8 >> shift). The means of the standardised columns go to the bias. */
+/* What a column of a lane adds to its score by unit of x, such that no lane leaves the range of
+ * scores. A lane that would is weakened as a whole: cutting its largest weights alone would turn
+ * the direction it looks in. */
+static double dense_weight(const struct group *g, uint32_t d, uint32_t lane, double lane_sum)
+{
+    double w = group_weight(g, g->design->sparse_count + d, lane) * g->design->scale[d];
+    return lane_sum > DENSE_SUM_MAX ? w * (DENSE_SUM_MAX / lane_sum) : w;
+}
+
+/* score_q16 = sum_d(D * x_q8 >> shift). The means of the standardised columns go to the bias, by
+ * the weights that are written: a mean is many spreads wide, so a weight that was rounded would
+ * else move every row. */
 static uint8_t put_dense(const struct group *g, int16_t *out, double *io_bias)
 {
-    const struct fit_design *design = g->design;
+    double sum[FIT_LANES_MAX] = {0};
     double largest = 0;
     for (uint32_t d = 0; d < FEATURES_DENSE; d++)
-        for (uint32_t lane = 0; lane < g->lanes; lane++) {
-            double w = group_weight(g, design->sparse_count + d, lane) * design->scale[d];
-            io_bias[lane] -= w * design->mean[d];
-            w = fabs(w) * Q16 / 256;
-            largest = w > largest ? w : largest;
-        }
-    uint8_t shift = find_shift(largest, ARTIFACT_DENSE_SHIFT_MIN, ARTIFACT_DENSE_SHIFT_MAX);
+        for (uint32_t lane = 0; lane < g->lanes; lane++)
+            sum[lane] += fabs(dense_weight(g, d, lane, 0));
+    for (uint32_t d = 0; d < FEATURES_DENSE; d++)
+        for (uint32_t lane = 0; lane < g->lanes; lane++)
+            largest = fmax(largest, fabs(dense_weight(g, d, lane, sum[lane])) * DENSE_UNITS);
+    uint8_t shift = find_shift(largest, ARTIFACT_DENSE_SHIFT_MAX);
     for (uint32_t d = 0; d < FEATURES_DENSE; d++)
         for (uint32_t lane = 0; lane < g->lanes; lane++) {
-            double w = group_weight(g, design->sparse_count + d, lane) * design->scale[d];
-            out[(size_t)d * g->lanes + lane] = to_i16(ldexp(w * Q16 / 256, shift));
+            double w = dense_weight(g, d, lane, sum[lane]);
+            int16_t *to = &out[(size_t)d * g->lanes + lane];
+            *to = to_i16(ldexp(w * DENSE_UNITS, shift));
+            io_bias[lane] -= ldexp(*to, -(int)shift) / DENSE_UNITS * g->design->mean[d];
         }
     return shift;
 }
@@ -209,7 +224,6 @@ int quantise_heads(const struct heads *heads, const struct fit_design *design,
         .models = out->models,
         .tasks = out->tasks,
         .calib = out->calib,
-        .scale.task_dense_shift = ARTIFACT_DENSE_SHIFT_MIN,
     };
     size_t lane_bytes = (size_t)INDEX_COUNT * m;
     size_t dense = (size_t)FEATURES_DENSE * m;

@@ -169,7 +169,7 @@ static void b42_damage_to_a_section_is_named(void **state)
         {ARTIFACT_META, 110, 32, ARTIFACT_DIMENSIONS_REASON}, /* tasks */
         {ARTIFACT_META, 111, 1, ARTIFACT_META_FORMAT_REASON},
         {ARTIFACT_META, 112, 41, ARTIFACT_DIMENSIONS_REASON},    /* shift */
-        {ARTIFACT_META, 115, 4, ARTIFACT_DIMENSIONS_REASON},     /* dense shift */
+        {ARTIFACT_META, 115, 31, ARTIFACT_DIMENSIONS_REASON},    /* dense shift */
         {ARTIFACT_META, 118, 0, ARTIFACT_META_FORMAT_REASON},    /* name of no length */
         {ARTIFACT_META, 120, 0xff, ARTIFACT_META_FORMAT_REASON}, /* not UTF-8 */
         {ARTIFACT_W, 3, 0x40, ARTIFACT_BOUNDS_REASON},           /* bias 2^30 */
@@ -314,6 +314,15 @@ static void specs_that_cannot_be_written_are_refused(void **state)
     f.models[1] = STR("other");
     f.spec.scale.quality_shift = 0; /* 500 * 512 * 1448: fits. */
     assert_int_equal(selftest_build(&f.spec, &view, 1, &out, &err), 0);
+    f.spec.scale.quality_dense_shift = 0; /* 24 * 500 * 2^15: fits; 24 * 1400 * 2^15 does not. */
+    assert_int_equal(selftest_build(&f.spec, &view, 1, &out, &err), 0);
+    int16_t dense[2 * FEATURES_DENSE];
+    for (unsigned i = 0; i < 2 * FEATURES_DENSE; i++)
+        dense[i] = 1400;
+    f.spec.quality_dense = dense;
+    assert_int_equal(selftest_build(&f.spec, &view, 1, &out, &err), ERR_INVALID);
+    assert_non_null(strstr(err.message, "overflow"));
+    f.spec.quality_dense = good.quality_dense;
     int32_t bias[2] = {INT32_C(1) << 30, 0};
     f.spec.quality_bias = bias;
     assert_int_equal(selftest_build(&f.spec, &view, 1, &out, &err), ERR_INVALID);

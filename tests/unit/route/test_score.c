@@ -70,18 +70,26 @@ static void scores_follow_the_written_formula(void **state)
         struct features f;
         struct score score;
         const struct artifact_spec *s = &spec.spec;
+        bool unshifted = round % 2 == 1; /* 24 * 1000 * 2^15 is in range without a dense shift. */
+        const uint8_t dense_shift = unshifted ? 0 : 10;
+        score_sum_fn sum = score_kernel((enum score_kernel)(round % SCORE_KERNELS));
         buf_init(&file, ARTIFACT_BYTES_MAX);
         fixture_spec_init(&spec, &r, 9, shapes[round % SHAPES].models, shapes[round % SHAPES].tasks,
-                          3000);
+                          unshifted ? 1000 : 3000);
+        spec.spec.scale.quality_dense_shift = dense_shift;
+        spec.spec.scale.length_dense_shift = dense_shift;
+        spec.spec.scale.task_dense_shift = dense_shift;
         assert_int_equal(artifact_encode(s, &file, NULL), 0);
         assert_int_equal(artifact_decode(buf_str(&file), &a, &reason, NULL), 0);
         fixture_features(&r, random_below(&r, 513), &f);
-        score_models(a, &f, &score);
+        for (unsigned d = 0; d < FEATURES_DENSE && round % 3 == 0; d++)
+            f.dense[d] = d % 2 == 0 ? INT16_MIN : INT16_MAX;
+        score_models_with(sum != NULL ? sum : score_kernel(SCORE_SCALAR), a, &f, &score);
         int32_t class_score[ARTIFACT_TASKS_MAX];
         uint32_t p[ARTIFACT_TASKS_MAX] = {0};
         for (uint32_t t = 0; t < s->task_count; t++)
             class_score[t] = (int32_t)plain_score(s, &f, s->task, s->task_dense, s->task_bias[t], t,
-                                                  s->task_count, 16, 10);
+                                                  s->task_count, 16, dense_shift);
         if (s->task_count > 0)
             fixed_softmax2_q16(class_score, s->task_count, p);
         for (uint32_t m = 0; m < s->model_count; m++) {
@@ -91,9 +99,9 @@ static void scores_follow_the_written_formula(void **state)
                 l += (int64_t)p[t] * s->task_length[t * s->model_count + m];
             }
             int64_t z = plain_score(s, &f, s->quality, s->quality_dense, s->quality_bias[m], m,
-                                    s->model_count, 16, 10);
+                                    s->model_count, 16, dense_shift);
             int64_t y = plain_score(s, &f, s->length, s->length_dense, s->length_bias[m], m,
-                                    s->model_count, 16, 10);
+                                    s->model_count, 16, dense_shift);
             assert_int_equal(score.z[m], z + floor_shift_i64(g, 16));
             assert_int_equal(score.length_q16[m], y + floor_shift_i64(l, 16));
         }
