@@ -10,18 +10,16 @@
 
 #include "common/base/mem.h"
 #include "common/route/price.h"
-#include "common/route/selftest.h"
 #include "controlplane/learn/run.h"
 
 #define STEPS_AFTER_FITS 7 /* Three calibrations, evaluate, two final fits, finish. */
 #define ECE_MAX          0.05
 #define REGRET_MAX       0.005
+#define FINAL_GAP_MAX    0.02 /* Of the best model's quality. */
+#define FINAL_NOISE      2    /* Standard errors; where outcomes are estimates. */
+#define ROUNDING_MAX     0.05 /* Logits, on average. */
 #define NANO_PER_USD     1e9
-#define Q16              65536.0
-#define EPS_CAP_SMALL    (UINT32_MAX / 20) /* 5 %, section 6.7 */
-#define EPS_CAP          (UINT32_MAX / 50) /* 2 % */
 #define REPORT_BYTES_MAX (16U << 20)
-#define METRICS_MAX      (2 * ARTIFACT_MODELS_MAX + 8)
 
 void learn_options_init(struct learn_options *options)
 {
@@ -67,7 +65,7 @@ int learn_target_parse(struct str text, struct learn_target *out_target, struct 
                    STR_ARG(text));
 }
 
-static bool report_progress(void *data)
+bool run_report_progress(void *data)
 {
     const struct run *run = data;
     struct learn_progress progress = {.phase = run->phase, .done = run->done, .total = run->steps};
@@ -78,12 +76,12 @@ static bool report_progress(void *data)
 static bool on_step(void *data)
 {
     struct run *run = data;
-    bool go_on = report_progress(run);
+    bool go_on = run_report_progress(run);
     run->done++;
     return go_on;
 }
 
-static int enter(struct run *run, const char *phase)
+int run_enter(struct run *run, const char *phase)
 {
     run->phase = phase;
     return on_step(run) ? 0 : ERR_CANCELED;
@@ -155,7 +153,7 @@ static int cross_fit(struct run *run, struct err *err)
         .models = run->models,
         .folds = run->options->folds,
         .on_step = on_step,
-        .keep_going = report_progress,
+        .keep_going = run_report_progress,
         .data = run,
     };
     run->phase = "fit";
@@ -185,7 +183,7 @@ static int choose_calibration(struct run *run)
     for (int m = CALIBRATE_IDENTITY; rc == 0 && m <= CALIBRATE_ISOTONIC; m++) {
         double area = 0;
         double ece = 0;
-        rc = enter(run, "calibrate");
+        rc = run_enter(run, "calibrate");
         if (rc == 0)
             rc = sweep_calibrated(run, (enum calibrate_method)m);
         if (rc == 0)
@@ -204,7 +202,7 @@ static int evaluate(struct run *run, struct err *err)
 {
     int rc = choose_calibration(run);
     if (rc == 0)
-        rc = enter(run, "evaluate");
+        rc = run_enter(run, "evaluate");
     if (rc == 0)
         rc = sweep_choose(&run->sweep, &run->options->target,
                           normal_quantile(run->options->confidence), &run->target);
@@ -222,197 +220,6 @@ static void fill_frontier(const struct run *run, struct learn_result *result)
         last = p->lambda;
         result->frontier[result->frontier_count++] = *p;
     }
-}
-
-static void fill_segment(const struct run *run, const struct learn_result *result,
-                         struct artifact_segment *out)
-{
-    out->id = 0;
-    out->name = STR("");
-    out->lambda = run->sweep.lambda[run->target.point];
-    for (uint32_t i = 0; i < result->frontier_count; i++) {
-        const struct learn_point *p = &result->frontier[i];
-        double quality = fmin(fmax(p->quality, 0), 1);
-        out->points[out->point_count++] = (struct artifact_point){
-            .lambda = sweep_lambda(p->lambda),
-            .cost_nanousd = llrint(fmax(p->cost_usd, 0) * NANO_PER_USD),
-            .quality_q16 = (uint32_t)lrint(quality * Q16),
-        };
-    }
-}
-
-static struct artifact_explore exploration(const struct run *run)
-{
-    double gamma = 10 * sqrt(run->view.row_count);
-    return (struct artifact_explore){
-        .gamma = (uint32_t)fmin(gamma, 1e6),
-        .eps_cap = run->view.row_count < 1000 ? EPS_CAP_SMALL : EPS_CAP,
-        .delta_q16 = 6554,
-        .cost_ratio = 3,
-    };
-}
-
-struct metrics {
-    struct artifact_metric list[METRICS_MAX];
-    char names[2 * ARTIFACT_MODELS_MAX][ARTIFACT_NAME_BYTES_MAX + 16];
-    uint32_t count;
-    uint32_t named;
-};
-
-static void put_metric(struct metrics *m, struct str name, double value, uint8_t decimals)
-{
-    if (!isfinite(value) || m->count == METRICS_MAX)
-        return;
-    m->list[m->count++] = (struct artifact_metric){
-        .name = name, .value = llrint(value * pow(10, decimals)), .decimals = decimals};
-}
-
-static void put_price(struct metrics *m, const char *kind, struct str model, int64_t rate)
-{
-    char *name = m->names[m->named];
-    int len = snprintf(name, sizeof(m->names[0]), "%s:%.*s", kind, STR_ARG(model));
-    if (rate == PRICE_UNKNOWN || len > ARTIFACT_NAME_BYTES_MAX || m->count == METRICS_MAX)
-        return;
-    m->named++;
-    m->list[m->count++] =
-        (struct artifact_metric){.name = str_from(name), .value = rate, .decimals = 9};
-}
-
-static void fill_metrics(const struct run *run, struct metrics *out)
-{
-    const struct learn_point *chosen = &run->sweep.points[run->target.point];
-    memset(out, 0, sizeof(*out));
-    put_metric(out, STR("quality"), chosen->quality, 6);
-    put_metric(out, STR("cost_usd"), chosen->cost_usd, 12);
-    put_metric(out, STR("quality_best_single"), run->sweep.single_quality[run->sweep.best], 6);
-    put_metric(out, STR("cost_usd_best_single"), run->sweep.single_cost[run->sweep.best], 12);
-    put_metric(out, STR("aiq"), run->metrics.aiq, 6);
-    put_metric(out, STR("auc"), run->metrics.auc, 6);
-    put_metric(out, STR("ece"), run->metrics.ece, 6);
-    for (uint32_t m = 0; m < run->view.model_count; m++) {
-        put_price(out, "price_in", run->models[m], run->prices[m][0]);
-        put_price(out, "price_out", run->models[m], run->prices[m][1]);
-    }
-}
-
-struct selftests {
-    struct features features[ARTIFACT_SELFTESTS_MAX];
-    struct policy_request requests[ARTIFACT_SELFTESTS_MAX];
-    struct selftest_case cases[ARTIFACT_SELFTESTS_MAX];
-    struct policy_candidate candidates[ARTIFACT_MODELS_MAX];
-    struct policy_params params;
-    uint32_t count;
-};
-
-/* Rows spread evenly over the set, at the policy's own lambda, every other one exploring. */
-static void fill_selftests(const struct run *run, const struct artifact_segment *segment,
-                           struct selftests *out)
-{
-    uint32_t rows = run->view.row_count;
-    out->count = rows < ARTIFACT_SELFTESTS_MAX ? rows : ARTIFACT_SELFTESTS_MAX;
-    policy_params_init(&out->params);
-    out->params.lambda = segment->lambda;
-    for (uint32_t m = 0; m < run->view.model_count; m++)
-        out->candidates[m] = (struct policy_candidate){
-            .ordinal = (int32_t)m,
-            .price_in = run->prices[m][0],
-            .price_out = run->prices[m][1],
-            .price_cached = PRICE_UNKNOWN,
-            .prior_q16 = POLICY_NO_PRIOR,
-        };
-    for (uint32_t i = 0; i < out->count; i++) {
-        uint32_t row = (uint32_t)((uint64_t)i * rows / out->count);
-        dataset_features(&run->view, row, &out->features[i]);
-        out->requests[i] = (struct policy_request){
-            .t_in = run->view.rows[row].in_tok,
-            .lambda = segment->lambda,
-            .sticky = POLICY_NONE,
-            .explore = i % 2 == 1,
-            .request_id = {(uint8_t)i},
-        };
-        out->cases[i] = (struct selftest_case){
-            .features = &out->features[i],
-            .params = &out->params,
-            .request = &out->requests[i],
-            .candidates = out->candidates,
-            .count = run->view.model_count,
-        };
-    }
-}
-
-static int encode(const struct run *run, struct quantised *q, struct learn_result *result,
-                  struct err *err)
-{
-    struct artifact_segment *segment = mem_zalloc(sizeof(*segment));
-    struct selftests *tests = mem_zalloc(sizeof(*tests));
-    struct metrics *metrics = mem_zalloc(sizeof(*metrics));
-    int rc = ERR_NOMEM;
-    if (segment == NULL || tests == NULL || metrics == NULL)
-        goto out;
-    fill_segment(run, result, segment);
-    fill_selftests(run, segment, tests);
-    fill_metrics(run, metrics);
-    memcpy(q->calib, run->calib, sizeof(q->calib));
-    q->spec.calib = q->calib;
-    q->spec.segments = segment;
-    q->spec.segment_count = 1;
-    q->spec.explore = exploration(run);
-    q->spec.meta = (struct artifact_meta){
-        .generation = run->options->generation,
-        .parent = run->options->parent,
-        .window_from_us = run->options->window_from_us,
-        .window_to_us = run->options->window_to_us,
-        .row_count = dataset_seen(run->data),
-        .data_digest = run->digest,
-        .feature_spec = FEATURES_SPEC,
-        .hash_key_id = run->options->hash_key_id,
-        .metrics = metrics->list,
-        .metric_count = metrics->count,
-    };
-    rc = selftest_build(&q->spec, tests->cases, tests->count, &result->artifact, err);
-    if (rc == 0)
-        result->artifact_id = digest_sha256(result->artifact.data, result->artifact.len);
-out:
-    mem_free(segment);
-    mem_free(tests);
-    mem_free(metrics);
-    return rc;
-}
-
-static int fit_final(struct run *run, struct learn_result *result, struct err *err)
-{
-    struct heads heads = {0};
-    struct quantised q = {0};
-    const struct crossfit_config *chosen = &run->fit.chosen;
-    uint32_t *rows = mem_calloc((size_t)run->view.row_count + 1, sizeof(*rows));
-    if (rows == NULL)
-        return ERR_NOMEM;
-    for (uint32_t i = 0; i < run->view.row_count; i++)
-        rows[i] = i;
-    struct heads_input input = {
-        .design = &run->design,
-        .rows = rows,
-        .row_count = run->view.row_count,
-        .priors = run->priors,
-        .keep_going = report_progress,
-        .keep_going_data = run,
-    };
-    int rc = enter(run, "fit");
-    if (rc == 0)
-        rc = heads_fit_base(&input, &heads);
-    if (rc == 0)
-        rc = enter(run, "fit");
-    if (rc == 0 && chosen->gain > 0)
-        rc = heads_fit_quality(&input, chosen->shared_penalty, chosen->delta_penalty, &heads);
-    heads.gain = chosen->gain;
-    if (rc == 0)
-        rc = quantise_heads(&heads, &run->design, run->models, &q);
-    if (rc == 0)
-        rc = encode(run, &q, result, err);
-    quantise_deinit(&q);
-    heads_deinit(&heads);
-    mem_free(rows);
-    return rc;
 }
 
 static void put_gate(struct learn_result *result, const char *name, bool ok, const char *format,
@@ -445,6 +252,21 @@ static int gate_selftest(const struct run *run, struct learn_result *result)
     return 0;
 }
 
+/* The file on its own training rows: it can only look better there than its siblings did on rows
+ * left out. Quality estimated from one observed answer a row may differ by its noise. */
+static void gate_final(const struct run *run, struct learn_result *result)
+{
+    const struct run_metrics *m = &run->metrics;
+    double best = fmax(run->sweep.single_quality[run->sweep.best], 1e-9);
+    double most = FINAL_GAP_MAX * best;
+    if (run->view.observed != 0)
+        most += FINAL_NOISE * m->final_gap_error;
+    put_gate(
+        result, "final_fit", m->final_gap >= -most && m->final_rounding <= ROUNDING_MAX,
+        "%+.4f of the best against the prediction, at least %+.4f; rounding %.4f, at most %.2f",
+        m->final_gap / best, -most / best, m->final_rounding, ROUNDING_MAX);
+}
+
 static int fill_gates(const struct run *run, struct learn_result *result)
 {
     const struct learn_point *chosen = &run->sweep.points[run->target.point];
@@ -455,6 +277,7 @@ static int fill_gates(const struct run *run, struct learn_result *result)
     put_gate(result, "target", run->target.certain,
              "%.4f expected, %.4f with %g %% confidence, asked %.4f", run->target.reached,
              run->target.bound, 100 * run->options->confidence, run->options->target.value);
+    gate_final(run, result);
     if (run->compared)
         put_gate(result, "incumbent",
                  run->utility_gain_low >= -REGRET_MAX || (run->observed && !run->estimate.support),
@@ -487,9 +310,9 @@ static int finish(struct run *run, struct learn_result *result, struct err *err)
     fill_frontier(run, result);
     if (reachable) {
         result->chosen = run->sweep.points[run->target.point];
-        rc = fit_final(run, result, err);
+        rc = run_fit_final(run, result, err);
         if (rc == 0)
-            rc = enter(run, "finish");
+            rc = run_enter(run, "finish");
         if (rc == 0)
             rc = fill_gates(run, result);
     }

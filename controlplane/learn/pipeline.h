@@ -71,7 +71,7 @@ struct learn_options {
 void learn_options_init(struct learn_options *options);
 
 struct learn_gate {   /* Section 6.8. */
-    const char *name; /* "selftest", "calibration", "target", "incumbent", "cost". */
+    const char *name; /* "selftest", "calibration", "target", "final_fit", "incumbent", "cost". */
     bool ok;
     char detail[160];
 };

@@ -149,6 +149,10 @@ static json_t *chosen_part(const struct run *run)
         return NULL;
     json_object_set_new(out, "target_reached", real(run->target.reached));
     json_object_set_new(out, "target_bound", real(run->target.bound));
+    json_object_set_new(out, "final_on_training_rows",
+                        json_pack("{s:o,s:o,s:o}", "quality", real(run->metrics.final_quality),
+                                  "cost_usd", real(run->metrics.final_cost), "rounding",
+                                  real(run->metrics.final_rounding)));
     json_object_set_new(out, "certain", json_boolean(run->target.certain));
     json_object_set_new(
         out, "quality_of_best_interval",

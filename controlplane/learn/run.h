@@ -1,5 +1,5 @@
-/* run.h: what the steps of one training run share. Private to pipeline.c, metrics.c and report.c.
- */
+/* run.h: what the steps of one training run share. Private to pipeline.c, final.c, metrics.c and
+ * report.c. */
 #ifndef STEELYARD_CONTROLPLANE_LEARN_RUN_H
 #define STEELYARD_CONTROLPLANE_LEARN_RUN_H
 
@@ -23,7 +23,12 @@ struct run_metrics { /* All on rows left out, by the integer engine. */
     double collapse;    /* Largest excess of the dearest model's share over the oracle's. */
     double quality_low; /* Bootstrap interval (5 %, 95 %) of quality relative to best ... */
     double quality_high;
-    double churn; /* Rows that the incumbent sends elsewhere; NAN without one. */
+    double final_quality;   /* Of the final policy on the rows it was fitted on, at its lambda. */
+    double final_cost;      /* USD a request, likewise. */
+    double final_gap;       /* Of quality (cost targets: utility) over the prediction ... */
+    double final_gap_error; /* ... and its standard error. */
+    double final_rounding;  /* Mean |z| between its integers and what was fitted; logits. */
+    double churn;           /* Rows that the incumbent sends elsewhere; NAN without one. */
 };
 
 struct run {
@@ -58,6 +63,11 @@ struct run {
     const char *phase;
 };
 
+/* Reports progress; false or ERR_CANCELED when the caller wants to stop. */
+bool run_report_progress(void *run);
+int run_enter(struct run *run, const char *phase) MUST_CHECK;
+/* Fits, encodes and measures the policy file; after the target is chosen. */
+int run_fit_final(struct run *run, struct learn_result *result, struct err *err) MUST_CHECK;
 /* Calibrates the folds' artifacts (each by the other folds' rows) and run->calib by all rows, with
  * what the labels allow up to `most`. */
 int run_calibrate(struct run *run, enum calibrate_method most) MUST_CHECK;
