@@ -1,6 +1,7 @@
 #include "common/crypto/digest.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <string.h>
 
 #include <openssl/crypto.h>
@@ -14,11 +15,50 @@ struct digest_stream {
     EVP_MD_CTX *context;
 };
 
+/* OpenSSL 3 looks an algorithm up by name at each one-shot call, which costs more than hashing a
+ * key does: so the algorithm is fetched once, and each thread keeps a context. */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t context_key;
+static EVP_MD *algorithm;
+
+static void free_context(void *context)
+{
+    EVP_MD_CTX_free(context);
+}
+
+static void fetch_algorithm(void)
+{
+    algorithm = EVP_MD_fetch(NULL, "SHA256", NULL);
+    if (algorithm != NULL && pthread_key_create(&context_key, free_context) != 0) {
+        EVP_MD_free(algorithm);
+        algorithm = NULL;
+    }
+}
+
+static EVP_MD_CTX *thread_context(void)
+{
+    (void)pthread_once(&once, fetch_algorithm);
+    if (algorithm == NULL)
+        return NULL;
+    EVP_MD_CTX *context = pthread_getspecific(context_key);
+    if (context == NULL && (context = EVP_MD_CTX_new()) != NULL &&
+        pthread_setspecific(context_key, context) != 0) {
+        EVP_MD_CTX_free(context);
+        context = NULL;
+    }
+    return context;
+}
+
 struct sha256 digest_sha256(const void *data, size_t len)
 {
     struct sha256 out;
     static const unsigned char none[1];
-    (void)SHA256(len > 0 ? data : none, len, out.bytes);
+    const void *bytes = len > 0 ? data : none;
+    EVP_MD_CTX *context = thread_context();
+    if (context == NULL || EVP_DigestInit_ex2(context, algorithm, NULL) != 1 ||
+        EVP_DigestUpdate(context, bytes, len) != 1 ||
+        EVP_DigestFinal_ex(context, out.bytes, NULL) != 1)
+        (void)SHA256(bytes, len, out.bytes);
     return out;
 }
 
