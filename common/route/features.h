@@ -63,7 +63,7 @@ enum features_dense {
 struct features_input {
     struct str text;          /* The user's last message, whole; not rendered demos or templates. */
     struct str system_prompt; /* len 0: none. */
-    struct str alias;         /* Route as the client asked for it; empty for a pinned model. */
+    struct str alias;         /* Left empty by the data plane: docs/decisions/0034. */
     struct str segment;
     const struct str *tools; /* Names; may be NULL if tool_count is 0. */
     uint32_t tool_count;

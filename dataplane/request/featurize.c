@@ -1,20 +1,15 @@
 /* The call as the router sees it. */
 #include "dataplane/request/steps.h"
 
-/* A pinned model's id is no feature: it would tell the trainer who answered, and say nothing of the
- * question when a route decides. */
-static struct str route_name(const struct request *r)
-{
-    return snapshot_route(r->snapshot, r->call.model) != NULL ? r->call.model : STR_NULL;
-}
-
+/* What was asked for is no feature. A pinned model's id would tell the trainer who answered; a route's
+ * name is on every request of its policy, so it says nothing, but its index may be some word's too and
+ * then weighs on all of them (docs/decisions/0034). */
 enum step_result step_featurize(struct request *r)
 {
     const struct call *c = &r->call;
     struct features_input input = {
         .text = c->text,
         .system_prompt = c->system,
-        .alias = route_name(r),
         .tools = c->tools,
         .tool_count = c->tool_count,
         .bytes = c->text_bytes,
