@@ -290,7 +290,6 @@ static int start_worker(struct node *n, uint32_t i, struct err *err)
         .spool = spool_set_spool(n->spools, i),
         .shard = metrics_shard_create(n->metrics),
         .registry = n->registry,
-        .transport = &transport_over_fetch,
         .listen = n->listen,
         .max_connections = (uint32_t)(s->max_connections / s->workers),
         .cut_above_bytes = s->memory_max_bytes / 100 * 95,

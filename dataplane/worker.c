@@ -158,8 +158,7 @@ int worker_create(const struct worker_config *config, struct worker **out_worker
     uv_async_init(&w->loop, &w->wake, on_wake);
     uv_timer_init(&w->loop, &w->tick);
     uv_timer_start(&w->tick, on_tick, TICK_MS, TICK_MS);
-    rc = upstream_init(&w->env.upstream, &w->loop, config->transport, config->reader,
-                       config->registry);
+    rc = upstream_init(&w->env.upstream, &w->loop, config->reader, config->registry);
     if (rc != 0) {
         err_set(err, rc, "out of memory");
         request_env_close(&w->env);

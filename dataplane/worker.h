@@ -20,7 +20,6 @@ struct worker_config { /* All borrowed for the worker's life. */
     struct spool *spool;
     struct metrics_shard *shard;
     struct endpoint_registry *registry;
-    const struct transport_ops *transport;
     const char *listen; /* With the port all workers share. */
     uint32_t max_connections;
     uint64_t cut_above_bytes; /* F24: the largest connection is cut there; 0: never. */

@@ -170,7 +170,7 @@ static int start(struct request *r)
         .timeouts = timeouts_of(r, a->start_ns / 1000000),
         .body_max_bytes = r->call.stream ? UINT64_C(1) << 32 : REPLY_BYTES_MAX,
     };
-    return r->env->upstream.ops->start(t->origin->origin, &request, &callbacks, r, &a->call);
+    return t->origin->ops->start(t->origin->origin, &request, &callbacks, r, &a->call);
 }
 
 int attempt_start(struct request *r)
@@ -198,7 +198,7 @@ void attempt_stop(struct request *r, enum record_reason reason)
         return;
     a->cancelled = true;
     a->reason = reason;
-    r->env->upstream.ops->cancel(a->call);
+    a->target->origin->ops->cancel(a->call);
 }
 
 void attempt_resume(struct request *r)
@@ -208,7 +208,7 @@ void attempt_resume(struct request *r)
         return;
     a->paused = false;
     a->last_ms = request_now_ms();
-    r->env->upstream.ops->resume(a->call);
+    a->target->origin->ops->resume(a->call);
 }
 
 /* ---- in ---- */
@@ -223,7 +223,7 @@ static enum fetch_flow on_head(void *arg, struct transport_call *call, unsigned 
 {
     struct request *r = arg;
     struct attempt *a = &r->attempt;
-    const struct transport_ops *ops = r->env->upstream.ops;
+    const struct transport_ops *ops = a->target->origin->ops;
     struct str id = ops->header(call, STR("x-request-id"));
     a->status = status;
     if (id.len > 0 && id.len <= RECORD_TEXT_BYTES_MAX)

@@ -4,21 +4,35 @@
 
 #include "common/base/mem.h"
 
-int upstream_init(struct upstream *u, uv_loop_t *loop, const struct transport_ops *ops,
-                  struct snapshot_reader *reader, struct endpoint_registry *registry)
+static const struct transport_ops *const wire_ops[UPSTREAM_WIRE_COUNT] = {
+    [UPSTREAM_WIRE_LIBCURL] = &transport_over_fetch,
+};
+
+/* NULL: out of memory. */
+static struct upstream_wire *wire_use(struct upstream *u, enum upstream_wire_kind kind)
 {
-    *u = (struct upstream){.ops = ops, .reader = reader};
-    list_init(&u->origins);
-    endpoint_table_init(&u->endpoints, registry);
-    u->transport = ops->create(loop);
-    return u->transport != NULL ? 0 : ERR_NOMEM;
+    struct upstream_wire *w = &u->wires[kind];
+    if (w->transport == NULL)
+        w->transport = w->ops->create(u->loop);
+    return w->transport != NULL ? w : NULL;
 }
 
-static void origin_free(struct upstream *u, struct upstream_origin *o)
+int upstream_init(struct upstream *u, uv_loop_t *loop, struct snapshot_reader *reader,
+                  struct endpoint_registry *registry)
+{
+    *u = (struct upstream){.loop = loop, .reader = reader};
+    list_init(&u->origins);
+    endpoint_table_init(&u->endpoints, registry);
+    for (size_t i = 0; i < UPSTREAM_WIRE_COUNT; i++)
+        u->wires[i].ops = wire_ops[i];
+    return wire_use(u, UPSTREAM_WIRE_DEFAULT) != NULL ? 0 : ERR_NOMEM;
+}
+
+static void origin_free(struct upstream_origin *o)
 {
     list_remove(&o->link);
     if (o->origin != NULL)
-        u->ops->origin_close(o->origin, NULL, NULL);
+        o->ops->origin_close(o->origin, NULL, NULL);
     mem_free(o->url);
     mem_free(o->ca_file);
     mem_free(o);
@@ -29,18 +43,26 @@ static bool text_is(const char *text, struct str s)
     return text == NULL ? s.len == 0 : str_is(s, text);
 }
 
+static enum upstream_wire_kind wire_of(const struct snapshot_provider *p)
+{
+    (void)p;
+    return UPSTREAM_WIRE_DEFAULT;
+}
+
 static struct upstream_origin *origin_create(struct upstream *u, const struct snapshot_provider *p)
 {
-    struct upstream_origin *o = mem_zalloc(sizeof *o);
+    struct upstream_wire *w = wire_use(u, wire_of(p));
+    struct upstream_origin *o = w != NULL ? mem_zalloc(sizeof *o) : NULL;
     if (o == NULL)
         return NULL;
     list_init(&o->link);
+    o->ops = w->ops;
     o->allow_private = p->allow_private;
     o->url = mem_strndup(p->origin.data, p->origin.len);
     if (p->ca_file.len > 0)
         o->ca_file = mem_strndup(p->ca_file.data, p->ca_file.len);
     if (o->url == NULL || (p->ca_file.len > 0 && o->ca_file == NULL)) {
-        origin_free(u, o);
+        origin_free(o);
         return NULL;
     }
     const struct fetch_origin_config config = {
@@ -51,10 +73,10 @@ static struct upstream_origin *origin_create(struct upstream *u, const struct sn
         .max_connections = 4096,
         .max_idle_connections = 256,
     };
-    if (u->ops->origin_create(u->transport, &config, &o->origin, NULL) != 0) {
+    if (w->ops->origin_create(w->transport, &config, &o->origin, NULL) != 0) {
         u->origins_refused++;
         o->origin = NULL;
-        origin_free(u, o);
+        origin_free(o);
         return NULL;
     }
     list_push_back(&u->origins, &o->link);
@@ -66,7 +88,7 @@ static struct upstream_origin *origin_use(struct upstream *u, const struct snaps
     LIST_FOREACH (it, &u->origins) {
         struct upstream_origin *o = container_of(it, struct upstream_origin, link);
         if (text_is(o->url, p->origin) && text_is(o->ca_file, p->ca_file) &&
-            o->allow_private == p->allow_private) {
+            o->allow_private == p->allow_private && o->ops == wire_ops[wire_of(p)]) {
             o->uses++;
             return o;
         }
@@ -77,14 +99,14 @@ static struct upstream_origin *origin_use(struct upstream *u, const struct snaps
     return o;
 }
 
-static void view_drop(struct upstream *u, struct upstream_view *v)
+static void view_drop(struct upstream_view *v)
 {
     if (--v->uses > 0)
         return;
     for (uint32_t i = 0; i < v->snapshot->deployment_count; i++) {
         struct upstream_origin *o = v->targets[i].origin;
         if (o != NULL && --o->uses == 0)
-            origin_free(u, o);
+            origin_free(o);
     }
     snapshot_unpin(v->pin);
     mem_free(v->targets);
@@ -114,7 +136,7 @@ static struct upstream_view *view_create(struct upstream *u, struct snapshot_pin
                 v->pin = NULL;
                 for (uint32_t k = 0; k < s->deployment_count; k++)
                     if (targets[k].origin != NULL && --targets[k].origin->uses == 0)
-                        origin_free(u, targets[k].origin);
+                        origin_free(targets[k].origin);
                 mem_free(targets);
                 mem_free(v);
                 return NULL;
@@ -134,7 +156,7 @@ struct upstream_view *upstream_pin(struct upstream *u)
             u->current = fresh;
             pin = NULL; /* The view's now. */
             if (old != NULL)
-                view_drop(u, old);
+                view_drop(old);
         } /* Without memory for it the view before serves on. */
     }
     if (pin != NULL)
@@ -146,7 +168,8 @@ struct upstream_view *upstream_pin(struct upstream *u)
 
 void upstream_unpin(struct upstream *u, struct upstream_view *view)
 {
-    view_drop(u, view);
+    (void)u;
+    view_drop(view);
 }
 
 void upstream_refresh(struct upstream *u)
@@ -157,16 +180,29 @@ void upstream_refresh(struct upstream *u)
     snapshot_reader_refresh(u->reader);
 }
 
+static void on_wire_closed(void *arg)
+{
+    struct upstream *u = arg;
+    if (--u->wires_closing == 0 && u->on_closed != NULL)
+        u->on_closed(u->on_closed_arg);
+}
+
 void upstream_close(struct upstream *u, fetch_close_cb cb, void *arg)
 {
+    u->on_closed = cb;
+    u->on_closed_arg = arg;
     if (u->current != NULL) {
         struct upstream_view *v = u->current;
         u->current = NULL;
-        view_drop(u, v);
+        view_drop(v);
     }
     LIST_FOREACH_SAFE (it, tmp, &u->origins)
-        origin_free(u, container_of(it, struct upstream_origin, link));
-    u->ops->close(u->transport, cb, arg);
+        origin_free(container_of(it, struct upstream_origin, link));
+    for (size_t i = 0; i < UPSTREAM_WIRE_COUNT; i++)
+        u->wires_closing += u->wires[i].transport != NULL;
+    for (size_t i = 0; i < UPSTREAM_WIRE_COUNT; i++)
+        if (u->wires[i].transport != NULL)
+            u->wires[i].ops->close(u->wires[i].transport, on_wire_closed, u);
 }
 
 void upstream_deinit(struct upstream *u)

@@ -5,7 +5,7 @@
  * Origins are kept across snapshots while scheme, host, port, CA and address rule stay the same, so
  * that a new policy costs no connection. The credential is never part of an origin: it is read from
  * the snapshot's provider for each attempt and refused on an origin that is not the provider's
- * (promise P5). One thread. */
+ * (promise P5). An origin says which transport its calls are made with. One thread. */
 #ifndef STEELYARD_DATAPLANE_UPSTREAM_VIEW_H
 #define STEELYARD_DATAPLANE_UPSTREAM_VIEW_H
 
@@ -16,6 +16,7 @@
 
 struct upstream_origin {
     struct list link;
+    const struct transport_ops *ops; /* How `origin` is used. */
     struct transport_origin *origin;
     uint32_t uses; /* Views that name it. */
     bool allow_private;
@@ -37,9 +38,21 @@ struct upstream_view {
     uint32_t uses; /* Requests, and 1 while current. */
 };
 
-struct upstream {
+enum upstream_wire_kind { UPSTREAM_WIRE_LIBCURL, UPSTREAM_WIRE_COUNT };
+#define UPSTREAM_WIRE_DEFAULT UPSTREAM_WIRE_LIBCURL
+
+/* One of the transports that stand side by side. */
+struct upstream_wire {
     const struct transport_ops *ops;
-    struct transport *transport;
+    struct transport *transport; /* NULL: no provider has asked for it yet. */
+};
+
+struct upstream {
+    struct upstream_wire wires[UPSTREAM_WIRE_COUNT]; /* The default one is there from the start. */
+    uint32_t wires_closing;
+    fetch_close_cb on_closed;
+    void *on_closed_arg;
+    uv_loop_t *loop;
     struct snapshot_reader *reader;
     struct endpoint_table endpoints;
     struct list origins;
@@ -47,10 +60,10 @@ struct upstream {
     uint64_t origins_refused; /* Origins that could not be made. */
 };
 
-/* ops, reader and registry are borrowed. ERR_NOMEM. */
-int upstream_init(struct upstream *u, uv_loop_t *loop, const struct transport_ops *ops,
-                  struct snapshot_reader *reader, struct endpoint_registry *registry) MUST_CHECK;
-/* No request pins a view any more. cb comes once the transport is gone; then upstream_deinit. */
+/* loop, reader and registry are borrowed. ERR_NOMEM. */
+int upstream_init(struct upstream *u, uv_loop_t *loop, struct snapshot_reader *reader,
+                  struct endpoint_registry *registry) MUST_CHECK;
+/* No request pins a view any more. cb comes once the transports are gone; then upstream_deinit. */
 void upstream_close(struct upstream *u, fetch_close_cb cb, void *arg);
 void upstream_deinit(struct upstream *u);
 

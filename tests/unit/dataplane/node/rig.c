@@ -397,9 +397,7 @@ void rig_start(struct rig *r, const struct rig_options *options)
         r->shared.settings.body_max_bytes = options->body_max_bytes;
     request_env_init(&r->env, &r->shared, &r->loop, spool_set_spool(r->spools, 0),
                      metrics_shard_create(r->metrics));
-    assert_int_equal(
-        upstream_init(&r->env.upstream, &r->loop, &transport_over_fetch, r->reader, r->registry),
-        0);
+    assert_int_equal(upstream_init(&r->env.upstream, &r->loop, r->reader, r->registry), 0);
     struct conn_config conn = conn_defaults;
     conn.linger_ms = 50;
     if (options->stall_ms != 0)
