@@ -378,9 +378,22 @@ static void on_done(void *client, enum client_end end)
         conn_advance(c);
 }
 
+/* What came behind the message stays, for on_done. */
+static void conn_release_input(void *client)
+{
+    struct conn *c = client;
+    buf_consume(&c->in, c->raw_at <= c->in.len ? c->raw_at : c->in.len);
+    c->raw_at = c->body_at = 0;
+    if (c->in.len > 0)
+        return;
+    buf_deinit(&c->in);
+    buf_init(&c->in, c->pool->config.body_max_bytes + 2 * HTTP1_REQUEST_HEAD_BYTES_MAX);
+}
+
 static const struct client_ops client_ops = {
     .send = conn_send,
     .queued = conn_queued,
+    .release_input = conn_release_input,
     .done = on_done,
 };
 

@@ -23,7 +23,7 @@ bool account_cost(const struct snapshot_deployment *d, int64_t wall_us, const st
 static const struct snapshot_deployment *deployment_of(const struct request *r,
                                                        const struct record_attempt *row)
 {
-    const struct snapshot_model *m = r->candidate_models[row->model];
+    const struct snapshot_model *m = r->work->candidate_models[row->model];
     for (uint32_t i = 0; i < m->deployment_count; i++)
         if (m->deployments[i].name.data == row->server.data)
             return &m->deployments[i];
@@ -69,7 +69,8 @@ static void count_tokens(struct request *r, const struct record_attempt *row)
     struct str provider, rest;
     str_cut(row->server, '/', &provider, &rest);
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        const struct str labels[] = {provider, r->candidate_models[row->model]->id, kinds[i].type};
+        const struct str labels[] = {provider, r->work->candidate_models[row->model]->id,
+                                     kinds[i].type};
         if (kinds[i].n > 0)
             metrics_add(meter(&r->env->meters, METER_TOKENS, labels), kinds[i].n);
     }

@@ -97,7 +97,7 @@ static void put_decision(struct writer *w, struct request *r, bool early)
         put(w, STR("\r\nx-steelyard-served: "));
         put(w, r->attempt.target->deployment->provider->name);
         put(w, STR("/"));
-        put(w, r->candidate_models[r->at_position]->id);
+        put(w, r->attempt.model->id);
     }
 }
 
@@ -105,16 +105,16 @@ static void put_warnings(struct writer *w, const struct request *r)
 {
     for (uint8_t i = 0; i < r->warning_count; i++) {
         put(w, i == 0 ? STR("\r\nx-steelyard-warnings: ") : STR(","));
-        put_text(w, r->warnings[i]);
+        put_text(w, r->work->warnings[i]);
     }
 }
 
 static void put_session(struct writer *w, const struct request *r)
 {
-    if (r->session_text.len == 0)
+    if (r->work->session_text.len == 0)
         return;
     put(w, STR("\r\nx-steelyard-session: "));
-    put(w, r->session_text);
+    put(w, r->work->session_text);
 }
 
 /* What every head has. */
@@ -177,9 +177,9 @@ int answer_write_head(struct request *r, uint64_t body_bytes, struct buf *out)
     } else if (r->status >=
                400) { /* A provider's own answer: ours to say that nothing else helps. */
         put(&w, STR("\r\nx-should-retry: false"));
-        if (r->retry_after.len > 0) {
+        if (r->work->retry_after.len > 0) {
             put(&w, STR("\r\nretry-after: "));
-            put(&w, r->retry_after);
+            put(&w, r->work->retry_after);
         }
     } else if (r->decided && r->committed && !r->cost_unknown) {
         put(&w, STR("\r\nx-steelyard-cost-usd: "));

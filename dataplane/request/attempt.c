@@ -112,7 +112,7 @@ static enum step_result take(struct request *r)
     r->committed = true;
     if (r->attempt.reason == RECORD_REASON_CLIENT_ERROR)
         return take_client_error(r);
-    if (r->attempt.record->model != r->decision.chosen)
+    if (r->attempt.record->model != r->work->decision.chosen)
         r->flags |= RECORD_FLAG_FALLBACK_SERVED;
     return STEP_NEXT;
 }
@@ -121,7 +121,7 @@ enum step_result step_attempt(struct request *r)
 {
     struct attempt *a = &r->attempt;
     if (a->call != NULL) {
-        if (r->committed && a->record->model != r->decision.chosen)
+        if (r->committed && a->record->model != r->work->decision.chosen)
             r->flags |= RECORD_FLAG_FALLBACK_SERVED;
         return r->committed ? STEP_NEXT : STEP_WAIT;
     }
@@ -206,7 +206,7 @@ void attempt_tick(struct request *r, uint64_t now_ms)
         return;
     }
     uint32_t first_ms = a->target->deployment->provider->timeouts.first_content_ms;
-    if (r->call.stream && a->content_ns == 0 && now_ms - a->start_ns / 1000000 >= first_ms) {
+    if (r->wants_stream && a->content_ns == 0 && now_ms - a->start_ns / 1000000 >= first_ms) {
         attempt_stop(r, RECORD_REASON_TIMEOUT);
         return;
     }

@@ -40,15 +40,15 @@ static const struct snapshot_model *model_at_provider(const struct snapshot *s, 
 
 static void add_candidate(struct request *r, const struct snapshot_model *m, int32_t ordinal)
 {
-    uint32_t i = r->candidate_count++;
-    r->candidate_models[i] = m;
-    r->candidates[i] = (struct policy_candidate){.ordinal = ordinal};
+    uint32_t i = r->work->candidate_count++;
+    r->work->candidate_models[i] = m;
+    r->work->candidates[i] = (struct policy_candidate){.ordinal = ordinal};
 }
 
 static bool is_candidate(const struct request *r, const struct snapshot_model *m)
 {
-    for (uint32_t i = 0; i < r->candidate_count; i++)
-        if (r->candidate_models[i] == m)
+    for (uint32_t i = 0; i < r->work->candidate_count; i++)
+        if (r->work->candidate_models[i] == m)
             return true;
     return false;
 }
@@ -56,7 +56,7 @@ static bool is_candidate(const struct request *r, const struct snapshot_model *m
 /* A policy named by the caller takes the place of the route's. */
 static void choose_policy(struct request *r)
 {
-    const struct steering *s = &r->steering;
+    const struct steering *s = &r->work->steering;
     r->policy = r->route->policy;
     if (s->policy.len == 0)
         return;
@@ -82,17 +82,18 @@ static void route_candidates(struct request *r)
     /* Fallbacks stand behind the candidates, out of the policy's reach: `attempt` takes them when
      * nothing else is left. */
     for (uint32_t i = 0; i < route->fallback_count; i++) {
-        if (r->candidate_count == POLICY_CANDIDATES_MAX || is_candidate(r, route->fallbacks[i]))
+        if (r->work->candidate_count == POLICY_CANDIDATES_MAX ||
+            is_candidate(r, route->fallbacks[i]))
             continue;
         add_candidate(r, route->fallbacks[i], POLICY_UNKNOWN_MODEL);
-        r->candidates[r->candidate_count - 1].excl = POLICY_EXCL(DISABLED);
+        r->work->candidates[r->work->candidate_count - 1].excl = POLICY_EXCL(DISABLED);
     }
 }
 
 static bool resolve(struct request *r)
 {
     const struct snapshot *s = r->snapshot;
-    r->route = snapshot_route(s, r->call.model);
+    r->route = snapshot_route(s, r->work->call.model);
     if (r->route != NULL) {
         if (!scope_has(r->identity->routes, r->route->ordinal))
             return false;
@@ -100,9 +101,9 @@ static bool resolve(struct request *r)
         route_candidates(r);
         return true;
     }
-    const struct snapshot_model *m = snapshot_model(s, r->call.model);
+    const struct snapshot_model *m = snapshot_model(s, r->work->call.model);
     if (m == NULL)
-        m = model_at_provider(s, r->call.model, &r->pin_provider);
+        m = model_at_provider(s, r->work->call.model, &r->work->pin_provider);
     if (m == NULL || !scope_has(r->identity->models, m->ordinal))
         return false;
     r->flags |= RECORD_FLAG_PINNED;
@@ -122,8 +123,9 @@ struct live {
 static bool usable_at_all(const struct request *r, const struct upstream_target *t)
 {
     return t->origin != NULL && !t->deployment->provider->secret_missing &&
-           (r->pin_provider.len == 0 || str_eq(t->deployment->provider->name, r->pin_provider) ||
-            str_eq(t->deployment->name, r->call.model));
+           (r->work->pin_provider.len == 0 ||
+            str_eq(t->deployment->provider->name, r->work->pin_provider) ||
+            str_eq(t->deployment->name, r->work->call.model));
 }
 
 static struct live look(const struct request *r, const struct snapshot_model *m, uint64_t now_ms)
@@ -166,11 +168,11 @@ static const struct upstream_target *face(const struct request *r, const struct 
 
 static void describe(struct request *r, uint32_t i, const struct live *l)
 {
-    const struct snapshot_model *m = r->candidate_models[i];
-    struct policy_candidate *c = &r->candidates[i];
+    const struct snapshot_model *m = r->work->candidate_models[i];
+    struct policy_candidate *c = &r->work->candidates[i];
     const struct upstream_target *t = face(r, l, m);
     const struct snapshot_price *price = snapshot_price(t->deployment, r->start_us);
-    struct endpoint_latency latency = endpoint_estimate(t->endpoint, r->call.tokens_in);
+    struct endpoint_latency latency = endpoint_estimate(t->endpoint, r->work->call.tokens_in);
     c->price_in = price != NULL ? price->price.input : PRICE_UNKNOWN;
     c->price_out = price != NULL ? price->price.output : PRICE_UNKNOWN;
     c->price_cached = price != NULL ? price->price.cached_read : PRICE_UNKNOWN;
@@ -180,13 +182,13 @@ static void describe(struct request *r, uint32_t i, const struct live *l)
     c->prior_q16 = m->prior_q16;
     c->prior_out = m->prior_out;
     c->domain = t->deployment->provider->failure_domain;
-    r->candidate_names[i] =
+    r->work->candidate_names[i] =
         (struct record_candidate){.model = m->id, .price_id = price != NULL ? price->id : 0};
 }
 
 static uint32_t exclusions(const struct request *r, const struct snapshot_model *m)
 {
-    const struct call *c = &r->call;
+    const struct call *c = &r->work->call;
     uint32_t excl = 0;
     uint32_t has = m->capabilities;
     if (has != 0 && ((c->has_tools && !(has & CAPABILITY_TOOLS)) ||
@@ -206,17 +208,17 @@ static void fill_candidates(struct request *r)
     struct live live[POLICY_CANDIDATES_MAX];
     uint64_t now_ms = r->start_ns / 1000000;
     uint32_t broken = 0;
-    for (uint32_t i = 0; i < r->candidate_count; i++) {
-        live[i] = look(r, r->candidate_models[i], now_ms);
+    for (uint32_t i = 0; i < r->work->candidate_count; i++) {
+        live[i] = look(r, r->work->candidate_models[i], now_ms);
         broken += live[i].target == NULL && live[i].breaker;
     }
     /* At most half may be ejected; beyond that all are used (F14). */
-    r->ignore_breakers = broken * 2 > r->candidate_count && r->candidate_count > 1;
-    for (uint32_t i = 0; i < r->candidate_count; i++) {
-        struct policy_candidate *c = &r->candidates[i];
+    r->ignore_breakers = broken * 2 > r->work->candidate_count && r->work->candidate_count > 1;
+    for (uint32_t i = 0; i < r->work->candidate_count; i++) {
+        struct policy_candidate *c = &r->work->candidates[i];
         describe(r, i, &live[i]);
         if (r->route != NULL)
-            c->excl |= exclusions(r, r->candidate_models[i]);
+            c->excl |= exclusions(r, r->work->candidate_models[i]);
         if (live[i].target != NULL)
             continue;
         c->live |= live[i].breaker ? LIVE_BREAKER_OPEN : LIVE_COOLING;
@@ -231,29 +233,29 @@ static void fill_candidates(struct request *r)
 
 static void fill_request(struct request *r, const struct policy_params *params)
 {
-    struct policy_request *q = &r->policy_request;
+    struct policy_request *q = &r->work->policy_request;
     const struct snapshot_policy *p = r->policy;
-    q->t_in = r->call.tokens_in;
-    q->t_out_cap = r->call.max_tokens;
+    q->t_in = r->work->call.tokens_in;
+    q->t_out_cap = r->work->call.max_tokens;
     if (q->t_out_cap == 0 && p != NULL)
         q->t_out_cap = p->default_out_tokens;
     policy_preference_apply(p != NULL ? p->artifact : NULL, r->identity->segment,
                             POLICY_PREFER_NONE, params, &q->lambda, &q->mu);
     q->floor_q16 = params->floor_q16;
-    if (r->steering.quality_q16 > q->floor_q16)
-        q->floor_q16 = r->steering.quality_q16;
-    q->max_cost_nanousd = r->steering.max_cost_nanousd;
+    if (r->work->steering.quality_q16 > q->floor_q16)
+        q->floor_q16 = r->work->steering.quality_q16;
+    q->max_cost_nanousd = r->work->steering.max_cost_nanousd;
     q->explore = !r->identity->no_explore;
     q->policy_version = p != NULL ? p->artifact_sha : STR_NULL;
     memcpy(q->request_id, r->id.bytes, sizeof q->request_id);
     q->sticky = session_position(r);
     if (q->sticky != POLICY_NONE)
-        r->candidates[q->sticky].live |= LIVE_STICKY;
+        r->work->candidates[q->sticky].live |= LIVE_STICKY;
 }
 
 static enum step_result refuse(struct request *r)
 {
-    struct policy_refusal refusal = policy_refusal(&r->decision);
+    struct policy_refusal refusal = policy_refusal(&r->work->decision);
     if (r->wait_known)
         r->detail.wait_ms = r->wait_ms;
     switch ((enum policy_exclusion_index)refusal.exclusion) {
@@ -290,8 +292,9 @@ static void count_decision(struct request *r)
         : r->policy != NULL ? r->policy->name
                             : STR("static"),
         STR("stable"),
-        r->decision.chosen != POLICY_NONE ? r->candidate_models[r->decision.chosen]->id
-                                          : STR("none"),
+        r->work->decision.chosen != POLICY_NONE
+            ? r->work->candidate_models[r->work->decision.chosen]->id
+            : STR("none"),
     };
     metrics_inc(meter(&r->env->meters, METER_DECISIONS, labels));
 }
@@ -313,18 +316,18 @@ enum step_result step_decide(struct request *r)
     }
     r->id = uuid_v7_signed(r->start_us, r->identity->id, r->snapshot->limits.decision_id_key);
     uuid_format(&r->id, r->id_text);
-    if (r->steering.no_log && !r->identity->may_no_log)
+    if (r->work->steering.no_log && !r->identity->may_no_log)
         request_warn(r, "no_log_not_granted");
     fill_candidates(r);
     fill_request(r, params);
     const struct artifact *artifact = r->policy != NULL ? r->policy->artifact : NULL;
-    if (policy_decide(artifact, &r->features, params, &r->policy_request, r->candidates,
-                      r->candidate_count, &r->decision) != 0)
+    if (policy_decide(artifact, &r->work->features, params, &r->work->policy_request,
+                      r->work->candidates, r->work->candidate_count, &r->work->decision) != 0)
         return request_fail(r, FAULT_INTERNAL);
     r->decided = true;
-    r->flags |= record_flags_from_policy(r->decision.flags);
+    r->flags |= record_flags_from_policy(r->work->decision.flags);
     count_decision(r);
-    if (r->decision.chosen != POLICY_NONE || r->path->asks_only)
+    if (r->work->decision.chosen != POLICY_NONE || r->path->asks_only)
         return STEP_NEXT;
     return refuse(r);
 }

@@ -23,13 +23,14 @@ void entry_fill(struct request *r, struct record_decision *d)
     d->account_count = r->identity->account_count < RECORD_ACCOUNTS_MAX ? r->identity->account_count
                                                                         : RECORD_ACCOUNTS_MAX;
     d->segment = r->identity->segment;
-    d->tags = r->steering.tags;
-    d->tag_count = r->steering.tag_count;
-    d->task = r->steering.task;
-    if (r->conversation != 0)
-        d->conv_hash = (struct str){(const char *)&r->conversation, sizeof r->conversation};
-    d->text_hash = (struct str){(const char *)&r->text_hash, sizeof r->text_hash};
-    d->alias = r->call.model;
+    d->tags = r->work->steering.tags;
+    d->tag_count = r->work->steering.tag_count;
+    d->task = r->work->steering.task;
+    if (r->work->conversation != 0)
+        d->conv_hash =
+            (struct str){(const char *)&r->work->conversation, sizeof r->work->conversation};
+    d->text_hash = (struct str){(const char *)&r->work->text_hash, sizeof r->work->text_hash};
+    d->alias = r->work->call.model;
     if (r->policy != NULL) {
         d->policy_version = r->policy->artifact_sha;
         d->params_sha = (struct str){(const char *)r->policy->params_sha.bytes, SHA256_BYTES};
@@ -38,12 +39,12 @@ void entry_fill(struct request *r, struct record_decision *d)
     d->generation = s->generation;
     d->hash_key_id = s->limits.hash_key_id;
     d->config_age_s = snapshot_age_s(s);
-    d->features = &r->features;
-    d->t_in = r->call.tokens_in;
+    d->features = &r->work->features;
+    d->t_in = r->work->call.tokens_in;
     d->pref = POLICY_PREFER_NONE;
-    d->candidates = r->candidates;
-    d->models = r->candidate_names;
-    d->decision = &r->decision;
+    d->candidates = r->work->candidates;
+    d->models = r->work->candidate_names;
+    d->decision = &r->work->decision;
     d->flags = r->flags;
     d->attempts = r->attempts;
     d->attempt_count = r->attempt_count;
@@ -59,11 +60,11 @@ void entry_fill(struct request *r, struct record_decision *d)
     d->duration_ms = ms_of(now_ns - r->start_ns);
     d->overhead_us = (uint32_t)(r->overhead_ns / 1000);
     d->route = r->route != NULL ? r->route->name : STR_NULL;
-    d->lambda = r->policy_request.lambda;
-    d->mu = r->policy_request.mu;
-    d->t_out_cap = r->policy_request.t_out_cap;
-    d->floor_q16 = r->policy_request.floor_q16;
-    d->max_cost_nanousd = r->policy_request.max_cost_nanousd;
-    d->max_latency_ms = r->policy_request.max_latency_ms;
-    d->explore = r->policy_request.explore;
+    d->lambda = r->work->policy_request.lambda;
+    d->mu = r->work->policy_request.mu;
+    d->t_out_cap = r->work->policy_request.t_out_cap;
+    d->floor_q16 = r->work->policy_request.floor_q16;
+    d->max_cost_nanousd = r->work->policy_request.max_cost_nanousd;
+    d->max_latency_ms = r->work->policy_request.max_latency_ms;
+    d->explore = r->work->policy_request.explore;
 }

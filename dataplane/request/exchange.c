@@ -56,15 +56,21 @@ void attempt_open(struct request *r)
     *a = (struct attempt){.reply = reply, .body = body};
     provider_reply_reset(&a->reply);
     buf_clear(&a->body);
-    a->target = r->next_target;
+    const struct call *call = &r->work->call;
+    r->tokens_in = call->tokens_in;
+    r->wants_stream = call->stream;
+    r->wants_usage = call->include_usage;
+    r->wants_cost = r->work->steering.usage;
+    a->target = r->work->next_target;
+    a->model = r->work->candidate_models[r->at_position];
     a->record = &r->attempts[r->attempt_count++];
     *a->record = (struct record_attempt){
         .model = r->at_position,
         .server = a->target->deployment->name,
         .start_us = clock_wall_us(),
     };
-    if (r->tried_count < REQUEST_TRIED_MAX)
-        r->tried[r->tried_count++] = a->target->deployment->ordinal;
+    if (r->work->tried_count < REQUEST_TRIED_MAX)
+        r->work->tried[r->work->tried_count++] = a->target->deployment->ordinal;
 }
 
 void attempt_abandon(struct request *r)
@@ -122,7 +128,7 @@ static struct fetch_timeouts timeouts_of(const struct request *r, uint64_t now_m
     uint64_t left = r->deadline_ms > now_ms ? r->deadline_ms - now_ms : 1;
     uint32_t total = least(t->total_ms, left);
     bool default_head = t->head_ms == 30000;
-    uint32_t head = r->call.stream || !default_head ? t->head_ms : total;
+    uint32_t head = r->wants_stream || !default_head ? t->head_ms : total;
     return (struct fetch_timeouts){
         .connect_ms = t->connect_ms,
         .tls_ms = t->tls_ms,
@@ -143,7 +149,7 @@ static int start(struct request *r)
     size_t field_count = 0, piece_count = 0;
     if (adapter == NULL)
         return ERR_UNSUPPORTED;
-    int rc = adapter->write_call(&r->call, r->body, t->deployment->upstream_model, &r->arena,
+    int rc = adapter->write_call(&r->work->call, r->body, t->deployment->upstream_model, &r->arena,
                                  pieces, &piece_count);
     if (rc == 0)
         rc = put_auth(r, adapter, t, fields, &field_count);
@@ -151,8 +157,9 @@ static int start(struct request *r)
         return rc;
     fields[field_count++] = (struct fetch_field){STR("content-type"), STR("application/json")};
     fields[field_count++] = (struct fetch_field){STR("user-agent"), STR("steelyard")};
-    if (t->deployment->provider->propagate && r->steering.traceparent.len > 0)
-        fields[field_count++] = (struct fetch_field){STR("traceparent"), r->steering.traceparent};
+    if (t->deployment->provider->propagate && r->work->steering.traceparent.len > 0)
+        fields[field_count++] =
+            (struct fetch_field){STR("traceparent"), r->work->steering.traceparent};
     put_dialect(r, fields, &field_count);
     struct str prefix = t->deployment->provider->prefix;
     char *target = arena_alloc(&r->arena, prefix.len + adapter->chat_path.len);
@@ -168,7 +175,7 @@ static int start(struct request *r)
         .body = pieces,
         .body_count = piece_count,
         .timeouts = timeouts_of(r, a->start_ns / 1000000),
-        .body_max_bytes = r->call.stream ? UINT64_C(1) << 32 : REPLY_BYTES_MAX,
+        .body_max_bytes = r->wants_stream ? UINT64_C(1) << 32 : REPLY_BYTES_MAX,
     };
     return t->origin->ops->start(t->origin->origin, &request, &callbacks, r, &a->call);
 }
@@ -229,8 +236,8 @@ static enum fetch_flow on_head(void *arg, struct transport_call *call, unsigned 
     if (id.len > 0 && id.len <= RECORD_TEXT_BYTES_MAX)
         a->record->provider_id = arena_copy(&r->arena, id);
     if (status == 200)
-        a->streaming = r->call.stream && is_event_stream(ops->header(call, STR("content-type")));
-    if (status < 300 && r->call.stream && !a->streaming) {
+        a->streaming = r->wants_stream && is_event_stream(ops->header(call, STR("content-type")));
+    if (status < 300 && r->wants_stream && !a->streaming) {
         attempt_stop(r, RECORD_REASON_PROTOCOL);
         return FETCH_GO;
     }
@@ -239,7 +246,7 @@ static enum fetch_flow on_head(void *arg, struct transport_call *call, unsigned 
         a->wait_ms = retry_after_ms(ops->header(call, STR("retry-after-ms")), wait, clock_wall_us(),
                                     &a->wait_known);
         if (wait.len > 0 && wait.len < 64 && http1_is_field_value(wait))
-            r->retry_after = arena_copy(&r->arena, wait);
+            r->work->retry_after = arena_copy(&r->arena, wait);
     }
     return FETCH_GO;
 }
@@ -307,7 +314,7 @@ static enum record_reason take_reply(struct request *r)
 {
     struct attempt *a = &r->attempt;
     const struct provider_adapter *adapter = provider_find(a->target->deployment->provider->type);
-    const struct provider_rewrite rewrite = {.model = r->candidate_models[a->record->model]->id};
+    const struct provider_rewrite rewrite = {.model = a->model->id};
     if (adapter->read_reply(&r->env->json, &a->reply, buf_str(&a->body), &rewrite, &r->arena,
                             r->pieces, &r->piece_count) != 0)
         return RECORD_REASON_PROTOCOL;
@@ -375,11 +382,11 @@ static void bill(struct request *r, enum record_reason reason)
     if (!u.known) {
         if (a->status != 200 || (reason != RECORD_REASON_OK && !a->reply.anything))
             return; /* Nothing was made. */
-        u.tokens_in = r->call.tokens_in;
+        u.tokens_in = r->tokens_in;
         u.tokens_out = tokens_round(a->reply.text_q8);
         row->flags |= RECORD_FLAG_USAGE_ESTIMATED;
     }
-    provider_usage_check(&u, r->call.tokens_in, a->reply.text_q8, a->reply.content_bytes);
+    provider_usage_check(&u, r->tokens_in, a->reply.text_q8, a->reply.content_bytes);
     if (u.suspect)
         row->flags |= RECORD_FLAG_USAGE_SUSPECT | RECORD_FLAG_USAGE_ESTIMATED;
     row->tokens_in = (uint32_t)u.tokens_in;
@@ -399,11 +406,9 @@ static void observe(struct request *r, uint64_t now_ns, const struct fetch_resul
     a->record->ttft_ms = (uint32_t)((content_ns - a->start_ns) / 1000000);
     a->record->total_ms = (uint32_t)((now_ns - a->start_ns) / 1000000);
     if (a->record->reason == RECORD_REASON_OK) {
-        endpoint_observe(a->target->endpoint, r->call.tokens_in, a->record->ttft_ms, out,
-                         stream_ms);
+        endpoint_observe(a->target->endpoint, r->tokens_in, a->record->ttft_ms, out, stream_ms);
         if (out > 1) {
-            const struct str labels[] = {d->provider->name,
-                                         r->candidate_models[a->record->model]->id};
+            const struct str labels[] = {d->provider->name, a->model->id};
             metrics_observe(meter(&r->env->meters, METER_TPOT, labels),
                             (now_ns - content_ns) / (out - 1));
         }

@@ -20,11 +20,11 @@ static void write_excluded(struct json_writer *w, uint32_t excl)
 
 static void write_candidate(struct request *r, uint32_t i, struct json_writer *w)
 {
-    const struct policy_row *row = &r->decision.row[i];
-    bool certain = i == r->decision.chosen && (r->decision.flags & POLICY_FLAG_CERTAIN);
+    const struct policy_row *row = &r->work->decision.row[i];
+    bool certain = i == r->work->decision.chosen && (r->work->decision.flags & POLICY_FLAG_CERTAIN);
     json_writer_begin_object(w);
     json_writer_key(w, "model");
-    json_writer_string(w, r->candidate_models[i]->id);
+    json_writer_string(w, r->work->candidate_models[i]->id);
     json_writer_key(w, "quality");
     write_binary(w, row->q, 16);
     json_writer_key(w, "cost_usd");
@@ -50,12 +50,12 @@ static void write_model(struct request *r, uint32_t position, struct json_writer
     if (position == POLICY_NONE)
         json_writer_null(w);
     else
-        json_writer_string(w, r->candidate_models[position]->id);
+        json_writer_string(w, r->work->candidate_models[position]->id);
 }
 
 static void write_decision(struct request *r, struct json_writer *w)
 {
-    const struct policy_decision *d = &r->decision;
+    const struct policy_decision *d = &r->work->decision;
     json_writer_begin_object(w);
     json_writer_key(w, "object");
     json_writer_text(w, "decision");
@@ -73,7 +73,7 @@ static void write_decision(struct request *r, struct json_writer *w)
     json_writer_key(w, "explored");
     json_writer_bool(w, (d->flags & POLICY_FLAG_EXPLORED) != 0);
     json_writer_key(w, "input_tokens");
-    json_writer_u64(w, r->call.tokens_in);
+    json_writer_u64(w, r->work->call.tokens_in);
     json_writer_key(w, "candidates");
     json_writer_begin_array(w);
     for (uint32_t i = 0; i < d->count; i++)

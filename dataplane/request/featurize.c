@@ -1,12 +1,12 @@
 /* The call as the router sees it. */
 #include "dataplane/request/steps.h"
 
-/* What was asked for is no feature. A pinned model's id would tell the trainer who answered; a route's
- * name is on every request of its policy, so it says nothing, but its index may be some word's too and
- * then weighs on all of them (docs/decisions/0034). */
+/* What was asked for is no feature. A pinned model's id would tell the trainer who answered; a
+ * route's name is on every request of its policy, so it says nothing, but its index may be some
+ * word's too and then weighs on all of them (docs/decisions/0034). */
 enum step_result step_featurize(struct request *r)
 {
-    const struct call *c = &r->call;
+    const struct call *c = &r->work->call;
     struct features_input input = {
         .text = c->text,
         .system_prompt = c->system,
@@ -28,7 +28,8 @@ enum step_result step_featurize(struct request *r)
             return request_fail(r, FAULT_OVERLOAD);
         input.segment = buf_str(&text);
     }
-    features_extract(&r->snapshot->limits.hasher, &input, &r->features);
-    r->text_hash = siphash_1_3(r->snapshot->limits.text_key, c->dialogue.data, c->dialogue.len);
+    features_extract(&r->snapshot->limits.hasher, &input, &r->work->features);
+    r->work->text_hash =
+        siphash_1_3(r->snapshot->limits.text_key, c->dialogue.data, c->dialogue.len);
     return STEP_NEXT;
 }

@@ -34,21 +34,21 @@ enum step_result step_parse(struct request *r)
     const char *bad_header;
     if (!media_type_is_json(r))
         return request_fail(r, FAULT_MEDIA_TYPE);
-    steering_read(r->head, &r->steering, &bad_header);
+    steering_read(r->head, &r->work->steering, &bad_header);
     if (bad_header != NULL) {
         r->detail.param = str_from(bad_header);
         return request_fail(r, FAULT_BAD_HEADER);
     }
-    if (openai_read_call(&r->env->json, r->body, &r->arena, &r->call, &refusal) != 0) {
+    if (openai_read_call(&r->env->json, r->body, &r->arena, &r->work->call, &refusal) != 0) {
         r->detail.param = refusal.param;
         r->detail.offset = refusal.offset;
         r->detail.message = refusal.message;
         return request_fail(r, fault_of(refusal.defect));
     }
-    r->call.previous_failed = r->steering.client_retry;
-    if (r->call.stream)
+    r->work->call.previous_failed = r->work->steering.client_retry;
+    if (r->work->call.stream)
         r->flags |= RECORD_FLAG_STREAM;
-    if (r->steering.client_retry)
+    if (r->work->steering.client_retry)
         r->flags |= RECORD_FLAG_CLIENT_RETRY;
     return STEP_NEXT;
 }

@@ -6,8 +6,8 @@
 
 static bool was_tried(const struct request *r, uint32_t ordinal)
 {
-    for (uint32_t i = 0; i < r->tried_count; i++)
-        if (r->tried[i] == ordinal)
+    for (uint32_t i = 0; i < r->work->tried_count; i++)
+        if (r->work->tried[i] == ordinal)
             return true;
     return false;
 }
@@ -17,8 +17,8 @@ static bool may_use(const struct request *r, const struct upstream_target *t, ui
     const struct snapshot_deployment *d = t->deployment;
     if (t->origin == NULL || d->provider->secret_missing || was_tried(r, d->ordinal))
         return false;
-    if (r->pin_provider.len > 0 && !str_eq(d->provider->name, r->pin_provider) &&
-        !str_eq(d->name, r->call.model))
+    if (r->work->pin_provider.len > 0 && !str_eq(d->provider->name, r->work->pin_provider) &&
+        !str_eq(d->name, r->work->call.model))
         return false;
     return endpoint_cooldown_ms(t->endpoint, now_ms) == 0 &&
            (r->ignore_breakers || endpoint_usable(t->endpoint, now_ms));
@@ -61,8 +61,8 @@ static uint32_t next_fallback(const struct request *r)
 {
     if (r->route == NULL)
         return POLICY_NONE;
-    for (uint32_t i = r->route->candidate_count; i < r->candidate_count; i++)
-        if ((r->failed_mask >> i & 1) == 0 && key_may(r, r->candidate_models[i]))
+    for (uint32_t i = r->route->candidate_count; i < r->work->candidate_count; i++)
+        if ((r->work->failed_mask >> i & 1) == 0 && key_may(r, r->work->candidate_models[i]))
             return i;
     return POLICY_NONE;
 }
@@ -70,8 +70,8 @@ static uint32_t next_fallback(const struct request *r)
 static uint32_t next_position(const struct request *r)
 {
     if (r->at_position == POLICY_NONE)
-        return r->decision.chosen;
-    uint32_t next = policy_next(r->candidates, &r->decision, r->failed_mask);
+        return r->work->decision.chosen;
+    uint32_t next = policy_next(r->work->candidates, &r->work->decision, r->work->failed_mask);
     return next != POLICY_NONE ? next : next_fallback(r);
 }
 
@@ -80,13 +80,13 @@ bool attempt_pick(struct request *r)
     uint64_t now_ms = request_now_ms();
     uint32_t position = r->at_position != POLICY_NONE ? r->at_position : next_position(r);
     while (position != POLICY_NONE) {
-        const struct upstream_target *t = draw(r, r->candidate_models[position], now_ms);
+        const struct upstream_target *t = draw(r, r->work->candidate_models[position], now_ms);
         r->at_position = position;
         if (t != NULL) {
-            r->next_target = t;
+            r->work->next_target = t;
             return true;
         }
-        r->failed_mask |= UINT64_C(1) << position;
+        r->work->failed_mask |= UINT64_C(1) << position;
         position = next_position(r);
     }
     return false;
@@ -98,6 +98,6 @@ bool attempt_pick_again(struct request *r)
     if (a->target == NULL || endpoint_cooldown_ms(a->target->endpoint, request_now_ms()) != 0)
         return false;
     r->at_position = a->record->model;
-    r->next_target = a->target;
+    r->work->next_target = a->target;
     return true;
 }

@@ -56,7 +56,7 @@ static struct str usage_member(void *arg, const struct call_usage *usage)
     struct call_usage u = *usage;
     uint64_t price_id;
     int64_t cost = 0;
-    provider_usage_check(&u, r->call.tokens_in, a->reply.text_q8, a->reply.content_bytes);
+    provider_usage_check(&u, r->tokens_in, a->reply.text_q8, a->reply.content_bytes);
     bool known =
         u.known && account_cost(a->target->deployment, a->record->start_us, &u, &price_id, &cost);
     int rc = buf_append_text(&b, "\"steelyard\":{\"cost_usd\":");
@@ -82,9 +82,9 @@ static void feed_event(struct request *r, const struct sse_event *event, struct 
     struct attempt *a = &r->attempt;
     const struct provider_adapter *adapter = provider_find(a->target->deployment->provider->type);
     const struct provider_rewrite rewrite = {
-        .model = r->candidate_models[a->record->model]->id,
-        .want_usage = r->call.include_usage,
-        .usage_member = r->steering.usage ? usage_member : NULL,
+        .model = a->model->id,
+        .want_usage = r->wants_usage,
+        .usage_member = r->wants_cost ? usage_member : NULL,
         .arg = r,
     };
     enum provider_event kind;
@@ -221,7 +221,7 @@ void relay_keep_alive(struct request *r, uint64_t now_ms)
     uint32_t silence_ms = s->keepalive_ms;
     uint32_t limit = r->snapshot->limits.keepalive_ms;
     uint64_t since_ms = r->sent_ms;
-    if (!r->call.stream || r->client_gone || r->client->queued(r->client_arg) > 0)
+    if (!r->wants_stream || r->client_gone || r->client->queued(r->client_arg) > 0)
         return;
     if (limit != 0)
         silence_ms = limit;

@@ -110,11 +110,12 @@ static void count(struct request *r, uint64_t duration_ns)
                     (char)('0' + r->status % 10), '\0'};
     if (r->committed) {
         provider = r->attempt.target->deployment->provider->name;
-        model = r->candidate_models[r->at_position]->id;
+        model = r->attempt.model->id;
     }
     const struct str requests[] = {
-        endpoint, route,     provider,
-        model,    {code, 3}, r->call.stream && r->decided ? STR("true") : STR("false")};
+        endpoint,  route,
+        provider,  model,
+        {code, 3}, r->decided && (r->flags & RECORD_FLAG_STREAM) ? STR("true") : STR("false")};
     metrics_inc(meter(m, METER_REQUESTS, requests));
     const struct str durations[] = {endpoint, route, provider, model};
     metrics_observe(meter(m, METER_DURATION, durations), duration_ns);

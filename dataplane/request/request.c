@@ -19,6 +19,7 @@
 #define OUT_SCRATCH_BYTES  (2U << 20)
 #define CHUNKS_KEPT        512U
 #define REQUESTS_KEPT      1024U
+#define WORKS_KEPT         64U
 #define REFUSED_BODY_MAX   65536U
 #define POLL_MS            2U
 
@@ -88,11 +89,38 @@ static void request_free(struct request *r)
     mem_free(r);
 }
 
+static bool work_take(struct request *r)
+{
+    struct request_work *w = freelist_take(&r->env->works);
+    if (w == NULL)
+        w = mem_alloc(sizeof *w);
+    if (w == NULL)
+        return false;
+    memset(w, 0, offsetof(struct request_work, decision));
+    r->work = w;
+    r->attempts = w->attempts;
+    return true;
+}
+
+static void work_give(struct request *r)
+{
+    if (r->work == NULL)
+        return;
+    if (r->env->works.count < WORKS_KEPT)
+        freelist_put(&r->env->works, r->work);
+    else
+        mem_free(r->work);
+    r->work = NULL;
+    r->attempts = NULL;
+}
+
 void request_env_deinit(struct request_env *env)
 {
     assert(list_empty(&env->active));
     for (struct request *r; (r = freelist_take(&env->requests)) != NULL;)
         request_free(r);
+    for (struct request_work *w; (w = freelist_take(&env->works)) != NULL;)
+        mem_free(w);
     arena_pool_deinit(&env->chunks);
     buf_deinit(&env->head);
     buf_deinit(&env->out);
@@ -119,7 +147,7 @@ enum step_result request_fail(struct request *r, enum fault fault)
 void request_warn(struct request *r, const char *code)
 {
     if (r->warning_count < REQUEST_WARNINGS_MAX)
-        r->warnings[r->warning_count++] = code;
+        r->work->warnings[r->warning_count++] = code;
 }
 
 static void set_request_id(struct request *r)
@@ -146,6 +174,7 @@ static void request_end(struct request *r)
                           : r->keep_alive  ? CLIENT_KEEP
                                            : CLIENT_CLOSE;
     attempt_release(r);
+    work_give(r);
     if (r->view != NULL)
         upstream_unpin(&env->upstream, r->view);
     arena_reset(&r->arena);
@@ -236,17 +265,12 @@ void request_poll(struct request *r)
         list_push_back(&env->polled, &r->poll_link);
 }
 
-/* Members that must be zero at the start; the large arrays are written before they are read. */
+/* All members but buffers are zero at the start. */
 static void request_clear(struct request *r)
 {
     struct attempt kept = r->attempt;
-    memset(r, 0, offsetof(struct request, features));
-    r->candidate_count = 0;
-    memset((char *)r + offsetof(struct request, policy_request), 0,
-           offsetof(struct request, decision) - offsetof(struct request, policy_request));
-    memset((char *)r + offsetof(struct request, conversation), 0,
-           sizeof *r - offsetof(struct request, conversation));
-    r->attempt.reply = kept.reply; /* Their buffers stay. */
+    memset(r, 0, sizeof *r);
+    r->attempt.reply = kept.reply;
     r->attempt.body = kept.body;
 }
 
@@ -327,7 +351,9 @@ void request_body(struct request *r, struct str body)
 
 enum step_result step_receive(struct request *r)
 {
-    return r->body_ready ? STEP_NEXT : STEP_WAIT;
+    if (!r->body_ready)
+        return STEP_WAIT;
+    return work_take(r) ? STEP_NEXT : request_fail(r, FAULT_OVERLOAD);
 }
 
 void request_reject(struct request *r, enum fault fault)

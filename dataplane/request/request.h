@@ -54,6 +54,8 @@ struct client_ops {
     /* Bytes not taken by the socket at once are copied. ERR_CLOSED: the client is gone. */
     int (*send)(void *client, const struct str *pieces, size_t count);
     size_t (*queued)(const void *client); /* Bytes not yet taken by the kernel. */
+    /* Head and body of the request are not looked at any more: their memory may go. */
+    void (*release_input)(void *client);
     /* The request is over and its memory gone; last call, exactly once. */
     void (*done)(void *client, enum client_end end);
 };
@@ -102,6 +104,7 @@ struct request_env {
     struct retry_budget retries;
     struct arena_pool chunks;
     struct freelist requests;
+    struct freelist works;
     struct list active;
     uint32_t active_count;
     struct list polled; /* Waiting for a time or for stable storage; run every few ms. */
@@ -139,6 +142,7 @@ enum stream_state {
 struct attempt {
     struct transport_call *call; /* NULL: none under way. */
     const struct upstream_target *target;
+    const struct snapshot_model *model;
     struct record_attempt *record; /* In request.attempts. */
     uint64_t start_ns;
     uint64_t content_ns; /* First content; 0: none yet. */
@@ -157,6 +161,33 @@ struct attempt {
     struct buf body; /* Of a whole reply or an error. */
 };
 
+/* What the decision and the attempts need: borrowed from env when the body is there, given back
+ * with the request, or once nothing of it is needed any more. The large arrays are written before
+ * they are read. */
+struct request_work {
+    struct call call;
+    struct steering steering;
+    struct str pin_provider; /* "provider/model": only these deployments. */
+    struct str session_text; /* x-steelyard-session of the answer; len 0: none. */
+    struct str retry_after;  /* Passed through from a provider's 4xx. */
+    uint64_t conversation;   /* Keyed hash; 0: none. */
+    uint64_t text_hash;      /* Keyed, of the whole dialogue: the same question has the same. */
+    uint64_t failed_mask;    /* Candidates with nothing left to try. */
+    uint32_t candidate_count;
+    uint32_t tried_count;
+    const struct upstream_target *next_target; /* Picked, not yet started. */
+    struct policy_request policy_request;
+    /* Zeroed up to here. */
+    struct policy_decision decision;
+    struct features features;
+    struct policy_candidate candidates[POLICY_CANDIDATES_MAX];
+    struct record_candidate candidate_names[POLICY_CANDIDATES_MAX];
+    const struct snapshot_model *candidate_models[POLICY_CANDIDATES_MAX];
+    uint32_t tried[REQUEST_TRIED_MAX]; /* Deployment ordinals. */
+    const char *warnings[REQUEST_WARNINGS_MAX];
+    struct record_attempt attempts[REQUEST_ATTEMPTS_MAX];
+};
+
 struct request {
     struct list link; /* env->active */
     struct list poll_link;
@@ -166,6 +197,7 @@ struct request {
     bool client_gone;
     const struct http1_head *head; /* Borrowed until done. */
     const struct request_path *path;
+    struct request_work *work; /* NULL until the body is there. */
     unsigned step;
     bool in_driver;
     bool wake; /* Re-entered from below: run again. */
@@ -185,45 +217,31 @@ struct request {
 
     char request_id[REQUEST_ID_BYTES_MAX + 1];
     uint8_t request_id_len;
+    uint8_t warning_count;
     struct uuid id;
     char id_text[UUID_TEXT_BYTES];
-    struct str path_rest; /* /v1/models/{id} */
 
     struct upstream_view *view;
     const struct snapshot *snapshot;
     const struct identity *identity;
-    struct steering steering;
-    const char *warnings[REQUEST_WARNINGS_MAX];
-    uint8_t warning_count;
-
-    struct call call;
     const struct snapshot_route *route;   /* NULL: pinned. */
     const struct snapshot_policy *policy; /* NULL: none. */
-    struct str pin_provider;              /* "provider/model": only these deployments. */
-    struct features features;
-    uint32_t candidate_count;
-    struct policy_candidate candidates[POLICY_CANDIDATES_MAX];
-    struct record_candidate candidate_names[POLICY_CANDIDATES_MAX];
-    const struct snapshot_model *candidate_models[POLICY_CANDIDATES_MAX];
-    struct policy_request policy_request;
-    struct policy_decision decision;
-    uint64_t conversation;   /* Keyed hash; 0: none. */
-    uint64_t text_hash;      /* Keyed, of the whole dialogue: the same question has the same. */
-    struct str session_text; /* x-steelyard-session of the answer; len 0: none. */
-    uint32_t flags;          /* RECORD_FLAG_* */
+    uint32_t flags;                       /* RECORD_FLAG_* */
     bool decided;
     struct spool_intent *intent;
     spool_position position;
 
+    /* Of the call; noted when an attempt opens. */
+    uint32_t tokens_in; /* Estimate. */
+    bool wants_stream;
+    bool wants_usage; /* The usage event of the stream. */
+    bool wants_cost;  /* What it cost, in there. */
+
     struct attempt attempt;
-    const struct upstream_target *next_target; /* Picked, not yet started. */
     uint32_t attempt_count;
-    struct record_attempt attempts[REQUEST_ATTEMPTS_MAX];
-    uint64_t failed_mask;              /* Candidates with nothing left to try. */
-    uint32_t tried[REQUEST_TRIED_MAX]; /* Deployment ordinals. */
-    uint32_t tried_count;
-    uint32_t at_position; /* Candidate that serves, or POLICY_NONE. */
-    uint32_t wait_ms;     /* Smallest known wait of what was tried. */
+    struct record_attempt *attempts; /* In work. */
+    uint32_t at_position;            /* Candidate that serves, or POLICY_NONE. */
+    uint32_t wait_ms;                /* Smallest known wait of what was tried. */
     bool wait_known;
     bool ignore_breakers; /* More than half are out: all are used (F14). */
     uint64_t retry_at_ms; /* Backoff; 0: none. */
@@ -241,7 +259,6 @@ struct request {
     struct str content_type;
     struct str pieces[REQUEST_PIECES_MAX]; /* Of a whole answer. */
     size_t piece_count;
-    struct str retry_after; /* Passed through from a provider's 4xx. */
     bool recorded;
     int64_t cost_nanousd;
     bool cost_unknown;

@@ -47,41 +47,41 @@ static bool read_token(const struct request *r, struct str s, uint64_t *out_conv
 
 static _Atomic uint64_t *slot_of(const struct request *r)
 {
-    return &r->env->shared->sticky[r->conversation % REQUEST_STICKY_SLOTS];
+    return &r->env->shared->sticky[r->work->conversation % REQUEST_STICKY_SLOTS];
 }
 
 /* 32 bits of the model's hash, if the slot is this conversation's; else 0. */
 static uint32_t remembered(const struct request *r)
 {
     uint64_t slot = atomic_load_explicit(slot_of(r), memory_order_relaxed);
-    return slot >> 32 == r->conversation >> 32 ? (uint32_t)slot : 0;
+    return slot >> 32 == r->work->conversation >> 32 ? (uint32_t)slot : 0;
 }
 
 uint32_t session_position(struct request *r)
 {
-    struct str session = r->steering.session;
+    struct str session = r->work->steering.session;
     uint64_t model = 0;
     if (session.len == 0)
         return POLICY_NONE;
-    if (!read_token(r, session, &r->conversation, &model)) {
-        r->conversation = hash(r, "session", session.data, session.len) | 1;
+    if (!read_token(r, session, &r->work->conversation, &model)) {
+        r->work->conversation = hash(r, "session", session.data, session.len) | 1;
         model = remembered(r);
     }
-    for (uint32_t i = 0; model != 0 && i < r->candidate_count; i++)
-        if (r->candidates[i].excl == 0 &&
-            (uint32_t)model_hash(r, r->candidate_models[i]) == (uint32_t)model)
+    for (uint32_t i = 0; model != 0 && i < r->work->candidate_count; i++)
+        if (r->work->candidates[i].excl == 0 &&
+            (uint32_t)model_hash(r, r->work->candidate_models[i]) == (uint32_t)model)
             return i;
     return POLICY_NONE;
 }
 
 void session_note(struct request *r, uint32_t position)
 {
-    if (r->conversation == 0)
+    if (r->work->conversation == 0)
         return;
-    uint64_t model = model_hash(r, r->candidate_models[position]);
-    atomic_store_explicit(slot_of(r), (r->conversation >> 32 << 32) | (uint32_t)model,
+    uint64_t model = model_hash(r, r->work->candidate_models[position]);
+    atomic_store_explicit(slot_of(r), (r->work->conversation >> 32 << 32) | (uint32_t)model,
                           memory_order_relaxed);
-    const uint64_t parts[3] = {r->conversation, model, mac(r, r->conversation, model)};
+    const uint64_t parts[3] = {r->work->conversation, model, mac(r, r->work->conversation, model)};
     char *text = arena_alloc(&r->arena, TOKEN_BYTES + 1);
     if (text == NULL)
         return;
@@ -91,5 +91,5 @@ void session_note(struct request *r, uint32_t position)
         text[2 + 17 * i] = '.';
         hex_encode(&parts[i], 8, text + 3 + 17 * i);
     }
-    r->session_text = (struct str){.data = text, .len = TOKEN_BYTES};
+    r->work->session_text = (struct str){.data = text, .len = TOKEN_BYTES};
 }
