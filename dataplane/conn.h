@@ -4,6 +4,9 @@
  *
  *   IDLE -> HEAD -> BODY -> BUSY -> IDLE ...        any -> LINGER -> CLOSING        any -> CLOSING
  *
+ * A connection is small: what it needs only for a time (a message's bytes and head, what waits to
+ * be written) is borrowed from the worker's pool and goes back as soon as it is not needed.
+ *
  * A request outlives its client while it reads on for usage; the memory of the connection stays
  * until both the socket and the request are gone. All on the worker's thread. */
 #ifndef STEELYARD_DATAPLANE_CONN_H
@@ -34,20 +37,31 @@ struct conn_pool {
     struct listener *listener; /* Told of each connection that ended; NULL: none. */
     struct conn_config config;
     uv_loop_t *loop;
-    struct list open;
+    struct list open; /* Its front is looked at next by the tick. */
     uint32_t open_count;
-    struct freelist free;
+    struct list again; /* Have more to do than one turn is for. */
+    uv_idle_t idle;
+    struct freelist free; /* Connections, messages and outputs kept for use. */
+    struct freelist messages;
+    struct freelist outputs;
+    uint32_t messages_used;
+    uint32_t outputs_used;
     bool closing;
+    bool shedding; /* F24: every head is answered 503. */
+    uint64_t cuts; /* Connections cut because their peer took nothing (B10). */
     char read_buffer[65536];
 };
 void conn_pool_init(struct conn_pool *p, uv_loop_t *loop, struct request_env *env,
                     const struct conn_config *config);
-void conn_pool_deinit(struct conn_pool *p); /* open is empty. */
+void conn_pool_close(struct conn_pool *p); /* open is empty; then a loop turn, then deinit. */
+void conn_pool_deinit(struct conn_pool *p);
 
 /* Takes over fd, whatever happens. */
 void conn_open(struct conn_pool *p, int fd);
-/* Every tenth of a second or so. */
+/* Every tenth of a second or so: looks at a part of the connections, at each within a second. */
 void conn_pool_tick(struct conn_pool *p, uint64_t now_ms);
+/* After a burst: gives back what is kept beyond what is in use. true: there was something. */
+bool conn_pool_trim(struct conn_pool *p);
 /* Closes what is idle; what runs is closed after its answer. */
 void conn_pool_drain(struct conn_pool *p);
 /* Cuts everything. */

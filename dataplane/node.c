@@ -292,7 +292,7 @@ static int start_worker(struct node *n, uint32_t i, struct err *err)
         .registry = n->registry,
         .listen = n->listen,
         .max_connections = (uint32_t)(s->max_connections / s->workers),
-        .cut_above_bytes = s->memory_max_bytes / 100 * 95,
+        .memory_max_bytes = s->memory_max_bytes,
         .conn = conn_defaults,
     };
     config.conn.head_ms = (uint32_t)s->head_timeout_ms;

@@ -9,9 +9,11 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 
-#define TICK_MS       100U
-#define REFRESH_TICKS 20U
-#define NOTSENT_LOWAT 131072U
+#define TICK_MS             100U
+#define MEMORY_SHED_PERCENT 85U
+#define MEMORY_CUT_PERCENT  95U
+#define REFRESH_TICKS       20U
+#define NOTSENT_LOWAT       131072U
 #define SEND_BUFFER_BYTES                                                                          \
     0U /* The system's: a bound costs throughput; NOTSENT_LOWAT bounds memory. */
 
@@ -59,6 +61,7 @@ static void finish_when_idle(struct worker *w)
         w->env.active_count != 0)
         return;
     w->upstream_closing = true;
+    conn_pool_close(&w->conns);
     request_env_close(&w->env);
     upstream_close(&w->env.upstream, on_upstream_closed, w);
 }
@@ -90,10 +93,13 @@ static void on_wake(uv_async_t *async)
     obey(container_of(async, struct worker, wake));
 }
 
+/* F24: above 85 % heads are refused, above 95 % the largest goes. */
 static void watch_memory(struct worker *w)
 {
-    uint64_t limit = w->config.cut_above_bytes;
-    if (limit != 0 && mem_live_bytes() > limit)
+    uint64_t limit = w->config.memory_max_bytes;
+    uint64_t live = limit != 0 ? mem_live_bytes() : 0;
+    w->conns.shedding = live > limit / 100 * MEMORY_SHED_PERCENT;
+    if (live > limit / 100 * MEMORY_CUT_PERCENT)
         conn_pool_cut_largest(&w->conns);
 }
 
@@ -161,6 +167,7 @@ int worker_create(const struct worker_config *config, struct worker **out_worker
     rc = upstream_init(&w->env.upstream, &w->loop, config->reader, config->registry);
     if (rc != 0) {
         err_set(err, rc, "out of memory");
+        conn_pool_close(&w->conns);
         request_env_close(&w->env);
         on_upstream_closed(w);
         close_all_handles(w);

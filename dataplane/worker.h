@@ -22,7 +22,7 @@ struct worker_config { /* All borrowed for the worker's life. */
     struct endpoint_registry *registry;
     const char *listen; /* With the port all workers share. */
     uint32_t max_connections;
-    uint64_t cut_above_bytes; /* F24: the largest connection is cut there; 0: never. */
+    uint64_t memory_max_bytes; /* Of the process (F24); 0: not watched. */
     struct conn_config conn;
 };
 

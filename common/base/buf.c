@@ -62,6 +62,14 @@ int buf_reserve(struct buf *b, size_t extra_bytes)
     return buf_grow(b, need, b->max);
 }
 
+int buf_reserve_exact(struct buf *b, size_t extra_bytes)
+{
+    size_t need = 0;
+    if (!checked_add(b->len, extra_bytes, &need) || need > b->max)
+        return ERR_TOO_LARGE;
+    return buf_grow(b, need, need);
+}
+
 int buf_append(struct buf *b, const void *data, size_t len)
 {
     int rc = buf_reserve(b, len);

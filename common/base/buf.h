@@ -21,6 +21,8 @@ void buf_init(struct buf *b, size_t max_bytes);                /* Allocates noth
 void buf_deinit(struct buf *b);                                /* Also fine on a zeroed struct. */
 void buf_clear(struct buf *b);                                 /* len = 0, memory is kept. */
 int buf_reserve(struct buf *b, size_t extra_bytes) MUST_CHECK; /* Room for extra bytes after len. */
+/* The same, but no more than that is allocated: for a size that is known. */
+int buf_reserve_exact(struct buf *b, size_t extra_bytes) MUST_CHECK;
 int buf_append(struct buf *b, const void *data, size_t len) MUST_CHECK;
 int buf_append_str(struct buf *b, struct str s) MUST_CHECK;
 int buf_append_text(struct buf *b, const char *text) MUST_CHECK;

@@ -54,7 +54,8 @@ struct client_ops {
     /* Bytes not taken by the socket at once are copied. ERR_CLOSED: the client is gone. */
     int (*send)(void *client, const struct str *pieces, size_t count);
     size_t (*queued)(const void *client); /* Bytes not yet taken by the kernel. */
-    /* Head and body of the request are not looked at any more: their memory may go. */
+    /* Head and body of the request are not looked at any more (after request_body only): their
+     * memory is gone when this returns. At most once. */
     void (*release_input)(void *client);
     /* The request is over and its memory gone; last call, exactly once. */
     void (*done)(void *client, enum client_end end);

@@ -433,6 +433,7 @@ void rig_stop(struct rig *r)
     listener_close(r->listener, NULL, NULL);
     conn_pool_cut(&r->conns);
     rig_until(r, r->conns.open_count == 0 && r->env.active_count == 0);
+    conn_pool_close(&r->conns);
     request_env_close(&r->env);
     upstream_close(&r->env.upstream, note, &closed);
     rig_until(r, closed);
