@@ -24,6 +24,7 @@ void json_reset(struct json *j, uint32_t keep_nodes)
 {
     j->text = STR_NULL;
     j->count = 0;
+    j->scan = (struct json_scan){0};
     if (j->capacity > keep_nodes)
         json_deinit(j);
 }
@@ -41,7 +42,7 @@ struct str json_raw(const struct json *j, uint32_t node)
 
 uint32_t json_count(const struct json *j, uint32_t node)
 {
-    return node < j->count ? j->nodes[node].info >> JSON_INFO_COUNT_SHIFT : 0;
+    return json_kind(j, node) >= JSON_ARRAY ? j->nodes[node].info >> JSON_INFO_COUNT_SHIFT : 0;
 }
 
 bool json_next_member(const struct json *j, uint32_t object, uint32_t *io_at, uint32_t *out_key,

@@ -49,6 +49,19 @@ struct json_node {
     uint32_t info;  /* Kind, two flags, number of members or elements. */
 };
 
+/* Private to json*.c: where a scan stands. */
+struct json_scan {
+    uint32_t at;           /* Bytes done with. */
+    uint32_t start;        /* Of the string or number under way. */
+    uint32_t saved;        /* Bytes its escapes take beyond what they stand for. */
+    uint32_t open;         /* Innermost open container. */
+    uint32_t repeated_key; /* The node, when that is the problem. */
+    uint16_t depth;
+    uint8_t state;
+    uint8_t problem;
+    bool escaped; /* The string under way holds a backslash. */
+};
+
 /* Embed it, keep it from text to text: its memory is used again. */
 struct json {
     struct str text;
@@ -56,6 +69,7 @@ struct json {
     uint32_t count;
     uint32_t capacity;
     uint32_t max_nodes;
+    struct json_scan scan;
 };
 
 enum json_problem {
@@ -91,6 +105,19 @@ void json_reset(struct json *j, uint32_t keep_nodes);
  * ERR_SYNTAX: malformed. ERR_EOF: cut off. ERR_EXISTS: repeated key. ERR_LIMIT: depth or nodes.
  * ERR_TOO_LARGE: over 4 GiB. ERR_NOMEM. */
 int json_parse(struct json *j, struct str text, struct json_error *out_error) MUST_CHECK;
+/* The same in parts, while a body arrives: begin, feed as often as bytes come, end. Each call is
+ * given all bytes so far (they may have moved; none may have changed), looks at the new ones only,
+ * and the result is that of json_parse whatever the parts were. A parse under way needs a struct
+ * json of its own. Between begin and end no accessor may be used; json_reset gives up.
+ *   json_scan_begin(&j);
+ *   on each read: rc = json_scan_feed(&j, so_far);   0, or the error end will report: refuse early
+ *   at the end:   rc = json_scan_end(&j, text, &error);                 as json_parse; frees
+ * nothing An error that only a later byte can tell (a number or escape that is cut) is found late.
+ */
+void json_scan_begin(struct json *j);
+int json_scan_feed(struct json *j, struct str so_far) MUST_CHECK;
+int json_scan_end(struct json *j, struct str text, struct json_error *out_error) MUST_CHECK;
+bool json_scan_begun(const struct json *j);               /* And not ended. */
 const char *json_problem_text(enum json_problem problem); /* For people; static; echoes no input. */
 
 enum json_kind json_kind(const struct json *j, uint32_t node);
@@ -110,7 +137,7 @@ bool json_next_element(const struct json *j, uint32_t array, uint32_t *io_at, ui
  * lies in the arena. ERR_INVALID: not a string. ERR_TOO_LARGE: past the arena's ceiling, or no
  * memory. It may hold NUL (\u0000). */
 int json_text(const struct json *j, uint32_t node, struct arena *a,
-                struct str *out_text) MUST_CHECK;
+              struct str *out_text) MUST_CHECK;
 bool json_string_is(const struct json *j, uint32_t node, struct str text); /* Decodes nothing. */
 size_t json_text_length(const struct json *j, uint32_t node); /* Decoded bytes; 0: no string. */
 

@@ -2,39 +2,64 @@
 
 #include <string.h>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
-
 #define HASH_CHUNK_BYTES 64U
+#define ESCAPE_BYTES_MAX 12U /* Two surrogates. */
 
-size_t json_plain_length_scalar(const unsigned char *p, size_t len)
+/* Four hex digits; -1 if they are not. */
+static int32_t read_hex4(const unsigned char *p)
 {
-    size_t i = 0;
-    while (i < len && p[i] >= 0x20 && p[i] < 0x80 && p[i] != '"' && p[i] != '\\')
-        i++;
-    return i;
+    int32_t value = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        int c = p[i];
+        int lower = c | 0x20;
+        if (c >= '0' && c <= '9')
+            value = value * 16 + (c - '0');
+        else if (lower >= 'a' && lower <= 'f')
+            value = value * 16 + (lower - 'a' + 10);
+        else
+            return -1;
+    }
+    return value;
 }
 
-size_t json_plain_length(const unsigned char *p, size_t len)
+static uint32_t check_unicode_escape(const unsigned char *p, uint32_t left, uint32_t *out_saved,
+                                     enum json_problem *out_problem)
 {
-    size_t i = 0;
-#if defined(__SSE2__)
-    const __m128i quote = _mm_set1_epi8('"');
-    const __m128i backslash = _mm_set1_epi8('\\');
-    const __m128i space = _mm_set1_epi8(' ');
-    for (; len - i >= 16; i += 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
-        /* Compared as signed bytes, non-ASCII is below the space as well. */
-        __m128i special =
-            _mm_or_si128(_mm_cmplt_epi8(v, space),
-                         _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, backslash)));
-        unsigned mask = (unsigned)_mm_movemask_epi8(special);
-        if (mask != 0)
-            return i + (unsigned)__builtin_ctz(mask);
+    *out_problem = JSON_PROBLEM_ESCAPE;
+    if (left < 6) { /* Cut off, or closed by a quote mark too early. */
+        if (memchr(p, '"', left) == NULL)
+            *out_problem = JSON_PROBLEM_EARLY_END;
+        return 0;
     }
-#endif
-    return i + json_plain_length_scalar(p + i, len - i);
+    int32_t unit = read_hex4(p + 2);
+    if (unit < 0)
+        return 0;
+    *out_saved = unit < 0x80 ? 5 : unit < 0x800 ? 4 : 3;
+    if (unit < 0xD800 || unit > 0xDFFF)
+        return 6;
+    int32_t low = -1;
+    if (unit <= 0xDBFF && left >= 12 && p[6] == '\\' && p[7] == 'u')
+        low = read_hex4(p + 8);
+    *out_problem = JSON_PROBLEM_SURROGATE;
+    *out_saved = 8;
+    return low >= 0xDC00 && low <= 0xDFFF ? 12 : 0;
+}
+
+uint32_t json_check_escape(const unsigned char *p, uint32_t left, bool whole, uint32_t *out_saved,
+                           enum json_problem *out_problem)
+{
+    int c = left > 1 ? p[1] : -1;
+    *out_saved = 1;
+    if (c == 'n' || c == '"' || c == '\\' || c == '/' || c == 'b' || c == 'f' || c == 'r' ||
+        c == 't')
+        return 2;
+    if (c >= 0 && c != 'u') {
+        *out_problem = JSON_PROBLEM_ESCAPE;
+        return 0;
+    }
+    if (!whole && left < ESCAPE_BYTES_MAX)
+        return 0;
+    return check_unicode_escape(p, left, out_saved, out_problem);
 }
 
 static unsigned hex4(const unsigned char *p)
@@ -174,13 +199,9 @@ uint64_t json_string_hash(const struct json *j, uint32_t node, struct siphash_ke
     return hash_chunk(chain, chunk, len, key);
 }
 
-size_t json_text_length(const struct json *j, uint32_t node)
+/* The length of an escaped string, unescaped. */
+static size_t string_count(struct str s)
 {
-    if (json_kind(j, node) != JSON_STRING)
-        return 0;
-    struct str s = string_inside(j, node);
-    if (string_is_plain(j, node))
-        return s.len;
     size_t total = 0;
     for (ptrdiff_t run; (run = str_find(s, '\\')) >= 0;) {
         unsigned char decoded[4];
@@ -191,6 +212,17 @@ size_t json_text_length(const struct json *j, uint32_t node)
         s = str_slice(s, at + taken, s.len);
     }
     return total + s.len;
+}
+
+size_t json_text_length(const struct json *j, uint32_t node)
+{
+    if (json_kind(j, node) != JSON_STRING)
+        return 0;
+    struct str s = string_inside(j, node);
+    if (string_is_plain(j, node))
+        return s.len;
+    uint32_t saved = j->nodes[node].info >> JSON_INFO_COUNT_SHIFT;
+    return saved != JSON_SAVED_UNKNOWN ? s.len - saved : string_count(s);
 }
 
 static void string_decode(struct str s, char *out)

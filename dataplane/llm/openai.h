@@ -8,6 +8,7 @@
 
 extern const struct provider_adapter provider_openai;
 
+/* json: empty, or with a scan begun and fed from this body while it arrived. */
 int openai_read_call(struct json *json, struct str body, struct arena *arena, struct call *out_call,
                      struct call_refusal *out_refusal) MUST_CHECK;
 int openai_write_call(const struct call *call, struct str body, struct str upstream_model,

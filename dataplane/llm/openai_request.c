@@ -485,7 +485,8 @@ int openai_read_call(struct json *json, struct str body, struct arena *arena, st
     out_call->choices = 1;
     out_call->temperature_q8 = FEATURES_TEMPERATURE_UNSET;
     *out_refusal = (struct call_refusal){.offset = -1};
-    int rc = json_parse(json, body, &error);
+    int rc =
+        json_scan_begun(json) ? json_scan_end(json, body, &error) : json_parse(json, body, &error);
     if (rc != 0)
         return refuse_json(&error, rc, arena, out_refusal);
     if (json_kind(json, JSON_ROOT) != JSON_OBJECT) {

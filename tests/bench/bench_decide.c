@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench_artifact.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/route/policy.h"
@@ -17,31 +18,21 @@
 #define TEXTS      64
 #define TEXT_BYTES 2048
 
-static uint64_t state = 88172645463325252U;
-
-static uint32_t random_below(uint32_t bound)
-{
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)((state >> 16) % bound);
-}
-
 static void fill_prose(char *text, size_t len)
 {
     for (size_t at = 0; at < len;) {
-        size_t word = 2 + random_below(8);
+        size_t word = 2 + bench_random(8);
         for (size_t i = 0; i < word && at < len; i++)
-            text[at++] = "etaoinshrdlucmfwypvbgkjqxz"[random_below(random_below(26) + 1)];
+            text[at++] = "etaoinshrdlucmfwypvbgkjqxz"[bench_random(bench_random(26) + 1)];
         if (at < len)
-            text[at++] = random_below(12) == 0 ? ',' : ' ';
+            text[at++] = bench_random(12) == 0 ? ',' : ' ';
     }
 }
 
 static void fill_symbols(char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) /* Few distinct ones, so that the set fills late. */
-        text[i] = "(){}[]<>;:.,+-*/=0123456789"[random_below(19)];
+        text[i] = "(){}[]<>;:.,+-*/=0123456789"[bench_random(19)];
 }
 
 enum kind { PROSE_1K, PROSE_CAP, SYMBOLS, KINDS };
@@ -56,65 +47,6 @@ static void *must(void *p)
         exit(1);
     }
     return p;
-}
-
-static int16_t *weights(size_t count)
-{
-    int16_t *w = must(mem_calloc(count, sizeof *w));
-    for (size_t i = 0; i < count; i++)
-        w[i] = (int16_t)((int)random_below(2000) - 1000);
-    return w;
-}
-
-/* A policy of random weights; 65,536 rows. */
-static struct artifact *make_artifact(uint32_t models, uint32_t tasks)
-{
-    struct str names[ARTIFACT_MODELS_MAX + ARTIFACT_TASKS_MAX];
-    static char text[ARTIFACT_MODELS_MAX + ARTIFACT_TASKS_MAX][16];
-    static struct artifact_calib calib[ARTIFACT_MODELS_MAX];
-    static int32_t zeros[ARTIFACT_MODELS_MAX * ARTIFACT_TASKS_MAX];
-    struct artifact *a = NULL;
-    enum artifact_reason reason;
-    struct err err = {0};
-    struct buf file;
-    for (uint32_t i = 0; i < models + tasks; i++) {
-        snprintf(text[i], sizeof text[i], "m%u", i);
-        names[i] = str_from(text[i]);
-    }
-    for (uint32_t m = 0; m < models; m++)
-        artifact_calib_logistic(&calib[m]);
-    int16_t *w = weights(65536U * models), *t = weights(65536U * tasks + 1);
-    const struct artifact_spec spec = {
-        .meta = {.feature_spec = FEATURES_SPEC},
-        .scale = {16, 16, 16, 10, 10, 10},
-        .index_bits = 16,
-        .model_count = models,
-        .task_count = tasks,
-        .models = names,
-        .tasks = names + models,
-        .quality = w,
-        .length = w,
-        .task = t,
-        .quality_dense = w,
-        .length_dense = w,
-        .task_dense = t,
-        .quality_bias = zeros,
-        .length_bias = zeros,
-        .task_bias = zeros,
-        .task_quality = zeros,
-        .task_length = zeros,
-        .calib = calib,
-    };
-    buf_init(&file, ARTIFACT_BYTES_MAX);
-    if (artifact_encode(&spec, &file, &err) != 0 ||
-        artifact_decode(buf_str(&file), &a, &reason, &err) != 0) {
-        fprintf(stderr, "%s\n", err.message);
-        exit(1);
-    }
-    buf_deinit(&file);
-    mem_free(w);
-    mem_free(t);
-    return a;
 }
 
 static int compare_u64(const void *a, const void *b)
@@ -174,14 +106,7 @@ static struct result measure(const struct artifact *a, enum kind kind, uint32_t 
     struct features f;
     policy_params_init(&params);
     for (uint32_t m = 0; m < a->model_count; m++)
-        candidates[m] = (struct policy_candidate){.ordinal = (int32_t)m,
-                                                  .price_in = 100000000 * (m + 1),
-                                                  .price_out = 400000000 * (m + 1),
-                                                  .price_cached = PRICE_UNKNOWN,
-                                                  .prior_q16 = POLICY_NO_PRIOR,
-                                                  .ttft_est_ms = 300,
-                                                  .tpot_est_us = 9000,
-                                                  .domain = m / 3};
+        candidates[m] = bench_candidate(m);
     mem_fail_hook = count_allocation;
     for (uint32_t i = 0; i < rounds; i++) {
         uint64_t begin = clock_mono_ns(), middle;
@@ -248,7 +173,7 @@ int main(int argc, char **argv)
                score_kernel_name(score_kernel_best()), "models", "tasks", "text", "features",
                "extract p50 ns", "p50 ns", "p99 ns");
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
-        struct artifact *a = make_artifact(shapes[s].models, shapes[s].tasks);
+        struct artifact *a = bench_artifact(shapes[s].models, shapes[s].tasks);
         for (int kind = 0; kind < KINDS; kind++) {
             struct result r = measure(a, (enum kind)kind, (uint32_t)rounds);
             print_result(&r, json, s == 0 && kind == 0);

@@ -1,10 +1,12 @@
-/* Any bytes: the parse ends, its memory is bounded, and a text made anew out of its spans parses to
- * the same values. */
+/* Any bytes: the parse ends, says the same by every way of reading and however the bytes are cut,
+ * its memory is bounded, and a text made anew out of its spans parses to the same values. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/base/buf.h"
 #include "common/base/mem.h"
 #include "common/json/json.h"
+#include "common/json/json_internal.h"
 #include "common/json/json_splice.h"
 #include "common/json/json_writer.h"
 
@@ -106,6 +108,41 @@ static void check_splice(const struct json *j)
     buf_deinit(&out);
 }
 
+/* One parse by each way of skipping bytes, and in parts cut at `cut`: the result is the same. */
+static void check_parse(const struct json *whole, const struct json_error *error, int rc,
+                        struct str text, size_t cut)
+{
+    struct json j;
+    struct json_error again = {0};
+    json_init(&j, JSON_NODES_MAX);
+    json_scan_begin(&j);
+    int first = json_scan_feed(&j, (struct str){.data = text.data, .len = cut});
+    require(first == 0 || first == rc);
+    (void)!json_scan_feed(&j, (struct str){.data = text.data, .len = cut + (text.len - cut) / 2});
+    require(json_scan_end(&j, text, &again) == rc);
+    require(again.problem == error->problem && again.offset == error->offset &&
+            str_is(str_from(again.path), error->path));
+    require(j.count == whole->count);
+    require(j.count == 0 || memcmp(j.nodes, whole->nodes, j.count * sizeof j.nodes[0]) == 0);
+    json_deinit(&j);
+}
+
+static void check_ways(const struct json *whole, const struct json_error *error, int rc,
+                       struct str text)
+{
+    const struct json_lengths best = json_best;
+    size_t step = 1 + text.len / 64; /* Every split of what is short. */
+    for (int way = JSON_WAY_SCALAR; way < JSON_WAYS; way++) {
+        const struct json_lengths *lengths = json_lengths_of((enum json_way)way);
+        if (lengths == NULL)
+            continue;
+        json_best = *lengths;
+        for (size_t cut = (size_t)way % step; cut <= text.len; cut += step)
+            check_parse(whole, error, rc, text, cut);
+    }
+    json_best = best;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct json j;
@@ -114,6 +151,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     json_init(&j, JSON_NODES_MAX);
     int rc = json_parse(&j, (struct str){.data = (const char *)data, .len = size}, &error);
     require(mem_live_bytes() - before <= 10 * (uint64_t)size + MEMORY_CONSTANT_BYTES);
+    check_ways(&j, &error, rc, (struct str){.data = (const char *)data, .len = size});
     require((rc == 0) == (error.problem == JSON_PROBLEM_NONE) && error.offset <= size);
     if (rc == 0) {
         struct buf again;

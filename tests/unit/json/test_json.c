@@ -393,17 +393,54 @@ static void a_long_path_is_cut_and_echoes_no_markup(void **state)
     buf_deinit(&text);
 }
 
-static void both_scanners_see_the_same(void **state)
+static void expect_same_lengths(const unsigned char *bytes, size_t len)
+{
+    const struct json_lengths *scalar = json_lengths_of(JSON_WAY_SCALAR);
+    for (int way = JSON_WAY_SSE2; way < JSON_WAYS; way++) {
+        const struct json_lengths *wide = json_lengths_of((enum json_way)way);
+        if (wide == NULL)
+            continue;
+        assert_int_equal(wide->plain(bytes, len), scalar->plain(bytes, len));
+        assert_int_equal(wide->space(bytes, len), scalar->space(bytes, len));
+        assert_int_equal(wide->wide(bytes, len), scalar->wide(bytes, len));
+    }
+    assert_int_equal(json_plain_length(bytes, len), scalar->plain(bytes, len));
+}
+
+static void all_ways_to_skip_bytes_see_the_same(void **state)
 {
     (void)state;
-    unsigned char bytes[48];
-    for (unsigned at = 0; at < sizeof bytes; at++) {
-        for (unsigned c = 0; c < 256; c++) {
-            memset(bytes, 'x', sizeof bytes);
-            bytes[at] = (unsigned char)c;
-            for (size_t len = at > 17 ? at - 1 : 0; len <= sizeof bytes; len += 5)
-                assert_int_equal(json_plain_length(bytes, len),
-                                 json_plain_length_scalar(bytes, len));
+    unsigned char bytes[150];
+    for (unsigned fill = 0; fill < 2; fill++) {
+        for (unsigned at = 0; at < sizeof bytes; at++) {
+            for (unsigned c = 0; c < 256; c++) {
+                memset(bytes, fill == 0 ? 'x' : ' ', sizeof bytes);
+                bytes[at] = (unsigned char)c;
+                for (size_t len = at > 17 ? at - 1 : 0; len <= sizeof bytes; len += 13)
+                    expect_same_lengths(bytes, len);
+            }
+        }
+    }
+}
+
+/* Every pair of bytes behind leads of each length, across the borders of blocks. */
+static void all_ways_check_characters_alike(void **state)
+{
+    static const char *const leads[] = {"", "\xE2", "\xE0", "\xED", "\xF0\x9F", "\xF4", "\xF0"};
+    unsigned char bytes[128];
+    (void)state;
+    for (size_t l = 0; l < sizeof leads / sizeof leads[0]; l++) {
+        for (unsigned pair = 0; pair < 65536; pair++) {
+            size_t at = 28 + pair % 7;
+            for (size_t i = 0; i < sizeof bytes; i += 2)
+                memcpy(bytes + i, "\xD0\xB6", 2);
+            memset(bytes + at, 'a', 8);
+            if (at % 2 == 1)
+                bytes[at - 1] = 'a';
+            memcpy(bytes + at, leads[l], strlen(leads[l]));
+            bytes[at + strlen(leads[l])] = (unsigned char)(pair >> 8);
+            bytes[at + strlen(leads[l]) + 1] = (unsigned char)pair;
+            expect_same_lengths(bytes, sizeof bytes - pair % 3);
         }
     }
 }
@@ -458,7 +495,8 @@ int main(void)
         TEST(memory_stays_within_ten_times_the_text),
         TEST(a_path_names_any_node),
         TEST(a_long_path_is_cut_and_echoes_no_markup),
-        TEST(both_scanners_see_the_same),
+        TEST(all_ways_to_skip_bytes_see_the_same),
+        TEST(all_ways_check_characters_alike),
         TEST(parsing_survives_each_failed_allocation),
         TEST(every_problem_has_a_text),
     };

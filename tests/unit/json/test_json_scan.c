@@ -1,0 +1,192 @@
+/* A body read in parts gives what it gives when read whole: nodes, code, place and path. */
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "common/json/json.h"
+#include "common/json/json_internal.h"
+#include "tests/lib/fault.h"
+
+static const char *const texts[] = {
+    "{\"model\":\"a\\n\\ud83d\\ude00\xE2\x82\xAC\",\"n\":[-1.5e+3,true,false,null,{}],\"e\":\"\"}",
+    " [ 1 , \"two\" ,\r\n\t{ \"three\" : [ ] } ]  ",
+    "\"\\u0041\\u00e9\\u20ac\\\\\\/\\b\\f\\r\\t\"",
+    "{\"messages\":[{\"role\":\"user\",\"content\":\"The quick brown fox jumps over the lazy dog, "
+    "\\\"again\\\" and again, until forty and more bytes have gone by.\"}],\"stream\":true}",
+    "\"\xD0\x96\xD0\xB8\xD0\xB7\xD0\xBD\xD1\x8C \xE6\x97\xA5\xE6\x9C\xAC\xE8\xAA\x9E "
+    "\xF0\x9F\x98\x80 \xD0\x96\xD0\xB8\xD0\xB7\xD0\xBD\xD1\x8C \xE6\x97\xA5\xE6\x9C\xAC\"",
+    "-0.5e-10",
+    "tru",
+    "nul!",
+    "true ",
+    "01",
+    "1.5.5",
+    "[1e+]",
+    "[1,]",
+    "{\"a\":1,}",
+    "{\"a\" 1}",
+    "{,}",
+    "[1 2]",
+    "{\"a\":1}x",
+    "\xEF\xBB\xBF{}",
+    "\xEF\xBB",
+    "\"\\ud83d\\u0041\"",
+    "\"\\ud83d",
+    "\"\\u12\"",
+    "\"\\x\"",
+    "\"a\nb\"",
+    "\"\xC3\"",
+    "\"\xE2\x82",
+    "\"\xED\xA0\x80\"",
+    "\"\xF4\x90\x80\x80\"",
+    "{\"a\":[0,{\"x\":1,\"\\u0078\":2}]}",
+    "{\"a\":[0,{\"x\":1,\"x\":",
+    "\"unfinished",
+    "",
+    " ",
+};
+
+struct result {
+    struct json j;
+    struct json_error error;
+    int rc;
+};
+
+static void expect_equal(const struct result *whole, const struct result *parts, const char *text)
+{
+    if (whole->rc != parts->rc || whole->error.problem != parts->error.problem ||
+        whole->error.offset != parts->error.offset ||
+        strcmp(whole->error.path, parts->error.path) != 0)
+        fail_msg("%s: whole %d, '%s' at %zu; in parts %d, '%s' at %zu", text, whole->rc,
+                 json_problem_text(whole->error.problem), whole->error.offset, parts->rc,
+                 json_problem_text(parts->error.problem), parts->error.offset);
+    assert_int_equal(whole->j.count, parts->j.count);
+    if (whole->j.count > 0)
+        assert_memory_equal(whole->j.nodes, parts->j.nodes,
+                            whole->j.count * sizeof whole->j.nodes[0]);
+}
+
+/* The bytes so far, each time in a block of their own, so that a sanitizer sees a read past them
+ * and an old address. */
+static void feed_copy(struct result *r, const char *text, size_t len, bool last)
+{
+    char *copy = test_malloc(len + (len == 0));
+    memcpy(copy, text, len);
+    const struct str so_far = {.data = copy, .len = len};
+    if (last)
+        r->rc = json_scan_end(&r->j, so_far, &r->error);
+    else
+        r->rc = json_scan_feed(&r->j, so_far);
+    test_free(copy);
+}
+
+static void parse_whole(struct result *r, const char *text)
+{
+    memset(r, 0, sizeof *r);
+    json_init(&r->j, JSON_NODES_MAX);
+    r->rc = json_parse(&r->j, str_from(text), &r->error);
+}
+
+static void parts_at_every_byte_give_what_the_whole_gives(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++) {
+        struct result whole, parts;
+        size_t len = strlen(texts[t]);
+        parse_whole(&whole, texts[t]);
+        for (size_t a = 0; a <= len; a++) {
+            for (size_t b = a; b <= len; b += 1 + (len - a) / 7) {
+                memset(&parts, 0, sizeof parts);
+                json_init(&parts.j, JSON_NODES_MAX);
+                json_scan_begin(&parts.j);
+                assert_true(json_scan_begun(&parts.j));
+                feed_copy(&parts, texts[t], a, false);
+                feed_copy(&parts, texts[t], b, false);
+                feed_copy(&parts, texts[t], len, true);
+                assert_false(json_scan_begun(&parts.j));
+                expect_equal(&whole, &parts, texts[t]);
+                json_deinit(&parts.j);
+            }
+        }
+        json_deinit(&whole.j);
+    }
+    assert_int_equal(mem_live_bytes(), 0);
+}
+
+static void byte_after_byte_gives_what_the_whole_gives(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < sizeof texts / sizeof texts[0]; t++) {
+        struct result whole, parts = {0};
+        size_t len = strlen(texts[t]);
+        parse_whole(&whole, texts[t]);
+        json_init(&parts.j, JSON_NODES_MAX);
+        json_scan_begin(&parts.j);
+        for (size_t i = 0; i <= len; i++)
+            feed_copy(&parts, texts[t], i, false);
+        feed_copy(&parts, texts[t], len, true);
+        expect_equal(&whole, &parts, texts[t]);
+        json_deinit(&parts.j);
+        json_deinit(&whole.j);
+    }
+}
+
+static void what_is_wrong_early_is_said_early_and_again(void **state)
+{
+    struct json j;
+    struct json_error error = {0};
+    (void)state;
+    json_init(&j, JSON_NODES_MAX);
+    json_scan_begin(&j);
+    assert_int_equal(json_scan_feed(&j, STR("{\"a\":1,\"a\":2}, and more")), ERR_EXISTS);
+    assert_int_equal(json_scan_feed(&j, STR("{\"a\":1,\"a\":2}, and more to come")), ERR_EXISTS);
+    assert_int_equal(json_scan_end(&j, STR("{\"a\":1,\"a\":2}, and more to come"), &error),
+                     ERR_EXISTS);
+    assert_string_equal(error.path, "a");
+    assert_int_equal(error.offset, 7);
+    assert_int_equal(json_parse(&j, STR("[1]"), &error), 0); /* As good as new. */
+    json_deinit(&j);
+}
+
+static void a_scan_that_is_given_up_leaves_nothing(void **state)
+{
+    struct json j;
+    (void)state;
+    json_init(&j, JSON_NODES_MAX);
+    json_scan_begin(&j);
+    assert_int_equal(json_scan_feed(&j, STR("{\"a\":[1,2")), 0);
+    json_reset(&j, 0);
+    assert_false(json_scan_begun(&j));
+    assert_int_equal(mem_live_bytes(), 0);
+    assert_int_equal(json_parse(&j, STR("[1]"), NULL), 0);
+    json_deinit(&j);
+}
+
+/* Decoded lengths are counted while scanning. */
+static void an_escaped_string_knows_its_length(void **state)
+{
+    struct json j;
+    struct arena a;
+    struct str text = STR_NULL;
+    (void)state;
+    json_init(&j, JSON_NODES_MAX);
+    arena_init(&a, NULL, 4096);
+    assert_int_equal(json_parse(&j, str_from(texts[2]), NULL), 0);
+    assert_int_equal(json_text(&j, JSON_ROOT, &a, &text), 0);
+    assert_int_equal(text.len, 12);
+    assert_int_equal(json_text_length(&j, JSON_ROOT), text.len);
+    assert_int_equal(json_count(&j, JSON_ROOT), 0);
+    arena_reset(&a);
+    json_deinit(&j);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parts_at_every_byte_give_what_the_whole_gives),
+        cmocka_unit_test(byte_after_byte_gives_what_the_whole_gives),
+        cmocka_unit_test(what_is_wrong_early_is_said_early_and_again),
+        cmocka_unit_test(a_scan_that_is_given_up_leaves_nothing),
+        cmocka_unit_test(an_escaped_string_knows_its_length),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
