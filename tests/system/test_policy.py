@@ -1,7 +1,7 @@
 """What a node does with a policy it must not use: RELIABILITY B42, promise P8."""
 import hashlib
 
-from harness import Cluster, expect, http, wait_until
+from harness import Cluster, Failure, expect, http, wait_until
 from test_faults import config
 
 CHAT = "/v1/chat/completions"
@@ -14,16 +14,23 @@ def ask(cluster, key, model, text):
     return {name.lower(): value for name, value in headers.items()}
 
 
+def vote(cluster, key, decision, score):
+    """False: too many in this second."""
+    status, _, raw = http("POST", cluster.node_url() + "/v1/feedback",
+                          {"decision_id": decision, "score": score, "source": "eval"}, key)
+    expect(status in (200, 429), "feedback answered %d: %s" % (status, raw))
+    return status == 200
+
+
 def train(cluster, key):
-    """A policy from 80 questions to both models; the small one fails the long ones."""
-    for i in range(80):
+    """A policy from 240 questions to both models; the small one fails the long ones. With fewer than
+    200 labels a model the calibration gate may rightly refuse what was learned."""
+    for i in range(240):
         text = "sum %d" % i if i % 2 else "derive in detail why theorem %d holds" % i
         for model in ("strong", "weak"):
             decision = ask(cluster, key, model, text)["x-steelyard-decision-id"]
             score = 1 if model == "strong" or i % 2 else 0
-            status, _, raw = http("POST", cluster.node_url() + "/v1/feedback",
-                                  {"decision_id": decision, "score": score, "source": "eval"}, key)
-            expect(status == 200, "feedback answered %d: %s" % (status, raw))
+            wait_until("a vote to be taken", lambda: vote(cluster, key, decision, score))
     cluster.wait_drained()
     status, job = cluster.admin("POST", "/policies/default/train", {
         "target": {"quality": 0.95}, "data": {"mode": "full"}, "promote": True})
@@ -34,8 +41,11 @@ def train(cluster, key):
         expect(state.get("state") != "failed", "training failed: %s" % state)
         return state.get("result") if state.get("state") == "done" else None
 
-    version = wait_until("the training", ended, 120)["version"]
-    name = "default@%d" % version
+    result = wait_until("the training", ended, 120)
+    name = "default@%d" % result["version"]
+    if not result["promoted"]:
+        version = cluster.admin("GET", "/policies/default/%d" % result["version"])[1]
+        raise Failure("%s was not promoted: %s" % (name, version.get("gates")))
     wait_until(name + " to serve", lambda: served_by(cluster, key) == name)
     return name
 
