@@ -94,8 +94,8 @@ struct dial {
  * until then. d must be IDLE or DONE. */
 int dial_start(struct dial *d, uv_loop_t *loop, struct resolver *r,
                const struct dial_config *config, dial_cb cb) MUST_CHECK;
-/* The callback follows with ERR_CANCELED and no descriptor, unless the result was there already.
- * Fine when nothing runs. */
+/* The callback follows with ERR_CANCELED and no descriptor, also when a connection stood already
+ * and only the callback was missing. Fine when nothing runs. */
 void dial_cancel(struct dial *d);
 
 /* For tests: in place of connect(2), errno and all. NULL (the default): connect(2). */

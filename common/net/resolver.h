@@ -52,18 +52,16 @@ typedef void (*resolver_cb)(struct resolver_query *q, int status,
 /* Embedded by who asks. The fields are the resolver's; zeroed before the first use. */
 struct resolver_query {
     struct list node;
-    struct resolver_name *name; /* NULL: nothing is waited for. */
     resolver_cb cb;
-    uint64_t give_up_ms; /* When an old answer is taken. */
 };
 
 /* Where answers come from; a test or a simulation puts its own here. */
 struct resolver_question;
 struct resolver_source {
     /* host: lower case, NUL-terminated, valid until answered. 0: exactly one resolver_reply follows
-     * for q, from inside ask or later on the loop's thread. */
+     * for q, later, on the loop's thread. */
     int (*ask)(void *arg, struct resolver_question *q, const char *host);
-    /* The resolver closes; the reply must still come (with ERR_CANCELED, say). */
+    /* The resolver closes; the reply must still come (with ERR_CANCELED, say). May be NULL. */
     void (*hurry)(void *arg, struct resolver_question *q);
     void *arg;
 };
@@ -82,8 +80,8 @@ struct resolver_config {
     const struct resolver_source *source; /* NULL: getaddrinfo. Borrowed. */
 };
 
-struct resolver *resolver_create(uv_loop_t *loop, const struct resolver_config *config); /* NULL:
-                                                                             out of memory. */
+/* config may be NULL. NULL: out of memory. */
+struct resolver *resolver_create(uv_loop_t *loop, const struct resolver_config *config);
 typedef void (*resolver_close_cb)(void *arg);
 /* Every query that waits gets ERR_CANCELED, later. A getaddrinfo that runs cannot be stopped: cb
  * (may be NULL) comes after the last has returned. */
