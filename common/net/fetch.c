@@ -85,6 +85,8 @@ struct fetch_loop *fetch_loop_create(uv_loop_t *loop)
     fl->uv = loop;
     list_init(&fl->origins);
     list_init(&fl->busy);
+    for (size_t i = 0; i < FETCH_PORT_BUCKETS; i++)
+        list_init(&fl->by_port[i]);
     (void)uv_prepare_init(loop, &fl->prepare);
     (void)uv_check_init(loop, &fl->check);
     (void)uv_idle_init(loop, &fl->idle);

@@ -1,6 +1,7 @@
 /* fetch_internal.h: what the files of fetch share. Not for other modules.
  * fetch.c: loop and origin; fetch_socket.c: sockets between curl and uv; fetch_transfer.c: one
- * exchange and curl's callbacks; fetch_request.c: checks and copies what is asked for. */
+ * exchange; fetch_request.c: checks and copies what is asked for; fetch_reply.c: reads the reply.
+ */
 #ifndef STEELYARD_COMMON_NET_FETCH_INTERNAL_H
 #define STEELYARD_COMMON_NET_FETCH_INTERNAL_H
 
@@ -14,6 +15,7 @@
 #define FETCH_TEXT_BYTES_MAX 262144U /* Method, target and fields of one request. */
 #define FETCH_FIELDS_MAX     128U
 #define FETCH_SPARE_MAX      64U
+#define FETCH_PORT_BUCKETS   256U
 #define FETCH_URL_BYTES      320U
 
 struct fetch_loop {
@@ -25,6 +27,7 @@ struct fetch_loop {
     struct list busy;              /* Origins with something to do, by their `work`. */
     struct fetch_socket **sockets; /* By descriptor. */
     size_t socket_slots;
+    struct list by_port[FETCH_PORT_BUCKETS]; /* Sockets by the port of our end. */
     unsigned handles;
     bool closing;
     fetch_close_cb close_cb;
@@ -65,9 +68,13 @@ struct fetch_socket {
     uv_poll_t poll;
     struct fetch_origin *origin;
     int fd;
-    int wanted;     /* UV_* that curl wants now; 0 for an idle connection. */
-    int registered; /* UV_* that uv watches. */
-    bool ours;      /* Opened here; others are the resolver's and go when curl says so. */
+    int wanted;          /* UV_* that curl wants now; 0 for an idle connection. */
+    int registered;      /* UV_* that uv watches. */
+    bool ours;           /* Opened here; others are the resolver's and go when curl says so. */
+    bool used;           /* A request was sent on it. */
+    struct fetch *user;  /* Whose exchange is on it; NULL: idle. */
+    struct list by_port; /* In the loop's table, once the port is known. */
+    int port;            /* Our end's; 0: not known yet. */
 };
 
 /* WAITING -> RUNNING -> ENDING -> SPARE. */
@@ -93,14 +100,18 @@ struct fetch {
     struct fetch_timeouts timeouts;
     struct buf head_bytes;
     struct http1_head head;
+    struct http1_body body;
+    size_t taken_bytes; /* Of what curl will bring again after a pause. */
     bool head_done;
-    bool paused;          /* The callee wants no more. */
-    bool curl_paused;     /* curl was told. */
-    bool denied;          /* An address was refused. */
-    bool with_curl;       /* In its multi handle. */
-    bool dead_connection; /* A used connection failed after some of the body was sent. */
-    int fd;               /* The socket opened last for it, or -1. */
-    bool silent;          /* Cancelled: only on_done is left. */
+    bool paused;                 /* The callee wants no more. */
+    bool curl_paused;            /* curl was told. */
+    bool denied;                 /* An address was refused. */
+    bool with_curl;              /* In its multi handle. */
+    bool on_used;                /* Its connection had served another exchange. */
+    bool reuse_forbidden;        /* curl was told to close the connection afterwards. */
+    int fd;                      /* The socket opened last for it, or -1. */
+    struct fetch_socket *socket; /* Which it is sent on. */
+    bool silent;                 /* Cancelled: only on_done is left. */
     uint64_t started_ms;
     uint64_t tls_ms; /* When the TCP connection stood. */
     uint64_t ready_ms;
@@ -118,6 +129,10 @@ int fetch_on_socket(CURL *easy, curl_socket_t fd, int what, void *origin, void *
 curl_socket_t fetch_on_open(void *fetch, curlsocktype purpose, struct curl_sockaddr *address);
 int fetch_on_close(void *origin, curl_socket_t fd);
 bool fetch_socket_is_open(const struct fetch_origin *o, int fd);
+/* The connection whose end here is `port`; opened_fd: the socket that was opened last for the
+ * exchange, or -1. NULL: unknown. */
+struct fetch_socket *fetch_socket_at(const struct fetch_origin *o, int opened_fd, int port);
+bool fetch_socket_has_bytes(const struct fetch_socket *s);
 
 /* fetch_transfer.c */
 struct fetch *fetch_take_spare(struct fetch_origin *o); /* NULL: out of memory. */
@@ -128,6 +143,13 @@ void fetch_end_curl(struct fetch *f, CURLcode code); /* curl says it is over. */
 void fetch_finish(struct fetch *f);                  /* ENDING: on_done, then SPARE. */
 void fetch_unpause(struct fetch *f);
 void fetch_arm(struct fetch *f);
+/* The first status wins; curl is told by the value its callback returns. */
+void fetch_note_status(struct fetch *f, int status);
+
+/* fetch_reply.c: curl's callbacks. */
+size_t fetch_on_head_line(char *line, size_t size, size_t count, void *fetch);
+size_t fetch_on_body(char *data, size_t size, size_t count, void *fetch);
+void fetch_forbid_reuse(struct fetch *f, bool forbid);
 
 /* fetch_request.c */
 int fetch_prepare(struct fetch *f, const struct fetch_request *request) MUST_CHECK;

@@ -1,10 +1,12 @@
 /* Sockets between curl and uv. Usual path: opened here after the address was checked, registered
  * for reading when curl first waits on it, left registered while the connection is idle and used
- * again, closed here. An idle connection that turns readable was closed by its peer (or is
- * misbehaving): its registration stops, and curl finds out when it looks at the connection before
- * using it again. */
+ * again, closed here. An idle connection that turns readable was closed by its peer or is
+ * misbehaving: what it says is thrown away and the connection shut, so that curl finds it dead when
+ * it looks at it before using it again (bytes alone would not tell it). */
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,6 +15,7 @@
 #include "common/net/fetch_internal.h"
 
 #define SOCKET_SLOTS_MIN 64U
+#define SPOIL_READS_MAX  64
 
 static struct fetch_socket *find_socket(const struct fetch_loop *fl, int fd)
 {
@@ -54,6 +57,7 @@ static struct fetch_socket *add_socket(struct fetch_origin *o, int fd, bool ours
     s->origin = o;
     s->fd = fd;
     s->ours = ours;
+    list_init(&s->by_port);
     fl->sockets[fd] = s;
     o->handles++;
     return s;
@@ -70,7 +74,72 @@ static void on_poll_closed(uv_handle_t *handle)
 static void drop_socket(struct fetch_socket *s)
 {
     s->origin->loop->sockets[s->fd] = NULL;
+    list_remove(&s->by_port);
+    if (s->user != NULL)
+        s->user->socket = NULL;
     uv_close((uv_handle_t *)&s->poll, on_poll_closed);
+}
+
+/* Nobody asked for what comes on an idle connection: it must not become somebody's reply (F20). */
+static void spoil(const struct fetch_socket *s)
+{
+    char junk[4096];
+    for (int i = 0; i < SPOIL_READS_MAX && recv(s->fd, junk, sizeof(junk), MSG_DONTWAIT) > 0; i++) {
+    }
+    (void)shutdown(s->fd, SHUT_RDWR);
+}
+
+static int port_of(int fd)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof(address);
+    if (getsockname(fd, (struct sockaddr *)(void *)&address, &len) != 0)
+        return 0;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+    if (address.ss_family == AF_INET6) {
+        memcpy(&in6, &address, sizeof(in6));
+        return ntohs(in6.sin6_port);
+    }
+    memcpy(&in, &address, sizeof(in));
+    return ntohs(in.sin_port);
+}
+
+/* Of two tries by address family the one opened last may have lost: then all are asked. */
+static struct fetch_socket *find_new(const struct fetch_origin *o, int opened_fd, int port)
+{
+    struct fetch_loop *fl = o->loop;
+    struct fetch_socket *s = find_socket(fl, opened_fd);
+    if (s != NULL && s->port == 0 && port_of(opened_fd) == port)
+        return s;
+    for (size_t i = 0; i < fl->socket_slots; i++) {
+        s = fl->sockets[i];
+        if (s != NULL && s->origin == o && s->ours && s->port == 0 && port_of(s->fd) == port)
+            return s;
+    }
+    return NULL;
+}
+
+struct fetch_socket *fetch_socket_at(const struct fetch_origin *o, int opened_fd, int port)
+{
+    struct list *bucket = &o->loop->by_port[(unsigned)port % FETCH_PORT_BUCKETS];
+    LIST_FOREACH (node, bucket) {
+        struct fetch_socket *s = container_of(node, struct fetch_socket, by_port);
+        if (s->port == port && s->origin == o)
+            return s;
+    }
+    struct fetch_socket *s = find_new(o, opened_fd, port);
+    if (s != NULL) {
+        s->port = port;
+        list_push_front(bucket, &s->by_port);
+    }
+    return s;
+}
+
+bool fetch_socket_has_bytes(const struct fetch_socket *s)
+{
+    char byte;
+    return recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0; /* Or an end. */
 }
 
 static void on_ready(uv_poll_t *poll, int status, int events)
@@ -78,6 +147,8 @@ static void on_ready(uv_poll_t *poll, int status, int events)
     struct fetch_socket *s = container_of(poll, struct fetch_socket, poll);
     struct fetch_origin *o = s->origin;
     if (s->wanted == 0) {
+        if (s->user == NULL) /* Else it is only paused. */
+            spoil(s);
         (void)uv_poll_stop(poll);
         s->registered = 0;
         return;

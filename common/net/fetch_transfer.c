@@ -14,15 +14,12 @@
 #include "common/base/mem.h"
 #include "common/net/fetch_internal.h"
 
-#define TRAILER_BYTES_MAX 8192U
-
 static uint64_t now_of(const struct fetch *f)
 {
     return uv_now(f->origin->loop->uv);
 }
 
-/* The first status wins; curl is told by the value its callback returns. */
-static void note_status(struct fetch *f, int status)
+void fetch_note_status(struct fetch *f, int status)
 {
     if (f->result.status == 0)
         f->result.status = status;
@@ -56,11 +53,14 @@ static int on_seek(void *fetch, curl_off_t offset, int origin)
     struct fetch *f = fetch;
     if (origin == SEEK_SET && offset == 0 && f->result.sent_bytes == 0)
         return CURL_SEEKFUNC_OK;
-    f->dead_connection = true;
-    note_status(f, ERR_CLOSED);
+    fetch_note_status(f, ERR_CLOSED);
     return CURL_SEEKFUNC_FAIL;
 }
 
+/* The last moment before the request goes out, also on a connection that was used before: curl
+ * looks whether such a one was closed, but takes waiting bytes for a good sign. They were sent
+ * before anything was asked, so they are no reply (F20): the exchange ends as if the peer had
+ * closed. */
 static int on_ready_to_send(void *fetch, char *remote_ip, char *local_ip, int remote_port,
                             int local_port)
 {
@@ -68,97 +68,25 @@ static int on_ready_to_send(void *fetch, char *remote_ip, char *local_ip, int re
     (void)remote_ip;
     (void)local_ip;
     (void)remote_port;
-    (void)local_port;
+    if (f->result.phase >= FETCH_HEAD) { /* curl's own second try; see on_seek. */
+        fetch_note_status(f, ERR_CLOSED);
+        return CURL_PREREQFUNC_ABORT;
+    }
+    struct fetch_socket *s = fetch_socket_at(f->origin, f->fd, local_port);
+    f->on_used = s != NULL && s->used;
+    if (f->on_used && fetch_socket_has_bytes(s)) {
+        fetch_note_status(f, ERR_CLOSED);
+        return CURL_PREREQFUNC_ABORT;
+    }
+    f->socket = s;
+    if (s != NULL) {
+        s->used = true;
+        s->user = f;
+    }
     f->result.phase = FETCH_HEAD;
     f->ready_ms = now_of(f);
     fetch_arm(f);
     return CURL_PREREQFUNC_OK;
-}
-
-static int head_fault(const struct http1_head *h)
-{
-    bool large = h->reason == HTTP1_REASON_HEAD_TOO_LARGE ||
-                 h->reason == HTTP1_REASON_FIELD_TOO_LONG ||
-                 h->reason == HTTP1_REASON_FIELDS_TOO_MANY;
-    return large ? ERR_TOO_LARGE : ERR_PROTOCOL;
-}
-
-static bool take_head(struct fetch *f)
-{
-    f->head_done = true;
-    f->result.phase = FETCH_BODY;
-    f->result.http_status = f->head.status;
-    if (f->head.body_encoded) {
-        note_status(f, ERR_PROTOCOL); /* Never asked for, and nothing here decompresses. */
-        return false;
-    }
-    f->last_byte_ms = now_of(f);
-    fetch_arm(f);
-    if (!f->silent && f->callbacks->on_head != NULL &&
-        f->callbacks->on_head(f->arg, f, f->head.status) == FETCH_PAUSE)
-        f->paused = true;
-    return !f->silent;
-}
-
-/* Gets one raw line at a time, of interim heads and trailers too. */
-static size_t on_head_line(char *line, size_t size, size_t count, void *fetch)
-{
-    struct fetch *f = fetch;
-    size_t len = size * count;
-    if (f->silent)
-        return 0;
-    f->result.reply_seen = true;
-    size_t cap = HTTP1_RESPONSE_HEAD_BYTES_MAX + (f->head_done ? TRAILER_BYTES_MAX : 0);
-    if (f->head_bytes.len + len > cap) {
-        note_status(f, ERR_TOO_LARGE);
-        return 0;
-    }
-    if (f->head_done) /* A trailer: dropped. */
-        return len;
-    int rc = buf_append(&f->head_bytes, line, len);
-    if (rc != 0) {
-        note_status(f, rc);
-        return 0;
-    }
-    switch (http1_head_parse(&f->head, f->head_bytes.data, f->head_bytes.len)) {
-    case HTTP1_MORE:
-        return len;
-    case HTTP1_DONE:
-        return take_head(f) ? len : 0;
-    case HTTP1_DATA:
-    case HTTP1_REJECTED:
-        break;
-    }
-    note_status(f, head_fault(&f->head));
-    return 0;
-}
-
-static size_t on_body(char *data, size_t size, size_t count, void *fetch)
-{
-    struct fetch *f = fetch;
-    size_t len = size * count;
-    if (f->silent)
-        return 0;
-    if (f->paused) {
-        f->curl_paused = true;
-        return CURL_WRITEFUNC_PAUSE;
-    }
-    f->result.reply_seen = true;
-    if (!f->head_done) {
-        note_status(f, ERR_PROTOCOL);
-        return 0;
-    }
-    if (len > f->body_max_bytes - f->result.body_bytes) {
-        note_status(f, ERR_TOO_LARGE);
-        return 0;
-    }
-    f->result.body_bytes += len;
-    f->last_byte_ms = now_of(f);
-    fetch_arm(f);
-    if (f->callbacks->on_body != NULL &&
-        f->callbacks->on_body(f->arg, f, (struct str){.data = data, .len = len}) == FETCH_PAUSE)
-        f->paused = true;
-    return f->silent ? 0 : len;
 }
 
 /* Options that hold for every exchange with this origin. */
@@ -197,9 +125,10 @@ static CURLcode set_fixed_options(struct fetch *f)
     SET(CURLOPT_READDATA, f);
     SET(CURLOPT_SEEKFUNCTION, on_seek);
     SET(CURLOPT_SEEKDATA, f);
-    SET(CURLOPT_HEADERFUNCTION, on_head_line);
+    SET(CURLOPT_HEADERFUNCTION, fetch_on_head_line);
     SET(CURLOPT_HEADERDATA, f);
-    SET(CURLOPT_WRITEFUNCTION, on_body);
+    SET(CURLOPT_HTTP_TRANSFER_DECODING, 0L); /* Chunks come raw, for our own strict reader. */
+    SET(CURLOPT_WRITEFUNCTION, fetch_on_body);
     SET(CURLOPT_WRITEDATA, f);
     if (o->ca_file != NULL)
         SET(CURLOPT_CAINFO, o->ca_file);
@@ -250,7 +179,9 @@ struct fetch *fetch_take_spare(struct fetch_origin *o)
     f->curl_paused = false;
     f->denied = false;
     f->silent = false;
-    f->dead_connection = false;
+    f->on_used = false;
+    f->taken_bytes = 0;
+    fetch_forbid_reuse(f, false);
     f->with_curl = false;
     f->fd = -1;
     f->tls_ms = 0;
@@ -369,7 +300,7 @@ void fetch_end(struct fetch *f, int status)
     struct fetch_origin *o = f->origin;
     if (f->state == FETCH_ENDING)
         return;
-    note_status(f, status);
+    fetch_note_status(f, status);
     /* Taking it back from curl may have to wait until curl is done with it: see fetch_finish. */
     f->silent = f->silent || status != 0;
     list_remove(&f->node);
@@ -417,8 +348,8 @@ static int fault_of(const struct fetch *f, CURLcode code)
     case CURLE_PARTIAL_FILE:
     case CURLE_SEND_FAIL_REWIND:
         return ERR_CLOSED;
-    case CURLE_OUT_OF_MEMORY:
-        return ERR_NOMEM;
+    case CURLE_OUT_OF_MEMORY: /* Its word for a line of a head that is too long, too. */
+        return f->result.phase == FETCH_HEAD ? ERR_TOO_LARGE : ERR_NOMEM;
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_WRITE_ERROR:
@@ -441,12 +372,12 @@ static void fill_result(struct fetch *f)
 {
     struct fetch_origin *o = f->origin;
     struct fetch_result *r = &f->result;
-    long connects = 0;
     curl_off_t ready_us = 0;
-    (void)curl_easy_getinfo(f->easy, CURLINFO_NUM_CONNECTS, &connects);
     (void)curl_easy_getinfo(f->easy, CURLINFO_PRETRANSFER_TIME_T, &ready_us);
     r->request_sent = r->phase >= FETCH_HEAD;
-    r->reused = r->request_sent && (connects == 0 || f->dead_connection);
+    /* curl judges a first line before it hands it out. */
+    r->reply_seen = r->reply_seen || (r->request_sent && r->status == ERR_PROTOCOL);
+    r->reused = f->on_used;
     r->connect_ns = r->request_sent && !r->reused ? (uint64_t)ready_us * 1000 : 0;
     if (r->reused)
         o->stats.reused++;
@@ -461,6 +392,9 @@ void fetch_finish(struct fetch *f)
         f->with_curl = false;
         (void)curl_multi_remove_handle(o->multi, f->easy);
     }
+    if (f->socket != NULL)
+        f->socket->user = NULL;
+    f->socket = NULL;
     (void)uv_timer_stop(&f->timer);
     list_remove(&f->node);
     list_remove(&f->resume);
