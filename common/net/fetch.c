@@ -11,9 +11,6 @@
 
 #include "common/base/mem.h"
 #include "common/net/fetch_internal.h"
-#include "common/net/http1_chars.h"
-
-#define HOST_BYTES_MAX 253U
 
 int fetch_global_init(struct err *err)
 {
@@ -152,37 +149,6 @@ static int on_curl_timer(CURLM *multi, long timeout_ms, void *origin)
     return 0;
 }
 
-/* Host and port of "https://host[:port]"; nothing else may be there. */
-static int parse_url(struct fetch_origin *o, struct str url, bool *out_http)
-{
-    struct str rest;
-    if (str_starts(url, STR("https://")))
-        rest = str_slice(url, 8, url.len);
-    else if (str_starts(url, STR("http://")))
-        rest = str_slice(url, 7, url.len);
-    else
-        return ERR_INVALID;
-    *out_http = url.data[4] == ':';
-    o->https = !*out_http;
-    if (rest.len > 0 && rest.data[rest.len - 1] == '/')
-        rest = str_slice(rest, 0, rest.len - 1);
-    struct str host = rest;
-    size_t end = rest.len;
-    while (end > 0 && rest.data[end - 1] >= '0' && rest.data[end - 1] <= '9')
-        end--;
-    uint64_t port = 1;
-    if (end > 0 && end < rest.len && rest.data[end - 1] == ':') {
-        host = str_slice(rest, 0, end - 1);
-        if (str_parse_u64(str_slice(rest, end, rest.len), UINT16_MAX, &port) != 0)
-            return ERR_INVALID;
-    }
-    if (port == 0 || host.len > HOST_BYTES_MAX || !http1_is_host(rest.data, rest.len) ||
-        str_find(host, '%') >= 0)
-        return ERR_INVALID;
-    url = str_slice(url, 0, (size_t)(rest.data - url.data) + rest.len);
-    return str_copy(url, o->url, sizeof(o->url)) ? 0 : ERR_INVALID;
-}
-
 static bool copy_text(const char *text, char **out)
 {
     *out = text != NULL ? mem_strdup(text) : NULL;
@@ -216,26 +182,15 @@ static bool set_up_multi(struct fetch_origin *o, const struct fetch_origin_confi
 int fetch_origin_create(struct fetch_loop *fl, const struct fetch_origin_config *config,
                         struct fetch_origin **out_origin, struct err *err)
 {
-    bool http = false;
+    struct fetch_url url;
+    int rc = fetch_check_origin(config, &url, err);
+    if (rc != 0)
+        return rc;
     struct fetch_origin *o = mem_zalloc(sizeof(*o));
     if (o == NULL)
         return err_set(err, ERR_NOMEM, "origin: out of memory");
-    if (parse_url(o, str_from(config->url), &http) != 0) {
-        mem_free(o);
-        return err_set(err, ERR_INVALID,
-                       "origin '%s' is not valid; for example https://api.example.com",
-                       config->url != NULL ? config->url : "");
-    }
-    if (http && !(config->allow_http && config->allow_private)) {
-        mem_free(o);
-        return err_set(err, ERR_DENIED, "origin '%s': plain http only to a private address",
-                       config->url);
-    }
-    if ((config->client_cert_file == NULL) != (config->client_key_file == NULL)) {
-        mem_free(o);
-        return err_set(err, ERR_INVALID, "origin '%s': client certificate and key go together",
-                       config->url);
-    }
+    (void)str_copy(url.origin, o->url, sizeof(o->url)); /* It fits: that was checked. */
+    o->https = url.tls;
     o->loop = fl;
     o->allow_private = config->allow_private;
     o->receive_buffer_bytes =
@@ -368,15 +323,9 @@ struct fetch_origin_stats fetch_origin_stats(const struct fetch_origin *o)
     return o->stats;
 }
 
-static uint32_t or_default(uint32_t value, uint32_t fallback)
-{
-    return value != 0 ? value : fallback;
-}
-
 int fetch_start(struct fetch_origin *o, const struct fetch_request *request,
                 const struct fetch_callbacks *callbacks, void *arg, struct fetch **out_fetch)
 {
-    const struct fetch_timeouts *t = &request->timeouts;
     assert(callbacks->on_done != NULL);
     if (o->closing)
         return ERR_CANCELED;
@@ -393,14 +342,7 @@ int fetch_start(struct fetch_origin *o, const struct fetch_request *request,
     f->callbacks = callbacks;
     f->arg = arg;
     f->body_max_bytes = request->body_max_bytes != 0 ? request->body_max_bytes : 16U << 20;
-    f->timeouts = (struct fetch_timeouts){
-        .connect_ms = or_default(t->connect_ms, 2000),
-        .tls_ms = or_default(t->tls_ms, 3000),
-        .head_ms = or_default(t->head_ms, 30000),
-        .first_byte_ms = or_default(t->first_byte_ms, 60000),
-        .idle_ms = or_default(t->idle_ms, 30000),
-        .total_ms = or_default(t->total_ms, 600000),
-    };
+    f->timeouts = fetch_timeouts_or_default(&request->timeouts);
     f->started_ms = uv_now(o->loop->uv);
     o->stats.started++;
     o->stats.running++;

@@ -1,7 +1,6 @@
 /* fetch_internal.h: what the files of fetch share. Not for other modules.
  * fetch.c: loop and origin; fetch_socket.c: sockets between curl and uv; fetch_transfer.c: one
- * exchange; fetch_request.c: checks and copies what is asked for; fetch_reply.c: reads the reply.
- */
+ * exchange; fetch_request.c: copies what is asked for; fetch_reply.c: reads the reply. */
 #ifndef STEELYARD_COMMON_NET_FETCH_INTERNAL_H
 #define STEELYARD_COMMON_NET_FETCH_INTERNAL_H
 
@@ -9,14 +8,11 @@
 
 #include "common/base/buf.h"
 #include "common/base/list.h"
-#include "common/net/fetch.h"
+#include "common/net/fetch_check.h"
 #include "common/net/http1.h"
 
-#define FETCH_TEXT_BYTES_MAX 262144U /* Method, target and fields of one request. */
-#define FETCH_FIELDS_MAX     128U
-#define FETCH_SPARE_MAX      64U
-#define FETCH_PORT_BUCKETS   256U
-#define FETCH_URL_BYTES      320U
+#define FETCH_SPARE_MAX    64U
+#define FETCH_PORT_BUCKETS 256U
 
 struct fetch_loop {
     uv_loop_t *uv;
@@ -90,8 +86,8 @@ struct fetch {
     uint64_t armed_ms;
     const struct fetch_callbacks *callbacks;
     void *arg;
-    struct buf text; /* Strings that curl borrows. */
-    struct curl_slist fields[FETCH_FIELDS_MAX];
+    struct buf text;                                /* Strings that curl borrows. */
+    struct curl_slist fields[FETCH_FIELDS_MAX + 2]; /* And what switches off curl's own. */
     struct str spans[FETCH_BODY_SPANS_MAX];
     size_t span_count;
     size_t span_at;

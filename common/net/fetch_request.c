@@ -1,39 +1,7 @@
-/* Checks what is asked for and copies it into one buffer that curl borrows from. */
+/* Copies what is asked for into one buffer that curl borrows from. */
 #include <string.h>
 
 #include "common/net/fetch_internal.h"
-
-static bool is_curls_own(struct str name)
-{
-    static const char *const names[] = {"host", "content-length", "transfer-encoding", "connection",
-                                        "expect"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (str_eq_nocase(name, str_from(names[i])))
-            return true;
-    return false;
-}
-
-static bool is_target(struct str s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if ((unsigned char)s.data[i] <= 0x20 || (unsigned char)s.data[i] >= 0x7f)
-            return false;
-    return s.len > 0 && s.data[0] == '/';
-}
-
-static int check_request(const struct fetch_request *r)
-{
-    if (!http1_is_token(r->method) || !is_target(r->target))
-        return ERR_INVALID;
-    /* Two places are kept for what switches off headers that curl would add. */
-    if (r->field_count > FETCH_FIELDS_MAX - 2 || r->body_count > FETCH_BODY_SPANS_MAX)
-        return ERR_INVALID;
-    for (size_t i = 0; i < r->field_count; i++)
-        if (!http1_is_token(r->fields[i].name) || !http1_is_field_value(r->fields[i].value) ||
-            is_curls_own(r->fields[i].name))
-            return ERR_INVALID;
-    return 0;
-}
 
 static int put_text(struct buf *b, struct str s)
 {
@@ -98,7 +66,7 @@ int fetch_prepare(struct fetch *f, const struct fetch_request *r)
 {
     size_t field_count = 0;
     curl_off_t body_bytes = 0;
-    int rc = check_request(r);
+    int rc = fetch_check_request(r);
     buf_clear(&f->text);
     if (rc == 0)
         rc = put_all(&f->text, r, &field_count);

@@ -1,0 +1,115 @@
+#include "common/net/fetch_check.h"
+
+#include "common/net/http1.h"
+#include "common/net/http1_chars.h"
+
+#define HOST_BYTES_MAX 253U
+
+/* Host and port of "https://host[:port]"; nothing else may be there. */
+static int parse_url(struct str url, struct fetch_url *out)
+{
+    struct str rest;
+    if (str_starts(url, STR("https://")))
+        rest = str_slice(url, 8, url.len);
+    else if (str_starts(url, STR("http://")))
+        rest = str_slice(url, 7, url.len);
+    else
+        return ERR_INVALID;
+    bool tls = url.data[4] == 's';
+    if (rest.len > 0 && rest.data[rest.len - 1] == '/')
+        rest = str_slice(rest, 0, rest.len - 1);
+    struct str host = rest;
+    size_t end = rest.len;
+    while (end > 0 && rest.data[end - 1] >= '0' && rest.data[end - 1] <= '9')
+        end--;
+    uint64_t port = tls ? 443 : 80;
+    if (end > 0 && end < rest.len && rest.data[end - 1] == ':') {
+        host = str_slice(rest, 0, end - 1);
+        if (str_parse_u64(str_slice(rest, end, rest.len), UINT16_MAX, &port) != 0)
+            return ERR_INVALID;
+    }
+    if (port == 0 || host.len > HOST_BYTES_MAX || !http1_is_host(rest.data, rest.len) ||
+        str_find(host, '%') >= 0)
+        return ERR_INVALID;
+    url = str_slice(url, 0, (size_t)(rest.data - url.data) + rest.len);
+    if (url.len >= FETCH_URL_BYTES)
+        return ERR_INVALID;
+    *out = (struct fetch_url){
+        .tls = tls, .origin = url, .authority = rest, .host = host, .port = (uint16_t)port};
+    return 0;
+}
+
+int fetch_check_origin(const struct fetch_origin_config *config, struct fetch_url *out_url,
+                       struct err *err)
+{
+    struct fetch_url url;
+    if (parse_url(str_from(config->url), &url) != 0)
+        return err_set(err, ERR_INVALID,
+                       "origin '%s' is not valid; for example https://api.example.com",
+                       config->url != NULL ? config->url : "");
+    if (!url.tls && !(config->allow_http && config->allow_private))
+        return err_set(err, ERR_DENIED, "origin '%s': plain http only to a private address",
+                       config->url);
+    if ((config->client_cert_file == NULL) != (config->client_key_file == NULL))
+        return err_set(err, ERR_INVALID, "origin '%s': client certificate and key go together",
+                       config->url);
+    *out_url = url;
+    return 0;
+}
+
+/* Those that say how the message is framed and where it goes. */
+static bool is_reserved(struct str name)
+{
+    switch (name.len) {
+    case 4:
+        return str_eq_nocase(name, STR("host"));
+    case 6:
+        return str_eq_nocase(name, STR("expect"));
+    case 10:
+        return str_eq_nocase(name, STR("connection"));
+    case 14:
+        return str_eq_nocase(name, STR("content-length"));
+    case 17:
+        return str_eq_nocase(name, STR("transfer-encoding"));
+    default: /* A length, not a state. */
+        return false;
+    }
+}
+
+static bool is_target(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if ((unsigned char)s.data[i] <= 0x20 || (unsigned char)s.data[i] >= 0x7f)
+            return false;
+    return s.len > 0 && s.data[0] == '/';
+}
+
+int fetch_check_request(const struct fetch_request *r)
+{
+    if (!http1_is_token(r->method) || !is_target(r->target))
+        return ERR_INVALID;
+    if (r->field_count > FETCH_FIELDS_MAX || r->body_count > FETCH_BODY_SPANS_MAX)
+        return ERR_INVALID;
+    for (size_t i = 0; i < r->field_count; i++)
+        if (!http1_is_token(r->fields[i].name) || !http1_is_field_value(r->fields[i].value) ||
+            is_reserved(r->fields[i].name))
+            return ERR_INVALID;
+    return 0;
+}
+
+static uint32_t or_default(uint32_t value, uint32_t fallback)
+{
+    return value != 0 ? value : fallback;
+}
+
+struct fetch_timeouts fetch_timeouts_or_default(const struct fetch_timeouts *t)
+{
+    return (struct fetch_timeouts){
+        .connect_ms = or_default(t->connect_ms, 2000),
+        .tls_ms = or_default(t->tls_ms, 3000),
+        .head_ms = or_default(t->head_ms, 30000),
+        .first_byte_ms = or_default(t->first_byte_ms, 60000),
+        .idle_ms = or_default(t->idle_ms, 30000),
+        .total_ms = or_default(t->total_ms, 600000),
+    };
+}
