@@ -9,73 +9,42 @@
 #endif
 
 #include "common/base/hash_internal.h"
-
-static uint64_t load64le(const uint8_t *p)
-{
-    uint64_t v = 0;
-    for (unsigned i = 0; i < 8; i++)
-        v |= (uint64_t)p[i] << (8 * i); /* Compilers make one load of it. */
-    return v;
-}
-
-static uint64_t rotl(uint64_t x, unsigned bits)
-{
-    return (x << bits) | (x >> (64 - bits));
-}
+#include "common/base/siphash.h"
 
 struct siphash_key siphash_key_from_bytes(const uint8_t bytes[16])
 {
-    return (struct siphash_key){.k0 = load64le(bytes), .k1 = load64le(bytes + 8)};
-}
-
-static inline __attribute__((always_inline)) void sip_rounds(uint64_t v[4], unsigned rounds)
-{
-    for (unsigned i = 0; i < rounds; i++) {
-        v[0] += v[1];
-        v[1] = rotl(v[1], 13) ^ v[0];
-        v[0] = rotl(v[0], 32);
-        v[2] += v[3];
-        v[3] = rotl(v[3], 16) ^ v[2];
-        v[0] += v[3];
-        v[3] = rotl(v[3], 21) ^ v[0];
-        v[2] += v[1];
-        v[1] = rotl(v[1], 17) ^ v[2];
-        v[2] = rotl(v[2], 32);
-    }
-}
-
-static inline __attribute__((always_inline)) uint64_t
-siphash(struct siphash_key key, const void *data, size_t len, unsigned c_rounds, unsigned d_rounds)
-{
-    const uint8_t *p = data;
-    uint64_t v[4] = {key.k0 ^ 0x736f6d6570736575U, key.k1 ^ 0x646f72616e646f6dU,
-                     key.k0 ^ 0x6c7967656e657261U, key.k1 ^ 0x7465646279746573U};
-    size_t words = len / 8;
-    for (size_t i = 0; i < words; i++) {
-        uint64_t m = load64le(p + 8 * i);
-        v[3] ^= m;
-        sip_rounds(v, c_rounds);
-        v[0] ^= m;
-    }
-    uint64_t last = (uint64_t)(len & 0xff) << 56;
-    for (size_t i = 0; i < len % 8; i++)
-        last |= (uint64_t)p[8 * words + i] << (8 * i);
-    v[3] ^= last;
-    sip_rounds(v, c_rounds);
-    v[0] ^= last;
-    v[2] ^= 0xff;
-    sip_rounds(v, d_rounds);
-    return v[0] ^ v[1] ^ v[2] ^ v[3];
+    return (struct siphash_key){.k0 = sip_load(bytes), .k1 = sip_load(bytes + 8)};
 }
 
 uint64_t siphash_1_3(struct siphash_key key, const void *data, size_t len)
 {
-    return siphash(key, data, len, 1, 3);
+    const uint8_t *p = data;
+    struct sip s = sip_begin(key);
+    size_t left = len;
+    for (; left >= 8; left -= 8, p += 8)
+        s = sip_block(s, sip_load(p));
+    return sip_final(sip_block(s, sip_last(p, left, len)));
+}
+
+static inline struct sip block_of_2(struct sip s, uint64_t m)
+{
+    s.v3 ^= m;
+    s = sip_round(sip_round(s));
+    s.v0 ^= m;
+    return s;
 }
 
 uint64_t siphash_2_4(struct siphash_key key, const void *data, size_t len)
 {
-    return siphash(key, data, len, 2, 4);
+    const uint8_t *p = data;
+    struct sip s = sip_begin(key);
+    size_t left = len;
+    for (; left >= 8; left -= 8, p += 8)
+        s = block_of_2(s, sip_load(p));
+    s = block_of_2(s, sip_last(p, left, len));
+    s.v2 ^= 0xff;
+    s = sip_round(sip_round(sip_round(sip_round(s))));
+    return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
 }
 
 /* 0x82F63B78 is the reflected Castagnoli polynomial. Four bits a step: a table of one cache line.

@@ -1,4 +1,5 @@
-/* hash_internal.h: the two ways to a CRC-32C, for hash.c and the test that holds them equal. */
+/* hash_internal.h: the ways to a CRC-32C and to the sums of hash_text, for the files of this folder
+ * and the tests that hold them equal. */
 #ifndef STEELYARD_COMMON_BASE_HASH_INTERNAL_H
 #define STEELYARD_COMMON_BASE_HASH_INTERNAL_H
 
@@ -11,5 +12,11 @@ uint32_t hash_crc32c_table(uint32_t crc, const void *data, size_t len);
 #if defined(__x86_64__)
 uint32_t hash_crc32c_sse42(uint32_t crc, const void *data, size_t len);
 #endif
+
+/* Both sums of NH over a chunk of len bytes, a multiple of 32 and at most HASH_TEXT_CHUNK_BYTES. */
+typedef void (*hash_nh_fn)(const uint32_t *key, const uint8_t *chunk, size_t len,
+                           uint64_t out_sums[2]);
+enum hash_way { HASH_WAY_SCALAR, HASH_WAY_SSE2, HASH_WAY_AVX2, HASH_WAYS };
+hash_nh_fn hash_nh_of(enum hash_way way); /* NULL: not on this processor. */
 
 #endif

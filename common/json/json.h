@@ -138,7 +138,12 @@ bool json_next_element(const struct json *j, uint32_t array, uint32_t *io_at, ui
  * memory. It may hold NUL (\u0000). */
 int json_text(const struct json *j, uint32_t node, struct arena *a,
               struct str *out_text) MUST_CHECK;
+/* Its first, or last, bytes: as many as it has, at most max; the rest is not looked at. Returns how
+ * many were written to out. 0 also if it is no string. */
+size_t json_text_head(const struct json *j, uint32_t node, size_t max, char *out);
+size_t json_text_tail(const struct json *j, uint32_t node, size_t max, char *out);
 bool json_string_is(const struct json *j, uint32_t node, struct str text); /* Decodes nothing. */
+bool json_is_escaped(const struct json *j, uint32_t node);    /* A string that holds an escape. */
 size_t json_text_length(const struct json *j, uint32_t node); /* Decoded bytes; 0: no string. */
 
 /* Exact integers. ERR_INVALID: not a number, or has a fraction or exponent. ERR_RANGE: over 18

@@ -231,7 +231,7 @@ static inline void begin_string(struct parser *s, enum scan_state state)
     s->k->start = s->at++;
     s->k->saved = 0;
     s->k->escaped = false;
-    s->k->state = state;
+    s->k->state = (uint8_t)state;
 }
 
 /* ---- containers ---- */
@@ -328,7 +328,7 @@ static inline bool scan_first(struct parser *s, int close, enum scan_state next)
     if (c < 0)
         return parse_unexpected(s);
     count_one(s);
-    s->k->state = next;
+    s->k->state = (uint8_t)next;
     return true;
 }
 
@@ -351,7 +351,7 @@ static bool scan_begin(struct parser *s)
     static const unsigned char bom[] = {0xEF, 0xBB, 0xBF};
     if (s->len >= sizeof bom && memcmp(s->p, bom, sizeof bom) == 0)
         return parse_fail(s, JSON_PROBLEM_BOM);
-    if (s->len < sizeof bom && !s->whole)
+    if (!s->whole && s->len < sizeof bom && (s->len == 0 || s->p[0] == bom[0]))
         return false;
     s->k->state = SCAN_VALUE;
     return true;

@@ -127,6 +127,11 @@ static bool string_is_plain(const struct json *j, uint32_t node)
     return (j->nodes[node].info & JSON_INFO_ESCAPED) == 0;
 }
 
+bool json_is_escaped(const struct json *j, uint32_t node)
+{
+    return json_kind(j, node) == JSON_STRING && !string_is_plain(j, node);
+}
+
 struct json_decoder json_decoder_of(const struct json *j, uint32_t node)
 {
     struct str s = string_inside(j, node);
@@ -225,20 +230,34 @@ size_t json_text_length(const struct json *j, uint32_t node)
     return saved != JSON_SAVED_UNKNOWN ? s.len - saved : string_count(s);
 }
 
-static void string_decode(struct str s, char *out)
+/* Writes decoded bytes [skip, skip + max) of what begins at s; returns how many there were. */
+static size_t string_decode(struct str s, size_t skip, size_t max, char *out)
 {
-    for (ptrdiff_t run; (run = str_find(s, '\\')) >= 0;) {
+    size_t n = 0;
+    while (s.len > 0 && n < max) {
         unsigned char decoded[4];
         unsigned len = 0;
-        size_t at = (size_t)run;
-        size_t taken = json_decode_escape((const unsigned char *)s.data + at, decoded, &len);
-        memcpy(out, s.data, at);
-        memcpy(out + at, decoded, len);
-        out += at + len;
-        s = str_slice(s, at + taken, s.len);
+        size_t look = skip + (max - n) < s.len ? skip + (max - n) : s.len;
+        const char *escape = memchr(s.data, '\\', look);
+        size_t run = escape != NULL ? (size_t)(escape - s.data) : look;
+        size_t from = skip < run ? skip : run;
+        size_t keep = run - from < max - n ? run - from : max - n;
+        if (keep > 0)
+            memcpy(out + n, s.data + from, keep);
+        n += keep;
+        skip -= from;
+        s = str_slice(s, run, s.len);
+        if (escape == NULL)
+            continue;
+        s = str_slice(s, json_decode_escape((const unsigned char *)s.data, decoded, &len), s.len);
+        for (unsigned i = 0; i < len && n < max; i++) {
+            if (skip > 0)
+                skip--;
+            else
+                out[n++] = (char)decoded[i];
+        }
     }
-    if (s.len > 0)
-        memcpy(out, s.data, s.len);
+    return n;
 }
 
 int json_text(const struct json *j, uint32_t node, struct arena *a, struct str *out_text)
@@ -253,9 +272,46 @@ int json_text(const struct json *j, uint32_t node, struct arena *a, struct str *
     char *decoded = arena_alloc(a, len);
     if (decoded == NULL)
         return ERR_TOO_LARGE;
-    string_decode(string_inside(j, node), decoded);
+    (void)string_decode(string_inside(j, node), 0, len, decoded);
     *out_text = (struct str){.data = decoded, .len = len};
     return 0;
+}
+
+size_t json_text_head(const struct json *j, uint32_t node, size_t max, char *out)
+{
+    return json_kind(j, node) == JSON_STRING ? string_decode(string_inside(j, node), 0, max, out)
+                                             : 0;
+}
+
+/* The last place at or before `at` that is not inside an escape. */
+static size_t escape_border(const unsigned char *p, size_t at)
+{
+    size_t i = at;
+    while (i > 0 && at - i < ESCAPE_BYTES_MAX && p[i - 1] != '\\')
+        i--;
+    if (i == 0 || p[i - 1] != '\\')
+        return at;
+    size_t last = i - 1, first = last;
+    while (first > 0 && p[first - 1] == '\\')
+        first--;
+    if ((last - first) % 2 == 1)
+        return at; /* Nothing but escaped backslashes. */
+    /* The second half of a pair of surrogates goes with the first. */
+    if (p[last + 1] == 'u' && (p[last + 2] | 0x20) == 'd' && (p[last + 3] | 0x20) >= 'c')
+        return last - 6;
+    return last;
+}
+
+size_t json_text_tail(const struct json *j, uint32_t node, size_t max, char *out)
+{
+    if (json_kind(j, node) != JSON_STRING)
+        return 0;
+    struct str s = string_inside(j, node);
+    /* No byte takes more than six. */
+    if (s.len / 6 > max)
+        s = str_slice(s, escape_border((const unsigned char *)s.data, s.len - 6 * max), s.len);
+    size_t total = string_is_plain(j, node) ? s.len : string_count(s);
+    return string_decode(s, total > max ? total - max : 0, max, out);
 }
 
 bool json_string_is(const struct json *j, uint32_t node, struct str text)

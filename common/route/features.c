@@ -329,13 +329,13 @@ static uint64_t hash_tagged(struct siphash_key key, enum tag tag, const uint8_t 
 }
 
 /* Ends and length of a system prompt that is too long to be hashed whole for every call. */
-static uint64_t hash_long_system(struct siphash_key key, struct str text)
+static uint64_t hash_long_system(struct siphash_key key, struct str text, uint64_t len)
 {
     enum { HALF = FEATURES_SYSTEM_BYTES_MAX / 2 };
     uint8_t ends[2 * HALF + 8];
     memcpy(ends, text.data, HALF);
     for (unsigned i = 0; i < 8; i++)
-        ends[HALF + i] = (uint8_t)((uint64_t)text.len >> (8 * i));
+        ends[HALF + i] = (uint8_t)(len >> (8 * i));
     memcpy(ends + HALF + 8, text.data + text.len - HALF, HALF);
     return hash_tagged(key, TAG_SYSTEM, ends, sizeof ends);
 }
@@ -343,10 +343,6 @@ static uint64_t hash_long_system(struct siphash_key key, struct str text)
 static void add_category(const struct features_hasher *hasher, enum tag tag, struct str text,
                          struct set *set)
 {
-    if (tag == TAG_SYSTEM && text.len > FEATURES_SYSTEM_BYTES_MAX) {
-        set_add(set, hash_long_system(hasher->key, text));
-        return;
-    }
     size_t len = text.len;
     if (tag != TAG_SYSTEM && len > FEATURES_NAME_BYTES_MAX)
         len = FEATURES_NAME_BYTES_MAX;
@@ -356,8 +352,12 @@ static void add_category(const struct features_hasher *hasher, enum tag tag, str
 static void add_categories(const struct features_hasher *hasher, const struct features_input *input,
                            struct set *set)
 {
-    if (input->system_prompt.len > 0)
-        add_category(hasher, TAG_SYSTEM, input->system_prompt, set);
+    struct str system = input->system_prompt;
+    uint64_t system_bytes = input->system_bytes > system.len ? input->system_bytes : system.len;
+    if (system_bytes > FEATURES_SYSTEM_BYTES_MAX)
+        set_add(set, hash_long_system(hasher->key, system, system_bytes));
+    else if (system.len > 0)
+        add_category(hasher, TAG_SYSTEM, system, set);
     if (input->alias.len > 0)
         add_category(hasher, TAG_ALIAS, input->alias, set);
     if (input->segment.len > 0)

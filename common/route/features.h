@@ -25,12 +25,14 @@
 #include "common/base/hash.h"
 #include "common/base/str.h"
 
-#define FEATURES_SPEC             1
-#define FEATURES_SPARSE_MAX       512
-#define FEATURES_DENSE            24
-#define FEATURES_INDEX_BITS       16
-#define FEATURES_HEAD_BYTES       1024
-#define FEATURES_TAIL_BYTES       512
+#define FEATURES_SPEC       1
+#define FEATURES_SPARSE_MAX 512
+#define FEATURES_DENSE      24
+#define FEATURES_INDEX_BITS 16
+#define FEATURES_HEAD_BYTES 1024
+#define FEATURES_TAIL_BYTES 512
+#define FEATURES_TEXT_HEAD_BYTES                                                                   \
+    (FEATURES_HEAD_BYTES + 4) /* The head, and what its cut depends on. */
 #define FEATURES_TOKEN_BYTES      48
 #define FEATURES_SYSTEM_BYTES_MAX 4096
 #define FEATURES_NAME_BYTES_MAX   256 /* Of alias, segment, tool name; the rest is not looked at. */
@@ -61,9 +63,14 @@ enum features_dense {
 
 /* What the caller knows of a call. All slices are borrowed for the call only. */
 struct features_input {
-    struct str text;          /* The user's last message, whole; not rendered demos or templates. */
-    struct str system_prompt; /* len 0: none. */
-    struct str alias;         /* Left empty by the data plane: docs/decisions/0034. */
+    /* The user's last message; not rendered demos or templates. Whole, or of one longer than both
+     * together its first FEATURES_TEXT_HEAD_BYTES and last FEATURES_TAIL_BYTES bytes. */
+    struct str text;
+    /* len 0: none. Whole, or of one longer than FEATURES_SYSTEM_BYTES_MAX its first and last half
+     * of that many bytes; then system_bytes is its length, which may be left 0 for a whole one. */
+    struct str system_prompt;
+    uint64_t system_bytes;
+    struct str alias; /* Left empty by the data plane: docs/decisions/0034. */
     struct str segment;
     const struct str *tools; /* Names; may be NULL if tool_count is 0. */
     uint32_t tool_count;

@@ -34,11 +34,13 @@ struct call {
     uint32_t images;
     uint32_t tool_count;
     struct str tools[CALL_TOOLS_MAX];
-    struct str text;     /* Last user message, unescaped. */
-    struct str system;   /* First system or developer message, unescaped. */
-    struct str dialogue; /* The messages as they stand in the body; borrowed from it. */
-    uint64_t text_bytes; /* Of all messages. */
-    uint32_t tokens_in;  /* Estimate. */
+    /* Unescaped; of a long one perhaps only what features_input asks for: its ends. */
+    struct str text;       /* Last user message. */
+    struct str system;     /* First system or developer message. */
+    uint64_t system_bytes; /* All of it. */
+    struct str dialogue;   /* The messages as they stand in the body; borrowed from it. */
+    uint64_t text_bytes;   /* Of all messages. */
+    uint32_t tokens_in;    /* Estimate. */
     bool previous_failed;
     /* Where the body is changed before it goes upstream. */
     struct call_span model_value;          /* With quotes. */

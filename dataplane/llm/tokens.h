@@ -25,4 +25,10 @@ uint32_t tokens_image(enum tokens_image detail); /* Whole tokens. */
 uint32_t tokens_bytes(uint64_t bytes);
 uint32_t tokens_round(uint64_t q8); /* Up, saturating. */
 
+/* The ways to the sum of a text, the best of which is taken; NULL: not on this processor. For
+ * tests: all give the same. */
+enum tokens_way { TOKENS_WAY_SCALAR, TOKENS_WAY_SSE2, TOKENS_WAY_AVX2, TOKENS_WAYS };
+typedef uint64_t (*tokens_sum_fn)(const uint8_t *p, size_t len);
+tokens_sum_fn tokens_sum_of(enum tokens_way way);
+
 #endif

@@ -10,6 +10,7 @@ enum step_result step_featurize(struct request *r)
     struct features_input input = {
         .text = c->text,
         .system_prompt = c->system,
+        .system_bytes = c->system_bytes,
         .tools = c->tools,
         .tool_count = c->tool_count,
         .bytes = c->text_bytes,
@@ -30,6 +31,6 @@ enum step_result step_featurize(struct request *r)
     }
     features_extract(&r->snapshot->limits.hasher, &input, &r->work->features);
     r->work->text_hash =
-        siphash_1_3(r->snapshot->limits.text_key, c->dialogue.data, c->dialogue.len);
+        hash_text(&r->snapshot->limits.text_hasher, c->dialogue.data, c->dialogue.len);
     return STEP_NEXT;
 }

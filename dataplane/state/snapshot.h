@@ -133,7 +133,8 @@ struct snapshot_limits {
     uint32_t body_max_bytes; /* 0: the node's own. */
     uint32_t stream_head_after_ms;
     uint32_t keepalive_ms;
-    struct features_hasher hasher; /* Of feature_key. */
+    struct features_hasher hasher;    /* Of feature_key. */
+    struct hash_text_key text_hasher; /* Of text_key. */
 };
 
 struct snapshot {

@@ -114,6 +114,7 @@ static int build_limits(struct builder *b)
             rc = take_key(b, "text_key", p->text_key, &l->text_key);
     }
     features_hasher_init(&l->hasher, l->feature_key);
+    hash_text_key_init(&l->text_hasher, l->text_key);
     wire_free(m);
     return rc;
 }

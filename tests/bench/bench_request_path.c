@@ -25,7 +25,7 @@ struct path {
     struct call call;
     struct features features;
     struct features_hasher hasher;
-    struct siphash_key text_key;
+    struct hash_text_key text_key;
     uint64_t text_hash;
     struct artifact *artifact;
     struct policy_params params;
@@ -52,6 +52,7 @@ __attribute__((noinline)) static void stage_features(struct path *p)
     const struct call *c = &p->call;
     const struct features_input input = {.text = c->text,
                                          .system_prompt = c->system,
+                                         .system_bytes = c->system_bytes,
                                          .tools = c->tools,
                                          .tool_count = c->tool_count,
                                          .bytes = c->text_bytes,
@@ -65,7 +66,7 @@ __attribute__((noinline)) static void stage_features(struct path *p)
 
 __attribute__((noinline)) static void stage_hash(struct path *p)
 {
-    p->text_hash = siphash_1_3(p->text_key, p->call.dialogue.data, p->call.dialogue.len);
+    p->text_hash = hash_text(&p->text_key, p->call.dialogue.data, p->call.dialogue.len);
 }
 
 __attribute__((noinline)) static void stage_decide(struct path *p)
@@ -140,7 +141,7 @@ static void set_up(struct path *p, uint32_t models)
     arena_pool_init(&p->pool, 8);
     arena_init(&p->arena, &p->pool, 64U << 20);
     features_hasher_init(&p->hasher, (struct siphash_key){3, 4});
-    p->text_key = (struct siphash_key){5, 6};
+    hash_text_key_init(&p->text_key, (struct siphash_key){5, 6});
     policy_params_init(&p->params);
     p->request = (struct policy_request){
         .t_in = 400, .lambda = POLICY_LAMBDA_DEFAULT, .sticky = POLICY_NONE, .explore = true};

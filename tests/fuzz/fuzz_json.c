@@ -20,6 +20,20 @@ static void require(bool holds)
         abort();
 }
 
+/* Its first and last bytes are those of the whole. */
+static void check_ends(const struct json *j, uint32_t node, struct str text)
+{
+    char out[64];
+    static const size_t lengths[] = {0, 1, 3, 64};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        size_t n = lengths[i] < text.len ? lengths[i] : text.len;
+        require(json_text_head(j, node, lengths[i], out) == n);
+        require(n == 0 || memcmp(out, text.data, n) == 0);
+        require(json_text_tail(j, node, lengths[i], out) == n);
+        require(n == 0 || memcmp(out, text.data + text.len - n, n) == 0);
+    }
+}
+
 /* Without recursion: the ends of the open containers are on a stack. */
 static void rewrite(const struct json *j, struct json_writer *w)
 {
@@ -44,6 +58,7 @@ static void rewrite(const struct json *j, struct json_writer *w)
             require(json_text(j, i, &a, &text) == 0);
             require(text.len == json_text_length(j, i) && json_string_is(j, i, text));
             require(str_valid_utf8(text));
+            check_ends(j, i, text);
         }
         if (key) {
             json_writer_key_str(w, text);

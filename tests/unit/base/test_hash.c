@@ -62,6 +62,66 @@ static void siphash_gives_the_published_values(void **state)
     }
 }
 
+static void all_ways_to_the_sums_of_a_text_agree(void **state)
+{
+    (void)state;
+    struct hash_text_key key;
+    uint8_t chunk[HASH_TEXT_CHUNK_BYTES];
+    hash_text_key_init(&key, reference_key());
+    for (size_t i = 0; i < sizeof chunk; i++)
+        chunk[i] = (uint8_t)(i * i * 31 + (i >> 3) * 7);
+    for (size_t len = 0; len <= sizeof chunk; len += 32) {
+        uint64_t expected[2], sums[2];
+        hash_nh_of(HASH_WAY_SCALAR)(key.nh, chunk, len, expected);
+        for (int way = HASH_WAY_SSE2; way < HASH_WAYS; way++) {
+            if (hash_nh_of((enum hash_way)way) == NULL)
+                continue;
+            hash_nh_of((enum hash_way)way)(key.nh, chunk, len, sums);
+            assert_memory_equal(sums, expected, sizeof sums);
+        }
+    }
+}
+
+/* Written down once: a node of another version or machine must say the same of the same text. */
+static void texts_keep_their_hash(void **state)
+{
+    (void)state;
+    struct hash_text_key key;
+    char text[3000];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (char)('a' + i % 23);
+    hash_text_key_init(&key, reference_key());
+    static const struct {
+        size_t len;
+        uint64_t hash;
+    } known[] = {{0, 0xb1e01fb7ca109c53U},    {1, 0x52ba0be072f4369eU},
+                 {31, 0x9cbd0bdd050199e6U},   {32, 0xf584948f88116039U},
+                 {33, 0xfd1c48e01061e12dU},   {1024, 0x36ef98ab29b6e797U},
+                 {1025, 0x5f92e580b6373238U}, {3000, 0xabbfdea71aa629e1U}};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        assert_int_equal(hash_text(&key, text, known[i].len), known[i].hash);
+}
+
+static void every_byte_of_a_text_and_its_length_count(void **state)
+{
+    (void)state;
+    struct hash_text_key key;
+    char text[2100] = {0};
+    hash_text_key_init(&key, reference_key());
+    const uint64_t zeros = hash_text(&key, text, sizeof text);
+    uint64_t before = 0;
+    for (size_t i = 0; i < sizeof text; i++) {
+        text[i] = 1;
+        assert_int_not_equal(hash_text(&key, text, sizeof text), zeros);
+        text[i] = 0;
+        assert_int_not_equal(hash_text(&key, text, i), before); /* Zeros, one more each time. */
+        before = hash_text(&key, text, i);
+    }
+    struct hash_text_key other;
+    hash_text_key_init(&other, (struct siphash_key){1, 2});
+    assert_int_not_equal(hash_text(&other, text, sizeof text), zeros);
+}
+
 static void crc32c_gives_the_values_of_rfc_3720(void **state)
 {
     (void)state;
@@ -97,6 +157,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(siphash_gives_the_published_values),
+        cmocka_unit_test(all_ways_to_the_sums_of_a_text_agree),
+        cmocka_unit_test(texts_keep_their_hash),
+        cmocka_unit_test(every_byte_of_a_text_and_its_length_count),
         cmocka_unit_test(crc32c_gives_the_values_of_rfc_3720),
         cmocka_unit_test(both_ways_to_a_crc_agree_and_can_be_continued),
     };

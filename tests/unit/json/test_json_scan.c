@@ -1,6 +1,7 @@
 /* A body read in parts gives what it gives when read whole: nodes, code, place and path. */
 #include <string.h>
 
+#include "common/base/buf.h"
 #include "common/base/mem.h"
 #include "common/json/json.h"
 #include "common/json/json_internal.h"
@@ -179,6 +180,41 @@ static void an_escaped_string_knows_its_length(void **state)
     json_deinit(&j);
 }
 
+/* Long enough that the end is not decoded from the beginning. */
+static void the_end_of_a_long_string_is_the_end_of_the_whole(void **state)
+{
+    static const char *const pieces[] = {"plain text",     "\\n",           "\\u00e9",
+                                         "\\ud83d\\ude00", "\\\\\\\\",      "\\\\\\\"",
+                                         "\xE2\x82\xAC",   "\\uD83D\\uDC0d"};
+    struct buf text;
+    struct arena a;
+    struct json j;
+    char end[40];
+    (void)state;
+    json_init(&j, JSON_NODES_MAX);
+    arena_init(&a, NULL, 1U << 20);
+    for (unsigned seed = 0; seed < 300; seed++) {
+        struct str whole = STR_NULL;
+        buf_init(&text, 1U << 20);
+        assert_int_equal(buf_append_char(&text, '"'), 0);
+        for (unsigned i = 0; i < 200; i++)
+            assert_int_equal(
+                buf_append_str(&text, str_from(pieces[(i * i + seed * (i / 3 + 1)) % 8])), 0);
+        assert_int_equal(buf_append_char(&text, '"'), 0);
+        assert_int_equal(json_parse(&j, buf_str(&text), NULL), 0);
+        assert_int_equal(json_text(&j, JSON_ROOT, &a, &whole), 0);
+        for (size_t n = 1; n < sizeof end; n++) {
+            assert_int_equal(json_text_tail(&j, JSON_ROOT, n, end), n);
+            assert_memory_equal(end, whole.data + whole.len - n, n);
+            assert_int_equal(json_text_head(&j, JSON_ROOT, n, end), n);
+            assert_memory_equal(end, whole.data, n);
+        }
+        arena_reset(&a);
+        buf_deinit(&text);
+    }
+    json_deinit(&j);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -187,6 +223,7 @@ int main(void)
         cmocka_unit_test(what_is_wrong_early_is_said_early_and_again),
         cmocka_unit_test(a_scan_that_is_given_up_leaves_nothing),
         cmocka_unit_test(an_escaped_string_knows_its_length),
+        cmocka_unit_test(the_end_of_a_long_string_is_the_end_of_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

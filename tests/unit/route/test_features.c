@@ -366,6 +366,41 @@ static void the_fast_extraction_equals_the_plain_one(void **state)
     }
 }
 
+static void expect_equal(const struct features *a, const struct features *b)
+{
+    assert_int_equal(a->n, b->n);
+    assert_memory_equal(a->index, b->index, a->n * sizeof a->index[0]);
+    assert_memory_equal(a->dense, b->dense, sizeof a->dense);
+}
+
+/* Also where the cuts fall into a character. */
+static void the_ends_of_long_texts_are_as_good_as_the_whole(void **state)
+{
+    (void)state;
+    static char text[6000];
+    enum { HEAD = FEATURES_TEXT_HEAD_BYTES, TAIL = FEATURES_TAIL_BYTES };
+    enum { HALF = FEATURES_SYSTEM_BYTES_MAX / 2 };
+    for (size_t i = 0; i < sizeof text; i += 4)
+        memcpy(text + i, i % 20 == 0 ? " \xe2\x82\xac" : i % 28 == 0 ? "a, b" : "word", 4);
+    for (size_t len = HEAD + TAIL + 1; len < sizeof text; len += 1 + len / 50) {
+        char ends[HEAD + TAIL], system_ends[2 * HALF];
+        struct features_input input = {.text = {text, len}, .system_prompt = {text, len}};
+        struct features whole, short_text;
+        features_extract(&hasher, &input, &whole);
+        memcpy(ends, text, HEAD);
+        memcpy(ends + HEAD, text + len - TAIL, TAIL);
+        input.text = (struct str){ends, sizeof ends};
+        if (len > FEATURES_SYSTEM_BYTES_MAX) {
+            memcpy(system_ends, text, HALF);
+            memcpy(system_ends + HALF, text + len - HALF, HALF);
+            input.system_prompt = (struct str){system_ends, sizeof system_ends};
+            input.system_bytes = len;
+        }
+        features_extract(&hasher, &input, &short_text);
+        expect_equal(&whole, &short_text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -382,6 +417,7 @@ int main(void)
         cmocka_unit_test(other_recorded_forms_are_refused),
         cmocka_unit_test(the_fast_extraction_equals_the_plain_one),
         cmocka_unit_test(any_bytes_at_any_length_give_a_valid_vector),
+        cmocka_unit_test(the_ends_of_long_texts_are_as_good_as_the_whole),
     };
     return cmocka_run_group_tests(tests, make_hasher, NULL);
 }

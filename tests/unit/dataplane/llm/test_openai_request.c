@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/base/buf.h"
 #include "common/route/features.h"
 #include "tests/lib/fault.h"
 
@@ -281,6 +282,58 @@ static void f30_reading_survives_each_failed_allocation(void **state)
     }
 }
 
+/* Escapes make it a copy; of a long one only the ends are made, also over several parts. */
+static void of_a_long_text_the_ends_are_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct buf body, text;
+    for (unsigned parts = 1; parts <= 60; parts += parts < 4 ? 1 : 28) {
+        buf_init(&body, 1U << 20);
+        buf_init(&text, 1U << 20);
+        assert_int_equal(buf_append_str(&body, STR("{\"model\":\"m\",\"messages\":[{\"role\":"
+                                                   "\"user\",\"content\":[")),
+                         0);
+        for (unsigned p = 0; p < parts; p++) {
+            if (p > 0)
+                assert_int_equal(buf_append_str(&body, STR(",")) | buf_append_str(&text, STR("\n")),
+                                 0);
+            assert_int_equal(buf_append_str(&body, STR("{\"type\":\"text\",\"text\":\"")), 0);
+            for (unsigned i = 0; i < 6000 / parts; i++) {
+                assert_int_equal(buf_append_str(&body, i % 9 == p % 9 ? STR("\\n") : STR("x")), 0);
+                assert_int_equal(buf_append_str(&text, i % 9 == p % 9 ? STR("\n") : STR("x")), 0);
+            }
+            assert_int_equal(buf_append_str(&body, STR("\"}")), 0);
+        }
+        assert_int_equal(buf_append_str(&body, STR("]}]}")), 0);
+        arena_reset(&f->arena);
+        assert_int_equal(
+            openai_read_call(&f->json, buf_str(&body), &f->arena, &f->call, &f->refusal), 0);
+        assert_int_equal(f->call.text.len, FEATURES_TEXT_HEAD_BYTES + FEATURES_TAIL_BYTES);
+        assert_memory_equal(f->call.text.data, text.data, FEATURES_TEXT_HEAD_BYTES);
+        assert_memory_equal(f->call.text.data + FEATURES_TEXT_HEAD_BYTES,
+                            text.data + text.len - FEATURES_TAIL_BYTES, FEATURES_TAIL_BYTES);
+        assert_int_equal(f->call.text_bytes, text.len - (parts - 1));
+        buf_deinit(&body);
+        buf_deinit(&text);
+    }
+}
+
+static void a_body_that_was_scanned_while_it_came_is_not_read_again(void **state)
+{
+    struct fixture *f = *state;
+    static const char body[] = "{\"model\":\"m\",\"messages\":[" USER "]}";
+    for (size_t cut = 0; cut < sizeof body; cut++) {
+        json_scan_begin(&f->json);
+        assert_int_equal(json_scan_feed(&f->json, str_slice(str_from(body), 0, cut)), 0);
+        assert_int_equal(read_text(f, body), 0);
+        assert_true(str_is(f->call.text, "hi"));
+    }
+    json_scan_begin(&f->json);
+    assert_int_equal(json_scan_feed(&f->json, STR("{]")), ERR_SYNTAX);
+    assert_refused(f, "{]", CALL_BAD_JSON, NULL);
+    assert_int_equal(f->refusal.offset, 1);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -296,6 +349,8 @@ int main(void)
         TEST(fields_of_the_wrong_kind_are_refused_with_their_path),
         TEST(only_model_and_stream_options_change_on_the_way_up),
         TEST(f30_reading_survives_each_failed_allocation),
+        TEST(of_a_long_text_the_ends_are_kept),
+        TEST(a_body_that_was_scanned_while_it_came_is_not_read_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,11 +42,31 @@ static void estimates_add_up_and_never_overflow(void **state)
     assert_int_equal(tokens_image(TOKENS_IMAGE_AUTO), tokens_image(TOKENS_IMAGE_HIGH));
 }
 
+/* Every byte at every place, and lengths around the width of a block. */
+static void all_ways_to_weigh_a_text_agree(void **state)
+{
+    (void)state;
+    uint8_t text[300];
+    for (unsigned round = 0; round < 256; round++) {
+        for (size_t i = 0; i < sizeof text; i++)
+            text[i] = (uint8_t)(round + i * (1 + round % 7));
+        for (size_t from = 0; from < 40; from += 13)
+            for (size_t len = 0; len <= sizeof text - from; len += 1 + len / 9) {
+                uint64_t expected = tokens_sum_of(TOKENS_WAY_SCALAR)(text + from, len);
+                for (int way = TOKENS_WAY_SSE2; way < TOKENS_WAYS; way++)
+                    if (tokens_sum_of((enum tokens_way)way) != NULL)
+                        assert_int_equal(tokens_sum_of((enum tokens_way)way)(text + from, len),
+                                         expected);
+            }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prose_is_estimated_within_a_fifth_of_a_byte_pair_count),
         cmocka_unit_test(estimates_add_up_and_never_overflow),
+        cmocka_unit_test(all_ways_to_weigh_a_text_agree),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
