@@ -69,6 +69,8 @@ struct fetch_socket {
     bool ours;           /* Opened here; others are the resolver's and go when curl says so. */
     bool used;           /* A request was sent on it. */
     struct fetch *user;  /* Whose exchange is on it; NULL: idle. */
+    struct list opening; /* In its fetch's list until a request is sent on it. */
+    uint64_t inode;      /* Tells it from a later socket of the same number. */
     struct list by_port; /* In the loop's table, once the port is known. */
     int port;            /* Our end's; 0: not known yet. */
 };
@@ -107,6 +109,7 @@ struct fetch {
     bool reuse_forbidden;        /* curl was told to close the connection afterwards. */
     int fd;                      /* The socket opened last for it, or -1. */
     struct fetch_socket *socket; /* Which it is sent on. */
+    struct list opening;         /* Sockets opened for it that are not in use yet. */
     bool silent;                 /* Cancelled: only on_done is left. */
     uint64_t started_ms;
     uint64_t tls_ms; /* When the TCP connection stood. */
@@ -128,6 +131,9 @@ bool fetch_socket_is_open(const struct fetch_origin *o, int fd);
 /* The connection whose end here is `port`; opened_fd: the socket that was opened last for the
  * exchange, or -1. NULL: unknown. */
 struct fetch_socket *fetch_socket_at(const struct fetch_origin *o, int opened_fd, int port);
+void fetch_socket_use(struct fetch_socket *s, struct fetch *f);
+/* The exchange is over: what it opened and did not use was closed by curl, told or not. */
+void fetch_socket_forget_opened(struct fetch *f);
 bool fetch_socket_has_bytes(const struct fetch_socket *s);
 
 /* fetch_transfer.c */

@@ -2,13 +2,18 @@
  * for reading when curl first waits on it, left registered while the connection is idle and used
  * again, closed here. An idle connection that turns readable was closed by its peer or is
  * misbehaving: what it says is thrown away and the connection shut, so that curl finds it dead when
- * it looks at it before using it again (bytes alone would not tell it). */
+ * it looks at it before using it again (bytes alone would not tell it).
+ *
+ * curl closes a socket that is still connecting (cancelled, out of time, or the slower of two
+ * address families) without telling. Its number may be another file's by then, and the loop must
+ * not be asked to watch it: hence the inode, and the list of what an exchange opened. */
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/mem.h"
@@ -44,23 +49,10 @@ static int make_slot(struct fetch_loop *fl, int fd)
     return 0;
 }
 
-static struct fetch_socket *add_socket(struct fetch_origin *o, int fd, bool ours)
+static uint64_t inode_of(int fd)
 {
-    struct fetch_loop *fl = o->loop;
-    if (make_slot(fl, fd) != 0)
-        return NULL;
-    struct fetch_socket *s = mem_zalloc(sizeof(*s));
-    if (s == NULL || uv_poll_init(fl->uv, &s->poll, fd) != 0) {
-        mem_free(s);
-        return NULL;
-    }
-    s->origin = o;
-    s->fd = fd;
-    s->ours = ours;
-    list_init(&s->by_port);
-    fl->sockets[fd] = s;
-    o->handles++;
-    return s;
+    struct stat st;
+    return fstat(fd, &st) == 0 ? (uint64_t)st.st_ino : 0;
 }
 
 static void on_poll_closed(uv_handle_t *handle)
@@ -75,9 +67,38 @@ static void drop_socket(struct fetch_socket *s)
 {
     s->origin->loop->sockets[s->fd] = NULL;
     list_remove(&s->by_port);
+    list_remove(&s->opening);
     if (s->user != NULL)
         s->user->socket = NULL;
+    if (s->ours) {
+        assert(s->origin->stats.open_connections > 0);
+        s->origin->stats.open_connections--;
+    }
     uv_close((uv_handle_t *)&s->poll, on_poll_closed);
+}
+
+static struct fetch_socket *add_socket(struct fetch_origin *o, int fd, bool ours)
+{
+    struct fetch_loop *fl = o->loop;
+    if (make_slot(fl, fd) != 0)
+        return NULL;
+    if (fl->sockets[fd] != NULL) /* Closed without a word: the number is new. */
+        drop_socket(fl->sockets[fd]);
+    struct fetch_socket *s = mem_zalloc(sizeof(*s));
+    if (s == NULL || uv_poll_init(fl->uv, &s->poll, fd) != 0) {
+        mem_free(s);
+        return NULL;
+    }
+    s->origin = o;
+    s->fd = fd;
+    s->ours = ours;
+    o->stats.open_connections += ours;
+    list_init(&s->by_port);
+    list_init(&s->opening);
+    s->inode = inode_of(fd);
+    fl->sockets[fd] = s;
+    o->handles++;
+    return s;
 }
 
 /* Nobody asked for what comes on an idle connection: it must not become somebody's reply (F20). */
@@ -136,6 +157,20 @@ struct fetch_socket *fetch_socket_at(const struct fetch_origin *o, int opened_fd
     return s;
 }
 
+void fetch_socket_use(struct fetch_socket *s, struct fetch *f)
+{
+    s->used = true;
+    s->user = f;
+    f->socket = s;
+    list_remove(&s->opening);
+}
+
+void fetch_socket_forget_opened(struct fetch *f)
+{
+    while (!list_empty(&f->opening))
+        drop_socket(container_of(f->opening.next, struct fetch_socket, opening));
+}
+
 bool fetch_socket_has_bytes(const struct fetch_socket *s)
 {
     char byte;
@@ -187,10 +222,14 @@ int fetch_on_socket(CURL *easy, curl_socket_t fd, int what, void *origin, void *
         if (s == NULL)
             return 0;
         s->wanted = 0;
-        if (!s->ours)
+        if (!s->ours || (!s->used && inode_of(fd) != s->inode)) {
             drop_socket(s);
-        else if (s->registered != 0)
+        } else if (!s->used) { /* Given up: it is about to be closed. */
+            (void)uv_poll_stop(&s->poll);
+            s->registered = 0;
+        } else if (s->registered != 0) {
             return watch(s, UV_READABLE);
+        }
         return 0;
     }
     if (s == NULL)
@@ -218,15 +257,16 @@ curl_socket_t fetch_on_open(void *fetch, curlsocktype purpose, struct curl_socka
         return CURL_SOCKET_BAD;
     int bytes = (int)o->receive_buffer_bytes;
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
-    if (add_socket(o, fd, true) == NULL) {
+    struct fetch_socket *s = add_socket(o, fd, true);
+    if (s == NULL) {
         close(fd);
         return CURL_SOCKET_BAD;
     }
+    list_push_back(&f->opening, &s->opening);
     f->fd = fd;
     if (f->result.phase == FETCH_RESOLVE)
         f->result.phase = FETCH_CONNECT;
     o->stats.connections_opened++;
-    o->stats.open_connections++;
     return fd;
 }
 
@@ -234,10 +274,7 @@ int fetch_on_close(void *origin, curl_socket_t fd)
 {
     struct fetch_origin *o = origin;
     struct fetch_socket *s = find_socket(o->loop, fd);
-    if (s != NULL) {
+    if (s != NULL)
         drop_socket(s); /* Out of epoll before the number can be used again. */
-        assert(o->stats.open_connections > 0);
-        o->stats.open_connections--;
-    }
     return close(fd);
 }

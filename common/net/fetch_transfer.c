@@ -78,11 +78,8 @@ static int on_ready_to_send(void *fetch, char *remote_ip, char *local_ip, int re
         fetch_note_status(f, ERR_CLOSED);
         return CURL_PREREQFUNC_ABORT;
     }
-    f->socket = s;
-    if (s != NULL) {
-        s->used = true;
-        s->user = f;
-    }
+    if (s != NULL)
+        fetch_socket_use(s, f);
     f->result.phase = FETCH_HEAD;
     f->ready_ms = now_of(f);
     fetch_arm(f);
@@ -148,6 +145,7 @@ static struct fetch *fetch_create(struct fetch_origin *o)
     f->origin = o;
     list_init(&f->node);
     list_init(&f->resume);
+    list_init(&f->opening);
     buf_init(&f->text, FETCH_TEXT_BYTES_MAX);
     buf_init(&f->head_bytes, HTTP1_RESPONSE_HEAD_BYTES_MAX);
     f->easy = curl_easy_init();
@@ -392,6 +390,7 @@ void fetch_finish(struct fetch *f)
         f->with_curl = false;
         (void)curl_multi_remove_handle(o->multi, f->easy);
     }
+    fetch_socket_forget_opened(f);
     if (f->socket != NULL)
         f->socket->user = NULL;
     f->socket = NULL;

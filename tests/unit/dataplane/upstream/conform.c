@@ -25,9 +25,10 @@ static const struct {
     [CONFORM_SEES_HALF_LINES] = {false, true,
                                  "libcurl hands heads out line by line: bytes of a first line that "
                                  "never ended do not count as a reply seen"},
-    [CONFORM_KEEPS_AFTER_NO_BODY] = {false, true,
-                                     "libcurl throws away bytes that follow a reply without a body: "
-                                     "its connection is closed instead"},
+    [CONFORM_KEEPS_AFTER_NO_BODY] =
+        {false, true,
+         "libcurl throws away bytes that follow a reply without a body: "
+         "its connection is closed instead"},
 };
 
 bool conform_is_libcurl(const struct conform *c)
@@ -132,8 +133,13 @@ void exchange_begin(struct conform *c, struct exchange *x, struct fetch_request 
     reset(x, c);
     uv_update_time(&c->loop);
     c->inside = true;
+    if (x->starve > 0)
+        fault_arm_alloc(x->starve - 1);
     int rc = c->ops->start(c->origin, &request, &callbacks, x, &x->call);
+    x->starved = x->starve > 0 && fault_disarm();
     c->inside = false;
+    if (rc == ERR_NOMEM && x->starved)
+        return;
     assert_int_equal(rc, 0);
     assert_non_null(x->call);
 }
@@ -242,8 +248,8 @@ void conform_origin_drop(struct conform *c)
     c->ops->origin_close(c->origin, set_true, &closed);
     assert_false(closed);
     c->inside = false;
-    c->origin = NULL;
     assert_true(wire_run(&c->loop, is_true, &closed));
+    c->origin = NULL;
 }
 
 void conform_origin(struct conform *c, struct fetch_origin_config config)

@@ -31,6 +31,8 @@ struct exchange {
     bool cancel_in_head;
     unsigned cancel_at;                 /* Piece in which it cancels; 0: never. */
     bool drop;                          /* Counts the body, keeps none of it. */
+    unsigned starve;                    /* The n-th allocation inside start fails; 0: none. */
+    bool starved;                       /* It did, so that there may be no call. */
     void (*on_end)(struct exchange *x); /* Called in on_done; may be NULL. */
 };
 
