@@ -11,10 +11,9 @@ static uint32_t ms_of(uint64_t ns)
     return ms > UINT32_MAX ? UINT32_MAX : (uint32_t)ms;
 }
 
-void entry_fill(struct request *r, struct record_decision *d)
+void entry_fill_decision(struct request *r, struct record_decision *d)
 {
     const struct snapshot *s = r->snapshot;
-    uint64_t now_ns = clock_mono_ns();
     memset(d, 0, sizeof *d);
     d->request_id = r->id;
     d->ts_us = r->start_us;
@@ -46,19 +45,8 @@ void entry_fill(struct request *r, struct record_decision *d)
     d->models = r->work->candidate_names;
     d->decision = &r->work->decision;
     d->flags = r->flags;
-    d->attempts = r->attempts;
-    d->attempt_count = r->attempt_count;
-    d->status = r->outcome;
-    d->served = r->committed ? r->at_position + 1 : 0;
-    d->cost_nanousd = r->cost_nanousd;
     d->endpoint = str_from(r->path->endpoint);
     d->client_request_id = (struct str){r->request_id, r->request_id_len};
-    d->http_status = r->status;
-    d->error_code = r->fault != FAULT_NONE ? str_from(fault_get(r->fault)->code) : STR_NULL;
-    d->finish_reason = str_from(call_finish_name(r->attempt.reply.finish));
-    d->ttft_ms = ms_of(r->ttft_ns);
-    d->duration_ms = ms_of(now_ns - r->start_ns);
-    d->overhead_us = (uint32_t)(r->overhead_ns / 1000);
     d->route = r->route != NULL ? r->route->name : STR_NULL;
     d->lambda = r->work->policy_request.lambda;
     d->mu = r->work->policy_request.mu;
@@ -67,4 +55,22 @@ void entry_fill(struct request *r, struct record_decision *d)
     d->max_cost_nanousd = r->work->policy_request.max_cost_nanousd;
     d->max_latency_ms = r->work->policy_request.max_latency_ms;
     d->explore = r->work->policy_request.explore;
+}
+
+void entry_fill_outcome(struct request *r, struct record_outcome *o)
+{
+    uint64_t now_ns = clock_mono_ns();
+    memset(o, 0, sizeof *o);
+    o->flags = r->flags;
+    o->attempts = r->attempts;
+    o->attempt_count = r->attempt_count;
+    o->status = r->outcome;
+    o->served = r->committed ? r->at_position + 1 : 0;
+    o->cost_nanousd = r->cost_nanousd;
+    o->http_status = r->status;
+    o->error_code = r->fault != FAULT_NONE ? str_from(fault_get(r->fault)->code) : STR_NULL;
+    o->finish_reason = str_from(call_finish_name(r->attempt.reply.finish));
+    o->ttft_ms = ms_of(r->ttft_ns);
+    o->duration_ms = ms_of(now_ns - r->start_ns);
+    o->overhead_us = (uint32_t)(r->overhead_ns / 1000);
 }

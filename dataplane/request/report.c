@@ -21,15 +21,21 @@ static enum record_status outcome_of(const struct request *r)
 
 static void write_record(struct request *r)
 {
+    struct record_outcome o;
     struct record_decision d;
     r->outcome = outcome_of(r);
     r->overhead_ns += clock_mono_ns() - r->entered_ns;
-    entry_fill(r, &d);
-    if (spool_outcome(r->env->spool, r->intent, &d, &r->position) != 0)
-        log_event(LOG_ERROR, "decision record kept in memory: the spool cannot be written",
+    entry_fill_outcome(r, &o);
+    if (r->intent != NULL) {
+        spool_outcome(r->env->spool, r->intent, &o, &r->position);
+        r->intent = NULL;
+        return;
+    }
+    entry_fill_decision(r, &d);
+    if (spool_record(r->env->spool, &d, &o, &r->position) != 0)
+        log_event(LOG_ERROR, "no decision record: the spool takes none",
                   LOG_STR("component", STR("report")),
                   LOG_STR("request_id", ((struct str){r->request_id, r->request_id_len})));
-    r->intent = NULL;
 }
 
 /* ---- terminal bytes ---- */

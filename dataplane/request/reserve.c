@@ -1,5 +1,5 @@
-/* The first attempt is fixed and its intent is on disk, before any byte goes upstream (promise P1).
- * Budget leases will be taken here. */
+/* The first attempt is fixed and its intent is in the spool, before any byte goes upstream (promise
+ * P1). Budget leases will be taken here. */
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/entry.h"
 #include "dataplane/request/steps.h"
@@ -17,8 +17,8 @@ enum step_result step_reserve(struct request *r)
         timeout_ms = r->env->shared->settings.total_ms;
     r->deadline_ms = r->start_ns / 1000000 + timeout_ms;
     attempt_open(r);
-    entry_fill(r, &d);
-    if (spool_intent(r->env->spool, &d, &r->intent, &r->position) != 0) {
+    entry_fill_decision(r, &d);
+    if (spool_intent(r->env->spool, &d, r->attempt.record, &r->intent, &r->position) != 0) {
         r->intent = NULL;
         attempt_abandon(r);
         meters_reject(&r->env->meters, "overload");

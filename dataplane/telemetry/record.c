@@ -1,6 +1,6 @@
-/* Packs by hand: a request's record is written twice into a scratch buffer and must not allocate.
- * Fields are written in ascending order of their numbers, defaults are left out, as protobuf-c
- * packs; a test unpacks the result and compares every field. */
+/* Packs by hand, without allocating: on the spool's writer thread this is most of what a record
+ * costs. Fields of one part are written in ascending order of their numbers, defaults are left out,
+ * as protobuf-c packs; a test unpacks the result and compares every field. */
 #include "dataplane/telemetry/record.h"
 
 #include <string.h>
@@ -13,53 +13,71 @@ struct writer {
 
 enum wire_type { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
 
-static void put_varint(struct writer *w, uint64_t v)
+#define TAG_AND_VARINT_MAX 12 /* Fields stay below 2048. */
+
+static inline bool has_room(struct writer *w, size_t len)
 {
-    if (w->end - w->at < 10) {
-        w->full = true;
-        return;
-    }
+    if ((size_t)(w->end - w->at) >= len)
+        return true;
+    w->full = true;
+    return false;
+}
+
+/* The caller made room. */
+static inline void write_varint(struct writer *w, uint64_t v)
+{
+    uint8_t *at = w->at;
     while (v >= 0x80) {
-        *w->at++ = (uint8_t)(v | 0x80);
+        *at++ = (uint8_t)(v | 0x80);
         v >>= 7;
     }
-    *w->at++ = (uint8_t)v;
+    *at++ = (uint8_t)v;
+    w->at = at;
 }
 
-static void put_tag(struct writer *w, uint32_t field, enum wire_type type)
+static inline void write_tag(struct writer *w, uint32_t field, enum wire_type type)
 {
-    put_varint(w, (uint64_t)field << 3 | type);
+    uint32_t tag = field << 3 | (uint32_t)type;
+    if (tag >= 0x80) {
+        *w->at++ = (uint8_t)(tag | 0x80);
+        tag >>= 7;
+    }
+    *w->at++ = (uint8_t)tag;
 }
 
-static void put_u64(struct writer *w, uint32_t field, uint64_t v)
+static inline void put_always(struct writer *w, uint32_t field, uint64_t v)
 {
-    if (v == 0)
+    if (!has_room(w, TAG_AND_VARINT_MAX))
         return;
-    put_tag(w, field, WIRE_VARINT);
-    put_varint(w, v);
+    write_tag(w, field, WIRE_VARINT);
+    write_varint(w, v);
 }
 
-static void put_i64(struct writer *w, uint32_t field, int64_t v)
+static inline void put_u64(struct writer *w, uint32_t field, uint64_t v)
+{
+    if (v != 0)
+        put_always(w, field, v);
+}
+
+static inline void put_i64(struct writer *w, uint32_t field, int64_t v)
 {
     put_u64(w, field, (uint64_t)v);
 }
 
-static uint64_t zigzag(int64_t v)
+static inline uint64_t zigzag(int64_t v)
 {
     return (uint64_t)v << 1 ^ (v < 0 ? UINT64_MAX : 0);
 }
 
-static void put_sint(struct writer *w, uint32_t field, int64_t v)
+static inline void put_sint(struct writer *w, uint32_t field, int64_t v)
 {
     put_u64(w, field, zigzag(v));
 }
 
 static void put_raw(struct writer *w, const void *data, size_t len)
 {
-    if (len > (size_t)(w->end - w->at)) {
-        w->full = true;
+    if (!has_room(w, len))
         return;
-    }
     if (len > 0)
         memcpy(w->at, data, len);
     w->at += len;
@@ -68,33 +86,41 @@ static void put_raw(struct writer *w, const void *data, size_t len)
 static void put_le(struct writer *w, uint64_t v, int bytes)
 {
     uint8_t b[8];
-    for (int i = 0; i < bytes; i++)
+    for (int i = 0; i < 8; i++)
         b[i] = (uint8_t)(v >> (8 * i));
     put_raw(w, b, (size_t)bytes);
 }
 
 static void put_fixed64(struct writer *w, uint32_t field, uint64_t v)
 {
-    if (v == 0)
+    if (v == 0 || !has_room(w, TAG_AND_VARINT_MAX))
         return;
-    put_tag(w, field, WIRE_FIXED64);
+    write_tag(w, field, WIRE_FIXED64);
     put_le(w, v, 8);
 }
 
 static void put_fixed32(struct writer *w, uint32_t field, uint32_t v)
 {
-    if (v == 0)
+    if (v == 0 || !has_room(w, TAG_AND_VARINT_MAX))
         return;
-    put_tag(w, field, WIRE_FIXED32);
+    write_tag(w, field, WIRE_FIXED32);
     put_le(w, v, 4);
+}
+
+/* Tag and length of what follows. */
+static void put_head(struct writer *w, uint32_t field, size_t len)
+{
+    if (!has_room(w, TAG_AND_VARINT_MAX))
+        return;
+    write_tag(w, field, WIRE_BYTES);
+    write_varint(w, len);
 }
 
 static void put_bytes(struct writer *w, uint32_t field, const void *data, size_t len)
 {
     if (len == 0)
         return;
-    put_tag(w, field, WIRE_BYTES);
-    put_varint(w, len);
+    put_head(w, field, len);
     put_raw(w, data, len);
 }
 
@@ -115,6 +141,19 @@ static size_t utf8_len(struct str s)
     return n;
 }
 
+static bool is_ascii(struct str s)
+{
+    uint64_t high = 0, word;
+    size_t i = 0;
+    for (; i + 8 <= s.len; i += 8) {
+        memcpy(&word, s.data + i, 8);
+        high |= word;
+    }
+    for (; i < s.len; i++)
+        high |= (uint8_t)s.data[i];
+    return (high & UINT64_C(0x8080808080808080)) == 0;
+}
+
 /* Cut at a character's boundary; '?' for what is no character. */
 static void put_text_always(struct writer *w, uint32_t field, struct str s, size_t max)
 {
@@ -124,9 +163,8 @@ static void put_text_always(struct writer *w, uint32_t field, struct str s, size
         while (cut.len > 0 && ((uint8_t)s.data[cut.len] & 0xc0) == 0x80)
             cut.len--;
     }
-    put_tag(w, field, WIRE_BYTES);
-    put_varint(w, cut.len);
-    if (str_valid_utf8(cut)) {
+    put_head(w, field, cut.len);
+    if (is_ascii(cut) || str_valid_utf8(cut)) {
         put_raw(w, cut.data, cut.len);
         return;
     }
@@ -147,9 +185,11 @@ static void put_text(struct writer *w, uint32_t field, struct str s)
  * a longer one is moved. */
 static uint8_t *message_begin(struct writer *w, uint32_t field)
 {
-    put_tag(w, field, WIRE_BYTES);
+    if (!has_room(w, TAG_AND_VARINT_MAX))
+        return w->at;
+    write_tag(w, field, WIRE_BYTES);
     uint8_t *len = w->at;
-    put_raw(w, "\0\0", 2);
+    w->at += 2;
     return len;
 }
 
@@ -181,8 +221,8 @@ static void put_positions(struct writer *w, uint32_t field, const uint8_t *value
     if (count == 0)
         return;
     uint8_t *len = message_begin(w, field);
-    for (uint32_t i = 0; i < count; i++)
-        put_varint(w, values[i]);
+    for (uint32_t i = 0; i < count && has_room(w, TAG_AND_VARINT_MAX); i++)
+        write_varint(w, values[i]);
     message_end(w, len);
 }
 
@@ -190,19 +230,23 @@ static void put_accounts(struct writer *w, const struct record_decision *d)
 {
     if (d->account_count == 0)
         return;
-    put_tag(w, 6, WIRE_BYTES);
-    put_varint(w, 8U * (uint64_t)d->account_count);
+    put_head(w, 6, 8U * (size_t)d->account_count);
     for (uint32_t i = 0; i < d->account_count; i++)
         put_le(w, d->accounts[i], 8);
 }
 
 static void put_features(struct writer *w, const struct features *f)
 {
-    uint8_t encoded[FEATURES_ENCODED_MAX];
-    put_bytes(w, 24, encoded, features_encode(f, encoded));
-    uint8_t *len = message_begin(w, 25);
+    uint8_t *len = message_begin(w, 24);
+    if (!has_room(w, FEATURES_ENCODED_MAX))
+        return;
+    w->at += features_encode(f, w->at);
+    message_end(w, len);
+    len = message_begin(w, 25);
+    if (!has_room(w, (size_t)3 * FEATURES_DENSE))
+        return;
     for (uint32_t i = 0; i < FEATURES_DENSE; i++)
-        put_varint(w, zigzag(f->dense[i]));
+        write_varint(w, zigzag(f->dense[i]));
     message_end(w, len);
 }
 
@@ -258,37 +302,37 @@ static void put_attempt_fields(struct writer *w, const struct record_attempt *a,
 }
 
 /* Attempts at one deployment share one entry of `servers`. */
-static uint32_t first_at_server(const struct record_decision *d, uint32_t attempt)
+static uint32_t first_at_server(const struct record_outcome *o, uint32_t attempt)
 {
     uint32_t i = 0;
-    while (i < attempt && !str_eq(d->attempts[i].server, d->attempts[attempt].server))
+    while (i < attempt && !str_eq(o->attempts[i].server, o->attempts[attempt].server))
         i++;
     return i;
 }
 
-static uint32_t server_index(const struct record_decision *d, uint32_t attempt)
+static uint32_t server_index(const struct record_outcome *o, uint32_t attempt)
 {
-    uint32_t first = first_at_server(d, attempt);
+    uint32_t first = first_at_server(o, attempt);
     uint32_t index = 0;
     for (uint32_t i = 0; i < first; i++)
-        index += first_at_server(d, i) == i;
+        index += first_at_server(o, i) == i;
     return index;
 }
 
-static void put_attempts(struct writer *w, const struct record_decision *d)
+static void put_attempts(struct writer *w, const struct record_outcome *o)
 {
-    for (uint32_t i = 0; i < d->attempt_count; i++) {
+    for (uint32_t i = 0; i < o->attempt_count; i++) {
         uint8_t *len = message_begin(w, 37);
-        put_attempt_fields(w, &d->attempts[i], server_index(d, i));
+        put_attempt_fields(w, &o->attempts[i], server_index(o, i));
         message_end(w, len);
     }
 }
 
-static void put_servers(struct writer *w, const struct record_decision *d)
+static void put_servers(struct writer *w, const struct record_outcome *o)
 {
-    for (uint32_t i = 0; i < d->attempt_count; i++)
-        if (first_at_server(d, i) == i)
-            put_text_always(w, 51, d->attempts[i].server, RECORD_TEXT_BYTES_MAX);
+    for (uint32_t i = 0; i < o->attempt_count; i++)
+        if (first_at_server(o, i) == i)
+            put_text_always(w, 51, o->attempts[i].server, RECORD_TEXT_BYTES_MAX);
 }
 
 static void put_identity(struct writer *w, const struct record_decision *d)
@@ -312,16 +356,10 @@ static void put_identity(struct writer *w, const struct record_decision *d)
     put_sint(w, 23, d->ts_correction_us);
 }
 
-static void put_outcome(struct writer *w, const struct record_decision *d)
+static void put_request(struct writer *w, const struct record_decision *d)
 {
     put_text(w, 52, d->endpoint);
     put_text(w, 53, d->client_request_id);
-    put_u64(w, 54, d->http_status);
-    put_text(w, 55, d->error_code);
-    put_text(w, 56, d->finish_reason);
-    put_u64(w, 57, d->ttft_ms);
-    put_u64(w, 58, d->duration_ms);
-    put_u64(w, 59, d->overhead_us);
     put_text(w, 60, d->route);
     put_sint(w, 61, d->lambda);
     put_sint(w, 62, d->mu);
@@ -331,7 +369,7 @@ static void put_outcome(struct writer *w, const struct record_decision *d)
     put_u64(w, 66, d->floor_q16);
     put_sint(w, 67, d->max_cost_nanousd);
     put_u64(w, 68, d->max_latency_ms);
-    put_u64(w, 69, d->explore ? 1 : 0);
+    put_u64(w, 69, d->explore != 0 ? 1 : 0);
 }
 
 static int finish(const struct writer *w, const uint8_t *out, size_t *out_len)
@@ -346,8 +384,8 @@ int record_encode_decision(const struct record_decision *d, enum record_detail d
                            size_t cap, size_t *out_len)
 {
     uint32_t count = d->decision != NULL ? d->decision->count : 0;
-    if (d->attempt_count > RECORD_ATTEMPTS_MAX || d->tag_count > RECORD_TAGS_MAX ||
-        d->account_count > RECORD_ACCOUNTS_MAX || count > POLICY_CANDIDATES_MAX)
+    if (d->tag_count > RECORD_TAGS_MAX || d->account_count > RECORD_ACCOUNTS_MAX ||
+        count > POLICY_CANDIDATES_MAX)
         return ERR_INVALID;
     struct writer w = {.at = out, .end = out + cap};
     bool drop = detail == RECORD_NO_FEATURES && d->features != NULL;
@@ -367,16 +405,32 @@ int record_encode_decision(const struct record_decision *d, enum record_detail d
     put_u64(&w, 34, d->flags | (drop ? RECORD_FLAG_FEATURES_DROPPED : 0));
     if (d->decision != NULL)
         put_positions(&w, 35, d->decision->fallback, d->decision->fallback_count);
-    put_attempts(&w, d);
-    put_u64(&w, 38, (uint64_t)d->status);
-    put_u64(&w, 39, d->served);
-    put_i64(&w, 40, d->cost_nanousd);
     put_i64(&w, 41, d->reserved_nanousd);
     put_blob(&w, 42, d->text_hash);
     for (uint32_t i = 0; i < count; i++)
         put_text_always(&w, 50, d->models[i].model, RECORD_TEXT_BYTES_MAX);
-    put_servers(&w, d);
-    put_outcome(&w, d);
+    put_request(&w, d);
+    return finish(&w, out, out_len);
+}
+
+int record_encode_outcome(const struct record_outcome *o, uint32_t more_flags, uint8_t *out,
+                          size_t cap, size_t *out_len)
+{
+    if (o->attempt_count > RECORD_ATTEMPTS_MAX)
+        return ERR_INVALID;
+    struct writer w = {.at = out, .end = out + cap};
+    put_always(&w, 34, o->flags | more_flags); /* Also 0: it replaces the decision's. */
+    put_attempts(&w, o);
+    put_u64(&w, 38, (uint64_t)o->status);
+    put_u64(&w, 39, o->served);
+    put_i64(&w, 40, o->cost_nanousd);
+    put_servers(&w, o);
+    put_u64(&w, 54, o->http_status);
+    put_text(&w, 55, o->error_code);
+    put_text(&w, 56, o->finish_reason);
+    put_u64(&w, 57, o->ttft_ms);
+    put_u64(&w, 58, o->duration_ms);
+    put_u64(&w, 59, o->overhead_us);
     return finish(&w, out, out_len);
 }
 

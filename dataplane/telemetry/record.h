@@ -1,6 +1,7 @@
 /* record.h: one request as the control plane will store it. The request path fills struct
- * record_decision (every pointer is borrowed for the call) and the writer packs it as
- * telemetry.Decision without allocating. What the router computed is taken as it is from
+ * record_decision when the decision stands and struct record_outcome when all is over (every
+ * pointer is borrowed for the call); the writer packs them as parts of one telemetry.Decision
+ * without allocating. What the router computed is taken as it is from
  * common/route: nothing is copied field by field on the way.
  *
  * Enumerations (DecisionStatus, DecisionFlag, AttemptReason) are those of telemetry.proto; their
@@ -70,23 +71,25 @@ enum record_reason {
     RECORD_REASON_NODE_CRASH = 12,
 };
 
+/* In the three structs below plain values stand first and what is borrowed behind them, because the
+ * spool's ring copies the first part as one block (flat.c checks the sizes). */
 struct record_attempt {
-    uint32_t model;    /* Position among the candidates. */
-    struct str server; /* "provider/upstream-model": snapshot_deployment.name. */
     int64_t start_us;
+    uint64_t price_id;
+    int64_t cost_nanousd;
+    uint32_t model; /* Position among the candidates. */
     uint32_t ttft_ms;
     uint32_t total_ms;
     uint32_t status; /* HTTP status, 0: none came. */
     enum record_reason reason;
-    struct str provider_id; /* The provider's request id. */
     uint32_t tokens_in;
     uint32_t tokens_out;
     uint32_t tokens_cached;
     uint32_t tokens_reasoning;
     uint32_t tokens_cache_write;
-    uint64_t price_id;
-    int64_t cost_nanousd;
-    uint32_t flags; /* RECORD_FLAG_USAGE_* */
+    uint32_t flags;         /* RECORD_FLAG_USAGE_* */
+    struct str server;      /* "provider/upstream-model": snapshot_deployment.name. */
+    struct str provider_id; /* The provider's request id. */
 };
 
 struct record_candidate { /* What the router's own structs do not hold. */
@@ -94,58 +97,65 @@ struct record_candidate { /* What the router's own structs do not hold. */
     uint64_t price_id;    /* 0: unknown. */
 };
 
+/* What is known when the decision was made: the intent. */
 struct record_decision {
     struct uuid request_id;
     int64_t ts_us; /* Fixed when the intent is written. */
     uint64_t key_id;
-    const uint64_t *accounts;
-    uint32_t account_count;
-    uint32_t segment;
-    const struct str *tags; /* "k=v" as the caller sent them. */
-    uint32_t tag_count;
-    struct str conv_hash; /* Bytes. */
-    struct str alias;
-    struct str policy_version; /* 32 bytes of the artifact's sha256, or empty. */
-    struct str params_sha;     /* 32 bytes, or empty. */
-    uint32_t era;
     uint64_t generation;
+    int64_t reserved_nanousd;
+    int64_t lambda;
+    int64_t mu;
+    int64_t max_cost_nanousd;
+    uint32_t account_count;
+    uint32_t tag_count;
+    uint32_t segment;
+    uint32_t era;
     uint32_t hash_key_id;
     uint32_t config_age_s;
     int32_t ts_correction_us;
-    const struct features *features; /* NULL: none were made. */
     uint32_t t_in;
     int32_t pref;
     int32_t budget_clamp;
+    uint32_t flags; /* RECORD_FLAG_* as far as known; the outcome's replace them. */
+    uint32_t t_out_cap;
+    uint32_t floor_q16;
+    uint32_t max_latency_ms;
+    uint32_t explore; /* 1: exploration was allowed, whether or not there was anything to explore.
+                       */
+    const uint64_t *accounts;
+    const struct str *tags;          /* "k=v" as the caller sent them. */
+    const struct features *features; /* NULL: none were made. */
     /* The decision. count of both = decision->count; all NULL when it never came to one. */
     const struct policy_candidate *candidates;
     const struct record_candidate *models;
     const struct policy_decision *decision;
-    uint32_t flags; /* RECORD_FLAG_* */
-    const struct record_attempt *attempts;
+    struct str conv_hash; /* Bytes. */
+    struct str text_hash;
+    struct str alias;
+    struct str policy_version; /* 32 bytes of the artifact's sha256, or empty. */
+    struct str params_sha;     /* 32 bytes, or empty. */
+    struct str endpoint;       /* "chat.completions", "decision" */
+    struct str client_request_id;
+    struct str route;
+    struct str task;
+    struct str client_nonce;
+};
+
+/* What is known only at the end. */
+struct record_outcome {
+    int64_t cost_nanousd;
     uint32_t attempt_count;
     enum record_status status;
     uint32_t served; /* Candidate position + 1, 0: none. */
-    int64_t cost_nanousd;
-    int64_t reserved_nanousd;
-    struct str text_hash;
-    struct str endpoint; /* "chat.completions", "decision" */
-    struct str client_request_id;
+    uint32_t flags;  /* RECORD_FLAG_*, all of them. */
     uint32_t http_status;
-    struct str error_code;
-    struct str finish_reason;
     uint32_t ttft_ms;
     uint32_t duration_ms;
     uint32_t overhead_us;
-    struct str route;
-    int64_t lambda;
-    int64_t mu;
-    struct str task;
-    uint32_t t_out_cap;
-    struct str client_nonce;
-    uint32_t floor_q16;
-    int64_t max_cost_nanousd;
-    uint32_t max_latency_ms;
-    bool explore; /* Exploration was allowed, whether or not there was anything to explore. */
+    const struct record_attempt *attempts;
+    struct str error_code;
+    struct str finish_reason;
 };
 
 struct record_feedback {
@@ -165,9 +175,16 @@ enum record_detail {
 
 /* Bytes are written to out[0..cap); *out_len is set on success. ERR_TOO_LARGE when they do not fit;
  * ERR_INVALID for counts above the maxima (a bug of the caller). Text that is not UTF-8 is written
- * with '?' for each bad byte, so that no record can spoil a batch. */
+ * with '?' for each bad byte, so that no record can spoil a batch.
+ *
+ * Both give a part of one telemetry.Decision: protobuf reads two messages in a row as their merge,
+ * so a whole one is the decision's bytes with the outcome's behind them. RECORD_BYTES_MAX holds
+ * both together, whatever they contain. */
 int record_encode_decision(const struct record_decision *d, enum record_detail detail, uint8_t *out,
                            size_t cap, size_t *out_len) MUST_CHECK;
+/* more_flags: RECORD_FLAG_FEATURES_DROPPED when the decision's part was written without. */
+int record_encode_outcome(const struct record_outcome *o, uint32_t more_flags, uint8_t *out,
+                          size_t cap, size_t *out_len) MUST_CHECK;
 int record_encode_attempt(const struct record_attempt *a, uint8_t *out, size_t cap,
                           size_t *out_len) MUST_CHECK; /* telemetry.Attempt; endpoint is 0. */
 int record_encode_feedback(const struct record_feedback *f, uint8_t *out, size_t cap,

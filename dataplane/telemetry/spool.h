@@ -2,18 +2,24 @@
  *
  * A spool belongs to one worker thread and has its own epoch; the set of them belongs to the node.
  * Usual path: spool_intent() before the first upstream byte, spool_attempt() before each later
- * attempt, spool_outcome() before the terminal bytes go to the client. Each is one write(2) that
- * has returned: it survives kill -9. A thread of the set syncs once a second; only what is synced
- * is shipped, so the control plane never knows more than the disk. With durability `host` the
- * caller waits for spool_synced() >= the position a call returned.
+ * attempt, spool_outcome() before the terminal bytes go to the client. Each is a few copies into
+ * the worker's ring, a file mapped shared: what was stored there survives kill -9 (spool_ring.h,
+ * docs/decisions/0090). No allocation, no lock, and no system call but one to wake the writer when
+ * a quarter of the ring waits.
  *
- * Failures. A write or sync that fails is never retried on that file: the spool opens a new
+ * The set's writer thread drains the rings every few milliseconds: it packs what stands there and
+ * appends it to segments with few large writes. Another thread syncs them once a second; only what
+ * is synced is shipped, so the control plane never knows more than the disk. With durability `host`
+ * the caller waits for spool_synced() >= the position a call returned.
+ *
+ * Failures. A write or sync that fails is never retried on that file: the writer opens a new
  * segment, writes open intents (and what was not yet synced) again and goes on (F8). If that fails
- * too, the spool is not ready: intents are refused, outcomes are kept in memory (one for each open
- * intent, no more) and written when a segment can be opened again. Near its limit the spool drops
+ * too, the spool is not ready: intents are refused, outcomes wait in the ring, where space is kept
+ * for one of every open intent, until a segment can be opened again. Near its limit the spool drops
  * features (90 %), then refuses intents (100 %, audit_strict) with space kept for requests already
  * running; without audit_strict the shipper gives up the oldest segments instead and reports a gap
- * (F7). */
+ * (F7). The limit is looked at when the rings are drained: it may be passed by what comes between
+ * two drains. */
 #ifndef STEELYARD_DATAPLANE_TELEMETRY_SPOOL_H
 #define STEELYARD_DATAPLANE_TELEMETRY_SPOOL_H
 
@@ -25,7 +31,8 @@
 #include "dataplane/telemetry/record.h"
 
 #define SPOOL_SEGMENT_BYTES 8388608U
-#define SPOOL_OPEN_MAX      65536U /* Open intents of one worker. */
+#define SPOOL_RING_BYTES    16777216U
+#define SPOOL_OPEN_MAX      65536U /* Open intents of one worker; its ring's size may allow less. */
 
 struct spool_options {
     const char *dir;        /* state-dir/spool; made if missing (0700). */
@@ -35,14 +42,16 @@ struct spool_options {
     uint64_t segment_bytes; /* 0: SPOOL_SEGMENT_BYTES. */
     uint32_t sync_ms;       /* 0: 1000. */
     bool audit_strict;
-    uint32_t open_max; /* Open intents per spool, 0: SPOOL_OPEN_MAX. */
+    uint32_t open_max;   /* Open intents per spool, 0: SPOOL_OPEN_MAX. */
+    uint64_t ring_bytes; /* Per worker; a power of two from 256 KiB; 0: SPOOL_RING_BYTES. */
+    uint32_t drain_ms;   /* 0: 10, or sync_ms if that is less. */
 };
 
 struct spool_set;
 struct spool;
 struct spool_intent; /* An open request; handed back by spool_outcome. */
 
-/* Where a write ended; later positions compare greater. For durability `host`. */
+/* Where an entry ended; later positions compare greater. For durability `host`. */
 typedef uint64_t spool_position;
 
 struct spool_recovery {     /* What start-up found (F4, B44). */
@@ -50,48 +59,59 @@ struct spool_recovery {     /* What start-up found (F4, B44). */
     uint64_t records;       /* Good records in them. */
     uint64_t crashed;       /* Intents turned into STATUS_NODE_CRASH. */
     uint64_t quarantined;   /* Frames with a bad checksum, jumped over. */
+    uint64_t replayed;      /* Of the records: found only in a ring. */
     uint64_t torn_bytes;    /* Cut off at ends of segments. */
     uint64_t refused_files; /* Unknown version, symlink, wrong owner, bad header. */
 };
 
-/* Recovers old epochs, starts new ones and the sync thread. Blocking; at start-up. */
+/* Recovers old epochs, starts new ones, the writer and the sync thread. Blocking; at start-up. */
 int spool_set_create(const struct spool_options *options, struct spool_set **out_set,
                      struct spool_recovery *out_recovery, struct err *err) MUST_CHECK;
 /* After workers and shipper stopped. Syncs, closes; open intents stay for the next start. */
 void spool_set_destroy(struct spool_set *set);
 struct spool *spool_set_spool(struct spool_set *set, uint32_t index);
 
-/* Any thread. Bytes and unshipped records on disk, for Health and metrics. */
+/* Any thread. Bytes on disk (rings not counted) and unshipped records (those in rings too), for
+ * Health and metrics. */
 uint64_t spool_set_bytes(const struct spool_set *set);
 uint64_t spool_set_records(const struct spool_set *set);
+uint64_t spool_set_ring_bytes(const struct spool_set *set); /* Waiting in rings. */
+uint64_t spool_set_refused(const struct spool_set *set);    /* Intents, records and feedback. */
 bool spool_set_ready(
     const struct spool_set *set); /* false: some spool cannot write (F8) or full. */
+/* Any thread but a worker's: all that was handed over before is in segments when it returns, if the
+ * disk takes it. */
+void spool_set_drain(struct spool_set *set);
 
 /* ---- the worker's side: one thread per spool ---- */
 
-/* Appends the intent. d->attempts[0..attempt_count) are the attempts about to start (one, usually).
- * ERR_NO_SPACE: full, audit_strict (answer 503 with Retry-After). ERR_IO: not ready. ERR_LIMIT: too
- * many open intents. ERR_NOMEM. On error nothing has to be undone. */
-int spool_intent(struct spool *s, const struct record_decision *d, struct spool_intent **out_intent,
+/* Notes the intent and the attempt about to start.
+ * ERR_NO_SPACE: spool or ring full (answer 503 with Retry-After). ERR_IO: not ready. ERR_LIMIT: too
+ * many open intents. ERR_INVALID: counts above the RECORD_*_MAX (a bug). On error nothing has to be
+ * undone. */
+int spool_intent(struct spool *s, const struct record_decision *d,
+                 const struct record_attempt *attempt, struct spool_intent **out_intent,
                  spool_position *out_position) MUST_CHECK;
 /* A later attempt of an open request. Errors as above; the request may then only be finished. */
 int spool_attempt(struct spool *s, struct spool_intent *intent,
                   const struct record_attempt *attempt, spool_position *out_position) MUST_CHECK;
-/* The whole record, with the next seq. The intent is gone afterwards, whatever is returned. NULL
- * intent: a request that never came to an attempt (refused, decided only); it has a record too.
- * ERR_IO: kept in memory, written when possible; without an intent: lost and counted. */
-int spool_outcome(struct spool *s, struct spool_intent *intent, const struct record_decision *d,
-                  spool_position *out_position) MUST_CHECK;
+/* The end of an open request: its record has the next seq. The intent is gone afterwards. Always
+ * fits; attempts beyond those that were announced are left out when the ring is full. */
+void spool_outcome(struct spool *s, struct spool_intent *intent, const struct record_outcome *o,
+                   spool_position *out_position);
+/* A request that never came to an attempt (refused, decided only), whole. Errors as spool_intent.
+ */
+int spool_record(struct spool *s, const struct record_decision *d, const struct record_outcome *o,
+                 spool_position *out_position) MUST_CHECK;
 int spool_feedback(struct spool *s, const struct record_feedback *f,
                    spool_position *out_position) MUST_CHECK;
 
-/* false: cannot write. Tries again to open a segment, at most once a second. */
-bool spool_ready(struct spool *s);
+bool spool_ready(const struct spool *s); /* Any thread; false: cannot write. */
 uint64_t spool_epoch(const struct spool *s);
 /* Any thread: everything up to this position is on stable storage. */
 spool_position spool_synced(const struct spool *s);
-/* Any thread: sync now instead of at the end of the second (durability `host`); syncs asked for
- * while one runs are served together by the next. Takes a lock for a moment. */
+/* Any thread: drain and sync now instead of at the end of the interval; what is asked for while a
+ * sync runs is served by the next. */
 void spool_request_sync(struct spool *s);
 
 #endif

@@ -1,10 +1,12 @@
 /* spool_internal.h: shared by spool*.c and shipper*.c.
  *
- * Threads. A segment is written by its worker, synced by the set's thread and read and deleted by
- * the shipper on the control loop. The lists (epochs of a set, segments of an epoch) are guarded by
- * set->lock, taken once a segment by the worker; `written`, `synced` and the set's counters are
- * atomics. A segment is freed only by the shipper, and only after its descriptor was closed, so
- * that no other thread holds it. */
+ * Threads. A ring is filled by its worker and drained by whoever holds set->drain_lock (the writer
+ * thread, or one that asked for it); so are the fields of struct spool marked "drain". A segment is
+ * written under drain_lock, synced by the sync thread and read and deleted by the shipper on the
+ * control loop. The lists (epochs of a set, segments of an epoch) are guarded by set->lock, taken
+ * once a segment by the writer; `written`, `synced` and the counters are atomics. A segment is
+ * freed only by the shipper, and only after its descriptor was closed, so that no other thread
+ * holds it. drain_lock is taken before lock. */
 #ifndef STEELYARD_DATAPLANE_TELEMETRY_SPOOL_INTERNAL_H
 #define STEELYARD_DATAPLANE_TELEMETRY_SPOOL_INTERNAL_H
 
@@ -12,9 +14,11 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
+#include "common/base/buf.h"
 #include "common/base/list.h"
 #include "dataplane/telemetry/spool.h"
 #include "dataplane/telemetry/spool_format.h"
+#include "dataplane/telemetry/spool_ring.h"
 
 #define SPOOL_FILE_BYTES_MAX 536870912U /* A larger file was not written by a spool. */
 #define SPOOL_OUTCOME_SPACE  8192U      /* Kept free for each open request. */
@@ -25,6 +29,7 @@
 /* Disk behind a table, so that tests can make the n-th call fail or stop half-way. */
 struct spool_io {
     int (*open_new)(const char *path);
+    int (*fallocate)(int fd, uint64_t len); /* 0 or an errno. */
     ssize_t (*write)(int fd, const void *data, size_t len);
     int (*fdatasync)(int fd);
     int (*rename)(const char *from, const char *to);
@@ -37,9 +42,9 @@ struct spool_segment {
     struct spool_epoch *epoch;
     uint32_t number;
     uint64_t first_seq;
-    uint64_t carry_end;       /* Offset after the open intents written at its start. */
+    uint64_t carry_end;       /* Offset after what it was made with: open intents and more. */
     int fd;                   /* -1: closed for writing. Guarded by set->lock. */
-    bool sealed;              /* Its worker is done with it. Guarded by set->lock. */
+    bool sealed;              /* Nothing will be added. Guarded by set->lock. */
     bool rescued;             /* What was not synced was written again elsewhere. Same. */
     bool dir_synced;          /* Sync thread. */
     _Atomic uint64_t written; /* End of good data. */
@@ -54,34 +59,71 @@ struct spool_epoch {
     struct list segments;
 };
 
+/* The worker's handle of an open request. */
 struct spool_intent {
-    struct list link;
-    uint64_t id;
-    bool pending;   /* The outcome could not be written yet: bytes is a RECORD frame without seq. */
-    uint8_t *bytes; /* The intent's frames as written, kept for F8. */
-    size_t len;
-    size_t cap;
+    uint64_t id;       /* Free: index + 1 of the next free one, 0: none. */
+    uint32_t reserved; /* Bytes of the ring kept for its outcome. */
 };
 
+/* The writer's side of it, at the same index. */
+struct spool_slot {
+    uint64_t id;       /* 0: none is open. */
+    uint64_t position; /* Of its INTENT in the ring, while `frames` is NULL. */
+    uint8_t *frames;   /* As in a segment: INTENT | ATTEMPT ... */
+    uint32_t len;
+    bool dropped; /* Written without features. */
+    bool framed;  /* The frames are in a segment, or on their way. */
+};
+
+/* What a worker reads before it hands anything over. */
+enum spool_gate { SPOOL_OPEN, SPOOL_FULL, SPOOL_BROKEN };
+
 struct spool {
+    /* Read by all. */
     struct spool_set *set;
     struct spool_epoch *epoch;
+    _Atomic int gate; /* enum spool_gate, set when draining. */
+    /* Worker. */
+    char worker_apart[64]; /* From what other threads write, in the cache. */
+    struct spool_ring ring;
+    struct spool_intent *intents; /* open_max */
+    uint32_t open_max;
+    uint32_t fresh;       /* Intents never used start here. */
+    uint64_t free_intent; /* Index + 1, 0: none. */
+    uint64_t next_intent;
+    _Atomic uint64_t next_seq;
+    _Atomic uint32_t open_count;
+    _Atomic uint64_t refused;
+    /* Drain. */
+    char drain_apart[64];
+    struct spool_slot *slots;
+    uint32_t slot_count;
     struct spool_segment *current; /* NULL: broken. */
     uint32_t next_number;
-    uint64_t next_seq;
-    uint64_t next_intent;
-    struct list open;     /* struct spool_intent, oldest first. */
-    struct list pending;  /* Outcomes to be written, oldest first. */
-    struct freelist free; /* Intents with their buffers. */
-    uint32_t open_count;
-    uint64_t retry_at_ms; /* While broken. */
-    atomic_bool sync_failed;
-    atomic_bool broken;
+    uint64_t drained;     /* Position up to which entries are in `out` or written. */
+    uint64_t drained_seq; /* Next seq expected in the ring. */
+    struct buf out;       /* Frames to be written. */
+    uint64_t out_records;
+    uint64_t out_first_seq;         /* Of the first record in out. */
+    struct buf fresh_slots;         /* u32 indices: intents met since the last take. */
+    uint64_t retry_at_ms;           /* While broken. */
+    uint64_t busy_at_ms;            /* Something was drained. */
+    bool touched;                   /* Since the ring was last trimmed. */
+    _Atomic spool_position written; /* All up to here is in segments. */
+    atomic_bool sync_failed; /* Set by the syncer; stays until the writer has written again. */
     _Atomic spool_position synced;
-    uint8_t *scratch; /* SPOOL_SCRATCH_BYTES */
 };
-#define SPOOL_HEADROOM      64U
-#define SPOOL_SCRATCH_BYTES (SPOOL_HEADROOM + SPOOL_PAYLOAD_MAX)
+
+/* An event one thread waits for and any rings; the call is made only if the bell is not rung yet.
+ */
+struct spool_bell {
+    int fd;
+    atomic_bool rung;
+};
+int spool_bell_init(struct spool_bell *bell) MUST_CHECK;
+void spool_bell_deinit(struct spool_bell *bell);
+void spool_bell_ring(struct spool_bell *bell);
+void spool_bell_wait(struct spool_bell *bell, uint32_t timeout_ms);
 
 struct spool_set {
     char *dir;
@@ -90,39 +132,76 @@ struct spool_set {
     struct uuid boot_id;
     uint64_t max_bytes;
     uint64_t segment_bytes;
+    uint64_t ring_bytes;
     uint32_t sync_ms;
+    uint32_t drain_ms;
     uint32_t open_max;
     bool audit_strict;
     struct spool *spools;
     uint32_t spool_count;
     pthread_mutex_t lock;
+    pthread_mutex_t drain_lock;
+    struct flat_scratch *scratch; /* Drain. */
     struct list epochs;
     _Atomic uint64_t bytes;
-    _Atomic uint64_t open_total;
-    _Atomic uint64_t records; /* On disk. */
-    _Atomic uint64_t shipped; /* Of them, acknowledged. */
-    _Atomic uint64_t lost;    /* Outcomes without an intent that could not be written. */
-    /* The sync thread. */
-    pthread_t thread;
-    pthread_cond_t wake;
-    bool thread_started;
-    bool stopping;
-    bool sync_now;
+    _Atomic uint64_t records; /* Of old epochs. */
+    _Atomic uint64_t shipped; /* Acknowledged, of all. */
+    pthread_t writer;
+    pthread_t syncer;
+    struct spool_bell drain_bell;
+    struct spool_bell sync_bell;
+    bool writer_started;
+    bool syncer_started;
+    atomic_bool stopping;
+    atomic_bool sync_asked;
 };
 
-/* One pass of the sync thread; tests call it directly. Returns when all that was written before the
- * call is synced (or marked failed). */
+/* Drains, then syncs: one pass of the sync thread; tests call it directly. Returns when all that
+ * was handed over before the call is synced (or marked failed). */
 void spool_set_sync(struct spool_set *set);
+void spool_sync_written(struct spool_set *set); /* Without draining. */
 
-char *spool_segment_path(const struct spool_segment *segment); /* mem_free it. NULL: no memory. */
-/* Makes a segment file: header, then `rest`. On error no file is left. */
-int spool_segment_create(struct spool_set *set, struct spool_epoch *epoch, uint32_t number,
-                         uint64_t first_seq, struct spool_segment **out_segment) MUST_CHECK;
+/* spool_segment.c */
+char *spool_path_join(const char *dir, const char *name);      /* mem_free it. NULL: no memory. */
+char *spool_segment_path(const struct spool_segment *segment); /* The same. */
 void spool_segment_free(struct spool_segment *segment);
 int spool_write_all(int fd, const void *data, size_t len) MUST_CHECK;
+/* Writes s->out and empties it: to the current segment, or to a new one if that is full, has failed
+ * or lost a sync. On error out stays as it is and the spool is broken. drain_lock held. */
+int spool_flush(struct spool *s) MUST_CHECK;
+int spool_segment_first(struct spool *s) MUST_CHECK; /* At the start. */
+void spool_segment_seal(struct spool *s);            /* At the end. */
+
 struct spool_epoch *spool_epoch_create(struct spool_set *set,
                                        uint64_t id); /* Not in the list yet. */
 void spool_epoch_free(struct spool_epoch *epoch);
+
+/* spool_pack.c: frames at the end of `out`; on error out is unchanged. */
+int spool_pack_intent(struct buf *out, uint64_t id, const struct record_decision *d,
+                      enum record_detail detail) MUST_CHECK;
+int spool_pack_attempt(struct buf *out, uint64_t id, const struct record_attempt *a) MUST_CHECK;
+/* decision: packed, of the intent; or NULL and d. */
+struct spool_packing {
+    uint64_t seq;
+    uint64_t intent; /* 0: none. */
+    struct str packed;
+    const struct record_decision *d;
+    enum record_detail detail;
+    bool dropped; /* packed has no features. */
+    const struct record_outcome *o;
+};
+int spool_pack_record(struct buf *out, const struct spool_packing *p) MUST_CHECK;
+int spool_pack_feedback(struct buf *out, uint64_t seq, const struct record_feedback *f) MUST_CHECK;
+/* In the place of a record that cannot be packed. */
+int spool_pack_gap(struct buf *out, uint64_t seq) MUST_CHECK;
+
+/* spool_drain.c */
+void spool_drain(struct spool *s); /* drain_lock held. */
+void spool_slots_free(struct spool *s);
+
+/* spool_sync.c: both threads. */
+int spool_threads_start(struct spool_set *set, struct err *err) MUST_CHECK;
+void spool_threads_stop(struct spool_set *set);
 
 /* spool_recover.c: reads every old epoch into set->epochs. */
 int spool_recover(struct spool_set *set, struct spool_recovery *out_recovery,

@@ -1,10 +1,15 @@
 /* What a start finds (F4, B44). For each old epoch: read its segments in order, cut the torn tail
- * of the last one, note which intents have no outcome, and write one more segment with a NODE_CRASH
- * record for each. That segment gets its name only when it is whole and synced, so a crash in here
- * leaves either nothing or everything: the next start sees the same open intents or none.
+ * of the last one, add what a ring still holds and the segments do not, note which intents have no
+ * outcome, and write one more segment with the ring's records and a NODE_CRASH record for each such
+ * intent. That segment gets its name only when it is whole and synced, and the ring goes after
+ * that, so a crash in here leaves either nothing or everything: the next start sees the same open
+ * intents or none.
  *
- * Files that are no segment of ours (symlink, other owner, unknown version, bad header) are left
- * alone and counted; the edge logs it. */
+ * A ring is read in two passes. Its intents count before the segments, so that a segment's record
+ * closes them; its outcomes count behind them, and only those whose seq the segments do not reach.
+ *
+ * Files that are no segment or ring of ours (symlink, other owner, unknown version, bad header) are
+ * left alone and counted; the edge logs it. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,244 +19,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "common/base/buf.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/crypto/digest.h"
-#include "common/link/wire.h"
-#include "dataplane/telemetry/spool_internal.h"
-#include "telemetry.pb-c.h"
+#include "dataplane/telemetry/spool_recover_internal.h"
 
 #define EPOCHS_MAX   4096U
 #define SEGMENTS_MAX 1000000U
-
-typedef Steelyard__Telemetry__V1__Decision Decision;
-typedef Steelyard__Telemetry__V1__Attempt Attempt;
-
-struct open_intent {
-    struct list link;
-    uint64_t id;
-    struct buf decision;
-    struct buf attempts; /* u32 length | ATTEMPT payload, repeated. */
-};
-
-struct recovery {
-    struct spool_set *set;
-    struct spool_recovery *stats;
-    struct spool_epoch *epoch;
-    struct list open[256]; /* By id's low byte. */
-    uint64_t open_count;
-    uint64_t next_seq;
-};
-
-/* ---- open intents ---- */
-
-static struct open_intent *open_find(struct recovery *r, uint64_t id)
-{
-    LIST_FOREACH (it, &r->open[id % 256]) {
-        struct open_intent *o = container_of(it, struct open_intent, link);
-        if (o->id == id)
-            return o;
-    }
-    return NULL;
-}
-
-static void open_free(struct recovery *r, struct open_intent *o)
-{
-    list_remove(&o->link);
-    buf_deinit(&o->decision);
-    buf_deinit(&o->attempts);
-    mem_free(o);
-    r->open_count--;
-}
-
-static void open_clear(struct recovery *r)
-{
-    for (int i = 0; i < 256; i++)
-        while (!list_empty(&r->open[i]))
-            open_free(r, container_of(r->open[i].next, struct open_intent, link));
-}
-
-static int on_intent(struct recovery *r, const struct spool_frame *frame)
-{
-    struct open_intent *o = open_find(r, frame->id);
-    if (o == NULL) {
-        o = mem_zalloc(sizeof(*o));
-        if (o == NULL)
-            return ERR_NOMEM;
-        o->id = frame->id;
-        buf_init(&o->decision, SPOOL_PAYLOAD_MAX);
-        buf_init(&o->attempts, (size_t)RECORD_ATTEMPTS_MAX * 4096);
-        list_push_back(&r->open[frame->id % 256], &o->link);
-        r->open_count++;
-    }
-    /* A copy at the start of a newer segment brings its attempts along. */
-    buf_clear(&o->decision);
-    buf_clear(&o->attempts);
-    return buf_append_str(&o->decision, frame->payload);
-}
-
-static bool attempt_known(const struct open_intent *o, struct str payload)
-{
-    size_t at = 0;
-    while (at + 4 <= o->attempts.len) {
-        uint32_t len;
-        memcpy(&len, o->attempts.data + at, 4);
-        struct str one = {.data = o->attempts.data + at + 4, .len = len};
-        if (str_eq(one, payload))
-            return true;
-        at += 4 + len;
-    }
-    return false;
-}
-
-static int on_attempt(struct recovery *r, const struct spool_frame *frame)
-{
-    struct open_intent *o = open_find(r, frame->id);
-    if (o == NULL || attempt_known(o, frame->payload))
-        return 0;
-    uint32_t len = (uint32_t)frame->payload.len;
-    size_t before = o->attempts.len;
-    int rc = buf_append(&o->attempts, &len, 4);
-    if (rc == 0)
-        rc = buf_append_str(&o->attempts, frame->payload);
-    if (rc == ERR_TOO_LARGE) {
-        o->attempts.len = before; /* More than a request may have: the first ones tell enough. */
-        rc = 0;
-    }
-    return rc;
-}
-
-static void on_record(struct recovery *r, const struct spool_frame *frame)
-{
-    uint64_t intent;
-    struct str record;
-    if (!spool_record_split(frame, &intent, &record))
-        return;
-    if (frame->id >= r->next_seq) {
-        r->next_seq = frame->id + 1;
-        r->stats->records++;
-        atomic_fetch_add(&r->set->records, 1);
-    }
-    struct open_intent *o = intent != 0 ? open_find(r, intent) : NULL;
-    if (o != NULL)
-        open_free(r, o);
-}
-
-/* ---- NODE_CRASH records ---- */
-
-static int add_attempts(Decision *d, const struct open_intent *o)
-{
-    size_t at = 0;
-    while (at + 4 <= o->attempts.len && d->n_attempt < RECORD_ATTEMPTS_MAX) {
-        uint32_t len;
-        memcpy(&len, o->attempts.data + at, 4);
-        struct str payload = {.data = o->attempts.data + at + 4, .len = len};
-        at += 4 + len;
-        if (payload.len < 2)
-            continue;
-        size_t server_len = (size_t)(uint8_t)payload.data[0] | (size_t)(uint8_t)payload.data[1]
-                                                                   << 8;
-        if (payload.len < 2 + server_len)
-            continue;
-        ProtobufCMessage *m = NULL;
-        int rc = wire_unpack(&steelyard__telemetry__v1__attempt__descriptor,
-                             str_slice(payload, 2 + server_len, payload.len), &m);
-        if (rc != 0)
-            continue;
-        /* Arrays of the unpacked decision come from mem_alloc: growing them is fine. */
-        Attempt **attempts = mem_realloc(d->attempt, (d->n_attempt + 1) * sizeof(*attempts));
-        char **servers = NULL;
-        if (attempts != NULL) {
-            d->attempt = attempts;
-            servers = mem_realloc(d->servers, (d->n_servers + 1) * sizeof(*servers));
-        }
-        char *server = servers != NULL ? mem_strndup(payload.data + 2, server_len) : NULL;
-        if (servers != NULL)
-            d->servers = servers;
-        if (server == NULL) {
-            wire_free(m);
-            return ERR_NOMEM;
-        }
-        Attempt *attempt = (Attempt *)m;
-        attempt->endpoint = (uint32_t)d->n_servers;
-        d->servers[d->n_servers++] = server;
-        d->attempt[d->n_attempt++] = attempt;
-    }
-    return 0;
-}
-
-/* The intent as a record: what was reserved counts as spent until someone knows better. */
-static int crash_record(const struct open_intent *o, uint64_t seq, struct buf *out)
-{
-    ProtobufCMessage *m = NULL;
-    int rc =
-        wire_unpack(&steelyard__telemetry__v1__decision__descriptor, buf_str(&o->decision), &m);
-    if (rc != 0)
-        return rc;
-    Decision *d = (Decision *)m;
-    rc = add_attempts(d, o);
-    if (rc == 0) {
-        for (size_t i = 0; i < d->n_attempt; i++)
-            if (d->attempt[i]->total_ms == 0 && d->attempt[i]->status == 0)
-                d->attempt[i]->reason =
-                    STEELYARD__TELEMETRY__V1__ATTEMPT_REASON__ATTEMPT_NODE_CRASH;
-        d->status = STEELYARD__TELEMETRY__V1__DECISION_STATUS__STATUS_NODE_CRASH;
-        d->cost = d->reserved;
-        d->flags |= RECORD_FLAG_USAGE_ESTIMATED;
-        Steelyard__Telemetry__V1__Record record = STEELYARD__TELEMETRY__V1__RECORD__INIT;
-        record.body_case = STEELYARD__TELEMETRY__V1__RECORD__BODY_DECISION;
-        record.decision = d;
-        size_t start = out->len;
-        uint8_t head[SPOOL_FRAME_BYTES + SPOOL_RECORD_PREFIX_BYTES] = {0};
-        spool_put_u64(head + SPOOL_FRAME_BYTES, o->id);
-        rc = buf_append(out, head, sizeof(head));
-        if (rc == 0)
-            rc = wire_pack(&record.base, out);
-        size_t payload = out->len - start - SPOOL_FRAME_BYTES;
-        if (rc == 0 && payload > SPOOL_PAYLOAD_MAX)
-            rc = ERR_TOO_LARGE;
-        if (rc == 0)
-            spool_frame_seal((uint8_t *)out->data + start, SPOOL_RECORD, seq, payload);
-        else
-            out->len = start;
-    }
-    wire_free(m);
-    return rc;
-}
-
-static int compare_ids(const void *a, const void *b)
-{
-    uint64_t x = (*(struct open_intent *const *)a)->id;
-    uint64_t y = (*(struct open_intent *const *)b)->id;
-    return x < y ? -1 : x > y;
-}
-
-static int crash_records(struct recovery *r, struct buf *out, uint64_t *out_count)
-{
-    struct open_intent **sorted = mem_calloc(r->open_count, sizeof(*sorted));
-    if (sorted == NULL)
-        return ERR_NOMEM;
-    size_t n = 0;
-    for (int i = 0; i < 256; i++)
-        LIST_FOREACH (it, &r->open[i])
-            sorted[n++] = container_of(it, struct open_intent, link);
-    qsort(sorted, n, sizeof(struct open_intent *), compare_ids);
-    uint64_t seq = r->next_seq;
-    int rc = 0;
-    for (size_t i = 0; i < n && rc == 0; i++) {
-        rc = crash_record(sorted[i], seq, out);
-        if (rc == 0)
-            seq++;
-        else if (rc == ERR_CORRUPT || rc == ERR_TOO_LARGE) {
-            r->stats->quarantined++; /* A good checksum around what nobody can read. */
-            rc = 0;
-        }
-    }
-    mem_free(sorted);
-    *out_count = seq - r->next_seq;
-    return rc;
-}
 
 static struct spool_segment *add_segment(struct recovery *r, uint32_t number, uint64_t first_seq,
                                          uint64_t size)
@@ -273,15 +47,17 @@ static struct spool_segment *add_segment(struct recovery *r, uint32_t number, ui
 }
 
 /* Writes the records to `number`.tmp, syncs and renames. */
-static int write_crashes(struct recovery *r, uint32_t number, struct str records, struct err *err)
+static int write_records(struct recovery *r, uint32_t number, struct err *err)
 {
+    struct str records = buf_str(&r->records);
+    uint64_t first_seq = spool_get_u64(records.data + 12); /* Id of the first frame. */
     struct buf file, tmp, final;
     buf_init(&file, records.len + SPOOL_HEADER_BYTES);
     buf_init(&tmp, 8192);
     buf_init(&final, 8192);
     struct spool_header header = {.number = number,
                                   .epoch = r->epoch->id,
-                                  .first_seq = r->next_seq,
+                                  .first_seq = first_seq,
                                   .node_id = r->set->node_id,
                                   .boot_id = r->set->boot_id};
     uint8_t bytes[SPOOL_HEADER_BYTES];
@@ -306,7 +82,7 @@ static int write_crashes(struct recovery *r, uint32_t number, struct str records
         close(fd);
     if (rc == 0 && spool_io.rename(buf_cstr(&tmp), buf_cstr(&final)) != 0)
         rc = err_from_errno(errno);
-    if (rc == 0 && add_segment(r, number, r->next_seq, file.len) == NULL)
+    if (rc == 0 && add_segment(r, number, first_seq, file.len) == NULL)
         rc = ERR_NOMEM;
     if (rc != 0)
         (void)err_set(err, rc, "cannot write recovered records in '%s': %s", r->epoch->dir,
@@ -319,7 +95,7 @@ static int write_crashes(struct recovery *r, uint32_t number, struct str records
 
 /* ---- reading ---- */
 
-static int refuse(struct recovery *r, const char *dir, const char *name, const char *why)
+int recovery_refuse(struct recovery *r, const char *dir, const char *name, const char *why)
 {
     r->stats->refused_files++;
     log_event(LOG_ERROR, "spool file refused", LOG_TEXT_FIELD("directory", dir),
@@ -327,12 +103,14 @@ static int refuse(struct recovery *r, const char *dir, const char *name, const c
     return ERR_DENIED;
 }
 
-/* ERR_DENIED: refused and counted. */
-static int read_segment(struct recovery *r, int dir_fd, const char *name, struct buf *out)
+int recovery_read(struct recovery *r, int dir_fd, const char *name, struct buf *out)
 {
     int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 && errno == ENOENT)
+        return ERR_NOT_FOUND;
     if (fd < 0)
-        return refuse(r, r->epoch->dir, name, errno == ELOOP ? "symbolic link" : strerror(errno));
+        return recovery_refuse(r, r->epoch->dir, name,
+                               errno == ELOOP ? "symbolic link" : strerror(errno));
     struct stat st;
     const char *why = NULL;
     if (fstat(fd, &st) != 0)
@@ -343,14 +121,14 @@ static int read_segment(struct recovery *r, int dir_fd, const char *name, struct
         why = "another owner";
     else if (st.st_size > (off_t)SPOOL_FILE_BYTES_MAX)
         why = "too large";
-    int rc = why != NULL ? refuse(r, r->epoch->dir, name, why) : 0;
+    int rc = why != NULL ? recovery_refuse(r, r->epoch->dir, name, why) : 0;
     size_t size = rc == 0 ? (size_t)st.st_size : 0;
     if (rc == 0)
         rc = buf_reserve(out, size + 1);
     while (rc == 0 && out->len < size) {
         ssize_t n = read(fd, out->data + out->len, size - out->len);
         if (n < 0)
-            rc = refuse(r, r->epoch->dir, name, strerror(errno));
+            rc = recovery_refuse(r, r->epoch->dir, name, strerror(errno));
         else if (n == 0)
             size = out->len;
         else
@@ -360,13 +138,29 @@ static int read_segment(struct recovery *r, int dir_fd, const char *name, struct
     return rc;
 }
 
+static void on_record(struct recovery *r, const struct spool_frame *frame)
+{
+    uint64_t intent;
+    struct str record;
+    if (!spool_record_split(frame, &intent, &record))
+        return;
+    if (frame->id >= r->next_seq) {
+        r->next_seq = frame->id + 1;
+        r->stats->records++;
+        atomic_fetch_add(&r->set->records, 1);
+    }
+    struct recovery_intent *o = intent != 0 ? recovery_find(r, intent) : NULL;
+    if (o != NULL)
+        recovery_close(r, o);
+}
+
 static int on_frame(struct recovery *r, const struct spool_frame *frame)
 {
     switch (frame->type) {
     case SPOOL_INTENT:
-        return on_intent(r, frame);
+        return recovery_on_intent(r, frame->id, frame->payload);
     case SPOOL_ATTEMPT:
-        return on_attempt(r, frame);
+        return recovery_on_attempt(r, frame->id, frame->payload);
     case SPOOL_RECORD:
         on_record(r, frame);
         return 0;
@@ -378,7 +172,7 @@ static int recover_segment(struct recovery *r, int dir_fd, const char *name, uin
 {
     struct buf file;
     buf_init(&file, SPOOL_FILE_BYTES_MAX + 1);
-    int rc = read_segment(r, dir_fd, name, &file);
+    int rc = recovery_read(r, dir_fd, name, &file);
     struct spool_header header = {0};
     if (rc == 0) {
         int bad = spool_header_decode(buf_str(&file), &header);
@@ -390,9 +184,9 @@ static int recover_segment(struct recovery *r, int dir_fd, const char *name, uin
             return 0;
         }
         if (bad == ERR_VERSION)
-            rc = refuse(r, r->epoch->dir, name, "unknown version");
+            rc = recovery_refuse(r, r->epoch->dir, name, "unknown version");
         else if (bad != 0 || header.epoch != r->epoch->id || header.number != number)
-            rc = refuse(r, r->epoch->dir, name, "not a segment of this epoch");
+            rc = recovery_refuse(r, r->epoch->dir, name, "not a segment of this epoch");
     }
     if (rc == 0) {
         struct spool_scan scan;
@@ -412,7 +206,7 @@ static int recover_segment(struct recovery *r, int dir_fd, const char *name, uin
             rc = ERR_NOMEM;
     }
     buf_deinit(&file);
-    return rc == ERR_DENIED ? 0 : rc;
+    return rc == ERR_DENIED || rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
 /* "00000012.seg" -> 12. false: not a segment's name. */
@@ -458,39 +252,53 @@ static int list_segments(int dir_fd, struct buf *out)
     return rc;
 }
 
+/* The ring of a dead process is needed until what it holds stands synced in a segment. */
+static int settle(struct recovery *r, int dir_fd, uint32_t last, const struct recovery_ring *ring,
+                  struct err *err)
+{
+    int rc = r->records.len > 0 ? write_records(r, last + 1, err) : 0;
+    if (rc == 0 && (r->records.len > 0 || ring->found) && fsync(dir_fd) != 0)
+        rc = err_set(err, err_from_errno(errno), "cannot sync '%s'", r->epoch->dir);
+    if (rc == 0) {
+        atomic_fetch_add(&r->set->records, r->record_count);
+        if (ring->found)
+            (void)unlinkat(dir_fd, SPOOL_RING_NAME, 0);
+    }
+    return rc;
+}
+
 static int recover_epoch(struct recovery *r, struct err *err)
 {
     struct buf numbers;
+    struct recovery_ring ring = {0};
     buf_init(&numbers, sizeof(uint32_t) * SEGMENTS_MAX);
+    buf_init(&r->records, SPOOL_FILE_BYTES_MAX);
     int dir_fd = open(r->epoch->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    int rc = dir_fd < 0 ? refuse(r, r->epoch->dir, "", strerror(errno))
+    int rc = dir_fd < 0 ? recovery_refuse(r, r->epoch->dir, "", strerror(errno))
                         : list_segments(dir_fd, &numbers);
     uint32_t last = 0;
     r->next_seq = 1;
+    if (rc == 0)
+        rc = recovery_ring_load(r, dir_fd, &ring);
+    if (rc == 0)
+        rc = recovery_ring_intents(r, &ring);
     for (size_t i = 0; rc == 0 && i < numbers.len / sizeof(uint32_t); i++) {
         char name[16];
         memcpy(&last, numbers.data + i * sizeof(last), sizeof(last));
         (void)snprintf(name, sizeof(name), "%08u.seg", last);
         rc = recover_segment(r, dir_fd, name, last);
     }
-    if (rc == 0 && r->open_count > 0) {
-        struct buf records;
-        uint64_t count = 0;
-        buf_init(&records, SPOOL_FILE_BYTES_MAX);
-        rc = crash_records(r, &records, &count);
-        if (rc == 0 && count > 0)
-            rc = write_crashes(r, last + 1, buf_str(&records), err);
-        if (rc == 0 && fsync(dir_fd) != 0)
-            rc = err_set(err, err_from_errno(errno), "cannot sync '%s'", r->epoch->dir);
-        if (rc == 0) {
-            r->stats->crashed += count;
-            atomic_fetch_add(&r->set->records, count);
-        }
-        buf_deinit(&records);
-    }
+    if (rc == 0)
+        rc = recovery_ring_rest(r, &ring);
+    if (rc == 0)
+        rc = recovery_crash_all(r);
+    if (rc == 0)
+        rc = settle(r, dir_fd, last, &ring, err);
     if (dir_fd >= 0)
         close(dir_fd);
-    open_clear(r);
+    recovery_close_all(r);
+    recovery_ring_deinit(&ring);
+    buf_deinit(&r->records);
     buf_deinit(&numbers);
     if (rc != 0 && rc != ERR_DENIED)
         err_wrap(err, "recover '%s'", r->epoch->dir);

@@ -1,65 +1,39 @@
-/* The set: directory, lock, epochs, and the thread that syncs. The thread walks each epoch's
- * segments in order and publishes how far the shipper may read; a failed sync stops the walk of
- * that epoch, so that nothing later is shipped before the worker has written the lost stretch
- * again. */
+/* The set: directory, lock, epochs, and what is asked of all spools together. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/base/buf.h"
-#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/base/rand.h"
 #include "dataplane/telemetry/spool_internal.h"
 
-#define SYNC_MS_DEFAULT 1000U
-#define BYTES_DEFAULT   4294967296ULL
+#define SYNC_MS_DEFAULT  1000U
+#define DRAIN_MS_DEFAULT 10U
+#define BYTES_DEFAULT    4294967296ULL
 
 static int io_open_new(const char *path)
 {
-    return open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+static int io_fallocate(int fd, uint64_t len)
+{
+    return posix_fallocate(fd, 0, (off_t)len);
 }
 
 struct spool_io spool_io = {.open_new = io_open_new,
+                            .fallocate = io_fallocate,
                             .write = write,
                             .fdatasync = fdatasync,
                             .rename = rename,
                             .unlink = unlink};
 
-int spool_write_all(int fd, const void *data, size_t len)
-{
-    const char *p = data;
-    while (len > 0) {
-        ssize_t n = spool_io.write(fd, p, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_from_errno(errno);
-        if (n == 0)
-            return ERR_IO;
-        p += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
-static char *path_join(const char *dir, const char *name)
-{
-    struct buf b;
-    buf_init(&b, 8192);
-    char *path = NULL;
-    if (buf_printf(&b, "%s/%s", dir, name) == 0)
-        path = mem_strndup(b.data, b.len);
-    buf_deinit(&b);
-    return path;
-}
-
-/* ---- epochs and segments ---- */
+/* ---- epochs ---- */
 
 struct spool_epoch *spool_epoch_create(struct spool_set *set, uint64_t id)
 {
@@ -71,7 +45,7 @@ struct spool_epoch *spool_epoch_create(struct spool_set *set, uint64_t id)
     list_init(&e->link);
     list_init(&e->segments);
     e->id = id;
-    e->dir = path_join(set->dir, name);
+    e->dir = spool_path_join(set->dir, name);
     if (e->dir == NULL || (mkdir(e->dir, 0700) != 0 && errno != EEXIST)) {
         mem_free(e->dir);
         mem_free(e);
@@ -94,161 +68,6 @@ void spool_epoch_free(struct spool_epoch *e)
     mem_free(e);
 }
 
-char *spool_segment_path(const struct spool_segment *segment)
-{
-    char name[16];
-    (void)snprintf(name, sizeof(name), "%08u.seg", segment->number);
-    return path_join(segment->epoch->dir, name);
-}
-
-void spool_segment_free(struct spool_segment *segment)
-{
-    mem_free(segment);
-}
-
-int spool_segment_create(struct spool_set *set, struct spool_epoch *epoch, uint32_t number,
-                         uint64_t first_seq, struct spool_segment **out_segment)
-{
-    struct spool_segment *segment = mem_zalloc(sizeof(*segment));
-    if (segment == NULL)
-        return ERR_NOMEM;
-    list_init(&segment->link);
-    segment->epoch = epoch;
-    segment->number = number;
-    segment->first_seq = first_seq;
-    char *path = spool_segment_path(segment);
-    if (path == NULL) {
-        mem_free(segment);
-        return ERR_NOMEM;
-    }
-    struct spool_header header = {.number = number,
-                                  .epoch = epoch->id,
-                                  .first_seq = first_seq,
-                                  .node_id = set->node_id,
-                                  .boot_id = set->boot_id};
-    uint8_t bytes[SPOOL_HEADER_BYTES];
-    spool_header_encode(&header, bytes);
-    segment->fd = spool_io.open_new(path);
-    int rc = segment->fd < 0 ? err_from_errno(errno)
-                             : spool_write_all(segment->fd, bytes, sizeof(bytes));
-    if (rc != 0) {
-        if (segment->fd >= 0) {
-            close(segment->fd);
-            (void)spool_io.unlink(path);
-        }
-        mem_free(segment);
-    } else {
-        atomic_store(&segment->written, SPOOL_HEADER_BYTES);
-        *out_segment = segment;
-    }
-    mem_free(path);
-    return rc;
-}
-
-/* ---- the sync thread ---- */
-
-static struct spool *spool_of(struct spool_set *set, const struct spool_epoch *epoch)
-{
-    for (uint32_t i = 0; i < set->spool_count; i++)
-        if (set->spools[i].epoch == epoch)
-            return &set->spools[i];
-    return NULL;
-}
-
-static int sync_dir(const char *dir)
-{
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return err_from_errno(errno);
-    int rc = fsync(fd) != 0 ? err_from_errno(errno) : 0;
-    close(fd);
-    return rc;
-}
-
-/* Without the lock: the segment stays while its descriptor is open, which only this thread closes.
- */
-static bool sync_segment(struct spool_set *set, struct spool_segment *segment)
-{
-    uint64_t end = atomic_load_explicit(&segment->written, memory_order_acquire);
-    if (end == atomic_load(&segment->synced))
-        return true;
-    if (spool_io.fdatasync(segment->fd) != 0)
-        return false;
-    if (!segment->dir_synced) {
-        if (sync_dir(segment->epoch->dir) != 0 || sync_dir(set->dir) != 0)
-            return false;
-        segment->dir_synced = true;
-    }
-    atomic_store_explicit(&segment->synced, end, memory_order_release);
-    return true;
-}
-
-/* With the lock held; lets go of it while the disk works. */
-static void sync_epoch(struct spool_set *set, struct spool_epoch *epoch)
-{
-    struct spool *s = spool_of(set, epoch);
-    for (struct list *it = epoch->segments.next; it != &epoch->segments;) {
-        struct spool_segment *segment = container_of(it, struct spool_segment, link);
-        if (segment->fd < 0) {
-            it = it->next;
-            continue;
-        }
-        bool sealed = segment->sealed;
-        if (!segment->rescued) {
-            pthread_mutex_unlock(&set->lock);
-            bool ok = sync_segment(set, segment);
-            pthread_mutex_lock(&set->lock);
-            if (!ok && !segment->rescued) {
-                if (s != NULL)
-                    atomic_store(&s->sync_failed, true);
-                return;
-            }
-            if (s != NULL && ok)
-                atomic_store(&s->synced,
-                             (uint64_t)segment->number << 32 | atomic_load(&segment->synced));
-        }
-        it = it->next;
-        if (sealed) {
-            close(segment->fd);
-            segment->fd = -1;
-        }
-    }
-}
-
-void spool_set_sync(struct spool_set *set)
-{
-    pthread_mutex_lock(&set->lock);
-    /* Live epochs are never freed while the set lives; old ones have nothing to sync. */
-    LIST_FOREACH (it, &set->epochs) {
-        struct spool_epoch *epoch = container_of(it, struct spool_epoch, link);
-        if (epoch->live)
-            sync_epoch(set, epoch);
-    }
-    pthread_mutex_unlock(&set->lock);
-}
-
-static void *sync_main(void *arg)
-{
-    struct spool_set *set = arg;
-    pthread_mutex_lock(&set->lock);
-    while (!set->stopping) {
-        struct timespec until;
-        (void)clock_gettime(CLOCK_MONOTONIC, &until);
-        uint64_t ns = (uint64_t)until.tv_nsec + (uint64_t)set->sync_ms * 1000000U;
-        until.tv_sec += (time_t)(ns / 1000000000U);
-        until.tv_nsec = (long)(ns % 1000000000U);
-        int rc = 0;
-        while (!set->stopping && !set->sync_now && rc != ETIMEDOUT)
-            rc = pthread_cond_timedwait(&set->wake, &set->lock, &until);
-        set->sync_now = false;
-        pthread_mutex_unlock(&set->lock);
-        spool_set_sync(set);
-        pthread_mutex_lock(&set->lock);
-    }
-    pthread_mutex_unlock(&set->lock);
-    return NULL;
-}
-
 /* ---- start and end ---- */
 
 static void read_boot_id(struct uuid *out)
@@ -266,7 +85,7 @@ static int lock_dir(struct spool_set *set, struct err *err)
     if (mkdir(set->dir, 0700) != 0 && errno != EEXIST)
         return err_set(err, err_from_errno(errno), "cannot make '%s': %s", set->dir,
                        strerror(errno));
-    char *path = path_join(set->dir, "lock");
+    char *path = spool_path_join(set->dir, "lock");
     if (path == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
     set->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -282,7 +101,7 @@ static int lock_dir(struct spool_set *set, struct err *err)
 /* The persisted counter that makes epochs rise; taken before the epochs are used. */
 static int take_epochs(struct spool_set *set, uint32_t count, uint32_t *out_first, struct err *err)
 {
-    char *path = path_join(set->dir, "epoch");
+    char *path = spool_path_join(set->dir, "epoch");
     if (path == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
     struct buf b = {0};
@@ -337,15 +156,6 @@ static int start_spools(struct spool_set *set, uint32_t count, struct err *err)
     return 0;
 }
 
-static int start_thread(struct spool_set *set, struct err *err)
-{
-    int rc = pthread_create(&set->thread, NULL, sync_main, set);
-    if (rc != 0)
-        return err_set(err, err_from_errno(rc), "cannot start the spool's sync thread");
-    set->thread_started = true;
-    return 0;
-}
-
 int spool_set_create(const struct spool_options *options, struct spool_set **out_set,
                      struct spool_recovery *out_recovery, struct err *err)
 {
@@ -353,29 +163,34 @@ int spool_set_create(const struct spool_options *options, struct spool_set **out
     if (set == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
     list_init(&set->epochs);
-    set->lock_fd = -1;
+    set->lock_fd = set->drain_bell.fd = set->sync_bell.fd = -1;
     set->node_id = options->node_id;
     set->max_bytes = options->max_bytes != 0 ? options->max_bytes : BYTES_DEFAULT;
     set->segment_bytes = options->segment_bytes != 0 ? options->segment_bytes : SPOOL_SEGMENT_BYTES;
     set->sync_ms = options->sync_ms != 0 ? options->sync_ms : SYNC_MS_DEFAULT;
     set->open_max = options->open_max != 0 ? options->open_max : SPOOL_OPEN_MAX;
     set->audit_strict = options->audit_strict;
+    set->ring_bytes = options->ring_bytes != 0 ? options->ring_bytes : SPOOL_RING_BYTES;
+    set->drain_ms = options->drain_ms != 0            ? options->drain_ms
+                    : set->sync_ms < DRAIN_MS_DEFAULT ? set->sync_ms
+                                                      : DRAIN_MS_DEFAULT;
     pthread_mutex_init(&set->lock, NULL);
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&set->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&set->drain_lock, NULL);
     read_boot_id(&set->boot_id);
     set->dir = mem_strdup(options->dir);
-    int rc = set->dir == NULL ? err_set(err, ERR_NOMEM, "out of memory") : lock_dir(set, err);
+    set->scratch = mem_alloc(sizeof(*set->scratch));
+    int rc = set->dir == NULL || set->scratch == NULL ? err_set(err, ERR_NOMEM, "out of memory")
+                                                      : lock_dir(set, err);
+    if (rc == 0 &&
+        (spool_bell_init(&set->drain_bell) != 0 || spool_bell_init(&set->sync_bell) != 0))
+        rc = err_set(err, ERR_LIMIT, "no file descriptor is left for the spool");
     struct spool_recovery recovery = {0};
     if (rc == 0)
         rc = spool_recover(set, &recovery, err);
     if (rc == 0)
         rc = start_spools(set, options->spools, err);
     if (rc == 0)
-        rc = start_thread(set, err);
+        rc = spool_threads_start(set, err);
     if (rc != 0) {
         spool_set_destroy(set);
         return rc;
@@ -390,24 +205,20 @@ void spool_set_destroy(struct spool_set *set)
 {
     if (set == NULL)
         return;
+    spool_threads_stop(set);
     for (uint32_t i = 0; i < set->spool_count; i++)
-        if (set->spools[i].epoch != NULL)
-            spool_deinit(&set->spools[i]);
-    if (set->thread_started) {
-        pthread_mutex_lock(&set->lock);
-        set->stopping = true;
-        pthread_cond_signal(&set->wake);
-        pthread_mutex_unlock(&set->lock);
-        pthread_join(set->thread, NULL); /* Its last pass syncs what was just sealed. */
-        spool_set_sync(set);
-    }
+        spool_deinit(&set->spools[i]);
+    spool_sync_written(set);
+    spool_bell_deinit(&set->drain_bell);
+    spool_bell_deinit(&set->sync_bell);
     for (struct list *it; (it = list_pop_front(&set->epochs)) != NULL;)
         spool_epoch_free(container_of(it, struct spool_epoch, link));
     mem_free(set->spools);
     if (set->lock_fd >= 0)
         close(set->lock_fd);
-    pthread_cond_destroy(&set->wake);
     pthread_mutex_destroy(&set->lock);
+    pthread_mutex_destroy(&set->drain_lock);
+    mem_free(set->scratch);
     mem_free(set->dir);
     mem_free(set);
 }
@@ -424,16 +235,64 @@ uint64_t spool_set_bytes(const struct spool_set *set)
 
 uint64_t spool_set_records(const struct spool_set *set)
 {
-    uint64_t shipped = atomic_load(&set->shipped);
     uint64_t records = atomic_load(&set->records);
+    for (uint32_t i = 0; i < set->spool_count; i++)
+        records += atomic_load_explicit(&set->spools[i].next_seq, memory_order_relaxed) - 1;
+    uint64_t shipped = atomic_load(&set->shipped);
     return records > shipped ? records - shipped : 0;
+}
+
+uint64_t spool_set_ring_bytes(const struct spool_set *set)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < set->spool_count; i++) {
+        uint64_t taken = spool_ring_taken(&set->spools[i].ring); /* First: it never overtakes. */
+        bytes += spool_ring_published(&set->spools[i].ring) - taken;
+    }
+    return bytes;
+}
+
+uint64_t spool_set_refused(const struct spool_set *set)
+{
+    uint64_t refused = 0;
+    for (uint32_t i = 0; i < set->spool_count; i++)
+        refused += atomic_load_explicit(&set->spools[i].refused, memory_order_relaxed);
+    return refused;
 }
 
 bool spool_set_ready(const struct spool_set *set)
 {
     for (uint32_t i = 0; i < set->spool_count; i++)
-        if (atomic_load(&set->spools[i].broken))
+        if (atomic_load_explicit(&set->spools[i].gate, memory_order_relaxed) != SPOOL_OPEN)
             return false;
+    return true;
+}
+
+/* ---- draining ---- */
+
+/* What the disk would have to hold if everything open ended now. */
+static uint64_t bytes_wanted(const struct spool_set *set)
+{
+    uint64_t open = 1;
+    for (uint32_t i = 0; i < set->spool_count; i++)
+        open += atomic_load_explicit(&set->spools[i].open_count, memory_order_relaxed);
+    return spool_set_bytes(set) + spool_set_ring_bytes(set) + open * SPOOL_OUTCOME_SPACE;
+}
+
+void spool_set_drain(struct spool_set *set)
+{
+    pthread_mutex_lock(&set->drain_lock);
+    for (uint32_t i = 0; i < set->spool_count; i++)
+        spool_drain(&set->spools[i]);
     uint64_t limit = set->audit_strict ? set->max_bytes : set->max_bytes + SPOOL_HARD_EXTRA;
-    return spool_set_bytes(set) + SPOOL_OUTCOME_SPACE <= limit;
+    bool full = bytes_wanted(set) > limit;
+    for (uint32_t i = 0; i < set->spool_count; i++) {
+        struct spool *s = &set->spools[i];
+        atomic_store_explicit(&s->gate,
+                              s->current == NULL ? SPOOL_BROKEN
+                              : full             ? SPOOL_FULL
+                                                 : SPOOL_OPEN,
+                              memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&set->drain_lock);
 }

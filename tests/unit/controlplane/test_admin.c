@@ -322,26 +322,28 @@ static struct uuid decide(struct maker *m, const char *text, int pin, double sco
         .models = models,
         .decision = &d,
         .flags = record_flags_from_policy(d.flags) | (pin >= 0 ? RECORD_FLAG_PINNED : 0U),
-        .attempts = &attempt,
-        .attempt_count = 1,
-        .status = RECORD_STATUS_OK,
-        .served = served + 1,
-        .cost_nanousd = cost,
         .text_hash = {.data = (const char *)text_hash.bytes, .len = 16},
         .endpoint = STR("chat.completions"),
-        .http_status = 200,
-        .finish_reason = STR("stop"),
-        .ttft_ms = 90,
-        .duration_ms = 200,
         .lambda = q.lambda,
         .mu = q.mu,
         .floor_q16 = q.floor_q16,
         .explore = q.explore,
         .task = STR("sums")};
+    struct record_outcome o = {.flags = r.flags,
+                               .attempts = &attempt,
+                               .attempt_count = 1,
+                               .status = RECORD_STATUS_OK,
+                               .served = served + 1,
+                               .cost_nanousd = cost,
+                               .http_status = 200,
+                               .finish_reason = STR("stop"),
+                               .ttft_ms = 90,
+                               .duration_ms = 200};
     uint8_t packed[RECORD_BYTES_MAX];
-    size_t len;
+    size_t len, more;
     assert_int_equal(record_encode_decision(&r, RECORD_FULL, packed, sizeof packed, &len), 0);
-    append_record(m, 1, packed, len);
+    assert_int_equal(record_encode_outcome(&o, 0, packed + len, sizeof packed - len, &more), 0);
+    append_record(m, 1, packed, len + more);
     if (score >= 0)
         vote(m, id, score);
     return id;

@@ -70,6 +70,7 @@ void temp_dir_remove(char *dir);
 /* A decision whose t_in is `number`, that needs no pointers but these. */
 struct sample {
     struct record_decision d;
+    struct record_outcome o;
     struct policy_decision decision;
     struct policy_candidate candidates[3];
     struct record_candidate models[3];

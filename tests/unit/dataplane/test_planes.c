@@ -211,8 +211,8 @@ static void write_samples(struct node *n, uint32_t from, uint32_t to)
     for (uint32_t i = from; i < to; i++) {
         sample_init(&s, i);
         struct spool_intent *intent = NULL;
-        assert_int_equal(spool_intent(spool, &s.d, &intent, NULL), 0);
-        assert_int_equal(spool_outcome(spool, intent, &s.d, NULL), 0);
+        assert_int_equal(spool_intent(spool, &s.d, &s.attempts[0], &intent, NULL), 0);
+        spool_outcome(spool, intent, &s.o, NULL);
     }
 }
 

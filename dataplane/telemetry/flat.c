@@ -1,0 +1,299 @@
+#include "dataplane/telemetry/flat.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* Blocks that are copied as they are. A change of one of these is a new SPOOL_RING_VERSION. */
+#define DECISION_BYTES offsetof(struct record_decision, accounts)
+#define OUTCOME_BYTES  offsetof(struct record_outcome, attempts)
+#define ATTEMPT_BYTES  offsetof(struct record_attempt, server)
+#define ROUTED_BYTES   offsetof(struct policy_decision, row)
+static_assert(DECISION_BYTES == 136, "layout of the ring");
+static_assert(OUTCOME_BYTES == 40, "layout of the ring");
+static_assert(ATTEMPT_BYTES == 72, "layout of the ring");
+static_assert(ROUTED_BYTES == 88, "layout of the ring");
+static_assert(sizeof(struct policy_candidate) == 64, "layout of the ring");
+static_assert(sizeof(struct policy_row) == 48, "layout of the ring");
+static_assert(sizeof(((struct features *)0)->dense) == 48, "layout of the ring");
+
+#define DECISION_TEXTS 10U
+
+/* What a reader must know before the arrays. */
+struct flat_shape {
+    uint16_t candidates;
+    uint16_t features; /* Indices + 1; 0: none were made. */
+    uint16_t routed;   /* 1: there is a decision. */
+    uint16_t zero;
+};
+
+static_assert(DECISION_BYTES + sizeof(struct flat_shape) + RECORD_ACCOUNTS_MAX * 8 +
+                      (FEATURES_SPARSE_MAX + FEATURES_DENSE) * 2 + 8 + ROUTED_BYTES +
+                      POLICY_CANDIDATES_MAX *
+                          (sizeof(struct policy_candidate) + sizeof(struct policy_row) + 8) +
+                      (DECISION_TEXTS + RECORD_TAGS_MAX + POLICY_CANDIDATES_MAX) *
+                          (2 + FLAT_TEXT_MAX) <=
+                  FLAT_DECISION_MAX,
+              "FLAT_DECISION_MAX is too small");
+
+/* ---- writing ---- */
+
+struct texts { /* Lengths and bytes are written side by side. */
+    uint8_t *len;
+    uint8_t *at;
+};
+
+static inline struct texts texts_begin(uint8_t *at, size_t count)
+{
+    return (struct texts){.len = at, .at = at + 2 * count};
+}
+
+static inline void put_text(struct texts *t, struct str s, size_t max)
+{
+    uint16_t len = (uint16_t)(s.len < max ? s.len : max);
+    memcpy(t->len, &len, 2);
+    t->len += 2;
+    if (len > 0)
+        memcpy(t->at, s.data, len);
+    t->at += len;
+}
+
+static inline uint8_t *put_block(uint8_t *at, const void *data, size_t len)
+{
+    memcpy(at, data, len);
+    return at + len;
+}
+
+uint8_t *flat_put_decision(uint8_t *at, const struct record_decision *d)
+{
+    uint32_t count = d->decision != NULL ? d->decision->count : 0;
+    const struct flat_shape shape = {
+        .candidates = (uint16_t)count,
+        .features = (uint16_t)(d->features != NULL ? d->features->n + 1 : 0),
+        .routed = d->decision != NULL,
+    };
+    at = put_block(at, d, DECISION_BYTES);
+    at = put_block(at, &shape, sizeof(shape));
+    if (d->account_count > 0)
+        at = put_block(at, d->accounts, 8 * (size_t)d->account_count);
+    if (d->features != NULL) {
+        at = put_block(at, d->features->dense, sizeof(d->features->dense));
+        at = put_block(at, d->features->index, 2 * (size_t)d->features->n);
+    }
+    if (d->decision != NULL)
+        at = put_block(at, d->decision, ROUTED_BYTES);
+    if (count > 0) {
+        at = put_block(at, d->candidates, count * sizeof(d->candidates[0]));
+        at = put_block(at, d->decision->row, count * sizeof(d->decision->row[0]));
+        for (uint32_t i = 0; i < count; i++)
+            at = put_block(at, &d->models[i].price_id, 8);
+    }
+    struct texts t = texts_begin(at, DECISION_TEXTS + d->tag_count + count);
+    put_text(&t, d->conv_hash, FLAT_TEXT_MAX);
+    put_text(&t, d->text_hash, FLAT_TEXT_MAX);
+    put_text(&t, d->alias, FLAT_TEXT_MAX);
+    put_text(&t, d->policy_version, FLAT_TEXT_MAX);
+    put_text(&t, d->params_sha, FLAT_TEXT_MAX);
+    put_text(&t, d->endpoint, FLAT_TEXT_MAX);
+    put_text(&t, d->client_request_id, FLAT_TEXT_MAX);
+    put_text(&t, d->route, FLAT_TEXT_MAX);
+    put_text(&t, d->task, FLAT_TEXT_MAX);
+    put_text(&t, d->client_nonce, FLAT_TEXT_MAX);
+    for (uint32_t i = 0; i < d->tag_count; i++)
+        put_text(&t, d->tags[i], FLAT_TEXT_MAX);
+    for (uint32_t i = 0; i < count; i++)
+        put_text(&t, d->models[i].model, FLAT_TEXT_MAX);
+    return t.at;
+}
+
+uint8_t *flat_put_attempt(uint8_t *at, const struct record_attempt *a)
+{
+    at = put_block(at, a, ATTEMPT_BYTES);
+    struct texts t = texts_begin(at, 2);
+    put_text(&t, a->server, FLAT_TEXT_MAX);
+    put_text(&t, a->provider_id, FLAT_TEXT_MAX);
+    return t.at;
+}
+
+uint8_t *flat_put_outcome(uint8_t *at, const struct record_outcome *o)
+{
+    at = put_block(at, o, OUTCOME_BYTES);
+    struct texts t = texts_begin(at, 2);
+    put_text(&t, o->error_code, FLAT_WORD_MAX);
+    put_text(&t, o->finish_reason, FLAT_WORD_MAX);
+    at = t.at;
+    for (uint32_t i = 0; i < o->attempt_count; i++)
+        at = flat_put_attempt(at, &o->attempts[i]);
+    return at;
+}
+
+uint8_t *flat_put_feedback(uint8_t *at, const struct record_feedback *f)
+{
+    at = put_block(at, f->request_id.bytes, sizeof(f->request_id.bytes));
+    at = put_block(at, &f->ts_us, 8);
+    at = put_block(at, &f->key_id, 8);
+    at = put_block(at, &f->score_q16, 4);
+    struct texts t = texts_begin(at, 3);
+    put_text(&t, f->source, FLAT_TEXT_MAX);
+    put_text(&t, f->label, FLAT_TEXT_MAX);
+    put_text(&t, f->comment, RECORD_COMMENT_BYTES_MAX);
+    return t.at;
+}
+
+/* ---- reading ---- */
+
+static bool take(struct str *data, void *out, size_t len)
+{
+    if (data->len < len)
+        return false;
+    if (len > 0)
+        memcpy(out, data->data, len);
+    data->data += len;
+    data->len -= len;
+    return true;
+}
+
+/* Lengths of `count` texts stand at *data's start; the texts behind them. */
+static bool texts_take(struct str *data, size_t count, struct texts *out)
+{
+    if (data->len < 2 * count)
+        return false;
+    uint8_t *start = (uint8_t *)(uintptr_t)data->data; /* Only read. */
+    *out = (struct texts){.len = start, .at = start + 2 * count};
+    size_t left = data->len - 2 * count;
+    for (size_t i = 0; i < count; i++) {
+        uint16_t len;
+        memcpy(&len, start + 2 * i, 2);
+        if (len > left)
+            return false;
+        left -= len;
+    }
+    data->data += data->len - left;
+    data->len = left;
+    return true;
+}
+
+static struct str text_next(struct texts *t)
+{
+    uint16_t len;
+    memcpy(&len, t->len, 2);
+    struct str s = {.data = (const char *)t->at, .len = len};
+    t->len += 2;
+    t->at += len;
+    return s;
+}
+
+static bool take_features(struct str *data, const struct flat_shape *shape,
+                          struct flat_scratch *scratch)
+{
+    struct features *f = &scratch->features;
+    if (shape->features > FEATURES_SPARSE_MAX + 1)
+        return false;
+    f->n = (uint16_t)(shape->features - 1);
+    if (!take(data, f->dense, sizeof(f->dense)) || !take(data, f->index, 2 * (size_t)f->n))
+        return false;
+    for (uint32_t i = 1; i < f->n; i++) /* The packer writes differences. */
+        if (f->index[i] <= f->index[i - 1])
+            return false;
+    return true;
+}
+
+static bool take_routed(struct str *data, uint32_t count, struct flat_scratch *scratch)
+{
+    struct policy_decision *routed = &scratch->decision;
+    if (!take(data, routed, ROUTED_BYTES) || routed->count != count ||
+        routed->fallback_count > POLICY_CANDIDATES_MAX)
+        return false;
+    if (!take(data, scratch->candidates, count * sizeof(scratch->candidates[0])) ||
+        !take(data, routed->row, count * sizeof(routed->row[0])))
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (!take(data, &scratch->models[i].price_id, 8))
+            return false;
+    return true;
+}
+
+bool flat_take_decision(struct str *data, struct flat_scratch *scratch, struct record_decision *d)
+{
+    struct flat_shape shape;
+    memset(d, 0, sizeof(*d));
+    if (!take(data, d, DECISION_BYTES) || !take(data, &shape, sizeof(shape)) ||
+        d->account_count > RECORD_ACCOUNTS_MAX || d->tag_count > RECORD_TAGS_MAX ||
+        shape.candidates > POLICY_CANDIDATES_MAX || shape.routed > 1 ||
+        (shape.candidates > 0 && shape.routed == 0))
+        return false;
+    if (!take(data, scratch->accounts, 8 * (size_t)d->account_count))
+        return false;
+    d->accounts = scratch->accounts;
+    if (shape.features != 0) {
+        if (!take_features(data, &shape, scratch))
+            return false;
+        d->features = &scratch->features;
+    }
+    if (shape.routed != 0) {
+        if (!take_routed(data, shape.candidates, scratch))
+            return false;
+        d->candidates = scratch->candidates;
+        d->models = scratch->models;
+        d->decision = &scratch->decision;
+    }
+    struct texts t;
+    if (!texts_take(data, DECISION_TEXTS + d->tag_count + shape.candidates, &t))
+        return false;
+    d->conv_hash = text_next(&t);
+    d->text_hash = text_next(&t);
+    d->alias = text_next(&t);
+    d->policy_version = text_next(&t);
+    d->params_sha = text_next(&t);
+    d->endpoint = text_next(&t);
+    d->client_request_id = text_next(&t);
+    d->route = text_next(&t);
+    d->task = text_next(&t);
+    d->client_nonce = text_next(&t);
+    d->tags = scratch->tags;
+    for (uint32_t i = 0; i < d->tag_count; i++)
+        scratch->tags[i] = text_next(&t);
+    for (uint32_t i = 0; i < shape.candidates; i++)
+        scratch->models[i].model = text_next(&t);
+    return true;
+}
+
+bool flat_take_attempt(struct str *data, struct record_attempt *a)
+{
+    struct texts t;
+    memset(a, 0, sizeof(*a));
+    if (!take(data, a, ATTEMPT_BYTES) || !texts_take(data, 2, &t))
+        return false;
+    a->server = text_next(&t);
+    a->provider_id = text_next(&t);
+    return true;
+}
+
+bool flat_take_outcome(struct str *data, struct flat_scratch *scratch, struct record_outcome *o)
+{
+    struct texts t;
+    memset(o, 0, sizeof(*o));
+    if (!take(data, o, OUTCOME_BYTES) || o->attempt_count > RECORD_ATTEMPTS_MAX ||
+        !texts_take(data, 2, &t))
+        return false;
+    o->error_code = text_next(&t);
+    o->finish_reason = text_next(&t);
+    o->attempts = scratch->attempts;
+    for (uint32_t i = 0; i < o->attempt_count; i++)
+        if (!flat_take_attempt(data, &scratch->attempts[i]))
+            return false;
+    return true;
+}
+
+bool flat_take_feedback(struct str *data, struct record_feedback *f)
+{
+    struct texts t;
+    memset(f, 0, sizeof(*f));
+    if (!take(data, f->request_id.bytes, sizeof(f->request_id.bytes)) ||
+        !take(data, &f->ts_us, 8) || !take(data, &f->key_id, 8) || !take(data, &f->score_q16, 4) ||
+        !texts_take(data, 3, &t))
+        return false;
+    f->source = text_next(&t);
+    f->label = text_next(&t);
+    f->comment = text_next(&t);
+    return true;
+}

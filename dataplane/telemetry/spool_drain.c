@@ -1,0 +1,288 @@
+/* From the ring into frames. A pass takes entries until the ring is empty or enough is packed, then
+ * frames the intents that are still open, writes all of it, and only then moves `taken`: what a
+ * process that dies in between wrote is found in both places and told apart by its seq and intent.
+ *
+ *   INTENT    notes where it stands in the ring
+ *   OUTCOME   packs decision and outcome together: most requests end within the pass, and only
+ *             their RECORD is ever written
+ *   at the end of a pass, intents that are still open are packed and kept in memory in that form
+ *
+ * Ways to fail: no memory, or the disk. Both leave `taken` where it was and the frames that could
+ * not be written where they are; the next pass goes on from there, and the ring fills until intents
+ * are refused. */
+#include <assert.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "dataplane/telemetry/spool_internal.h"
+
+#define OUT_BYTES     262144U
+#define TRIM_AFTER_MS 1000U
+
+/* ---- open requests ---- */
+
+static void slot_free(struct spool_slot *slot)
+{
+    mem_free(slot->frames);
+    *slot = (struct spool_slot){0};
+}
+
+void spool_slots_free(struct spool *s)
+{
+    for (uint32_t i = 0; i < s->slot_count; i++)
+        mem_free(s->slots[i].frames);
+    mem_free(s->slots);
+    s->slots = NULL;
+    s->slot_count = 0;
+}
+
+static struct spool_slot *slot_at(struct spool *s, uint32_t index)
+{
+    assert(index < s->open_max);
+    if (index < s->slot_count)
+        return &s->slots[index];
+    uint32_t count = s->slot_count < 32 ? 64 : 2 * s->slot_count;
+    while (count <= index)
+        count *= 2;
+    struct spool_slot *slots = mem_realloc(s->slots, count * sizeof(*slots));
+    if (slots == NULL)
+        return NULL;
+    memset(slots + s->slot_count, 0, (count - s->slot_count) * sizeof(*slots));
+    s->slots = slots;
+    s->slot_count = count;
+    return &slots[index];
+}
+
+static enum record_detail detail_now(const struct spool_set *set)
+{
+    uint64_t used = atomic_load_explicit(&set->bytes, memory_order_relaxed);
+    return used > set->max_bytes / 10 * 9 ? RECORD_NO_FEATURES : RECORD_FULL;
+}
+
+static int slot_append(struct spool_slot *slot, struct str frames)
+{
+    uint8_t *grown = mem_realloc(slot->frames, slot->len + frames.len);
+    if (grown == NULL)
+        return ERR_NOMEM;
+    memcpy(grown + slot->len, frames.data, frames.len);
+    slot->frames = grown;
+    slot->len += (uint32_t)frames.len;
+    return 0;
+}
+
+/* Packs an intent from the ring, to be kept. */
+static int slot_pack(struct spool *s, struct spool_slot *slot)
+{
+    struct record_decision d;
+    struct record_attempt a;
+    struct str payload = spool_ring_payload(spool_ring_at(&s->ring, slot->position));
+    bool read =
+        flat_take_decision(&payload, s->set->scratch, &d) && flat_take_attempt(&payload, &a);
+    assert(read); /* Written by this process. */
+    enum record_detail detail = detail_now(s->set);
+    size_t from = s->out.len;
+    int rc = spool_pack_intent(&s->out, slot->id, &d, detail);
+    if (rc == 0)
+        rc = spool_pack_attempt(&s->out, slot->id, &a);
+    if (rc == 0)
+        rc = slot_append(slot, str_slice(buf_str(&s->out), from, s->out.len));
+    s->out.len = from; /* They are written when the pass ends. */
+    if (rc == 0)
+        slot->dropped = detail == RECORD_NO_FEATURES && d.features != NULL;
+    return rc;
+}
+
+/* ---- entries ---- */
+
+static int on_intent(struct spool *s, const struct spool_ring_entry *e)
+{
+    struct spool_slot *slot = slot_at(s, e->slot);
+    if (slot == NULL || buf_append(&s->fresh_slots, &e->slot, sizeof(e->slot)) != 0)
+        return ERR_NOMEM;
+    assert(slot->id == 0);
+    *slot = (struct spool_slot){.id = e->id, .position = e->position};
+    return 0;
+}
+
+static int on_attempt(struct spool *s, const struct spool_ring_entry *e)
+{
+    struct record_attempt a;
+    struct str payload = spool_ring_payload(e);
+    struct spool_slot *slot = slot_at(s, e->slot);
+    bool read = flat_take_attempt(&payload, &a);
+    assert(read && slot != NULL && slot->id == e->id);
+    int rc = slot->frames == NULL ? slot_pack(s, slot) : 0;
+    size_t from = s->out.len;
+    if (rc == 0)
+        rc = spool_pack_attempt(&s->out, e->id, &a);
+    if (rc == 0)
+        rc = slot_append(slot, str_slice(buf_str(&s->out), from, s->out.len));
+    if (rc != 0 || !slot->framed)
+        s->out.len = from; /* It goes with its intent. */
+    return rc;
+}
+
+static void note_record(struct spool *s, const struct spool_ring_entry *e)
+{
+    if (s->out_records++ == 0)
+        s->out_first_seq = e->id;
+    s->drained_seq = e->id + 1;
+}
+
+/* What cannot be packed must not stop the rest: its seq becomes a gap. */
+static int packed_or_gap(struct spool *s, const struct spool_ring_entry *e, int rc)
+{
+    if (rc == ERR_TOO_LARGE || rc == ERR_INVALID)
+        rc = spool_pack_gap(&s->out, e->id);
+    if (rc == 0)
+        note_record(s, e);
+    return rc;
+}
+
+static int on_outcome(struct spool *s, const struct spool_ring_entry *e)
+{
+    struct record_decision d;
+    struct record_outcome o;
+    struct spool_slot *slot = slot_at(s, e->slot);
+    struct str payload = spool_ring_payload(e);
+    bool read = flat_take_outcome(&payload, s->set->scratch, &o);
+    assert(read && slot != NULL && slot->id == e->intent);
+    struct spool_packing p = {.seq = e->id, .intent = e->intent, .o = &o, .dropped = slot->dropped};
+    if (slot->frames != NULL) {
+        struct spool_scan scan;
+        struct spool_frame intent;
+        spool_scan_init(&scan, (struct str){.data = (const char *)slot->frames, .len = slot->len});
+        read = spool_scan_next(&scan, &intent) == SPOOL_SCAN_FRAME;
+        assert(read && intent.type == SPOOL_INTENT);
+        p.packed = intent.payload;
+    } else {
+        payload = spool_ring_payload(spool_ring_at(&s->ring, slot->position));
+        read = flat_take_decision(&payload, s->set->scratch, &d);
+        assert(read);
+        p.d = &d;
+        p.detail = detail_now(s->set);
+    }
+    int rc = packed_or_gap(s, e, spool_pack_record(&s->out, &p));
+    if (rc == 0)
+        slot_free(slot);
+    return rc;
+}
+
+static int on_whole(struct spool *s, const struct spool_ring_entry *e)
+{
+    struct record_decision d;
+    struct record_outcome o;
+    struct str payload = spool_ring_payload(e);
+    bool read = flat_take_decision(&payload, s->set->scratch, &d) &&
+                flat_take_outcome(&payload, s->set->scratch, &o);
+    assert(read);
+    struct spool_packing p = {.seq = e->id, .d = &d, .detail = detail_now(s->set), .o = &o};
+    return packed_or_gap(s, e, spool_pack_record(&s->out, &p));
+}
+
+static int on_feedback(struct spool *s, const struct spool_ring_entry *e)
+{
+    struct record_feedback f;
+    struct str payload = spool_ring_payload(e);
+    bool read = flat_take_feedback(&payload, &f);
+    assert(read);
+    return packed_or_gap(s, e, spool_pack_feedback(&s->out, e->id, &f));
+}
+
+static int on_entry(struct spool *s, const struct spool_ring_entry *e)
+{
+    switch ((enum spool_ring_type)e->type) {
+    case SPOOL_RING_INTENT:
+        return on_intent(s, e);
+    case SPOOL_RING_ATTEMPT:
+        return on_attempt(s, e);
+    case SPOOL_RING_OUTCOME:
+        return on_outcome(s, e);
+    case SPOOL_RING_RECORD:
+        return on_whole(s, e);
+    case SPOOL_RING_FEEDBACK:
+        return on_feedback(s, e);
+    }
+    assert(false);
+    return 0;
+}
+
+/* ---- a pass ---- */
+
+static size_t out_limit(const struct spool_set *set)
+{
+    return set->segment_bytes / 4 < OUT_BYTES ? (size_t)set->segment_bytes / 4 : OUT_BYTES;
+}
+
+/* Puts the frames of an intent that is still open into out. */
+static int frame_slot(struct spool *s, uint32_t index)
+{
+    struct spool_slot *slot = &s->slots[index];
+    if (slot->id == 0 || slot->framed)
+        return 0; /* It ended within the pass, or the slot stands in the list twice. */
+    int rc = slot->frames == NULL ? slot_pack(s, slot) : 0;
+    if (rc == 0)
+        rc = buf_append(&s->out, slot->frames, slot->len);
+    if (rc == 0)
+        slot->framed = true;
+    return rc;
+}
+
+/* Frames what is still open and writes everything; then the ring is free up to `drained`. */
+static int finish_pass(struct spool *s)
+{
+    size_t limit = out_limit(s->set);
+    while (s->fresh_slots.len > 0) {
+        uint32_t index;
+        memcpy(&index, s->fresh_slots.data + s->fresh_slots.len - sizeof(index), sizeof(index));
+        int rc = frame_slot(s, index);
+        if (rc == 0 && s->out.len >= limit)
+            rc = spool_flush(s);
+        if (rc != 0)
+            return rc;
+        s->fresh_slots.len -= sizeof(index);
+    }
+    int rc = spool_flush(s); /* Also with nothing to write: a lost sync or a dead disk is seen. */
+    if (rc != 0)
+        return rc;
+    atomic_store_explicit(&s->written, s->drained, memory_order_release);
+    spool_ring_take(&s->ring, s->drained);
+    return 0;
+}
+
+static void trim_when_idle(struct spool *s)
+{
+    uint64_t now_ms = clock_mono_ms();
+    if (spool_ring_taken(&s->ring) != spool_ring_published(&s->ring) || !s->touched ||
+        now_ms - s->busy_at_ms < TRIM_AFTER_MS)
+        return;
+    spool_ring_trim(&s->ring);
+    buf_deinit(&s->out);
+    buf_init(&s->out, SPOOL_FILE_BYTES_MAX);
+    s->touched = false;
+}
+
+void spool_drain(struct spool *s)
+{
+    uint64_t end = spool_ring_published(&s->ring);
+    size_t limit = out_limit(s->set);
+    int rc;
+    if (s->drained != end) {
+        s->touched = true;
+        s->busy_at_ms = clock_mono_ms();
+    }
+    do {
+        rc = 0;
+        while (rc == 0 && s->drained < end && s->out.len < limit) {
+            const struct spool_ring_entry *e = spool_ring_at(&s->ring, s->drained);
+            rc = on_entry(s, e);
+            if (rc == 0)
+                s->drained += e->len;
+        }
+        if (rc == 0 || s->out.len > 0)
+            rc = finish_pass(s);
+    } while (rc == 0 && s->drained < end);
+    if (rc == 0)
+        trim_when_idle(s);
+}

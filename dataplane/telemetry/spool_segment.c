@@ -1,0 +1,299 @@
+/* Segments as the writer makes them. Usual path: one write(2) of what was packed to the current
+ * segment. What would exceed its size opens the next one first, which begins with a copy of every
+ * open intent: so a segment whose records are acknowledged can always go.
+ *
+ * Ways to fail: write(2) fails or is short -> the segment is given up at its last good frame and
+ * the frames go to a new one. fdatasync fails (seen by the sync thread) -> everything since the
+ * last good sync is read back from the page cache and written to a new segment. No new segment can
+ * be made -> broken: intents are refused, the rest waits in the ring, and once a second a segment
+ * is tried again. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "dataplane/telemetry/spool_internal.h"
+
+#define RETRY_MS 1000U
+
+int spool_write_all(int fd, const void *data, size_t len)
+{
+    const char *p = data;
+    while (len > 0) {
+        ssize_t n = spool_io.write(fd, p, len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_from_errno(errno);
+        if (n == 0)
+            return ERR_IO;
+        p += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+char *spool_path_join(const char *dir, const char *name)
+{
+    struct buf b;
+    buf_init(&b, 8192);
+    char *path = NULL;
+    if (buf_printf(&b, "%s/%s", dir, name) == 0)
+        path = mem_strndup(b.data, b.len);
+    buf_deinit(&b);
+    return path;
+}
+
+char *spool_segment_path(const struct spool_segment *segment)
+{
+    char name[16];
+    (void)snprintf(name, sizeof(name), "%08u.seg", segment->number);
+    return spool_path_join(segment->epoch->dir, name);
+}
+
+void spool_segment_free(struct spool_segment *segment)
+{
+    mem_free(segment);
+}
+
+/* Makes a segment file with its header. On error no file is left. */
+static int segment_create(struct spool *s, uint64_t first_seq, struct spool_segment **out_segment)
+{
+    struct spool_segment *segment = mem_zalloc(sizeof(*segment));
+    if (segment == NULL)
+        return ERR_NOMEM;
+    list_init(&segment->link);
+    segment->epoch = s->epoch;
+    segment->number = s->next_number++; /* Never twice, even if a failed file cannot be removed. */
+    segment->first_seq = first_seq;
+    char *path = spool_segment_path(segment);
+    if (path == NULL) {
+        mem_free(segment);
+        return ERR_NOMEM;
+    }
+    struct spool_header header = {.number = segment->number,
+                                  .epoch = s->epoch->id,
+                                  .first_seq = first_seq,
+                                  .node_id = s->set->node_id,
+                                  .boot_id = s->set->boot_id};
+    uint8_t bytes[SPOOL_HEADER_BYTES];
+    spool_header_encode(&header, bytes);
+    segment->fd = spool_io.open_new(path);
+    int rc = segment->fd < 0 ? err_from_errno(errno)
+                             : spool_write_all(segment->fd, bytes, sizeof(bytes));
+    if (rc != 0) {
+        if (segment->fd >= 0) {
+            close(segment->fd);
+            (void)spool_io.unlink(path);
+        }
+        mem_free(segment);
+    } else {
+        atomic_store(&segment->written, SPOOL_HEADER_BYTES);
+        atomic_fetch_add(&s->set->bytes, SPOOL_HEADER_BYTES);
+        *out_segment = segment;
+    }
+    mem_free(path);
+    return rc;
+}
+
+static void segment_abandon(struct spool *s, struct spool_segment *segment)
+{
+    char *path = spool_segment_path(segment);
+    if (path != NULL)
+        (void)spool_io.unlink(path);
+    mem_free(path);
+    close(segment->fd);
+    atomic_fetch_sub(&s->set->bytes, atomic_load(&segment->written));
+    spool_segment_free(segment);
+}
+
+static int segment_append(struct spool *s, struct spool_segment *segment, const void *data,
+                          size_t len)
+{
+    int rc = spool_write_all(segment->fd, data, len);
+    if (rc != 0)
+        return rc;
+    atomic_fetch_add_explicit(&segment->written, len, memory_order_release);
+    atomic_fetch_add_explicit(&s->set->bytes, len, memory_order_relaxed);
+    return 0;
+}
+
+void spool_segment_seal(struct spool *s)
+{
+    if (s->current == NULL)
+        return;
+    pthread_mutex_lock(&s->set->lock);
+    s->current->sealed = true; /* The sync thread syncs it a last time and closes it. */
+    pthread_mutex_unlock(&s->set->lock);
+    s->current = NULL;
+}
+
+/* ---- what a failed sync may have lost ---- */
+
+/* Frames of [synced, written) of a segment whose sync failed: only its RECORDs are still needed,
+ * open intents are in memory. */
+static int read_unsynced(struct spool_segment *segment, struct buf *out)
+{
+    uint64_t from = atomic_load(&segment->synced);
+    uint64_t to = atomic_load(&segment->written);
+    if (from < SPOOL_HEADER_BYTES)
+        from = SPOOL_HEADER_BYTES;
+    if (to <= from)
+        return 0;
+    char *path = spool_segment_path(segment);
+    if (path == NULL)
+        return ERR_NOMEM;
+    struct buf raw;
+    buf_init(&raw, to - from);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    mem_free(path);
+    int rc = fd < 0 ? err_from_errno(errno) : buf_reserve(&raw, to - from);
+    while (rc == 0 && raw.len < to - from) {
+        ssize_t n = pread(fd, raw.data + raw.len, to - from - raw.len, (off_t)(from + raw.len));
+        if (n <= 0)
+            rc = ERR_IO;
+        else
+            raw.len += (size_t)n;
+    }
+    if (fd >= 0)
+        close(fd);
+    struct spool_scan scan;
+    struct spool_frame frame;
+    spool_scan_init(&scan, buf_str(&raw));
+    while (rc == 0 && spool_scan_next(&scan, &frame) == SPOOL_SCAN_FRAME)
+        if (frame.type == SPOOL_RECORD)
+            rc = buf_append_str(out, frame.whole);
+    buf_deinit(&raw);
+    return rc;
+}
+
+static int collect_unsynced(struct spool *s, struct buf *out)
+{
+    /* Only the writer adds segments and only segments with a closed descriptor are freed, so the
+     * walk is safe as long as those are skipped. */
+    int rc = 0;
+    pthread_mutex_lock(&s->set->lock);
+    LIST_FOREACH (it, &s->epoch->segments) {
+        struct spool_segment *segment = container_of(it, struct spool_segment, link);
+        if (segment->fd < 0 || segment->rescued)
+            continue;
+        rc = read_unsynced(segment, out);
+        if (rc != 0)
+            break;
+    }
+    pthread_mutex_unlock(&s->set->lock);
+    return rc;
+}
+
+static void mark_rescued(struct spool *s)
+{
+    pthread_mutex_lock(&s->set->lock);
+    LIST_FOREACH (it, &s->epoch->segments) {
+        struct spool_segment *segment = container_of(it, struct spool_segment, link);
+        if (segment->fd >= 0) {
+            segment->rescued = true;
+            segment->sealed = true;
+        }
+    }
+    pthread_mutex_unlock(&s->set->lock);
+    s->current = NULL;
+}
+
+/* ---- the next segment ---- */
+
+/* Open intents whose frames are in older segments or in `out`; twice is fine. */
+static int append_open(struct spool *s, struct buf *out)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < s->slot_count && rc == 0; i++)
+        if (s->slots[i].id != 0 && s->slots[i].frames != NULL)
+            rc = buf_append(out, s->slots[i].frames, s->slots[i].len);
+    return rc;
+}
+
+/* Opens the next segment with everything in it that must not depend on older ones, and what waits
+ * to be written: all of it or no segment. */
+static int next_segment(struct spool *s)
+{
+    struct spool_set *set = s->set;
+    bool rescue = atomic_load(&s->sync_failed);
+    struct buf begin, unsynced;
+    buf_init(&begin, SPOOL_FILE_BYTES_MAX);
+    buf_init(&unsynced, SPOOL_FILE_BYTES_MAX);
+    struct spool_segment *segment = NULL;
+    uint64_t first_seq = s->out_records > 0 ? s->out_first_seq : s->drained_seq;
+    int rc = rescue ? collect_unsynced(s, &unsynced) : 0;
+    if (rc == 0 && unsynced.len > 0)
+        first_seq = spool_get_u64(unsynced.data + 12); /* Id of the first frame. */
+    if (rc == 0)
+        rc = append_open(s, &begin);
+    if (rc == 0)
+        rc = buf_append_str(&begin, buf_str(&unsynced));
+    if (rc == 0)
+        rc = segment_create(s, first_seq, &segment);
+    if (rc == 0 && begin.len > 0)
+        rc = segment_append(s, segment, begin.data, begin.len);
+    if (rc == 0 && s->out.len > 0)
+        rc = segment_append(s, segment, s->out.data, s->out.len);
+    buf_deinit(&begin);
+    buf_deinit(&unsynced);
+    if (rc != 0) {
+        if (segment != NULL)
+            segment_abandon(s, segment);
+        return rc;
+    }
+    segment->carry_end = atomic_load(&segment->written);
+    if (rescue)
+        mark_rescued(s);
+    else
+        spool_segment_seal(s);
+    pthread_mutex_lock(&set->lock);
+    list_push_back(&s->epoch->segments, &segment->link);
+    pthread_mutex_unlock(&set->lock);
+    /* Only now: until the old segments are marked, the sync thread must not try them again. */
+    if (rescue)
+        atomic_store(&s->sync_failed, false);
+    s->current = segment;
+    return 0;
+}
+
+int spool_segment_first(struct spool *s)
+{
+    return next_segment(s);
+}
+
+static int become_broken(struct spool *s, int rc)
+{
+    spool_segment_seal(s);
+    s->retry_at_ms = clock_mono_ms() + RETRY_MS;
+    atomic_store(&s->gate, SPOOL_BROKEN);
+    return rc == ERR_NO_SPACE || rc == ERR_NOMEM ? rc : ERR_IO;
+}
+
+int spool_flush(struct spool *s)
+{
+    if (s->current == NULL && clock_mono_ms() < s->retry_at_ms)
+        return ERR_IO;
+    bool fits = s->current != NULL &&
+                atomic_load_explicit(&s->current->written, memory_order_relaxed) + s->out.len <=
+                    s->set->segment_bytes + s->current->carry_end;
+    int rc = ERR_IO;
+    if (fits && !atomic_load_explicit(&s->sync_failed, memory_order_relaxed)) {
+        rc = s->out.len > 0 ? segment_append(s, s->current, s->out.data, s->out.len) : 0;
+        /* Never again on that file. What stands after `written` is a torn tail; cut it if the disk
+         * still can, recovery cuts it otherwise. */
+        if (rc != 0 && ftruncate(s->current->fd, (off_t)atomic_load(&s->current->written)) != 0)
+            errno = 0;
+    }
+    if (rc != 0)
+        rc = next_segment(s);
+    if (rc != 0)
+        return become_broken(s, rc);
+    buf_clear(&s->out);
+    s->out_records = 0;
+    return 0;
+}
