@@ -193,6 +193,23 @@ static void begin_block(struct sse_reader *r, bool cr_ended)
     r->bare_cr = cr_ended;
 }
 
+/* A block of one data line with LF ends, which is nearly all there is. */
+static bool take_usual(struct sse_reader *r, struct str *io_input, struct sse_event *out_event)
+{
+    struct str s = *io_input;
+    if (r->pending.len > 0 || r->bare_cr || s.len < 8 || memcmp(s.data, "data: ", 6) != 0)
+        return false;
+    size_t end = find_line_end(s, 6);
+    if (s.len - end < 2 || s.data[end] != '\n' || s.data[end + 1] != '\n' ||
+        end + 2 > r->event_bytes_max)
+        return false;
+    *out_event = (struct sse_event){
+        .raw = {s.data, end + 2}, .data = {s.data + 6, end - 6}, .has_data = true};
+    *io_input = (struct str){s.data + end + 2, s.len - end - 2};
+    r->first = false;
+    return true;
+}
+
 bool sse_reader_next(struct sse_reader *r, struct str *io_input, struct sse_event *out_event)
 {
     if (r->clear_next) {
@@ -201,6 +218,8 @@ bool sse_reader_next(struct sse_reader *r, struct str *io_input, struct sse_even
     }
     if (r->status != 0 || io_input->len == 0)
         return false;
+    if (take_usual(r, io_input, out_event))
+        return true;
     size_t before = r->pending.len;
     struct str block = *io_input;
     if (before > 0) {
@@ -229,7 +248,10 @@ bool sse_reader_next(struct sse_reader *r, struct str *io_input, struct sse_even
     r->pending.len = before > 0 ? end : 0;
     r->clear_next = before > 0;
     begin_block(r, cr_ended);
-    return parse_block(r, str_slice(block, 0, end), out_event);
+    if (!parse_block(r, str_slice(block, 0, end), out_event))
+        return false;
+    out_event->copied = before > 0;
+    return true;
 }
 
 bool sse_finish(struct sse_reader *r, struct sse_event *out_event)
@@ -242,6 +264,7 @@ bool sse_finish(struct sse_reader *r, struct sse_event *out_event)
     bool complete = r->state == SSE_CR_BLOCK;
     if (!parse_block(r, buf_str(&r->pending), out_event))
         return false;
+    out_event->copied = true;
     out_event->cut = !complete && !str_is(out_event->raw, "\n"); /* LF of the CR before. */
     r->clear_next = true;
     begin_block(r, false);

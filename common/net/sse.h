@@ -28,7 +28,8 @@ struct sse_event {
     bool has_data;    /* False: dispatches nothing (comment, lone blank line); relay raw only. */
     bool has_comment; /* At least one comment line: a keep-alive. */
     bool has_retry;
-    bool cut; /* From sse_finish: the stream ended inside this block. The standard drops it. */
+    bool cut;    /* From sse_finish: the stream ended inside this block. The standard drops it. */
+    bool copied; /* raw lies in the reader, not in the input: it is gone with the next call. */
 };
 
 struct sse_reader {

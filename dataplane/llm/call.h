@@ -71,5 +71,6 @@ enum call_finish {
     CALL_FINISH_OTHER
 };
 const char *call_finish_name(enum call_finish f); /* "stop"; "" for NONE. */
+enum call_finish call_finish_of(struct str name); /* OTHER for what it does not know. */
 
 #endif

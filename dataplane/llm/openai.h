@@ -15,9 +15,19 @@ int openai_write_call(const struct call *call, struct str body, struct str upstr
                       struct arena *arena, struct str *out_pieces, size_t *out_count) MUST_CHECK;
 int openai_read_event(struct json *json, struct provider_reply *reply,
                       const struct sse_event *event, const struct provider_rewrite *rewrite,
-                      struct buf *out, enum provider_event *out_kind) MUST_CHECK;
+                      struct provider_out *out, enum provider_event *out_kind) MUST_CHECK;
 int openai_read_reply(struct json *json, struct provider_reply *reply, struct str body,
                       const struct provider_rewrite *rewrite, struct arena *arena,
                       struct str *out_pieces, size_t *out_count) MUST_CHECK;
+
+/* The same without the short cut for what is usual (openai_usual.h): whatever they are given, both
+ * do and say the same. */
+int openai_read_event_strictly(struct json *json, struct provider_reply *reply,
+                               const struct sse_event *event,
+                               const struct provider_rewrite *rewrite, struct provider_out *out,
+                               enum provider_event *out_kind) MUST_CHECK;
+int openai_read_reply_strictly(struct json *json, struct provider_reply *reply, struct str body,
+                               const struct provider_rewrite *rewrite, struct arena *arena,
+                               struct str *out_pieces, size_t *out_count) MUST_CHECK;
 
 #endif

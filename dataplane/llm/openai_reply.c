@@ -1,28 +1,22 @@
-/* What an OpenAI-style provider answers, whole or as events. */
+/* What an OpenAI-style provider answers, whole or as events. The usual is read by openai_usual.c;
+ * what that does not know goes through the strict reader, which alone says what is wrong. */
 #include "dataplane/llm/openai.h"
 
 #include "common/json/json_splice.h"
 #include "common/json/json_writer.h"
+#include "dataplane/llm/openai_usual.h"
 #include "dataplane/llm/tokens.h"
 
 static void note_finish(struct provider_reply *reply, const struct json *j, uint32_t node)
 {
-    static const struct {
-        struct str name;
-        enum call_finish finish;
-    } names[] = {
-        {{"stop", 4}, CALL_FINISH_STOP},
-        {{"length", 6}, CALL_FINISH_LENGTH},
-        {{"tool_calls", 10}, CALL_FINISH_TOOL_CALLS},
-        {{"function_call", 13}, CALL_FINISH_TOOL_CALLS},
-        {{"content_filter", 14}, CALL_FINISH_CONTENT_FILTER},
-    };
+    static const char *const names[] = {"stop", "length", "tool_calls", "function_call",
+                                        "content_filter"};
     if (json_kind(j, node) != JSON_STRING)
         return;
     reply->finish = CALL_FINISH_OTHER;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (json_string_is(j, node, names[i].name))
-            reply->finish = names[i].finish;
+        if (json_string_is(j, node, str_from(names[i])))
+            reply->finish = call_finish_of(str_from(names[i]));
 }
 
 static uint64_t count_of(const struct json *j, uint32_t object, struct str key,
@@ -116,7 +110,7 @@ static size_t usage_spans(struct str usage, struct str member, struct str *spans
     return 4;
 }
 
-#define EDITS_MAX    2
+#define EDITS_MAX    1
 #define QUOTED_BYTES (6 * CALL_MODEL_BYTES_MAX + 2)
 
 struct rewritten {
@@ -136,6 +130,12 @@ static int edit_model(const struct json *j, const struct provider_rewrite *rewri
         return ERR_TOO_LARGE;
     w->edits[w->count++] = (struct json_edit){.key = STR("model"), .value = buf_str(&b)};
     return 0;
+}
+
+static bool data_in_raw(const struct sse_event *event)
+{
+    return event->data.data >= event->raw.data &&
+           event->data.data < event->raw.data + event->raw.len;
 }
 
 static int append_all(const struct str *pieces, size_t count, struct buf *out)
@@ -172,35 +172,17 @@ static int append_with_usage(const struct json *j, const struct str *spans, size
     return rc;
 }
 
-/* The event's bytes with its JSON changed where it must be. */
-static int write_event(const struct json *j, const struct provider_reply *reply,
-                       const struct sse_event *event, const struct provider_rewrite *rewrite,
-                       struct buf *out)
+/* The event with its JSON changed; appends to out. */
+static int write_changed(const struct json *j, const struct sse_event *event,
+                         const struct rewritten *w, struct str member, struct buf *out)
 {
-    char quoted[QUOTED_BYTES];
-    struct rewritten w = {.count = 0};
     struct str spans[JSON_SPLICE_SPANS(EDITS_MAX)];
     size_t count = 0;
-    int rc = edit_model(j, rewrite, quoted, &w);
-    struct str member = STR_NULL;
-    if (rewrite->usage_member != NULL &&
-        json_kind(j, json_get(j, JSON_ROOT, STR("usage"))) == JSON_OBJECT)
-        member = rewrite->usage_member(rewrite->arg, &reply->usage);
-    if (rc != 0)
-        return rc;
-    if (w.count == 0 && member.len == 0)
-        return buf_append_str(out, event->raw);
-    rc = json_splice(j, w.edits, w.count, spans, &count);
+    int rc = json_splice(j, w->edits, w->count, spans, &count);
     if (rc != 0)
         return rc;
     const char *raw_end = event->raw.data + event->raw.len;
-    bool inside = event->data.data >= event->raw.data && event->data.data < raw_end;
-    struct str before = STR("data: "), after = STR("\n\n");
-    if (inside) {
-        before = (struct str){event->raw.data, (size_t)(event->data.data - event->raw.data)};
-        after = (struct str){event->data.data + event->data.len,
-                             (size_t)(raw_end - (event->data.data + event->data.len))};
-    } else {
+    if (!data_in_raw(event)) {
         /* Several data lines: JSON may be written on one, where line ends are only space. */
         struct buf line;
         buf_init(&line, SSE_EVENT_BYTES_MAX + CALL_MODEL_BYTES_MAX);
@@ -210,11 +192,37 @@ static int write_event(const struct json *j, const struct provider_reply *reply,
         buf_deinit(&line);
         return rc;
     }
-    rc = buf_append_str(out, before);
+    const char *data_end = event->data.data + event->data.len;
+    rc = buf_append(out, event->raw.data, (size_t)(event->data.data - event->raw.data));
     if (rc == 0)
         rc = append_with_usage(j, spans, count, member, out);
     if (rc == 0)
-        rc = buf_append_str(out, after);
+        rc = buf_append(out, data_end, (size_t)(raw_end - data_end));
+    return rc;
+}
+
+/* The event's bytes, changed where they must be. */
+static int write_event(const struct json *j, const struct provider_reply *reply,
+                       const struct sse_event *event, const struct provider_rewrite *rewrite,
+                       struct provider_out *out)
+{
+    char quoted[QUOTED_BYTES];
+    struct rewritten w = {.count = 0};
+    struct str member = STR_NULL;
+    int rc = edit_model(j, rewrite, quoted, &w);
+    if (rewrite->usage_member != NULL &&
+        json_kind(j, json_get(j, JSON_ROOT, STR("usage"))) == JSON_OBJECT)
+        member = rewrite->usage_member(rewrite->arg, &reply->usage);
+    if (rc != 0)
+        return rc;
+    if (w.count == 0 && member.len == 0)
+        return provider_out_add(out, event->raw);
+    rc = provider_out_gather(out);
+    if (rc != 0)
+        return rc;
+    size_t before = out->gathered->len;
+    rc = write_changed(j, event, &w, member, out->gathered);
+    out->bytes += out->gathered->len - before;
     return rc;
 }
 
@@ -244,9 +252,73 @@ static enum provider_event classify(struct provider_reply *reply, const struct j
     return content || finish ? PROVIDER_CONTENT : PROVIDER_OPEN;
 }
 
-int openai_read_event(struct json *json, struct provider_reply *reply,
-                      const struct sse_event *event, const struct provider_rewrite *rewrite,
-                      struct buf *out, enum provider_event *out_kind)
+/* ---- the usual ---- */
+
+static void note_facts(struct provider_reply *reply, const struct openai_facts *f)
+{
+    reply->content |= f->content;
+    reply->text_q8 += f->text_q8;
+    reply->content_bytes += f->content_bytes;
+    if (f->finish_seen)
+        reply->finish = f->finish;
+    if (f->usage.known)
+        reply->usage = f->usage;
+}
+
+/* The whole with the model's id in the place of the model's name; 1 or 3 spans. False: that takes
+ * more than a span. */
+static bool put_model(struct str whole, struct str model, const struct provider_rewrite *rewrite,
+                      struct str *out_spans, size_t *out_count)
+{
+    if (rewrite->model.len == 0 || str_eq(model, rewrite->model)) {
+        out_spans[0] = whole;
+        *out_count = 1;
+        return true;
+    }
+    if (model.data == NULL || !rewrite->model_plain)
+        return false;
+    const char *behind = model.data + model.len;
+    out_spans[0] = (struct str){whole.data, (size_t)(model.data - whole.data)};
+    out_spans[1] = rewrite->model;
+    out_spans[2] = (struct str){behind, (size_t)(whole.data + whole.len - behind)};
+    *out_count = 3;
+    return true;
+}
+
+static enum provider_event kind_of(const struct openai_facts *f)
+{
+    if (f->choices == 0)
+        return f->usage_object ? PROVIDER_USAGE : PROVIDER_OPEN;
+    return f->content || f->finish_seen ? PROVIDER_CONTENT : PROVIDER_OPEN;
+}
+
+/* False: nothing was noted, the strict reader must look. */
+static bool read_usual(struct provider_reply *reply, const struct sse_event *event,
+                       const struct provider_rewrite *rewrite, struct provider_out *out,
+                       enum provider_event *out_kind, int *out_rc)
+{
+    struct openai_facts f;
+    struct str spans[3];
+    size_t count;
+    if (!data_in_raw(event) || !openai_usual_read(event->data, STR("delta"), &f) ||
+        (f.usage_object && rewrite->usage_member != NULL) ||
+        !put_model(event->raw, f.model, rewrite, spans, &count))
+        return false;
+    *out_kind = kind_of(&f);
+    *out_rc = 0;
+    note_facts(reply, &f);
+    reply->content |= *out_kind == PROVIDER_CONTENT;
+    if (*out_kind == PROVIDER_USAGE && !rewrite->want_usage)
+        return true;
+    for (size_t i = 0; i < count && *out_rc == 0; i++)
+        *out_rc = provider_out_add(out, spans[i]);
+    return true;
+}
+
+int openai_read_event_strictly(struct json *json, struct provider_reply *reply,
+                               const struct sse_event *event,
+                               const struct provider_rewrite *rewrite, struct provider_out *out,
+                               enum provider_event *out_kind)
 {
     *out_kind = PROVIDER_SILENT;
     if (!event->has_data)
@@ -278,9 +350,20 @@ int openai_read_event(struct json *json, struct provider_reply *reply,
     return 0;
 }
 
-int openai_read_reply(struct json *json, struct provider_reply *reply, struct str body,
-                      const struct provider_rewrite *rewrite, struct arena *arena,
-                      struct str *out_pieces, size_t *out_count)
+int openai_read_event(struct json *json, struct provider_reply *reply,
+                      const struct sse_event *event, const struct provider_rewrite *rewrite,
+                      struct provider_out *out, enum provider_event *out_kind)
+{
+    int rc;
+    if (!event->has_data || !read_usual(reply, event, rewrite, out, out_kind, &rc))
+        return openai_read_event_strictly(json, reply, event, rewrite, out, out_kind);
+    reply->anything = true;
+    return rc;
+}
+
+int openai_read_reply_strictly(struct json *json, struct provider_reply *reply, struct str body,
+                               const struct provider_rewrite *rewrite, struct arena *arena,
+                               struct str *out_pieces, size_t *out_count)
 {
     uint32_t choice;
     struct rewritten w = {.count = 0};
@@ -296,26 +379,29 @@ int openai_read_reply(struct json *json, struct provider_reply *reply, struct st
         reply->content |= has_content(reply, json, json_get(json, choice, STR("message")));
     }
     note_usage(reply, json, json_get(json, JSON_ROOT, STR("usage")));
-    reply->done = true;
     char *quoted = arena_alloc(arena, QUOTED_BYTES);
     if (quoted == NULL)
         return ERR_NOMEM;
     rc = edit_model(json, rewrite, quoted, &w);
-    if (rc != 0)
-        return rc;
-    if (w.count == 0) {
-        out_pieces[0] = body;
-        *out_count = 1;
-        return 0;
-    }
-    struct str spans[JSON_SPLICE_SPANS(EDITS_MAX)];
-    size_t count = 0;
-    rc = json_splice(json, w.edits, w.count, spans, &count);
-    if (rc != 0 || count > PROVIDER_REPLY_PIECES_MAX)
-        return rc != 0 ? rc : ERR_TOO_LARGE;
-    for (size_t i = 0; i < count; i++)
-        out_pieces[i] = spans[i];
-    *out_count = count;
+    if (rc == 0)
+        rc = json_splice(json, w.edits, w.count, out_pieces, out_count);
+    reply->done = rc == 0;
+    return rc;
+}
+
+_Static_assert(JSON_SPLICE_SPANS(EDITS_MAX) <= PROVIDER_REPLY_PIECES_MAX,
+               "a spliced reply fits the pieces");
+
+int openai_read_reply(struct json *json, struct provider_reply *reply, struct str body,
+                      const struct provider_rewrite *rewrite, struct arena *arena,
+                      struct str *out_pieces, size_t *out_count)
+{
+    struct openai_facts f;
+    if (!openai_usual_read(body, STR("message"), &f) || f.choices == 0 ||
+        !put_model(body, f.model, rewrite, out_pieces, out_count))
+        return openai_read_reply_strictly(json, reply, body, rewrite, arena, out_pieces, out_count);
+    note_facts(reply, &f);
+    reply->done = true;
     return 0;
 }
 

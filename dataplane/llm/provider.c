@@ -39,6 +39,82 @@ const char *call_finish_name(enum call_finish f)
     return "";
 }
 
+enum call_finish call_finish_of(struct str name)
+{
+    static const struct {
+        struct str name;
+        enum call_finish finish;
+    } names[] = {
+        {{"stop", 4}, CALL_FINISH_STOP},
+        {{"length", 6}, CALL_FINISH_LENGTH},
+        {{"tool_calls", 10}, CALL_FINISH_TOOL_CALLS},
+        {{"function_call", 13}, CALL_FINISH_TOOL_CALLS},
+        {{"content_filter", 14}, CALL_FINISH_CONTENT_FILTER},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (str_eq(name, names[i].name))
+            return names[i].finish;
+    return CALL_FINISH_OTHER;
+}
+
+bool provider_is_plain(struct str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.data[i];
+        if (c < ' ' || c > '~' || c == '"' || c == '\\')
+            return false;
+    }
+    return true;
+}
+
+void provider_out_start(struct provider_out *out, struct buf *gathered)
+{
+    out->count = 0;
+    out->bytes = 0;
+    out->gathered = gathered;
+    out->gathering = false;
+}
+
+int provider_out_gather(struct provider_out *out)
+{
+    if (out->gathering)
+        return 0;
+    buf_clear(out->gathered);
+    for (size_t i = 0; i < out->count; i++) {
+        int rc = buf_append_str(out->gathered, out->pieces[i]);
+        if (rc != 0)
+            return rc;
+    }
+    out->gathering = true;
+    out->count = 0;
+    return 0;
+}
+
+int provider_out_add(struct provider_out *out, struct str span)
+{
+    if (span.len == 0)
+        return 0;
+    if (!out->gathering) {
+        struct str *last = out->count > 0 ? &out->pieces[out->count - 1] : NULL;
+        if (last != NULL && last->data + last->len == span.data) {
+            last->len += span.len;
+            out->bytes += span.len;
+            return 0;
+        }
+        if (out->count < PROVIDER_OUT_PIECES) {
+            out->pieces[out->count++] = span;
+            out->bytes += span.len;
+            return 0;
+        }
+    }
+    int rc = provider_out_gather(out);
+    if (rc == 0)
+        rc = buf_append_str(out->gathered, span);
+    if (rc == 0)
+        out->bytes += span.len;
+    return rc;
+}
+
 void provider_reply_reset(struct provider_reply *reply)
 {
     struct sse_reader sse = reply->sse;

@@ -62,12 +62,29 @@ enum provider_event {
 /* How replies are changed on the way to the caller. */
 struct provider_rewrite {
     struct str model; /* The id that is answered. */
+    bool model_plain; /* As provider_is_plain says. */
     bool want_usage;  /* The caller gets the usage-only event. */
     /* A member to add to the usage object of an event, given what it says: "steelyard":{...}; may
      * be NULL, and may answer with len 0. */
     struct str (*usage_member)(void *arg, const struct call_usage *usage);
     void *arg;
 };
+
+/* What the caller gets of one read of a stream: spans of the provider's bytes and of what replaces
+ * some of them, in order; neighbours are one. Spans stay where they are until it is sent, unless
+ * there are too many of them or one cannot stay: then all are gathered in a buffer. */
+#define PROVIDER_OUT_PIECES 12
+struct provider_out {
+    struct str pieces[PROVIDER_OUT_PIECES];
+    size_t count;
+    size_t bytes;
+    struct buf *gathered; /* The owner's. */
+    bool gathering;       /* pieces is not used; all is in there. */
+};
+void provider_out_start(struct provider_out *out, struct buf *gathered); /* Clears it. */
+int provider_out_add(struct provider_out *out, struct str span) MUST_CHECK;
+/* What is added so far is copied, and so is all that follows. */
+int provider_out_gather(struct provider_out *out) MUST_CHECK;
 
 struct provider_adapter {
     const char *type;     /* As in the catalogue: "openai". */
@@ -82,11 +99,12 @@ struct provider_adapter {
     /* The body for a provider as pieces of the caller's and of the arena. */
     int (*write_call)(const struct call *call, struct str body, struct str upstream_model,
                       struct arena *arena, struct str *out_pieces, size_t *out_count);
-    /* One event of a stream: notes what it says in reply and appends what the caller gets to out
-     * (nothing for SILENT, DONE, ERROR, BAD and an unwanted USAGE). ERR_NOMEM, ERR_TOO_LARGE. */
+    /* One event of a stream: notes what it says in reply and adds what the caller gets to out
+     * (nothing for SILENT, DONE, ERROR, BAD and an unwanted USAGE). Where nothing must change that
+     * is the event's raw bytes. ERR_NOMEM, ERR_TOO_LARGE. */
     int (*read_event)(struct json *json, struct provider_reply *reply,
                       const struct sse_event *event, const struct provider_rewrite *rewrite,
-                      struct buf *out, enum provider_event *out_kind);
+                      struct provider_out *out, enum provider_event *out_kind);
     /* A whole reply. Pieces point into body and arena. ERR_PROTOCOL: no such reply. */
     int (*read_reply)(struct json *json, struct provider_reply *reply, struct str body,
                       const struct provider_rewrite *rewrite, struct arena *arena,
@@ -94,6 +112,9 @@ struct provider_adapter {
     /* The end mark as the caller gets it. */
     struct str end_mark;
 };
+
+/* Stands in a JSON string as it is: printable ASCII without quotation mark and backslash. */
+bool provider_is_plain(struct str text);
 
 /* NULL: no such type. */
 const struct provider_adapter *provider_find(struct str type);

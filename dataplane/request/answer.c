@@ -134,7 +134,7 @@ static void put_common(struct writer *w, struct request *r, bool early)
     put_warnings(w, r);
     if (!r->keep_alive)
         put(w, STR("\r\nconnection: close"));
-    else if (r->head->minor_version == 0)
+    else if (r->minor_version == 0)
         put(w, STR("\r\nconnection: keep-alive"));
     put(w, STR("\r\ncontent-type: "));
     put(w, r->content_type);
@@ -195,7 +195,7 @@ int answer_write_stream_head(struct request *r, bool early, struct buf *out)
     struct writer w = {.out = out};
     put_common(&w, r, early);
     put(&w, STR("\r\ncache-control: no-cache\r\nx-accel-buffering: no"));
-    if (r->head->minor_version > 0)
+    if (r->minor_version > 0)
         put(&w, STR("\r\ntransfer-encoding: chunked"));
     put(&w, STR("\r\n\r\n"));
     return w.rc;

@@ -63,6 +63,8 @@ void attempt_open(struct request *r)
     r->wants_cost = r->work->steering.usage;
     a->target = r->work->next_target;
     a->model = r->work->candidate_models[r->at_position];
+    a->model_plain = provider_is_plain(a->model->id);
+    a->adapter = provider_find(a->target->deployment->provider->type);
     a->record = &r->attempts[r->attempt_count++];
     *a->record = (struct record_attempt){
         .model = r->at_position,
@@ -143,7 +145,7 @@ static int start(struct request *r)
 {
     struct attempt *a = &r->attempt;
     const struct upstream_target *t = a->target;
-    const struct provider_adapter *adapter = provider_find(t->deployment->provider->type);
+    const struct provider_adapter *adapter = a->adapter;
     struct fetch_field fields[FIELDS_MAX + 4];
     struct str pieces[PROVIDER_REQUEST_PIECES_MAX];
     size_t field_count = 0, piece_count = 0;
@@ -256,6 +258,11 @@ static enum fetch_flow on_body(void *arg, struct transport_call *call, struct st
     (void)call;
     struct request *r = arg;
     struct attempt *a = &r->attempt;
+    if (r->stream == STREAM_COMMITTED) { /* By far the most calls: the loop's time will do. */
+        enum fetch_flow next = relay_piece(r, piece, uv_now(r->env->loop) * 1000000);
+        a->paused = next == FETCH_PAUSE;
+        return next;
+    }
     uint64_t entered_ns = clock_mono_ns();
     enum fetch_flow flow = FETCH_GO;
     if (a->streaming) {
@@ -313,10 +320,9 @@ static enum record_reason reason_of_status(unsigned status)
 static enum record_reason take_reply(struct request *r)
 {
     struct attempt *a = &r->attempt;
-    const struct provider_adapter *adapter = provider_find(a->target->deployment->provider->type);
-    const struct provider_rewrite rewrite = {.model = a->model->id};
-    if (adapter->read_reply(&r->env->json, &a->reply, buf_str(&a->body), &rewrite, &r->arena,
-                            r->pieces, &r->piece_count) != 0)
+    const struct provider_rewrite rewrite = {.model = a->model->id, .model_plain = a->model_plain};
+    if (a->adapter->read_reply(&r->env->json, &a->reply, buf_str(&a->body), &rewrite, &r->arena,
+                               r->pieces, &r->piece_count) != 0)
         return RECORD_REASON_PROTOCOL;
     return RECORD_REASON_OK;
 }

@@ -9,42 +9,53 @@
 
 #define HELD_BYTES_MAX 65536U /* Frames before the first content. */
 
-int relay_send(struct request *r, struct str bytes)
+/* Everything in one write. */
+static int send_chunk(struct request *r, struct str head, const struct str *pieces, size_t count,
+                      size_t bytes)
 {
-    char head[HTTP1_CHUNK_HEAD_BYTES];
+    struct request_env *env = r->env;
+    char chunk[HTTP1_CHUNK_HEAD_BYTES];
+    const bool chunked = r->minor_version > 0;
+    size_t n = 0;
     if (r->client_gone)
         return ERR_CLOSED;
-    r->sent_ms = request_now_ms();
-    if (r->head->minor_version == 0)
-        return r->client->send(r->client_arg, &bytes, 1);
-    const struct str pieces[] = {{head, http1_chunk_head(bytes.len, head)}, bytes, HTTP1_CHUNK_END};
-    return r->client->send(r->client_arg, pieces, 3);
+    r->sent_ms = uv_now(env->loop);
+    if (head.len > 0)
+        env->send[n++] = head;
+    if (chunked)
+        env->send[n++] = (struct str){chunk, http1_chunk_head(bytes, chunk)};
+    for (size_t i = 0; i < count; i++)
+        env->send[n++] = pieces[i];
+    if (chunked)
+        env->send[n++] = HTTP1_CHUNK_END;
+    return r->client->send(r->client_arg, env->send, n);
 }
 
-/* Head, then what was held back, in one write. */
+int relay_send(struct request *r, struct str bytes)
+{
+    return send_chunk(r, STR_NULL, &bytes, 1, bytes.len);
+}
+
+static int send_out(struct request *r, const struct provider_out *out)
+{
+    if (out->gathering)
+        return relay_send(r, buf_str(out->gathered));
+    return send_chunk(r, STR_NULL, out->pieces, out->count, out->bytes);
+}
+
+/* Head, then what was held back. */
 static int send_first(struct request *r)
 {
     struct request_env *env = r->env;
     struct str held = buf_str(&r->attempt.body);
-    if (r->client_gone)
-        return ERR_CLOSED;
-    if (r->stream != STREAM_NONE)
+    if (r->stream != STREAM_NONE || r->client_gone)
         return relay_send(r, held);
-    char chunk[HTTP1_CHUNK_HEAD_BYTES];
     buf_clear(&env->head);
     r->status = 200;
     r->content_type = STR("text/event-stream");
     if (answer_write_stream_head(r, false, &env->head) != 0)
         return ERR_NOMEM;
-    r->sent_ms = request_now_ms();
-    const bool chunked = r->head->minor_version > 0;
-    const struct str pieces[] = {
-        buf_str(&env->head),
-        chunked ? (struct str){chunk, http1_chunk_head(held.len, chunk)} : STR_NULL,
-        held,
-        chunked ? HTTP1_CHUNK_END : STR_NULL,
-    };
-    return r->client->send(r->client_arg, pieces, 4);
+    return send_chunk(r, buf_str(&env->head), &held, 1, held.len);
 }
 
 /* "steelyard":{"cost_usd":...,"decision_id":"..."}: what the caller asked to find in the usage. */
@@ -72,23 +83,33 @@ static struct str usage_member(void *arg, const struct call_usage *usage)
 }
 
 struct feed {
+    struct provider_rewrite rewrite;
     bool content;
     bool stop;
     enum record_reason reason;
 };
 
+static void feed_start(struct request *r, struct feed *f)
+{
+    const struct attempt *a = &r->attempt;
+    *f = (struct feed){
+        .rewrite = {.model = a->model->id,
+                    .model_plain = a->model_plain,
+                    .want_usage = r->wants_usage,
+                    .usage_member = r->wants_cost ? usage_member : NULL,
+                    .arg = r},
+        .reason = RECORD_REASON_OK,
+    };
+    provider_out_start(&r->env->relayed, &r->env->out);
+}
+
 static void feed_event(struct request *r, const struct sse_event *event, struct feed *f)
 {
     struct attempt *a = &r->attempt;
-    const struct provider_adapter *adapter = provider_find(a->target->deployment->provider->type);
-    const struct provider_rewrite rewrite = {
-        .model = a->model->id,
-        .want_usage = r->wants_usage,
-        .usage_member = r->wants_cost ? usage_member : NULL,
-        .arg = r,
-    };
+    struct provider_out *out = &r->env->relayed;
     enum provider_event kind;
-    if (adapter->read_event(&r->env->json, &a->reply, event, &rewrite, &r->env->out, &kind) != 0)
+    if (a->adapter->read_event(&r->env->json, &a->reply, event, &f->rewrite, out, &kind) != 0 ||
+        (event->copied && provider_out_gather(out) != 0))
         kind = PROVIDER_BAD;
     switch (kind) {
     case PROVIDER_SILENT:
@@ -110,20 +131,13 @@ static void feed_event(struct request *r, const struct sse_event *event, struct 
     }
 }
 
-/* What the piece's events left in env->out: held, or sent. */
-static void pass_on(struct request *r, const struct feed *f, uint64_t now_ns)
+/* Until the first content; all of what the read brought has its place behind what is held. */
+static void hold(struct request *r, const struct feed *f, uint64_t now_ns)
 {
     struct attempt *a = &r->attempt;
-    struct str out = buf_str(&r->env->out);
-    if (r->unseen || out.len == 0)
-        return;
-    if (r->stream == STREAM_COMMITTED) {
-        if (relay_send(r, out) != 0)
-            request_gone(r);
-        return;
-    }
-    if (a->body.len + out.len > HELD_BYTES_MAX + SSE_EVENT_BYTES_MAX ||
-        buf_append_str(&a->body, out) != 0) {
+    struct provider_out *out = &r->env->relayed;
+    if (a->body.len + out->bytes > HELD_BYTES_MAX + SSE_EVENT_BYTES_MAX ||
+        provider_out_gather(out) != 0 || buf_append_str(&a->body, buf_str(out->gathered)) != 0) {
         attempt_stop(r, RECORD_REASON_PROTOCOL);
         return;
     }
@@ -137,9 +151,9 @@ static void pass_on(struct request *r, const struct feed *f, uint64_t now_ns)
 enum fetch_flow relay_piece(struct request *r, struct str piece, uint64_t now_ns)
 {
     struct attempt *a = &r->attempt;
-    struct feed f = {.reason = RECORD_REASON_OK};
+    struct feed f;
     struct sse_event event;
-    buf_clear(&r->env->out);
+    feed_start(r, &f);
     while (!f.stop && !a->reply.done && sse_reader_next(&a->reply.sse, &piece, &event)) {
         feed_event(r, &event, &f);
         if (event.has_data)
@@ -149,7 +163,12 @@ enum fetch_flow relay_piece(struct request *r, struct str piece, uint64_t now_ns
         f.stop = true;
         f.reason = RECORD_REASON_PROTOCOL;
     }
-    pass_on(r, &f, now_ns);
+    if (!r->unseen && r->env->relayed.bytes > 0) {
+        if (r->stream != STREAM_COMMITTED)
+            hold(r, &f, now_ns);
+        else if (send_out(r, &r->env->relayed) != 0)
+            request_gone(r);
+    }
     if (a->call == NULL || a->cancelled)
         return FETCH_GO;
     if (f.stop) {
@@ -164,8 +183,8 @@ enum fetch_flow relay_piece(struct request *r, struct str piece, uint64_t now_ns
 void relay_piece_end(struct request *r)
 {
     struct sse_event event;
-    struct feed f = {.reason = RECORD_REASON_OK};
-    buf_clear(&r->env->out);
+    struct feed f;
+    feed_start(r, &f);
     /* The standard drops a block without its blank line; an end mark is still believed. */
     if (!r->attempt.reply.done && sse_finish(&r->attempt.reply.sse, &event) && event.has_data &&
         str_eq(str_trim(event.data), STR("[DONE]")))

@@ -61,7 +61,7 @@ static int send_stream_end(struct request *r)
 {
     char head[HTTP1_CHUNK_HEAD_BYTES];
     const struct str mark = provider_find(r->attempt.target->deployment->provider->type)->end_mark;
-    if (r->head->minor_version == 0) {
+    if (r->minor_version == 0) {
         r->keep_alive = false; /* Its end is the connection's. */
         return r->client->send(r->client_arg, &mark, 1);
     }

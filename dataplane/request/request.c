@@ -289,6 +289,7 @@ struct request *request_begin(struct request_env *env, const struct client_ops *
     r->client = ops;
     r->client_arg = client;
     r->head = head;
+    r->minor_version = head->minor_version;
     r->start_ns = clock_mono_ns();
     r->start_us = clock_wall_us();
     r->sent_ms = r->start_ns / 1000000;

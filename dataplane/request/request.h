@@ -112,6 +112,8 @@ struct request_env {
     uv_timer_t poll_timer;
     struct buf head; /* Scratch of one call. */
     struct buf out;
+    struct provider_out relayed;              /* Scratch of one read of a stream ... */
+    struct str send[PROVIDER_OUT_PIECES + 3]; /* ... and how it is sent. */
     struct json json;
     char date[HTTP1_DATE_BYTES];
     int64_t date_s;
@@ -144,11 +146,13 @@ struct attempt {
     struct transport_call *call; /* NULL: none under way. */
     const struct upstream_target *target;
     const struct snapshot_model *model;
+    const struct provider_adapter *adapter;
     struct record_attempt *record; /* In request.attempts. */
     uint64_t start_ns;
     uint64_t content_ns; /* First content; 0: none yet. */
     uint64_t last_ms;    /* Last event. */
     unsigned status;
+    bool model_plain; /* provider_is_plain(model->id) */
     bool started;
     bool restarted; /* Once, after a kept connection turned out dead. */
     bool streaming;
@@ -219,6 +223,7 @@ struct request {
     char request_id[REQUEST_ID_BYTES_MAX + 1];
     uint8_t request_id_len;
     uint8_t warning_count;
+    uint8_t minor_version; /* Of the request; head may be gone. */
     struct uuid id;
     char id_text[UUID_TEXT_BYTES];
 

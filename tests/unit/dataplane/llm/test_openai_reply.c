@@ -11,6 +11,8 @@ struct fixture {
     struct json json;
     struct provider_reply reply;
     struct buf out;
+    struct buf gathered;
+    struct provider_out pieces; /* Of the last feed. */
     enum provider_event kinds[64];
     size_t count;
 };
@@ -22,7 +24,8 @@ static int setup(void **state)
     arena_pool_init(&f.pool, 16);
     arena_init(&f.arena, &f.pool, 1U << 20);
     json_init(&f.json, JSON_NODES_MAX);
-    buf_init(&f.out, 1U << 20);
+    buf_init(&f.out, 4U << 20);
+    buf_init(&f.gathered, 4U << 20);
     *state = &f;
     return 0;
 }
@@ -34,6 +37,7 @@ static int teardown(void **state)
     arena_pool_deinit(&f->pool);
     json_deinit(&f->json);
     buf_deinit(&f->out);
+    buf_deinit(&f->gathered);
     provider_reply_deinit(&f->reply);
     return 0;
 }
@@ -45,16 +49,35 @@ static int teardown(void **state)
     "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"" model    \
     "\",\"choices\":[],\"usage\":{\"prompt_tokens\":" in ",\"completion_tokens\":" out "}}\n\n"
 
-static void feed(struct fixture *f, struct str input, const struct provider_rewrite *rewrite)
+/* One read. What comes out is appended to out. */
+static void feed_by(struct fixture *f, struct str input, const struct provider_rewrite *rewrite,
+                    bool strictly)
 {
     struct sse_event event;
+    provider_out_start(&f->pieces, &f->gathered);
     while (sse_reader_next(&f->reply.sse, &input, &event)) {
         enum provider_event kind;
-        assert_int_equal(openai_read_event(&f->json, &f->reply, &event, rewrite, &f->out, &kind),
-                         0);
+        int rc = strictly
+                     ? openai_read_event_strictly(&f->json, &f->reply, &event, rewrite, &f->pieces,
+                                                  &kind)
+                     : openai_read_event(&f->json, &f->reply, &event, rewrite, &f->pieces, &kind);
+        assert_int_equal(rc, 0);
+        if (event.copied)
+            assert_int_equal(provider_out_gather(&f->pieces), 0);
         assert_true(f->count < 64);
         f->kinds[f->count++] = kind;
     }
+    size_t before = f->out.len;
+    if (f->pieces.gathering)
+        assert_int_equal(buf_append_str(&f->out, buf_str(&f->gathered)), 0);
+    for (size_t i = 0; i < f->pieces.count; i++)
+        assert_int_equal(buf_append_str(&f->out, f->pieces.pieces[i]), 0);
+    assert_int_equal(f->pieces.bytes, f->out.len - before);
+}
+
+static void feed(struct fixture *f, struct str input, const struct provider_rewrite *rewrite)
+{
+    feed_by(f, input, rewrite, false);
 }
 
 static void start(struct fixture *f)
@@ -84,7 +107,7 @@ static const char *const stream_down =
 static void events_pass_with_the_model_that_serves_however_they_are_cut(void **state)
 {
     struct fixture *f = *state;
-    const struct provider_rewrite rewrite = {.model = STR("small")};
+    const struct provider_rewrite rewrite = {.model = STR("small"), .model_plain = true};
     size_t len = strlen(stream_up);
     for (size_t cut = 0; cut <= len; cut++) {
         start(f);
@@ -109,7 +132,8 @@ static void events_pass_with_the_model_that_serves_however_they_are_cut(void **s
 static void bytes_are_untouched_when_nothing_has_to_change(void **state)
 {
     struct fixture *f = *state;
-    const struct provider_rewrite rewrite = {.model = STR("m"), .want_usage = true};
+    const struct provider_rewrite rewrite = {
+        .model = STR("m"), .model_plain = true, .want_usage = true};
     static const char odd[] = "event: x\r\ndata:  {\"model\" : \"m\" , \"choices\":[{\"delta\":{ "
                               "\"content\":\"a\"}}]}\r\n\r\n"
                               "id: 7\ndata: "
@@ -125,7 +149,7 @@ static void usage_gets_the_member_the_caller_asked_for(void **state)
 {
     struct fixture *f = *state;
     const struct provider_rewrite rewrite = {
-        .model = STR("m"), .want_usage = true, .usage_member = add_member};
+        .model = STR("m"), .model_plain = true, .want_usage = true, .usage_member = add_member};
     start(f);
     feed(f, str_from(USAGE("up", "3", "4")), &rewrite);
     assert_string_equal(
@@ -138,7 +162,7 @@ static void usage_gets_the_member_the_caller_asked_for(void **state)
 static void data_on_several_lines_is_one_event(void **state)
 {
     struct fixture *f = *state;
-    const struct provider_rewrite rewrite = {.model = STR("m")};
+    const struct provider_rewrite rewrite = {.model = STR("m"), .model_plain = true};
     start(f);
     feed(f,
          STR("data: {\"model\":\"up\",\ndata: \"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n"),
@@ -161,7 +185,7 @@ static void data_on_several_lines_is_one_event(void **state)
 static void b37_events_that_are_none_of_the_dialect_are_told_apart(void **state)
 {
     struct fixture *f = *state;
-    const struct provider_rewrite rewrite = {.model = STR("m")};
+    const struct provider_rewrite rewrite = {.model = STR("m"), .model_plain = true};
     static const struct {
         const char *event;
         enum provider_event kind;
@@ -203,7 +227,7 @@ static void assert_usage(struct fixture *f, const char *usage, bool known, bool 
     struct buf b = {.data = body, .cap = sizeof body, .max = sizeof body};
     struct str pieces[PROVIDER_REPLY_PIECES_MAX];
     size_t count;
-    const struct provider_rewrite rewrite = {.model = STR("m")};
+    const struct provider_rewrite rewrite = {.model = STR("m"), .model_plain = true};
     start(f);
     assert_int_equal(buf_printf(&b,
                                 "{\"model\":\"m\",\"choices\":[{\"message\":{\"content\":"
@@ -262,7 +286,7 @@ static void details_of_usage_are_parts_of_the_whole(void **state)
 static void a_whole_reply_keeps_its_bytes_but_the_model(void **state)
 {
     struct fixture *f = *state;
-    const struct provider_rewrite rewrite = {.model = STR("small")};
+    const struct provider_rewrite rewrite = {.model = STR("small"), .model_plain = true};
     const struct str body =
         STR("{ \"id\":\"x\",\"model\": \"up\" ,\"choices\":[{\"message\":{\"content\":"
             "\"a\\u00e9\"},\"finish_reason\":\"tool_calls\"}],\"odd\":1.50}");
@@ -280,10 +304,173 @@ static void a_whole_reply_keeps_its_bytes_but_the_model(void **state)
     assert_int_equal(f->reply.finish, CALL_FINISH_TOOL_CALLS);
 }
 
+static void what_needs_no_change_is_one_span_of_what_was_read(void **state)
+{
+    struct fixture *f = *state;
+    const struct provider_rewrite rewrite = {.model = STR("m"), .model_plain = true};
+    const char *events = CHUNK("m", "{\"role\":\"assistant\",\"content\":\"\"}", "null")
+        CHUNK("m", "{\"content\":\"a\"}", "null") CHUNK("m", "{\"content\":\"b\"}", "null")
+            CHUNK("m", "{}", "\"stop\"");
+    start(f);
+    feed(f, str_from(events), &rewrite);
+    assert_false(f->pieces.gathering);
+    assert_int_equal(f->pieces.count, 1);
+    assert_ptr_equal(f->pieces.pieces[0].data, events);
+    assert_int_equal(f->pieces.pieces[0].len, strlen(events));
+}
+
+static void the_models_id_takes_the_place_of_the_name_without_a_copy(void **state)
+{
+    struct fixture *f = *state;
+    const struct provider_rewrite rewrite = {.model = STR("small"), .model_plain = true};
+    const char *two =
+        CHUNK("up", "{\"content\":\"a\"}", "null") CHUNK("up", "{\"content\":\"b\"}", "null");
+    start(f);
+    feed(f, str_from(two), &rewrite);
+    assert_false(f->pieces.gathering);
+    assert_int_equal(f->pieces.count, 5);
+    assert_ptr_equal(f->pieces.pieces[1].data, rewrite.model.data);
+    assert_string_equal(buf_cstr(&f->out), CHUNK("small", "{\"content\":\"a\"}", "null")
+                                               CHUNK("small", "{\"content\":\"b\"}", "null"));
+    start(f);
+    for (int i = 0; i < 8; i++) /* More than there are pieces. */
+        assert_int_equal(buf_append_text(&f->out, two), 0);
+    struct buf many = f->out;
+    buf_init(&f->out, 1U << 20);
+    feed(f, buf_str(&many), &rewrite);
+    assert_true(f->pieces.gathering);
+    struct str rest = buf_str(&f->out);
+    for (int i = 0; i < 16; i++) {
+        const char *one = i % 2 == 0 ? CHUNK("small", "{\"content\":\"a\"}", "null")
+                                     : CHUNK("small", "{\"content\":\"b\"}", "null");
+        assert_true(str_starts(rest, str_from(one)));
+        rest = str_slice(rest, strlen(one), rest.len);
+    }
+    assert_int_equal(rest.len, 0);
+    buf_deinit(&many);
+}
+
+/* What the short cut must not take differently, and forms it takes. */
+static const char *const odd_events[] = {
+    "data: {\"choices\":[{\"delta\":{\"content\":\"a\\n\\\"b\\u00e9\"}}],\"model\":\"x\"}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"\xc3\xa9\xe4\xb8\xad\"}}],\"model\":\"x\"}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"\xc3\"}}],\"model\":\"x\"}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"model\":\"x\",\"model\":\"x\"}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"a\",\"content\":\"b\"}}]}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"mod\\u0065l\":\"x\"}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"model\":null}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"model\":\"m\\/x\"}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}},],\"model\":\"x\"}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"model\":\"x\",}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"model\":\"x\"}}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"model\":\"x\"\n\n",
+    "data: {\"choices\":[{\"index\":01,\"delta\":{\"content\":\"a\"}}]}\n\n",
+    "data: {\"choices\":[{\"index\":-1,\"delta\":{\"content\":\"a\"}}]}\n\n",
+    "data: {\"choices\":[{\"index\":1.5e3,\"delta\":{\"content\":\"a\"}}]}\n\n",
+    "data: {\"choices\":[{\"delta\":null,\"finish_reason\":\"odd\"}],\"created\":\"x\"}\n\n",
+    "data: "
+    "{\"choices\":[{\"delta\":{\"content\":\"a\"},\"logprobs\":{\"content\":[{\"b\":1}]}}]}\n\n",
+    "data: {\"choices\":[],\"usage\":null}\n\n",
+    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1}}\n\n",
+    "data: "
+    "{\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2,\"total_tokens\":9,"
+    "\"completion_tokens_details\":{\"reasoning_tokens\":6}}}\n\n",
+    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":10,\"completion_tokens\":2,"
+    "\"prompt_cache_hit_tokens\":4,\"prompt_cache_miss_tokens\":6}}\n\n",
+    "data: "
+    "{\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1099511627777}}\n\n",
+    "data: "
+    "{\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1,\"queue\":0.5}}\n\n",
+    "data: "
+    "{\"choices\":[],\"x_groq\":{\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":5}}}\n\n",
+    "data: "
+    "{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"type\":\"function\","
+    "\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\":1}\"}},{\"index\":1}]}}]}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"tool_calls\":[7]}}]}\n\n",
+    "data: { \"choices\" : [ { \"delta\" : { \"content\" : \"a\" } } ] , \"model\" : \"x\" } \n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"error\":{\"message\":\"no\"}}\n\n",
+    "data: "
+    "{\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"error\":null,\"obfuscation\":\"zz\"}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"a\tb\"}}]}\n\n",
+    "data: {\"choices\":[7]}\n\n",
+    "data: {\"model\":\"x\"}\n\n",
+    "data: \n\n",
+    "data: {\n\n",
+    "data:{\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"model\":\"x\"}\r\n\r\n",
+    "id: 1\rdata: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\rdata: \"model\":\"x\"}\r\r",
+};
+
+static struct str add_any(void *arg, const struct call_usage *usage)
+{
+    (void)arg;
+    (void)usage;
+    return STR("\"steelyard\":{}");
+}
+
+static void b37_the_short_cut_says_what_the_strict_reader_says(void **state)
+{
+    struct fixture *f = *state;
+    const struct provider_rewrite rewrites[] = {
+        {.model = STR("m"), .model_plain = true},
+        {.model = STR("x"), .model_plain = true, .want_usage = true},
+        {.model = STR("q\"t"), .want_usage = true},
+        {.model = STR("m"), .model_plain = true, .want_usage = true, .usage_member = add_any},
+    };
+    struct buf strict;
+    buf_init(&strict, 1U << 20);
+    for (size_t w = 0; w < sizeof rewrites / sizeof rewrites[0]; w++)
+        for (size_t i = 0; i < sizeof odd_events / sizeof odd_events[0]; i++) {
+            struct provider_reply reply;
+            start(f);
+            feed_by(f, str_from(odd_events[i]), &rewrites[w], true);
+            buf_clear(&strict);
+            assert_int_equal(buf_append_str(&strict, buf_str(&f->out)), 0);
+            reply = f->reply;
+            enum provider_event kind = f->kinds[0];
+            for (size_t cut = 0; cut <= strlen(odd_events[i]); cut++) {
+                struct str input = str_from(odd_events[i]);
+                start(f);
+                feed(f, str_slice(input, 0, cut), &rewrites[w]);
+                feed(f, str_slice(input, cut, input.len), &rewrites[w]);
+                assert_int_equal(f->kinds[0], kind);
+                assert_true(str_eq(buf_str(&f->out), buf_str(&strict)));
+                assert_int_equal(f->reply.text_q8, reply.text_q8);
+                assert_int_equal(f->reply.content_bytes, reply.content_bytes);
+                assert_int_equal(f->reply.finish, reply.finish);
+                assert_int_equal(f->reply.content, reply.content);
+                assert_memory_equal(&f->reply.usage, &reply.usage, sizeof reply.usage);
+            }
+        }
+    buf_deinit(&strict);
+}
+
+static void b37_an_event_over_the_maximum_ends_the_stream_however_it_comes(void **state)
+{
+    struct fixture *f = *state;
+    const struct provider_rewrite rewrite = {.model = STR("m"), .model_plain = true};
+    static char big[SSE_EVENT_BYTES_MAX + 64];
+    static const char front[] = "data: {\"choices\":[{\"delta\":{\"content\":\"";
+    static const char back[] = "\"}}]}\n\n";
+    for (size_t over = 0; over < 2; over++) {
+        size_t len = SSE_EVENT_BYTES_MAX + over;
+        memset(big, 'a', len);
+        memcpy(big, front, sizeof front - 1);
+        memcpy(big + len - (sizeof back - 1), back, sizeof back - 1);
+        for (size_t step = 65536; step <= sizeof big; step *= 32) {
+            start(f);
+            for (size_t at = 0; at < len; at += step)
+                feed(f, (struct str){big + at, len - at < step ? len - at : step}, &rewrite);
+            assert_int_equal(f->count, 1 - over);
+            assert_int_equal(sse_reader_status(&f->reply.sse), over ? ERR_TOO_LARGE : 0);
+        }
+    }
+}
+
 static void b32_a_reply_that_is_no_completion_is_a_protocol_error(void **state)
 {
     struct fixture *f = *state;
-    const struct provider_rewrite rewrite = {.model = STR("m")};
+    const struct provider_rewrite rewrite = {.model = STR("m"), .model_plain = true};
     static const char *const bodies[] = {
         "",
         "<html>",
@@ -311,6 +498,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(events_pass_with_the_model_that_serves_however_they_are_cut),
         TEST(bytes_are_untouched_when_nothing_has_to_change),
+        TEST(what_needs_no_change_is_one_span_of_what_was_read),
+        TEST(the_models_id_takes_the_place_of_the_name_without_a_copy),
+        TEST(b37_the_short_cut_says_what_the_strict_reader_says),
+        TEST(b37_an_event_over_the_maximum_ends_the_stream_however_it_comes),
         TEST(usage_gets_the_member_the_caller_asked_for),
         TEST(data_on_several_lines_is_one_event),
         TEST(b37_events_that_are_none_of_the_dialect_are_told_apart),

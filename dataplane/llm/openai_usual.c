@@ -1,0 +1,358 @@
+/* One function for each kind of object, each with a mask of the members seen, so that a key that
+ * comes again is noticed. The nesting is fixed: nothing recurses. */
+#include "dataplane/llm/openai_scan.h"
+#include "dataplane/llm/tokens.h"
+
+/* ---- usage ---- */
+
+static bool read_count(struct scan *s, uint64_t *out)
+{
+    uint64_t v = 0;
+    (void)token(s);
+    const unsigned char *start = s->p;
+    while (is_digit(s) && s->p - start < (ptrdiff_t)COUNT_DIGITS_MAX)
+        v = v * 10 + (uint64_t)(*s->p++ - '0');
+    *out = v;
+    return s->p > start && !is_digit(s) && (*start != '0' || s->p - start == 1);
+}
+
+struct details {
+    uint64_t cached;
+    uint64_t cache_write;
+    uint64_t reasoning;
+};
+
+static bool read_details(struct scan *s, struct details *d)
+{
+    static const struct {
+        struct str name;
+        size_t offset;
+    } counts[] = {
+        {{"cached_tokens", 13}, offsetof(struct details, cached)},
+        {{"cache_write_tokens", 18}, offsetof(struct details, cache_write)},
+        {{"reasoning_tokens", 16}, offsetof(struct details, reasoning)},
+    };
+    static const struct str others[] = {
+        {"audio_tokens", 12},
+        {"text_tokens", 11},
+        {"image_tokens", 12},
+        {"accepted_prediction_tokens", 26},
+        {"rejected_prediction_tokens", 26},
+    };
+    struct text key;
+    unsigned seen = 0;
+    enum step step;
+    if (read_null(s))
+        return true;
+    if (!opens(s, '{'))
+        return false;
+    for (bool first = true; (step = next_member(s, first, &key)) == STEP_ONE; first = false) {
+        struct str name = {key.data, key.len};
+        uint64_t value;
+        unsigned bit = 0;
+        if (!read_count(s, &value))
+            return false;
+        for (unsigned i = 0; i < 3 && bit == 0; i++)
+            if (str_eq(name, counts[i].name)) {
+                bit = 1U << i;
+                memcpy((char *)d + counts[i].offset, &value, sizeof value);
+            }
+        for (unsigned i = 0; i < sizeof others / sizeof others[0] && bit == 0; i++)
+            if (str_eq(name, others[i]))
+                bit = 8U << i;
+        if (bit == 0 || !note(&seen, bit))
+            return false;
+    }
+    return step == STEP_END;
+}
+
+static bool read_usage(struct scan *s)
+{
+    enum { IN = 1, OUT = 2, TOTAL = 4, HIT = 8, MISS = 16, IN_MORE = 32, OUT_MORE = 64 };
+    uint64_t in = 0, out = 0, total = 0, hit = 0, miss = 0;
+    struct details d_in = {0}, d_out = {0};
+    struct text key;
+    unsigned seen = 0;
+    enum step step;
+    if (read_null(s))
+        return true;
+    if (!opens(s, '{'))
+        return false;
+    s->facts->usage_object = true;
+    for (bool first = true; (step = next_member(s, first, &key)) == STEP_ONE; first = false) {
+        bool ok;
+        if (IS(&key, "prompt_tokens"))
+            ok = note(&seen, IN) && read_count(s, &in);
+        else if (IS(&key, "completion_tokens"))
+            ok = note(&seen, OUT) && read_count(s, &out);
+        else if (IS(&key, "total_tokens"))
+            ok = note(&seen, TOTAL) && read_count(s, &total);
+        else if (IS(&key, "prompt_tokens_details"))
+            ok = note(&seen, IN_MORE) && read_details(s, &d_in);
+        else if (IS(&key, "completion_tokens_details"))
+            ok = note(&seen, OUT_MORE) && read_details(s, &d_out);
+        else if (IS(&key, "prompt_cache_hit_tokens"))
+            ok = note(&seen, HIT) && read_count(s, &hit);
+        else
+            ok = IS(&key, "prompt_cache_miss_tokens") && note(&seen, MISS) && read_count(s, &miss);
+        if (!ok)
+            return false;
+    }
+    if ((seen & (IN | OUT)) == (IN | OUT)) {
+        if (d_out.reasoning > 0 && total == in + out + d_out.reasoning)
+            out += d_out.reasoning; /* Left out of the sum by this host. */
+        s->facts->usage = (struct call_usage){
+            .known = true,
+            .tokens_in = in,
+            .tokens_out = out,
+            .tokens_cached = d_in.cached != 0 ? d_in.cached : hit,
+            .tokens_cache_write = d_in.cache_write,
+            .tokens_reasoning = d_out.reasoning,
+        };
+    }
+    return step == STEP_END;
+}
+
+/* ---- choices ---- */
+
+/* A string or null, counted as what the caller will read. True in *io_any: it has bytes. */
+static bool read_content(struct scan *s, bool *io_any)
+{
+    struct text t;
+    int c = token(s);
+    if (c == 'n')
+        return read_word(s, "null", 4);
+    if (c != '"' || !read_text(s, &t))
+        return false;
+    if (t.len > 0) {
+        *io_any = true;
+        s->facts->text_q8 += tokens_text_q8((struct str){t.data, t.len});
+        s->facts->content_bytes += t.len - t.escapes;
+    }
+    return true;
+}
+
+static bool read_function(struct scan *s)
+{
+    enum { NAME = 1, ARGUMENTS = 2 };
+    struct text key;
+    unsigned seen = 0;
+    enum step step;
+    bool ignored = false;
+    if (!opens(s, '{'))
+        return false;
+    for (bool first = true; (step = next_member(s, first, &key)) == STEP_ONE; first = false) {
+        unsigned bit = IS(&key, "arguments") ? ARGUMENTS : IS(&key, "name") ? NAME : 0;
+        if (bit == 0 || !note(&seen, bit) || !read_content(s, &ignored))
+            return false;
+    }
+    return step == STEP_END;
+}
+
+static bool read_call(struct scan *s)
+{
+    enum { INDEX = 1, ID = 2, TYPE = 4, FUNCTION = 8 };
+    struct text key;
+    unsigned seen = 0;
+    enum step step;
+    if (!opens(s, '{'))
+        return false;
+    for (bool first = true; (step = next_member(s, first, &key)) == STEP_ONE; first = false) {
+        bool ok;
+        if (IS(&key, "function"))
+            ok = note(&seen, FUNCTION) && read_function(s);
+        else if (IS(&key, "index"))
+            ok = note(&seen, INDEX) && skip_scalar(s);
+        else if (IS(&key, "id"))
+            ok = note(&seen, ID) && skip_scalar(s);
+        else
+            ok = IS(&key, "type") && note(&seen, TYPE) && skip_scalar(s);
+        if (!ok)
+            return false;
+    }
+    return step == STEP_END;
+}
+
+static bool read_calls(struct scan *s)
+{
+    enum step step;
+    unsigned count = 0;
+    if (read_null(s))
+        return true;
+    if (!opens(s, '['))
+        return false;
+    for (; (step = next_element(s, count == 0)) == STEP_ONE; count++)
+        if (count == OPENAI_USUAL_ELEMENTS_MAX || !read_call(s))
+            return false;
+    if (count > 0)
+        s->facts->content = true;
+    return step == STEP_END;
+}
+
+/* Nothing in it is looked at, so only an empty one is usual. */
+static bool skip_empty_array(struct scan *s)
+{
+    return opens(s, '[') && next_element(s, true) == STEP_END;
+}
+
+/* The delta or the message. */
+static bool read_part(struct scan *s)
+{
+    enum {
+        CONTENT = 1,
+        ROLE = 2,
+        REFUSAL = 4,
+        REASONING = 8,
+        THOUGHT = 16,
+        CALLS = 32,
+        OTHER = 64
+    };
+    struct text key;
+    unsigned seen = 0;
+    enum step step;
+    if (read_null(s))
+        return true;
+    if (!opens(s, '{'))
+        return false;
+    for (bool first = true; (step = next_member(s, first, &key)) == STEP_ONE; first = false) {
+        bool ok;
+        if (IS(&key, "content"))
+            ok = note(&seen, CONTENT) && read_content(s, &s->facts->content);
+        else if (IS(&key, "role"))
+            ok = note(&seen, ROLE) && skip_scalar(s);
+        else if (IS(&key, "tool_calls"))
+            ok = note(&seen, CALLS) && read_calls(s);
+        else if (IS(&key, "refusal"))
+            ok = note(&seen, REFUSAL) && read_content(s, &s->facts->content);
+        else if (IS(&key, "reasoning_content"))
+            ok = note(&seen, REASONING) && read_content(s, &s->facts->content);
+        else if (IS(&key, "reasoning"))
+            ok = note(&seen, THOUGHT) && read_content(s, &s->facts->content);
+        else if (IS(&key, "annotations"))
+            ok = note(&seen, OTHER) && skip_empty_array(s);
+        else if (IS(&key, "function_call"))
+            ok = note(&seen, OTHER << 1) && read_null(s);
+        else
+            ok = IS(&key, "audio") && note(&seen, OTHER << 2) && read_null(s);
+        if (!ok)
+            return false;
+    }
+    return step == STEP_END;
+}
+
+static bool read_finish(struct scan *s)
+{
+    struct text t;
+    int c = token(s);
+    if (c == 'n')
+        return read_word(s, "null", 4);
+    if (c != '"' || !read_text(s, &t) || t.escapes != 0)
+        return false;
+    s->facts->finish_seen = true;
+    s->facts->finish = call_finish_of((struct str){t.data, t.len});
+    return true;
+}
+
+static bool read_choice(struct scan *s, struct str part)
+{
+    enum { INDEX = 1, PART = 2, FINISH = 4, LOGPROBS = 8, OTHER = 16 };
+    struct text key;
+    unsigned seen = 0;
+    enum step step;
+    if (!opens(s, '{'))
+        return false;
+    for (bool first = true; (step = next_member(s, first, &key)) == STEP_ONE; first = false) {
+        bool ok;
+        if (IS(&key, "index"))
+            ok = note(&seen, INDEX) && skip_scalar(s);
+        else if (key.len == part.len && memcmp(key.data, part.data, part.len) == 0)
+            ok = note(&seen, PART) && read_part(s);
+        else if (IS(&key, "finish_reason"))
+            ok = note(&seen, FINISH) && read_finish(s);
+        else if (IS(&key, "logprobs"))
+            ok = note(&seen, LOGPROBS) && read_null(s);
+        else if (IS(&key, "stop_reason"))
+            ok = note(&seen, OTHER) && skip_scalar(s);
+        else
+            ok = IS(&key, "native_finish_reason") && note(&seen, OTHER << 1) && skip_scalar(s);
+        if (!ok)
+            return false;
+    }
+    return step == STEP_END;
+}
+
+static bool read_choices(struct scan *s, struct str part)
+{
+    enum step step;
+    if (!opens(s, '['))
+        return false;
+    for (; (step = next_element(s, s->facts->choices == 0)) == STEP_ONE; s->facts->choices++)
+        if (s->facts->choices == OPENAI_USUAL_ELEMENTS_MAX || !read_choice(s, part))
+            return false;
+    return step == STEP_END;
+}
+
+/* ---- the whole ---- */
+
+static bool read_model(struct scan *s)
+{
+    struct text t;
+    if (token(s) != '"' || !read_text(s, &t) || t.escapes != 0)
+        return false;
+    s->facts->model = (struct str){t.data, t.len};
+    return true;
+}
+
+enum { TOP_MODEL = 1, TOP_CHOICES = 2, TOP_USAGE = 4, TOP_ERROR = 8, TOP_PLAIN = 16 };
+
+static unsigned plain_member(const struct text *key)
+{
+    static const struct str names[] = {
+        {"id", 2},
+        {"object", 6},
+        {"created", 7},
+        {"system_fingerprint", 18},
+        {"service_tier", 12},
+        {"obfuscation", 11},
+        {"provider", 8},
+        {"prompt_logprobs", 15},
+        {"kv_transfer_params", 18},
+    };
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (key->len == names[i].len && memcmp(key->data, names[i].data, key->len) == 0)
+            return (unsigned)TOP_PLAIN << i;
+    return 0;
+}
+
+bool openai_usual_read(struct str text, struct str part, struct openai_facts *out)
+{
+    struct scan s = {
+        .p = (const unsigned char *)text.data,
+        .end = (const unsigned char *)text.data + text.len,
+        .facts = out,
+    };
+    struct text key;
+    unsigned seen = 0;
+    enum step step;
+    *out = (struct openai_facts){.finish = CALL_FINISH_NONE};
+    if (!opens(&s, '{'))
+        return false;
+    for (bool first = true; (step = next_member(&s, first, &key)) == STEP_ONE; first = false) {
+        bool ok;
+        if (IS(&key, "choices"))
+            ok = note(&seen, TOP_CHOICES) && read_choices(&s, part);
+        else if (IS(&key, "model"))
+            ok = note(&seen, TOP_MODEL) && read_model(&s);
+        else if (IS(&key, "usage"))
+            ok = note(&seen, TOP_USAGE) && read_usage(&s);
+        else if (IS(&key, "error"))
+            ok = note(&seen, TOP_ERROR) && read_null(&s);
+        else {
+            unsigned bit = plain_member(&key);
+            ok = bit != 0 && note(&seen, bit) && skip_scalar(&s);
+        }
+        if (!ok)
+            return false;
+    }
+    return step == STEP_END && token(&s) < 0 && s.p == s.end && (seen & TOP_CHOICES) != 0;
+}

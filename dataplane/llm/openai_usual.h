@@ -1,0 +1,34 @@
+/* openai_usual.h: what the usual chunk or reply of the OpenAI dialect says, in one pass and without
+ * a parse tree. An event costs a few hundred instructions this way.
+ *
+ * It knows a list of members for each kind of object, all with the values they usually have, and
+ * nothing else: any other key, value or escape makes it answer "not usual", and the strict reader
+ * has the word. What it does accept, the strict reader (common/json) accepts, too, and says the
+ * same of it; a fuzz target compares the two. Pure. */
+#ifndef STEELYARD_DATAPLANE_LLM_OPENAI_USUAL_H
+#define STEELYARD_DATAPLANE_LLM_OPENAI_USUAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/str.h"
+#include "dataplane/llm/call.h"
+
+#define OPENAI_USUAL_ELEMENTS_MAX 64U /* Choices, or calls of one: more is not usual. */
+
+struct openai_facts {
+    struct str model; /* Between its quotes, no escape in it; .data NULL: no such member. */
+    uint32_t choices;
+    bool content; /* Something a caller would read. */
+    bool finish_seen;
+    bool usage_object;       /* There is a usage object ... */
+    struct call_usage usage; /* ... and this is what it says; not .known: no counts in it. */
+    enum call_finish finish; /* Of the last choice that has one. */
+    uint64_t text_q8;        /* As in struct provider_reply, of this text alone. */
+    uint64_t content_bytes;
+};
+
+/* part: "delta" of a chunk or "message" of a whole reply. False: not usual; *out is undefined. */
+bool openai_usual_read(struct str text, struct str part, struct openai_facts *out);
+
+#endif
