@@ -187,7 +187,8 @@ static bool begin_attempt(struct dial *d)
     union resolver_address *address = &d->answer.addresses[d->next];
     struct dial_attempt *a = &d->attempts[d->next++];
     *a = (struct dial_attempt){.dial = d, .fd = -1};
-    if (!fetch_address_allowed(&address->any, d->allow_private)) {
+    if (!fetch_address_allowed(&address->any, d->allow_private) ||
+        (d->private_only && !fetch_address_is_private(&address->any))) {
         d->result.addresses_refused++;
         return false;
     }
@@ -282,6 +283,7 @@ int dial_start(struct dial *d, uv_loop_t *loop, struct resolver *r,
     d->cb = cb;
     d->port = config->port;
     d->allow_private = config->allow_private;
+    d->private_only = config->private_only;
     d->stagger_ms = or_default(config->stagger_ms, STAGGER_MS_DEFAULT);
     d->receive_buffer_bytes =
         or_default(config->receive_buffer_bytes, RECEIVE_BUFFER_BYTES_DEFAULT);

@@ -21,6 +21,7 @@ struct dial_config {
     struct str host;               /* As in resolver_lookup. */
     uint16_t port;                 /* Host byte order; 0 is ERR_INVALID. */
     bool allow_private;            /* See fetch_address_allowed. */
+    bool private_only;             /* Plain http: public addresses are refused too. */
     uint32_t timeout_ms;           /* Names and connections together: 2 s (F12). */
     uint32_t stagger_ms;           /* 250 ms. */
     uint32_t receive_buffer_bytes; /* SO_RCVBUF (F23): 65536. */
@@ -86,6 +87,7 @@ struct dial {
     uint32_t keepalive_s;
     uint16_t port;
     bool allow_private;
+    bool private_only;
     struct dial_attempt attempts[RESOLVER_ADDRESSES_MAX];
 };
 

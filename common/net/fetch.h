@@ -80,7 +80,7 @@ struct fetch_timeouts {
     uint32_t connect_ms;    /* Resolving and the TCP handshake: 2 s. */
     uint32_t tls_ms;        /* 3 s. */
     uint32_t head_ms;       /* From the connection's readiness to the end of the head: 30 s. */
-    uint32_t first_byte_ms; /* ... to the first body byte: 60 s. */
+    uint32_t first_byte_ms; /* ... to the first body byte, anew after a pause: 60 s. */
     uint32_t idle_ms;       /* Between body bytes; stands still while paused: 30 s. */
     uint32_t total_ms;      /* Everything, pauses included: 600 s. */
 };
@@ -175,5 +175,7 @@ int fetch_blocking(const struct fetch_origin_config *config, const struct fetch_
  * IPv4-mapped forms of them: never. Loopback, private, shared, unique-local: allow_private. */
 struct sockaddr;
 bool fetch_address_allowed(const struct sockaddr *address, bool allow_private);
+/* The only ones for plain http. */
+bool fetch_address_is_private(const struct sockaddr *address);
 
 #endif

@@ -67,17 +67,28 @@ static enum address_kind kind_of_ipv6(const uint8_t *b)
     return ADDRESS_BANNED;     /* Link-local, site-local, multicast, what is not assigned. */
 }
 
-bool fetch_address_allowed(const struct sockaddr *address, bool allow_private)
+static enum address_kind kind_of(const struct sockaddr *address)
 {
-    enum address_kind kind = ADDRESS_BANNED;
     if (address->sa_family == AF_INET) {
         struct sockaddr_in in;
         memcpy(&in, address, sizeof(in));
-        kind = kind_of_ipv4(ntohl(in.sin_addr.s_addr));
-    } else if (address->sa_family == AF_INET6) {
+        return kind_of_ipv4(ntohl(in.sin_addr.s_addr));
+    }
+    if (address->sa_family == AF_INET6) {
         struct sockaddr_in6 in6;
         memcpy(&in6, address, sizeof(in6));
-        kind = kind_of_ipv6(in6.sin6_addr.s6_addr);
+        return kind_of_ipv6(in6.sin6_addr.s6_addr);
     }
+    return ADDRESS_BANNED;
+}
+
+bool fetch_address_allowed(const struct sockaddr *address, bool allow_private)
+{
+    enum address_kind kind = kind_of(address);
     return kind == ADDRESS_PUBLIC || (kind == ADDRESS_PRIVATE && allow_private);
+}
+
+bool fetch_address_is_private(const struct sockaddr *address)
+{
+    return kind_of(address) == ADDRESS_PRIVATE;
 }

@@ -246,7 +246,8 @@ curl_socket_t fetch_on_open(void *fetch, curlsocktype purpose, struct curl_socka
 {
     struct fetch *f = fetch;
     struct fetch_origin *o = f->origin;
-    if (purpose != CURLSOCKTYPE_IPCXN || !fetch_address_allowed(&address->addr, o->allow_private)) {
+    if (purpose != CURLSOCKTYPE_IPCXN || !fetch_address_allowed(&address->addr, o->allow_private) ||
+        (!o->https && !fetch_address_is_private(&address->addr))) {
         f->denied = true;
         o->stats.addresses_refused++;
         return CURL_SOCKET_BAD;

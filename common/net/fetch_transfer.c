@@ -363,6 +363,8 @@ void fetch_end_curl(struct fetch *f, CURLcode code)
     int status = fault_of(f, code);
     if (status == 0 && f->result.status == 0)
         f->result.phase = FETCH_COMPLETE;
+    if (status == ERR_TLS && f->result.phase == FETCH_CONNECT)
+        f->result.phase = FETCH_TLS; /* The socket is gone: too late for notice_tls. */
     fetch_end(f, status);
 }
 
@@ -426,6 +428,8 @@ void fetch_resume(struct fetch *f)
         return;
     f->paused = false;
     f->last_byte_ms = now_of(f);
+    if (f->result.phase == FETCH_BODY)
+        f->ready_ms = f->last_byte_ms; /* Where the wait for the first byte starts anew. */
     fetch_arm(f);
     if (!f->curl_paused)
         return;

@@ -21,14 +21,16 @@ static const struct {
     bool libcurl;
     bool lean;
     const char *why;
-} differences[] = {
+} differences[CONFORM_CASES] = {
     [CONFORM_SEES_HALF_LINES] = {false, true,
                                  "libcurl hands heads out line by line: bytes of a first line that "
                                  "never ended do not count as a reply seen"},
-    [CONFORM_KEEPS_AFTER_NO_BODY] =
-        {false, true,
-         "libcurl throws away bytes that follow a reply without a body: "
-         "its connection is closed instead"},
+    [CONFORM_KEEPS_AFTER_NO_BODY] = {false, true,
+                                     "libcurl throws away what follows a reply without a body, so "
+                                     "its connection is closed"},
+    [CONFORM_WANTS_CLOSE_NOTIFY] = {false, true,
+                                    "libcurl takes the end of TCP for an end under TLS: a body "
+                                    "without length or chunks may be cut unnoticed"},
 };
 
 bool conform_is_libcurl(const struct conform *c)

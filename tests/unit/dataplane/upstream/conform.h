@@ -86,6 +86,8 @@ bool conform_connected(void *conform);
 enum conform_case {
     CONFORM_SEES_HALF_LINES,
     CONFORM_KEEPS_AFTER_NO_BODY,
+    CONFORM_WANTS_CLOSE_NOTIFY,
+    CONFORM_CASES,
 };
 bool conform_does(const struct conform *c, enum conform_case which);
 bool conform_is_libcurl(const struct conform *c);
