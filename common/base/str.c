@@ -126,7 +126,13 @@ int str_parse_u64(struct str s, uint64_t max, uint64_t *out_value)
     bool fits = true;
     if (s.len == 0)
         return ERR_SYNTAX;
-    for (size_t i = 0; i < s.len; i++) {
+    size_t plain = s.len < 19 ? s.len : 19; /* So many digits cannot overflow. */
+    for (size_t i = 0; i < plain; i++) {
+        if (!is_digit(s.data[i]))
+            return ERR_SYNTAX;
+        value = value * 10 + (uint64_t)(s.data[i] - '0');
+    }
+    for (size_t i = plain; i < s.len; i++) {
         if (!is_digit(s.data[i]))
             return ERR_SYNTAX;
         fits = fits && checked_mul(value, (uint64_t)10, &value) &&

@@ -2,11 +2,9 @@
 
 #include <assert.h>
 #include <string.h>
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 
 #include "common/net/http1_chars.h"
+#include "common/net/http1_scan.h"
 
 static const struct {
     const char *name;
@@ -123,37 +121,22 @@ const char *http1_method_name(enum http1_method method)
 }
 
 #define T(c) [(unsigned char)(c)] = 1
+#define H(c) [(unsigned char)(c)] = 3
 const uint8_t http1_token_bytes[256] = {
-    T('!'), T('#'), T('$'), T('%'), T('&'), T('\''), T('*'), T('+'), T('-'), T('.'), T('^'),
-    T('_'), T('`'), T('|'), T('~'), T('0'), T('1'),  T('2'), T('3'), T('4'), T('5'), T('6'),
-    T('7'), T('8'), T('9'), T('A'), T('B'), T('C'),  T('D'), T('E'), T('F'), T('G'), T('H'),
-    T('I'), T('J'), T('K'), T('L'), T('M'), T('N'),  T('O'), T('P'), T('Q'), T('R'), T('S'),
-    T('T'), T('U'), T('V'), T('W'), T('X'), T('Y'),  T('Z'), T('a'), T('b'), T('c'), T('d'),
-    T('e'), T('f'), T('g'), T('h'), T('i'), T('j'),  T('k'), T('l'), T('m'), T('n'), T('o'),
-    T('p'), T('q'), T('r'), T('s'), T('t'), T('u'),  T('v'), T('w'), T('x'), T('y'), T('z'),
+    T('!'), T('#'), T('$'), H('%'), T('&'), T('\''), T('*'), T('+'), H('-'), H('.'), T('^'),
+    H('_'), T('`'), T('|'), H('~'), H('0'), H('1'),  H('2'), H('3'), H('4'), H('5'), H('6'),
+    H('7'), H('8'), H('9'), H('A'), H('B'), H('C'),  H('D'), H('E'), H('F'), H('G'), H('H'),
+    H('I'), H('J'), H('K'), H('L'), H('M'), H('N'),  H('O'), H('P'), H('Q'), H('R'), H('S'),
+    H('T'), H('U'), H('V'), H('W'), H('X'), H('Y'),  H('Z'), H('a'), H('b'), H('c'), H('d'),
+    H('e'), H('f'), H('g'), H('h'), H('i'), H('j'),  H('k'), H('l'), H('m'), H('n'), H('o'),
+    H('p'), H('q'), H('r'), H('s'), H('t'), H('u'),  H('v'), H('w'), H('x'), H('y'), H('z'),
 };
+#undef H
 #undef T
 
 size_t http1_find_control(const char *data, size_t at, size_t end)
 {
-#if defined(__SSE2__)
-    const __m128i low = _mm_set1_epi8(0x1f);
-    const __m128i del = _mm_set1_epi8(0x7f);
-    while (end - at >= 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(data + at));
-        __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(_mm_min_epu8(v, low), v), _mm_cmpeq_epi8(v, del));
-        unsigned mask = (unsigned)_mm_movemask_epi8(hit);
-        if (mask != 0)
-            return at + (unsigned)__builtin_ctz(mask);
-        at += 16;
-    }
-#endif
-    for (; at < end; at++) {
-        unsigned char c = (unsigned char)data[at];
-        if (c < 0x20 || c == 0x7f)
-            return at;
-    }
-    return end;
+    return http1_scan_control(data, at, end);
 }
 
 bool http1_is_token(struct str s)
@@ -192,11 +175,14 @@ struct str http1_field_value(const struct http1_head *h, size_t index)
 static bool field_is(const struct http1_head *h, size_t index, struct str name)
 {
     const struct http1_field *f = &h->fields[index];
-    return f->name_len == name.len && str_eq_nocase(http1_field_name(h, index), name);
+    return f->name_len == name.len &&
+           ((h->base[f->name_at] ^ name.data[0]) & ~0x20) == 0 && /* Most differ here. */
+           str_eq_nocase(http1_field_name(h, index), name);
 }
 
 struct str http1_field_get(const struct http1_head *h, struct str name)
 {
+    assert(name.len > 0);
     for (size_t i = 0; i < h->field_count; i++)
         if (field_is(h, i, name))
             return http1_field_value(h, i);
@@ -205,6 +191,7 @@ struct str http1_field_get(const struct http1_head *h, struct str name)
 
 size_t http1_field_count(const struct http1_head *h, struct str name)
 {
+    assert(name.len > 0);
     size_t count = 0;
     for (size_t i = 0; i < h->field_count; i++)
         if (field_is(h, i, name))

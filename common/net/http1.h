@@ -98,8 +98,8 @@ enum http1_body_kind {
 
 /* Offsets from the head's first byte, so that a buffer that moves does no harm. */
 struct http1_field {
-    uint32_t name_at;
-    uint32_t value_at;
+    uint16_t name_at;
+    uint16_t value_at;
     uint16_t name_len;
     uint16_t value_len;
 };

@@ -6,11 +6,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-extern const uint8_t http1_token_bytes[256]; /* 1 for tchar. */
+extern const uint8_t http1_token_bytes[256]; /* Bit 0: tchar. Bit 1: in a host's name. */
 
 static inline bool http1_is_tchar(char c)
 {
     return http1_token_bytes[(unsigned char)c] != 0;
+}
+
+static inline bool http1_is_hostchar(char c)
+{
+    return (http1_token_bytes[(unsigned char)c] & 2) != 0;
 }
 
 /* Offset in [at, end) of the first byte below 0x20, or 0x7f; end when there is none. */

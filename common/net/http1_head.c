@@ -5,21 +5,11 @@
 #include <string.h>
 
 #include "common/net/http1.h"
-#include "common/net/http1_chars.h"
+#include "common/net/http1_internal.h"
+#include "common/net/http1_scan.h"
 
 /* FIRST_LINE -> FIELDS -> DONE, REJECTED from both; a 1xx reply goes back to FIRST_LINE. */
 enum head_state { HEAD_FIRST_LINE, HEAD_FIELDS, HEAD_DONE, HEAD_REJECTED };
-
-enum head_flag {
-    SEEN_HOST = 1,
-    SEEN_LENGTH = 2,
-    SEEN_CODING = 4,
-    SAYS_CLOSE = 8,
-    SKIPPED_BLANK_LINE = 16,
-    SEEN_ABSOLUTE = 32,
-};
-
-static const char root_path[] = "/";
 
 static void head_restart(struct http1_head *h)
 {
@@ -73,7 +63,7 @@ bool http1_head_begun(const struct http1_head *h)
 
 static void slice_rebase(struct str *s, uintptr_t from, const char *to)
 {
-    if (s->data != NULL && s->data != root_path)
+    if (s->data != NULL && s->data != http1_root_path)
         s->data = to + ((uintptr_t)s->data - from);
 }
 
@@ -88,150 +78,6 @@ void http1_head_rebase(struct http1_head *h, const char *data)
         slice_rebase(&h->phrase, from, data);
     }
     h->base = data;
-}
-
-static bool parse_version(struct str s, uint8_t *out_minor, bool *out_known)
-{
-    if (s.len != 8 || memcmp(s.data, "HTTP/", 5) != 0 || s.data[6] != '.')
-        return false;
-    if (s.data[5] < '0' || s.data[5] > '9' || s.data[7] < '0' || s.data[7] > '9')
-        return false;
-    *out_known = s.data[5] == '1' && s.data[7] <= '1';
-    *out_minor = (uint8_t)(s.data[7] - '0');
-    return true;
-}
-
-static bool parse_method(struct str s, enum http1_method *out_method)
-{
-    static const enum http1_method known[] = {HTTP1_POST,  HTTP1_GET,    HTTP1_HEAD,   HTTP1_PUT,
-                                              HTTP1_PATCH, HTTP1_DELETE, HTTP1_OPTIONS};
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (str_is(s, http1_method_name(known[i]))) {
-            *out_method = known[i];
-            return true;
-        }
-    }
-    return false;
-}
-
-/* uri-host [ ":" port ] (RFC 3986 section 3.2), without the exotic parts of reg-name. */
-bool http1_is_host(const char *data, size_t len)
-{
-    size_t at = 0;
-    if (len == 0)
-        return false;
-    if (data[0] == '[') {
-        for (at = 1; at < len && data[at] != ']'; at++) {
-            char c = data[at];
-            bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-            if (!hex && c != ':' && c != '.')
-                return false;
-        }
-        if (at == len || at == 1)
-            return false;
-        at++;
-    } else {
-        for (; at < len && data[at] != ':'; at++) {
-            char c = data[at];
-            bool alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-            if (!alnum && c != '-' && c != '.' && c != '_' && c != '~' && c != '%')
-                return false;
-        }
-        if (at == 0)
-            return false;
-    }
-    if (at == len)
-        return true;
-    if (data[at] != ':' || len - at > 6)
-        return false;
-    for (at++; at < len; at++)
-        if (data[at] < '0' || data[at] > '9')
-            return false;
-    return true;
-}
-
-/* Splits path and query; a fragment never belongs on the wire. */
-static enum http1_reason parse_origin_form(struct http1_head *h, struct str s)
-{
-    if (str_find(s, '#') >= 0)
-        return HTTP1_REASON_BAD_TARGET;
-    ptrdiff_t mark = str_find(s, '?');
-    h->path = mark < 0 ? s : str_slice(s, 0, (size_t)mark);
-    h->query = mark < 0 ? STR_NULL : str_slice(s, (size_t)mark + 1, s.len);
-    if (h->path.len == 0)
-        h->path = (struct str){.data = root_path, .len = 1};
-    return HTTP1_REASON_NONE;
-}
-
-static enum http1_reason parse_target(struct http1_head *h, struct str s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if ((unsigned char)s.data[i] <= 0x20 || (unsigned char)s.data[i] >= 0x7f)
-            return HTTP1_REASON_BAD_TARGET;
-    if (s.len == 0)
-        return HTTP1_REASON_BAD_REQUEST_LINE;
-    h->target = s;
-    if (s.data[0] == '/')
-        return parse_origin_form(h, s);
-    if (str_is(s, "*")) {
-        h->path = s;
-        return h->method == HTTP1_OPTIONS ? HTTP1_REASON_NONE : HTTP1_REASON_BAD_TARGET;
-    }
-    size_t scheme = 0;
-    if (str_eq_nocase(str_slice(s, 0, 7), STR("http://")))
-        scheme = 7;
-    else if (str_eq_nocase(str_slice(s, 0, 8), STR("https://")))
-        scheme = 8;
-    else
-        return HTTP1_REASON_BAD_TARGET;
-    size_t end = scheme;
-    while (end < s.len && s.data[end] != '/' && s.data[end] != '?' && s.data[end] != '#')
-        end++;
-    h->host = str_slice(s, scheme, end); /* Compared with Host once the head is complete. */
-    if (str_find(h->host, '@') >= 0)
-        return HTTP1_REASON_TARGET_USERINFO;
-    if (!http1_is_host(h->host.data, h->host.len))
-        return HTTP1_REASON_BAD_TARGET;
-    h->flags |= SEEN_ABSOLUTE;
-    return parse_origin_form(h, str_slice(s, end, s.len));
-}
-
-/* method SP target SP version, single spaces only. The version comes first, so that a preface of
- * HTTP/2 is told about the version and not about its method. */
-static enum http1_reason parse_request_line(struct http1_head *h, struct str line)
-{
-    struct str method;
-    struct str target;
-    struct str version;
-    struct str rest;
-    bool known = false;
-    if (!str_cut(line, ' ', &method, &rest) || !str_cut(rest, ' ', &target, &version))
-        return HTTP1_REASON_BAD_REQUEST_LINE; /* HTTP/0.9 too. */
-    if (!http1_is_token(method) || !parse_version(version, &h->minor_version, &known))
-        return HTTP1_REASON_BAD_REQUEST_LINE;
-    if (!known)
-        return HTTP1_REASON_BAD_VERSION;
-    if (!parse_method(method, &h->method))
-        return HTTP1_REASON_METHOD_UNKNOWN;
-    return parse_target(h, target);
-}
-
-/* version SP 3DIGIT [SP phrase]; the last space is often left out in the wild. */
-static enum http1_reason parse_status_line(struct http1_head *h, struct str line)
-{
-    bool known = false;
-    uint64_t status = 0;
-    if (line.len < 12 || line.data[8] != ' ' || (line.len > 12 && line.data[12] != ' '))
-        return HTTP1_REASON_BAD_STATUS_LINE;
-    if (!parse_version(str_slice(line, 0, 8), &h->minor_version, &known))
-        return HTTP1_REASON_BAD_STATUS_LINE;
-    if (!known)
-        return HTTP1_REASON_BAD_VERSION;
-    if (str_parse_u64(str_slice(line, 9, 12), 599, &status) != 0 || status < 100 || status == 101)
-        return HTTP1_REASON_BAD_STATUS_LINE; /* 101: nothing was ever asked to be upgraded. */
-    h->status = (unsigned)status;
-    h->phrase = str_slice(line, 13, line.len);
-    return HTTP1_REASON_NONE;
 }
 
 static enum http1_reason note_length(struct http1_head *h, struct str value)
@@ -261,7 +107,7 @@ static enum http1_reason note_host(struct http1_head *h, struct str value)
 static void note_connection(struct http1_head *h, struct str value)
 {
     struct str item;
-    bool more = true;
+    bool more = value.len != 10 || memcmp(value.data, "keep-alive", 10) != 0; /* The usual. */
     while (more) {
         more = str_cut(value, ',', &item, &value);
         if (str_eq_nocase(str_trim(item), STR("close")))
@@ -269,35 +115,41 @@ static void note_connection(struct http1_head *h, struct str value)
     }
 }
 
-/* The few fields that decide framing and reuse; told apart by length first. */
+/* Lengths of the names below; a bit for each, the rest of a longer one is cut off. */
+#define NOTED_LENGTHS                                                                              \
+    (UINT64_C(1) << 4 | UINT64_C(1) << 6 | UINT64_C(1) << 10 | UINT64_C(1) << 14 |                 \
+     UINT64_C(1) << 16 | UINT64_C(1) << 17)
+
+/* The few fields that decide framing and reuse; told apart by length first. The name is a token. */
 static enum http1_reason note_field(struct http1_head *h, struct str name, struct str value)
 {
     switch (name.len) {
     case 4:
-        if (!h->response && str_eq_nocase(name, STR("host")))
+        if (!h->response && http1_name_is(name.data, "host", 4))
             return note_host(h, value);
         break;
     case 6:
-        if (!h->response && str_eq_nocase(name, STR("expect"))) {
+        if (!h->response && http1_name_is(name.data, "expect", 6)) {
             if (!str_eq_nocase(value, STR("100-continue")))
                 return HTTP1_REASON_EXPECTATION;
             h->expect_continue = true;
         }
         break;
     case 10:
-        if (str_eq_nocase(name, STR("connection")))
+        if (http1_name_is(name.data, "connection", 10))
             note_connection(h, value);
         break;
     case 14:
-        if (str_eq_nocase(name, STR("content-length")))
+        if (http1_name_is(name.data, "content-length", 14))
             return note_length(h, value);
         break;
     case 16:
-        if (str_eq_nocase(name, STR("content-encoding")) && !str_eq_nocase(value, STR("identity")))
+        if (http1_name_is(name.data, "content-encoding", 16) &&
+            !str_eq_nocase(value, STR("identity")))
             h->body_encoded = true;
         break;
     case 17:
-        if (str_eq_nocase(name, STR("transfer-encoding"))) {
+        if (http1_name_is(name.data, "transfer-encoding", 17)) {
             if ((h->flags & SEEN_CODING) != 0 || !str_eq_nocase(value, STR("chunked")))
                 return HTTP1_REASON_BAD_CODING;
             h->flags |= SEEN_CODING;
@@ -309,31 +161,53 @@ static enum http1_reason note_field(struct http1_head *h, struct str name, struc
     return HTTP1_REASON_NONE;
 }
 
+static inline bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* false: surely none of them. */
+static inline bool may_be_noted(const char *name, size_t len)
+{
+    const uint64_t begins = UINT64_C(1) << ('c' & 63) | UINT64_C(1) << ('e' & 63) |
+                            UINT64_C(1) << ('h' & 63) | UINT64_C(1) << ('t' & 63);
+    return (NOTED_LENGTHS >> (len & 63) & 1) != 0 && (begins >> ((name[0] | 0x20) & 63) & 1) != 0;
+}
+
+static inline void set_field(struct http1_field *f, size_t at, size_t colon, size_t value,
+                             size_t end)
+{
+    f->name_at = (uint16_t)at;
+    f->value_at = (uint16_t)value;
+    f->name_len = (uint16_t)(colon - at);
+    f->value_len = (uint16_t)(end - value);
+}
+
+/* A line without control bytes but tabs; its name, a token, ends at colon. */
+static enum http1_reason take_field(struct http1_head *h, const char *data, size_t at, size_t colon,
+                                    size_t end)
+{
+    size_t value = colon + 1;
+    if (h->field_count == HTTP1_FIELDS_MAX)
+        return HTTP1_REASON_FIELDS_TOO_MANY;
+    while (value < end && is_blank(data[value]))
+        value++;
+    while (end > value && is_blank(data[end - 1]))
+        end--;
+    set_field(&h->fields[h->field_count++], at, colon, value, end);
+    return note_field(h, (struct str){.data = data + at, .len = colon - at},
+                      (struct str){.data = data + value, .len = end - value});
+}
+
 static enum http1_reason parse_field(struct http1_head *h, const char *data, uint32_t at,
                                      uint32_t end)
 {
-    if (data[at] == ' ' || data[at] == '\t')
+    if (is_blank(data[at]))
         return HTTP1_REASON_FOLDED_LINE;
-    uint32_t colon = at;
-    while (colon < end && http1_is_tchar(data[colon]))
-        colon++;
+    uint32_t colon = (uint32_t)http1_scan_name(data, at, end);
     if (colon == at || colon == end || data[colon] != ':')
         return HTTP1_REASON_BAD_FIELD_NAME;
-    if (h->field_count == HTTP1_FIELDS_MAX)
-        return HTTP1_REASON_FIELDS_TOO_MANY;
-    uint32_t value = colon + 1;
-    while (value < end && (data[value] == ' ' || data[value] == '\t'))
-        value++;
-    while (end > value && (data[end - 1] == ' ' || data[end - 1] == '\t'))
-        end--;
-    h->fields[h->field_count++] = (struct http1_field){
-        .name_at = at,
-        .value_at = value,
-        .name_len = (uint16_t)(colon - at),
-        .value_len = (uint16_t)(end - value),
-    };
-    return note_field(h, (struct str){.data = data + at, .len = colon - at},
-                      (struct str){.data = data + value, .len = end - value});
+    return take_field(h, data, at, colon, end);
 }
 
 /* RFC 9112 section 6.3, after everything doubtful was refused. */
@@ -393,7 +267,7 @@ static enum http1_reason head_line(struct http1_head *h, const char *data, uint3
     }
     struct str line = {.data = data + at, .len = end - at};
     h->state = HEAD_FIELDS;
-    return h->response ? parse_status_line(h, line) : parse_request_line(h, line);
+    return h->response ? http1_parse_status_line(h, line) : http1_parse_request_line(h, line);
 }
 
 static enum http1_result head_reject(struct http1_head *h, enum http1_reason reason)
@@ -409,6 +283,52 @@ static enum http1_reason line_too_long(const struct http1_head *h)
                                                        : HTTP1_REASON_FIELD_TOO_LONG;
 }
 
+/* Whole lines of fields, while nothing about them is unusual; what is, and a line whose end is not
+ * there yet, is left to the loop below. Begins and ends at the begin of a line. No line is longer
+ * than allowed, for no more than that is looked at. */
+static enum http1_reason plain_fields(struct http1_head *h, const char *data, size_t len)
+{
+    const size_t head_max =
+        h->response ? HTTP1_RESPONSE_HEAD_BYTES_MAX : HTTP1_REQUEST_HEAD_BYTES_MAX;
+    size_t at = h->line_at, end = at + HTTP1_LINE_BYTES_MAX + 2;
+    struct http1_field *f = &h->fields[h->field_count], *const fields_end =
+                                                            &h->fields[HTTP1_FIELDS_MAX];
+    enum http1_reason reason = HTTP1_REASON_NONE;
+    end = end < len ? end : len;
+    end = end < head_max ? end : head_max;
+    while (f < fields_end) {
+        size_t colon = http1_scan_name(data, at, end);
+        if (colon == at || colon == end || data[colon] != ':')
+            break;
+        size_t stop = http1_scan_control(data, colon + 1, end);
+        if (stop + 2 > end || memcmp(data + stop, "\r\n", 2) != 0)
+            break;
+        size_t value = colon + 1 + (data[colon + 1] == ' '), value_end = stop;
+        /* Blank, high, or the end of an empty value. */
+        if ((signed char)data[value] <= ' ' || (signed char)data[stop - 1] <= ' ') {
+            while (value < stop && is_blank(data[value]))
+                value++;
+            while (value_end > value && is_blank(data[value_end - 1]))
+                value_end--;
+        }
+        set_field(f++, at, colon, value, value_end);
+        if (may_be_noted(data + at, colon - at)) {
+            reason = note_field(h, (struct str){.data = data + at, .len = colon - at},
+                                (struct str){.data = data + value, .len = value_end - value});
+            if (reason != HTTP1_REASON_NONE)
+                break; /* Where the line begins does not matter any more. */
+        }
+        at = stop + 2;
+    }
+    h->field_count = (uint16_t)(f - h->fields);
+    if (reason == HTTP1_REASON_NONE && at + 2 <= end && memcmp(data + at, "\r\n", 2) == 0) {
+        at += 2;
+        reason = head_finish(h, (uint32_t)at);
+    }
+    h->line_at = h->scan_at = (uint32_t)at;
+    return reason;
+}
+
 enum http1_result http1_head_parse(struct http1_head *h, const char *data, size_t len)
 {
     if (h->state == HEAD_REJECTED)
@@ -417,6 +337,13 @@ enum http1_result http1_head_parse(struct http1_head *h, const char *data, size_
     const uint32_t head_max =
         h->response ? HTTP1_RESPONSE_HEAD_BYTES_MAX : HTTP1_REQUEST_HEAD_BYTES_MAX;
     while (h->state != HEAD_DONE) {
+        if (h->state == HEAD_FIELDS && h->scan_at == h->line_at) {
+            enum http1_reason reason = plain_fields(h, data, len);
+            if (reason != HTTP1_REASON_NONE)
+                return head_reject(h, reason);
+            if (h->state == HEAD_DONE)
+                break;
+        }
         size_t line_stop = h->response ? head_max : (size_t)h->line_at + HTTP1_LINE_BYTES_MAX + 1;
         size_t end = len < line_stop ? len : line_stop;
         end = end < head_max ? end : head_max;

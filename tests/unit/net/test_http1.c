@@ -4,6 +4,7 @@
 
 #include "common/base/mem.h"
 #include "common/net/http1.h"
+#include "common/net/http1_scan.h"
 #include "tests/lib/fault.h"
 #include "tests/lib/http1_trace.h"
 
@@ -513,6 +514,48 @@ static void every_reason_has_a_status_and_a_text(void **state)
     assert_string_equal(http1_status_text(299), "Unknown");
 }
 
+/* Every byte at every place of a block, between bytes that are fine for the scan. */
+static void scans_of_blocks_find_what_scalar_ones_find(void **state)
+{
+    (void)state;
+    char text[40];
+    for (int c = 0; c < 256; c++) {
+        for (size_t place = 0; place < sizeof text; place++) {
+            memset(text, 'x', sizeof text);
+            text[place] = (char)c;
+            for (size_t at = 0; at < 20; at++) {
+                assert_int_equal(http1_scan_control(text, at, sizeof text),
+                                 http1_scan_control_scalar(text, at, sizeof text));
+                assert_int_equal(http1_scan_name(text, at, sizeof text),
+                                 http1_scan_name_scalar(text, at, sizeof text));
+                assert_int_equal(http1_scan_path(text, at, sizeof text),
+                                 http1_scan_path_scalar(text, at, sizeof text));
+            }
+        }
+    }
+}
+
+/* Only letters fold: no other token byte is taken for one of a name that is looked for. */
+static void names_are_the_same_in_any_case_and_no_others_are(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"host",           "expect",           "connection",
+                                        "content-length", "content-encoding", "transfer-encoding"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        size_t len = strlen(names[i]);
+        char other[32];
+        for (size_t place = 0; place < len; place++) {
+            for (int c = 0; c < 256; c++) {
+                memcpy(other, names[i], len);
+                other[place] = (char)c;
+                if (http1_is_tchar((char)c))
+                    assert_int_equal(http1_name_is(other, names[i], len),
+                                     str_eq_nocase((struct str){other, len}, str_from(names[i])));
+            }
+        }
+    }
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -538,6 +581,8 @@ int main(void)
         T(dates_are_written_and_read),
         T(b41_retry_after_is_clamped),
         T(every_reason_has_a_status_and_a_text),
+        T(scans_of_blocks_find_what_scalar_ones_find),
+        T(names_are_the_same_in_any_case_and_no_others_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
