@@ -1,15 +1,75 @@
+/* The count of live bytes is kept in slots, one for each thread that allocates: the owner of a slot
+ * adds to it without a locked instruction, and a reader sums all of them. What one thread allocates
+ * another may free, so a slot alone means nothing and may be negative. A thread that ends leaves
+ * its sum behind for the slot's next owner; when there are more threads than slots the rest share
+ * the last one. */
 #include "common/base/mem.h"
 
 #include <malloc.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/checked.h"
 
+#define SLOTS 128U /* The last is shared. */
+
 bool (*mem_fail_hook)(void);
 
-static atomic_uint_fast64_t live_bytes;
+struct slot {
+    _Alignas(64) atomic_llong bytes; /* A cache line of its own. */
+    atomic_bool taken;
+};
+static struct slot slots[SLOTS];
+static atomic_uint slots_used; /* No slot from here on was ever taken, but perhaps the last. */
+static pthread_key_t slot_key;
+static pthread_once_t slot_once = PTHREAD_ONCE_INIT;
+static _Thread_local struct slot *own;
+
+static void slot_give(void *slot)
+{
+    own = &slots[SLOTS - 1]; /* Should another destructor free something yet. */
+    atomic_store_explicit(&((struct slot *)slot)->taken, false, memory_order_release);
+}
+
+static void slot_make_key(void)
+{
+    if (pthread_key_create(&slot_key, slot_give) != 0)
+        abort(); /* Before anything runs. */
+}
+
+static void slot_take(void)
+{
+    pthread_once(&slot_once, slot_make_key);
+    own = &slots[SLOTS - 1];
+    for (unsigned i = 0; i < SLOTS - 1; i++) {
+        bool taken = false;
+        if (!atomic_compare_exchange_strong_explicit(&slots[i].taken, &taken, true,
+                                                     memory_order_acquire, memory_order_relaxed))
+            continue;
+        unsigned used = atomic_load(&slots_used);
+        while (used < i + 1 && !atomic_compare_exchange_weak(&slots_used, &used, i + 1)) {
+        }
+        if (pthread_setspecific(slot_key, &slots[i]) == 0)
+            own = &slots[i];
+        else
+            atomic_store(&slots[i].taken, false);
+        return;
+    }
+}
+
+static void mem_count(long long bytes)
+{
+    if (own == NULL)
+        slot_take();
+    if (__builtin_expect(own == &slots[SLOTS - 1], 0)) {
+        atomic_fetch_add_explicit(&own->bytes, bytes, memory_order_relaxed);
+        return;
+    }
+    long long now = atomic_load_explicit(&own->bytes, memory_order_relaxed);
+    atomic_store_explicit(&own->bytes, now + bytes, memory_order_relaxed);
+}
 
 static bool mem_must_fail(void)
 {
@@ -19,7 +79,7 @@ static bool mem_must_fail(void)
 static void *mem_counted(void *p)
 {
     if (p != NULL)
-        atomic_fetch_add_explicit(&live_bytes, malloc_usable_size(p), memory_order_relaxed);
+        mem_count((long long)malloc_usable_size(p));
     return p;
 }
 
@@ -53,8 +113,7 @@ void *mem_realloc(void *p, size_t size_bytes)
     void *grown = realloc(p, size_bytes > 0 ? size_bytes : 1);
     if (grown == NULL)
         return NULL;
-    atomic_fetch_add_explicit(&live_bytes, malloc_usable_size(grown), memory_order_relaxed);
-    atomic_fetch_sub_explicit(&live_bytes, before, memory_order_relaxed);
+    mem_count((long long)malloc_usable_size(grown) - (long long)before);
     return grown;
 }
 
@@ -62,7 +121,7 @@ void mem_free(void *p)
 {
     if (p == NULL)
         return;
-    atomic_fetch_sub_explicit(&live_bytes, malloc_usable_size(p), memory_order_relaxed);
+    mem_count(-(long long)malloc_usable_size(p));
     free(p);
 }
 
@@ -86,5 +145,14 @@ char *mem_strndup(const char *text, size_t len)
 
 uint64_t mem_live_bytes(void)
 {
-    return atomic_load_explicit(&live_bytes, memory_order_relaxed);
+    unsigned used = atomic_load(&slots_used);
+    long long sum = atomic_load_explicit(&slots[SLOTS - 1].bytes, memory_order_relaxed);
+    for (unsigned i = 0; i < used; i++)
+        sum += atomic_load_explicit(&slots[i].bytes, memory_order_relaxed);
+    return sum > 0 ? (uint64_t)sum : 0; /* Slots are read one after another. */
+}
+
+void mem_trim(void)
+{
+    (void)malloc_trim(0);
 }

@@ -17,7 +17,11 @@ void mem_free(void *p);                                       /* NULL is allowed
 char *mem_strdup(const char *text) MUST_CHECK;
 char *mem_strndup(const char *text, size_t len) MUST_CHECK; /* Copies len bytes, adds NUL. */
 
-uint64_t mem_live_bytes(void); /* What is allocated now, as malloc_usable_size sees it. */
+/* What is allocated now, as malloc_usable_size sees it. Sums a counter of each thread: cheap, but
+ * for a tick rather than for every request. */
+uint64_t mem_live_bytes(void);
+/* Gives free memory back to the system. Takes milliseconds after large frees. */
+void mem_trim(void);
 
 /* For tests: called before each allocation; true makes it fail. NULL (the default) = never. */
 extern bool (*mem_fail_hook)(void);
