@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 
 #define TICK_MS             100U
@@ -117,6 +118,7 @@ static void on_tick(uv_timer_t *timer)
     conn_pool_tick(&w->conns, uv_now(&w->loop));
     request_env_tick(&w->env);
     watch_memory(w);
+    log_gather_flush();
     if (++w->ticks % REFRESH_TICKS == 0 && !w->upstream_closing)
         upstream_refresh(&w->env.upstream);
     publish(w);
@@ -189,7 +191,9 @@ int worker_create(const struct worker_config *config, struct worker **out_worker
 static void thread_main(void *arg)
 {
     struct worker *w = arg;
+    log_gather_begin();
     uv_run(&w->loop, UV_RUN_DEFAULT);
+    log_gather_end();
     publish(w);
     atomic_store(&w->finished, true);
 }

@@ -1,7 +1,8 @@
-/* log.c: formats a line on the stack and hands it to the kernel in one write.
+/* log.c: formats a line (log_line.c) and hands it to the kernel in one write, or gathers lines of a
+ * thread that asked for that and hands over many in one.
  *
  * The usual path is a pipe to a log collector. When the reader is slow the pipe fills and the write
- * says EAGAIN: the line is dropped and counted. For a pipe to say so it must be non-blocking, yet
+ * says EAGAIN: the lines are dropped and counted. For a pipe to say so it must be non-blocking, yet
  * O_NONBLOCK belongs to the open file and would be seen by everyone who shares it (a shell, a
  * sibling); so log_init opens the pipe once more for itself. Sockets are told per call. */
 #include "common/base/log.h"
@@ -15,19 +16,12 @@
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/log_line.h"
+#include "common/base/mem.h"
 
-#define LINE_BYTES       4096U /* PIPE_BUF: what a pipe takes whole or not at all. */
-#define TAIL_BYTES       32U   /* Room for the mark of a cut line and its end. */
-#define VALUE_BYTES_MAX  256U
 #define REPEAT_SLOTS     256U
 #define REPEAT_PROBES    8U
 #define REPEAT_WINDOW_MS 10000U
-
-struct line {
-    char data[LINE_BYTES];
-    size_t len;
-    bool full; /* Something did not fit; what came before it is whole. */
-};
 
 /* A message that was written: when, and how often it was left out since. */
 struct repeat {
@@ -41,13 +35,20 @@ static struct repeat repeats[REPEAT_SLOTS];
 static atomic_uint_fast64_t dropped_lines;
 static atomic_bool torn; /* The last line was written in part. */
 
-static const char *log_component = "steelyard";
+/* Lines of one thread that wait to be written. data[0] is kept for the newline that ends a line of
+ * which only a part was written before; the last LOG_LINE_BYTES take the line in the making. */
+struct gather {
+    struct log_second second;
+    size_t len;
+    unsigned lines;
+    char data[1 + LOG_GATHER_BYTES + LOG_LINE_BYTES];
+};
+static _Thread_local struct gather *gathered;
+
+static struct log_style style = {.component = {"steelyard", 9}};
 static enum log_level lowest = LOG_INFO;
-static bool as_text;
 static int log_fd = STDOUT_FILENO;
 static bool log_is_socket;
-
-static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 static int log_open_stdout(void)
 {
@@ -67,9 +68,9 @@ void log_init(const char *component, enum log_level level, enum log_format forma
     if (log_fd != STDOUT_FILENO)
         close(log_fd);
     log_fd = log_open_stdout();
-    log_component = component;
+    style.component = str_from(component);
     lowest = level;
-    as_text = format == LOG_TEXT || (format == LOG_AUTO && isatty(STDOUT_FILENO) == 1);
+    style.as_text = format == LOG_TEXT || (format == LOG_AUTO && isatty(STDOUT_FILENO) == 1);
 }
 
 bool log_enabled(enum log_level level)
@@ -82,144 +83,6 @@ uint64_t log_dropped(void)
     return atomic_load_explicit(&dropped_lines, memory_order_relaxed);
 }
 
-static void line_put(struct line *l, const char *data, size_t len)
-{
-    if (l->full || LINE_BYTES - TAIL_BYTES - l->len < len) {
-        l->full = true;
-        return;
-    }
-    memcpy(l->data + l->len, data, len);
-    l->len += len;
-}
-
-static void line_text(struct line *l, const char *text)
-{
-    line_put(l, text, strlen(text));
-}
-
-static void line_escape(struct line *l, unsigned char c)
-{
-    static const char hex[] = "0123456789abcdef";
-    char escape[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
-    if (c == '"' || c == '\\')
-        line_put(l, (char[]){'\\', (char)c}, 2);
-    else if (c == '\n')
-        line_put(l, "\\n", 2);
-    else
-        line_put(l, escape, sizeof escape);
-}
-
-/* Between quotes; control bytes never reach a terminal, broken UTF-8 never reaches a collector. */
-static void line_string(struct line *l, struct str s)
-{
-    bool cut = s.len > VALUE_BYTES_MAX;
-    size_t len = cut ? VALUE_BYTES_MAX : s.len;
-    line_put(l, "\"", 1);
-    for (size_t i = 0; i < len;) {
-        size_t n = str_utf8_length(s, i);
-        unsigned char c = (unsigned char)s.data[i];
-        if (n == 0) {
-            line_text(l, "\xEF\xBF\xBD"); /* U+FFFD */
-            n = 1;
-        } else if (c < 0x20 || c == 0x7F || c == '"' || c == '\\') {
-            line_escape(l, c);
-        } else if (i + n > len) {
-            break;
-        } else {
-            line_put(l, s.data + i, n);
-        }
-        i += n;
-    }
-    if (cut)
-        line_text(l, "...");
-    line_put(l, "\"", 1);
-}
-
-static void line_u64(struct line *l, uint64_t value)
-{
-    char digits[20];
-    size_t at = sizeof digits;
-    do {
-        digits[--at] = (char)('0' + (char)(value % 10));
-        value /= 10;
-    } while (value > 0);
-    line_put(l, digits + at, sizeof digits - at);
-}
-
-static void line_value(struct line *l, const struct log_field *field)
-{
-    int64_t number = (int64_t)field->number;
-    switch (field->kind) {
-    case LOG_KIND_STR:
-        line_string(l, field->str);
-        break;
-    case LOG_KIND_I64:
-        if (number < 0)
-            line_put(l, "-", 1);
-        line_u64(l, number < 0 ? 0 - field->number : field->number);
-        break;
-    case LOG_KIND_U64:
-        line_u64(l, field->number);
-        break;
-    case LOG_KIND_BOOL:
-        line_text(l, field->number != 0 ? "true" : "false");
-        break;
-    case LOG_KIND_END:
-        break;
-    }
-}
-
-/* A whole field or none of it. */
-static void line_field(struct line *l, const struct log_field *field)
-{
-    size_t len = l->len;
-    line_text(l, as_text ? " " : ",\"");
-    line_text(l, field->key);
-    line_text(l, as_text ? "=" : "\":");
-    line_value(l, field);
-    if (l->full)
-        l->len = len;
-}
-
-static void line_head(struct line *l, enum log_level level, const char *msg)
-{
-    char ts[CLOCK_RFC3339_BYTES];
-    clock_format_rfc3339(clock_wall_us(), ts);
-    if (as_text) {
-        line_text(l, ts);
-        line_put(l, " ", 1);
-        line_text(l, level_names[level]);
-        line_put(l, "     ", 6 - strlen(level_names[level]));
-        line_text(l, log_component);
-        line_text(l, ": ");
-        line_text(l, msg);
-        return;
-    }
-    line_text(l, "{\"ts\":\"");
-    line_text(l, ts);
-    line_text(l, "\",\"level\":\"");
-    line_text(l, level_names[level]);
-    line_text(l, "\",\"msg\":");
-    line_string(l, str_from(msg));
-    line_text(l, ",\"component\":");
-    line_string(l, str_from(log_component));
-}
-
-static void line_tail(struct line *l)
-{
-    static const char cut_json[] = ",\"cut\":true";
-    static const char cut_text[] = " cut=true";
-    if (l->full) {
-        const char *mark = as_text ? cut_text : cut_json;
-        size_t len = strlen(mark);
-        memcpy(l->data + l->len, mark, len); /* Into the room kept by TAIL_BYTES. */
-        l->len += len;
-    }
-    if (!as_text)
-        l->data[l->len++] = '}';
-    l->data[l->len++] = '\n';
-}
-
 static ssize_t log_send(const char *data, size_t len)
 {
     for (;;) {
@@ -230,27 +93,83 @@ static ssize_t log_send(const char *data, size_t len)
     }
 }
 
+/* Whole lines; room before them for a newline. */
+static void write_lines(char *data, size_t len, unsigned lines)
+{
+    int saved_errno = errno; /* A caller may log between a failure and its report. */
+    bool mends = atomic_load_explicit(&torn, memory_order_relaxed) &&
+                 atomic_exchange_explicit(&torn, false, memory_order_relaxed);
+    if (mends) {
+        *--data = '\n';
+        len++;
+    }
+    ssize_t n = log_send(data, len);
+    if (n != (ssize_t)len) {
+        unsigned whole = 0;
+        for (ssize_t i = mends ? 1 : 0; i < n; i++)
+            whole += data[i] == '\n';
+        atomic_fetch_add_explicit(&dropped_lines, lines - whole, memory_order_relaxed);
+        if (n > 0 ? data[n - 1] != '\n' : mends)
+            atomic_store_explicit(&torn, true, memory_order_relaxed);
+    }
+    errno = saved_errno;
+}
+
+static void format_line(struct log_line *line, char *data, enum log_level level, const char *msg,
+                        const struct log_field *fields, uint64_t repeated)
+{
+    log_line_begin(line, data, &style, level, msg, gathered != NULL ? &gathered->second : NULL);
+    if (repeated > 0)
+        log_line_fields(line, (const struct log_field[]){LOG_U64("repeated", repeated), LOG_END});
+    if (fields != NULL)
+        log_line_fields(line, fields);
+    log_line_end(line);
+}
+
 static void log_emit(enum log_level level, const char *msg, const struct log_field *fields,
                      uint64_t repeated)
 {
-    struct line line;
-    line.len = 0;
-    line.full = false;
-    int saved_errno = errno; /* A caller may log between a failure and its report. */
-    if (atomic_exchange_explicit(&torn, false, memory_order_relaxed))
-        line_put(&line, "\n", 1);
-    line_head(&line, level, msg);
-    if (repeated > 0)
-        line_field(&line, &LOG_U64("repeated", repeated));
-    for (; fields != NULL && fields->kind != LOG_KIND_END && !line.full; fields++)
-        line_field(&line, fields);
-    line_tail(&line);
-    ssize_t n = log_send(line.data, line.len);
-    if (n != (ssize_t)line.len)
-        atomic_fetch_add_explicit(&dropped_lines, 1, memory_order_relaxed);
-    if (n > 0 && n != (ssize_t)line.len)
-        atomic_store_explicit(&torn, true, memory_order_relaxed);
-    errno = saved_errno;
+    struct log_line line;
+    struct gather *g = gathered;
+    if (g == NULL || level > LOG_INFO) {
+        char data[1 + LOG_LINE_BYTES];
+        log_gather_flush();
+        format_line(&line, data + 1, level, msg, fields, repeated);
+        write_lines(data + 1, line.len, 1);
+        return;
+    }
+    format_line(&line, g->data + 1 + g->len, level, msg, fields, repeated);
+    if (g->len + line.len > LOG_GATHER_BYTES) {
+        write_lines(g->data + 1, g->len, g->lines);
+        memmove(g->data + 1, line.data, line.len);
+        g->len = 0;
+        g->lines = 0;
+    }
+    g->len += line.len;
+    g->lines++;
+}
+
+void log_gather_begin(void)
+{
+    if (gathered == NULL)
+        gathered = mem_zalloc(sizeof *gathered);
+}
+
+void log_gather_flush(void)
+{
+    struct gather *g = gathered;
+    if (g == NULL || g->len == 0)
+        return;
+    write_lines(g->data + 1, g->len, g->lines);
+    g->len = 0;
+    g->lines = 0;
+}
+
+void log_gather_end(void)
+{
+    log_gather_flush();
+    mem_free(gathered);
+    gathered = NULL;
 }
 
 static uint64_t message_hash(const char *msg)
@@ -328,8 +247,8 @@ void log_flush(void)
 
 int log_parse_level(struct str s, enum log_level *out_level)
 {
-    for (unsigned i = 0; i < sizeof level_names / sizeof level_names[0]; i++) {
-        if (str_is(s, level_names[i])) {
+    for (unsigned i = 0; i < sizeof log_level_names / sizeof log_level_names[0]; i++) {
+        if (str_is(s, log_level_names[i])) {
             *out_level = (enum log_level)i;
             return 0;
         }

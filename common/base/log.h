@@ -21,21 +21,26 @@ enum log_format { LOG_AUTO, LOG_JSON, LOG_TEXT }; /* AUTO: text when stdout is a
 enum log_kind { LOG_KIND_END, LOG_KIND_STR, LOG_KIND_I64, LOG_KIND_U64, LOG_KIND_BOOL };
 
 struct log_field {
-    const char *key;
+    const char *key; /* As a JSON line has it, with LOG_KEY_PAD behind: any 16 bytes may be read. */
+    uint32_t key_len;
     enum log_kind kind;
-    struct str str;
-    uint64_t number; /* I64 is stored as its two's complement. */
+    union {
+        struct str str;
+        uint64_t number; /* I64 is stored as its two's complement. */
+    };
 };
 
-#define LOG_STR(k, s)           ((struct log_field){.key = (k), .kind = LOG_KIND_STR, .str = (s)})
+/* k: a literal. */
+#define LOG_KEY_PAD "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+#define LOG_FIELD(k, kind_)                                                                        \
+    .key = ",\"" k "\":" LOG_KEY_PAD, .key_len = sizeof(",\"" k "\":") - 1, .kind = (kind_)
+#define LOG_STR(k, s)           ((struct log_field){LOG_FIELD(k, LOG_KIND_STR), .str = (s)})
 #define LOG_TEXT_FIELD(k, text) LOG_STR(k, str_from(text))
 #define LOG_I64(k, v)                                                                              \
-    ((struct log_field){.key = (k), .kind = LOG_KIND_I64, .number = (uint64_t)(int64_t)(v)})
-#define LOG_U64(k, v)                                                                              \
-    ((struct log_field){.key = (k), .kind = LOG_KIND_U64, .number = (uint64_t)(v)})
-#define LOG_BOOL(k, v)                                                                             \
-    ((struct log_field){.key = (k), .kind = LOG_KIND_BOOL, .number = (v) ? 1 : 0})
-#define LOG_END ((struct log_field){.kind = LOG_KIND_END})
+    ((struct log_field){LOG_FIELD(k, LOG_KIND_I64), .number = (uint64_t)(int64_t)(v)})
+#define LOG_U64(k, v)  ((struct log_field){LOG_FIELD(k, LOG_KIND_U64), .number = (uint64_t)(v)})
+#define LOG_BOOL(k, v) ((struct log_field){LOG_FIELD(k, LOG_KIND_BOOL), .number = (v) ? 1 : 0})
+#define LOG_END        ((struct log_field){.kind = LOG_KIND_END})
 
 /* component: "dataplane", "controlplane", ...; static string. Call before threads exist. */
 void log_init(const char *component, enum log_level level, enum log_format format);
@@ -43,6 +48,16 @@ bool log_enabled(enum log_level level);
 /* msg: a static string. fields end with LOG_END; NULL means none. */
 void log_write(enum log_level level, const char *msg, const struct log_field *fields);
 uint64_t log_dropped(void);
+
+/* Gathering: from now on info and debug lines of this thread are kept, up to LOG_GATHER_BYTES, and
+ * written together: when that is full, by log_gather_flush (which the thread calls every tenth of a
+ * second or so), and before any warning or error of the thread. A process that is killed loses what
+ * was kept. Without memory lines are written at once. */
+#define LOG_GATHER_BYTES 4096U /* PIPE_BUF: pipes take them whole or not at all. */
+void log_gather_begin(void);
+void log_gather_flush(void);
+void log_gather_end(void); /* Flushes. */
+
 /* Writes the counts of repeats that are due. Call about once a second from one loop. */
 void log_tick(void);
 /* Writes all of them, due or not. Call before exit. */

@@ -232,6 +232,159 @@ static void threads_never_mix_their_lines_or_lose_a_count(void **state)
     assert_non_null(strstr(out, "\"repeated\":399}\n"));
 }
 
+static size_t read_now(const struct capture *c, char *out, size_t out_bytes)
+{
+    ssize_t n = read(c->in, out, out_bytes - 1);
+    size_t len = n > 0 ? (size_t)n : 0;
+    out[len] = '\0';
+    return len;
+}
+
+static void gathered_lines_come_together_and_before_a_warning(void **state)
+{
+    (void)state;
+    char out[9000];
+    struct capture c = capture_begin(LOG_JSON, false);
+    log_gather_begin();
+    log_event(LOG_INFO, "one");
+    log_event(LOG_INFO, "two");
+    assert_int_equal(read_now(&c, out, sizeof out), 0);
+    log_gather_flush();
+    (void)read_now(&c, out, sizeof out);
+    assert_string_equal(out, HEAD "\"info\",\"msg\":\"one\",\"component\":\"test\"}\n" HEAD
+                                  "\"info\",\"msg\":\"two\",\"component\":\"test\"}\n");
+    log_event(LOG_INFO, "three");
+    log_event(LOG_ERROR, "now that");
+    (void)read_now(&c, out, sizeof out);
+    assert_string_equal(out, HEAD "\"info\",\"msg\":\"three\",\"component\":\"test\"}\n" HEAD
+                                  "\"error\",\"msg\":\"now that\",\"component\":\"test\"}\n");
+    log_event(LOG_INFO, "last");
+    log_gather_end();
+    log_event(LOG_INFO, "at once");
+    (void)capture_end(c, out, sizeof out);
+    assert_string_equal(out, HEAD "\"info\",\"msg\":\"last\",\"component\":\"test\"}\n" HEAD
+                                  "\"info\",\"msg\":\"at once\",\"component\":\"test\"}\n");
+}
+
+static void gathered_lines_are_written_when_a_pipe_would_no_longer_take_them_whole(void **state)
+{
+    (void)state;
+    static char out[1 << 16];
+    char big[250];
+    memset(big, 'x', sizeof big);
+    struct capture c = capture_begin(LOG_JSON, false);
+    size_t total = 0, len = 0;
+    log_gather_begin();
+    for (unsigned i = 0; i < 100; i++) {
+        log_event(LOG_INFO, "line", LOG_STR("a", ((struct str){big, 200 + i % 50})));
+        len = read_now(&c, out, sizeof out);
+        assert_true(len <= LOG_GATHER_BYTES);
+        assert_true(len == 0 || (len > LOG_GATHER_BYTES - 400 && out[len - 1] == '\n'));
+        total += len;
+    }
+    log_gather_end();
+    total += capture_end(c, out, sizeof out);
+    size_t line = strlen(HEAD "\"info\",\"msg\":\"line\",\"component\":\"test\",\"a\":\"\"}\n");
+    assert_int_equal(total, 100 * line + 2 * (50 * 200 + 49 * 25));
+}
+
+static void f37_every_gathered_line_that_is_dropped_is_counted(void **state)
+{
+    (void)state;
+    static char out[1 << 20];
+    uint64_t before = log_dropped();
+    struct capture c = capture_begin(LOG_JSON, false);
+    unsigned written = 0, lines = 0;
+    log_gather_begin();
+    while (log_dropped() < before + 100 && written < 100000) {
+        log_event(LOG_INFO, "line", LOG_U64("n", written));
+        written++;
+    }
+    log_gather_end();
+    size_t len = capture_end(c, out, sizeof out);
+    for (size_t i = 0; i < len; i++)
+        lines += out[i] == '\n';
+    assert_int_equal(lines + log_dropped() - before, written);
+    assert_int_equal(out[len - 1], '\n');
+}
+
+/* A socket takes a part: what it did not take whole is counted, and the next line begins anew. */
+static void f37_a_torn_line_is_ended_and_counted(void **state)
+{
+    (void)state;
+    static char out[1 << 20];
+    char big[256];
+    memset(big, 'y', sizeof big);
+    uint64_t before = log_dropped();
+    struct capture c = capture_begin(LOG_JSON, true);
+    unsigned written = 0, whole = 0;
+    log_gather_begin();
+    while (log_dropped() == before && written < 100000) {
+        log_event(LOG_INFO, "line", LOG_STR("a", ((struct str){big, sizeof big})));
+        written++;
+    }
+    size_t len = 0;
+    for (ssize_t n; (n = read(c.in, out + len, sizeof out - len)) > 0;)
+        len += (size_t)n;
+    log_event(LOG_INFO, "after");
+    written++;
+    log_gather_end();
+    len += capture_end(c, out + len, sizeof out - len);
+    for (size_t i = 0, begin = 0; i < len; i++) {
+        if (out[i] != '\n')
+            continue;
+        whole += out[begin] == '{' && out[i - 1] == '}';
+        begin = i + 1;
+    }
+    assert_int_equal(whole + log_dropped() - before, written);
+}
+
+/* The short way and the careful way of a field write the same. */
+static void plain_and_odd_values_are_written_alike(void **state)
+{
+    (void)state;
+    char out[9000], value[64];
+    for (size_t len = 0; len < 40; len++) {
+        for (size_t place = 0; place <= len; place++) {
+            memset(value, 'v', sizeof value);
+            if (place < len)
+                value[place] = '"';
+            struct capture c = capture_begin(LOG_JSON, false);
+            log_event(LOG_INFO, "v", LOG_STR("a", ((struct str){value, len})), LOG_U64("b", len));
+            (void)capture_end(c, out, sizeof out);
+            const char *at = strstr(out, ",\"a\":\"");
+            assert_non_null(at);
+            at += 6;
+            for (size_t i = 0; i < len; i++)
+                if (i == place) {
+                    assert_memory_equal(at, "\\\"", 2);
+                    at += 2;
+                } else {
+                    assert_int_equal(*at++, 'v');
+                }
+            assert_memory_equal(at, "\",\"b\":", 6);
+        }
+    }
+}
+
+static void numbers_of_every_length_are_exact(void **state)
+{
+    (void)state;
+    char out[9000], wanted[64];
+    uint64_t power = 1;
+    for (int digits = 1; digits <= 20; digits++) {
+        const uint64_t values[] = {power - 1, power, power + 57, power / 10 * 73};
+        for (size_t i = 0; i < 4; i++) {
+            struct capture c = capture_begin(LOG_JSON, false);
+            log_event(LOG_INFO, "v", LOG_U64("a", values[i]));
+            (void)capture_end(c, out, sizeof out);
+            (void)snprintf(wanted, sizeof wanted, "\"a\":%llu}", (unsigned long long)values[i]);
+            assert_non_null(strstr(out, wanted));
+        }
+        power *= 10;
+    }
+}
+
 static void names_of_levels_and_formats_are_parsed(void **state)
 {
     (void)state;
@@ -257,6 +410,12 @@ int main(void)
         cmocka_unit_test(a_repeated_warning_becomes_a_count_each_ten_seconds),
         cmocka_unit_test(info_lines_are_never_folded),
         cmocka_unit_test(threads_never_mix_their_lines_or_lose_a_count),
+        cmocka_unit_test(gathered_lines_come_together_and_before_a_warning),
+        cmocka_unit_test(gathered_lines_are_written_when_a_pipe_would_no_longer_take_them_whole),
+        cmocka_unit_test(f37_every_gathered_line_that_is_dropped_is_counted),
+        cmocka_unit_test(f37_a_torn_line_is_ended_and_counted),
+        cmocka_unit_test(plain_and_odd_values_are_written_alike),
+        cmocka_unit_test(numbers_of_every_length_are_exact),
         cmocka_unit_test(names_of_levels_and_formats_are_parsed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
