@@ -25,9 +25,10 @@
 struct tls_context;
 struct tls;
 
-/* Optional, process-wide, once, before anything used OpenSSL: its memory is then taken through
- * mem.h, so that the byte ledger sees it, and the large buffers of records are kept for the next
- * record. ERR_CONFLICT: too late, nothing changed. */
+/* Optional, process-wide, before threads exist and before anything used OpenSSL (libcurl does, in
+ * fetch_global_init): its memory is then taken through mem.h, so that the byte ledger sees it, and
+ * each thread keeps two buffers for its next records. ERR_CONFLICT: too late, nothing changed.
+ * ERR_NOMEM. */
 int tls_global_init(void) MUST_CHECK;
 
 /* Read during tls_context_create_client. Files are PEM. */
