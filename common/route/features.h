@@ -97,7 +97,6 @@ struct features {
 struct features_hasher {
     struct siphash_key key;
     uint64_t single[256]; /* Hash of the one-byte token. */
-    uint64_t counts[256]; /* What the byte adds to the packed counters. */
 };
 void features_hasher_init(struct features_hasher *hasher, struct siphash_key key);
 

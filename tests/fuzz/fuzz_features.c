@@ -1,10 +1,10 @@
-/* Any text gives a valid vector whose recorded form reads back; any bytes are a recorded form or
- * are refused, and what is accepted is written back as the same bytes. */
+/* Any text gives a valid vector, the same by every way, whose recorded form reads back; any bytes
+ * are a recorded form or are refused, and what is accepted is written back as the same bytes. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/route/features.h"
+#include "common/route/features_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -30,6 +30,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                          .alias = str_slice(bytes, 0, 3)};
     features_extract(&hasher, &input, &f);
     check(f.n <= FEATURES_SPARSE_MAX);
+    for (int way = FEATURES_WAY_SCALAR; way < FEATURES_WAYS; way++) {
+        if (features_way_of((enum features_ways)way) == NULL)
+            continue;
+        features_extract_by(features_way_of((enum features_ways)way), &hasher, &input, &g);
+        check(g.n == f.n && memcmp(g.index, f.index, 2U * f.n) == 0);
+        check(memcmp(g.dense, f.dense, sizeof g.dense) == 0);
+    }
     size_t len = features_encode(&f, encoded);
     check(features_decode((struct str){(const char *)encoded, len}, &g) == 0);
     check(g.n == f.n && memcmp(g.index, f.index, 2U * f.n) == 0);

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "common/route/features.h"
+#include "common/route/features_internal.h"
 #include "common/route/fixed.h"
 #include "tests/unit/route/fixture.h"
 
@@ -373,6 +373,55 @@ static void expect_equal(const struct features *a, const struct features *b)
     assert_memory_equal(a->dense, b->dense, sizeof a->dense);
 }
 
+static void expect_same_by_all_ways(const uint8_t *text, size_t len)
+{
+    const struct features_input input = {
+        .text = {(const char *)text, len}, .alias = STR("auto"), .segment = STR("7")};
+    struct features plain, other;
+    features_extract_by(features_way_of(FEATURES_WAY_SCALAR), &hasher, &input, &plain);
+    features_extract(&hasher, &input, &other);
+    expect_equal(&plain, &other);
+    for (int way = FEATURES_WAY_SCALAR + 1; way < FEATURES_WAYS; way++) {
+        if (features_way_of((enum features_ways)way) == NULL)
+            continue;
+        features_extract_by(features_way_of((enum features_ways)way), &hasher, &input, &other);
+        expect_equal(&plain, &other);
+    }
+}
+
+static void every_byte_counts_alike_by_all_ways(void **state)
+{
+    (void)state;
+    uint8_t text[80];
+    for (unsigned c = 0; c < 256; c++) {
+        for (size_t i = 0; i < sizeof text; i++)
+            text[i] = (uint8_t)(i % 3 == 0 ? 'A' : i % 5 == 0 ? ' ' : c);
+        expect_same_by_all_ways(text, sizeof text);
+        for (size_t i = 0; i < sizeof text; i++)
+            text[i] = (uint8_t)(c + i);
+        expect_same_by_all_ways(text, sizeof text - c % 17);
+    }
+}
+
+static void words_of_every_length_hash_alike_by_all_ways(void **state)
+{
+    (void)state;
+    static uint8_t text[2500];
+    struct random r = {7};
+    for (unsigned round = 0; round < 500; round++) {
+        unsigned longest = 1 + round % 120;
+        size_t len = random_below(&r, sizeof text);
+        for (size_t at = 0; at < len;) {
+            uint8_t first = (uint8_t) "aZ\xd0"[random_below(&r, 3)];
+            for (size_t n = 1 + random_below(&r, longest); n > 0 && at < len; n--)
+                text[at++] = (uint8_t)(first + random_below(&r, 20) % (first == 'Z' ? 1 : 20));
+            if (at < len)
+                text[at++] = (uint8_t) " ,;\n(7"[random_below(&r, 6)];
+        }
+        expect_same_by_all_ways(text, len);
+    }
+}
+
 /* Also where the cuts fall into a character. */
 static void the_ends_of_long_texts_are_as_good_as_the_whole(void **state)
 {
@@ -417,6 +466,8 @@ int main(void)
         cmocka_unit_test(other_recorded_forms_are_refused),
         cmocka_unit_test(the_fast_extraction_equals_the_plain_one),
         cmocka_unit_test(any_bytes_at_any_length_give_a_valid_vector),
+        cmocka_unit_test(every_byte_counts_alike_by_all_ways),
+        cmocka_unit_test(words_of_every_length_hash_alike_by_all_ways),
         cmocka_unit_test(the_ends_of_long_texts_are_as_good_as_the_whole),
     };
     return cmocka_run_group_tests(tests, make_hasher, NULL);

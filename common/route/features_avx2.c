@@ -1,0 +1,299 @@
+/* features_avx2.c: the steps of feature extraction in blocks of 32 bytes and four hashes. */
+#include "common/route/features_internal.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define AVX2   __attribute__((target("avx2,bmi,bmi2,popcnt")))
+#define INLINE AVX2 static inline __attribute__((always_inline))
+
+INLINE __m256i load(const void *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
+INLINE __m256i each(int byte)
+{
+    return _mm256_set1_epi8((char)byte);
+}
+
+/* 0xFF in every byte in [from, to], all below 128: one signed compare once `to` is moved to 127. */
+INLINE __m256i in_range(__m256i v, int from, int to)
+{
+    return _mm256_cmpgt_epi8(_mm256_add_epi8(v, each(127 - to)), each(127 - (to - from) - 1));
+}
+
+/* Classes by two tables, of the low and the high four bits: bits 0-4 are code bytes of rows 2, 3,
+ * 5, 6 and 7, bits 5-7 mathematics of rows 2, 3 and 5. A byte is of a class if both tables say so.
+ */
+enum { CODE_BITS = 0x1F, MATH_BITS = 0xE0 };
+
+INLINE __m256i classes(__m256i v)
+{
+    const __m256i by_low = _mm256_broadcastsi128_si256(_mm_setr_epi8(
+        /* `  ..  #     $     %  &  .  (  )     *  +;[{         <\|   -=]}         >^    /_ */
+        8, 0, 0, 1, 0x20, 0x20, 1, 0, 1, 1, 0x20, 0x36, (char)0xD2, 0x76, (char)0xC2, 0x24));
+    const __m256i by_high = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 0, 0x21, 0x42, 0, (char)0x84, 8, 16, 0, 0, 0, 0, 0, 0, 0, 0));
+    __m256i low = _mm256_and_si256(v, each(0x0F));
+    __m256i high = _mm256_and_si256(_mm256_srli_epi16(v, 4), each(0x0F));
+    return _mm256_and_si256(_mm256_shuffle_epi8(by_low, low), _mm256_shuffle_epi8(by_high, high));
+}
+
+INLINE uint64_t mask_of(__m256i v)
+{
+    return (uint32_t)_mm256_movemask_epi8(v);
+}
+
+INLINE uint32_t total(__m256i bytes)
+{
+    __m256i sums = _mm256_sad_epu8(bytes, _mm256_setzero_si256());
+    __m128i half = _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+    return (uint32_t)(_mm_cvtsi128_si32(half) + _mm_extract_epi16(half, 4));
+}
+
+/* Counts of one byte each: a piece has at most 48 blocks. */
+struct sums {
+    __m256i no_code, no_math, digit, newline, question;
+};
+
+/* A block's bits; its bytes are lower-cased into the piece. */
+INLINE void read_block(__m256i v, uint8_t *text, struct sums *s, uint64_t *out_word,
+                       uint64_t *out_other)
+{
+    const __m256i zero = _mm256_setzero_si256();
+    __m256i upper = in_range(v, 'A', 'Z');
+    __m256i lower = _mm256_or_si256(v, _mm256_and_si256(upper, each(0x20)));
+    __m256i letter = in_range(lower, 'a', 'z');
+    __m256i class = classes(v);
+    __m256i space = _mm256_or_si256(in_range(v, 9, 13), _mm256_cmpeq_epi8(v, each(' ')));
+    s->no_code = _mm256_sub_epi8(s->no_code,
+                                 _mm256_cmpeq_epi8(_mm256_and_si256(class, each(CODE_BITS)), zero));
+    s->no_math = _mm256_sub_epi8(s->no_math,
+                                 _mm256_cmpeq_epi8(_mm256_and_si256(class, each(MATH_BITS)), zero));
+    s->digit = _mm256_sub_epi8(s->digit, in_range(v, '0', '9'));
+    s->newline = _mm256_sub_epi8(s->newline, _mm256_cmpeq_epi8(v, each('\n')));
+    s->question = _mm256_or_si256(s->question, _mm256_cmpeq_epi8(v, each('?')));
+    _mm256_storeu_si256((__m256i *)(void *)text, lower);
+    __m256i word = _mm256_or_si256(letter, v); /* Their top bits. */
+    *out_word = mask_of(word);
+    *out_other = mask_of(_mm256_or_si256(word, space)) ^ 0xFFFFFFFFU;
+}
+
+/* The text is copied first, spaces behind it, so that every block can be read whole. Spaces are in
+ * no count and no token. */
+AVX2 static void read_piece(const uint8_t *text, size_t len, struct features_piece *p,
+                            struct features_counts *c)
+{
+    struct sums s;
+    s.no_code = s.no_math = s.digit = s.newline = s.question = _mm256_setzero_si256();
+    size_t wide = 0, blocks = 2 * (len / 64 + 1);
+    uint64_t before = 0;
+    p->len = len;
+    if (len > 0)
+        memcpy(p->text, text, len);
+    for (size_t i = 0; i < FEATURES_PAD_BYTES; i += 32)
+        _mm256_storeu_si256((__m256i *)(void *)(p->text + len + i), each(' '));
+    for (size_t w = 0; w < blocks / 2; w++) {
+        uint64_t word_low, other_low, word_high, other_high;
+        uint8_t *at = p->text + 64 * w;
+        __m256i v = load(at), u = load(at + 32);
+        wide += (size_t)__builtin_popcountll(mask_of(v) | mask_of(u) << 32);
+        read_block(v, at, &s, &word_low, &other_low);
+        read_block(u, at + 32, &s, &word_high, &other_high);
+        uint64_t word = word_low | word_high << 32;
+        p->word[w] = word;
+        p->other[w] = other_low | other_high << 32;
+        c->word_bytes += (uint32_t)__builtin_popcountll(word);
+        c->word_runs += (uint32_t)__builtin_popcountll(word & ~(word << 1 | before));
+        before = word >> 63;
+    }
+    c->code += (uint32_t)(32 * blocks) - total(s.no_code);
+    c->math += (uint32_t)(32 * blocks) - total(s.no_math);
+    c->digit += total(s.digit);
+    c->newline += total(s.newline);
+    c->non_ascii += (uint32_t)wide;
+    c->bytes += (uint32_t)len;
+    c->question = c->question || !_mm256_testz_si256(s.question, s.question);
+}
+
+AVX2 static void find_tokens(const struct features_piece *p, struct features_tokens *t)
+{
+    features_find(p, t);
+}
+
+/* ---- four SipHash-1-3 at a time ---- */
+
+struct sip4 {
+    __m256i v0, v1, v2, v3;
+};
+
+#define ROTL4(x, b) _mm256_or_si256(_mm256_slli_epi64(x, b), _mm256_srli_epi64(x, 64 - (b)))
+
+INLINE __m256i rotl16(__m256i x)
+{
+    const __m256i order = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(6, 7, 0, 1, 2, 3, 4, 5, 14, 15, 8, 9, 10, 11, 12, 13));
+    return _mm256_shuffle_epi8(x, order);
+}
+
+INLINE __m256i rotl32(__m256i x)
+{
+    return _mm256_shuffle_epi32(x, 0xB1);
+}
+
+INLINE struct sip4 begin4(struct siphash_key key)
+{
+    struct sip s = sip_begin(key);
+    return (struct sip4){_mm256_set1_epi64x((long long)s.v0), _mm256_set1_epi64x((long long)s.v1),
+                         _mm256_set1_epi64x((long long)s.v2), _mm256_set1_epi64x((long long)s.v3)};
+}
+
+INLINE struct sip4 round4(struct sip4 s)
+{
+    s.v0 = _mm256_add_epi64(s.v0, s.v1);
+    s.v1 = _mm256_xor_si256(ROTL4(s.v1, 13), s.v0);
+    s.v0 = rotl32(s.v0);
+    s.v2 = _mm256_add_epi64(s.v2, s.v3);
+    s.v3 = _mm256_xor_si256(rotl16(s.v3), s.v2);
+    s.v0 = _mm256_add_epi64(s.v0, s.v3);
+    s.v3 = _mm256_xor_si256(ROTL4(s.v3, 21), s.v0);
+    s.v2 = _mm256_add_epi64(s.v2, s.v1);
+    s.v1 = _mm256_xor_si256(ROTL4(s.v1, 17), s.v2);
+    s.v2 = rotl32(s.v2);
+    return s;
+}
+
+INLINE struct sip4 block4(struct sip4 s, __m256i m)
+{
+    s.v3 = _mm256_xor_si256(s.v3, m);
+    s = round4(s);
+    s.v0 = _mm256_xor_si256(s.v0, m);
+    return s;
+}
+
+/* In the last round v0 cancels out of the result. */
+INLINE __m256i final4(struct sip4 s)
+{
+    s.v2 = _mm256_xor_si256(s.v2, _mm256_set1_epi64x(0xff));
+    s = round4(round4(s));
+    s.v0 = _mm256_add_epi64(s.v0, s.v1);
+    s.v1 = _mm256_xor_si256(ROTL4(s.v1, 13), s.v0);
+    s.v2 = _mm256_add_epi64(s.v2, s.v3);
+    s.v3 = _mm256_xor_si256(rotl16(s.v3), s.v2);
+    s.v2 = _mm256_add_epi64(s.v2, s.v1);
+    return _mm256_xor_si256(_mm256_xor_si256(ROTL4(s.v1, 17), s.v2),
+                            _mm256_xor_si256(rotl32(s.v2), ROTL4(s.v3, 21)));
+}
+
+INLINE __m256i choose(__m256i mask, __m256i yes, __m256i no)
+{
+    return _mm256_blendv_epi8(no, yes, mask);
+}
+
+/* Four tokens of at most 14 bytes: tag and text fill one block or two. */
+INLINE __m256i hash_short(struct sip4 s, const uint8_t *text, __m128i at, __m256i len)
+{
+    const __m256i ones = _mm256_set1_epi64x(-1);
+    const __m256i tag = _mm256_set1_epi64x(FEATURES_TAG_UNIGRAM);
+    __m256i first = _mm256_i32gather_epi64((const long long *)(const void *)text, at, 1);
+    __m256i second = _mm256_i32gather_epi64((const long long *)(const void *)(text + 7), at, 1);
+    __m256i bytes = _mm256_add_epi64(len, _mm256_set1_epi64x(1));
+    __m256i bits = _mm256_slli_epi64(bytes, 3);
+    __m256i last = _mm256_slli_epi64(bytes, 56);
+    __m256i two = _mm256_cmpgt_epi64(bytes, _mm256_set1_epi64x(7));
+    /* Shifts by 64 and more give 0, also those by negative counts. */
+    __m256i keep_first =
+        choose(two, ones, _mm256_srlv_epi64(ones, _mm256_sub_epi64(_mm256_set1_epi64x(64), bits)));
+    __m256i keep_second = _mm256_srlv_epi64(ones, _mm256_sub_epi64(_mm256_set1_epi64x(128), bits));
+    __m256i m = _mm256_and_si256(_mm256_or_si256(_mm256_slli_epi64(first, 8), tag), keep_first);
+    s = block4(s, _mm256_or_si256(m, _mm256_andnot_si256(two, last)));
+    struct sip4 t = block4(s, _mm256_or_si256(_mm256_and_si256(second, keep_second), last));
+    s.v0 = choose(two, t.v0, s.v0);
+    s.v1 = choose(two, t.v1, s.v1);
+    s.v2 = choose(two, t.v2, s.v2);
+    s.v3 = choose(two, t.v3, s.v3);
+    return final4(s);
+}
+
+INLINE uint64_t four_lengths(const uint16_t *len)
+{
+    uint64_t four;
+    memcpy(&four, len, sizeof four);
+    return four;
+}
+
+#define FOUR(x) (UINT64_C(0x0001000100010001) * (x))
+
+AVX2 static void unigrams(const struct features_hasher *h, const struct features_piece *p,
+                          struct features_tokens *t)
+{
+    const struct sip4 begin = begin4(h->key);
+    const uint32_t count = t->count;
+    for (uint32_t i = count; i < count + 4; i++) { /* Up to three more are hashed. */
+        t->at[i] = 0;
+        t->len[i] = 1;
+    }
+    for (uint32_t i = 0; i < count; i += 4) {
+        uint64_t four = four_lengths(t->len + i);
+        if (four == FOUR(1)) {
+            for (uint32_t k = i; k < i + 4; k++)
+                t->hash[k] = h->single[p->text[t->at[k]]];
+            continue;
+        }
+        __m128i at =
+            _mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(t->at + i)));
+        __m256i len = _mm256_cvtepu16_epi64(_mm_cvtsi64_si128((long long)four));
+        _mm256_storeu_si256((__m256i *)(void *)(t->hash + i), hash_short(begin, p->text, at, len));
+        if (((four + FOUR(0x7FFF - 14)) & FOUR(0x8000)) == 0)
+            continue;
+        for (uint32_t k = i; k < i + 4; k++)
+            if (t->len[k] > 14)
+                t->hash[k] = features_hash_token(sip_begin(h->key), p->text + t->at[k], t->len[k]);
+    }
+}
+
+AVX2 static void bigrams(const struct features_hasher *h, struct features_tokens *t)
+{
+    const struct sip4 begin = begin4(h->key);
+    for (uint32_t i = 1; i < t->count; i += 4) {
+        __m256i before = load(t->hash + i - 1), here = load(t->hash + i);
+        struct sip4 s = block4(begin, _mm256_or_si256(_mm256_slli_epi64(before, 8),
+                                                      _mm256_set1_epi64x(FEATURES_TAG_BIGRAM)));
+        s = block4(s, _mm256_or_si256(_mm256_srli_epi64(before, 56), _mm256_slli_epi64(here, 8)));
+        s = block4(s, _mm256_or_si256(_mm256_srli_epi64(here, 56),
+                                      _mm256_set1_epi64x((long long)(UINT64_C(17) << 56))));
+        _mm256_storeu_si256((__m256i *)(void *)(t->pair + i), final4(s));
+    }
+}
+
+AVX2 static void add_all(const struct features_tokens *t, struct features_set *s)
+{
+    features_set_add_all(t, s);
+}
+
+AVX2 static void add_some(const struct features_tokens *t, struct features_set *s)
+{
+    features_set_add_some(t, s);
+}
+
+AVX2 static uint16_t list(struct features_set *s, uint16_t out_index[FEATURES_SPARSE_MAX])
+{
+    uint16_t *to = out_index;
+    const __m256i zero = _mm256_setzero_si256();
+    for (unsigned u = 0; u < FEATURES_SET_WORDS / 64; u++) {
+        uint64_t unused = 0;
+        for (unsigned w = 0; w < 64; w += 4) {
+            __m256i empty = _mm256_cmpeq_epi64(load(&s->bits[u * 64 + w]), zero);
+            unused |= (uint64_t)(unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(empty)) << w;
+        }
+        to = features_list_block(s, u, ~unused, to);
+    }
+    return (uint16_t)(to - out_index);
+}
+
+const struct features_way features_avx2 = {read_piece, find_tokens, unigrams, bigrams,
+                                           add_all,    add_some,    list};
+#else
+extern int features_avx2_is_not_here; /* A file must declare something. */
+#endif

@@ -1,0 +1,185 @@
+/* features_internal.h: what the files of features share. Private to this folder and its tests. */
+#ifndef STEELYARD_COMMON_ROUTE_FEATURES_INTERNAL_H
+#define STEELYARD_COMMON_ROUTE_FEATURES_INTERNAL_H
+
+#include "common/base/siphash.h"
+#include "common/route/features.h"
+
+/* First byte of what is hashed. */
+enum features_tag {
+    FEATURES_TAG_UNIGRAM = 1,
+    FEATURES_TAG_BIGRAM = 2,
+    FEATURES_TAG_SYSTEM = 3,
+    FEATURES_TAG_TOOL = 4,
+    FEATURES_TAG_ALIAS = 5,
+    FEATURES_TAG_SEGMENT = 6,
+};
+
+/* Bytes that count for a dense feature, as bits of a byte's class. */
+#define FEATURES_CODE_BYTES "{}()[];=<>_#&|`"
+#define FEATURES_MATH_BYTES "+-*/=^%<>\\$"
+
+#define FEATURES_PIECE_MAX   (FEATURES_HEAD_BYTES + FEATURES_TAIL_BYTES)
+#define FEATURES_PIECE_WORDS (FEATURES_PIECE_MAX / 64 + 1)
+#define FEATURES_PAD_BYTES   64 /* Readable behind the text of a piece. */
+
+/* A contiguous part of the window, lower-cased, and a bit a byte: part of a word (letters and bytes
+ * above 127); neither a word nor white space. Nothing is set past the end. */
+struct features_piece {
+    uint8_t text[FEATURES_PIECE_MAX + FEATURES_PAD_BYTES];
+    uint64_t word[FEATURES_PIECE_WORDS];
+    uint64_t other[FEATURES_PIECE_WORDS];
+    size_t len;
+};
+
+/* Counts over all pieces of a window. */
+struct features_counts {
+    uint32_t code, digit, newline, non_ascii, math;
+    uint32_t bytes;
+    uint32_t word_bytes;
+    uint32_t word_runs;
+    bool question;
+};
+
+/* Tokens of one piece and what they hash to. */
+struct features_tokens {
+    uint32_t count;
+    uint16_t at[FEATURES_PIECE_MAX + 8];
+    uint16_t len[FEATURES_PIECE_MAX + 8];
+    uint64_t hash[FEATURES_PIECE_MAX + 8];
+    uint64_t pair[FEATURES_PIECE_MAX + 8]; /* With the token before; pair[0] is of nothing. */
+};
+
+/* The set of indices as a bitmap, which also sorts it. A thread's, all zero between calls. */
+#define FEATURES_SET_WORDS (65536 / 64)
+struct features_set {
+    _Alignas(32) uint64_t bits[FEATURES_SET_WORDS];
+};
+
+/* The steps that can be done in blocks, in the order they are taken. Each way gives the same. */
+struct features_way {
+    void (*read_piece)(const uint8_t *text, size_t len, struct features_piece *out_piece,
+                       struct features_counts *io_counts);
+    void (*find_tokens)(const struct features_piece *p, struct features_tokens *out_tokens);
+    void (*unigrams)(const struct features_hasher *h, const struct features_piece *p,
+                     struct features_tokens *t);
+    void (*bigrams)(const struct features_hasher *h, struct features_tokens *t);
+    /* All of them: there is room for every one. */
+    void (*add_all)(const struct features_tokens *t, struct features_set *io_set);
+    /* In order, as long as there is room. */
+    void (*add_some)(const struct features_tokens *t, struct features_set *io_set);
+    /* Ascending; at most FEATURES_SPARSE_MAX are in. Clears the set. */
+    uint16_t (*list)(struct features_set *set, uint16_t out_index[FEATURES_SPARSE_MAX]);
+};
+enum features_ways { FEATURES_WAY_SCALAR, FEATURES_WAY_AVX2, FEATURES_WAYS };
+const struct features_way *
+features_way_of(enum features_ways way); /* NULL: not on this processor. */
+void features_extract_by(const struct features_way *way, const struct features_hasher *hasher,
+                         const struct features_input *input, struct features *out_features);
+
+extern const struct features_way features_scalar;
+extern const struct features_way features_avx2; /* Where the processor has it. */
+
+/* What every way does in the same words, compiled for each. */
+
+void features_split_long(struct features_tokens *t); /* Cuts what is above FEATURES_TOKEN_BYTES. */
+
+static inline uint32_t features_list_bits(uint64_t bits, uint32_t base, uint32_t n, uint16_t *out)
+{
+    for (; bits != 0; bits &= bits - 1)
+        out[n++] = (uint16_t)(base + (uint32_t)__builtin_ctzll(bits));
+    return n;
+}
+
+/* First and last bytes come in the same order, so they are listed one after the other. */
+static inline void features_find(const struct features_piece *p, struct features_tokens *t)
+{
+    uint32_t firsts = 0, lasts = 0;
+    uint64_t before = 0;
+    unsigned longest = 0;
+    const size_t words = p->len / 64 + 1;
+    for (size_t w = 0; w < words; w++) {
+        uint64_t word = p->word[w];
+        uint64_t after = w + 1 < words ? p->word[w + 1] << 63 : 0;
+        firsts = features_list_bits(p->other[w] | (word & ~(word << 1 | before)), (uint32_t)w * 64,
+                                    firsts, t->at);
+        lasts = features_list_bits(p->other[w] | (word & ~(word >> 1 | after)), (uint32_t)w * 64,
+                                   lasts, t->len);
+        before = word >> 63;
+    }
+    for (uint32_t i = 0; i < firsts; i++) {
+        t->len[i] = (uint16_t)(t->len[i] - t->at[i] + 1);
+        longest = t->len[i] > longest ? t->len[i] : longest;
+    }
+    t->count = firsts;
+    if (longest > FEATURES_TOKEN_BYTES)
+        features_split_long(t);
+}
+
+static inline bool features_set_add(struct features_set *s, uint64_t hash)
+{
+    unsigned index = (unsigned)(hash >> 48);
+    uint64_t bit = UINT64_C(1) << (index & 63);
+    uint64_t *word = &s->bits[index >> 6];
+    bool is_new = (*word & bit) == 0;
+    *word |= bit;
+    return is_new;
+}
+
+static inline void features_set_add_all(const struct features_tokens *t, struct features_set *s)
+{
+    for (uint32_t i = 0; i < t->count; i++)
+        (void)features_set_add(s, t->hash[i]);
+    for (uint32_t i = 1; i < t->count; i++)
+        (void)features_set_add(s, t->pair[i]);
+}
+
+static inline void features_set_add_some(const struct features_tokens *t, struct features_set *s)
+{
+    uint32_t n = 0;
+    for (unsigned w = 0; w < FEATURES_SET_WORDS; w++)
+        n += (uint32_t)__builtin_popcountll(s->bits[w]);
+    for (uint32_t i = 0; i < t->count && n < FEATURES_SPARSE_MAX; i++) {
+        n += features_set_add(s, t->hash[i]);
+        if (i > 0 && n < FEATURES_SPARSE_MAX)
+            n += features_set_add(s, t->pair[i]);
+    }
+}
+
+/* Adds the bits of the words of block u (64 words) that `used` names to a list; returns its end. */
+static inline uint16_t *features_list_block(struct features_set *s, unsigned u, uint64_t used,
+                                            uint16_t *to)
+{
+    for (; used != 0; used &= used - 1) {
+        size_t w = u * 64U + (unsigned)__builtin_ctzll(used);
+        uint64_t bits = s->bits[w];
+        s->bits[w] = 0;
+        do
+            *to++ = (uint16_t)(w * 64 + (unsigned)__builtin_ctzll(bits));
+        while ((bits &= bits - 1) != 0);
+    }
+    return to;
+}
+
+/* SipHash of the tag and text[0..len); seven bytes after the text may be read. */
+static inline uint64_t features_hash_token(struct sip s, const uint8_t *text, size_t len)
+{
+    uint64_t block = FEATURES_TAG_UNIGRAM | sip_load(text) << 8;
+    size_t total = len + 1, at = 8;
+    for (; at <= total; at += 8) {
+        s = sip_block(s, block);
+        block = sip_load(text + at - 1);
+    }
+    uint64_t mask = (UINT64_C(1) << (total & 7) * 8) - 1;
+    return sip_final(sip_block(s, (block & mask) | (uint64_t)total << 56));
+}
+
+/* SipHash of the tag, before and h, each little endian: 17 bytes in three blocks. */
+static inline uint64_t features_hash_bigram(struct sip s, uint64_t before, uint64_t h)
+{
+    s = sip_block(s, FEATURES_TAG_BIGRAM | before << 8);
+    s = sip_block(s, before >> 56 | h << 8);
+    return sip_final(sip_block(s, h >> 56 | UINT64_C(17) << 56));
+}
+
+#endif

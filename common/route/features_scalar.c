@@ -1,0 +1,126 @@
+/* features_scalar.c: the steps of feature extraction in plain C, eight bytes at a time: the
+ * reference of every other way, and the way of processors without AVX2. */
+#include "common/route/features_internal.h"
+
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+#define HIGH       EACH(0x80)
+
+/* 0x80 in every byte of low7 (all below 0x80) that is in [from, to]. */
+static inline uint64_t in_range(uint64_t low7, unsigned from, unsigned to)
+{
+    return (low7 + EACH(0x80 - from)) & ~(low7 + EACH(0x7f - to)) & HIGH;
+}
+
+/* Bit i of the result: the top bit of byte i. */
+static inline uint64_t gather(uint64_t tops)
+{
+    return (tops >> 7) * UINT64_C(0x0102040810204080) >> 56;
+}
+
+/* Eight bytes: lower-cased in place, their two class bits returned. */
+static inline void classify_eight(uint8_t *text, uint64_t *out_word, uint64_t *out_other)
+{
+    uint64_t x = sip_load(text);
+    uint64_t high = x & HIGH, low7 = x & ~HIGH;
+    x |= (in_range(low7, 'A', 'Z') & ~high) >> 2; /* 0x80 >> 2 is the bit of lower case. */
+    uint64_t word = (in_range(x & ~HIGH, 'a', 'z') & ~high) | high;
+    uint64_t space = (in_range(low7, 9, 13) | in_range(low7, 32, 32)) & ~high;
+    *out_word = gather(word);
+    *out_other = gather(~(word | space) & HIGH);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    x = __builtin_bswap64(x);
+#endif
+    memcpy(text, &x, 8);
+}
+
+static bool is_one_of(const char *bytes, uint8_t byte)
+{
+    return byte != 0 && byte < 0x80 && strchr(bytes, byte) != NULL;
+}
+
+static void count_bytes(const uint8_t *text, size_t len, struct features_counts *c)
+{
+    for (size_t i = 0; i < len; i++) {
+        uint8_t b = text[i];
+        c->code += is_one_of(FEATURES_CODE_BYTES, b);
+        c->math += is_one_of(FEATURES_MATH_BYTES, b);
+        c->digit += b >= '0' && b <= '9';
+        c->newline += b == '\n';
+        c->non_ascii += b >= 0x80;
+    }
+    c->question = c->question || (len > 0 && memchr(text, '?', len) != NULL);
+}
+
+static void read_piece(const uint8_t *text, size_t len, struct features_piece *p,
+                       struct features_counts *c)
+{
+    p->len = len;
+    if (len > 0)
+        memcpy(p->text, text, len);
+    memset(p->text + len, ' ', FEATURES_PAD_BYTES);
+    count_bytes(text, len, c);
+    c->bytes += (uint32_t)len;
+    uint64_t before = 0; /* The last byte of the block before was part of a word. */
+    for (size_t w = 0; w <= len / 64; w++) {
+        uint64_t word = 0, other = 0;
+        for (size_t i = 0; i < 8 && w * 64 + i * 8 < len; i++) {
+            uint64_t word8, other8;
+            classify_eight(p->text + w * 64 + i * 8, &word8, &other8);
+            word |= word8 << (8 * i);
+            other |= other8 << (8 * i);
+        }
+        p->word[w] = word;
+        p->other[w] = other;
+        c->word_bytes += (uint32_t)__builtin_popcountll(word);
+        c->word_runs += (uint32_t)__builtin_popcountll(word & ~(word << 1 | before));
+        before = word >> 63;
+    }
+}
+
+static void unigrams(const struct features_hasher *h, const struct features_piece *p,
+                     struct features_tokens *t)
+{
+    const struct sip begin = sip_begin(h->key);
+    for (uint32_t i = 0; i < t->count; i++) {
+        const uint8_t *text = p->text + t->at[i];
+        t->hash[i] =
+            t->len[i] == 1 ? h->single[*text] : features_hash_token(begin, text, t->len[i]);
+    }
+}
+
+static void bigrams(const struct features_hasher *h, struct features_tokens *t)
+{
+    const struct sip begin = sip_begin(h->key);
+    for (uint32_t i = 1; i < t->count; i++)
+        t->pair[i] = features_hash_bigram(begin, t->hash[i - 1], t->hash[i]);
+}
+
+static void find_tokens(const struct features_piece *p, struct features_tokens *t)
+{
+    features_find(p, t);
+}
+
+static void add_all(const struct features_tokens *t, struct features_set *s)
+{
+    features_set_add_all(t, s);
+}
+
+static void add_some(const struct features_tokens *t, struct features_set *s)
+{
+    features_set_add_some(t, s);
+}
+
+static uint16_t list(struct features_set *s, uint16_t out_index[FEATURES_SPARSE_MAX])
+{
+    uint16_t *to = out_index;
+    for (unsigned u = 0; u < FEATURES_SET_WORDS / 64; u++) {
+        uint64_t used = 0;
+        for (unsigned w = 0; w < 64; w++)
+            used |= (uint64_t)(s->bits[u * 64 + w] != 0) << w;
+        to = features_list_block(s, u, used, to);
+    }
+    return (uint16_t)(to - out_index);
+}
+
+const struct features_way features_scalar = {read_piece, find_tokens, unigrams, bigrams,
+                                             add_all,    add_some,    list};
