@@ -147,6 +147,7 @@ int fetch_start(struct fetch_origin *o, const struct fetch_request *request,
  * connection is closed, not pooled (F19). */
 void fetch_cancel(struct fetch *f);
 void fetch_resume(struct fetch *f); /* Fine when not paused. */
+bool fetch_sent(const struct fetch *f); /* The spans of the body are not looked at any more. */
 
 /* Reply head, from on_head until on_done returns. .data NULL: absent. First one of that name. */
 struct str fetch_header(const struct fetch *f, struct str name);

@@ -46,6 +46,11 @@ static size_t on_read(char *out, size_t size, size_t count, void *fetch)
     return done;
 }
 
+bool fetch_sent(const struct fetch *f)
+{
+    return f->span_at == f->span_count;
+}
+
 /* curl would send a request again on a new connection when an old one turned out dead. Whether a
  * body may be sent twice is not its decision (each attempt is recorded and billed): refused. */
 static int on_seek(void *fetch, curl_off_t offset, int origin)

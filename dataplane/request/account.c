@@ -23,6 +23,8 @@ bool account_cost(const struct snapshot_deployment *d, int64_t wall_us, const st
 static const struct snapshot_deployment *deployment_of(const struct request *r,
                                                        const struct record_attempt *row)
 {
+    if (row == r->attempt.record) /* The last one, as nearly always. */
+        return r->attempt.target->deployment;
     const struct snapshot_model *m = r->work->candidate_models[row->model];
     for (uint32_t i = 0; i < m->deployment_count; i++)
         if (m->deployments[i].name.data == row->server.data)
@@ -67,10 +69,11 @@ static void count_tokens(struct request *r, const struct record_attempt *row)
         {STR("reasoning"), row->tokens_reasoning},
     };
     struct str provider, rest;
+    const struct snapshot_model *m =
+        row == r->attempt.record ? r->attempt.model : r->work->candidate_models[row->model];
     str_cut(row->server, '/', &provider, &rest);
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        const struct str labels[] = {provider, r->work->candidate_models[row->model]->id,
-                                     kinds[i].type};
+        const struct str labels[] = {provider, m->id, kinds[i].type};
         if (kinds[i].n > 0)
             metrics_add(meter(&r->env->meters, METER_TOKENS, labels), kinds[i].n);
     }

@@ -120,7 +120,7 @@ static void put_session(struct writer *w, const struct request *r)
 /* What every head has. */
 static void put_common(struct writer *w, struct request *r, bool early)
 {
-    struct str id = {.data = r->request_id, .len = r->request_id_len};
+    const struct str id = r->request_id;
     put_status(w, r->status);
     put_date(w, r->env);
     put(w, STR("\r\nx-request-id: "));

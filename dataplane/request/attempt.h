@@ -11,8 +11,9 @@
 #include "dataplane/request/request.h"
 
 void attempt_init(struct request *r);
-void attempt_release(struct request *r); /* At the end; none is under way. */
-void attempt_deinit(struct request *r);  /* Its buffers go, too. */
+void attempt_release(struct request *r);      /* At the end; none is under way. */
+void attempt_release_body(struct request *r); /* What was gathered of a reply. */
+void attempt_deinit(struct request *r);       /* Its buffers go, too. */
 
 /* pick.c: the next deployment, into r->next_target and r->at_position. false: nothing is left. */
 bool attempt_pick(struct request *r);

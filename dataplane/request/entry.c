@@ -46,7 +46,7 @@ void entry_fill_decision(struct request *r, struct record_decision *d)
     d->decision = &r->work->decision;
     d->flags = r->flags;
     d->endpoint = str_from(r->path->endpoint);
-    d->client_request_id = (struct str){r->request_id, r->request_id_len};
+    d->client_request_id = r->request_id;
     d->route = r->route != NULL ? r->route->name : STR_NULL;
     d->lambda = r->work->policy_request.lambda;
     d->mu = r->work->policy_request.mu;

@@ -15,7 +15,7 @@
 
 #define REPLY_BYTES_MAX     (16U << 20)
 #define ERROR_BYTES_MAX     65536U
-#define BODY_KEPT_BYTES     65536U
+#define BODY_KEPT_BYTES     16384U
 #define AUTH_COOLDOWN_MS    60000U /* B35: an operator has to act. */
 #define LIMITED_COOLDOWN_MS 2000U  /* A 429 that names no wait. */
 #define BUSY_COOLDOWN_MS    1000U  /* A 503 or 529 that names none. */
@@ -31,10 +31,14 @@ void attempt_init(struct request *r)
 void attempt_release(struct request *r)
 {
     assert(r->attempt.call == NULL);
-    if (r->attempt.body.cap > BODY_KEPT_BYTES) {
-        buf_deinit(&r->attempt.body);
-        buf_init(&r->attempt.body, REPLY_BYTES_MAX);
-    }
+    if (r->attempt.body.cap > BODY_KEPT_BYTES)
+        attempt_release_body(r);
+}
+
+void attempt_release_body(struct request *r)
+{
+    buf_deinit(&r->attempt.body);
+    buf_init(&r->attempt.body, REPLY_BYTES_MAX);
 }
 
 void attempt_deinit(struct request *r)

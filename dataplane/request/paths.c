@@ -16,26 +16,17 @@ static const step_fn models_steps[] = {
 };
 static const step_fn none_steps[] = {step_account, step_report, NULL};
 
+#define PATH(text)                                                                                 \
+    .path = {text, sizeof(text) - 1}, .spelled = {"/openai" text "/", sizeof("/openai" text)}
+
 static const struct request_path paths[] = {
-    {{"/v1/chat/completions", sizeof "/v1/chat/completions" - 1},
-     false,
-     HTTP1_POST,
-     "chat.completions",
-     false,
-     chat_steps},
-    {{"/v1/decision", sizeof "/v1/decision" - 1},
-     false,
-     HTTP1_POST,
-     "decision",
-     true,
-     decision_steps},
-    {{"/v1/feedback", sizeof "/v1/feedback" - 1},
-     false,
-     HTTP1_POST,
-     "feedback",
-     false,
-     feedback_steps},
-    {{"/v1/models", sizeof "/v1/models" - 1}, true, HTTP1_GET, "models", false, models_steps},
+    {PATH("/v1/chat/completions"), .method = HTTP1_POST, .endpoint = "chat.completions",
+     .steps = chat_steps},
+    {PATH("/v1/decision"), .method = HTTP1_POST, .endpoint = "decision", .asks_only = true,
+     .steps = decision_steps},
+    {PATH("/v1/feedback"), .method = HTTP1_POST, .endpoint = "feedback", .steps = feedback_steps},
+    {PATH("/v1/models"), .takes_rest = true, .method = HTTP1_GET, .endpoint = "models",
+     .steps = models_steps},
 };
 
 const struct request_path request_path_none = {
@@ -71,4 +62,11 @@ const struct request_path *request_path_find(const struct http1_head *head, stru
         *out_fault = FAULT_METHOD;
     }
     return NULL;
+}
+
+struct str request_path_text(const struct request_path *p, struct str raw)
+{
+    size_t from = str_starts(raw, STR("/openai/")) ? 0 : 7;
+    struct str text = str_slice(p->spelled, from, from + raw.len);
+    return p->spelled.data != NULL && str_eq(text, raw) ? text : raw;
 }

@@ -6,6 +6,7 @@
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/session.h"
 #include "dataplane/request/steps.h"
+#include "dataplane/request/workspace.h"
 
 #define HELD_BYTES_MAX 65536U /* Frames before the first content. */
 
@@ -63,23 +64,24 @@ static struct str usage_member(void *arg, const struct call_usage *usage)
 {
     struct request *r = arg;
     struct attempt *a = &r->attempt;
-    struct buf b = answer_arena_buf(r, 160);
+    struct buf *b = &r->env->head; /* Free between heads; the arena may have been let go. */
     struct call_usage u = *usage;
     uint64_t price_id;
     int64_t cost = 0;
+    buf_clear(b);
     provider_usage_check(&u, r->tokens_in, a->reply.text_q8, a->reply.content_bytes);
     bool known =
         u.known && account_cost(a->target->deployment, a->record->start_us, &u, &price_id, &cost);
-    int rc = buf_append_text(&b, "\"steelyard\":{\"cost_usd\":");
+    int rc = buf_append_text(b, "\"steelyard\":{\"cost_usd\":");
     if (rc == 0)
-        rc = known ? answer_write_usd(cost, &b) : buf_append_text(&b, "null");
+        rc = known ? answer_write_usd(cost, b) : buf_append_text(b, "null");
     if (rc == 0)
-        rc = buf_append_text(&b, ",\"decision_id\":\"");
+        rc = buf_append_text(b, ",\"decision_id\":\"");
     if (rc == 0)
-        rc = buf_append_text(&b, r->id_text);
+        rc = buf_append_text(b, r->id_text);
     if (rc == 0)
-        rc = buf_append_text(&b, "\"}");
-    return rc == 0 ? buf_str(&b) : STR_NULL;
+        rc = buf_append_text(b, "\"}");
+    return rc == 0 ? buf_str(b) : STR_NULL;
 }
 
 struct feed {
@@ -207,6 +209,7 @@ enum step_result step_relay(struct request *r)
         buf_clear(&a->body);
         if (rc != 0)
             request_gone(r);
+        workspace_shed(r);
     }
     if (a->call != NULL)
         return STEP_WAIT;

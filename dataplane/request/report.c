@@ -34,8 +34,7 @@ static void write_record(struct request *r)
     entry_fill_decision(r, &d);
     if (spool_record(r->env->spool, &d, &o, &r->position) != 0)
         log_event(LOG_ERROR, "no decision record: the spool takes none",
-                  LOG_STR("component", STR("report")),
-                  LOG_STR("request_id", ((struct str){r->request_id, r->request_id_len})));
+                  LOG_STR("component", STR("report")), LOG_STR("request_id", r->request_id));
 }
 
 /* ---- terminal bytes ---- */
@@ -53,7 +52,7 @@ static int send_whole(struct request *r)
     pieces[0] = buf_str(&env->head);
     for (size_t i = 0; i < r->piece_count; i++)
         pieces[i + 1] = r->pieces[i];
-    bool head_only = r->head->method == HTTP1_HEAD;
+    bool head_only = r->method == HTTP1_HEAD;
     return r->client->send(r->client_arg, pieces, head_only ? 1 : r->piece_count + 1);
 }
 
@@ -139,12 +138,13 @@ static void log_access(struct request *r, uint64_t duration_ns)
 {
     const struct record_attempt *last =
         r->attempt_count > 0 ? &r->attempts[r->attempt_count - 1] : NULL;
-    struct buf cost = answer_arena_buf(r, 40);
+    char digits[40];
+    struct buf cost = {.data = digits, .cap = sizeof digits, .max = sizeof digits};
     if (answer_write_usd(r->cost_nanousd, &cost) != 0)
         cost.len = 0;
-    log_event(LOG_INFO, "request", LOG_TEXT_FIELD("method", http1_method_name(r->head->method)),
-              LOG_STR("path", r->head->path), LOG_U64("code", r->status),
-              LOG_STR("request_id", ((struct str){r->request_id, r->request_id_len})),
+    log_event(LOG_INFO, "request", LOG_TEXT_FIELD("method", http1_method_name(r->method)),
+              LOG_STR("path", r->path_text), LOG_U64("code", r->status),
+              LOG_STR("request_id", r->request_id),
               LOG_STR("decision_id", r->decided ? str_from(r->id_text) : STR_NULL),
               LOG_STR("route", route_label(r)),
               LOG_STR("served", r->committed ? last->server : STR_NULL),

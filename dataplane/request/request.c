@@ -14,12 +14,12 @@
 #include "dataplane/request/answer.h"
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/steps.h"
+#include "dataplane/request/workspace.h"
 
 #define HEAD_SCRATCH_BYTES 16384U
 #define OUT_SCRATCH_BYTES  (2U << 20)
-#define CHUNKS_KEPT        512U
-#define REQUESTS_KEPT      1024U
-#define WORKS_KEPT         64U
+#define CHUNKS_KEPT        64U
+#define REQUESTS_KEPT      256U
 #define REFUSED_BODY_MAX   65536U
 #define POLL_MS            2U
 
@@ -89,38 +89,12 @@ static void request_free(struct request *r)
     mem_free(r);
 }
 
-static bool work_take(struct request *r)
-{
-    struct request_work *w = freelist_take(&r->env->works);
-    if (w == NULL)
-        w = mem_alloc(sizeof *w);
-    if (w == NULL)
-        return false;
-    memset(w, 0, offsetof(struct request_work, decision));
-    r->work = w;
-    r->attempts = w->attempts;
-    return true;
-}
-
-static void work_give(struct request *r)
-{
-    if (r->work == NULL)
-        return;
-    if (r->env->works.count < WORKS_KEPT)
-        freelist_put(&r->env->works, r->work);
-    else
-        mem_free(r->work);
-    r->work = NULL;
-    r->attempts = NULL;
-}
-
 void request_env_deinit(struct request_env *env)
 {
     assert(list_empty(&env->active));
     for (struct request *r; (r = freelist_take(&env->requests)) != NULL;)
         request_free(r);
-    for (struct request_work *w; (w = freelist_take(&env->works)) != NULL;)
-        mem_free(w);
+    workspace_deinit(env);
     arena_pool_deinit(&env->chunks);
     buf_deinit(&env->head);
     buf_deinit(&env->out);
@@ -154,14 +128,17 @@ static void set_request_id(struct request *r)
 {
     struct str given = request_header(r, STR("x-request-id"));
     if (given.data != NULL && steering_request_id_valid(given)) {
-        memcpy(r->request_id, given.data, given.len);
-        r->request_id_len = (uint8_t)given.len;
-        r->request_id[given.len] = '\0';
-        return;
+        r->request_id = (struct str){r->id_space, given.len};
+        if (given.len <= sizeof r->id_space)
+            memcpy(r->id_space, given.data, given.len);
+        else
+            r->request_id = arena_copy(&r->arena, given);
+        if (r->request_id.data != NULL)
+            return;
     }
     r->id = uuid_v7(r->start_us);
-    uuid_format(&r->id, r->request_id);
-    r->request_id_len = UUID_TEXT_BYTES - 1;
+    uuid_format(&r->id, r->id_space);
+    r->request_id = (struct str){r->id_space, UUID_TEXT_BYTES - 1};
 }
 
 /* Gives everything back; the client's done() is the last call. */
@@ -174,7 +151,7 @@ static void request_end(struct request *r)
                           : r->keep_alive  ? CLIENT_KEEP
                                            : CLIENT_CLOSE;
     attempt_release(r);
-    work_give(r);
+    workspace_give(r);
     if (r->view != NULL)
         upstream_unpin(&env->upstream, r->view);
     arena_reset(&r->arena);
@@ -290,6 +267,7 @@ struct request *request_begin(struct request_env *env, const struct client_ops *
     r->client_arg = client;
     r->head = head;
     r->minor_version = head->minor_version;
+    r->method = head->method;
     r->start_ns = clock_mono_ns();
     r->start_us = clock_wall_us();
     r->sent_ms = r->start_ns / 1000000;
@@ -311,6 +289,8 @@ struct request *request_begin(struct request_env *env, const struct client_ops *
     r->path = request_path_find(head, &rest, &fault);
     if (r->path == NULL)
         r->path = &request_path_none;
+    r->path_text = request_path_text(r->path, head->path);
+    r->path_is_static = r->path_text.data != head->path.data;
     if (r->path->steps[0] == step_authenticate && step_authenticate(r) == STEP_FAIL)
         fault = r->fault;
     else if (r->path->steps[0] == step_authenticate)
@@ -354,7 +334,7 @@ enum step_result step_receive(struct request *r)
 {
     if (!r->body_ready)
         return STEP_WAIT;
-    return work_take(r) ? STEP_NEXT : request_fail(r, FAULT_OVERLOAD);
+    return workspace_take(r) ? STEP_NEXT : request_fail(r, FAULT_OVERLOAD);
 }
 
 void request_reject(struct request *r, enum fault fault)

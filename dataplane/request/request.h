@@ -35,9 +35,9 @@
 #include "dataplane/upstream/view.h"
 
 #define REQUEST_ARENA_BYTES_MAX                                                                    \
-    (48U << 20) /* Of one request: what it parsed and what it built.                               \
-                 */
-#define REQUEST_ID_BYTES_MAX 128
+    (48U << 20)                 /* Of one request: what it parsed and what it built.               \
+                                 */
+#define REQUEST_ID_BYTES     48 /* Of an id that is kept in place; a longer one is in the arena. */
 #define REQUEST_ATTEMPTS_MAX 3  /* RELIABILITY F16: two retries. */
 #define REQUEST_TRIED_MAX    64 /* Deployments one request looks at. */
 #define REQUEST_WARNINGS_MAX 8
@@ -200,9 +200,9 @@ struct request {
     const struct client_ops *client;
     void *client_arg;
     bool client_gone;
-    const struct http1_head *head; /* Borrowed until done. */
+    const struct http1_head *head; /* Borrowed; NULL once let go. */
     const struct request_path *path;
-    struct request_work *work; /* NULL until the body is there. */
+    struct request_work *work; /* NULL until the body is there, and once let go. */
     unsigned step;
     bool in_driver;
     bool wake; /* Re-entered from below: run again. */
@@ -220,9 +220,12 @@ struct request {
     uint64_t overhead_ns;
     uint64_t entered_ns;
 
-    char request_id[REQUEST_ID_BYTES_MAX + 1];
-    uint8_t request_id_len;
+    struct str request_id;
+    char id_space[REQUEST_ID_BYTES];
+    struct str path_text; /* As sent; in the head unless path_is_static. */
+    bool path_is_static;
     uint8_t warning_count;
+    enum http1_method method;
     uint8_t minor_version; /* Of the request; head may be gone. */
     struct uuid id;
     char id_text[UUID_TEXT_BYTES];
@@ -245,7 +248,7 @@ struct request {
 
     struct attempt attempt;
     uint32_t attempt_count;
-    struct record_attempt *attempts; /* In work. */
+    struct record_attempt *attempts; /* In work, or row. */
     uint32_t at_position;            /* Candidate that serves, or POLICY_NONE. */
     uint32_t wait_ms;                /* Smallest known wait of what was tried. */
     bool wait_known;
@@ -263,13 +266,21 @@ struct request {
     struct fault_detail detail;
     unsigned status; /* What the client got or gets. */
     struct str content_type;
-    struct str pieces[REQUEST_PIECES_MAX]; /* Of a whole answer. */
     size_t piece_count;
+    union {
+        struct str pieces[REQUEST_PIECES_MAX]; /* Of a whole answer. */
+        struct {                               /* Of a stream without its work. */
+            struct record_attempt row;
+            char provider_id[REQUEST_ID_BYTES];
+        };
+    };
     bool recorded;
     int64_t cost_nanousd;
     bool cost_unknown;
     enum record_status outcome;
 };
+
+_Static_assert(sizeof(struct request) <= 1024, "what a live stream costs");
 
 /* The head was read: begins a request, authenticates it and answers at once if that is refused.
  * head and what it points to stay until done(). NULL: at capacity, or out of memory; nothing was

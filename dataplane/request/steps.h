@@ -29,12 +29,15 @@ struct request_path {
     bool takes_rest; /* One more segment may follow. */
     enum http1_method method;
     const char *endpoint; /* "chat.completions" */
+    struct str spelled;   /* Static: "/openai" before it and "/" behind; .data NULL: none. */
     bool asks_only;       /* A decision without a choice is an answer too. */
     const step_fn *steps; /* NULL-terminated; account and report are its last two. */
 };
 /* NULL: unknown. *out_fault says whether path or method is. */
 const struct request_path *request_path_find(const struct http1_head *head, struct str *out_rest,
                                              enum fault *out_fault);
+/* The path as it was sent: a part of the static text where that spells it, else raw itself. */
+struct str request_path_text(const struct request_path *p, struct str raw);
 /* Steps of what is refused before its path is known. */
 extern const struct request_path request_path_none;
 

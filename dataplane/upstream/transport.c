@@ -156,6 +156,11 @@ static void over_fetch_resume(struct transport_call *c)
     fetch_resume(c->fetch);
 }
 
+static bool over_fetch_sent(const struct transport_call *c)
+{
+    return fetch_sent(c->fetch);
+}
+
 static struct str over_fetch_header(const struct transport_call *c, struct str name)
 {
     return fetch_header(c->fetch, name);
@@ -169,5 +174,6 @@ const struct transport_ops transport_over_fetch = {
     .start = over_fetch_start,
     .cancel = over_fetch_cancel,
     .resume = over_fetch_resume,
+    .sent = over_fetch_sent,
     .header = over_fetch_header,
 };

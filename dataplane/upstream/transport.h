@@ -39,6 +39,8 @@ struct transport_ops {
                  struct transport_call **out_call);
     void (*cancel)(struct transport_call *call); /* The connection is closed, not pooled (F19). */
     void (*resume)(struct transport_call *call);
+    /* The spans of the body are not looked at any more: their bytes may go before on_done. */
+    bool (*sent)(const struct transport_call *call);
     /* Of the reply, inside on_head only: the head is gone when that returns, so that no stream has
      * to keep one. .data NULL: absent. The first one of that name. */
     struct str (*header)(const struct transport_call *call, struct str name);

@@ -385,6 +385,92 @@ static void b10_a_client_that_takes_nothing_is_cut(void **state)
     rig_stop(&r);
 }
 
+static struct request *the_request(struct rig *r)
+{
+    return container_of(r->env.active.next, struct request, link);
+}
+
+static void a_stream_that_has_begun_holds_nothing_but_itself(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c;
+    struct rig_answer a;
+    rig_start(&r, NULL);
+    rig_script(&r, 0,
+               (struct rig_script){
+                   .reply = stream(EV_ROLE EV_TEXT EV_TEXT EV_STOP EV_USAGE EV_DONE), .piece = 16});
+    rig_connect(&r, &c);
+    rig_ask(&c, ASK_STREAM);
+    rig_until(&r, !list_empty(&r.env.active) && the_request(&r)->stream == STREAM_COMMITTED);
+    struct request *q = the_request(&r);
+    assert_null(q->work);
+    assert_null(q->head);
+    assert_null(q->arena.chunks);
+    assert_null(q->attempt.body.data);
+    assert_int_equal(r.env.works.count, 1); /* Back for the next one. */
+    rig_until(&r, rig_answered(&c));
+    rig_answer_read(&c, &a);
+    assert_true(a.complete);
+    assert_true(str_eq(buf_str(&a.body), STR(EV_ROLE EV_TEXT EV_TEXT EV_STOP EV_DONE)));
+    assert_int_equal(rig_records(&r), 1);
+    buf_deinit(&a.body);
+    rig_disconnect(&r, &c);
+    rig_stop(&r);
+}
+
+static void a_stream_after_a_failed_attempt_keeps_the_rows_of_both(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c;
+    struct rig_answer a;
+    rig_start(&r, NULL);
+    rig_script(&r, 0, (struct rig_script){.reply = "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"});
+    rig_script(&r, 1,
+               (struct rig_script){.reply = stream(EV_ROLE EV_TEXT EV_STOP EV_DONE), .piece = 16});
+    rig_connect(&r, &c);
+    rig_ask(&c, ASK_STREAM);
+    rig_until(&r, !list_empty(&r.env.active) && the_request(&r)->stream == STREAM_COMMITTED);
+    assert_non_null(the_request(&r)->work);
+    rig_until(&r, rig_answered(&c));
+    rig_answer_read(&c, &a);
+    assert_true(a.complete);
+    assert_true(rig_has_header(&a, "x-steelyard-attempts: 2\r\n"));
+    assert_int_equal(rig_records(&r), 1);
+    buf_deinit(&a.body);
+    rig_disconnect(&r, &c);
+    rig_stop(&r);
+}
+
+/* The next message, sent while the stream runs, is still there when its turn comes. */
+static void b9_a_request_behind_a_stream_survives_what_the_stream_lets_go(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c;
+    struct rig_answer a;
+    rig_start(&r, NULL);
+    rig_script(&r, 0,
+               (struct rig_script){.reply = stream(EV_ROLE EV_TEXT EV_STOP EV_DONE), .piece = 16});
+    rig_connect(&r, &c);
+    rig_ask(&c, ASK_STREAM);
+    static const char models[] =
+        "GET /v1/models HTTP/1.1\r\nHost: x\r\nx-api-key: " RIG_KEY "\r\n\r\n";
+    rig_send(&c, models, sizeof models - 1);
+    rig_until(&r, rig_answered(&c));
+    rig_answer_read(&c, &a);
+    assert_true(a.complete);
+    buf_deinit(&a.body);
+    buf_consume(&c.in, a.bytes);
+    rig_until(&r, rig_answered(&c));
+    rig_answer_read(&c, &a);
+    assert_true(str_search(buf_str(&a.body), STR("\"object\":\"list\"")) >= 0);
+    buf_deinit(&a.body);
+    rig_disconnect(&r, &c);
+    rig_stop(&r);
+}
+
 static void b35_refused_credentials_are_502_and_cool_the_deployment(void **state)
 {
     (void)state;
@@ -566,6 +652,9 @@ int main(void)
         cmocka_unit_test(a_slow_provider_gets_an_early_head_and_comments_and_may_still_be_replaced),
         cmocka_unit_test(f23_reading_stops_while_the_client_is_full_and_nothing_is_lost),
         cmocka_unit_test(b10_a_client_that_takes_nothing_is_cut),
+        cmocka_unit_test(a_stream_that_has_begun_holds_nothing_but_itself),
+        cmocka_unit_test(a_stream_after_a_failed_attempt_keeps_the_rows_of_both),
+        cmocka_unit_test(b9_a_request_behind_a_stream_survives_what_the_stream_lets_go),
         cmocka_unit_test(b35_refused_credentials_are_502_and_cool_the_deployment),
         cmocka_unit_test(f13_rate_limits_are_told_with_their_wait),
         cmocka_unit_test(a_providers_own_4xx_passes_unmodified),
