@@ -63,6 +63,11 @@ static void collect(void *arg)
                       (int64_t)spool_set_records(m->spools));
     metrics_gauge_set(meter(&m->meters, METER_SPOOL_BYTES, NULL),
                       (int64_t)spool_set_bytes(m->spools));
+    metrics_gauge_set(meter(&m->meters, METER_SPOOL_RING, NULL),
+                      (int64_t)spool_set_ring_bytes(m->spools));
+    uint64_t refused = spool_set_refused(m->spools);
+    metrics_add(meter(&m->meters, METER_SPOOL_REFUSED, NULL), refused - m->spool_refused);
+    m->spool_refused = refused;
     endpoint_registry_each(m->registry, collect_endpoint, m);
     if (s != NULL && s->generation != m->generation)
         hide_policies(m, s);
@@ -82,6 +87,7 @@ int node_metrics_init(struct node_metrics *m, struct metrics *metrics,
     m->spools = spools;
     m->sync = sync;
     m->generation = 0;
+    m->spool_refused = 0;
     m->shown_count = 0;
     meters_init(&m->meters, shard);
     const struct str build[] = {BUILD_VERSION, STR("")};

@@ -16,7 +16,8 @@ struct node_metrics {
     struct snapshot_cell *cell;
     struct spool_set *spools;
     struct sync *sync;   /* NULL once closed. */
-    uint64_t generation; /* Whose policies are shown. */
+    uint64_t generation;    /* Whose policies are shown. */
+    uint64_t spool_refused; /* As counted so far. */
     struct shown_policy {
         char name[64];
         char version[24];

@@ -47,13 +47,29 @@ static inline struct texts texts_begin(uint8_t *at, size_t count)
     return (struct texts){.len = at, .at = at + 2 * count};
 }
 
+/* Most texts are short; these need no call. */
+static inline void copy_text(uint8_t *to, const char *from, size_t len)
+{
+    uint64_t a, b;
+    if (len > 16) {
+        memcpy(to, from, len);
+    } else if (len >= 8) {
+        memcpy(&a, from, 8);
+        memcpy(&b, from + len - 8, 8);
+        memcpy(to, &a, 8);
+        memcpy(to + len - 8, &b, 8);
+    } else {
+        for (size_t i = 0; i < len; i++)
+            to[i] = (uint8_t)from[i];
+    }
+}
+
 static inline void put_text(struct texts *t, struct str s, size_t max)
 {
     uint16_t len = (uint16_t)(s.len < max ? s.len : max);
     memcpy(t->len, &len, 2);
     t->len += 2;
-    if (len > 0)
-        memcpy(t->at, s.data, len);
+    copy_text(t->at, s.data, len);
     t->at += len;
 }
 

@@ -8,20 +8,14 @@
  * the backoff. The plane expects another seq -> the epoch is rewound (or, past what is still kept,
  * a gap says what is lost). A record that is damaged on disk -> a gap in its place. */
 #include <assert.h>
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
-#include <zstd.h>
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/link/wire.h"
-#include "dataplane/telemetry/shipper.h"
-#include "dataplane/telemetry/shipper_read.h"
+#include "dataplane/telemetry/shipper_internal.h"
 #include "telemetry.pb-c.h"
 
-#define BATCH_RECORDS      500U
-#define BATCH_BYTES        262144U
 #define BATCH_MS_DEFAULT   200U
 #define KEEP_MS_DEFAULT    600000U
 #define KEEP_BYTES_DEFAULT 67108864U
@@ -36,53 +30,6 @@ static const struct rpc_method push_method = {
     .path = "/steelyard.telemetry.v1.Telemetry/Push",
     .request = &steelyard__telemetry__v1__push_up__descriptor,
     .response = &steelyard__telemetry__v1__push_down__descriptor,
-};
-
-enum shipper_state {
-    SHIPPER_IDLE,
-    SHIPPER_STREAMING,
-    SHIPPER_WAITING,
-    SHIPPER_CLOSING,
-};
-
-struct ship_epoch {
-    struct list link;
-    struct spool_epoch *epoch;
-    struct shipper_cursor cursor;
-    uint64_t acked;       /* Every seq up to here is committed. */
-    uint64_t counted;     /* Of them, subtracted from the set's records. */
-    uint64_t acked_at_ms; /* When `acked` last moved. */
-    uint64_t rewound_to;  /* Last expected_seq obeyed. */
-    uint64_t rewound_at_ms;
-    bool more; /* Stopped by window or credit. */
-};
-
-struct ship_batch { /* Sent, not acknowledged. */
-    struct list link;
-    struct ship_epoch *epoch;
-    uint64_t last_seq;
-    uint64_t bytes;
-};
-
-struct shipper {
-    struct shipper_options options;
-    enum shipper_state state;
-    struct rpc_stream *stream;
-    bool contacted; /* The plane answered on this stream. */
-    uv_timer_t batch_timer;
-    uv_timer_t retry_timer;
-    unsigned handles; /* Not closed yet. */
-    struct list epochs;
-    struct list batches;
-    uint64_t sent_bytes;   /* On this stream. */
-    uint64_t credit_bytes; /* On this stream. */
-    struct buf raw;        /* RecordList under construction. */
-    uint8_t *packed;
-    size_t packed_cap;
-    ZSTD_CCtx *zstd;
-    struct shipper_status status;
-    void (*on_closed)(void *user);
-    void *closed_user;
 };
 
 /* ---- epochs ---- */
@@ -128,7 +75,7 @@ static void batches_drop(struct shipper *s, const struct ship_epoch *epoch)
     }
 }
 
-static void epoch_free(struct shipper *s, struct ship_epoch *e)
+void shipper_epoch_free(struct shipper *s, struct ship_epoch *e)
 {
     batches_drop(s, e);
     list_remove(&e->link);
@@ -138,89 +85,19 @@ static void epoch_free(struct shipper *s, struct ship_epoch *e)
 
 /* ---- batches ---- */
 
-static int raw_add(struct shipper *s, struct str record)
+static int batch_send(struct shipper *s, struct ship_epoch *e)
 {
-    uint8_t head[6] = {1 << 3 | 2};
-    size_t n = 1;
-    size_t v = record.len;
-    for (; v >= 0x80; v >>= 7)
-        head[n++] = (uint8_t)(v | 0x80);
-    head[n++] = (uint8_t)v;
-    int rc = buf_append(&s->raw, head, n);
-    return rc == 0 ? buf_append_str(&s->raw, record) : rc;
-}
-
-static int raw_add_gap(struct shipper *s, uint64_t from, uint64_t to)
-{
-    uint8_t gap[64];
-    size_t len;
-    int rc = record_encode_gap(from, to, "lost on the node", gap + 2, sizeof(gap) - 2, &len);
-    if (rc != 0)
-        return rc;
-    gap[0] = 3 << 3 | 2; /* Record.gap */
-    gap[1] = (uint8_t)len;
-    s->status.gaps++;
-    return raw_add(s, (struct str){.data = (char *)gap, .len = len + 2});
-}
-
-/* Collects records from first_seq on; 0 records: nothing to send. */
-static uint32_t batch_collect(struct shipper *s, struct ship_epoch *e)
-{
-    uint32_t count = 0;
-    uint64_t first_seq = e->cursor.next_seq;
-    buf_clear(&s->raw);
-    while (count < BATCH_RECORDS && s->raw.len < BATCH_BYTES) {
-        struct str record;
-        uint64_t gap_to = 0;
-        uint64_t seq = e->cursor.next_seq;
-        switch (shipper_cursor_next(&e->cursor, &record, &gap_to)) {
-        case SHIPPER_RECORD:
-            if (raw_add(s, record) != 0) {
-                shipper_cursor_seek(&e->cursor, first_seq);
-                return 0;
-            }
-            count++;
-            break;
-        case SHIPPER_GAP:
-            /* A gap stands alone: what was collected goes first, the gap next time. */
-            if (count > 0) {
-                e->cursor.next_seq = seq;
-                return count;
-            }
-            if (raw_add_gap(s, seq, gap_to) == 0)
-                return 1;
-            shipper_cursor_seek(&e->cursor, first_seq);
-            return 0;
-        case SHIPPER_NOTHING:
-        case SHIPPER_FAILED:
-            return count;
-        }
-    }
-    return count;
-}
-
-static int batch_send(struct shipper *s, struct ship_epoch *e, uint64_t first_seq, uint32_t count)
-{
-    size_t bound = ZSTD_compressBound(s->raw.len);
-    if (bound > s->packed_cap) {
-        uint8_t *packed = mem_realloc(s->packed, bound);
-        if (packed == NULL)
-            return ERR_NOMEM;
-        s->packed = packed;
-        s->packed_cap = bound;
-    }
-    size_t len = ZSTD_compressCCtx(s->zstd, s->packed, s->packed_cap, s->raw.data, s->raw.len, 1);
     struct ship_batch *b = mem_zalloc(sizeof(*b));
-    if (b == NULL || ZSTD_isError(len)) {
+    if (b == NULL || shipper_batch_pack(&s->batch) != 0) {
         mem_free(b);
         return ERR_NOMEM;
     }
     Steelyard__Telemetry__V1__PushBatch batch = STEELYARD__TELEMETRY__V1__PUSH_BATCH__INIT;
     batch.epoch = e->epoch->id;
-    batch.first_seq = first_seq;
-    batch.count = count;
-    batch.raw_bytes = (uint32_t)s->raw.len;
-    batch.payload = (ProtobufCBinaryData){.len = len, .data = s->packed};
+    batch.first_seq = s->batch.first_seq;
+    batch.count = s->batch.count;
+    batch.raw_bytes = (uint32_t)s->batch.raw.len;
+    batch.payload = (ProtobufCBinaryData){.len = s->batch.packed_len, .data = s->batch.packed};
     PushUp up = STEELYARD__TELEMETRY__V1__PUSH_UP__INIT;
     up.body_case = STEELYARD__TELEMETRY__V1__PUSH_UP__BODY_BATCH;
     up.batch = &batch;
@@ -229,11 +106,13 @@ static int batch_send(struct shipper *s, struct ship_epoch *e, uint64_t first_se
         mem_free(b);
         return rc;
     }
-    *b = (struct ship_batch){.epoch = e, .last_seq = e->cursor.next_seq - 1, .bytes = len};
+    *b = (struct ship_batch){
+        .epoch = e, .last_seq = e->cursor.next_seq - 1, .bytes = s->batch.packed_len};
     list_push_back(&s->batches, &b->link);
-    s->sent_bytes += len;
-    s->status.unacked_bytes += len;
-    s->status.sent_records += count;
+    s->sent_bytes += b->bytes;
+    s->status.unacked_bytes += b->bytes;
+    s->status.sent_records += s->batch.count;
+    s->status.gaps += s->batch.gaps;
     return 0;
 }
 
@@ -243,20 +122,31 @@ static bool may_send(const struct shipper *s)
            s->sent_bytes < s->credit_bytes;
 }
 
-static void pump_epoch(struct shipper *s, struct ship_epoch *e)
+/* Synced records not yet read; SIZE_MAX where nobody counts. */
+static uint64_t waiting_records(struct ship_epoch *e)
+{
+    const struct spool *spool = spool_of_epoch(e->cursor.set, e->epoch);
+    if (spool == NULL)
+        return UINT64_MAX;
+    uint64_t end = atomic_load_explicit(&spool->synced_seq, memory_order_acquire);
+    return end > e->cursor.next_seq ? end - e->cursor.next_seq : 0;
+}
+
+/* all: also a batch that could be fuller; it has waited for the timer. */
+static void pump_epoch(struct shipper *s, struct ship_epoch *e, bool all)
 {
     e->more = false;
     for (;;) {
+        if (!all && waiting_records(e) < SHIPPER_BATCH_LEAST)
+            return;
         if (!may_send(s)) {
             e->more = true;
             return;
         }
-        uint64_t first_seq = e->cursor.next_seq;
-        uint32_t count = batch_collect(s, e);
-        if (count == 0)
+        if (shipper_batch_collect(&s->batch, &e->cursor) == 0)
             return;
-        if (batch_send(s, e, first_seq, count) != 0) {
-            shipper_cursor_seek(&e->cursor, first_seq);
+        if (batch_send(s, e) != 0) {
+            shipper_cursor_seek(&e->cursor, s->batch.first_seq);
             e->more = true;
             return;
         }
@@ -266,120 +156,7 @@ static void pump_epoch(struct shipper *s, struct ship_epoch *e)
 static void pump(struct shipper *s)
 {
     LIST_FOREACH (it, &s->epochs)
-        pump_epoch(s, container_of(it, struct ship_epoch, link));
-}
-
-/* ---- deleting ---- */
-
-/* May the oldest segment go, as far as the disk is concerned: everything open that it holds stands,
- * synced, in the next one. */
-static struct spool_segment *head_segment(struct ship_epoch *e, struct spool_segment **out_next)
-{
-    struct spool_segment *head = NULL;
-    pthread_mutex_lock(&e->cursor.set->lock);
-    struct list *segments = &e->epoch->segments;
-    *out_next = NULL;
-    if (!list_empty(segments)) {
-        head = container_of(segments->next, struct spool_segment, link);
-        if (head->link.next != segments)
-            *out_next = container_of(head->link.next, struct spool_segment, link);
-        bool carried = *out_next != NULL
-                           ? atomic_load(&(*out_next)->synced) >= (*out_next)->carry_end
-                           : !e->epoch->live;
-        if (!head->sealed || head->fd >= 0 || !carried)
-            head = NULL;
-    }
-    pthread_mutex_unlock(&e->cursor.set->lock);
-    return head;
-}
-
-static bool delete_segment(struct ship_epoch *e, struct spool_segment *segment)
-{
-    struct spool_set *set = e->cursor.set;
-    char *path = spool_segment_path(segment);
-    if (path == NULL || (spool_io.unlink(path) != 0 && errno != ENOENT)) {
-        mem_free(path);
-        return false; /* The disk refused; again later. */
-    }
-    mem_free(path);
-    shipper_cursor_leave(&e->cursor, segment);
-    pthread_mutex_lock(&set->lock);
-    list_remove(&segment->link);
-    pthread_mutex_unlock(&set->lock);
-    atomic_fetch_sub(&set->bytes, atomic_load(&segment->written));
-    spool_segment_free(segment);
-    return true;
-}
-
-static bool segment_acked(const struct ship_epoch *e, const struct spool_segment *next)
-{
-    if (next != NULL)
-        return next->first_seq <= e->acked + 1;
-    return !e->epoch->live && shipper_cursor_at_end(&e->cursor) &&
-           e->acked + 1 == e->cursor.next_seq;
-}
-
-/* Bytes of acknowledged segments that are only kept in case the database forgets. */
-static uint64_t kept_bytes(struct shipper *s)
-{
-    uint64_t kept = 0;
-    pthread_mutex_lock(&s->options.spools->lock);
-    LIST_FOREACH (it, &s->epochs) {
-        const struct ship_epoch *e = container_of(it, struct ship_epoch, link);
-        LIST_FOREACH (jt, &e->epoch->segments) {
-            if (jt->next == &e->epoch->segments ||
-                container_of(jt->next, struct spool_segment, link)->first_seq > e->acked + 1)
-                break;
-            kept += atomic_load(&container_of(jt, struct spool_segment, link)->written);
-        }
-    }
-    pthread_mutex_unlock(&s->options.spools->lock);
-    return kept;
-}
-
-static void age_epoch(struct shipper *s, struct ship_epoch *e, uint64_t now_ms, bool pressed)
-{
-    struct spool_segment *next;
-    struct spool_segment *head;
-    while ((head = head_segment(e, &next)) != NULL && segment_acked(e, next)) {
-        if (!pressed && now_ms - e->acked_at_ms < s->options.keep_ms)
-            return;
-        bool last = next == NULL;
-        if (!delete_segment(e, head))
-            return;
-        if (!last)
-            continue;
-        struct spool_set *set = s->options.spools;
-        struct spool_epoch *epoch = e->epoch;
-        pthread_mutex_lock(&set->lock);
-        list_remove(&epoch->link);
-        pthread_mutex_unlock(&set->lock);
-        epoch_free(s, e);
-        (void)rmdir(epoch->dir); /* Stays when it holds refused files. */
-        spool_epoch_free(epoch);
-        return;
-    }
-}
-
-static void age(struct shipper *s)
-{
-    struct spool_set *set = s->options.spools;
-    uint64_t now_ms = clock_mono_ms();
-    bool pressed =
-        kept_bytes(s) > s->options.keep_bytes || spool_set_bytes(set) > set->max_bytes / 2;
-    LIST_FOREACH_SAFE (it, tmp, &s->epochs)
-        age_epoch(s, container_of(it, struct ship_epoch, link), now_ms, pressed);
-    if (set->audit_strict)
-        return;
-    /* F7 without audit_strict: the oldest records go; the hole in the seqs becomes a gap. */
-    LIST_FOREACH (it, &s->epochs) {
-        struct ship_epoch *e = container_of(it, struct ship_epoch, link);
-        struct spool_segment *next;
-        struct spool_segment *head;
-        while (spool_set_bytes(set) > set->max_bytes && (head = head_segment(e, &next)) != NULL &&
-               next != NULL && delete_segment(e, head))
-            ;
-    }
+        pump_epoch(s, container_of(it, struct ship_epoch, link), true);
 }
 
 /* ---- the stream ---- */
@@ -439,7 +216,7 @@ static void on_message(struct rpc_stream *stream, const ProtobufCMessage *m, voi
     LIST_FOREACH (it, &s->epochs) {
         struct ship_epoch *waiting = container_of(it, struct ship_epoch, link);
         if (waiting->more)
-            pump_epoch(s, waiting);
+            pump_epoch(s, waiting, false);
     }
 }
 
@@ -517,7 +294,7 @@ static void on_batch_timer(uv_timer_t *timer)
 {
     struct shipper *s = container_of(timer, struct shipper, batch_timer);
     pump(s);
-    age(s);
+    shipper_age(s);
 }
 
 /* ---- life ---- */
@@ -539,13 +316,13 @@ int shipper_create(const struct shipper_options *options, struct shipper **out_s
         s->options.window_bytes = WINDOW_DEFAULT;
     list_init(&s->epochs);
     list_init(&s->batches);
-    buf_init(&s->raw, BATCH_BYTES + 2U * SPOOL_PAYLOAD_MAX);
-    s->zstd = ZSTD_createCCtx();
-    int rc = s->zstd == NULL ? ERR_NOMEM : epochs_load(s);
+    int rc = shipper_batch_init(&s->batch);
+    if (rc == 0)
+        rc = epochs_load(s);
     if (rc != 0) {
         while (!list_empty(&s->epochs))
-            epoch_free(s, container_of(s->epochs.next, struct ship_epoch, link));
-        ZSTD_freeCCtx(s->zstd);
+            shipper_epoch_free(s, container_of(s->epochs.next, struct ship_epoch, link));
+        shipper_batch_deinit(&s->batch);
         mem_free(s);
         return err_set(err, rc, "out of memory");
     }
@@ -573,10 +350,8 @@ static void on_handle_closed(uv_handle_t *handle)
     if (--s->handles > 0)
         return;
     while (!list_empty(&s->epochs))
-        epoch_free(s, container_of(s->epochs.next, struct ship_epoch, link));
-    buf_deinit(&s->raw);
-    mem_free(s->packed);
-    ZSTD_freeCCtx(s->zstd);
+        shipper_epoch_free(s, container_of(s->epochs.next, struct ship_epoch, link));
+    shipper_batch_deinit(&s->batch);
     void (*on_closed)(void *) = s->on_closed;
     void *user = s->closed_user;
     mem_free(s);

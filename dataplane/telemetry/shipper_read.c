@@ -22,7 +22,7 @@ static void leave(struct shipper_cursor *c)
         close(c->fd);
     c->fd = -1;
     c->segment = NULL;
-    c->offset = 0;
+    c->offset = c->end = 0;
     buf_clear(&c->chunk);
 }
 
@@ -156,23 +156,34 @@ static bool first_segment(struct shipper_cursor *c)
     return true;
 }
 
+/* Goes on to what was synced meanwhile, or to the next segment; false: there is nothing. */
+static bool go_on(struct shipper_cursor *c)
+{
+    bool done;
+    struct spool_segment *next;
+    uint64_t end = readable(c, c->segment, &done, &next);
+    if (c->end < end)
+        c->end = end;
+    else if (done && next != NULL)
+        enter(c, next);
+    else
+        return false;
+    return true;
+}
+
 enum shipper_next shipper_cursor_next(struct shipper_cursor *c, struct str *out_record,
                                       uint64_t *out_gap_to)
 {
     if (c->segment == NULL && !first_segment(c))
         return SHIPPER_NOTHING;
     for (;;) {
-        bool done;
-        struct spool_segment *next;
-        uint64_t end = readable(c, c->segment, &done, &next);
         struct spool_frame frame;
-        enum frame_next found = next_frame(c, end, &frame);
+        enum frame_next found = next_frame(c, c->end, &frame);
         if (found == FRAME_FAILED)
             return SHIPPER_FAILED;
         if (found == FRAME_NONE) {
-            if (!done || next == NULL)
+            if (!go_on(c))
                 return SHIPPER_NOTHING;
-            enter(c, next);
             continue;
         }
         uint64_t intent;

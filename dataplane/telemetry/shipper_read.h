@@ -13,6 +13,7 @@ struct shipper_cursor {
     struct spool_epoch *epoch;
     struct spool_segment *segment; /* NULL: before the first. */
     uint64_t offset;               /* In the segment's file, of the next frame. */
+    uint64_t end;                  /* Known to be synced, so that not each record takes the lock. */
     uint64_t next_seq;             /* What comes next. */
     struct buf chunk;              /* Bytes of the file from chunk_offset on. */
     uint64_t chunk_offset;

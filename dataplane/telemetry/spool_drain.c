@@ -246,6 +246,7 @@ static int finish_pass(struct spool *s)
     int rc = spool_flush(s); /* Also with nothing to write: a lost sync or a dead disk is seen. */
     if (rc != 0)
         return rc;
+    atomic_store_explicit(&s->written_seq, s->drained_seq, memory_order_relaxed);
     atomic_store_explicit(&s->written, s->drained, memory_order_release);
     spool_ring_take(&s->ring, s->drained);
     return 0;

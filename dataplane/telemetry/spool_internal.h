@@ -112,6 +112,8 @@ struct spool {
     _Atomic spool_position written; /* All up to here is in segments. */
     atomic_bool sync_failed; /* Set by the syncer; stays until the writer has written again. */
     _Atomic spool_position synced;
+    _Atomic uint64_t written_seq; /* Of the next record; as written and synced. */
+    _Atomic uint64_t synced_seq;
 };
 
 /* An event one thread waits for and any rings; the call is made only if the bell is not rung yet.
@@ -199,7 +201,8 @@ int spool_pack_gap(struct buf *out, uint64_t seq) MUST_CHECK;
 void spool_drain(struct spool *s); /* drain_lock held. */
 void spool_slots_free(struct spool *s);
 
-/* spool_sync.c: both threads. */
+/* spool_sync.c: both threads. NULL: an old epoch. */
+struct spool *spool_of_epoch(struct spool_set *set, const struct spool_epoch *epoch);
 int spool_threads_start(struct spool_set *set, struct err *err) MUST_CHECK;
 void spool_threads_stop(struct spool_set *set);
 

@@ -52,7 +52,7 @@ void spool_bell_wait(struct spool_bell *bell, uint32_t timeout_ms)
 
 /* ---- syncing ---- */
 
-static struct spool *spool_of(struct spool_set *set, const struct spool_epoch *epoch)
+struct spool *spool_of_epoch(struct spool_set *set, const struct spool_epoch *epoch)
 {
     for (uint32_t i = 0; i < set->spool_count; i++)
         if (set->spools[i].epoch == epoch)
@@ -91,11 +91,12 @@ static bool sync_segment(struct spool_set *set, struct spool_segment *segment)
 /* With the lock held; lets go of it while the disk works. */
 static void sync_epoch(struct spool_set *set, struct spool_epoch *epoch)
 {
-    struct spool *s = spool_of(set, epoch);
+    struct spool *s = spool_of_epoch(set, epoch);
     if (s == NULL)
         return;
     /* Everything below it was written before this pass. */
     spool_position written = atomic_load_explicit(&s->written, memory_order_acquire);
+    uint64_t written_seq = atomic_load_explicit(&s->written_seq, memory_order_relaxed);
     /* A sync that failed is not tried again: the next one would say that all is well. */
     if (atomic_load(&s->sync_failed))
         return;
@@ -121,6 +122,7 @@ static void sync_epoch(struct spool_set *set, struct spool_epoch *epoch)
             segment->fd = -1;
         }
     }
+    atomic_store_explicit(&s->synced_seq, written_seq, memory_order_release);
     atomic_store_explicit(&s->synced, written, memory_order_release);
 }
 

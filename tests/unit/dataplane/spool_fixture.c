@@ -16,6 +16,7 @@ void open_set(struct world *w, uint64_t max_bytes, uint64_t segment_bytes)
                                     .segment_bytes = segment_bytes,
                                     .sync_ms = 3600000, /* Tests sync and drain by themselves. */
                                     .drain_ms = 3600000,
+                                    .ring_bytes = SPOOL_RING_BYTES_MIN,
                                     .audit_strict = true};
     struct err err = {0};
     if (spool_set_create(&options, &w->set, &w->recovery, &err) != 0)

@@ -1,0 +1,118 @@
+/* Segments go when all their records were acknowledged ten minutes ago, or when space is needed. */
+#include <errno.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/mem.h"
+#include "dataplane/telemetry/shipper_internal.h"
+
+/* May the oldest segment go, as far as the disk is concerned: everything open that it holds stands,
+ * synced, in the next one. */
+static struct spool_segment *head_segment(struct ship_epoch *e, struct spool_segment **out_next)
+{
+    struct spool_segment *head = NULL;
+    pthread_mutex_lock(&e->cursor.set->lock);
+    struct list *segments = &e->epoch->segments;
+    *out_next = NULL;
+    if (!list_empty(segments)) {
+        head = container_of(segments->next, struct spool_segment, link);
+        if (head->link.next != segments)
+            *out_next = container_of(head->link.next, struct spool_segment, link);
+        bool carried = *out_next != NULL
+                           ? atomic_load(&(*out_next)->synced) >= (*out_next)->carry_end
+                           : !e->epoch->live;
+        if (!head->sealed || head->fd >= 0 || !carried)
+            head = NULL;
+    }
+    pthread_mutex_unlock(&e->cursor.set->lock);
+    return head;
+}
+
+static bool delete_segment(struct ship_epoch *e, struct spool_segment *segment)
+{
+    struct spool_set *set = e->cursor.set;
+    char *path = spool_segment_path(segment);
+    if (path == NULL || (spool_io.unlink(path) != 0 && errno != ENOENT)) {
+        mem_free(path);
+        return false; /* The disk refused; again later. */
+    }
+    mem_free(path);
+    shipper_cursor_leave(&e->cursor, segment);
+    pthread_mutex_lock(&set->lock);
+    list_remove(&segment->link);
+    pthread_mutex_unlock(&set->lock);
+    atomic_fetch_sub(&set->bytes, atomic_load(&segment->written));
+    spool_segment_free(segment);
+    return true;
+}
+
+static bool segment_acked(const struct ship_epoch *e, const struct spool_segment *next)
+{
+    if (next != NULL)
+        return next->first_seq <= e->acked + 1;
+    return !e->epoch->live && shipper_cursor_at_end(&e->cursor) &&
+           e->acked + 1 == e->cursor.next_seq;
+}
+
+/* Bytes of acknowledged segments that are only kept in case the database forgets. */
+static uint64_t kept_bytes(struct shipper *s)
+{
+    uint64_t kept = 0;
+    pthread_mutex_lock(&s->options.spools->lock);
+    LIST_FOREACH (it, &s->epochs) {
+        const struct ship_epoch *e = container_of(it, struct ship_epoch, link);
+        LIST_FOREACH (jt, &e->epoch->segments) {
+            if (jt->next == &e->epoch->segments ||
+                container_of(jt->next, struct spool_segment, link)->first_seq > e->acked + 1)
+                break;
+            kept += atomic_load(&container_of(jt, struct spool_segment, link)->written);
+        }
+    }
+    pthread_mutex_unlock(&s->options.spools->lock);
+    return kept;
+}
+
+static void age_epoch(struct shipper *s, struct ship_epoch *e, uint64_t now_ms, bool pressed)
+{
+    struct spool_segment *next;
+    struct spool_segment *head;
+    while ((head = head_segment(e, &next)) != NULL && segment_acked(e, next)) {
+        if (!pressed && now_ms - e->acked_at_ms < s->options.keep_ms)
+            return;
+        bool last = next == NULL;
+        if (!delete_segment(e, head))
+            return;
+        if (!last)
+            continue;
+        struct spool_set *set = s->options.spools;
+        struct spool_epoch *epoch = e->epoch;
+        pthread_mutex_lock(&set->lock);
+        list_remove(&epoch->link);
+        pthread_mutex_unlock(&set->lock);
+        shipper_epoch_free(s, e);
+        (void)rmdir(epoch->dir); /* Stays when it holds refused files. */
+        spool_epoch_free(epoch);
+        return;
+    }
+}
+
+void shipper_age(struct shipper *s)
+{
+    struct spool_set *set = s->options.spools;
+    uint64_t now_ms = clock_mono_ms();
+    bool pressed =
+        kept_bytes(s) > s->options.keep_bytes || spool_set_bytes(set) > set->max_bytes / 2;
+    LIST_FOREACH_SAFE (it, tmp, &s->epochs)
+        age_epoch(s, container_of(it, struct ship_epoch, link), now_ms, pressed);
+    if (set->audit_strict)
+        return;
+    /* F7 without audit_strict: the oldest records go; the hole in the seqs becomes a gap. */
+    LIST_FOREACH (it, &s->epochs) {
+        struct ship_epoch *e = container_of(it, struct ship_epoch, link);
+        struct spool_segment *next;
+        struct spool_segment *head;
+        while (spool_set_bytes(set) > set->max_bytes && (head = head_segment(e, &next)) != NULL &&
+               next != NULL && delete_segment(e, head))
+            ;
+    }
+}

@@ -1,0 +1,575 @@
+/* Rings: what a killed process had handed over, what fits when the writer hangs, files that are not
+ * as they should be. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/hash.h"
+#include "common/base/mem.h"
+#include "common/base/rand.h"
+#include "common/link/wire.h"
+#include "tests/unit/dataplane/spool_fixture.h"
+
+static struct found found;
+
+/* In a process that is to die. */
+static void must(bool ok)
+{
+    if (!ok)
+        _exit(9);
+}
+
+/* Runs `life` in a process of its own that ends without a word to the spool. */
+static void die_after(struct world *w, void (*life)(struct world *w))
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        open_set(w, 0, 0);
+        life(w);
+        _exit(0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* ---- death ---- */
+
+static void some_requests(struct world *w)
+{
+    struct spool_intent *intent = NULL, *left = NULL;
+    struct record_feedback vote = {.source = STR("thumb"), .score_q16 = 65536};
+    must(begin_in_ring(w, 0, &intent) == 0);
+    end_in_ring(w, 0, intent);
+    spool_set_drain(w->set);
+    must(begin_in_ring(w, 1, &left) == 0);
+    must(begin_in_ring(w, 2, &intent) == 0);
+    spool_set_drain(w->set); /* 1 and 2 are open in a segment; what follows is in the ring alone. */
+    end_in_ring(w, 2, intent);
+    must(begin_in_ring(w, 3, &intent) == 0);
+    end_in_ring(w, 3, intent);
+    sample_init(&sample, 4);
+    must(spool_record(w->spool, &sample.d, &sample.o, NULL) == 0);
+    must(spool_feedback(w->spool, &vote, NULL) == 0);
+    must(begin_in_ring(w, 5, &left) == 0);
+}
+
+static void f4_what_stands_only_in_the_ring_is_recovered_under_its_seqs(void **state)
+{
+    struct world *w = *state;
+    die_after(w, some_requests);
+    for (int start = 0; start < 3; start++) { /* Each start sees the same; nothing doubles. */
+        open_set(w, 0, 0);
+        assert_int_equal(w->recovery.replayed, start == 0 ? 4 : 0);
+        assert_int_equal(w->recovery.crashed, start == 0 ? 2 : 0);
+        assert_int_equal(w->recovery.records, start == 0 ? 5 : 7);
+        assert_int_equal(w->recovery.quarantined, 0);
+        assert_int_equal(spool_set_records(w->set), 7);
+        struct shipper_cursor c;
+        struct str record;
+        uint64_t gap_to, votes = 0;
+        shipper_cursor_init(&c, w->set,
+                            container_of(w->set->epochs.next, struct spool_epoch, link));
+        static const uint32_t expected[] = {0, 2, 3, 4, UINT32_MAX, 1, 5};
+        for (size_t i = 0; i < 7; i++) {
+            ProtobufCMessage *m = NULL;
+            assert_int_equal(shipper_cursor_next(&c, &record, &gap_to), SHIPPER_RECORD);
+            assert_int_equal(wire_unpack(&steelyard__telemetry__v1__record__descriptor, record, &m),
+                             0);
+            const Steelyard__Telemetry__V1__Record *r = (const Steelyard__Telemetry__V1__Record *)m;
+            if (expected[i] == UINT32_MAX) {
+                assert_int_equal(r->body_case, STEELYARD__TELEMETRY__V1__RECORD__BODY_FEEDBACK);
+                votes++;
+            } else {
+                assert_int_equal(r->decision->t_in, expected[i]);
+                assert_int_equal(r->decision->n_attempt, i < 4 ? 2 : 1);
+                assert_int_equal(r->decision->status,
+                                 i < 4 ? RECORD_STATUS_OK : RECORD_STATUS_NODE_CRASH);
+                assert_true(r->decision->features.len > 0);
+            }
+            wire_free(m);
+        }
+        assert_int_equal(shipper_cursor_next(&c, &record, &gap_to), SHIPPER_NOTHING);
+        assert_int_equal(votes, 1);
+        shipper_cursor_deinit(&c);
+        close_set(w);
+    }
+}
+
+static void two_attempts(struct world *w)
+{
+    struct spool_intent *intent = NULL;
+    struct record_attempt later = {.model = 1, .server = STR("local/later"), .start_us = 99};
+    for (uint32_t i = 0; i < 3; i++) {
+        must(begin_in_ring(w, i, &intent) == 0);
+        if (i == 1)
+            spool_set_drain(w->set);
+        must(spool_attempt(w->spool, intent, &later, NULL) == 0);
+        if (i == 2)
+            spool_set_drain(w->set);
+    }
+}
+
+static void f4_the_row_of_a_crashed_request_names_every_attempt(void **state)
+{
+    struct world *w = *state;
+    die_after(w, two_attempts);
+    open_set(w, 0, 0);
+    struct shipper_cursor c;
+    struct str record;
+    uint64_t gap_to;
+    shipper_cursor_init(&c, w->set, container_of(w->set->epochs.next, struct spool_epoch, link));
+    for (uint32_t i = 0; i < 3; i++) {
+        ProtobufCMessage *m = NULL;
+        assert_int_equal(shipper_cursor_next(&c, &record, &gap_to), SHIPPER_RECORD);
+        assert_int_equal(wire_unpack(&steelyard__telemetry__v1__record__descriptor, record, &m), 0);
+        const Decision *d = ((const Steelyard__Telemetry__V1__Record *)m)->decision;
+        assert_int_equal(d->n_attempt, 2);
+        assert_string_equal(d->servers[d->attempt[0]->endpoint], "local/large");
+        assert_string_equal(d->servers[d->attempt[1]->endpoint], "local/later");
+        wire_free(m);
+    }
+    shipper_cursor_deinit(&c);
+}
+
+#define UNDER_WAY 8
+struct ack {
+    char what;
+    uint32_t number;
+};
+
+static void acknowledge(int fd, char what, uint32_t number)
+{
+    struct ack ack;
+    memset(&ack, 0, sizeof(ack));
+    ack.what = what;
+    ack.number = number;
+    if (write(fd, &ack, sizeof(ack)) != sizeof(ack)) /* Whole: less than PIPE_BUF. */
+        _exit(9);
+}
+
+/* Lives until it is killed, with its threads running. */
+static void busy_life(const char *dir, int fd)
+{
+    struct spool_options options = {.dir = dir,
+                                    .spools = 1,
+                                    .segment_bytes = 65536,
+                                    .ring_bytes = SPOOL_RING_BYTES_MIN,
+                                    .sync_ms = 3,
+                                    .drain_ms = 1,
+                                    .audit_strict = true};
+    struct spool_set *set = NULL;
+    if (spool_set_create(&options, &set, NULL, NULL) != 0)
+        _exit(8);
+    struct spool *spool = spool_set_spool(set, 0);
+    struct spool_intent *open[UNDER_WAY] = {NULL};
+    uint32_t numbers[UNDER_WAY] = {0};
+    static struct sample s;
+    for (uint32_t i = 0; i < NUMBERS_MAX; i++) {
+        uint32_t at = (uint32_t)rand_below(UNDER_WAY);
+        if (open[at] != NULL) {
+            sample_init(&s, numbers[at]);
+            spool_outcome(spool, open[at], &s.o, NULL);
+            acknowledge(fd, 'D', numbers[at]);
+            open[at] = NULL;
+        }
+        sample_init(&s, i);
+        s.attempts[0].status = 0;
+        s.attempts[0].total_ms = 0;
+        if (spool_intent(spool, &s.d, &s.attempts[0], &open[at], NULL) != 0)
+            continue; /* The ring is full for a moment. */
+        numbers[at] = i;
+        acknowledge(fd, 'I', i);
+    }
+    _exit(0);
+}
+
+static void p1_a_kill_at_any_moment_loses_and_doubles_nothing(void **state)
+{
+    struct world *w = *state;
+    const char *text = getenv("STEELYARD_TEST_SEED");
+    uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : clock_mono_ns();
+    print_message("seed %llu (STEELYARD_TEST_SEED)\n", (unsigned long long)seed);
+    rand_seed_thread(seed);
+    static char said[NUMBERS_MAX];
+    uint64_t replayed = 0, crashed = 0;
+    for (int round = 0; round < 25; round++) {
+        int fds[2];
+        empty_dir(w);
+        memset(said, 0, sizeof(said));
+        assert_int_equal(pipe(fds), 0);
+        uint64_t after = 1 + rand_below(4000);
+        uint64_t child_seed = rand_u64();
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            close(fds[0]);
+            rand_seed_thread(child_seed);
+            busy_life(w->dir, fds[1]);
+        }
+        close(fds[1]);
+        struct ack ack;
+        for (uint64_t n = 0; read(fds[0], &ack, sizeof(ack)) == sizeof(ack); n++) {
+            assert_true(ack.number < NUMBERS_MAX);
+            said[ack.number] = ack.what;
+            if (n == after)
+                assert_int_equal(kill(pid, SIGKILL), 0);
+        }
+        close(fds[0]);
+        int status = 0;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFSIGNALED(status));
+        open_set(w, 0, 0);
+        replayed += w->recovery.replayed;
+        crashed += w->recovery.crashed;
+        assert_int_equal(w->recovery.quarantined, 0);
+        read_first(w, &found);
+        assert_int_equal(found.gap_records, 0);
+        for (uint32_t i = 0; i < NUMBERS_MAX; i++) {
+            uint32_t times = found.ok[i] + found.crashed[i];
+            assert_true(times <= 1);
+            if (said[i] == 'D')
+                assert_int_equal(found.ok[i], 1);
+            else if (said[i] == 'I')
+                assert_int_equal(times, 1);
+        }
+        close_set(w);
+    }
+    assert_true(crashed > 0);
+    print_message("%llu records came from rings, %llu requests were open\n",
+                  (unsigned long long)replayed, (unsigned long long)crashed);
+}
+
+/* ---- a full ring ---- */
+
+static void f7_a_full_ring_refuses_intents_and_has_room_for_every_outcome(void **state)
+{
+    struct world *w = *state;
+    static struct spool_intent *open[1024];
+    open_set(w, 0, 0);
+    pthread_mutex_lock(&w->set->drain_lock); /* The writer hangs. */
+    uint32_t n = 0;
+    int rc;
+    while ((rc = begin_in_ring(w, n, &open[n])) == 0)
+        assert_true(++n < 1024);
+    assert_int_equal(rc, ERR_NO_SPACE);
+    assert_true(n > 10);
+    sample_init(&sample, 0);
+    assert_int_equal(spool_record(w->spool, &sample.d, &sample.o, NULL), ERR_NO_SPACE);
+    uint64_t waiting = spool_set_ring_bytes(w->set);
+    char id[RECORD_TEXT_BYTES_MAX + 100];
+    memset(id, 'x', sizeof(id));
+    for (uint32_t i = 0; i < n; i++) { /* With as much as one attempt can say. */
+        sample_init(&sample, i);
+        struct record_attempt many[RECORD_ATTEMPTS_MAX];
+        for (uint32_t a = 0; a < RECORD_ATTEMPTS_MAX; a++) {
+            many[a] = sample.attempts[0];
+            many[a].provider_id = (struct str){.data = id, .len = sizeof(id)};
+        }
+        sample.o.attempts = many;
+        sample.o.attempt_count = RECORD_ATTEMPTS_MAX; /* More than were announced. */
+        sample.o.finish_reason = (struct str){.data = id, .len = sizeof(id)};
+        sample.o.error_code = sample.o.finish_reason;
+        spool_outcome(w->spool, open[i], &sample.o, NULL);
+    }
+    assert_true(spool_set_ring_bytes(w->set) > waiting);
+    assert_true(spool_set_ring_bytes(w->set) <= SPOOL_RING_BYTES_MIN);
+    assert_true(spool_set_refused(w->set) == 2);
+    pthread_mutex_unlock(&w->set->drain_lock);
+    spool_set_sync(w->set);
+    assert_int_equal(spool_set_ring_bytes(w->set), 0);
+    read_first(w, &found);
+    assert_int_equal(found.records, n);
+    assert_int_equal(found.gap_records, 0);
+    one(w, n); /* There is room again. */
+}
+
+static void too_many_open_requests_are_refused(void **state)
+{
+    struct world *w = *state;
+    struct spool_options options = {.dir = w->dir,
+                                    .spools = 1,
+                                    .open_max = 4,
+                                    .ring_bytes = SPOOL_RING_BYTES_MIN,
+                                    .sync_ms = 3600000,
+                                    .drain_ms = 3600000};
+    struct spool_intent *open[5];
+    assert_int_equal(spool_set_create(&options, &w->set, NULL, NULL), 0);
+    w->spool = spool_set_spool(w->set, 0);
+    for (uint32_t round = 0; round < 3; round++) {
+        for (uint32_t i = 0; i < 4; i++)
+            assert_int_equal(begin_in_ring(w, i, &open[i]), 0);
+        assert_int_equal(begin_in_ring(w, 4, &open[4]), ERR_LIMIT);
+        for (uint32_t i = 0; i < 4; i++)
+            end_in_ring(w, i, open[(i + round) % 4]);
+        if (round == 1)
+            spool_set_drain(w->set);
+    }
+}
+
+static void a_ring_that_gave_its_memory_back_still_holds_what_it_held(void **state)
+{
+    struct world *w = *state;
+    struct spool_intent *intent = NULL;
+    open_set(w, 0, 0);
+    for (uint32_t i = 0; i < 20; i++) {
+        assert_int_equal(begin_in_ring(w, i, &intent), 0);
+        spool_ring_trim(&w->spool->ring);
+        end_in_ring(w, i, intent);
+    }
+    spool_set_sync(w->set);
+    read_first(w, &found);
+    assert_int_equal(found.records, 20);
+}
+
+static void positions_say_what_is_synced(void **state)
+{
+    struct world *w = *state;
+    struct spool_intent *intent = NULL;
+    spool_position first = 0, second = 0;
+    open_set(w, 0, 0);
+    sample_init(&sample, 1);
+    assert_int_equal(spool_intent(w->spool, &sample.d, &sample.attempts[0], &intent, &first), 0);
+    spool_set_drain(w->set);
+    assert_true(spool_synced(w->spool) < first);
+    spool_set_sync(w->set);
+    assert_true(spool_synced(w->spool) >= first);
+    spool_outcome(w->spool, intent, &sample.o, &second);
+    assert_true(second > first);
+    assert_true(spool_synced(w->spool) < second);
+    spool_set_sync(w->set);
+    assert_true(spool_synced(w->spool) >= second);
+}
+
+/* ---- damage (B44) ---- */
+
+/* Of the only ring there is. */
+static char *ring_path(struct world *w)
+{
+    struct buf path;
+    char *found_path = NULL;
+    DIR *dir = opendir(w->dir);
+    assert_non_null(dir);
+    for (struct dirent *entry; found_path == NULL && (entry = readdir(dir)) != NULL;) {
+        buf_init(&path, 4096);
+        assert_int_equal(buf_printf(&path, "%s/%s/ring", w->dir, entry->d_name), 0);
+        if (access(buf_cstr(&path), F_OK) == 0)
+            found_path = mem_strdup(buf_cstr(&path));
+        buf_deinit(&path);
+    }
+    closedir(dir);
+    assert_non_null(found_path);
+    return found_path;
+}
+
+static void three_in_the_ring(struct world *w)
+{
+    struct spool_intent *intent = NULL;
+    for (uint32_t i = 0; i < 3; i++) {
+        must(begin_in_ring(w, i, &intent) == 0);
+        end_in_ring(w, i, intent);
+    }
+}
+
+static void write_at(const char *path, off_t at, const void *data, size_t len)
+{
+    int fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, data, len, at), (ssize_t)len);
+    close(fd);
+}
+
+static void b44_a_flipped_bit_in_a_ring_costs_its_own_entry_only(void **state)
+{
+    struct world *w = *state;
+    for (off_t at = 0; at < 9000; at += 211) {
+        empty_dir(w);
+        die_after(w, three_in_the_ring);
+        char *path = ring_path(w);
+        struct buf file;
+        (void)slurp(path, &file);
+        char flipped = (char)(file.data[SPOOL_RING_PAGE_BYTES + at] ^ (1 << (at % 8)));
+        write_at(path, SPOOL_RING_PAGE_BYTES + at, &flipped, 1);
+        buf_deinit(&file);
+        open_set(w, 0, 0);
+        assert_true(w->recovery.quarantined <= 2); /* An intent takes its outcome with it. */
+        assert_true(w->recovery.records >= 2);
+        if (w->recovery.quarantined == 0)
+            assert_int_equal(w->recovery.records, 3);
+        read_first(w, &found);
+        for (uint32_t i = 0; i < 3; i++)
+            assert_true(found.ok[i] + found.crashed[i] <= 1);
+        assert_int_equal(access(path, F_OK), -1);
+        close_set(w);
+        mem_free(path);
+    }
+}
+
+static void b44_a_ring_that_is_not_ours_is_refused_and_left_alone(void **state)
+{
+    struct world *w = *state;
+    enum { VERSION, MAGIC, SUM, EPOCH, POSITIONS, SHORT, LINK, KINDS };
+    for (int kind = VERSION; kind < KINDS; kind++) {
+        empty_dir(w);
+        die_after(w, three_in_the_ring);
+        char *path = ring_path(w);
+        uint8_t header[SPOOL_RING_HEADER_BYTES];
+        struct buf file;
+        memcpy(header, slurp(path, &file).data, sizeof(header));
+        buf_deinit(&file);
+        if (kind == VERSION)
+            header[8] = 9;
+        else if (kind == MAGIC)
+            header[0] = 'X';
+        else if (kind == SUM)
+            header[33] ^= 1;
+        else if (kind == EPOCH)
+            header[16] ^= 1;
+        if (kind != SUM)
+            spool_put_u64(header + 72, crc32c(0, header, 72));
+        write_at(path, 0, header, sizeof(header));
+        uint64_t beyond = 1U << 31;
+        if (kind == POSITIONS)
+            write_at(path, 2048, &beyond, sizeof(beyond));
+        else if (kind == SHORT)
+            assert_int_equal(truncate(path, SPOOL_RING_PAGE_BYTES + 4096), 0);
+        else if (kind == LINK)
+            assert_true(unlink(path) == 0 && symlink("/etc/passwd", path) == 0);
+        open_set(w, 0, 0);
+        assert_int_equal(w->recovery.refused_files, 1);
+        assert_int_equal(w->recovery.records, 0);
+        close_set(w);
+        struct stat st;
+        assert_int_equal(lstat(path, &st), 0);
+        mem_free(path);
+    }
+}
+
+static void a_ring_that_was_never_finished_holds_nothing(void **state)
+{
+    struct world *w = *state;
+    for (off_t len = 0; len <= SPOOL_RING_PAGE_BYTES; len += SPOOL_RING_PAGE_BYTES / 4) {
+        empty_dir(w);
+        die_after(w, three_in_the_ring);
+        char *path = ring_path(w);
+        assert_true(truncate(path, 0) == 0 && truncate(path, len) == 0);
+        open_set(w, 0, 0);
+        assert_int_equal(w->recovery.refused_files, 0);
+        assert_int_equal(access(path, F_OK), -1);
+        close_set(w);
+        mem_free(path);
+    }
+}
+
+/* ---- failing calls ---- */
+
+static int calls_left;
+
+static bool fails_now(void)
+{
+    return calls_left-- == 0;
+}
+
+static int failing_open(const char *path)
+{
+    if (fails_now()) {
+        errno = EMFILE;
+        return -1;
+    }
+    return real_io.open_new(path);
+}
+
+static int failing_fallocate(int fd, uint64_t len)
+{
+    return fails_now() ? ENOSPC : real_io.fallocate(fd, len);
+}
+
+static ssize_t failing_write(int fd, const void *data, size_t len)
+{
+    if (fails_now()) {
+        errno = EIO;
+        return -1;
+    }
+    return real_io.write(fd, data, len);
+}
+
+static int failing_sync(int fd)
+{
+    if (fails_now()) {
+        errno = EIO;
+        return -1;
+    }
+    return real_io.fdatasync(fd);
+}
+
+static int failing_rename(const char *from, const char *to)
+{
+    if (fails_now()) {
+        errno = EIO;
+        return -1;
+    }
+    return real_io.rename(from, to);
+}
+
+static void each_call_that_fails_at_a_start_leaves_the_ring_for_the_next(void **state)
+{
+    struct world *w = *state;
+    bool failed = true;
+    for (int n = 0; failed; n++) {
+        empty_dir(w);
+        die_after(w, three_in_the_ring);
+        struct spool_options options = {.dir = w->dir,
+                                        .spools = 1,
+                                        .ring_bytes = SPOOL_RING_BYTES_MIN,
+                                        .sync_ms = 3600000,
+                                        .drain_ms = 3600000};
+        struct spool_set *set = NULL;
+        struct err err = {0};
+        calls_left = n;
+        spool_io.open_new = failing_open;
+        spool_io.fallocate = failing_fallocate;
+        spool_io.write = failing_write;
+        spool_io.fdatasync = failing_sync;
+        spool_io.rename = failing_rename;
+        int rc = spool_set_create(&options, &set, NULL, &err);
+        failed = calls_left < 0;
+        spool_io = real_io;
+        assert_true(failed == (rc != 0) || rc == 0); /* A segment's write has a second try. */
+        spool_set_destroy(set);
+        open_set(w, 0, 0);
+        read_first(w, &found);
+        assert_int_equal(found.records, 3);
+        assert_int_equal(found.next_seq, 4);
+        assert_int_equal(found.gap_records, 0);
+        close_set(w);
+        assert_true(n < 40);
+    }
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(f4_what_stands_only_in_the_ring_is_recovered_under_its_seqs),
+        TEST(f4_the_row_of_a_crashed_request_names_every_attempt),
+        TEST(p1_a_kill_at_any_moment_loses_and_doubles_nothing),
+        TEST(f7_a_full_ring_refuses_intents_and_has_room_for_every_outcome),
+        TEST(too_many_open_requests_are_refused),
+        TEST(a_ring_that_gave_its_memory_back_still_holds_what_it_held),
+        TEST(positions_say_what_is_synced),
+        TEST(b44_a_flipped_bit_in_a_ring_costs_its_own_entry_only),
+        TEST(b44_a_ring_that_is_not_ours_is_refused_and_left_alone),
+        TEST(a_ring_that_was_never_finished_holds_nothing),
+        TEST(each_call_that_fails_at_a_start_leaves_the_ring_for_the_next),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
