@@ -160,6 +160,8 @@ struct fetch_socket *fetch_socket_at(const struct fetch_origin *o, int opened_fd
 void fetch_socket_use(struct fetch_socket *s, struct fetch *f)
 {
     s->used = true;
+    if (s->user != NULL) /* Done with, but its on_done is still to come. */
+        s->user->socket = NULL;
     s->user = f;
     f->socket = s;
     list_remove(&s->opening);
@@ -177,30 +179,7 @@ bool fetch_socket_has_bytes(const struct fetch_socket *s)
     return recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0; /* Or an end. */
 }
 
-static void on_ready(uv_poll_t *poll, int status, int events)
-{
-    struct fetch_socket *s = container_of(poll, struct fetch_socket, poll);
-    struct fetch_origin *o = s->origin;
-    if (s->wanted == 0) {
-        if (s->user == NULL) /* Else it is only paused. */
-            spoil(s);
-        (void)uv_poll_stop(poll);
-        s->registered = 0;
-        return;
-    }
-    int flags = 0;
-    if (status < 0)
-        flags = CURL_CSELECT_ERR;
-    if ((events & UV_READABLE) != 0)
-        flags |= CURL_CSELECT_IN;
-    if ((events & UV_WRITABLE) != 0)
-        flags |= CURL_CSELECT_OUT;
-    int running = 0;
-    o->curl_depth++;
-    (void)curl_multi_socket_action(o->multi, s->fd, flags, &running);
-    o->curl_depth--;
-    fetch_origin_run(o);
-}
+static void on_ready(uv_poll_t *poll, int status, int events);
 
 static int watch(struct fetch_socket *s, int events)
 {
@@ -210,6 +189,39 @@ static int watch(struct fetch_socket *s, int events)
         return -1;
     s->registered = events;
     return 0;
+}
+
+/* A reset (status < 0, and uv has stopped watching) may come behind bytes that can still be read: a
+ * whole reply, even. So curl is sent to read and write; alone, the error would end the exchange. */
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+    struct fetch_socket *s = container_of(poll, struct fetch_socket, poll);
+    struct fetch_origin *o = s->origin;
+    struct fetch_loop *fl = o->loop;
+    int fd = s->fd;
+    if (status < 0)
+        s->registered = 0;
+    if (s->wanted == 0) {
+        if (s->user == NULL) /* Else it is only paused. */
+            spoil(s);
+        (void)uv_poll_stop(poll);
+        s->registered = 0;
+        return;
+    }
+    int flags = 0;
+    if (status < 0)
+        flags = CURL_CSELECT_ERR | CURL_CSELECT_IN | CURL_CSELECT_OUT;
+    if ((events & UV_READABLE) != 0)
+        flags |= CURL_CSELECT_IN;
+    if ((events & UV_WRITABLE) != 0)
+        flags |= CURL_CSELECT_OUT;
+    int running = 0;
+    o->curl_depth++;
+    (void)curl_multi_socket_action(o->multi, fd, flags, &running);
+    o->curl_depth--;
+    if (status < 0 && find_socket(fl, fd) == s && s->wanted != 0)
+        (void)watch(s, s->wanted);
+    fetch_origin_run(o);
 }
 
 int fetch_on_socket(CURL *easy, curl_socket_t fd, int what, void *origin, void *unused)

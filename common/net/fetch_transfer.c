@@ -321,7 +321,9 @@ static int connect_fault(const struct fetch *f)
     if (f->denied)
         return ERR_DENIED;
     (void)curl_easy_getinfo(f->easy, CURLINFO_OS_ERRNO, &os_errno);
-    return os_errno == ECONNREFUSED ? ERR_REFUSED : ERR_UNREACHABLE;
+    if (os_errno == ECONNREFUSED)
+        return ERR_REFUSED;
+    return os_errno == ECONNRESET ? ERR_CLOSED : ERR_UNREACHABLE;
 }
 
 static int fault_of(const struct fetch *f, CURLcode code)
