@@ -29,11 +29,6 @@ void json_reset(struct json *j, uint32_t keep_nodes)
         json_deinit(j);
 }
 
-enum json_kind json_kind(const struct json *j, uint32_t node)
-{
-    return node < j->count ? (enum json_kind)(j->nodes[node].info & JSON_INFO_KIND) : JSON_MISSING;
-}
-
 struct str json_raw(const struct json *j, uint32_t node)
 {
     return node < j->count ? str_slice(j->text, j->nodes[node].start, j->nodes[node].end)
@@ -73,11 +68,18 @@ bool json_next_element(const struct json *j, uint32_t array, uint32_t *io_at, ui
 
 uint32_t json_get(const struct json *j, uint32_t object, struct str key)
 {
-    uint32_t found = JSON_NONE;
-    uint32_t value = JSON_NONE;
-    for (uint32_t at = 0; json_next_member(j, object, &at, &found, &value);) {
-        if (json_string_is(j, found, key))
-            return value;
+    if (json_kind(j, object) != JSON_OBJECT)
+        return JSON_NONE;
+    const uint32_t end = j->nodes[object].next;
+    for (uint32_t at = object + 1; at < end; at = j->nodes[at + 1].next) {
+        const struct json_node *n = &j->nodes[at];
+        if ((n->info & JSON_INFO_ESCAPED) != 0) {
+            if (json_string_is(j, at, key))
+                return at + 1;
+        } else if (n->end - n->start - 2 == key.len &&
+                   memcmp(j->text.data + n->start + 1, key.data, key.len) == 0) {
+            return at + 1;
+        }
     }
     return JSON_NONE;
 }

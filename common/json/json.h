@@ -40,6 +40,8 @@ enum json_kind {
     JSON_OBJECT,
 };
 
+#define JSON_INFO_KIND 7U /* Private to json*: bits of struct json_node.info. */
+
 /* Private to json*.c. In the order of the text: a container, then what is in it; a member is its
  * key, then its value. */
 struct json_node {
@@ -120,8 +122,13 @@ int json_scan_end(struct json *j, struct str text, struct json_error *out_error)
 bool json_scan_begun(const struct json *j);               /* And not ended. */
 const char *json_problem_text(enum json_problem problem); /* For people; static; echoes no input. */
 
-enum json_kind json_kind(const struct json *j, uint32_t node);
+static inline enum json_kind json_kind(const struct json *j, uint32_t node)
+{
+    return node < j->count ? (enum json_kind)(j->nodes[node].info & JSON_INFO_KIND) : JSON_MISSING;
+}
 struct str json_raw(const struct json *j, uint32_t node); /* Its span; borrowed from the text. */
+/* The text of a string or key without escapes; .data NULL: it has some, or is no string. */
+struct str json_plain(const struct json *j, uint32_t node);
 uint32_t json_count(const struct json *j, uint32_t node); /* Members or elements; else 0. */
 /* The value of a member, or JSON_NONE; compares after unescaping. Linear in the members. */
 uint32_t json_get(const struct json *j, uint32_t object, struct str key);

@@ -9,9 +9,8 @@
 #include "common/base/hash.h"
 #include "common/json/json.h"
 
-/* struct json_node.info: kind in bits 0-2, a flag in bit 3, above it the count or, of an escaped
- * string, how many bytes fewer it has once unescaped. */
-#define JSON_INFO_KIND        7U
+/* struct json_node.info: kind in bits 0-2 (JSON_INFO_KIND), a flag in bit 3, above it the count or,
+ * of an escaped string, how many bytes fewer it has once unescaped. */
 #define JSON_INFO_ESCAPED     8U /* Strings: holds a backslash. */
 #define JSON_INFO_INTEGER     8U /* Numbers: no fraction, no exponent. */
 #define JSON_INFO_COUNT_SHIFT 4U

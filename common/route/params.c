@@ -65,10 +65,11 @@ bool policy_params_valid(const struct policy_params *params)
         !rate_in_range(params->mu_latency) || params->floor_q16 > 65536 ||
         params->delta_q16 > 65536 || params->stick_margin < 0)
         return false;
+    uint32_t outside = 0; /* Of all, without a branch: asked for every decision. */
     for (uint32_t m = 0; m < ARTIFACT_MODELS_MAX; m++)
-        if (params->off[m] > ARTIFACT_OFFSET_MAX || params->off[m] < -ARTIFACT_OFFSET_MAX)
-            return false;
-    return true;
+        outside |= (uint32_t)(params->off[m] > ARTIFACT_OFFSET_MAX) |
+                   (uint32_t)(params->off[m] < -ARTIFACT_OFFSET_MAX);
+    return outside == 0;
 }
 
 int policy_preference_parse(struct str s, int32_t *out_preference)

@@ -66,22 +66,29 @@ static uint32_t prior_out(const struct policy_candidate *c, uint32_t cap)
     return out < 1 ? 1 : out > cap ? cap : out;
 }
 
+/* price_cost of three kinds whose rates are known to be in range: at most 2^32 tokens of each at a
+ * rate of at most 2^50, so that the sum fits 128 bits and its millionth 64. */
 static int64_t expected_cost(const struct policy_request *r, const struct policy_candidate *c,
                              uint32_t out_tok)
 {
     uint32_t cached = c->cached_tokens < r->t_in ? c->cached_tokens : r->t_in;
-    const struct price price = {.input = c->price_in,
-                                .output = c->price_out,
-                                .cached_read = c->price_cached,
-                                .cache_write = PRICE_UNKNOWN,
-                                .reasoning = PRICE_UNKNOWN};
-    const struct price_tokens tokens = {
-        .input = r->t_in - cached, .cached_read = cached, .output = out_tok};
-    int64_t cost = PRICE_UNKNOWN;
-    int rc = price_cost(&price, &tokens, &cost);
-    if (rc == ERR_OVERFLOW || cost > POLICY_COST_MAX)
-        return POLICY_COST_MAX;
-    return rc == 0 ? cost : PRICE_UNKNOWN;
+    uint32_t fresh = r->t_in - cached;
+    int64_t price_cached = c->price_cached != PRICE_UNKNOWN ? c->price_cached : c->price_in;
+    if ((fresh != 0 && c->price_in == PRICE_UNKNOWN) ||
+        (cached != 0 && price_cached == PRICE_UNKNOWN) ||
+        (out_tok != 0 && c->price_out == PRICE_UNKNOWN))
+        return PRICE_UNKNOWN;
+    utility_i128 total = PRICE_TOKENS_PER_UNIT - 1;
+    if (fresh != 0)
+        total += (utility_i128)c->price_in * fresh;
+    if (cached != 0)
+        total += (utility_i128)price_cached * cached;
+    if (out_tok != 0)
+        total += (utility_i128)c->price_out * out_tok;
+    if (total <= INT64_MAX)
+        return (int64_t)total / PRICE_TOKENS_PER_UNIT;
+    utility_i128 cost = total / PRICE_TOKENS_PER_UNIT;
+    return cost > POLICY_COST_MAX ? POLICY_COST_MAX : (int64_t)cost;
 }
 
 static uint32_t expected_latency_ms(const struct policy_candidate *c, uint32_t out_tok)

@@ -146,8 +146,6 @@ AVX2 static void avx2_sum_32(const struct artifact *a, const struct features *f,
     __m256i s0 = _mm256_setzero_si256(), s1 = s0, s2 = s0, s3 = s0;
     for (uint32_t i = 0; i < f->n; i++) {
         const int16_t *row = row_of(a, f->index[i]) + lane;
-        if (lane == 0)
-            fetch_ahead(a, f, i);
         s0 = _mm256_add_epi32(s0, avx2_row(row));
         s1 = _mm256_add_epi32(s1, avx2_row(row + 8));
         s2 = _mm256_add_epi32(s2, avx2_row(row + 16));
@@ -159,14 +157,28 @@ AVX2 static void avx2_sum_32(const struct artifact *a, const struct features *f,
     avx2_store(out + 24, s3);
 }
 
+/* Two rows at a time: their lanes side by side, each pair added in one multiplication by one. */
 AVX2 static void avx2_sum_16(const struct artifact *a, const struct features *f, uint32_t lane,
                              int32_t *out)
 {
-    __m256i s0 = _mm256_setzero_si256(), s1 = s0;
-    for (uint32_t i = 0; i < f->n; i++) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    const int16_t *rows = a->rows + lane;
+    const size_t lanes = a->row_lanes;
+    const unsigned shift = FEATURES_INDEX_BITS - a->index_bits;
+    __m256i low = _mm256_setzero_si256(), high = low;
+    uint32_t i = 0;
+    for (; i + 2 <= f->n; i += 2) {
+        const __m256i *x = (const __m256i *)(const void *)(rows + (f->index[i] >> shift) * lanes);
+        const __m256i *y =
+            (const __m256i *)(const void *)(rows + (f->index[i + 1] >> shift) * lanes);
+        __m256i v = _mm256_loadu_si256(x), w = _mm256_loadu_si256(y);
+        low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(v, w), ones));
+        high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(v, w), ones));
+    }
+    __m256i s0 = _mm256_permute2x128_si256(low, high, 0x20);
+    __m256i s1 = _mm256_permute2x128_si256(low, high, 0x31);
+    if (i < f->n) {
         const int16_t *row = row_of(a, f->index[i]) + lane;
-        if (lane == 0)
-            fetch_ahead(a, f, i);
         s0 = _mm256_add_epi32(s0, avx2_row(row));
         s1 = _mm256_add_epi32(s1, avx2_row(row + 8));
     }

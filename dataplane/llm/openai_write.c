@@ -1,0 +1,72 @@
+/* A checked body on its way up: sent on in spans. */
+#include "common/base/buf.h"
+#include "common/json/json_writer.h"
+#include "dataplane/llm/openai.h"
+
+struct edit {
+    uint32_t at;
+    uint32_t cut; /* Bytes of the body that go. */
+    struct str put;
+};
+
+static size_t stream_edit(const struct call *call, struct edit *e)
+{
+    const struct call_span *options = &call->stream_options_value;
+    const struct call_span *usage = &call->include_usage_value;
+    if (!call->stream || call->include_usage)
+        return 0;
+    if (options->len == 0)
+        *e = (struct edit){call->object_open, 0,
+                           STR("\"stream_options\":{\"include_usage\":true},")};
+    else if (usage->len != 0)
+        *e = (struct edit){usage->at, usage->len, STR("true")};
+    else if (options->len == 4) /* null */
+        *e = (struct edit){options->at, options->len, STR("{\"include_usage\":true}")};
+    else
+        *e = (struct edit){options->at + 1, 0,
+                           call->stream_options_empty ? STR("\"include_usage\":true")
+                                                      : STR("\"include_usage\":true,")};
+    return 1;
+}
+
+static int quote(struct arena *arena, struct str text, struct str *out)
+{
+    size_t cap = 6 * text.len + 2;
+    char *data = arena_alloc(arena, cap);
+    struct buf b = {.data = data, .cap = cap, .max = cap};
+    if (data == NULL)
+        return ERR_NOMEM;
+    if (buf_append_char(&b, '"') != 0 || json_writer_escape(&b, text) != 0 ||
+        buf_append_char(&b, '"') != 0)
+        return ERR_TOO_LARGE;
+    *out = buf_str(&b);
+    return 0;
+}
+
+int openai_write_call(const struct call *call, struct str body, struct str upstream_model,
+                      struct arena *arena, struct str *out_pieces, size_t *out_count)
+{
+    struct edit edits[2];
+    size_t count = stream_edit(call, &edits[0]);
+    if (!str_eq(upstream_model, call->model)) {
+        struct edit *e = &edits[count++];
+        *e = (struct edit){.at = call->model_value.at, .cut = call->model_value.len};
+        int rc = quote(arena, upstream_model, &e->put);
+        if (rc != 0)
+            return rc;
+    }
+    if (count == 2 && edits[0].at > edits[1].at) {
+        struct edit first = edits[0];
+        edits[0] = edits[1];
+        edits[1] = first;
+    }
+    size_t from = 0, n = 0;
+    for (size_t i = 0; i < count; i++) {
+        out_pieces[n++] = str_slice(body, from, edits[i].at);
+        out_pieces[n++] = edits[i].put;
+        from = edits[i].at + edits[i].cut;
+    }
+    out_pieces[n++] = str_slice(body, from, body.len);
+    *out_count = n;
+    return 0;
+}
