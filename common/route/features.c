@@ -50,12 +50,11 @@ void features_split_long(struct features_tokens *t)
     t->count = n;
 }
 
-static void add_piece(struct extraction *x, const struct features_hasher *hasher,
-                      const uint8_t *text, size_t len)
+static void add_piece(struct extraction *x, const struct features_hasher *hasher, struct str text)
 {
     __attribute__((uninitialized)) struct features_piece piece;
     __attribute__((uninitialized)) struct features_tokens tokens;
-    x->way->read_piece(text, len, &piece, &x->counts);
+    x->way->read_piece((const uint8_t *)text.data, text.len, &piece, &x->counts);
     x->way->find_tokens(&piece, &tokens);
     x->way->unigrams(hasher, &piece, &tokens);
     x->way->bigrams(hasher, &tokens);
@@ -101,31 +100,22 @@ static uint64_t hash_long_system(struct siphash_key key, struct str text, uint64
     return hash_tagged(key, FEATURES_TAG_SYSTEM, ends, sizeof ends);
 }
 
-static void add_category(const struct features_hasher *hasher, enum features_tag tag,
-                         struct str text, struct extraction *x)
-{
-    size_t len = text.len;
-    if (tag != FEATURES_TAG_SYSTEM && len > FEATURES_NAME_BYTES_MAX)
-        len = FEATURES_NAME_BYTES_MAX;
-    add_one(x, hash_tagged(hasher->key, tag, (const uint8_t *)text.data, len));
-}
-
-static void add_categories(const struct features_hasher *hasher, const struct features_input *input,
-                           struct extraction *x)
+uint64_t features_system_hash(const struct features_hasher *hasher,
+                              const struct features_input *input)
 {
     struct str system = input->system_prompt;
-    uint64_t system_bytes = input->system_bytes > system.len ? input->system_bytes : system.len;
-    if (system_bytes > FEATURES_SYSTEM_BYTES_MAX)
-        add_one(x, hash_long_system(hasher->key, system, system_bytes));
-    else if (system.len > 0)
-        add_category(hasher, FEATURES_TAG_SYSTEM, system, x);
-    if (input->alias.len > 0)
-        add_category(hasher, FEATURES_TAG_ALIAS, input->alias, x);
-    if (input->segment.len > 0)
-        add_category(hasher, FEATURES_TAG_SEGMENT, input->segment, x);
-    for (uint32_t i = 0; i < input->tool_count && i < FEATURES_TOOLS_MAX; i++)
-        if (input->tools[i].len > 0)
-            add_category(hasher, FEATURES_TAG_TOOL, input->tools[i], x);
+    uint64_t len = input->system_bytes > system.len ? input->system_bytes : system.len;
+    if (len > FEATURES_SYSTEM_BYTES_MAX)
+        return hash_long_system(hasher->key, system, len);
+    return hash_tagged(hasher->key, FEATURES_TAG_SYSTEM, (const uint8_t *)system.data, system.len);
+}
+
+static void add_name(const struct features_hasher *hasher, enum features_tag tag, struct str name,
+                     struct extraction *x)
+{
+    size_t len = name.len < FEATURES_NAME_BYTES_MAX ? name.len : FEATURES_NAME_BYTES_MAX;
+    if (len > 0)
+        add_one(x, hash_tagged(hasher->key, tag, (const uint8_t *)name.data, len));
 }
 
 static int16_t ratio_q8(uint64_t part, uint64_t whole)
@@ -141,8 +131,8 @@ static int16_t count_q8(uint64_t count)
     return (int16_t)(count > 127 ? 127 * 256 : count * 256);
 }
 
-static void fill_dense(const struct features_input *input, const struct features_counts *c,
-                       int16_t dense[FEATURES_DENSE])
+void features_fill_dense(const struct features_input *input, const struct features_counts *c,
+                         int16_t dense[FEATURES_DENSE])
 {
     memset(dense, 0, sizeof(int16_t) * FEATURES_DENSE);
     dense[FEATURES_BIAS] = 256;
@@ -172,40 +162,53 @@ static bool is_continuation(uint8_t byte)
     return (byte & 0xC0) == 0x80;
 }
 
-/* Lengths of the two pieces of the window; the second begins at *out_tail. A UTF-8 character has at
- * most three continuation bytes, so text that is not UTF-8 moves a cut by three bytes at most. */
-static void find_window(const uint8_t *text, size_t len, size_t *out_head, size_t *out_tail)
+/* A UTF-8 character has at most three continuation bytes, so text that is not UTF-8 moves a cut by
+ * three bytes at most. */
+struct features_window features_window_of(struct str text)
 {
-    size_t head = len, tail = len;
-    if (len > FEATURES_HEAD_BYTES + FEATURES_TAIL_BYTES) {
-        head = FEATURES_HEAD_BYTES;
-        tail = len - FEATURES_TAIL_BYTES;
-        for (unsigned i = 0; i < 3 && is_continuation(text[head]); i++)
-            head--;
-        for (unsigned i = 0; i < 3 && is_continuation(text[tail]); i++)
-            tail++;
-    }
-    *out_head = head;
-    *out_tail = tail;
+    if (text.len <= FEATURES_HEAD_BYTES + FEATURES_TAIL_BYTES)
+        return (struct features_window){.head = text};
+    const uint8_t *p = (const uint8_t *)text.data;
+    size_t head = FEATURES_HEAD_BYTES, tail = text.len - FEATURES_TAIL_BYTES;
+    for (unsigned i = 0; i < 3 && is_continuation(p[head]); i++)
+        head--;
+    for (unsigned i = 0; i < 3 && is_continuation(p[tail]); i++)
+        tail++;
+    return (struct features_window){.head = str_slice(text, 0, head),
+                                    .tail = str_slice(text, tail, text.len)};
+}
+
+void features_extract_window(const struct features_way *way, const struct features_hasher *hasher,
+                             const struct features_input *input, const struct features_window *w,
+                             uint64_t system_hash, struct features *out_features,
+                             struct features_counts *out_counts)
+{
+    static _Thread_local struct features_set set;
+    struct extraction x = {.way = way, .set = &set};
+    if (input->system_prompt.len > 0)
+        add_one(&x, system_hash);
+    add_name(hasher, FEATURES_TAG_ALIAS, input->alias, &x);
+    add_name(hasher, FEATURES_TAG_SEGMENT, input->segment, &x);
+    for (uint32_t i = 0; i < input->tool_count && i < FEATURES_TOOLS_MAX; i++)
+        add_name(hasher, FEATURES_TAG_TOOL, input->tools[i], &x);
+    add_piece(&x, hasher, w->head);
+    if (w->tail.len > 0)
+        add_piece(&x, hasher, w->tail);
+    out_features->n = way->list(&set, out_features->index);
+    features_fill_dense(input, &x.counts, out_features->dense);
+    *out_counts = x.counts;
 }
 
 void features_extract_by(const struct features_way *way, const struct features_hasher *hasher,
                          const struct features_input *input, struct features *out_features)
 {
-    static _Thread_local struct features_set set;
-    struct extraction x = {.way = way, .set = &set};
-    const uint8_t *text = (const uint8_t *)input->text.data;
-    size_t len = input->text.len, head, tail;
-    add_categories(hasher, input, &x);
-    find_window(text, len, &head, &tail);
-    add_piece(&x, hasher, text, head);
-    if (tail < len)
-        add_piece(&x, hasher, text + tail, len - tail);
-    out_features->n = way->list(&set, out_features->index);
-    fill_dense(input, &x.counts, out_features->dense);
+    struct features_window w = features_window_of(input->text);
+    struct features_counts counts;
+    uint64_t system_hash = input->system_prompt.len > 0 ? features_system_hash(hasher, input) : 0;
+    features_extract_window(way, hasher, input, &w, system_hash, out_features, &counts);
 }
 
-static const struct features_way *best = &features_scalar; /* Set before main. */
+const struct features_way *features_best = &features_scalar;
 
 const struct features_way *features_way_of(enum features_ways way)
 {
@@ -229,13 +232,13 @@ __attribute__((constructor)) static void choose_best(void)
 {
     const struct features_way *wide = features_way_of(FEATURES_WAY_AVX2);
     if (wide != NULL)
-        best = wide;
+        features_best = wide;
 }
 
 void features_extract(const struct features_hasher *hasher, const struct features_input *input,
                       struct features *out_features)
 {
-    features_extract_by(best, hasher, input, out_features);
+    features_extract_by(features_best, hasher, input, out_features);
 }
 
 const char *features_dense_name(uint32_t dense_index)

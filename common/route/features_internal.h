@@ -77,6 +77,25 @@ features_way_of(enum features_ways way); /* NULL: not on this processor. */
 void features_extract_by(const struct features_way *way, const struct features_hasher *hasher,
                          const struct features_input *input, struct features *out_features);
 
+extern const struct features_way *features_best; /* Set before main. */
+
+/* The parts of the text that count. */
+struct features_window {
+    struct str head;
+    struct str tail; /* len 0: the head is all. */
+};
+struct features_window features_window_of(struct str text);
+/* Of a system prompt that is not empty. */
+uint64_t features_system_hash(const struct features_hasher *hasher,
+                              const struct features_input *input);
+void features_fill_dense(const struct features_input *input, const struct features_counts *c,
+                         int16_t out_dense[FEATURES_DENSE]);
+/* system_hash is read if there is a system prompt. */
+void features_extract_window(const struct features_way *way, const struct features_hasher *hasher,
+                             const struct features_input *input, const struct features_window *w,
+                             uint64_t system_hash, struct features *out_features,
+                             struct features_counts *out_counts);
+
 extern const struct features_way features_scalar;
 extern const struct features_way features_avx2; /* Where the processor has it. */
 

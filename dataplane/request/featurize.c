@@ -29,7 +29,8 @@ enum step_result step_featurize(struct request *r)
             return request_fail(r, FAULT_OVERLOAD);
         input.segment = buf_str(&text);
     }
-    features_extract(&r->snapshot->limits.hasher, &input, &r->work->features);
+    features_memo_extract(r->env->features, &r->snapshot->limits.hasher, r->identity->id, &input,
+                          &r->work->features);
     r->work->text_hash =
         hash_text(&r->snapshot->limits.text_hasher, c->dialogue.data, c->dialogue.len);
     return STEP_NEXT;

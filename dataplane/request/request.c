@@ -19,6 +19,7 @@
 #define HEAD_SCRATCH_BYTES 16384U
 #define OUT_SCRATCH_BYTES  (2U << 20)
 #define CHUNKS_KEPT        64U
+#define FEATURES_KEPT      64 /* Calls of which a worker remembers the features: 72 KiB. */
 #define REQUESTS_KEPT      256U
 #define REFUSED_BODY_MAX   65536U
 #define POLL_MS            2U
@@ -76,6 +77,7 @@ void request_env_init(struct request_env *env, struct request_shared *shared, uv
     buf_init(&env->head, HEAD_SCRATCH_BYTES);
     buf_init(&env->out, OUT_SCRATCH_BYTES);
     json_init(&env->json, JSON_NODES_MAX);
+    env->features = features_memo_create(FEATURES_KEPT);
 }
 
 void request_env_close(struct request_env *env)
@@ -99,6 +101,7 @@ void request_env_deinit(struct request_env *env)
     buf_deinit(&env->head);
     buf_deinit(&env->out);
     json_deinit(&env->json);
+    features_memo_destroy(env->features);
 }
 
 uint64_t request_now_ms(void)

@@ -24,6 +24,7 @@
 #include "common/crypto/uuid.h"
 #include "common/net/http1.h"
 #include "common/route/features.h"
+#include "common/route/features_memo.h"
 #include "common/route/policy.h"
 #include "dataplane/llm/call.h"
 #include "dataplane/llm/provider.h"
@@ -115,6 +116,7 @@ struct request_env {
     struct provider_out relayed;              /* Scratch of one read of a stream ... */
     struct str send[PROVIDER_OUT_PIECES + 3]; /* ... and how it is sent. */
     struct json json;
+    struct features_memo *features; /* NULL: out of memory, then nothing is remembered. */
     char date[HTTP1_DATE_BYTES];
     int64_t date_s;
     uint64_t served;

@@ -1,7 +1,8 @@
 /* What the router adds to a request, stage by stage: reading the body, features, text hash, choice.
- *   bench_request_path [-b BODY_BYTES] [-m MODELS] [-n ROUNDS] [-k prose|markdown|wide]
- * Prints nanoseconds of the quickest round of each stage. For instructions, which do not depend on
- * the machine's load, run it under callgrind and read the inclusive counts of the stages:
+ *   bench_request_path [-b BODY_BYTES] [-m MODELS] [-n ROUNDS] [-k prose|markdown|wide] [-r 1]
+ * -r 1: with the memory of features that a worker has, which knows the bodies after the first
+ * round. Prints nanoseconds of the quickest round of each stage. For instructions, which do not
+ * depend on the machine's load, run it under callgrind and read the inclusive counts of the stages:
  *   valgrind --tool=callgrind --toggle-collect='stage_*' --callgrind-out-file=out \
  *       build/release/tests/bench_request_path -n 100 && callgrind_annotate --inclusive=yes out */
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include "bench_artifact.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/route/features_memo.h"
 #include "dataplane/llm/openai.h"
 
 #define BODIES 16 /* Different texts, so that nothing is tuned to one. */
@@ -25,6 +27,7 @@ struct path {
     struct call call;
     struct features features;
     struct features_hasher hasher;
+    struct features_memo *memo; /* NULL unless -r: every body is as new. */
     struct hash_text_key text_key;
     uint64_t text_hash;
     struct artifact *artifact;
@@ -61,7 +64,7 @@ __attribute__((noinline)) static void stage_features(struct path *p)
                                          .messages = c->messages,
                                          .turns = c->turns,
                                          .temperature_q8 = c->temperature_q8};
-    features_extract(&p->hasher, &input, &p->features);
+    features_memo_extract(p->memo, &p->hasher, 1, &input, &p->features);
 }
 
 __attribute__((noinline)) static void stage_hash(struct path *p)
@@ -153,6 +156,7 @@ static void set_up(struct path *p, uint32_t models)
 static void tear_down(struct path *p)
 {
     artifact_destroy(p->artifact);
+    features_memo_destroy(p->memo);
     arena_reset(&p->arena);
     arena_pool_deinit(&p->pool);
     json_deinit(&p->json);
@@ -161,7 +165,7 @@ static void tear_down(struct path *p)
 int main(int argc, char **argv)
 {
     static struct path p;
-    uint64_t size = 1024, models = 8, rounds = 1000, least[STAGES];
+    uint64_t size = 1024, models = 8, rounds = 1000, repeat = 0, least[STAGES];
     const char *kind = "prose";
     struct buf bodies[BODIES];
     for (int i = 1; i + 1 < argc; i += 2) {
@@ -172,11 +176,14 @@ int main(int argc, char **argv)
             continue;
         if (strcmp(argv[i], "-n") == 0 && str_parse_u64(value, 10000000, &rounds) == 0)
             continue;
+        if (strcmp(argv[i], "-r") == 0 && str_parse_u64(value, 1, &repeat) == 0)
+            continue;
         if (strcmp(argv[i], "-k") != 0)
-            fail("usage: [-b BODY_BYTES] [-m MODELS] [-n ROUNDS] [-k prose|markdown|wide]");
+            fail("usage: [-b BYTES] [-m MODELS] [-n ROUNDS] [-k prose|markdown|wide] [-r 1]");
         kind = argv[i + 1];
     }
     set_up(&p, (uint32_t)models);
+    p.memo = repeat != 0 ? features_memo_create(64) : NULL;
     for (int i = 0; i < BODIES; i++) {
         buf_init(&bodies[i], 16U << 20);
         make_body(&bodies[i], size, kind);
