@@ -3,11 +3,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/base/log.h"
+#include "common/base/process.h"
 #include "common/link/rpc.h"
 #include "controlplane/config/config.h"
 #include "controlplane/plane.h"
@@ -25,15 +24,6 @@ struct process {
     uv_signal_t signals[3];
     struct plane *plane;
 };
-
-/* Secrets are in this process's memory: no core file, no debugger of another user. */
-static void harden(void)
-{
-    const struct rlimit no_core = {0, 0};
-    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    (void)setrlimit(RLIMIT_CORE, &no_core);
-    signal(SIGPIPE, SIG_IGN);
-}
 
 static void on_stopped(void *arg)
 {
@@ -196,7 +186,7 @@ int main(int argc, char **argv)
         puts("steelyard-controlplane " STEELYARD_VERSION);
         return 0;
     }
-    harden();
+    process_harden();
     if (settings_check(&settings, &err) != 0)
         return fail(&err, EXIT_CONFIG);
     if (settings.check_config)

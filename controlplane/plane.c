@@ -10,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/net/address.h"
 #include "controlplane/identity.h"
 #include "controlplane/plane_internal.h"
 
@@ -89,29 +90,14 @@ static int start_probes(struct plane *p, struct err *err)
 
 /* ---- start ---- */
 
-static int with_port(const char *address, uint16_t port, char *out, size_t size)
-{
-    const char *colon = strrchr(address, ':');
-    int host = colon != NULL ? (int)(colon - address) : (int)strlen(address);
-    int n = snprintf(out, size, "%s%.*s:%u", host == 0 ? "127.0.0.1" : "", host, address,
-                     (unsigned)port);
-    return n > 0 && (size_t)n < size ? 0 : ERR_TOO_LARGE;
-}
-
 static int write_addresses(struct plane *p, struct err *err)
 {
-    char path[4096], admin[256], metrics[256], text[1024];
-    int n = snprintf(path, sizeof path, "%s/addresses.json", p->settings->state_dir);
-    if (n < 0 || (size_t)n >= sizeof path ||
-        with_port(p->settings->listen, admin_port(p->admin), admin, sizeof admin) != 0 ||
-        with_port(p->settings->metrics_listen, httpd_port(p->probes_httpd), metrics,
-                  sizeof metrics) != 0)
-        return err_set(err, ERR_TOO_LARGE, "an address or --state-dir is too long");
-    n = snprintf(text, sizeof text, "{\"admin\":\"%s\",\"sync\":\"%s\",\"metrics\":\"%s\"}\n",
-                 admin, nodes_address(p->nodes), metrics);
-    if (n < 0 || (size_t)n >= sizeof text)
-        return err_set(err, ERR_TOO_LARGE, "an address is too long");
-    return buf_write_file(str_from(text), path, 0644, err);
+    const struct address_entry entries[] = {
+        {"admin", p->settings->listen, admin_port(p->admin)},
+        {"sync", nodes_address(p->nodes), 0},
+        {"metrics", p->settings->metrics_listen, httpd_port(p->probes_httpd)},
+    };
+    return addresses_write(p->settings->state_dir, entries, 3, err);
 }
 
 static void on_policy_published(void *arg)

@@ -62,28 +62,26 @@ static void output_free(struct conn_output *o)
     mem_free(o);
 }
 
-static bool trim_to(struct conn_pool *p, size_t conns, size_t messages, size_t outputs)
+static void trim_to(struct conn_pool *p, size_t conns, size_t messages, size_t outputs)
 {
-    size_t before = p->free.count + p->messages.count + p->outputs.count;
     while (p->free.count > conns)
         mem_free(freelist_take(&p->free));
     while (p->messages.count > messages)
         message_free(freelist_take(&p->messages));
     while (p->outputs.count > outputs)
         output_free(freelist_take(&p->outputs));
-    return p->free.count + p->messages.count + p->outputs.count < before;
 }
 
-bool conn_pool_trim(struct conn_pool *p)
+void conn_pool_trim(struct conn_pool *p)
 {
-    return trim_to(p, p->open_count + FREE_SPARE, p->messages_used + FREE_SPARE,
-                   p->outputs_used + FREE_SPARE);
+    trim_to(p, p->open_count + FREE_SPARE, p->messages_used + FREE_SPARE,
+            p->outputs_used + FREE_SPARE);
 }
 
 void conn_pool_deinit(struct conn_pool *p)
 {
     assert(list_empty(&p->open));
-    (void)trim_to(p, 0, 0, 0);
+    trim_to(p, 0, 0, 0);
 }
 
 struct conn_message *conn_message_take(struct conn_pool *p)

@@ -47,8 +47,6 @@ struct conn_pool {
     uint32_t messages_used;
     uint32_t outputs_used;
     bool closing;
-    bool shedding; /* F24: every head is answered 503. */
-    uint64_t cuts; /* Connections cut because their peer took nothing (B10). */
     char read_buffer[65536];
 };
 void conn_pool_init(struct conn_pool *p, uv_loop_t *loop, struct request_env *env,
@@ -60,8 +58,8 @@ void conn_pool_deinit(struct conn_pool *p);
 void conn_open(struct conn_pool *p, int fd);
 /* Every tenth of a second or so: looks at a part of the connections, at each within a second. */
 void conn_pool_tick(struct conn_pool *p, uint64_t now_ms);
-/* After a burst: gives back what is kept beyond what is in use. true: there was something. */
-bool conn_pool_trim(struct conn_pool *p);
+/* Gives back what is kept beyond what is in use now. */
+void conn_pool_trim(struct conn_pool *p);
 /* Closes what is idle; what runs is closed after its answer. */
 void conn_pool_drain(struct conn_pool *p);
 /* Cuts everything. */

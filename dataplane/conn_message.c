@@ -136,7 +136,7 @@ static bool read_head(struct conn *c)
     case HTTP1_DONE:
         break;
     }
-    if (c->pool->shedding) {
+    if (c->pool->env->shedding) {
         conn_reject(c, FAULT_OVERLOAD);
         return false;
     }

@@ -33,8 +33,7 @@ static void conn_tick(struct conn *c, uint64_t now_ms)
     const struct conn_config *config = &c->pool->config;
     uint64_t in_state = now_ms - c->since_ms;
     if (stalled(c, now_ms)) {
-        c->pool->cuts++;
-        meters_reject(&c->pool->env->meters, "stall");
+        meters_cut(&c->pool->env->meters, "stall");
         cut(c);
         return;
     }
@@ -119,6 +118,6 @@ void conn_pool_cut_largest(struct conn_pool *p)
     }
     if (largest == NULL)
         return;
-    meters_reject(&p->env->meters, "memory");
+    meters_cut(&p->env->meters, "memory");
     cut(largest);
 }

@@ -3,15 +3,16 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "common/base/list.h"
 #include "common/base/log.h"
+#include "common/base/process.h"
 #include "common/link/rpc.h"
 #include "common/net/fetch.h"
 #include "dataplane/node.h"
+
+#define HEAPS 4U /* Threads allocate little: what a request needs is kept by its worker. */
 
 enum { EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_CONFIG = 78 };
 
@@ -20,20 +21,6 @@ struct process {
     uv_signal_t signals[4];
     struct node *node;
 };
-
-/* Secrets are in this process's memory: no core file, no debugger of another user. */
-static void harden(void)
-{
-    const struct rlimit no_core = {0, 0};
-    struct rlimit files;
-    (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    (void)setrlimit(RLIMIT_CORE, &no_core);
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
-        files.rlim_cur = files.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &files);
-    }
-    signal(SIGPIPE, SIG_IGN);
-}
 
 static void on_stopped(void *arg)
 {
@@ -116,7 +103,9 @@ int main(int argc, char **argv)
         puts("steelyard-dataplane " NODE_BUILD);
         return 0;
     }
-    harden();
+    process_harden();
+    process_raise_descriptors();
+    process_limit_heaps(HEAPS);
     if (settings_check(&settings, &err) != 0) {
         fprintf(stderr, "steelyard-dataplane: %s\n", err.message);
         return EXIT_CONFIG;

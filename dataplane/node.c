@@ -1,12 +1,5 @@
 /* Start: directories and id, spool (recovered), configuration from disk, workers, probes,
- * addresses, then the control stream. Stop is a chain of states, each entered from on_timer:
- *
- *   RUNNING -> DELAY (not ready, still accepting) -> DRAIN (no listener) -> ENDING (streams get
- * their error) -> STOPPING (workers end) -> FLUSH (spool to the control plane) -> CLOSING ->
- * STOPPED
- */
-#include "dataplane/node.h"
-
+ * addresses, then the control stream. node_stop.c has the way back. */
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
@@ -14,60 +7,11 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
-#include "common/crypto/uuid.h"
-#include "common/link/rpc.h"
-#include "common/net/probes.h"
-#include "dataplane/node_metrics.h"
-#include "dataplane/state/sync.h"
-#include "dataplane/telemetry/shipper.h"
-#include "dataplane/worker.h"
+#include "dataplane/node_internal.h"
 
 #define TIMER_MS         50U
 #define HEARTBEAT_MAX_MS 10000U
-#define ENDING_MS        2000U /* For the error events of the rest. */
-#define FLUSH_MS         15000U
-#define REAP_TURNS       20U
-#define ADDRESS_BYTES    300U
 #define HOST_SYNC_MS     5U
-
-enum node_state {
-    NODE_RUNNING,
-    NODE_DELAY,
-    NODE_DRAIN,
-    NODE_ENDING,
-    NODE_STOPPING,
-    NODE_FLUSH,
-    NODE_CLOSING,
-    NODE_STOPPED
-};
-
-struct node {
-    const struct settings *settings;
-    uv_loop_t *loop;
-    enum node_state state;
-    uint64_t since_ms;
-    char id[UUID_TEXT_BYTES];
-    struct uuid uuid;
-    char listen[ADDRESS_BYTES]; /* With the port that 0 became. */
-    struct request_shared shared;
-    struct endpoint_registry *registry;
-    struct metrics *metrics;
-    struct node_metrics meters;
-    struct snapshot_cell *cell;
-    struct spool_set *spools;
-    struct rpc_client *client;
-    struct sync *sync;
-    struct shipper *shipper;
-    struct httpd *httpd;
-    struct probes probes;
-    struct probe_check checks[8];
-    uv_timer_t timer;
-    uint32_t turns;
-    struct worker **workers;
-    uint32_t worker_count;
-    void (*on_stopped)(void *arg);
-    void *on_stopped_arg;
-};
 
 /* ---- identity and directories ---- */
 
@@ -111,23 +55,6 @@ static int make_state_dir(const struct settings *s, struct err *err)
         return err_set(err, err_from_errno(errno), "--state-dir: cannot make '%s': %s",
                        s->state_dir, strerror(errno));
     return 0;
-}
-
-/* "127.0.0.1:8080" with another port. */
-static int with_port(const char *address, uint16_t port, char *out, struct err *err)
-{
-    struct str s = str_from(address);
-    struct buf b = {.data = out, .cap = ADDRESS_BYTES, .max = ADDRESS_BYTES};
-    size_t colon = s.len;
-    while (colon > 0 && s.data[colon - 1] != ':')
-        colon--;
-    bool unix_socket = str_starts(s, STR("unix:"));
-    int rc = buf_append_str(&b, unix_socket ? s : str_slice(s, 0, colon));
-    if (rc == 0 && !unix_socket)
-        rc = buf_append_u64(&b, port);
-    if (rc == 0)
-        rc = buf_append_char(&b, '\0');
-    return rc == 0 ? 0 : err_set(err, rc, "address '%s' is too long", address);
 }
 
 /* ---- probes ---- */
@@ -192,7 +119,8 @@ static void fill_shared(struct node *n)
     const struct settings *s = n->settings;
     struct request_settings *r = &n->shared.settings;
     r->body_max_bytes = s->body_max_bytes;
-    r->memory_max_bytes = s->memory_max_bytes;
+    r->requests_max = (uint32_t)(s->max_requests / s->workers);
+    r->buffer_mark_bytes = (uint32_t)s->stream_buffer_bytes;
     r->access_log = s->access_log;
     r->durability_host = s->durability_host;
     r->stream_head_after_ms = (uint32_t)s->stream_head_after_ms;
@@ -293,9 +221,13 @@ static int start_worker(struct node *n, uint32_t i, struct err *err)
         .listen = n->listen,
         .max_connections = (uint32_t)(s->max_connections / s->workers),
         .memory_max_bytes = s->memory_max_bytes,
+        .unsent_max_bytes = (uint32_t)s->client_unsent_bytes,
+        .send_buffer_bytes = (uint32_t)s->client_send_buffer_bytes,
         .conn = conn_defaults,
     };
     config.conn.head_ms = (uint32_t)s->head_timeout_ms;
+    config.conn.body_grace_ms = (uint32_t)s->body_grace_ms;
+    config.conn.body_min_rate = (uint32_t)s->body_rate_min;
     config.conn.idle_ms = (uint32_t)s->idle_timeout_ms;
     config.conn.stall_ms = (uint32_t)s->stall_timeout_ms;
     config.conn.max_age_ms = (uint32_t)s->connection_age_ms;
@@ -308,7 +240,7 @@ static int start_worker(struct node *n, uint32_t i, struct err *err)
         return rc;
     }
     n->worker_count++;
-    return i > 0 ? 0 : with_port(s->listen, worker_port(n->workers[0]), n->listen, err);
+    return i > 0 ? 0 : address_with_port(s->listen, worker_port(n->workers[0]), n->listen, err);
 }
 
 static int start_workers(struct node *n, struct err *err)
@@ -327,31 +259,14 @@ static int start_workers(struct node *n, struct err *err)
     return rc;
 }
 
-/* A host for people and tests to connect to, where all addresses were asked for. */
-static const char *reachable(const char *address)
-{
-    return address[0] == ':' ? "127.0.0.1" : "";
-}
-
 static int write_addresses(struct node *n, struct err *err)
 {
-    char path[4096], metrics[ADDRESS_BYTES];
-    struct buf out;
-    int rc = with_port(n->settings->metrics_listen, httpd_port(n->httpd), metrics, err);
-    if (rc == 0)
-        rc = make_path(n->settings->state_dir, "addresses.json", path, sizeof path, err);
-    if (rc != 0)
-        return rc;
-    buf_init(&out, 4096);
-    rc = buf_printf(&out, "{\"http\":\"%s%s\",\"metrics\":\"%s%s\"}\n", reachable(n->listen),
-                    n->listen, reachable(metrics), metrics);
-    if (rc == 0)
-        rc = buf_write_file(buf_str(&out), path, 0644, err);
-    buf_deinit(&out);
-    return rc;
+    const struct address_entry entries[] = {
+        {"http", n->listen, 0},
+        {"metrics", n->settings->metrics_listen, httpd_port(n->httpd)},
+    };
+    return addresses_write(n->settings->state_dir, entries, 2, err);
 }
-
-static void on_timer(uv_timer_t *timer);
 
 static int create_parts(struct node *n, struct err *err)
 {
@@ -401,163 +316,15 @@ int node_create(uv_loop_t *loop, const struct settings *settings, struct node **
     sync_start(n->sync);
     if (n->shipper != NULL)
         shipper_start(n->shipper);
-    uv_timer_start(&n->timer, on_timer, TIMER_MS, TIMER_MS);
+    uv_timer_start(&n->timer, node_on_timer, TIMER_MS, TIMER_MS);
+    if (settings->asked_connections != 0)
+        log_event(LOG_WARN, "fewer connections than asked for: the descriptor limit is low",
+                  LOG_U64("asked", settings->asked_connections),
+                  LOG_U64("connections", settings->max_connections));
     log_event(LOG_INFO, "listening", LOG_TEXT_FIELD("http", n->listen),
               LOG_U64("workers", n->worker_count), LOG_TEXT_FIELD("node_id", n->id));
     *out_node = n;
     return 0;
-}
-
-/* ---- stop ---- */
-
-static void enter(struct node *n, enum node_state state)
-{
-    n->state = state;
-    n->since_ms = uv_now(n->loop);
-}
-
-static uint32_t still_active(const struct node *n)
-{
-    uint32_t sum = 0;
-    for (uint32_t i = 0; i < n->worker_count; i++)
-        sum += worker_active(n->workers[i]) + worker_connections(n->workers[i]);
-    return sum;
-}
-
-static void each_worker(struct node *n, void (*fn)(struct worker *w))
-{
-    for (uint32_t i = 0; i < n->worker_count; i++)
-        fn(n->workers[i]);
-}
-
-static void on_part_closed(void *user);
-
-/* Sync and shipper first, then their client, then the rest. */
-static void close_next(struct node *n)
-{
-    if (n->shipper != NULL) {
-        struct shipper *s = n->shipper;
-        n->shipper = NULL;
-        shipper_close(s, on_part_closed, n);
-    } else if (n->sync != NULL) {
-        struct sync *s = n->sync;
-        n->sync = NULL;
-        n->meters.sync = NULL;
-        sync_close(s, on_part_closed, n);
-    } else if (n->client != NULL) {
-        struct rpc_client *c = n->client;
-        n->client = NULL;
-        rpc_client_close(c, on_part_closed, n);
-    } else if (n->httpd != NULL) {
-        struct httpd *h = n->httpd;
-        n->httpd = NULL;
-        httpd_close(h, on_part_closed, n);
-    } else {
-        enter(n, NODE_STOPPED);
-        uv_close((uv_handle_t *)&n->timer, NULL);
-        n->on_stopped(n->on_stopped_arg);
-    }
-}
-
-static void on_part_closed(void *user)
-{
-    close_next(user);
-}
-
-static bool all_finished(const struct node *n)
-{
-    for (uint32_t i = 0; i < n->worker_count; i++)
-        if (!worker_finished(n->workers[i]))
-            return false;
-    return true;
-}
-
-static void join_workers(struct node *n)
-{
-    uint32_t count = n->worker_count;
-    n->worker_count = 0;
-    for (uint32_t i = 0; i < count; i++)
-        worker_destroy(n->workers[i]);
-}
-
-static bool flushed(const struct node *n)
-{
-    struct shipper_status status;
-    if (n->shipper == NULL)
-        return true;
-    shipper_get_status(n->shipper, &status);
-    return status.idle || !status.connected;
-}
-
-static void drain_step(struct node *n)
-{
-    uint64_t in_state_ms = uv_now(n->loop) - n->since_ms;
-    switch (n->state) {
-    case NODE_RUNNING:
-    case NODE_CLOSING:
-    case NODE_STOPPED:
-        break;
-    case NODE_DELAY:
-        if (in_state_ms < n->settings->drain_delay_ms)
-            break;
-        each_worker(n, worker_quiet);
-        enter(n, NODE_DRAIN);
-        break;
-    case NODE_DRAIN:
-        /* The counts are a tenth of a second old: two of those must have passed. */
-        if (in_state_ms < n->settings->drain_timeout_ms &&
-            (still_active(n) > 0 || in_state_ms < 250))
-            break;
-        atomic_store(&n->shared.ending, true);
-        enter(n, NODE_ENDING);
-        break;
-    case NODE_ENDING:
-        if (in_state_ms < ENDING_MS && still_active(n) > 0)
-            break;
-        each_worker(n, worker_stop);
-        enter(n, NODE_STOPPING);
-        break;
-    case NODE_STOPPING:
-        if (!all_finished(n))
-            break;
-        join_workers(n);
-        if (n->shipper != NULL)
-            shipper_kick(n->shipper);
-        enter(n, NODE_FLUSH);
-        break;
-    case NODE_FLUSH:
-        if (in_state_ms < FLUSH_MS && !flushed(n))
-            break;
-        enter(n, NODE_CLOSING);
-        close_next(n);
-        break;
-    }
-}
-
-static void on_timer(uv_timer_t *timer)
-{
-    struct node *n = container_of(timer, struct node, timer);
-    if (++n->turns % REAP_TURNS == 0)
-        snapshot_cell_reap(n->cell);
-    drain_step(n);
-}
-
-void node_drain(struct node *n, void (*on_stopped)(void *arg), void *arg)
-{
-    n->on_stopped = on_stopped;
-    n->on_stopped_arg = arg;
-    if (n->state == NODE_RUNNING) {
-        log_event(LOG_INFO, "draining", LOG_U64("delay_ms", n->settings->drain_delay_ms),
-                  LOG_U64("timeout_ms", n->settings->drain_timeout_ms));
-        atomic_store(&n->shared.draining, true);
-        enter(n, NODE_DELAY);
-    } else if (n->state == NODE_DELAY || n->state == NODE_DRAIN) {
-        log_event(LOG_WARN, "draining cut short by a second signal");
-        each_worker(n, worker_quiet);
-        atomic_store(&n->shared.ending, true);
-        enter(n, NODE_ENDING);
-    }
-    drain_step(n);
 }
 
 void node_reload(struct node *n)

@@ -1,6 +1,7 @@
 #include "dataplane/node_metrics.h"
 
 #include "common/base/clock.h"
+#include "common/base/mem.h"
 
 #define BUILD_VERSION STR("0.1.0")
 
@@ -68,6 +69,7 @@ static void collect(void *arg)
     uint64_t refused = spool_set_refused(m->spools);
     metrics_add(meter(&m->meters, METER_SPOOL_REFUSED, NULL), refused - m->spool_refused);
     m->spool_refused = refused;
+    metrics_gauge_set(meter(&m->meters, METER_LEDGER, NULL), (int64_t)mem_live_bytes());
     endpoint_registry_each(m->registry, collect_endpoint, m);
     if (s != NULL && s->generation != m->generation)
         hide_policies(m, s);

@@ -1,14 +1,15 @@
 #include "dataplane/settings.h"
 
-#include <sys/resource.h>
 #include <unistd.h>
 
+#include "common/base/process.h"
 #include "common/base/str.h"
 #include "common/crypto/uuid.h"
 
 #define AT(member)         offsetof(struct settings, member)
 #define DESCRIPTOR_RESERVE 256U /* Spool, admin, control stream. */
 #define CONNECTIONS_MAX    65536U
+#define CONNECTIONS_LEAST  64U
 
 const struct option_row settings_table[] = {
     {"listen", OPTION_STRING, AT(listen), "127.0.0.1:8080", 0, 0, "", "0.0.0.0:8080",
@@ -30,13 +31,26 @@ const struct option_row settings_table[] = {
     {"workers", OPTION_U64, AT(workers), "0", 0, 256, "threads", "4",
      "Event loop threads; 0: one per processor."},
     {"max-connections", OPTION_U64, AT(max_connections), "0", 0, 1000000, "connections", "10000",
-     "Client connections of the node; 0: what the descriptor limit allows, at most 65536."},
+     "Client connections of the node; 0: what the descriptor limit allows, at most 65536. Never "
+     "more "
+     "than half of that limit, less a reserve of 256."},
+    {"max-requests", OPTION_U64, AT(max_requests), "0", 0, 1000000, "requests", "2000",
+     "Requests under way on the node, beyond which more are answered 503; 0: as many as "
+     "connections."},
     {"body-max", OPTION_SIZE, AT(body_max_bytes), "32MiB", 1024, 33554432, "bytes", "8MiB",
      "Largest request body."},
     {"memory-max", OPTION_SIZE, AT(memory_max_bytes), "0", 0, 0, "bytes", "2GiB",
      "Memory at whose 85 % no request is admitted; 0: three quarters of the machine's."},
     {"spool-max-bytes", OPTION_SIZE, AT(spool_max_bytes), "4GiB", 16777216, 0, "bytes", "4GiB",
      "Largest size of the decision spool on disk."},
+    {"stream-buffer", OPTION_SIZE, AT(stream_buffer_bytes), "32KiB", 1024, 16777216, "bytes",
+     "32KiB", "Bytes of a stream that wait for its client before its provider is read no further."},
+    {"client-unsent-max", OPTION_SIZE, AT(client_unsent_bytes), "16KiB", 0, 16777216, "bytes",
+     "16KiB", "Bytes for a client that the kernel takes ahead of sending them; 0: the system's."},
+    {"client-send-buffer", OPTION_SIZE, AT(client_send_buffer_bytes), "256KiB", 0, 16777216,
+     "bytes", "256KiB",
+     "Send buffer of a client's socket: bounds what a peer that acknowledges nothing holds; 0: the "
+     "system's."},
     {"audit-strict", OPTION_BOOL, AT(audit_strict), "true", 0, 0, "", "true",
      "Refuse requests rather than lose their records when the spool is full."},
     {"durability", OPTION_STRING, AT(durability), "process", 0, 0, "", "host",
@@ -47,6 +61,10 @@ const struct option_row settings_table[] = {
      "How long running requests may take to end after that."},
     {"head-timeout", OPTION_DURATION, AT(head_timeout_ms), "10s", 1, 0, "ms", "10s",
      "Longest time for a request's head to arrive."},
+    {"body-grace", OPTION_DURATION, AT(body_grace_ms), "10s", 1, 0, "ms", "10s",
+     "How long a request's body may arrive slower than --body-rate-min."},
+    {"body-rate-min", OPTION_SIZE, AT(body_rate_min), "1KiB", 0, 1073741824, "bytes", "1KiB",
+     "Bytes a second of a request's body, on average since it began; 0: any rate will do."},
     {"idle-timeout", OPTION_DURATION, AT(idle_timeout_ms), "75s", 1, 0, "ms", "75s",
      "How long a connection may be idle between requests."},
     {"stall-timeout", OPTION_DURATION, AT(stall_timeout_ms), "30s", 1, 0, "ms", "30s",
@@ -74,15 +92,30 @@ const struct option_row settings_table[] = {
     {.name = NULL},
 };
 
+/* F25: one upstream for each client, and a reserve. */
 static uint64_t connections_by_descriptors(void)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
-        return CONNECTIONS_MAX;
-    if (limit.rlim_cur <= 2ULL * DESCRIPTOR_RESERVE)
-        return 64;
-    uint64_t n = (limit.rlim_cur - DESCRIPTOR_RESERVE) / 2; /* F25: one upstream for each. */
-    return n < CONNECTIONS_MAX ? n : CONNECTIONS_MAX;
+    uint64_t limit = process_descriptors();
+    if (limit <= 2ULL * DESCRIPTOR_RESERVE)
+        return CONNECTIONS_LEAST;
+    return (limit - DESCRIPTOR_RESERVE) / 2;
+}
+
+static void set_connections(struct settings *s)
+{
+    uint64_t most = connections_by_descriptors();
+    if (s->max_connections == 0)
+        s->max_connections = most < CONNECTIONS_MAX ? most : CONNECTIONS_MAX;
+    if (s->max_connections > most) {
+        s->asked_connections = s->max_connections;
+        s->max_connections = most;
+    }
+    if (s->max_connections < s->workers)
+        s->max_connections = s->workers;
+    if (s->max_requests == 0)
+        s->max_requests = s->max_connections;
+    if (s->max_requests < s->workers)
+        s->max_requests = s->workers;
 }
 
 static uint64_t machine_memory(void)
@@ -123,10 +156,7 @@ int settings_check(struct settings *s, struct err *err)
         long cores = sysconf(_SC_NPROCESSORS_ONLN);
         s->workers = cores > 0 ? (uint64_t)cores : 1;
     }
-    if (s->max_connections == 0)
-        s->max_connections = connections_by_descriptors();
-    if (s->max_connections < s->workers)
-        s->max_connections = s->workers;
+    set_connections(s);
     if (s->memory_max_bytes == 0)
         s->memory_max_bytes = machine_memory() / 4 * 3;
     return 0;

@@ -28,9 +28,15 @@ struct settings {
     uint64_t body_max_bytes;
     uint64_t memory_max_bytes;
     uint64_t spool_max_bytes;
+    uint64_t max_requests;
+    uint64_t stream_buffer_bytes;
+    uint64_t client_unsent_bytes;
+    uint64_t client_send_buffer_bytes;
+    uint64_t body_rate_min;
     uint64_t drain_delay_ms;
     uint64_t drain_timeout_ms;
     uint64_t head_timeout_ms;
+    uint64_t body_grace_ms;
     uint64_t idle_timeout_ms;
     uint64_t stall_timeout_ms;
     uint64_t connection_age_ms;
@@ -42,6 +48,7 @@ struct settings {
     enum log_level level;
     enum log_format format;
     bool durability_host;
+    uint64_t asked_connections; /* More than there are descriptors for; 0: no. */
 };
 extern const struct option_row settings_table[];
 

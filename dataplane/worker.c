@@ -14,9 +14,7 @@
 #define MEMORY_SHED_PERCENT 85U
 #define MEMORY_CUT_PERCENT  95U
 #define REFRESH_TICKS       20U
-#define NOTSENT_LOWAT       131072U
-#define SEND_BUFFER_BYTES                                                                          \
-    0U /* The system's: a bound costs throughput; NOTSENT_LOWAT bounds memory. */
+#define TRIM_TICKS          10U
 
 enum worker_wish { WISH_RUN, WISH_QUIET, WISH_STOP };
 
@@ -31,6 +29,8 @@ struct worker {
     struct conn_pool conns;
     struct request_env env;
     uint32_t ticks;
+    struct metrics_series *open_connections;
+    struct listener_stats seen; /* Of what was counted. */
     enum worker_wish state; /* Worker's thread. */
     bool upstream_closing;
     bool started;
@@ -99,9 +99,27 @@ static void watch_memory(struct worker *w)
 {
     uint64_t limit = w->config.memory_max_bytes;
     uint64_t live = limit != 0 ? mem_live_bytes() : 0;
-    w->conns.shedding = live > limit / 100 * MEMORY_SHED_PERCENT;
+    w->env.shedding = live > limit / 100 * MEMORY_SHED_PERCENT;
     if (live > limit / 100 * MEMORY_CUT_PERCENT)
         conn_pool_cut_largest(&w->conns);
+}
+
+static void count_paused(struct worker *w, const char *reason, uint64_t times)
+{
+    const struct str labels[] = {str_from(reason)};
+    if (times > 0)
+        metrics_add(meter(&w->env.meters, METER_ACCEPT_PAUSED, labels), times);
+}
+
+static void count_connections(struct worker *w)
+{
+    metrics_gauge_set(w->open_connections, w->conns.open_count);
+    if (w->listener == NULL)
+        return;
+    struct listener_stats now = listener_stats(w->listener);
+    count_paused(w, "limit", now.paused_limit - w->seen.paused_limit);
+    count_paused(w, "descriptors", now.paused_descriptors - w->seen.paused_descriptors);
+    w->seen = now;
 }
 
 static void publish(struct worker *w)
@@ -118,7 +136,12 @@ static void on_tick(uv_timer_t *timer)
     conn_pool_tick(&w->conns, uv_now(&w->loop));
     request_env_tick(&w->env);
     watch_memory(w);
+    count_connections(w);
     log_gather_flush();
+    if (w->ticks % TRIM_TICKS == 0) {
+        conn_pool_trim(&w->conns);
+        request_env_trim(&w->env);
+    }
     if (++w->ticks % REFRESH_TICKS == 0 && !w->upstream_closing)
         upstream_refresh(&w->env.upstream);
     publish(w);
@@ -137,8 +160,8 @@ static int start_listening(struct worker *w, struct err *err)
         .address = w->config.listen,
         .max_connections = w->config.max_connections,
         .reuse_port = strncmp(w->config.listen, "unix:", 5) != 0,
-        .notsent_lowat_bytes = NOTSENT_LOWAT,
-        .send_buffer_bytes = SEND_BUFFER_BYTES,
+        .notsent_lowat_bytes = w->config.unsent_max_bytes,
+        .send_buffer_bytes = w->config.send_buffer_bytes,
         .on_accept = on_accept,
         .arg = w,
     };
@@ -162,6 +185,7 @@ int worker_create(const struct worker_config *config, struct worker **out_worker
         return err_set(err, err_from_uv(rc), "event loop: %s", uv_strerror(rc));
     }
     request_env_init(&w->env, config->shared, &w->loop, config->spool, config->shard);
+    w->open_connections = meter(&w->env.meters, METER_CONNECTIONS, NULL);
     conn_pool_init(&w->conns, &w->loop, &w->env, &config->conn);
     uv_async_init(&w->loop, &w->wake, on_wake);
     uv_timer_init(&w->loop, &w->tick);

@@ -25,14 +25,19 @@ void arena_pool_init(struct arena_pool *pool, size_t max_free_chunks)
     *pool = (struct arena_pool){.max_free = max_free_chunks};
 }
 
-void arena_pool_deinit(struct arena_pool *pool)
+void arena_pool_trim(struct arena_pool *pool, size_t keep)
 {
-    while (pool->free != NULL) {
+    while (pool->free_count > keep) {
         struct arena_chunk *chunk = pool->free;
         pool->free = chunk->next;
+        pool->free_count--;
         mem_free(chunk);
     }
-    pool->free_count = 0;
+}
+
+void arena_pool_deinit(struct arena_pool *pool)
+{
+    arena_pool_trim(pool, 0);
 }
 
 void arena_init(struct arena *a, struct arena_pool *pool, size_t max_bytes)

@@ -34,6 +34,7 @@ struct arena_mark {
 
 void arena_pool_init(struct arena_pool *pool, size_t max_free_chunks);
 void arena_pool_deinit(struct arena_pool *pool);
+void arena_pool_trim(struct arena_pool *pool, size_t keep); /* Frees kept chunks beyond those. */
 
 void arena_init(struct arena *a, struct arena_pool *pool,
                 size_t max_bytes); /* Allocates nothing. */

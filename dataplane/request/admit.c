@@ -1,16 +1,12 @@
 /* Is there room? Answered at once, before anything that costs (RELIABILITY F21, F24). The limits of
  * keys (rates, budgets, concurrency) have their place here once the control plane sends them. */
-#include "common/base/mem.h"
 #include "dataplane/request/steps.h"
-
-#define MEMORY_ADMIT_PERCENT 85U
 
 enum step_result step_admit(struct request *r)
 {
     struct request_env *env = r->env;
-    uint64_t max_bytes = env->shared->settings.memory_max_bytes;
     retry_budget_request(&env->retries, r->start_ns / 1000000);
-    if (max_bytes != 0 && mem_live_bytes() > max_bytes / 100 * MEMORY_ADMIT_PERCENT) {
+    if (env->shedding) {
         meters_reject(&env->meters, "overload");
         return request_fail(r, FAULT_OVERLOAD);
     }

@@ -67,6 +67,21 @@ const struct metrics_family meters_table[METER_COUNT + 1] = {
                         .type = METRICS_COUNTER,
                         .help = "Requests refused before a decision.",
                         .labels = {"reason"}},
+    [METER_CUT] = {.name = "steelyard_connections_cut_total",
+                   .type = METRICS_COUNTER,
+                   .help = "Client connections cut with a request under way.",
+                   .labels = {"reason"}},
+    [METER_CONNECTIONS] = {.name = "steelyard_connections",
+                           .type = METRICS_GAUGE,
+                           .help = "Client connections open."},
+    [METER_ACCEPT_PAUSED] = {.name = "steelyard_accept_paused_total",
+                             .type = METRICS_COUNTER,
+                             .help = "Times accepting paused, at the limit of connections or for "
+                                     "want of descriptors.",
+                             .labels = {"reason"}},
+    [METER_LEDGER] = {.name = "steelyard_ledger_bytes",
+                      .type = METRICS_GAUGE,
+                      .help = "Memory allocated, of which --memory-max is the most."},
     [METER_POLICY_INFO] = {.name = "steelyard_policy_info",
                            .type = METRICS_GAUGE,
                            .help = "1 for each policy in service.",
@@ -111,4 +126,10 @@ void meters_reject(struct meters *m, const char *reason)
 {
     const struct str labels[] = {str_from(reason)};
     metrics_inc(meter(m, METER_REJECTED, labels));
+}
+
+void meters_cut(struct meters *m, const char *reason)
+{
+    const struct str labels[] = {str_from(reason)};
+    metrics_inc(meter(m, METER_CUT, labels));
 }

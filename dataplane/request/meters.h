@@ -20,6 +20,10 @@ enum meter {
     METER_INFLIGHT,
     METER_STREAMS,
     METER_REJECTED,
+    METER_CUT,
+    METER_CONNECTIONS,
+    METER_ACCEPT_PAUSED,
+    METER_LEDGER,
     METER_POLICY_INFO,
     METER_POLICY_AGE,
     METER_DECISIONS,
@@ -48,5 +52,7 @@ static inline struct metrics_series *meter(struct meters *m, enum meter family,
 
 /* reason: "auth", "size", "draining", "overload", ... */
 void meters_reject(struct meters *m, const char *reason);
+/* A client's connection; reason: "stall", "memory". */
+void meters_cut(struct meters *m, const char *reason);
 
 #endif

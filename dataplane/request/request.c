@@ -23,6 +23,7 @@
 #define REQUESTS_KEPT      256U
 #define REFUSED_BODY_MAX   65536U
 #define POLL_MS            2U
+#define TRIM_SPARE         16U
 
 void request_settings_init(struct request_settings *s)
 {
@@ -34,7 +35,7 @@ void request_settings_init(struct request_settings *s)
         .total_ms = 600000,
         .unseen_ms = 60000,
         .unseen_max = 64,
-        .buffer_mark_bytes = 65536,
+        .buffer_mark_bytes = 32768,
         .feedback_rate = 200,
         .access_log = true,
     };
@@ -89,6 +90,13 @@ static void request_free(struct request *r)
 {
     attempt_deinit(r);
     mem_free(r);
+}
+
+void request_env_trim(struct request_env *env)
+{
+    while (env->requests.count > env->active_count + TRIM_SPARE)
+        request_free(freelist_take(&env->requests));
+    arena_pool_trim(&env->chunks, env->active_count + TRIM_SPARE);
 }
 
 void request_env_deinit(struct request_env *env)

@@ -64,8 +64,7 @@ struct client_ops {
 
 struct request_settings { /* Zero takes no default: see request_settings_init. */
     uint64_t body_max_bytes;
-    uint64_t memory_max_bytes; /* Of the process; 0: not watched. */
-    uint32_t requests_max;     /* At once on one worker. */
+    uint32_t requests_max; /* At once on one worker. */
     uint32_t stream_head_after_ms;
     uint32_t keepalive_ms;
     uint32_t total_ms; /* Of a request whose route has no timeout. */
@@ -109,6 +108,7 @@ struct request_env {
     struct freelist works;
     struct list active;
     uint32_t active_count;
+    bool shedding;      /* F24: memory is short; nothing new is admitted. Set from above. */
     struct list polled; /* Waiting for a time or for stable storage; run every few ms. */
     uv_timer_t poll_timer;
     struct buf head; /* Scratch of one call. */
@@ -128,6 +128,8 @@ struct request_env {
 /* upstream is the caller's to init. */
 void request_env_init(struct request_env *env, struct request_shared *shared, uv_loop_t *loop,
                       struct spool *spool, struct metrics_shard *shard);
+/* Gives back what is kept beyond what is in use now. */
+void request_env_trim(struct request_env *env);
 /* No request is active any more; close the loop's turn, then deinit. */
 void request_env_close(struct request_env *env);
 void request_env_deinit(struct request_env *env); /* Upstream was closed. */

@@ -190,7 +190,7 @@ static void f24_under_memory_pressure_a_head_is_answered_at_once(void **state)
     struct rig_answer a;
     static const char head[] = POST "Content-Length: 100000\r\n\r\n";
     rig_start(&r, NULL);
-    r.conns.shedding = true;
+    r.env.shedding = true;
     rig_connect(&r, &c);
     rig_send(&c, head, sizeof head - 1);
     rig_until(&r, c.ended || c.broken);

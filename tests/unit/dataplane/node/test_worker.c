@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -139,9 +140,41 @@ static void settings_that_cannot_be_are_refused_by_name(void **state)
     }
 }
 
+static uint64_t connections_with(uint64_t descriptors, const char *argument, uint64_t *out_asked)
+{
+    struct settings s;
+    struct rlimit before, limit;
+    struct err err = {0};
+    int rest;
+    char *argv[] = {(char *)(uintptr_t) "test", (char *)(uintptr_t)argument, NULL};
+    memset(&s, 0, sizeof s);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    limit = (struct rlimit){descriptors, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(options_parse(settings_table, &s, 2, argv, &rest, &err), 0);
+    assert_int_equal(settings_check(&s, &err), 0);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    *out_asked = s.asked_connections;
+    return s.max_connections;
+}
+
+static void f25_connections_are_half_of_the_descriptors_less_a_reserve(void **state)
+{
+    (void)state;
+    uint64_t asked;
+    assert_int_equal(connections_with(1024, "--workers=1", &asked), (1024 - 256) / 2);
+    assert_int_equal(asked, 0);
+    assert_int_equal(connections_with(1024, "--max-connections=100", &asked), 100);
+    assert_int_equal(asked, 0);
+    assert_int_equal(connections_with(1024, "--max-connections=5000", &asked), (1024 - 256) / 2);
+    assert_int_equal(asked, 5000);
+    assert_int_equal(connections_with(300, "--workers=1", &asked), 64);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(f25_connections_are_half_of_the_descriptors_less_a_reserve),
         cmocka_unit_test(settings_that_cannot_be_are_refused_by_name),
         cmocka_unit_test(f31_a_node_of_several_threads_serves_drains_and_ends),
     };
