@@ -235,12 +235,36 @@ static void put_accounts(struct writer *w, const struct record_decision *d)
         put_le(w, d->accounts[i], 8);
 }
 
+/* As features_encode writes them. Whether a difference takes one byte or two is a coin toss, so it
+ * is no branch here: this list is most of a record. */
+static uint8_t *write_indices(uint8_t *at, const struct features *f)
+{
+    uint32_t next = 0, n = f->n;
+    uint32_t two = n >= 0x80; /* n <= 512 */
+    at[0] = (uint8_t)(n | two << 7);
+    at[1] = (uint8_t)(n >> 7);
+    at += 1 + two;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t gap = f->index[i] - next;
+        next = f->index[i] + 1U;
+        two = gap >= 0x80;
+        at[0] = (uint8_t)(gap | two << 7);
+        at[1] = (uint8_t)(gap >> 7);
+        at += 1 + two;
+        if (gap >= 0x4000) {
+            at[-1] |= 0x80;
+            *at++ = (uint8_t)(gap >> 14);
+        }
+    }
+    return at;
+}
+
 static void put_features(struct writer *w, const struct features *f)
 {
     uint8_t *len = message_begin(w, 24);
-    if (!has_room(w, FEATURES_ENCODED_MAX))
+    if (!has_room(w, FEATURES_ENCODED_MAX + 1)) /* It may write a byte too much. */
         return;
-    w->at += features_encode(f, w->at);
+    w->at = write_indices(w->at, f);
     message_end(w, len);
     len = message_begin(w, 25);
     if (!has_room(w, (size_t)3 * FEATURES_DENSE))

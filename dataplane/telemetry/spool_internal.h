@@ -143,6 +143,7 @@ struct spool_set {
     uint32_t spool_count;
     pthread_mutex_t lock;
     pthread_mutex_t drain_lock;
+    pthread_mutex_t sync_lock;    /* One pass at a time; taken before lock. */
     struct flat_scratch *scratch; /* Drain. */
     struct list epochs;
     _Atomic uint64_t bytes;

@@ -176,6 +176,7 @@ int spool_set_create(const struct spool_options *options, struct spool_set **out
                                                       : DRAIN_MS_DEFAULT;
     pthread_mutex_init(&set->lock, NULL);
     pthread_mutex_init(&set->drain_lock, NULL);
+    pthread_mutex_init(&set->sync_lock, NULL);
     read_boot_id(&set->boot_id);
     set->dir = mem_strdup(options->dir);
     set->scratch = mem_alloc(sizeof(*set->scratch));
@@ -218,6 +219,7 @@ void spool_set_destroy(struct spool_set *set)
         close(set->lock_fd);
     pthread_mutex_destroy(&set->lock);
     pthread_mutex_destroy(&set->drain_lock);
+    pthread_mutex_destroy(&set->sync_lock);
     mem_free(set->scratch);
     mem_free(set->dir);
     mem_free(set);

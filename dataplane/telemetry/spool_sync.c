@@ -128,6 +128,7 @@ static void sync_epoch(struct spool_set *set, struct spool_epoch *epoch)
 
 void spool_sync_written(struct spool_set *set)
 {
+    pthread_mutex_lock(&set->sync_lock);
     pthread_mutex_lock(&set->lock);
     /* Live epochs are never freed while the set lives; old ones have nothing to sync. */
     LIST_FOREACH (it, &set->epochs) {
@@ -136,6 +137,7 @@ void spool_sync_written(struct spool_set *set)
             sync_epoch(set, epoch);
     }
     pthread_mutex_unlock(&set->lock);
+    pthread_mutex_unlock(&set->sync_lock);
 }
 
 void spool_set_sync(struct spool_set *set)

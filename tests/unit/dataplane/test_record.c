@@ -165,6 +165,30 @@ static void attempts_at_one_deployment_share_a_server(void **state)
     wire_free(&d->base);
 }
 
+static void every_gap_between_features_is_written_as_the_router_writes_it(void **state)
+{
+    (void)state;
+    static const uint16_t gaps[] = {0, 1, 126, 127, 128, 129, 16383, 16384, 16385, 20000};
+    static struct sample s;
+    uint8_t expected[FEATURES_ENCODED_MAX];
+    for (uint32_t n = 0; n <= FEATURES_SPARSE_MAX; n += n < 130 ? 1 : 19) {
+        uint32_t next = 0;
+        sample_init(&s, 1);
+        s.features.n = 0;
+        for (uint32_t i = 0; i < n; i++) {
+            next += gaps[(i * 7 + n) % (i < 12 ? 10 : 6)];
+            if (next > UINT16_MAX)
+                break;
+            s.features.index[s.features.n++] = (uint16_t)next++;
+        }
+        Decision *d = encode(&s.d, RECORD_FULL);
+        size_t len = features_encode(&s.features, expected);
+        assert_int_equal(d->features.len, len);
+        assert_memory_equal(d->features.data, expected, len);
+        wire_free(&d->base);
+    }
+}
+
 static void features_are_left_out_and_flagged(void **state)
 {
     (void)state;
@@ -319,6 +343,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_field_of_a_decision_arrives),
         cmocka_unit_test(attempts_at_one_deployment_share_a_server),
+        cmocka_unit_test(every_gap_between_features_is_written_as_the_router_writes_it),
         cmocka_unit_test(features_are_left_out_and_flagged),
         cmocka_unit_test(the_flags_of_the_outcome_replace_those_of_the_intent),
         cmocka_unit_test(an_empty_decision_is_small_and_reads_back),

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -185,8 +186,8 @@ static void busy_life(const char *dir, int fd)
         sample_init(&s, i);
         s.attempts[0].status = 0;
         s.attempts[0].total_ms = 0;
-        if (spool_intent(spool, &s.d, &s.attempts[0], &open[at], NULL) != 0)
-            continue; /* The ring is full for a moment. */
+        while (spool_intent(spool, &s.d, &s.attempts[0], &open[at], NULL) != 0)
+            (void)sched_yield(); /* The ring is full for a moment. */
         numbers[at] = i;
         acknowledge(fd, 'I', i);
     }
