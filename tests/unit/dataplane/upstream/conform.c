@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "dataplane/upstream/lean.h"
 
 #define BODY_BYTES_MAX (64U << 20)
 
@@ -12,6 +13,7 @@ static const struct {
     const struct transport_ops *ops;
 } transports[] = {
     {"libcurl", &transport_over_fetch},
+    {"lean", &transport_lean},
 };
 
 static const struct transport_ops *current;
@@ -31,6 +33,11 @@ static const struct {
     [CONFORM_WANTS_CLOSE_NOTIFY] = {false, true,
                                     "libcurl takes the end of TCP for an end under TLS: a body "
                                     "without length or chunks may be cut unnoticed"},
+    [CONFORM_LOOKS_BEFORE_USE] =
+        {true, false,
+         "libcurl looks at a kept connection before each use, for a system "
+         "call; lean is told by the loop, but not of what comes with the "
+         "very turn of the next use"},
 };
 
 bool conform_is_libcurl(const struct conform *c)

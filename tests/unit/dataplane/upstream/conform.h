@@ -86,6 +86,7 @@ bool conform_connected(void *conform);
 enum conform_case {
     CONFORM_SEES_HALF_LINES,
     CONFORM_KEEPS_AFTER_NO_BODY,
+    CONFORM_LOOKS_BEFORE_USE,
     CONFORM_WANTS_CLOSE_NOTIFY,
     CONFORM_CASES,
 };

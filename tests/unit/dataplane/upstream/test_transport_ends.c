@@ -304,11 +304,12 @@ static void closing_an_origin_ends_what_it_has(void **state)
         wire_run_turns(&c->loop, 1);
 }
 
+static unsigned starts_left;
+
 static void start_next(struct exchange *x)
 {
-    static unsigned left = 3;
     struct conform *c = x->conform;
-    x->on_end = left-- > 0 ? start_next : NULL;
+    x->on_end = starts_left-- > 0 ? start_next : NULL;
     if (x->on_end != NULL)
         exchange_begin(c, x, (struct fetch_request){0});
 }
@@ -318,6 +319,7 @@ static void a_call_may_be_started_from_on_done(void **state)
     struct conform *c = *state;
     EVIL_SCRIPT(&c->evil, S_REQUEST, S_SEND(SOUND), S_AGAIN);
     c->x.on_end = start_next;
+    starts_left = 3;
     exchange_begin(c, &c->x, (struct fetch_request){0});
     while (c->evil.requests < 4 || c->x.dones == 0)
         wire_run_turns(&c->loop, 1);
