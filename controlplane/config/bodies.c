@@ -124,6 +124,7 @@ static void fill_provider(struct body *b, const struct root_config *root,
     out->propagate = p->propagate;
     out->ca_file = body_text(b, p->ca_file);
     out->failure_domain = domain_of(root, p);
+    out->transport = (Steelyard__Control__V1__Transport)p->transport; /* In the table's order. */
 }
 
 static const struct provider_config *provider_of(const struct root_config *root, struct str name)

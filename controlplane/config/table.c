@@ -4,6 +4,7 @@
 #define MS_DAY 86400000ULL
 
 static const char *const provider_types[] = {"openai", NULL};
+static const char *const transport_words[] = {"auto", "lean", "libcurl", NULL};
 static const char *const capability_words[] = {"tools",  "images",    "json",
                                                "stream", "reasoning", NULL};
 static const char *const policy_types[] = {"learned", NULL};
@@ -53,6 +54,9 @@ static const struct field provider_fields[] = {
      "read to its usage."},
     {"failure_domain", FIELD_TEXT, F(provider_config, failure_domain), false, NULL, NONE, NULL,
      NULL, "eu-west", "Providers with the same name fail together; fallbacks prefer another one."},
+    {"transport", FIELD_WORD, F(provider_config, transport), false, "auto", NONE, transport_words,
+     NULL, "libcurl",
+     "Who carries the requests: the node's own lean client, or libcurl. auto is lean."},
     {0}};
 static const struct section provider_section = {"providers", "Where models are served.",
                                                 sizeof(struct provider_config), provider_fields};

@@ -34,7 +34,7 @@ struct timeouts_config {
 };
 struct provider_config {
     struct item item;
-    uint64_t type;
+    uint64_t type, transport;
     struct str base_url, api_key, ca_file, failure_domain;
     bool is_private, propagate, abort_stops_billing;
     struct timeouts_config timeouts;

@@ -45,6 +45,12 @@ struct snapshot_timeouts { /* Milliseconds; never 0: F12's defaults are filled i
     uint32_t total_ms;
 };
 
+enum snapshot_transport {
+    SNAPSHOT_TRANSPORT_AUTO,
+    SNAPSHOT_TRANSPORT_LEAN,
+    SNAPSHOT_TRANSPORT_LIBCURL,
+};
+
 struct snapshot_provider {
     struct str name;
     struct str type;     /* "openai" */
@@ -59,6 +65,7 @@ struct snapshot_provider {
     bool allow_private;    /* Private, loopback and link-local addresses are allowed. */
     bool abort_stops_billing;
     bool propagate; /* Send traceparent upstream. */
+    enum snapshot_transport transport;
     struct str ca_file;
     struct snapshot_timeouts timeouts;
     uint32_t failure_domain;

@@ -98,6 +98,15 @@ static int take_secret(struct builder *b, const Provider *m, struct snapshot_pro
     return 0;
 }
 
+static enum snapshot_transport transport_of(const Provider *m)
+{
+    if (m->transport == STEELYARD__CONTROL__V1__TRANSPORT__TRANSPORT_LEAN)
+        return SNAPSHOT_TRANSPORT_LEAN;
+    if (m->transport == STEELYARD__CONTROL__V1__TRANSPORT__TRANSPORT_LIBCURL)
+        return SNAPSHOT_TRANSPORT_LIBCURL;
+    return SNAPSHOT_TRANSPORT_AUTO; /* What a newer control plane may know is not known here. */
+}
+
 static int take_provider(struct builder *b, const Provider *m, struct snapshot_provider *p)
 {
     int rc = builder_name(b, "provider", m->name, &p->name);
@@ -123,6 +132,7 @@ static int take_provider(struct builder *b, const Provider *m, struct snapshot_p
     p->abort_stops_billing = m->abort_stops_billing;
     p->propagate = m->propagate;
     p->failure_domain = m->failure_domain;
+    p->transport = transport_of(m);
     take_timeouts(m->timeouts, &p->timeouts);
     rc = builder_text(b, str_from(m->ca_file), &p->ca_file);
     if (rc == 0)

@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "dataplane/upstream/lean.h"
 
 static const struct transport_ops *const wire_ops[UPSTREAM_WIRE_COUNT] = {
+    [UPSTREAM_WIRE_LEAN] = &transport_lean,
     [UPSTREAM_WIRE_LIBCURL] = &transport_over_fetch,
 };
 
@@ -45,7 +47,14 @@ static bool text_is(const char *text, struct str s)
 
 static enum upstream_wire_kind wire_of(const struct snapshot_provider *p)
 {
-    (void)p;
+    switch (p->transport) {
+    case SNAPSHOT_TRANSPORT_LEAN:
+        return UPSTREAM_WIRE_LEAN;
+    case SNAPSHOT_TRANSPORT_LIBCURL:
+        return UPSTREAM_WIRE_LIBCURL;
+    case SNAPSHOT_TRANSPORT_AUTO:
+        break;
+    }
     return UPSTREAM_WIRE_DEFAULT;
 }
 

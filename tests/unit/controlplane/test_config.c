@@ -19,6 +19,7 @@ static const char good[] =
     "    base_url: http://vllm:8000/v1/\n"
     "    private: true\n"
     "    failure_domain: rack-1\n"
+    "    transport: libcurl\n"
     "    timeouts: {head: 10s, total: 2m}\n"
     "models:\n"
     "  gpt-4o-mini: {deployments: [{provider: openai}], capabilities: [tools, stream]}\n"
@@ -65,6 +66,10 @@ static void a_whole_file_becomes_the_bodies_that_are_pushed(void **state)
     assert_true(m->providers[1]->allow_private);
     assert_int_equal(m->providers[1]->timeouts->total_ms, 120000);
     assert_int_equal(m->providers[1]->failure_domain, 2);
+    assert_int_equal(m->providers[0]->transport,
+                     STEELYARD__CONTROL__V1__TRANSPORT__TRANSPORT_AUTO);
+    assert_int_equal(m->providers[1]->transport,
+                     STEELYARD__CONTROL__V1__TRANSPORT__TRANSPORT_LIBCURL);
     assert_int_equal(m->models[0]->capabilities, 1 | 8);
     assert_int_equal(m->models[0]->context_window, 128000);
     assert_string_equal(m->models[0]->deployments[0]->upstream_model, "gpt-4o-mini");
