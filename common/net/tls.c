@@ -28,8 +28,6 @@ static void enter(struct tls *t, struct str in, struct buf *out)
     t->in = in;
     t->out = out;
     t->out_status = 0;
-    if (ERR_peek_error() != 0) /* Left by another user of the thread; would be taken for ours. */
-        ERR_clear_error();
 }
 
 static void leave(struct tls *t)
@@ -48,10 +46,9 @@ static int fail_for(struct tls *t, enum tls_fault fault, unsigned long code)
     return ERR_TLS;
 }
 
-/* OpenSSL gave up. The first entry of its queue is the cause, later ones are who noticed. */
-static int fail(struct tls *t)
+/* OpenSSL gave up; `code` is why. */
+static int fail(struct tls *t, unsigned long code)
 {
-    const unsigned long code = ERR_peek_error();
     const long verified = SSL_get_verify_result(t->ssl);
     if (t->out_status != 0) {
         (void)fail_for(t, TLS_FAULT_LIBRARY, 0);
@@ -178,9 +175,11 @@ static bool protocol_is_ours(const struct tls *t)
 /* 0: go on or wait for more, by the state. */
 static int shake_hands(struct tls *t)
 {
+    ERR_clear_error(); /* What another user of the thread left would be taken for ours. */
     int rc = SSL_do_handshake(t->ssl);
     if (rc != 1)
-        return SSL_get_error(t->ssl, rc) == SSL_ERROR_WANT_READ ? 0 : fail(t);
+        /* The first entry of the queue is the cause, later ones are who noticed. */
+        return SSL_get_error(t->ssl, rc) == SSL_ERROR_WANT_READ ? 0 : fail(t, ERR_peek_error());
     if (!protocol_is_ours(t))
         return fail_for(t, TLS_FAULT_PROTOCOL, 0);
     t->state = TLS_OPEN;
@@ -189,18 +188,16 @@ static int shake_hands(struct tls *t)
     return 0;
 }
 
-/* Nothing came of a read. ERR_AGAIN: more cipher bytes are needed. */
+/* Nothing came of a read. ERR_AGAIN: more cipher bytes are needed. SSL_get_error would ask OpenSSL's
+ * error queue as well, and keeping that clean for it would cost each record. */
 static int explain_read(struct tls *t)
 {
-    switch (SSL_get_error(t->ssl, 0)) {
-    case SSL_ERROR_WANT_READ:
+    if (SSL_want_read(t->ssl))
         return ERR_AGAIN;
-    case SSL_ERROR_ZERO_RETURN:
-        t->state = TLS_CLOSED;
-        return 0;
-    default:
-        return fail(t);
-    }
+    if (!t->close_seen || t->out_status != 0)
+        return fail(t, ERR_peek_last_error());
+    t->state = TLS_CLOSED;
+    return 0;
 }
 
 static int read_records(struct tls *t, char *plain, size_t plain_bytes, size_t *out_plain_bytes)
@@ -272,7 +269,7 @@ static int seal(struct tls *t, const char *data, size_t len)
     if (len == 0)
         return 0;
     if (SSL_write_ex(t->ssl, data, len, &written) != 1)
-        return fail(t);
+        return fail(t, ERR_peek_last_error());
     assert(written == len); /* The room was there, so nothing made it stop half way. */
     return 0;
 }
@@ -335,7 +332,7 @@ int tls_close(struct tls *t, struct buf *out)
         return rc;
     enter(t, STR_NULL, out);
     t->close_sent = true;
-    rc = SSL_shutdown(t->ssl) < 0 ? fail(t) : 0;
+    rc = SSL_shutdown(t->ssl) < 0 ? fail(t, ERR_peek_last_error()) : 0;
     leave(t);
     return rc;
 }

@@ -13,6 +13,9 @@
 #define HOST_BYTES_MAX 253U
 
 static const char http_1_1[] = "\x08http/1.1";
+/* OpenSSL's own, but the smaller key first, as browsers have it: a tenth of a record's work. */
+static const char suites_1_3[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
+                                 "TLS_CHACHA20_POLY1305_SHA256";
 static const unsigned char session_id_context[] = "steelyard";
 
 int tls_library_error(struct err *err, int status, const char *what, const char *name)
@@ -76,6 +79,14 @@ SSL_SESSION *tls_context_take_ticket(struct tls_context *c)
 
 /* ---- making them ---- */
 
+/* The one alert that is an end and not a fault (RFC 8446 section 6.1). */
+static void on_event(const SSL *ssl, int where, int value)
+{
+    struct tls *t = SSL_get_app_data(ssl);
+    if (where == SSL_CB_READ_ALERT && (value & 0xff) == SSL_AD_CLOSE_NOTIFY)
+        t->close_seen = true;
+}
+
 /* A key with a passphrase is refused; without this OpenSSL would ask on the terminal. */
 static int on_passphrase(char *out, int size, int writing, void *arg)
 {
@@ -114,6 +125,7 @@ static int make(bool server, struct tls_context **out_context, struct err *err)
     (void)SSL_CTX_set_options(c->ssl_ctx, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
                                               SSL_OP_CIPHER_SERVER_PREFERENCE);
     (void)SSL_CTX_set_mode(c->ssl_ctx, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_info_callback(c->ssl_ctx, on_event);
     SSL_CTX_set_default_passwd_cb(c->ssl_ctx, on_passphrase);
     *out_context = c;
     return 0;
@@ -185,6 +197,8 @@ static int set_up_client(struct tls_context *c, const struct tls_client_config *
     if (SSL_CTX_set_alpn_protos(c->ssl_ctx, (const unsigned char *)http_1_1,
                                 sizeof(http_1_1) - 1) != 0)
         return tls_library_error(err, ERR_NOMEM, "offer http/1.1", "");
+    if (SSL_CTX_set_ciphersuites(c->ssl_ctx, suites_1_3) != 1)
+        return tls_library_error(err, ERR_NOMEM, "offer cipher suites", "");
     (void)SSL_CTX_set_session_cache_mode(c->ssl_ctx, SSL_SESS_CACHE_CLIENT |
                                                          SSL_SESS_CACHE_NO_INTERNAL |
                                                          SSL_SESS_CACHE_NO_AUTO_CLEAR);

@@ -41,6 +41,7 @@ struct tls {
     enum tls_state state;
     enum tls_fault fault;
     bool close_sent;
+    bool close_seen;
     unsigned long fault_code; /* Of OpenSSL's error queue, or of its verification. */
 };
 

@@ -1,6 +1,6 @@
 /* OpenSSL's memory by way of mem.h. An idle connection gives its record buffers back (that is what
- * keeps it small), so each record takes one and returns it: a thread keeps two of them, one for
- * each direction, and these never reach malloc. */
+ * keeps it small), so each record takes one and returns it, and some bookkeeping of 40 bytes four
+ * times: a thread keeps a few blocks of these two kinds, and records never reach malloc. */
 #include <malloc.h>
 #include <openssl/crypto.h>
 #include <pthread.h>
@@ -8,15 +8,24 @@
 #include "common/base/mem.h"
 #include "common/net/tls.h"
 
-/* OpenSSL 3 asks for 16.2 to 16.8 KiB for a record, by direction and suite. All are made alike. */
-#define RECORD_BYTES_MIN 16384U
-#define RECORD_BYTES     17408U
-#define RECORD_SLACK     64U /* What malloc may add. */
-#define RECORDS_KEPT_MAX 2U
+#define KEPT_MAX 8U
+
+/* What is asked for within these bounds is made `bytes` long, so that one block serves all. */
+struct kind {
+    size_t asked_min_bytes;
+    size_t bytes;
+    unsigned kept_max;
+};
+
+/* OpenSSL 3 asks for 16.2 to 16.8 KiB for a record, by direction and suite; malloc makes 25 to 40
+ * bytes the same size anyway. */
+static const struct kind kinds[] = {{25, 40, KEPT_MAX}, {16384, 17408, 2}};
+#define KINDS       (sizeof(kinds) / sizeof(kinds[0]))
+#define SLACK_BYTES 15U /* What malloc may add. */
 
 struct kept {
-    void *blocks[RECORDS_KEPT_MAX];
-    unsigned count;
+    void *blocks[KINDS][KEPT_MAX];
+    unsigned count[KINDS];
     bool watched; /* The thread's end is known to us. */
     bool over;    /* The thread ends. */
 };
@@ -28,31 +37,41 @@ static void on_thread_end(void *arg)
 {
     (void)arg;
     kept.over = true;
-    while (kept.count > 0)
-        mem_free(kept.blocks[--kept.count]);
+    for (size_t k = 0; k < KINDS; k++)
+        while (kept.count[k] > 0)
+            mem_free(kept.blocks[k][--kept.count[k]]);
+}
+
+/* A block that is kept must go with its thread. */
+static bool may_keep(void)
+{
+    if (!kept.watched && !kept.over)
+        kept.watched = pthread_setspecific(thread_end, &kept) == 0;
+    return kept.watched && !kept.over;
 }
 
 static bool keep(void *p)
 {
-    size_t bytes = malloc_usable_size(p);
-    if (bytes < RECORD_BYTES || bytes > RECORD_BYTES + RECORD_SLACK || kept.over ||
-        kept.count == RECORDS_KEPT_MAX)
-        return false;
-    if (!kept.watched)
-        kept.watched = pthread_setspecific(thread_end, &kept) == 0;
-    if (!kept.watched)
-        return false;
-    kept.blocks[kept.count++] = p;
-    return true;
+    size_t usable_bytes = malloc_usable_size(p);
+    for (size_t k = 0; k < KINDS; k++) {
+        if (usable_bytes - kinds[k].bytes > SLACK_BYTES || kept.count[k] == kinds[k].kept_max)
+            continue;
+        if (!may_keep())
+            return false;
+        kept.blocks[k][kept.count[k]++] = p;
+        return true;
+    }
+    return false;
 }
 
 static void *on_alloc(size_t bytes, const char *file, int line)
 {
     (void)file;
     (void)line;
-    if (bytes < RECORD_BYTES_MIN || bytes > RECORD_BYTES)
-        return mem_alloc(bytes);
-    return kept.count > 0 ? kept.blocks[--kept.count] : mem_alloc(RECORD_BYTES);
+    for (size_t k = 0; k < KINDS; k++)
+        if (bytes >= kinds[k].asked_min_bytes && bytes <= kinds[k].bytes)
+            return kept.count[k] > 0 ? kept.blocks[k][--kept.count[k]] : mem_alloc(kinds[k].bytes);
+    return mem_alloc(bytes);
 }
 
 static void on_free(void *p, const char *file, int line)

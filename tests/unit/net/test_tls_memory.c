@@ -91,6 +91,24 @@ static void buffers_of_records_are_kept_for_the_next_record(void **state)
     assert_int_equal(mem_live_bytes(), before);
 }
 
+static void records_do_without_malloc(void **state)
+{
+    struct tls_pair *p = *state;
+    allocations = 0;
+    for (int i = 0; i < 10; i++) {
+        if (i == 1)
+            mem_fail_hook = count_allocation;
+        buf_clear(&p->client_got);
+        buf_clear(&p->server_got);
+        tls_pair_say(p->client, "question", &p->to_server);
+        tls_pair_pump(p, SIZE_MAX);
+        tls_pair_say(p->server, "answer", &p->to_client);
+        tls_pair_pump(p, SIZE_MAX);
+    }
+    mem_fail_hook = NULL;
+    assert_int_equal(allocations, 0);
+}
+
 static void *use_a_record(void *arg)
 {
     OPENSSL_free(OPENSSL_malloc(16600));
@@ -189,6 +207,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(an_idle_connection_is_small),
         T(buffers_of_records_are_kept_for_the_next_record),
+        T(records_do_without_malloc),
         T(what_a_thread_kept_goes_with_it),
         T(nothing_is_left_behind),
         T(f30_failed_allocations_of_a_connection_are_told),
