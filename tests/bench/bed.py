@@ -24,13 +24,21 @@ def tool(name):
 
 
 class Upstream:
-    """bench_upstream on core 1."""
+    """bench_upstream on core 1; with TLS under a certificate made here, for localhost and its address."""
 
-    def __init__(self, events=EVENTS, interval_ms=INTERVAL_MS):
-        self.port = free_port()
-        self.child = subprocess.Popen([tool("bench_upstream"), str(self.port), str(events),
-                                       str(interval_ms)], stdout=subprocess.PIPE)
-        self.child.stdout.readline()
+    def __init__(self, directory, tls=False, sndbuf_bytes=0):
+        self.port, self.ca = free_port(), None
+        words = ["--sndbuf", str(sndbuf_bytes)] if sndbuf_bytes else []
+        if tls:
+            self.ca, key = (os.path.join(directory, name) for name in ("ca.pem", "key.pem"))
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                            "ec_paramgen_curve:P-256", "-nodes", "-days", "7", "-subj", "/CN=localhost",
+                            "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key,
+                            "-out", self.ca], check=True, capture_output=True)
+            words += ["--tls", self.ca, key]
+        self.child = subprocess.Popen([tool("bench_upstream"), *words, str(self.port)],
+                                      stdout=subprocess.PIPE)
+        expect(self.child.stdout.readline() == b"listening\n", "bench_upstream does not listen")
         pin(self.child.pid, OTHER_CORE)
 
     def stop(self):
@@ -38,11 +46,18 @@ class Upstream:
         self.child.wait()
 
 
-def config(upstream_port):
+def config(upstream, transport=None):
+    """The provider as the node's configuration names it; transport None: whatever is the default."""
     price = 'price: {input: "%s USD", output: "%s USD"}'
+    provider = 'type: openai, base_url: "%s://%s:%d/v1", private: true' % (
+        ("https", "localhost", upstream.port) if upstream.ca else ("http", "127.0.0.1", upstream.port))
+    if upstream.ca:
+        provider += ', ca_file: "%s"' % upstream.ca
+    if transport is not None:
+        provider += ", transport: %s" % transport
     return """version: 1
 providers:
-  static: {type: openai, base_url: "http://127.0.0.1:%d/v1", private: true}
+  static: {%s}
 models:
   bench-large: {deployments: [{provider: static, model: bench}], %s, prior_quality: 0.9}
   bench-small: {deployments: [{provider: static, model: bench}], %s, prior_quality: 0.7}
@@ -50,22 +65,41 @@ routes:
   auto: {policy: default, models: [bench-large, bench-small]}
 policies:
   default: {type: learned, objective: {quality: 0.95, minimize: cost}, explore: 0.02}
-""" % (upstream_port, price % ("2.50", "10.00"), price % ("0.15", "0.60"))
+""" % (provider, price % ("2.50", "10.00"), price % ("0.15", "0.60"))
 
 
-def chat_body(size, stream, model="auto"):
+def transports(directory):
+    """Those that this build's configuration knows; none when there is no choice yet."""
+    found = []
+    for name in ("lean", "libcurl"):
+        path = os.path.join(directory, "transport.yaml")
+        with open(path, "w") as f:
+            f.write(config(PlainAddress, name))
+        done = subprocess.run([os.path.join(BIN, "steelyard"), "config", "validate", path],
+                              capture_output=True, text=True)
+        if done.returncode == 0:
+            found.append(name)
+    return found
+
+
+class PlainAddress:
+    """Stands for an upstream where only a valid configuration is wanted."""
+    port, ca = 9, None
+
+
+def chat_body(size, events=0, interval_ms=0, model="auto"):
+    """events > 0 asks for a stream; what bench_upstream reads stands first."""
     text = ("Weigh the quality of an answer against its cost, and say which of the models should "
             "answer this question: what is the boiling point of water at an altitude of 2,000 m? ")
-    shell = {"model": model, "messages": [{"role": "user", "content": ""}], "max_tokens": 256}
-    if stream:
-        shell["stream"] = True
+    shell = {"stream": True, "max_tokens": events, "seed": interval_ms} if events else {"max_tokens": 256}
+    shell.update({"model": model, "messages": [{"role": "user", "content": ""}]})
     room = size - len(json.dumps(shell, separators=(",", ":")))
     shell["messages"][0]["content"] = (text * (room // len(text) + 1))[:room]
     return json.dumps(shell, separators=(",", ":")).encode()
 
 
-def write_request(path, size, stream, key, model="auto"):
-    body = chat_body(size, stream, model)
+def write_request(path, key, size=1024, events=0, interval_ms=0, model="auto"):
+    body = chat_body(size, events, interval_ms, model)
     with open(path, "wb") as f:
         f.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\n"
                 b"content-type: application/json\r\nauthorization: Bearer " + key.encode() +
@@ -73,14 +107,27 @@ def write_request(path, size, stream, key, model="auto"):
     return path
 
 
-def load(port, connections, seconds, request, timeout_s=None):
-    """One run of bench_load: what it reports. Errors are failures."""
-    out = subprocess.run(["taskset", "-c", str(OTHER_CORE), tool("bench_load"), str(port),
-                          str(connections), str(seconds), request], check=True, capture_output=True,
-                         text=True, timeout=timeout_s or seconds + 60)
-    result = json.loads(out.stdout)
+def start_load(port, connections, seconds, request, *words):
+    return subprocess.Popen(["taskset", "-c", str(OTHER_CORE), tool("bench_load"), *words, str(port),
+                             str(connections), str(seconds), request], stdout=subprocess.PIPE, text=True)
+
+
+def end_load(child, timeout_s=300):
+    """What bench_load reports. Errors are failures."""
+    try:
+        out = child.communicate(timeout=timeout_s)[0]
+    except BaseException:
+        child.kill()
+        child.wait()
+        raise
+    expect(child.returncode == 0, "bench_load failed")
+    result = json.loads(out)
     expect(result["errors"] == 0 and result["requests"] > 0, "load saw errors: %s" % result)
     return result
+
+
+def load(port, connections, seconds, request, *words, timeout_s=300):
+    return end_load(start_load(port, connections, seconds, request, *words), timeout_s)
 
 
 def train_policy(cluster, key):
@@ -123,12 +170,15 @@ def pin_cluster(cluster):
     pin_tree(cluster.control.child.pid, OTHER_CORE)
 
 
-def restart_node(cluster, prefix=(), timeout_s=60):
+def restart_node(cluster, prefix=(), words=(), timeout_s=60):
     """The same node, state directory and address, under another command (valgrind, say)."""
     node = cluster.nodes[0]
     node.stop()
     program = [i for i, word in enumerate(node.argv) if word.endswith("steelyard-dataplane")][0]
-    node.argv = list(prefix) + node.argv[program:]
+    if not hasattr(node, "usual_argv"):
+        node.usual_argv = node.argv[program:]
+    node.argv = [*prefix, *node.usual_argv, *words]
     node.start()
     cluster.wait_ready(node, timeout_s)
+    pin(node.child.pid, PROXY_CORE)
     return node.child.pid

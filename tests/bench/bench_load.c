@@ -1,11 +1,15 @@
-/* The load generator of the benchmarks: keeps a fixed number of connections busy for a fixed time
- * and reports what came back. Each connection sends the same request, waits for the whole answer
- * and sends it again.
+/* The load generator of the benchmarks: keeps a fixed number of connections busy and reports what
+ * came back. Each connection sends the same request, waits for the whole answer and sends it again.
  *
- *   bench_load PORT CONNECTIONS SECONDS REQUEST_FILE
- * REQUEST_FILE holds head and body as they go out. Prints one JSON object: requests, errors, events
- * ("data:" lines of streams), seconds, p50_us and p99_us of the time from request to whole answer.
- */
+ *   bench_load [-n REQUESTS] [--ramp MS] [--any-status] PORT CONNECTIONS SECONDS REQUEST_FILE
+ * Starts requests for SECONDS, or until REQUESTS have been sent; --ramp spreads the first ones over
+ * a time, as clients that do not know of each other would. REQUEST_FILE holds head and body as they
+ * go out. Prints one JSON object: requests, errors (with --any-status only broken answers are),
+ * refused (answers that are not 200), unanswered (connections closed instead), events, seconds;
+ * quantiles in microseconds of the time from request to whole answer (p50_us, p99_us), of that time
+ * for refused ones (refused_p99_us), and of an event's time from the provider's stamp ("@" and 19
+ * digits, see bench_upstream) to here (delay_p50_us, delay_p99_us, delay_max_us); late, the events
+ * that came 100 ms late or more. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,9 +22,11 @@
 #include "common/base/mem.h"
 #include "common/base/str.h"
 
-#define READ_BYTES    65536U
-#define HEAD_BYTES    8192U
-#define LATENCIES_MAX 4000000U
+#define READ_BYTES   65536U
+#define HEAD_BYTES   8192U
+#define SAMPLES_MAX  4000000U
+#define STAMP_DIGITS 19
+#define LATE_NS      100000000U
 
 enum body_state {
     BODY_HEAD,  /* Collecting the head. */
@@ -39,20 +45,43 @@ struct connection {
     char tail[8]; /* Last bytes of a chunked body: it ends with "0\r\n\r\n". */
     size_t tail_len;
     uint64_t started_ns;
+    uint64_t stamp;
+    int stamp_digits; /* Read so far; -1: no stamp has begun. */
     bool ok;
+};
+
+/* Times in nanoseconds, at most 4.2 s: enough to tell that something is slow. */
+struct samples {
+    uint32_t *ns;
+    uint64_t count;
 };
 
 static struct buf request;
 static struct sockaddr_in address;
-static uint64_t deadline_ns, requests, errors, events;
-static uint32_t *latencies;
+static uint64_t deadline_ns, requests_left = UINT64_MAX, requests, errors, refused, unanswered,
+                             events, late;
+static struct samples latencies, refusals, delays;
+static bool any_status;
 static char read_buffer[READ_BYTES];
 
 static void connection_open(struct connection *c);
 static void on_written(uv_write_t *req, int status);
 
+static void sample_add(struct samples *s, uint64_t ns)
+{
+    if (s->count < SAMPLES_MAX)
+        s->ns[s->count++] = ns < UINT32_MAX ? (uint32_t)ns : UINT32_MAX;
+}
+
+static bool is_over(void)
+{
+    return requests_left == 0 || clock_mono_ns() >= deadline_ns;
+}
+
 static void connection_send(struct connection *c)
 {
+    requests_left--;
+    c->stamp_digits = -1;
     c->state = BODY_HEAD;
     c->head_len = 0;
     c->tail_len = 0;
@@ -70,7 +99,7 @@ static void on_written(uv_write_t *req, int status)
 
 static void on_closed(uv_handle_t *handle)
 {
-    if (clock_mono_ns() < deadline_ns)
+    if (!is_over())
         connection_open(handle->data);
 }
 
@@ -82,28 +111,48 @@ static void connection_close(struct connection *c)
 
 static void connection_finish(struct connection *c)
 {
-    if (requests < LATENCIES_MAX)
-        latencies[requests] = (uint32_t)((clock_mono_ns() - c->started_ns) / 1000);
+    uint64_t took_ns = clock_mono_ns() - c->started_ns;
     requests++;
-    if (!c->ok)
-        errors++;
-    if (clock_mono_ns() >= deadline_ns)
+    if (c->ok) {
+        sample_add(&latencies, took_ns);
+    } else {
+        sample_add(&refusals, took_ns);
+        refused++;
+        errors += !any_status;
+    }
+    if (is_over())
         connection_close(c);
     else
         connection_send(c);
 }
 
-static void count_events(struct str data)
+/* Stamps may be cut anywhere between two reads. */
+static void read_stamps(struct connection *c, struct str data)
 {
-    for (ptrdiff_t at; (at = str_search(data, STR("data:"))) >= 0;) {
-        events++;
-        data = str_slice(data, (size_t)at + 5, data.len);
+    for (size_t i = 0; i < data.len; i++) {
+        if (c->stamp_digits < 0) {
+            const char *at = memchr(data.data + i, '@', data.len - i);
+            if (at == NULL)
+                return;
+            i = (size_t)(at - data.data);
+            c->stamp = 0;
+            c->stamp_digits = 0;
+            continue;
+        }
+        c->stamp = c->stamp * 10 + (uint64_t)(data.data[i] - '0');
+        if (++c->stamp_digits == STAMP_DIGITS) {
+            uint64_t delay_ns = clock_mono_ns() - c->stamp;
+            sample_add(&delays, delay_ns);
+            late += delay_ns >= LATE_NS;
+            events++;
+            c->stamp_digits = -1;
+        }
     }
 }
 
 static void connection_feed_chunked(struct connection *c, struct str data)
 {
-    count_events(data);
+    read_stamps(c, data);
     size_t keep = data.len < 5 ? data.len : 5;
     if (c->tail_len + keep > sizeof c->tail) {
         size_t drop = c->tail_len + keep - sizeof c->tail;
@@ -186,6 +235,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     }
     if (c->state != BODY_HEAD || c->head_len > 0)
         errors++;
+    else
+        unanswered++;
     connection_close(c);
 }
 
@@ -194,6 +245,10 @@ static void on_connected(uv_connect_t *connect, int status)
     struct connection *c = connect->data;
     if (status != 0) {
         errors++;
+        connection_close(c);
+        return;
+    }
+    if (is_over()) {
         connection_close(c);
         return;
     }
@@ -211,58 +266,110 @@ static void connection_open(struct connection *c)
         errors++;
 }
 
+static void on_ramp(uv_timer_t *timer)
+{
+    connection_open(timer->data);
+    uv_close((uv_handle_t *)timer, NULL);
+}
+
 static int compare_u32(const void *a, const void *b)
 {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
     return x < y ? -1 : x > y;
 }
 
-static uint32_t percentile(uint64_t count, unsigned percent)
+/* The samples are sorted; 100 percent is the longest. */
+static double percentile(const struct samples *s, unsigned percent)
 {
-    return count == 0 ? 0 : latencies[(count - 1) * percent / 100];
+    return s->count == 0 ? 0 : (double)s->ns[(s->count - 1) * percent / 100] / 1000;
 }
 
-static void on_deadline(uv_timer_t *timer)
+static struct samples *all_samples[] = {&latencies, &refusals, &delays};
+
+static void report(double seconds)
 {
-    uv_close((uv_handle_t *)timer, NULL);
+    for (size_t i = 0; i < sizeof all_samples / sizeof *all_samples; i++)
+        qsort(all_samples[i]->ns, all_samples[i]->count, sizeof(uint32_t), compare_u32);
+    printf("{\"requests\":%llu,\"errors\":%llu,\"refused\":%llu,\"unanswered\":%llu,\"events\":%"
+           "llu,\"seconds\":%.3f,"
+           "\"p50_us\":%.1f,\"p99_us\":%.1f,\"refused_p99_us\":%.1f,\"delay_p50_us\":%.1f,"
+           "\"delay_p99_us\":%.1f,\"delay_max_us\":%.1f,\"late\":%llu}\n",
+           (unsigned long long)requests, (unsigned long long)errors, (unsigned long long)refused,
+           (unsigned long long)unanswered, (unsigned long long)events, seconds,
+           percentile(&latencies, 50), percentile(&latencies, 99), percentile(&refusals, 99),
+           percentile(&delays, 50), percentile(&delays, 99), percentile(&delays, 100),
+           (unsigned long long)late);
+}
+
+struct settings {
+    uint64_t port, connections, seconds, ramp_ms;
+    const char *file;
+};
+
+static bool settings_read(struct settings *s, int argc, char **argv)
+{
+    int i = 1;
+    for (; i < argc && argv[i][0] == '-'; i++) {
+        if (strcmp(argv[i], "--any-status") == 0)
+            any_status = true;
+        else if (strcmp(argv[i], "-n") == 0 && i + 1 < argc &&
+                 str_parse_u64(str_from(argv[i + 1]), UINT32_MAX, &requests_left) == 0)
+            i++;
+        else if (strcmp(argv[i], "--ramp") == 0 && i + 1 < argc &&
+                 str_parse_u64(str_from(argv[i + 1]), 3600000, &s->ramp_ms) == 0)
+            i++;
+        else
+            return false;
+    }
+    if (i + 4 != argc)
+        return false;
+    s->file = argv[i + 3];
+    return str_parse_u64(str_from(argv[i]), 65535, &s->port) == 0 &&
+           str_parse_u64(str_from(argv[i + 1]), 20000, &s->connections) == 0 &&
+           str_parse_u64(str_from(argv[i + 2]), 3600, &s->seconds) == 0;
+}
+
+static bool start(const struct settings *s)
+{
+    struct connection *connections = mem_calloc(s->connections, sizeof *connections);
+    uv_timer_t *timers = mem_calloc(s->connections, sizeof *timers);
+    if (connections == NULL || timers == NULL)
+        return false;
+    for (uint64_t i = 0; i < s->connections; i++) {
+        if (s->ramp_ms == 0) {
+            connection_open(&connections[i]);
+            continue;
+        }
+        uv_timer_init(uv_default_loop(), &timers[i]);
+        timers[i].data = &connections[i];
+        uv_timer_start(&timers[i], on_ramp, i * s->ramp_ms / s->connections, 0);
+    }
+    return true; /* Both live as long as the process. */
 }
 
 int main(int argc, char **argv)
 {
-    uint64_t port, count, seconds;
+    struct settings s = {0};
     struct err err = {0};
-    if (argc != 5 || str_parse_u64(str_from(argv[1]), 65535, &port) != 0 ||
-        str_parse_u64(str_from(argv[2]), 20000, &count) != 0 ||
-        str_parse_u64(str_from(argv[3]), 3600, &seconds) != 0) {
-        fprintf(stderr, "usage: bench_load PORT CONNECTIONS SECONDS REQUEST_FILE\n");
+    if (!settings_read(&s, argc, argv)) {
+        fprintf(stderr,
+                "usage: bench_load [-n REQUESTS] [--ramp MS] [--any-status] PORT CONNECTIONS "
+                "SECONDS REQUEST_FILE\n");
         return 2;
     }
-    if (buf_read_file(&request, argv[4], 1U << 20, &err) != 0) {
+    if (buf_read_file(&request, s.file, 1U << 20, &err) != 0) {
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
-    latencies = mem_alloc(LATENCIES_MAX * sizeof *latencies);
-    struct connection *connections = mem_calloc(count, sizeof *connections);
-    if (latencies == NULL || connections == NULL)
-        return 1;
-    uv_ip4_addr("127.0.0.1", (int)port, &address);
+    for (size_t i = 0; i < sizeof all_samples / sizeof *all_samples; i++)
+        if ((all_samples[i]->ns = mem_alloc(SAMPLES_MAX * sizeof(uint32_t))) == NULL)
+            return 1;
+    uv_ip4_addr("127.0.0.1", (int)s.port, &address);
     uint64_t started_ns = clock_mono_ns();
-    deadline_ns = started_ns + seconds * 1000000000U;
-    for (uint64_t i = 0; i < count; i++)
-        connection_open(&connections[i]);
-    uv_timer_t timer;
-    uv_timer_init(uv_default_loop(), &timer);
-    uv_timer_start(&timer, on_deadline, seconds * 1000, 0);
+    deadline_ns = started_ns + s.seconds * 1000000000U;
+    if (!start(&s))
+        return 1;
     uv_run(uv_default_loop(), UV_RUN_DEFAULT);
-    double took = (double)(clock_mono_ns() - started_ns) / 1e9;
-    uint64_t kept = requests < LATENCIES_MAX ? requests : LATENCIES_MAX;
-    qsort(latencies, kept, sizeof *latencies, compare_u32);
-    printf("{\"requests\":%llu,\"errors\":%llu,\"events\":%llu,\"seconds\":%.3f,\"p50_us\":%u,"
-           "\"p99_us\":%u}\n",
-           (unsigned long long)requests, (unsigned long long)errors, (unsigned long long)events,
-           took, percentile(kept, 50), percentile(kept, 99));
-    mem_free(connections);
-    mem_free(latencies);
-    buf_deinit(&request);
+    report((double)(clock_mono_ns() - started_ns) / 1e9);
     return 0;
 }

@@ -1,0 +1,137 @@
+"""Everything that a run needs, started once: providers, proxies, the node with its control plane."""
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+
+from bed import (Cluster, PROXY_CORE, Upstream, config, pin_cluster, train_policy, transports,
+                 wait_until, write_request)
+from procfs import pin
+from proxies import Haproxy, Nginx
+
+DESCRIPTORS = 65536
+
+
+def progress(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def raise_descriptors():
+    """What this process and those it starts may open: up to 65,536, where that is allowed."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    for limit in (DESCRIPTORS, hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, max(limit, hard)))
+            return limit
+        except (ValueError, OSError):
+            continue  # More than the hard limit takes a privilege.
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+class Stand:
+    """A context manager: leaving it, by Ctrl-C too, stops all it started and removes its files."""
+
+    def __init__(self, tls=True, proxies=True):
+        self.want_tls, self.want_proxies = tls, proxies
+
+    def __enter__(self):
+        self.directory = tempfile.mkdtemp(prefix="sy-bench-")
+        os.chmod(self.directory, 0o755)
+        self.stoppable, self.cluster, self.notes = [], None, []
+        self.descriptors = raise_descriptors()
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
+        return self
+
+    def _add(self, thing):
+        self.stoppable.append(thing)
+        return thing
+
+    def _start(self):
+        self.upstream = self._add(Upstream(self.directory))
+        self.tls = self._add(Upstream(self.directory, tls=True)) if self.want_tls else None
+        self.proxies = []
+        for kind in (Nginx, Haproxy) if self.want_proxies else ():
+            proxy = self._add(kind(self.directory, self.upstream, self.tls)).start()
+            for pid in proxy.pids:
+                pin(pid, PROXY_CORE)
+            self.proxies.append(proxy)
+        self.transports = transports(self.directory)
+        if "lean" not in self.transports:
+            progress("transport lean: not built")
+        self.node_variants = self.transports or [None]
+        self.variant = (False, self.node_variants[0])
+        progress("starting the node and training its policy")
+        self.cluster = Cluster(lambda _: config(self.upstream, self.variant[1]),
+                               node_args=["--workers", "1"]).__enter__()
+        self.key = self.cluster.make_key("bench")
+        train_policy(self.cluster, self.key)
+        pin_cluster(self.cluster)
+
+    def __exit__(self, *exc):
+        if self.cluster is not None:
+            self.cluster.__exit__(*exc)
+        for thing in reversed(self.stoppable):
+            thing.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def node_pid(self):
+        return self.cluster.nodes[0].child.pid
+
+    @property
+    def node_port(self):
+        return self.cluster.target()[1]
+
+    def node_name(self, transport):
+        return "node" if transport is None else "node " + transport
+
+    def request(self, size=1024, events=0, interval_ms=20):
+        path = os.path.join(self.directory, "request-%d-%d-%d" % (size, events, interval_ms))
+        return path if os.path.exists(path) else write_request(path, self.key, size, events, interval_ms)
+
+    def _in_service(self):
+        with open(self.cluster.nodes[0].log_path, "rb") as f:
+            return f.read().count(b"configuration in service")
+
+    def configure(self, upstream, transport):
+        """Pushes a configuration and waits until the node says that it is in service."""
+        before = self._in_service()
+        self.cluster.write_config(config(upstream, transport))
+        self.cluster.control.kill(signal.SIGHUP)
+        wait_until("the node to take the configuration", lambda: self._in_service() > before)
+
+    def use(self, tls, transport):
+        if self.variant != (tls, transport):
+            self.forget_log()
+            self.configure(self.tls if tls else self.upstream, transport)
+            self.variant = (tls, transport)
+
+    def forget_log(self):
+        """The access log has a line a request; it is written as in service and not kept."""
+        if self.cluster.nodes[0].alive:
+            os.truncate(self.cluster.nodes[0].log_path, 0)
+
+    def contestants(self, tls):
+        """(name, make ready, port, pids) in the order of a round."""
+        for proxy in self.proxies:
+            yield proxy.name, lambda: None, proxy.tls_port if tls else proxy.port, proxy.pids
+        for transport in self.node_variants:
+            yield (self.node_name(transport), lambda t=transport: self.use(tls, t), self.node_port,
+                   [self.node_pid])
+
+    def stored(self):
+        return int(self.cluster.postgres.value("SELECT count(*) FROM decision"))
+
+    def fitting(self, wanted):
+        """How many proxied connections, two descriptors each, the node may have; said when fewer."""
+        room = (self.descriptors - 400) // 2
+        if room < wanted:
+            self.notes.append("%d connections instead of %d: %d descriptors are allowed (ulimit -n)" % (
+                room, wanted, self.descriptors))
+        return min(room, wanted)
