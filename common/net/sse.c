@@ -49,6 +49,14 @@ static size_t find_line_end(struct str s, size_t at)
 #if defined(__SSE2__)
     const __m128i cr = _mm_set1_epi8('\r');
     const __m128i lf = _mm_set1_epi8('\n');
+    while (s.len - at >= 32) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(s.data + at));
+        __m128i w = _mm_loadu_si128((const __m128i *)(const void *)(s.data + at + 16));
+        __m128i low = _mm_min_epu8(v, w); /* Both are among the smallest bytes. */
+        if (_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(low, cr), low)) != 0)
+            break;
+        at += 32;
+    }
     while (s.len - at >= 16) {
         __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(s.data + at));
         __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(v, cr), _mm_cmpeq_epi8(v, lf));

@@ -53,6 +53,17 @@ void sse_reader_deinit(struct sse_reader *r);
  * that ends in CR waits for one more byte, which may be the LF of CRLF, unless its line before
  * already ended in a bare CR. */
 bool sse_reader_next(struct sse_reader *r, struct str *io_input, struct sse_event *out_event);
+/* The input begins with a block, and nothing of it was seen yet: a caller that knows a whole block
+ * by its look may take it off the input itself, says so, and goes on. It must be no larger than the
+ * maximum, have LF line ends and no byte order mark. */
+static inline bool sse_reader_at_block(const struct sse_reader *r)
+{
+    return (r->pending.len == 0 || r->clear_next) && !r->bare_cr && r->status == 0;
+}
+static inline void sse_reader_took(struct sse_reader *r)
+{
+    r->first = false;
+}
 /* 0, ERR_TOO_LARGE (a block over the maximum) or ERR_NOMEM. */
 int sse_reader_status(const struct sse_reader *r);
 /* The stream ended. True: bytes were left, and *out_event holds them. */

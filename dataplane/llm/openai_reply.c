@@ -2,9 +2,11 @@
  * what that does not know goes through the strict reader, which alone says what is wrong. */
 #include "dataplane/llm/openai.h"
 
+#include <string.h>
+
 #include "common/json/json_splice.h"
 #include "common/json/json_writer.h"
-#include "dataplane/llm/openai_usual.h"
+#include "dataplane/llm/openai_shape.h"
 #include "dataplane/llm/tokens.h"
 
 static void note_finish(struct provider_reply *reply, const struct json *j, uint32_t node)
@@ -307,12 +309,46 @@ static bool read_usual(struct provider_reply *reply, const struct sse_event *eve
     *out_kind = kind_of(&f);
     *out_rc = 0;
     note_facts(reply, &f);
+    if (reply->shapes != NULL)
+        openai_shapes_learn(reply->shapes, event->data, &f, &reply->shape);
     reply->content |= *out_kind == PROVIDER_CONTENT;
     if (*out_kind == PROVIDER_USAGE && !rewrite->want_usage)
         return true;
     for (size_t i = 0; i < count && *out_rc == 0; i++)
         *out_rc = provider_out_add(out, spans[i]);
     return true;
+}
+
+int openai_read_like(struct provider_reply *reply, struct str *io_input,
+                     const struct provider_rewrite *rewrite, struct provider_out *out)
+{
+    struct openai_fit fit;
+    const struct str in = *io_input;
+    if (reply->shapes == NULL || in.len < 8 || memcmp(in.data, "data: ", 6) != 0 ||
+        !openai_shapes_fit(reply->shapes, (struct str){in.data + 6, in.len - 6}, &reply->shape,
+                           &fit))
+        return 0;
+    const char *end = fit.end + 2, *stop = in.data + in.len;
+    const bool other = rewrite->model.len > 0 && !str_eq(fit.model, rewrite->model);
+    if (stop - fit.end < 2 || fit.end[0] != '\n' || fit.end[1] != '\n' ||
+        (size_t)(end - in.data) > SSE_EVENT_BYTES_MAX ||
+        (other && (fit.model.data == NULL || !rewrite->model_plain)))
+        return 0;
+    reply->anything = reply->content = true;
+    reply->text_q8 += fit.text_q8;
+    reply->content_bytes += fit.content_bytes;
+    *io_input = (struct str){end, (size_t)(stop - end)};
+    const char *from = in.data;
+    int rc = 0;
+    if (other) {
+        rc = provider_out_add(out, (struct str){from, (size_t)(fit.model.data - from)});
+        if (rc == 0)
+            rc = provider_out_add(out, rewrite->model);
+        from = fit.model.data + fit.model.len;
+    }
+    if (rc == 0)
+        rc = provider_out_add(out, (struct str){from, (size_t)(end - from)});
+    return rc == 0 ? 1 : rc;
 }
 
 int openai_read_event_strictly(struct json *json, struct provider_reply *reply,
@@ -413,6 +449,7 @@ const struct provider_adapter provider_openai = {
     .read_call = openai_read_call,
     .write_call = openai_write_call,
     .read_event = openai_read_event,
+    .read_like = openai_read_like,
     .read_reply = openai_read_reply,
     .end_mark = {.data = "data: [DONE]\n\n", .len = 14},
 };

@@ -111,7 +111,7 @@ static inline bool is_digit(const struct scan *s)
 /* An integer; a fraction or exponent behind it fails where a comma or bracket is expected. */
 static inline bool skip_number(struct scan *s)
 {
-    if (*s->p == '-')
+    if (s->p < s->end && *s->p == '-')
         s->p++;
     if (!is_digit(s))
         return false;

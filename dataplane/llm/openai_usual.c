@@ -3,6 +3,19 @@
 #include "dataplane/llm/openai_scan.h"
 #include "dataplane/llm/tokens.h"
 
+static void note_hole(struct scan *s, enum openai_hole kind, const char *data, size_t len)
+{
+    struct openai_facts *f = s->facts;
+    if (f->hole_count >= OPENAI_HOLES_MAX) {
+        f->hole_count = UINT8_MAX;
+        return;
+    }
+    f->holes[f->hole_count].data = data;
+    f->holes[f->hole_count].len = len;
+    f->holes[f->hole_count].kind = (uint8_t)kind;
+    f->hole_count++;
+}
+
 /* ---- usage ---- */
 
 static bool read_count(struct scan *s, uint64_t *out)
@@ -126,6 +139,8 @@ static bool read_content(struct scan *s, bool *io_any)
         return false;
     if (t.len > 0) {
         *io_any = true;
+        s->facts->texts++;
+        note_hole(s, OPENAI_HOLE_TEXT, t.data, t.len);
         s->facts->text_q8 += tokens_text_q8((struct str){t.data, t.len});
         s->facts->content_bytes += t.len - t.escapes;
     }
@@ -303,17 +318,44 @@ static bool read_model(struct scan *s)
     return true;
 }
 
-enum { TOP_MODEL = 1, TOP_CHOICES = 2, TOP_USAGE = 4, TOP_ERROR = 8, TOP_PLAIN = 16 };
+enum {
+    TOP_MODEL = 1,
+    TOP_CHOICES = 2,
+    TOP_USAGE = 4,
+    TOP_ERROR = 8,
+    TOP_PLAIN = 16,
+    TOP_SHARED = 128
+};
 
+/* A scalar that nobody looks at and that each event, or each stream, has its own of. */
+static bool read_own(struct scan *s)
+{
+    int c = token(s);
+    const char *from = (const char *)s->p;
+    struct text t;
+    if (c == '"') {
+        if (!read_text(s, &t))
+            return false;
+        note_hole(s, OPENAI_HOLE_STRING, t.data, t.len);
+        return true;
+    }
+    if (!skip_scalar(s))
+        return false;
+    if (c >= '0' && c <= '9')
+        note_hole(s, OPENAI_HOLE_NUMBER, from, (size_t)((const char *)s->p - from));
+    return true;
+}
+
+/* TOP_PLAIN and up; from TOP_SHARED on it is the same in all events. */
 static unsigned plain_member(const struct text *key)
 {
     static const struct str names[] = {
         {"id", 2},
-        {"object", 6},
         {"created", 7},
+        {"obfuscation", 11},
+        {"object", 6},
         {"system_fingerprint", 18},
         {"service_tier", 12},
-        {"obfuscation", 11},
         {"provider", 8},
         {"prompt_logprobs", 15},
         {"kv_transfer_params", 18},
@@ -334,7 +376,7 @@ bool openai_usual_read(struct str text, struct str part, struct openai_facts *ou
     struct text key;
     unsigned seen = 0;
     enum step step;
-    *out = (struct openai_facts){.finish = CALL_FINISH_NONE};
+    memset(out, 0, offsetof(struct openai_facts, holes));
     if (!opens(&s, '{'))
         return false;
     for (bool first = true; (step = next_member(&s, first, &key)) == STEP_ONE; first = false) {
@@ -349,7 +391,8 @@ bool openai_usual_read(struct str text, struct str part, struct openai_facts *ou
             ok = note(&seen, TOP_ERROR) && read_null(&s);
         else {
             unsigned bit = plain_member(&key);
-            ok = bit != 0 && note(&seen, bit) && skip_scalar(&s);
+            ok =
+                bit != 0 && note(&seen, bit) && (bit < TOP_SHARED ? read_own(&s) : skip_scalar(&s));
         }
         if (!ok)
             return false;

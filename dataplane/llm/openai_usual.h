@@ -16,6 +16,14 @@
 
 #define OPENAI_USUAL_ELEMENTS_MAX 64U /* Choices, or calls of one: more is not usual. */
 
+/* Where an event differs from the next one of its kind (openai_shape.h). */
+#define OPENAI_HOLES_MAX 6U
+enum openai_hole {
+    OPENAI_HOLE_TEXT,   /* The one text, between its quotes. */
+    OPENAI_HOLE_STRING, /* One that is not looked at, between its quotes. */
+    OPENAI_HOLE_NUMBER, /* The same of an integer. */
+};
+
 struct openai_facts {
     struct str model; /* Between its quotes, no escape in it; .data NULL: no such member. */
     uint32_t choices;
@@ -26,6 +34,13 @@ struct openai_facts {
     enum call_finish finish; /* Of the last choice that has one. */
     uint64_t text_q8;        /* As in struct provider_reply, of this text alone. */
     uint64_t content_bytes;
+    unsigned texts;     /* That are not empty. */
+    uint8_t hole_count; /* UINT8_MAX: more than there is room for. */
+    struct {
+        const char *data;
+        size_t len;
+        uint8_t kind;
+    } holes[OPENAI_HOLES_MAX]; /* In the order of the text. */
 };
 
 /* part: "delta" of a chunk or "message" of a whole reply. False: not usual; *out is undefined. */

@@ -90,22 +90,13 @@ int provider_out_gather(struct provider_out *out)
     return 0;
 }
 
-int provider_out_add(struct provider_out *out, struct str span)
+int provider_out_copy(struct provider_out *out, struct str span)
 {
-    if (span.len == 0)
+    struct str *last = out->count > 0 ? &out->pieces[out->count - 1] : NULL;
+    if (!out->gathering && last != NULL && last->data + last->len == span.data) {
+        last->len += span.len;
+        out->bytes += span.len;
         return 0;
-    if (!out->gathering) {
-        struct str *last = out->count > 0 ? &out->pieces[out->count - 1] : NULL;
-        if (last != NULL && last->data + last->len == span.data) {
-            last->len += span.len;
-            out->bytes += span.len;
-            return 0;
-        }
-        if (out->count < PROVIDER_OUT_PIECES) {
-            out->pieces[out->count++] = span;
-            out->bytes += span.len;
-            return 0;
-        }
     }
     int rc = provider_out_gather(out);
     if (rc == 0)
@@ -113,6 +104,37 @@ int provider_out_add(struct provider_out *out, struct str span)
     if (rc == 0)
         out->bytes += span.len;
     return rc;
+}
+
+static bool read_next(const struct provider_adapter *adapter, struct json *json,
+                      struct provider_reply *reply, struct str *io_input,
+                      const struct provider_rewrite *rewrite, struct provider_out *out,
+                      enum provider_event *out_kind)
+{
+    struct sse_event event;
+    if (!sse_reader_next(&reply->sse, io_input, &event))
+        return false;
+    if (adapter->read_event(json, reply, &event, rewrite, out, out_kind) != 0 ||
+        (event.copied && provider_out_gather(out) != 0))
+        *out_kind = PROVIDER_BAD;
+    return true;
+}
+
+bool provider_read_next(const struct provider_adapter *adapter, struct json *json,
+                        struct provider_reply *reply, struct str *io_input,
+                        const struct provider_rewrite *rewrite, struct provider_out *out,
+                        enum provider_event *out_kind)
+{
+    if (io_input->len == 0)
+        return false;
+    int rc = adapter->read_like != NULL && sse_reader_at_block(&reply->sse)
+                 ? adapter->read_like(reply, io_input, rewrite, out)
+                 : 0;
+    if (rc == 0)
+        return read_next(adapter, json, reply, io_input, rewrite, out, out_kind);
+    sse_reader_took(&reply->sse);
+    *out_kind = rc > 0 ? PROVIDER_CONTENT : PROVIDER_BAD;
+    return true;
 }
 
 void provider_reply_reset(struct provider_reply *reply)

@@ -34,13 +34,17 @@ struct call_refusal {
     const char *message; /* Static; NULL: the defect's own. */
 };
 
+struct openai_shapes;
+
 /* What a reply has said so far; one per attempt, re-used. */
 struct provider_reply {
     struct sse_reader sse;
     bool sse_ready;
-    bool content;  /* Something a caller would read has come. */
-    bool done;     /* The dialect's end mark. */
-    bool anything; /* Any event with data. */
+    uint8_t shape;                /* Of the last content, among ... */
+    struct openai_shapes *shapes; /* ... those of the worker; NULL: none are kept. */
+    bool content;                 /* Something a caller would read has come. */
+    bool done;                    /* The dialect's end mark. */
+    bool anything;                /* Any event with data. */
     enum call_finish finish;
     struct call_usage usage;
     uint64_t text_q8; /* Estimated tokens of the content seen, in 1/256. */
@@ -81,8 +85,22 @@ struct provider_out {
     struct buf *gathered; /* The owner's. */
     bool gathering;       /* pieces is not used; all is in there. */
 };
-void provider_out_start(struct provider_out *out, struct buf *gathered); /* Clears it. */
-int provider_out_add(struct provider_out *out, struct str span) MUST_CHECK;
+void provider_out_start(struct provider_out *out, struct buf *gathered);     /* Clears it. */
+int provider_out_copy(struct provider_out *out, struct str span) MUST_CHECK; /* Private. */
+static inline MUST_CHECK int provider_out_add(struct provider_out *out, struct str span)
+{
+    if (out->gathering || out->count == PROVIDER_OUT_PIECES)
+        return provider_out_copy(out, span);
+    struct str *next = &out->pieces[out->count];
+    if (out->count > 0 && next[-1].data + next[-1].len == span.data)
+        next[-1].len += span.len;
+    else if (span.len > 0) {
+        *next = span;
+        out->count++;
+    }
+    out->bytes += span.len;
+    return 0;
+}
 /* What is added so far is copied, and so is all that follows. */
 int provider_out_gather(struct provider_out *out) MUST_CHECK;
 
@@ -105,6 +123,11 @@ struct provider_adapter {
     int (*read_event)(struct json *json, struct provider_reply *reply,
                       const struct sse_event *event, const struct provider_rewrite *rewrite,
                       struct provider_out *out, enum provider_event *out_kind);
+    /* Takes an event off the front of the input if it is whole and looks like content that was read
+     * before: 1, all noted and added to out as read_event would. 0: it is for read_event. Negative:
+     * ERR_NOMEM, ERR_TOO_LARGE. NULL: there is no such way. */
+    int (*read_like)(struct provider_reply *reply, struct str *io_input,
+                     const struct provider_rewrite *rewrite, struct provider_out *out);
     /* A whole reply. Pieces point into body and arena. ERR_PROTOCOL: no such reply. */
     int (*read_reply)(struct json *json, struct provider_reply *reply, struct str body,
                       const struct provider_rewrite *rewrite, struct arena *arena,
@@ -112,6 +135,13 @@ struct provider_adapter {
     /* The end mark as the caller gets it. */
     struct str end_mark;
 };
+
+/* One event off the front of a piece of a stream; false: the piece is used up, or the reader's
+ * status says why not. What is wrong with an event, or with us, makes it PROVIDER_BAD. */
+bool provider_read_next(const struct provider_adapter *adapter, struct json *json,
+                        struct provider_reply *reply, struct str *io_input,
+                        const struct provider_rewrite *rewrite, struct provider_out *out,
+                        enum provider_event *out_kind);
 
 /* Stands in a JSON string as it is: printable ASCII without quotation mark and backslash. */
 bool provider_is_plain(struct str text);

@@ -105,14 +105,8 @@ static void feed_start(struct request *r, struct feed *f)
     provider_out_start(&r->env->relayed, &r->env->out);
 }
 
-static void feed_event(struct request *r, const struct sse_event *event, struct feed *f)
+static void feed_event(struct feed *f, enum provider_event kind)
 {
-    struct attempt *a = &r->attempt;
-    struct provider_out *out = &r->env->relayed;
-    enum provider_event kind;
-    if (a->adapter->read_event(&r->env->json, &a->reply, event, &f->rewrite, out, &kind) != 0 ||
-        (event->copied && provider_out_gather(out) != 0))
-        kind = PROVIDER_BAD;
     switch (kind) {
     case PROVIDER_SILENT:
     case PROVIDER_OPEN:
@@ -153,12 +147,15 @@ static void hold(struct request *r, const struct feed *f, uint64_t now_ns)
 enum fetch_flow relay_piece(struct request *r, struct str piece, uint64_t now_ns)
 {
     struct attempt *a = &r->attempt;
+    struct request_env *env = r->env;
     struct feed f;
-    struct sse_event event;
+    enum provider_event kind;
     feed_start(r, &f);
-    while (!f.stop && !a->reply.done && sse_reader_next(&a->reply.sse, &piece, &event)) {
-        feed_event(r, &event, &f);
-        if (event.has_data)
+    while (!f.stop && !a->reply.done &&
+           provider_read_next(a->adapter, &env->json, &a->reply, &piece, &f.rewrite, &env->relayed,
+                              &kind)) {
+        feed_event(&f, kind);
+        if (kind != PROVIDER_SILENT)
             a->last_ms = now_ns / 1000000;
     }
     if (!f.stop && sse_reader_status(&a->reply.sse) != 0) {
@@ -184,13 +181,12 @@ enum fetch_flow relay_piece(struct request *r, struct str piece, uint64_t now_ns
 
 void relay_piece_end(struct request *r)
 {
+    struct provider_reply *reply = &r->attempt.reply;
     struct sse_event event;
-    struct feed f;
-    feed_start(r, &f);
     /* The standard drops a block without its blank line; an end mark is still believed. */
-    if (!r->attempt.reply.done && sse_finish(&r->attempt.reply.sse, &event) && event.has_data &&
+    if (!reply->done && sse_finish(&reply->sse, &event) && event.has_data &&
         str_eq(str_trim(event.data), STR("[DONE]")))
-        feed_event(r, &event, &f);
+        reply->done = true;
 }
 
 enum step_result step_relay(struct request *r)

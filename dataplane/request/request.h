@@ -27,6 +27,7 @@
 #include "common/route/features_memo.h"
 #include "common/route/policy.h"
 #include "dataplane/llm/call.h"
+#include "dataplane/llm/openai_shape.h"
 #include "dataplane/llm/provider.h"
 #include "dataplane/request/fault.h"
 #include "dataplane/request/meters.h"
@@ -113,6 +114,7 @@ struct request_env {
     uv_timer_t poll_timer;
     struct buf head; /* Scratch of one call. */
     struct buf out;
+    struct openai_shapes shapes;
     struct provider_out relayed;              /* Scratch of one read of a stream ... */
     struct str send[PROVIDER_OUT_PIECES + 3]; /* ... and how it is sent. */
     struct json json;

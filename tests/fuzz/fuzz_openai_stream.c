@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "dataplane/llm/openai.h"
+#include "dataplane/llm/openai_shape.h"
 
 static void check(bool condition)
 {
@@ -17,6 +18,7 @@ struct run {
     struct buf out;
     struct buf gathered;
     uint64_t kinds; /* Digest of the kinds in order. */
+    struct openai_shapes shapes;
     bool strictly;
     bool stopped;
 };
@@ -29,12 +31,19 @@ static void feed(struct json *json, struct run *run, struct str input)
     struct provider_out out;
     struct sse_event event;
     provider_out_start(&out, &run->gathered);
-    while (!run->stopped && sse_reader_next(&run->reply.sse, &input, &event)) {
+    while (!run->stopped) {
         enum provider_event kind;
-        if ((run->strictly ? openai_read_event_strictly : openai_read_event)(
-                json, &run->reply, &event, &rewrite, &out, &kind) != 0 ||
-            (event.copied && provider_out_gather(&out) != 0))
-            kind = PROVIDER_BAD;
+        if (!run->strictly) {
+            if (!provider_read_next(&provider_openai, json, &run->reply, &input, &rewrite, &out,
+                                    &kind))
+                break;
+        } else {
+            if (!sse_reader_next(&run->reply.sse, &input, &event))
+                break;
+            if (openai_read_event_strictly(json, &run->reply, &event, &rewrite, &out, &kind) != 0 ||
+                (event.copied && provider_out_gather(&out) != 0))
+                kind = PROVIDER_BAD;
+        }
         run->kinds = run->kinds * 31 + (uint64_t)kind;
         run->stopped = kind == PROVIDER_BAD || kind == PROVIDER_ERROR || kind == PROVIDER_DONE;
     }
@@ -51,6 +60,8 @@ static void begin(struct run *run, bool strictly)
     memset(run, 0, sizeof *run);
     run->strictly = strictly;
     provider_reply_reset(&run->reply);
+    if (!strictly)
+        run->reply.shapes = &run->shapes;
     buf_init(&run->out, 16U << 20);
     buf_init(&run->gathered, 16U << 20);
 }

@@ -1,4 +1,5 @@
 #include "dataplane/llm/openai.h"
+#include "dataplane/llm/openai_shape.h"
 
 #include <string.h>
 
@@ -13,6 +14,7 @@ struct fixture {
     struct buf out;
     struct buf gathered;
     struct provider_out pieces; /* Of the last feed. */
+    struct openai_shapes shapes;
     enum provider_event kinds[64];
     size_t count;
 };
@@ -54,16 +56,18 @@ static void feed_by(struct fixture *f, struct str input, const struct provider_r
                     bool strictly)
 {
     struct sse_event event;
+    enum provider_event kind;
     provider_out_start(&f->pieces, &f->gathered);
-    while (sse_reader_next(&f->reply.sse, &input, &event)) {
-        enum provider_event kind;
-        int rc = strictly
-                     ? openai_read_event_strictly(&f->json, &f->reply, &event, rewrite, &f->pieces,
-                                                  &kind)
-                     : openai_read_event(&f->json, &f->reply, &event, rewrite, &f->pieces, &kind);
-        assert_int_equal(rc, 0);
+    while (strictly && sse_reader_next(&f->reply.sse, &input, &event)) {
+        assert_int_equal(
+            openai_read_event_strictly(&f->json, &f->reply, &event, rewrite, &f->pieces, &kind), 0);
         if (event.copied)
             assert_int_equal(provider_out_gather(&f->pieces), 0);
+        assert_true(f->count < 64);
+        f->kinds[f->count++] = kind;
+    }
+    while (!strictly && provider_read_next(&provider_openai, &f->json, &f->reply, &input, rewrite,
+                                           &f->pieces, &kind)) {
         assert_true(f->count < 64);
         f->kinds[f->count++] = kind;
     }
@@ -83,6 +87,7 @@ static void feed(struct fixture *f, struct str input, const struct provider_rewr
 static void start(struct fixture *f)
 {
     provider_reply_reset(&f->reply);
+    f->reply.shapes = &f->shapes;
     buf_clear(&f->out);
     f->count = 0;
 }
@@ -445,6 +450,76 @@ static void b37_the_short_cut_says_what_the_strict_reader_says(void **state)
     buf_deinit(&strict);
 }
 
+/* Events that fit a shape, nearly fit it, or look like it. */
+static void b37_a_shape_takes_only_what_says_the_same(void **state)
+{
+    struct fixture *f = *state;
+    const struct provider_rewrite rewrite = {.model = STR("m"), .model_plain = true};
+#define LIKE(id, created, text, rest)                                                              \
+    "data: {\"id\":\"" id "\",\"created\":" created                                                \
+    ",\"model\":\"up\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text                   \
+    "\"},\"finish_reason\":null}]" rest "}\n\n"
+    static const char *const events[] = {
+        LIKE("a", "1", "x", ""),
+        LIKE("a", "1", "another text, longer than sixteen bytes", ""),
+        LIKE("bc", "234", "y", ""),
+        LIKE("bc", "234", "\\n\xc3\xa9", ""),
+        LIKE("", "0", "\\u00e9", ""),
+        LIKE("a", "1", "", ""),
+        LIKE("a", "01", "x", ""),
+        LIKE("a", "1.5", "x", ""),
+        LIKE("a", "-1", "x", ""),
+        LIKE("a", "null", "x", ""),
+        LIKE("a", "", "x", ""),
+        LIKE("a", "1", "x", ",\"id\":\"b\""),
+        LIKE("a", "1", "x", ",\"obfuscation\":\"q\""),
+        LIKE("a", "1", "x", ",\"obfuscation\":\"rst\""),
+        LIKE("a", "1", "x\"},\"finish_reason\":\"stop\"},{\"delta\":{\"content\":\"y", ""),
+        LIKE("a", "1", "x\",\"content\":\"y", ""),
+        LIKE("a", "1", "x\xc3", ""),
+        LIKE("a", "1", "x\\", ""),
+        LIKE("a\",\"model\":\"x", "1", "x", ""),
+        LIKE("a\t", "1", "x", ""),
+        LIKE("a", "1", "x", "}"),
+        LIKE("a", "1", "x", "]"),
+        CHUNK("up", "{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"a\"}}]}", "null"),
+        CHUNK("up", "{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"bcd\"}}]}",
+              "null"),
+        CHUNK("up", "{\"tool_calls\":[{\"index\":1,\"function\":{\"arguments\":\"bcd\"}}]}",
+              "null"),
+        CHUNK("up", "{\"role\":\"assistant\",\"content\":\"a\"}", "null"),
+        CHUNK("m", "{\"reasoning_content\":\"a\"}", "null"),
+        CHUNK("m", "{\"reasoning_content\":\"bc\"}", "null"),
+        CHUNK("m", "{\"reasoning_content\":\"bc\",\"content\":\"a\"}", "null"),
+        CHUNK("m", "{\"content\":\"bc\"}", "\"length\""),
+        CHUNK("m", "{\"content\":\"bc\"}", "null"),
+    };
+#undef LIKE
+    struct buf strict;
+    buf_init(&strict, 1U << 20);
+    const size_t count = sizeof events / sizeof events[0];
+    for (size_t turn = 0; turn < 2 * count; turn++) /* Each behind each distance of others. */
+        for (size_t i = 0; i < count; i++) {
+            struct str event = str_from(events[(i * (turn + 1) + turn) % count]);
+            start(f);
+            feed_by(f, event, &rewrite, true);
+            struct provider_reply reply = f->reply;
+            enum provider_event kind = f->kinds[0];
+            buf_clear(&strict);
+            assert_int_equal(buf_append_str(&strict, buf_str(&f->out)), 0);
+            start(f);
+            feed(f, event, &rewrite);
+            assert_int_equal(f->count, 1);
+            assert_int_equal(f->kinds[0], kind);
+            assert_true(str_eq(buf_str(&f->out), buf_str(&strict)));
+            assert_int_equal(f->reply.text_q8, reply.text_q8);
+            assert_int_equal(f->reply.content_bytes, reply.content_bytes);
+            assert_int_equal(f->reply.finish, reply.finish);
+            assert_int_equal(f->reply.content, reply.content);
+        }
+    buf_deinit(&strict);
+}
+
 static void b37_an_event_over_the_maximum_ends_the_stream_however_it_comes(void **state)
 {
     struct fixture *f = *state;
@@ -501,6 +576,7 @@ int main(void)
         TEST(what_needs_no_change_is_one_span_of_what_was_read),
         TEST(the_models_id_takes_the_place_of_the_name_without_a_copy),
         TEST(b37_the_short_cut_says_what_the_strict_reader_says),
+        TEST(b37_a_shape_takes_only_what_says_the_same),
         TEST(b37_an_event_over_the_maximum_ends_the_stream_however_it_comes),
         TEST(usage_gets_the_member_the_caller_asked_for),
         TEST(data_on_several_lines_is_one_event),

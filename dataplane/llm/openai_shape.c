@@ -1,0 +1,122 @@
+#include "dataplane/llm/openai_shape.h"
+
+#include <string.h>
+
+#include "dataplane/llm/openai_scan.h"
+#include "dataplane/llm/tokens.h"
+
+/* The closing quote of the string whose first byte is at p; NULL: it is none that is usual. */
+static inline const unsigned char *string_end(const unsigned char *p, const unsigned char *end,
+                                              size_t *out_escapes)
+{
+    const unsigned char *q = skip_plain(p, end);
+    *out_escapes = 0;
+    if (q < end && *q == '"')
+        return q;
+    struct scan s = {.p = p - 1, .end = end}; /* read_text begins at the opening quote. */
+    struct text t;
+    if (!read_text(&s, &t))
+        return NULL;
+    *out_escapes = t.escapes;
+    return s.p - 1;
+}
+
+static inline const unsigned char *number_end(const unsigned char *p, const unsigned char *end)
+{
+    const unsigned char *q = p;
+#if defined(__SSE2__)
+    if (end - p >= 16) {
+        __m128i v =
+            _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(const void *)p), _mm_set1_epi8('0'));
+        __m128i digit = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(9)), v);
+        q += __builtin_ctz(~(unsigned)_mm_movemask_epi8(digit)); /* Bit 16 ends it. */
+    }
+#endif
+    while (q < end && (unsigned)*q - '0' <= 9)
+        q++;
+    return q == p || (*p == '0' && q - p > 1) ? NULL : q;
+}
+
+static bool fits(const struct openai_shape *h, struct str text, struct openai_fit *out)
+{
+    const unsigned char *p = (const unsigned char *)text.data, *end = p + text.len;
+    const char *fixed = h->fixed;
+    for (unsigned i = 0;; i++) {
+        const size_t n = h->before[i];
+        const unsigned char *q;
+        size_t escapes;
+        if ((size_t)(end - p) < n || memcmp(p, fixed, n) != 0)
+            return false;
+        if (i == h->model_hole)
+            out->model.data = (const char *)p + h->model_at;
+        fixed += n;
+        p += n;
+        if (i == h->hole_count)
+            break;
+        q = h->kind[i] == OPENAI_HOLE_NUMBER ? number_end(p, end) : string_end(p, end, &escapes);
+        if (q == NULL)
+            return false;
+        if (h->kind[i] == OPENAI_HOLE_TEXT) {
+            if (q == p)
+                return false;
+            out->text_q8 = tokens_text_q8((struct str){(const char *)p, (size_t)(q - p)});
+            out->content_bytes = (size_t)(q - p) - escapes;
+        }
+        p = q;
+    }
+    out->end = (const char *)p;
+    out->model.len = h->model_len;
+    if (h->model_len == UINT16_MAX)
+        out->model = STR_NULL;
+    return true;
+}
+
+bool openai_shapes_fit(const struct openai_shapes *s, struct str text, uint8_t *io_last,
+                       struct openai_fit *out)
+{
+    uint8_t last = *io_last % OPENAI_SHAPES;
+    if (s->shapes[last].hole_count > 0 && fits(&s->shapes[last], text, out))
+        return true;
+    for (uint8_t i = 0; i < OPENAI_SHAPES; i++)
+        if (i != last && s->shapes[i].hole_count > 0 && fits(&s->shapes[i], text, out)) {
+            *io_last = i;
+            return true;
+        }
+    return false;
+}
+
+void openai_shapes_learn(struct openai_shapes *s, struct str text, const struct openai_facts *f,
+                         uint8_t *out_last)
+{
+    struct openai_shape *h = &s->shapes[s->next];
+    const char *from = text.data;
+    size_t len = 0;
+    if (f->choices != 1 || !f->content || f->texts != 1 || f->finish_seen || f->usage_object ||
+        f->hole_count == 0 || f->hole_count > OPENAI_HOLES_MAX)
+        return;
+    h->hole_count = 0;
+    h->model_hole = f->hole_count;
+    for (unsigned i = 0; i <= f->hole_count; i++) {
+        const bool end = i == f->hole_count;
+        const char *to = end ? text.data + text.len : f->holes[i].data;
+        size_t n = (size_t)(to - from);
+        if (n > sizeof h->fixed - len)
+            return;
+        memcpy(h->fixed + len, from, n);
+        if (f->model.data >= from && f->model.data < to) {
+            h->model_hole = (uint8_t)i;
+            h->model_at = (uint16_t)(f->model.data - from);
+        }
+        len += n;
+        h->before[i] = (uint16_t)n;
+        if (end)
+            break;
+        h->kind[i] = f->holes[i].kind;
+        from = to + f->holes[i].len;
+    }
+    h->model_len =
+        f->model.data != NULL && f->model.len < UINT16_MAX ? (uint16_t)f->model.len : UINT16_MAX;
+    h->hole_count = f->hole_count;
+    *out_last = s->next;
+    s->next = (uint8_t)((s->next + 1) % OPENAI_SHAPES);
+}

@@ -1,0 +1,46 @@
+/* openai_shape.h: events of one provider are alike but for a few values: id, time, the text. A
+ * shape is such an event with holes; an event that fits one says what the shape's event said, but
+ * for the text, and costs a few comparisons instead of a reading.
+ *
+ * A hole stands for a whole string or integer that nobody looks at, or for the one text. Putting
+ * another string or integer into it changes nothing else that a reader would see, so what fits is
+ * well-formed because the shape was. A worker keeps the few shapes it saw last, for all streams.
+ * Pure; not thread-safe. */
+#ifndef STEELYARD_DATAPLANE_LLM_OPENAI_SHAPE_H
+#define STEELYARD_DATAPLANE_LLM_OPENAI_SHAPE_H
+
+#include "dataplane/llm/openai_usual.h"
+
+#define OPENAI_SHAPES      8
+#define OPENAI_SHAPE_BYTES 512 /* Between the holes; a longer event makes no shape. */
+
+struct openai_shape {
+    uint8_t hole_count;                    /* 0: not in use. */
+    uint8_t model_hole;                    /* The model's name stands behind so many holes ... */
+    uint16_t model_at;                     /* ... at this offset of the fixed bytes. */
+    uint16_t model_len;                    /* UINT16_MAX: none. */
+    uint16_t before[OPENAI_HOLES_MAX + 1]; /* Fixed bytes before each hole, and behind the last. */
+    uint8_t kind[OPENAI_HOLES_MAX];
+    char fixed[OPENAI_SHAPE_BYTES];
+};
+
+struct openai_shapes {
+    struct openai_shape shapes[OPENAI_SHAPES];
+    uint8_t next; /* To be replaced. */
+};
+
+struct openai_fit {
+    const char *end;  /* Of the event's JSON. */
+    struct str model; /* As in struct openai_facts; so is the rest. */
+    uint64_t text_q8;
+    uint64_t content_bytes;
+};
+/* Whether the text begins with an event that fits a shape: content of one choice, no usage, no
+ * finish. io_last: the one that fitted last, which is tried first. */
+bool openai_shapes_fit(const struct openai_shapes *s, struct str text, uint8_t *io_last,
+                       struct openai_fit *out);
+/* Makes a shape of a text that was read, if it is of the kind that can be: one text, no usage. */
+void openai_shapes_learn(struct openai_shapes *s, struct str text, const struct openai_facts *facts,
+                         uint8_t *out_last);
+
+#endif
