@@ -42,12 +42,15 @@ static bool uuid_dash_before(unsigned byte)
 
 void uuid_format(const struct uuid *u, char out[UUID_TEXT_BYTES])
 {
-    for (unsigned i = 0; i < sizeof u->bytes; i++) {
-        if (uuid_dash_before(i))
-            *out++ = '-';
-        hex_encode(&u->bytes[i], 1, out);
-        out += 2;
-    }
+    char hex[2 * sizeof u->bytes + 1];
+    hex_encode(u->bytes, sizeof u->bytes, hex);
+    memcpy(out, hex, 8);
+    memcpy(out + 9, hex + 8, 4);
+    memcpy(out + 14, hex + 12, 4);
+    memcpy(out + 19, hex + 16, 4);
+    memcpy(out + 24, hex + 20, 12);
+    out[8] = out[13] = out[18] = out[23] = '-';
+    out[36] = '\0';
 }
 
 int uuid_parse(struct str text, struct uuid *out)

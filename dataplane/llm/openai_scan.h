@@ -64,8 +64,21 @@ static inline bool is_short_escape(unsigned char c)
            c == 'f';
 }
 
+static bool read_text_on(struct scan *s, struct text *out);
+
 /* At an opening quote. */
 static inline bool read_text(struct scan *s, struct text *out)
+{
+    const unsigned char *p = skip_plain(s->p + 1, s->end);
+    if (p == s->end || *p != '"')
+        return read_text_on(s, out);
+    *out = (struct text){(const char *)s->p + 1, (size_t)(p - s->p) - 1, 0};
+    s->p = p + 1;
+    return true;
+}
+
+/* The same with escapes and non-ASCII in it. */
+static bool read_text_on(struct scan *s, struct text *out)
 {
     const unsigned char *p = ++s->p;
     size_t escapes = 0;
@@ -146,6 +159,32 @@ static inline bool read_null(struct scan *s)
     return token(s) == 'n' && read_word(s, "null", 4);
 }
 
+/* A short key without escapes and the colon right behind it, which is nearly every one. */
+static inline bool read_key(struct scan *s, struct text *key)
+{
+#if defined(__SSE2__)
+    const unsigned char *p = s->p + 1;
+    if (s->end - p >= 18 && p[-1] == '"') {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
+                                   _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+        hit = _mm_or_si128(hit, _mm_cmplt_epi8(v, _mm_set1_epi8(' ')));
+        unsigned mask = (unsigned)_mm_movemask_epi8(hit);
+        unsigned n = (unsigned)__builtin_ctz(mask | 0x10000);
+        if (p[n] == '"' && p[n + 1] == ':') {
+            key->data = (const char *)p;
+            key->len = n;
+            s->p = p + n + 2;
+            return true;
+        }
+    }
+#endif
+    if (!read_text(s, key) || key->escapes != 0 || token(s) != ':')
+        return false;
+    s->p++;
+    return true;
+}
+
 enum step { STEP_BAD, STEP_END, STEP_ONE };
 
 /* Behind '{' or a value: the next key and its colon, or the end. */
@@ -162,10 +201,7 @@ static inline enum step next_member(struct scan *s, bool first, struct text *key
         s->p++;
         c = token(s);
     }
-    if (c != '"' || !read_text(s, key) || key->escapes != 0 || token(s) != ':')
-        return STEP_BAD;
-    s->p++;
-    return STEP_ONE;
+    return c == '"' && read_key(s, key) ? STEP_ONE : STEP_BAD;
 }
 
 static inline enum step next_element(struct scan *s, bool first)

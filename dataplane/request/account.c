@@ -2,6 +2,7 @@
 
 #include "common/base/checked.h"
 #include "dataplane/request/steps.h"
+#include "dataplane/request/tally.h"
 
 bool account_cost(const struct snapshot_deployment *d, int64_t wall_us, const struct call_usage *u,
                   uint64_t *out_price_id, int64_t *out_cost_nanousd)
@@ -56,54 +57,6 @@ static void settle(struct request *r, struct record_attempt *row)
         r->cost_nanousd = sum;
 }
 
-static void count_tokens(struct request *r, const struct record_attempt *row)
-{
-    const struct {
-        struct str type;
-        uint64_t n;
-    } kinds[] = {
-        {STR("input"), row->tokens_in},
-        {STR("output"), row->tokens_out},
-        {STR("cache_read"), row->tokens_cached},
-        {STR("cache_write"), row->tokens_cache_write},
-        {STR("reasoning"), row->tokens_reasoning},
-    };
-    struct str provider, rest;
-    const struct snapshot_model *m =
-        row == r->attempt.record ? r->attempt.model : r->work->candidate_models[row->model];
-    str_cut(row->server, '/', &provider, &rest);
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        const struct str labels[] = {provider, m->id, kinds[i].type};
-        if (kinds[i].n > 0)
-            metrics_add(meter(&r->env->meters, METER_TOKENS, labels), kinds[i].n);
-    }
-}
-
-static struct str outcome_label(enum record_reason reason)
-{
-    switch (reason) {
-    case RECORD_REASON_OK:
-    case RECORD_REASON_CLIENT_ERROR:
-        return STR("ok");
-    case RECORD_REASON_RATE_LIMITED:
-        return STR("rate_limited");
-    case RECORD_REASON_TIMEOUT:
-        return STR("timeout");
-    case RECORD_REASON_CANCELLED:
-    case RECORD_REASON_NODE_CRASH:
-        return STR("cancelled");
-    case RECORD_REASON_CONNECT:
-    case RECORD_REASON_TLS:
-    case RECORD_REASON_STATUS:
-    case RECORD_REASON_AUTH:
-    case RECORD_REASON_PROTOCOL:
-    case RECORD_REASON_CUT:
-    case RECORD_REASON_ADDRESS:
-        break;
-    }
-    return STR("error");
-}
-
 enum step_result step_account(struct request *r)
 {
     if (r->unseen) {
@@ -111,13 +64,8 @@ enum step_result step_account(struct request *r)
         r->unseen = false;
     }
     for (uint32_t i = 0; i < r->attempt_count; i++) {
-        struct record_attempt *row = &r->attempts[i];
-        struct str provider, rest;
-        settle(r, row);
-        count_tokens(r, row);
-        str_cut(row->server, '/', &provider, &rest);
-        const struct str labels[] = {provider, row->server, outcome_label(row->reason)};
-        metrics_inc(meter(&r->env->meters, METER_ATTEMPTS, labels));
+        settle(r, &r->attempts[i]);
+        tally_attempt(r, &r->attempts[i]);
     }
     return STEP_NEXT;
 }

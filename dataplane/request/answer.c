@@ -36,10 +36,21 @@ struct writer {
     int rc;
 };
 
-static void put(struct writer *w, struct str s)
+static void put_slowly(struct writer *w, struct str s)
 {
     if (w->rc == 0)
         w->rc = buf_append_str(w->out, s);
+}
+
+static inline void put(struct writer *w, struct str s)
+{
+    struct buf *b = w->out;
+    if (w->rc != 0 || b->cap - b->len < s.len || s.len == 0) {
+        put_slowly(w, s);
+        return;
+    }
+    memcpy(b->data + b->len, s.data, s.len);
+    b->len += s.len;
 }
 
 static void put_text(struct writer *w, const char *text)
@@ -74,13 +85,13 @@ static void put_date(struct writer *w, struct request_env *env)
         http1_format_date(now_s * 1000000, env->date);
     }
     put(w, STR("date: "));
-    put_text(w, env->date);
+    put(w, (struct str){env->date, HTTP1_DATE_BYTES - 1});
 }
 
 static void put_decision(struct writer *w, struct request *r, bool early)
 {
     put(w, STR("\r\nx-steelyard-decision-id: "));
-    put_text(w, r->id_text);
+    put(w, (struct str){r->id_text, UUID_TEXT_BYTES - 1});
     put(w, STR("\r\nx-steelyard-policy: "));
     if (r->route == NULL)
         put(w, STR("pinned"));

@@ -9,6 +9,7 @@
 #include "dataplane/request/relay.h"
 #include "dataplane/request/session.h"
 #include "dataplane/request/steps.h"
+#include "dataplane/request/tally.h"
 
 static enum record_status outcome_of(const struct request *r)
 {
@@ -97,42 +98,7 @@ static void send_end(struct request *r)
     }
 }
 
-/* ---- metrics and the access line ---- */
-
-static struct str route_label(const struct request *r)
-{
-    if (!r->decided)
-        return STR_NULL;
-    return r->route != NULL ? r->route->name : STR("pinned");
-}
-
-static void count(struct request *r, uint64_t duration_ns)
-{
-    struct meters *m = &r->env->meters;
-    struct str endpoint = str_from(r->path->endpoint), route = route_label(r);
-    struct str provider = STR_NULL, model = STR_NULL;
-    char code[4] = {(char)('0' + r->status / 100 % 10), (char)('0' + r->status / 10 % 10),
-                    (char)('0' + r->status % 10), '\0'};
-    if (r->committed) {
-        provider = r->attempt.target->deployment->provider->name;
-        model = r->attempt.model->id;
-    }
-    const struct str requests[] = {
-        endpoint,  route,
-        provider,  model,
-        {code, 3}, r->decided && (r->flags & RECORD_FLAG_STREAM) ? STR("true") : STR("false")};
-    metrics_inc(meter(m, METER_REQUESTS, requests));
-    const struct str durations[] = {endpoint, route, provider, model};
-    metrics_observe(meter(m, METER_DURATION, durations), duration_ns);
-    const struct str overhead[] = {endpoint, STR("total")};
-    metrics_observe(meter(m, METER_OVERHEAD, overhead), r->overhead_ns);
-    if (!r->committed)
-        return;
-    const struct str served[] = {route, provider, model};
-    if (r->ttft_ns != 0)
-        metrics_observe(meter(m, METER_TTFT, served), r->ttft_ns);
-    metrics_add(meter(m, METER_COST, served), (uint64_t)r->cost_nanousd);
-}
+/* ---- the access line ---- */
 
 static void log_access(struct request *r, uint64_t duration_ns)
 {
@@ -146,7 +112,7 @@ static void log_access(struct request *r, uint64_t duration_ns)
               LOG_STR("path", r->path_text), LOG_U64("code", r->status),
               LOG_STR("request_id", r->request_id),
               LOG_STR("decision_id", r->decided ? str_from(r->id_text) : STR_NULL),
-              LOG_STR("route", route_label(r)),
+              LOG_STR("route", tally_route(r)),
               LOG_STR("served", r->committed ? last->server : STR_NULL),
               LOG_U64("ttft_ms", r->ttft_ns / 1000000), LOG_U64("dur_ms", duration_ns / 1000000),
               LOG_U64("tokens_in", last != NULL ? last->tokens_in : 0),
@@ -184,7 +150,7 @@ enum step_result step_report(struct request *r)
     uint64_t duration_ns = clock_mono_ns() - r->start_ns;
     if (r->stream == STREAM_COMMITTED)
         metrics_gauge_add(r->env->meters.streams, -1);
-    count(r, duration_ns);
+    tally_end(r, duration_ns);
     if (r->env->shared->settings.access_log)
         log_access(r, duration_ns);
     return STEP_NEXT;

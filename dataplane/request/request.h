@@ -96,6 +96,23 @@ struct request_shared {
 int request_shared_init(struct request_shared *shared) MUST_CHECK;
 void request_shared_deinit(struct request_shared *shared);
 
+/* The series of requests that are alike (tally.h); found when first counted in. */
+#define TALLY_TOKENS 5
+struct tally_kind {
+    bool used;
+    bool decided;
+    bool streamed;
+    uint16_t status;
+    uint32_t era;
+    uint64_t generation; /* Of the snapshot. */
+    const void *path;
+    const void *route;
+    const void *deployment; /* NULL: none served. */
+    struct metrics_series *requests, *duration, *overhead, *ttft, *cost, *attempts_ok;
+    struct metrics_series *tokens[TALLY_TOKENS];
+};
+#define REQUEST_KINDS 64U
+
 /* One per worker. */
 struct request_env {
     struct request_shared *shared;
@@ -107,6 +124,7 @@ struct request_env {
     struct arena_pool chunks;
     struct freelist requests;
     struct freelist works;
+    struct tally_kind kinds[REQUEST_KINDS];
     struct list active;
     uint32_t active_count;
     bool shedding;      /* F24: memory is short; nothing new is admitted. Set from above. */
