@@ -76,6 +76,7 @@ struct rig_options {
 void rig_start(struct rig *r, const struct rig_options *options); /* NULL: all defaults. */
 void rig_stop(struct rig *r);
 void rig_script(struct rig *r, size_t provider, struct rig_script script); /* Appends. */
+void rig_cut(struct rig *r, size_t provider); /* Closes all its connections. */
 
 /* Turns the loop until the condition holds; fails the test when that takes far too long. */
 #define rig_until(r, condition)                                                                    \
