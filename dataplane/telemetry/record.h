@@ -51,8 +51,7 @@ enum record_flag {
     RECORD_FLAG_FEATURES_DROPPED = 256, /* Set by the spool when it is nearly full. */
     RECORD_FLAG_COST_UNKNOWN = 512,
     RECORD_FLAG_NO_POLICY = 1024,
-    RECORD_FLAG_RESENT =
-        2048, /* The same attempt, on another connection: it may have come twice. */
+    RECORD_FLAG_SENT_AGAIN = 2048, /* Of an attempt: the provider may have had it twice. */
 };
 /* The DecisionFlag bits that policy_decide knows. */
 uint32_t record_flags_from_policy(uint32_t policy_flags);
@@ -89,7 +88,7 @@ struct record_attempt {
     uint32_t tokens_cached;
     uint32_t tokens_reasoning;
     uint32_t tokens_cache_write;
-    uint32_t flags;         /* RECORD_FLAG_USAGE_*, RECORD_FLAG_RESENT */
+    uint32_t flags;         /* RECORD_FLAG_USAGE_*, _SENT_AGAIN */
     struct str server;      /* "provider/upstream-model": snapshot_deployment.name. */
     struct str provider_id; /* The provider's request id. */
 };

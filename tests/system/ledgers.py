@@ -10,6 +10,7 @@ from harness import Failure
 
 STATUS_OK, STATUS_NODE_CRASH = 1, 5
 ATTEMPT_OK = 0
+FLAG_SENT_AGAIN = 2048
 
 
 def read_fields(data):
@@ -58,6 +59,7 @@ class Attempt:
         self.cost = signed(f.get(14, 0))
         self.server = f.get(2, 0)
         self.cand = f.get(1, 0)
+        self.sent_again = bool(f.get(15, 0) & FLAG_SENT_AGAIN)
 
 
 class Row:
@@ -151,8 +153,9 @@ class Comparison:
             return
         row = rows[0]
         reached = [a for a in row.attempts if a.status != 0 or row.status == STATUS_NODE_CRASH]
-        if row.status != STATUS_NODE_CRASH and len(served) > len(row.attempts):
-            self.report(nonce, "provider saw %d attempts, row has %d" % (len(served), len(row.attempts)))
+        recorded = len(row.attempts) + sum(a.sent_again for a in row.attempts)
+        if row.status != STATUS_NODE_CRASH and len(served) > recorded:
+            self.report(nonce, "provider saw %d attempts, row has %d" % (len(served), recorded))
         if row.cost != sum(a.cost for a in row.attempts):
             self.report(nonce, "cost %d is not the sum of its attempts" % row.cost)
         complete = [s for s in served if s.get("outcome") == "complete"]

@@ -160,12 +160,6 @@ static void on_provider_accept(void *arg, int fd)
     uv_read_start((uv_stream_t *)&p->tcp, on_alloc, on_peer_read);
 }
 
-void rig_cut(struct rig *r, size_t provider)
-{
-    LIST_FOREACH_SAFE (it, tmp, &r->providers[provider].peers)
-        peer_close(container_of(it, struct peer, link), false);
-}
-
 void rig_script(struct rig *r, size_t provider, struct rig_script script)
 {
     struct rig_provider *v = &r->providers[provider];
@@ -174,6 +168,26 @@ void rig_script(struct rig *r, size_t provider, struct rig_script script)
 }
 
 /* ---- the snapshot ---- */
+
+static Steelyard__Control__V1__Transport transport =
+    STEELYARD__CONTROL__V1__TRANSPORT__TRANSPORT_AUTO;
+
+int rig_run_for_each_transport(const struct CMUnitTest *tests, size_t count)
+{
+    static const struct {
+        const char *name;
+        Steelyard__Control__V1__Transport transport;
+    } rows[] = {
+        {"libcurl", STEELYARD__CONTROL__V1__TRANSPORT__TRANSPORT_LIBCURL},
+        {"lean", STEELYARD__CONTROL__V1__TRANSPORT__TRANSPORT_LEAN},
+    };
+    int failed = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        transport = rows[i].transport;
+        failed += _cmocka_run_group_tests(rows[i].name, tests, count, NULL, NULL);
+    }
+    return failed;
+}
 
 #define PACK(type, message, out)                                                                   \
     do {                                                                                           \
@@ -219,6 +233,7 @@ static void put_catalogue(struct rig *r, struct resource_set *set, const struct 
         providers[i].allow_private = 1;
         providers[i].abort_stops_billing = o->abort_stops_billing;
         providers[i].timeouts = &timeouts;
+        providers[i].transport = transport;
         deployments[i].provider = names[i];
         deployments[i].upstream_model = (char *)(uintptr_t)(i == 0 ? "up-small" : "up-large");
         deployments[i].weight = 1;

@@ -1,7 +1,6 @@
-/* race_upstream.h: an upstream on a thread of its own that answers each request with that request's
- * own nonce and closes kept connections at random moments: before reading, after part of a request,
- * after all of it without a reply, in the middle of the reply, right after it, and whenever a timer
- * of random length says so. It keeps a ledger of what it was given and what it said. */
+/* race_upstream.h: a moody server (tests/lib/moody.h) on a thread of its own that answers each
+ * request with that request's own nonce and keeps a ledger of what it was given and what it said.
+ */
 #ifndef STEELYARD_TESTS_UNIT_DATAPLANE_UPSTREAM_RACE_UPSTREAM_H
 #define STEELYARD_TESTS_UNIT_DATAPLANE_UPSTREAM_RACE_UPSTREAM_H
 
@@ -31,7 +30,7 @@ const struct race_row *race_upstream_row(const struct race_upstream *u, size_t n
 uint64_t race_upstream_connections(const struct race_upstream *u);
 void race_upstream_destroy(struct race_upstream *u);
 
-/* The body that belongs to a nonce; 3 bytes to some 60 KB. */
+/* The body that belongs to a nonce; 2 bytes to some 40 KB. */
 void race_body(size_t nonce, struct buf *out);
 
 #endif
