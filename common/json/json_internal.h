@@ -60,14 +60,18 @@ static inline unsigned json_special_16(const unsigned char *p)
 }
 #endif
 
+/* Bytes that can be written into a string as they are, up to the first that perhaps cannot. */
+size_t json_bare_length(const unsigned char *p, size_t len);
+
 /* Bytes that need no look of their own, by the widest instructions the processor has; each way
  * gives the same number. NULL: not on this processor.
- *   plain: no quote mark, backslash, control byte or non-ASCII;   space: white space of JSON
- *   wide: plain, or a whole character of valid UTF-8 */
+ *   plain: no quote mark, backslash, control byte or non-ASCII, and escapes of two bytes, counted
+ *   space: white space of JSON
+ *   wide: no quote mark, backslash or control byte, and whole characters of valid UTF-8 */
 enum json_way { JSON_WAY_SCALAR, JSON_WAY_SSE2, JSON_WAY_AVX2, JSON_WAYS };
 typedef size_t (*json_length_fn)(const unsigned char *p, size_t len);
 struct json_lengths {
-    json_length_fn plain;
+    size_t (*plain)(const unsigned char *p, size_t len, uint32_t *io_escapes);
     json_length_fn space;
     json_length_fn wide;
 };
@@ -86,17 +90,18 @@ static inline size_t json_wide_length(const unsigned char *p, size_t len)
 }
 
 /* Most strings end within the first bytes looked at. */
-static inline size_t json_plain_length(const unsigned char *p, size_t len)
+static inline size_t json_plain_length(const unsigned char *p, size_t len, uint32_t *io_escapes)
 {
 #if defined(__SSE2__)
     if (len >= 16) {
         unsigned mask = json_special_16(p);
-        if (mask != 0)
-            return (unsigned)__builtin_ctz(mask);
-        return 16 + json_best.plain(p + 16, len - 16);
+        unsigned first = (unsigned)__builtin_ctz(mask | 0x10000U);
+        if (first < 16 && p[first] == '"')
+            return first;
+        return first + json_best.plain(p + first, len - first, io_escapes);
     }
 #endif
-    return json_best.plain(p, len);
+    return json_best.plain(p, len, io_escapes);
 }
 
 #endif

@@ -38,20 +38,26 @@ static inline bool keys_equal(const struct json *j, uint32_t a, uint32_t b)
            memcmp(j->text.data + x->start, j->text.data + y->start, len) == 0;
 }
 
+/* Lengths first: mostly they tell the keys apart. An escaped key may be as long as any. */
 static enum json_problem differ_pairwise(const struct json *j, uint32_t object, uint32_t count,
                                          uint32_t *out_repeated)
 {
-    __attribute__((uninitialized)) uint32_t keys[PAIRWISE_MEMBERS_MAX];
+    __attribute__((uninitialized)) uint32_t keys[PAIRWISE_MEMBERS_MAX], lens[PAIRWISE_MEMBERS_MAX];
     uint32_t key = object + 1;
+    bool escaped = false;
     for (uint32_t i = 0; i < count; i++) {
+        const struct json_node *n = &j->nodes[key];
+        uint32_t len = n->end - n->start;
+        escaped |= (n->info & JSON_INFO_ESCAPED) != 0;
         for (uint32_t k = 0; k < i; k++) {
-            if (keys_equal(j, keys[k], key)) {
+            if ((lens[k] == len || escaped) && keys_equal(j, keys[k], key)) {
                 *out_repeated = key;
                 return JSON_PROBLEM_REPEATED_KEY;
             }
         }
         keys[i] = key;
-        key = j->nodes[key + 1].next;
+        lens[i] = len;
+        key = n[1].next;
     }
     return JSON_PROBLEM_NONE;
 }

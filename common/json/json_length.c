@@ -14,11 +14,41 @@ static inline bool is_plain(unsigned char c)
     return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
-static size_t plain_scalar(const unsigned char *p, size_t len)
+size_t json_bare_length(const unsigned char *p, size_t len)
 {
     size_t i = 0;
+#if defined(__SSE2__)
+    for (; len - i >= 16; i += 16) {
+        unsigned mask = json_special_16(p + i);
+        if (mask != 0)
+            return i + (unsigned)__builtin_ctz(mask);
+    }
+#endif
     while (i < len && is_plain(p[i]))
         i++;
+    return i;
+}
+
+/* What may stand behind a backslash when the escape is of two bytes. */
+static const bool short_escape[256] = {['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
+                                       ['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true};
+
+static inline bool is_short_escape(const unsigned char *p, size_t left)
+{
+    return left >= 2 && p[0] == '\\' && short_escape[p[1]];
+}
+
+static size_t plain_scalar(const unsigned char *p, size_t len, uint32_t *io_escapes)
+{
+    size_t i = 0;
+    for (; i < len; i++) {
+        if (is_plain(p[i]))
+            continue;
+        if (!is_short_escape(p + i, len - i))
+            break;
+        ++*io_escapes;
+        i++;
+    }
     return i;
 }
 
@@ -60,15 +90,23 @@ static size_t wide_scalar(const unsigned char *p, size_t len)
 }
 
 #if defined(__x86_64__)
-static size_t plain_sse2(const unsigned char *p, size_t len)
+static size_t plain_sse2(const unsigned char *p, size_t len, uint32_t *io_escapes)
 {
     size_t i = 0;
-    for (; len - i >= 16; i += 16) {
+    while (len - i > 16) { /* One more, for the second byte of an escape. */
         unsigned mask = json_special_16(p + i);
-        if (mask != 0)
-            return i + (unsigned)__builtin_ctz(mask);
+        size_t at = 16;
+        while (mask != 0) {
+            unsigned first = (unsigned)__builtin_ctz(mask);
+            if (!is_short_escape(p + i + first, 2))
+                return i + first;
+            ++*io_escapes;
+            mask &= ~0U << first << 2;
+            at = first == 15 ? 17 : 16; /* The escape's second byte is in the next block. */
+        }
+        i += at;
     }
-    return i + plain_scalar(p + i, len - i);
+    return i + plain_scalar(p + i, len - i, io_escapes);
 }
 
 static size_t space_sse2(const unsigned char *p, size_t len)
@@ -105,20 +143,31 @@ AVX2 static inline __m256i avx2_special(__m256i v)
                                            _mm256_cmpeq_epi8(v, _mm256_set1_epi8('\\'))));
 }
 
-AVX2 static size_t plain_avx2(const unsigned char *p, size_t len)
+AVX2 static size_t plain_avx2(const unsigned char *p, size_t len, uint32_t *io_escapes)
 {
     size_t i = 0;
-    for (; len - i >= 64; i += 64) {
+    while (len - i > 64) {
         __m256i a = avx2_special(avx2_load(p + i));
         __m256i b = avx2_special(avx2_load(p + i + 32));
         __m256i both = _mm256_or_si256(a, b);
-        if (_mm256_testz_si256(both, both))
+        size_t at = 64;
+        if (_mm256_testz_si256(both, both)) {
+            i += 64;
             continue;
+        }
         uint64_t mask =
             (uint32_t)_mm256_movemask_epi8(a) | (uint64_t)(uint32_t)_mm256_movemask_epi8(b) << 32;
-        return i + (unsigned)__builtin_ctzll(mask);
+        while (mask != 0) {
+            unsigned first = (unsigned)__builtin_ctzll(mask);
+            if (!is_short_escape(p + i + first, 2))
+                return i + first;
+            ++*io_escapes;
+            mask &= ~UINT64_C(0) << first << 2;
+            at = first == 63 ? 65 : 64;
+        }
+        i += at;
     }
-    return i + plain_sse2(p + i, len - i);
+    return i + plain_sse2(p + i, len - i, io_escapes);
 }
 
 AVX2 static size_t space_avx2(const unsigned char *p, size_t len)

@@ -171,22 +171,23 @@ static bool parse_literal(struct parser *s, const char *word, enum json_kind kin
 
 /* ---- strings ---- */
 
-/* On an error `at` stays on the backslash. Most escapes are of two bytes for one. */
-static inline bool parse_escape(struct parser *s)
+static inline void count_saved(struct parser *s, uint32_t saved)
 {
-    uint32_t saved = 1;
-    uint32_t bytes = 2;
-    int c = s->len - s->at > 1 ? s->p[s->at + 1] : -1;
-    if (c != 'n' && c != '"') {
-        enum json_problem problem = JSON_PROBLEM_NONE;
-        bytes = json_check_escape(s->p + s->at, s->len - s->at, s->whole, &saved, &problem);
-        if (bytes == 0)
-            return problem != JSON_PROBLEM_NONE ? parse_fail(s, problem) : false;
-    }
-    s->at += bytes;
     s->k->saved =
         saved < JSON_SAVED_UNKNOWN - s->k->saved ? s->k->saved + saved : JSON_SAVED_UNKNOWN;
     s->k->escaped = true;
+}
+
+/* On an error `at` stays on the backslash. */
+static bool parse_escape(struct parser *s)
+{
+    uint32_t saved;
+    enum json_problem problem = JSON_PROBLEM_NONE;
+    uint32_t bytes = json_check_escape(s->p + s->at, s->len - s->at, s->whole, &saved, &problem);
+    if (bytes == 0)
+        return problem != JSON_PROBLEM_NONE ? parse_fail(s, problem) : false;
+    s->at += bytes;
+    count_saved(s, saved);
     return true;
 }
 
@@ -204,7 +205,10 @@ static bool parse_wide(struct parser *s)
 static inline bool parse_string(struct parser *s)
 {
     for (;;) {
-        s->at += (uint32_t)json_plain_length(s->p + s->at, s->len - s->at);
+        uint32_t escapes = 0; /* Each of two bytes for one. */
+        s->at += (uint32_t)json_plain_length(s->p + s->at, s->len - s->at, &escapes);
+        if (escapes > 0)
+            count_saved(s, escapes);
         if (s->at == s->len)
             return parse_end(s, JSON_PROBLEM_EARLY_END);
         unsigned c = s->p[s->at];

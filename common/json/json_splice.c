@@ -67,7 +67,7 @@ static void splice_member(struct splice *s, uint32_t key, uint32_t value,
 
 static bool key_needs_no_escape(struct str key)
 {
-    return key.len == 0 || json_plain_length((const unsigned char *)key.data, key.len) == key.len;
+    return key.len == 0 || json_bare_length((const unsigned char *)key.data, key.len) == key.len;
 }
 
 int json_splice(const struct json *j, const struct json_edit *edits, size_t edit_count,

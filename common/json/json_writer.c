@@ -104,7 +104,7 @@ static int writer_escape_byte(struct buf *out, unsigned char c)
 static int writer_escape_next(struct buf *out, struct str text, size_t *io_from)
 {
     const unsigned char *p = (const unsigned char *)text.data + *io_from;
-    size_t run = json_plain_length(p, text.len - *io_from);
+    size_t run = json_bare_length(p, text.len - *io_from);
     if (run == 0 && *p < 0x80) {
         *io_from += 1;
         return writer_escape_byte(out, *p);

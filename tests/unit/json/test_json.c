@@ -400,11 +400,17 @@ static void expect_same_lengths(const unsigned char *bytes, size_t len)
         const struct json_lengths *wide = json_lengths_of((enum json_way)way);
         if (wide == NULL)
             continue;
-        assert_int_equal(wide->plain(bytes, len), scalar->plain(bytes, len));
+        uint32_t wide_escapes = 0, escapes = 0;
+        assert_int_equal(wide->plain(bytes, len, &wide_escapes),
+                         scalar->plain(bytes, len, &escapes));
+        assert_int_equal(wide_escapes, escapes);
         assert_int_equal(wide->space(bytes, len), scalar->space(bytes, len));
         assert_int_equal(wide->wide(bytes, len), scalar->wide(bytes, len));
     }
-    assert_int_equal(json_plain_length(bytes, len), scalar->plain(bytes, len));
+    uint32_t wide_escapes = 0, escapes = 0;
+    assert_int_equal(json_plain_length(bytes, len, &wide_escapes),
+                     scalar->plain(bytes, len, &escapes));
+    assert_int_equal(wide_escapes, escapes);
 }
 
 static void all_ways_to_skip_bytes_see_the_same(void **state)
@@ -418,6 +424,8 @@ static void all_ways_to_skip_bytes_see_the_same(void **state)
                 bytes[at] = (unsigned char)c;
                 for (size_t len = at > 17 ? at - 1 : 0; len <= sizeof bytes; len += 13)
                     expect_same_lengths(bytes, len);
+                memset(bytes + c % 64, '\\', c % 5);
+                expect_same_lengths(bytes, sizeof bytes - c % 3);
             }
         }
     }
