@@ -20,10 +20,9 @@ uint64_t siphash_1_3(struct siphash_key key, const void *data, size_t len)
 {
     const uint8_t *p = data;
     struct sip s = sip_begin(key);
-    size_t left = len;
-    for (; left >= 8; left -= 8, p += 8)
-        s = sip_block(s, sip_load(p));
-    return sip_final(sip_block(s, sip_last(p, left, len)));
+    for (size_t at = 0; at + 8 <= len; at += 8)
+        s = sip_block(s, sip_load(p + at));
+    return sip_final(sip_block(s, sip_last(p, len)));
 }
 
 static inline struct sip block_of_2(struct sip s, uint64_t m)
@@ -38,10 +37,9 @@ uint64_t siphash_2_4(struct siphash_key key, const void *data, size_t len)
 {
     const uint8_t *p = data;
     struct sip s = sip_begin(key);
-    size_t left = len;
-    for (; left >= 8; left -= 8, p += 8)
-        s = block_of_2(s, sip_load(p));
-    s = block_of_2(s, sip_last(p, left, len));
+    for (size_t at = 0; at + 8 <= len; at += 8)
+        s = block_of_2(s, sip_load(p + at));
+    s = block_of_2(s, sip_last(p, len));
     s.v2 ^= 0xff;
     s = sip_round(sip_round(sip_round(sip_round(s))));
     return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;

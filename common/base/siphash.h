@@ -62,13 +62,18 @@ static inline uint64_t sip_load(const uint8_t *p)
     return value;
 }
 
-/* The last block: the bytes left over (fewer than eight) and the length of the whole. */
-static inline uint64_t sip_last(const uint8_t *p, size_t left, size_t len)
+/* The last block of a message: the bytes left over (fewer than eight) and the length. The end of a
+ * message of eight bytes or more is read as one word, and what is hashed already is shifted out. */
+static inline uint64_t sip_last(const uint8_t *message, size_t len)
 {
-    uint64_t last = (uint64_t)len << 56;
-    for (size_t i = 0; i < left; i++)
-        last |= (uint64_t)p[i] << (8 * i);
-    return last;
+    const size_t left = len % 8;
+    uint64_t last = 0;
+    if (len >= 8 && left > 0)
+        last = sip_load(message + len - 8) >> (8 * (8 - left));
+    else
+        for (size_t i = 0; i < left; i++)
+            last |= (uint64_t)message[i] << (8 * i);
+    return last | (uint64_t)len << 56;
 }
 
 #endif

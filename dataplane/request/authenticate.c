@@ -3,23 +3,36 @@
 #include "common/base/clock.h"
 #include "dataplane/request/steps.h"
 
+/* In the order in which they are looked for. */
+static const struct str names[] = {
+    {"authorization", 13}, {"x-api-key", 9}, {"api-key", 7}, {"x-goog-api-key", 14}};
+enum { NAMES = sizeof names / sizeof names[0] };
+
+/* Most fields are told apart by the length of their name. */
+static unsigned name_index(struct str name)
+{
+    for (unsigned i = 0; i < NAMES; i++)
+        if (name.len == names[i].len && str_eq_nocase(name, names[i]))
+            return i;
+    return NAMES;
+}
+
 static struct str credential(const struct request *r)
 {
-    static const struct str names[] = {
-        {"authorization", 13}, {"x-api-key", 9}, {"api-key", 7}, {"x-goog-api-key", 14}};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        struct str value = http1_field_get(r->head, names[i]);
-        if (value.data == NULL)
+    struct str value = STR_NULL;
+    unsigned found = NAMES;
+    for (size_t i = 0; i < r->head->field_count; i++) {
+        unsigned index = name_index(http1_field_name(r->head, i));
+        if (index == NAMES || index > found)
             continue;
-        if (http1_field_count(r->head, names[i]) != 1)
-            return STR_NULL;
-        if (i > 0)
-            return value;
-        if (value.len < 7 || !str_eq_nocase(str_slice(value, 0, 7), STR("bearer ")))
-            return STR_NULL;
-        return str_trim(str_slice(value, 7, value.len));
+        value = index < found ? http1_field_value(r->head, i) : STR_NULL; /* Repeated: none. */
+        found = index;
     }
-    return STR_NULL;
+    if (found != 0 || value.data == NULL)
+        return value;
+    if (value.len < 7 || !str_eq_nocase(str_slice(value, 0, 7), STR("bearer ")))
+        return STR_NULL;
+    return str_trim(str_slice(value, 7, value.len));
 }
 
 enum step_result step_authenticate(struct request *r)

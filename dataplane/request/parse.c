@@ -6,7 +6,8 @@
  * for what the path needs. */
 static bool media_type_is_json(const struct request *r)
 {
-    return !r->head->body_encoded && (http1_field_get(r->head, STR("content-type")).data == NULL ||
+    struct str type = http1_field_get(r->head, STR("content-type"));
+    return !r->head->body_encoded && (type.data == NULL || str_is(type, "application/json") ||
                                       http1_content_type_is(r->head, STR("application/json")));
 }
 
