@@ -4,6 +4,10 @@
 #include <pthread.h>
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/sha.h>
@@ -101,11 +105,31 @@ bool digest_equal(const void *a, const void *b, size_t len)
     return CRYPTO_memcmp(a, b, len) == 0;
 }
 
+#if defined(__SSE2__)
+static inline __m128i hex_digits(__m128i nibbles)
+{
+    __m128i letter =
+        _mm_and_si128(_mm_cmpgt_epi8(nibbles, _mm_set1_epi8(9)), _mm_set1_epi8('a' - '0' - 10));
+    return _mm_add_epi8(_mm_add_epi8(nibbles, _mm_set1_epi8('0')), letter);
+}
+#endif
+
 void hex_encode(const void *data, size_t len, char *out)
 {
     static const char digits[] = "0123456789abcdef";
     const uint8_t *p = data;
-    for (size_t i = 0; i < len; i++) {
+    size_t i = 0;
+#if defined(__SSE2__)
+    for (; len - i >= 16; i += 16) { /* Request ids and hashes. */
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
+        __m128i high = _mm_and_si128(_mm_srli_epi16(v, 4), _mm_set1_epi8(15));
+        __m128i low = _mm_and_si128(v, _mm_set1_epi8(15));
+        __m128i *to = (__m128i *)(void *)(out + 2 * i);
+        _mm_storeu_si128(to, hex_digits(_mm_unpacklo_epi8(high, low)));
+        _mm_storeu_si128(to + 1, hex_digits(_mm_unpackhi_epi8(high, low)));
+    }
+#endif
+    for (; i < len; i++) {
         out[2 * i] = digits[p[i] >> 4];
         out[2 * i + 1] = digits[p[i] & 15];
     }

@@ -313,7 +313,7 @@ static void decide_rest(const struct artifact *a, const struct policy_params *pa
                         const struct policy_request *r, const struct policy_candidate *candidates,
                         struct policy_decision *d)
 {
-    int64_t cost[POLICY_CANDIDATES_MAX], u[POLICY_CANDIDATES_MAX];
+    __attribute__((uninitialized)) int64_t cost[POLICY_CANDIDATES_MAX], u[POLICY_CANDIDATES_MAX];
     bool learned = params->strategy == POLICY_LEARNED;
     for (uint32_t i = 0; i < d->count; i++) {
         struct policy_row *row = &d->row[i];
@@ -350,7 +350,7 @@ int policy_decide(const struct artifact *a, const struct features *f,
                   const struct policy_candidate *candidates, uint32_t count,
                   struct policy_decision *out_decision)
 {
-    struct score score;
+    __attribute__((uninitialized)) struct score score;
     if (!inputs_valid(a, params, request, candidates, count))
         return ERR_INVALID;
     bool scored = a != NULL && params->strategy == POLICY_LEARNED;

@@ -257,9 +257,12 @@ static inline int32_t lane_score(const struct artifact *a, uint32_t lane, const 
 void score_models_with(score_sum_fn sum, const struct artifact *a, const struct features *f,
                        struct score *out_score)
 {
-    _Alignas(32) int32_t sums[ARTIFACT_LANES_MAX];
-    _Alignas(32) int32_t dense[ARTIFACT_LANES_MAX];
-    int64_t task_z[ARTIFACT_MODELS_MAX] = {0}, task_length[ARTIFACT_MODELS_MAX] = {0};
+    __attribute__((uninitialized)) _Alignas(32) int32_t sums[ARTIFACT_LANES_MAX];
+    __attribute__((uninitialized)) _Alignas(32) int32_t dense[ARTIFACT_LANES_MAX];
+    __attribute__((uninitialized)) int64_t task_z[ARTIFACT_MODELS_MAX];
+    __attribute__((uninitialized)) int64_t task_length[ARTIFACT_MODELS_MAX];
+    memset(task_z, 0, a->model_count * sizeof task_z[0]);
+    memset(task_length, 0, a->model_count * sizeof task_length[0]);
     const int64_t rsqrt = fixed_rsqrt[f->n];
     sum(a, f, sums, dense);
     if (a->task_count > 0) {

@@ -205,7 +205,7 @@ static uint32_t exclusions(const struct request *r, const struct snapshot_model 
 
 static void fill_candidates(struct request *r)
 {
-    struct live live[POLICY_CANDIDATES_MAX];
+    __attribute__((uninitialized)) struct live live[POLICY_CANDIDATES_MAX];
     uint64_t now_ms = r->start_ns / 1000000;
     uint32_t broken = 0;
     for (uint32_t i = 0; i < r->work->candidate_count; i++) {
@@ -301,7 +301,7 @@ static void count_decision(struct request *r)
 
 enum step_result step_decide(struct request *r)
 {
-    struct policy_params plain;
+    __attribute__((uninitialized)) struct policy_params plain;
     if (!resolve(r)) {
         r->detail.param = STR("model");
         return request_fail(r, FAULT_MODEL_NOT_FOUND);
