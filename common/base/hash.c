@@ -73,6 +73,15 @@ __attribute__((target("sse4.2"))) uint32_t hash_crc32c_sse42(uint32_t crc, const
 {
     const uint8_t *p = data;
     uint64_t state = ~crc;
+    for (; len >= 32; len -= 32, p += 32) {
+        uint64_t a, b, c, d;
+        memcpy(&a, p, sizeof a);
+        memcpy(&b, p + 8, sizeof b);
+        memcpy(&c, p + 16, sizeof c);
+        memcpy(&d, p + 24, sizeof d);
+        state = _mm_crc32_u64(_mm_crc32_u64(state, a), b);
+        state = _mm_crc32_u64(_mm_crc32_u64(state, c), d);
+    }
     for (; len >= 8; len -= 8, p += 8) {
         uint64_t word = 0;
         memcpy(&word, p, sizeof word);

@@ -51,6 +51,7 @@ static inline struct texts texts_begin(uint8_t *at, size_t count)
 static inline void copy_text(uint8_t *to, const char *from, size_t len)
 {
     uint64_t a, b;
+    uint32_t c, d;
     if (len > 16) {
         memcpy(to, from, len);
     } else if (len >= 8) {
@@ -58,6 +59,11 @@ static inline void copy_text(uint8_t *to, const char *from, size_t len)
         memcpy(&b, from + len - 8, 8);
         memcpy(to, &a, 8);
         memcpy(to + len - 8, &b, 8);
+    } else if (len >= 4) {
+        memcpy(&c, from, 4);
+        memcpy(&d, from + len - 4, 4);
+        memcpy(to, &c, 4);
+        memcpy(to + len - 4, &d, 4);
     } else {
         for (size_t i = 0; i < len; i++)
             to[i] = (uint8_t)from[i];
@@ -205,12 +211,7 @@ static bool take_features(struct str *data, const struct flat_shape *shape,
     if (shape->features > FEATURES_SPARSE_MAX + 1)
         return false;
     f->n = (uint16_t)(shape->features - 1);
-    if (!take(data, f->dense, sizeof(f->dense)) || !take(data, f->index, 2 * (size_t)f->n))
-        return false;
-    for (uint32_t i = 1; i < f->n; i++) /* The packer writes differences. */
-        if (f->index[i] <= f->index[i - 1])
-            return false;
-    return true;
+    return take(data, f->dense, sizeof(f->dense)) && take(data, f->index, 2 * (size_t)f->n);
 }
 
 static bool take_routed(struct str *data, uint32_t count, struct flat_scratch *scratch)

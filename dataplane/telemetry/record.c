@@ -3,7 +3,10 @@
  * as protobuf-c packs; a test unpacks the result and compares every field. */
 #include "dataplane/telemetry/record.h"
 
+#include <endian.h>
 #include <string.h>
+
+#include "dataplane/telemetry/record_indices.h"
 
 struct writer {
     uint8_t *at;
@@ -74,21 +77,45 @@ static inline void put_sint(struct writer *w, uint32_t field, int64_t v)
     put_u64(w, field, zigzag(v));
 }
 
+/* Most of what is copied are short texts; these need no call. */
+static inline void copy_short(uint8_t *to, const void *from, size_t len)
+{
+    uint64_t a, b;
+    uint32_t c, d;
+    const uint8_t *p = from;
+    if (len > 16) {
+        memcpy(to, p, len);
+    } else if (len >= 8) {
+        memcpy(&a, p, 8);
+        memcpy(&b, p + len - 8, 8);
+        memcpy(to, &a, 8);
+        memcpy(to + len - 8, &b, 8);
+    } else if (len >= 4) {
+        memcpy(&c, p, 4);
+        memcpy(&d, p + len - 4, 4);
+        memcpy(to, &c, 4);
+        memcpy(to + len - 4, &d, 4);
+    } else {
+        for (size_t i = 0; i < len; i++)
+            to[i] = p[i];
+    }
+}
+
 static void put_raw(struct writer *w, const void *data, size_t len)
 {
     if (!has_room(w, len))
         return;
-    if (len > 0)
-        memcpy(w->at, data, len);
+    copy_short(w->at, data, len);
     w->at += len;
 }
 
-static void put_le(struct writer *w, uint64_t v, int bytes)
+static void put_le(struct writer *w, uint64_t v, size_t bytes)
 {
-    uint8_t b[8];
-    for (int i = 0; i < 8; i++)
-        b[i] = (uint8_t)(v >> (8 * i));
-    put_raw(w, b, (size_t)bytes);
+    v = htole64(v);
+    if (!has_room(w, bytes))
+        return;
+    memcpy(w->at, &v, bytes);
+    w->at += bytes;
 }
 
 static void put_fixed64(struct writer *w, uint32_t field, uint64_t v)
@@ -143,11 +170,16 @@ static size_t utf8_len(struct str s)
 
 static bool is_ascii(struct str s)
 {
-    uint64_t high = 0, word;
+    uint64_t high = 0, word = 0;
     size_t i = 0;
     for (; i + 8 <= s.len; i += 8) {
         memcpy(&word, s.data + i, 8);
         high |= word;
+    }
+    if (i > 0) { /* The rest with some of what was seen. */
+        memcpy(&word, s.data + s.len - 8, 8);
+        high |= word;
+        i = s.len;
     }
     for (; i < s.len; i++)
         high |= (uint8_t)s.data[i];
@@ -181,49 +213,41 @@ static void put_text(struct writer *w, uint32_t field, struct str s)
         put_text_always(w, field, s, RECORD_TEXT_BYTES_MAX);
 }
 
-/* A sub-message: two bytes are kept for its length (up to 16,383), which is patched in afterwards;
- * a longer one is moved. */
-static uint8_t *message_begin(struct writer *w, uint32_t field)
+/* A sub-message: `bytes` (1 or 2) are kept for its length, which is patched in afterwards; when it
+ * needs another number of them, its contents are moved. */
+static uint8_t *message_begin(struct writer *w, uint32_t field, uint32_t bytes)
 {
     if (!has_room(w, TAG_AND_VARINT_MAX))
         return w->at;
     write_tag(w, field, WIRE_BYTES);
     uint8_t *len = w->at;
-    w->at += 2;
+    w->at += bytes;
     return len;
 }
 
-static void message_end(struct writer *w, uint8_t *len)
+static void message_end(struct writer *w, uint8_t *len, uint32_t bytes)
 {
     if (w->full)
         return;
-    size_t n = (size_t)(w->at - len) - 2;
-    if (n < 0x80) {
-        memmove(len + 1, len + 2, n);
-        w->at--;
-        len[0] = (uint8_t)n;
-    } else if (n < 0x4000) {
-        len[0] = (uint8_t)(n | 0x80);
-        len[1] = (uint8_t)(n >> 7);
-    } else if (w->at < w->end && n < 0x200000) {
-        memmove(len + 3, len + 2, n);
-        w->at++;
-        len[0] = (uint8_t)(n | 0x80);
-        len[1] = (uint8_t)(n >> 7 | 0x80);
-        len[2] = (uint8_t)(n >> 14);
-    } else {
-        w->full = true;
-    }
+    size_t n = (size_t)(w->at - len) - bytes;
+    uint32_t need = n < 0x80 ? 1 : n < 0x4000 ? 2 : 3;
+    if (need > bytes && !has_room(w, need - bytes))
+        return;
+    if (need != bytes)
+        memmove(len + need, len + bytes, n);
+    w->at = len;
+    write_varint(w, n);
+    w->at += n;
 }
 
 static void put_positions(struct writer *w, uint32_t field, const uint8_t *values, uint32_t count)
 {
     if (count == 0)
         return;
-    uint8_t *len = message_begin(w, field);
+    uint8_t *len = message_begin(w, field, 1);
     for (uint32_t i = 0; i < count && has_room(w, TAG_AND_VARINT_MAX); i++)
         write_varint(w, values[i]);
-    message_end(w, len);
+    message_end(w, len, 1);
 }
 
 static void put_accounts(struct writer *w, const struct record_decision *d)
@@ -235,49 +259,25 @@ static void put_accounts(struct writer *w, const struct record_decision *d)
         put_le(w, d->accounts[i], 8);
 }
 
-/* As features_encode writes them. Whether a difference takes one byte or two is a coin toss, so it
- * is no branch here: this list is most of a record. */
-static uint8_t *write_indices(uint8_t *at, const struct features *f)
-{
-    uint32_t next = 0, n = f->n;
-    uint32_t two = n >= 0x80; /* n <= 512 */
-    at[0] = (uint8_t)(n | two << 7);
-    at[1] = (uint8_t)(n >> 7);
-    at += 1 + two;
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t gap = f->index[i] - next;
-        next = f->index[i] + 1U;
-        two = gap >= 0x80;
-        at[0] = (uint8_t)(gap | two << 7);
-        at[1] = (uint8_t)(gap >> 7);
-        at += 1 + two;
-        if (gap >= 0x4000) {
-            at[-1] |= 0x80;
-            *at++ = (uint8_t)(gap >> 14);
-        }
-    }
-    return at;
-}
-
 static void put_features(struct writer *w, const struct features *f)
 {
-    uint8_t *len = message_begin(w, 24);
-    if (!has_room(w, FEATURES_ENCODED_MAX + 1)) /* It may write a byte too much. */
+    uint8_t *len = message_begin(w, 24, 2);
+    if (!has_room(w, RECORD_INDICES_MAX))
         return;
-    w->at = write_indices(w->at, f);
-    message_end(w, len);
-    len = message_begin(w, 25);
+    w->at += record_write_indices(f, w->at);
+    message_end(w, len, 2);
+    len = message_begin(w, 25, 1);
     if (!has_room(w, (size_t)3 * FEATURES_DENSE))
         return;
     for (uint32_t i = 0; i < FEATURES_DENSE; i++)
         write_varint(w, zigzag(f->dense[i]));
-    message_end(w, len);
+    message_end(w, len, 1);
 }
 
 static void put_candidate(struct writer *w, const struct policy_candidate *c,
                           const struct record_candidate *m, const struct policy_row *r)
 {
-    uint8_t *len = message_begin(w, 30);
+    uint8_t *len = message_begin(w, 30, 1);
     put_u64(w, 1, (uint64_t)(c->ordinal + 1)); /* POLICY_UNKNOWN_MODEL is -1. */
     put_sint(w, 2, r->z);
     put_u64(w, 3, r->q);
@@ -302,7 +302,7 @@ static void put_candidate(struct writer *w, const struct policy_candidate *c,
         put_u64(w, 20, c->cached_tokens);
         put_i64(w, 21, c->price_cached);
     }
-    message_end(w, len);
+    message_end(w, len, 1);
 }
 
 static void put_attempt_fields(struct writer *w, const struct record_attempt *a, uint32_t endpoint)
@@ -346,9 +346,9 @@ static uint32_t server_index(const struct record_outcome *o, uint32_t attempt)
 static void put_attempts(struct writer *w, const struct record_outcome *o)
 {
     for (uint32_t i = 0; i < o->attempt_count; i++) {
-        uint8_t *len = message_begin(w, 37);
+        uint8_t *len = message_begin(w, 37, 1);
         put_attempt_fields(w, &o->attempts[i], server_index(o, i));
-        message_end(w, len);
+        message_end(w, len, 1);
     }
 }
 

@@ -88,7 +88,7 @@ void shipper_epoch_free(struct shipper *s, struct ship_epoch *e)
 static int batch_send(struct shipper *s, struct ship_epoch *e)
 {
     struct ship_batch *b = mem_zalloc(sizeof(*b));
-    if (b == NULL || shipper_batch_pack(&s->batch) != 0) {
+    if (b == NULL || shipper_batch_pack(&s->batch, e->pressed || !e->epoch->live) != 0) {
         mem_free(b);
         return ERR_NOMEM;
     }
@@ -140,11 +140,13 @@ static void pump_epoch(struct shipper *s, struct ship_epoch *e, bool all)
         if (!all && waiting_records(e) < SHIPPER_BATCH_LEAST)
             return;
         if (!may_send(s)) {
-            e->more = true;
+            e->more = e->pressed = true;
             return;
         }
-        if (shipper_batch_collect(&s->batch, &e->cursor) == 0)
+        if (shipper_batch_collect(&s->batch, &e->cursor) == 0) {
+            e->pressed = false;
             return;
+        }
         if (batch_send(s, e) != 0) {
             shipper_cursor_seek(&e->cursor, s->batch.first_seq);
             e->more = true;

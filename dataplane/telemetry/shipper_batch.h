@@ -26,6 +26,7 @@ void shipper_batch_deinit(struct shipper_batch *b);         /* Also fine on a ze
 /* Takes what comes next, up to the maxima. 0 records: nothing there, no memory, or the disk; the
  * cursor stands where it was. */
 uint32_t shipper_batch_collect(struct shipper_batch *b, struct shipper_cursor *c);
-int shipper_batch_pack(struct shipper_batch *b) MUST_CHECK; /* ERR_NOMEM. */
+/* Makes the zstd frame, of raw blocks unless it is to be compressed. ERR_NOMEM. */
+int shipper_batch_pack(struct shipper_batch *b, bool compress) MUST_CHECK;
 
 #endif

@@ -22,7 +22,8 @@ struct ship_epoch {
     uint64_t acked_at_ms; /* When `acked` last moved. */
     uint64_t rewound_to;  /* Last expected_seq obeyed. */
     uint64_t rewound_at_ms;
-    bool more; /* Stopped by window or credit. */
+    bool more;    /* Stopped by window or credit. */
+    bool pressed; /* So it was since it last caught up: bytes count more than CPU. */
 };
 
 struct ship_batch { /* Sent, not acknowledged. */

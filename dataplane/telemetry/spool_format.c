@@ -1,5 +1,6 @@
 #include "dataplane/telemetry/spool_format.h"
 
+#include <endian.h>
 #include <string.h>
 
 #include "common/base/hash.h"
@@ -10,32 +11,28 @@ static const uint8_t marker[3] = {0xa5, 'S', 'Y'};
 
 static void put_u32(uint8_t *p, uint32_t v)
 {
-    for (int i = 0; i < 4; i++)
-        p[i] = (uint8_t)(v >> (8 * i));
+    v = htole32(v);
+    memcpy(p, &v, sizeof(v));
 }
 
 static uint32_t get_u32(const uint8_t *p)
 {
-    uint32_t v = 0;
-    for (int i = 3; i >= 0; i--)
-        v = v << 8 | p[i];
-    return v;
+    uint32_t v;
+    memcpy(&v, p, sizeof(v));
+    return le32toh(v);
 }
 
 void spool_put_u64(void *out, uint64_t v)
 {
-    uint8_t *p = out;
-    for (int i = 0; i < 8; i++)
-        p[i] = (uint8_t)(v >> (8 * i));
+    v = htole64(v);
+    memcpy(out, &v, sizeof(v));
 }
 
 uint64_t spool_get_u64(const void *in)
 {
-    const uint8_t *p = in;
-    uint64_t v = 0;
-    for (int i = 7; i >= 0; i--)
-        v = v << 8 | p[i];
-    return v;
+    uint64_t v;
+    memcpy(&v, in, sizeof(v));
+    return le64toh(v);
 }
 
 void spool_header_encode(const struct spool_header *h, uint8_t out[SPOOL_HEADER_BYTES])

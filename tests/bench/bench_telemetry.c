@@ -1,9 +1,9 @@
 /* What a decision record costs, and whether any is lost at speed.
- *   bench_telemetry [-n ROUNDS] [-r RECORDS_A_SECOND] [-s SECONDS] [-o json] [path|all]
+ *   bench_telemetry [-n ROUNDS] [-r RECORDS_A_SECOND] [-s SECONDS] [-z] [-o json] [path|all]
  * Path: intent and outcome of a usual request (three candidates, 250 features, one attempt) handed
  * to the ring, alone on a thread; then what the writer thread and the shipper do with them, up to
- * the compressed batch. `path` stops after the first part, for callgrind:
- *   valgrind --tool=callgrind --toggle-collect=put_records bench_telemetry -n 20000 path
+ * the batch (-z: compressed, as when it lags behind). `path` stops after the first part, for
+ * callgrind: valgrind --tool=callgrind --toggle-collect=put_records bench_telemetry -n 20000 path
  * Rate: one worker thread at so many records a second, the set's own threads, and a shipper that
  * gives its batches to a counter; every seq must come exactly once. CPU is the whole process. */
 #include <ftw.h>
@@ -27,6 +27,7 @@
 #define ROUND      2048U /* Records between two drains: less than what wakes the writer. */
 #define VARIANTS   512
 
+static bool compress; /* As the shipper does when it lags behind. */
 static struct features features[VARIANTS];
 static struct policy_candidate candidates[CANDIDATES];
 static struct record_candidate models[CANDIDATES];
@@ -256,7 +257,7 @@ static struct cost measure_cost(uint32_t rounds, bool path_only)
             uint64_t t4 = clock_thread_cpu_ns();
             if (got == 0)
                 break;
-            if (shipper_batch_pack(&batch) != 0)
+            if (shipper_batch_pack(&batch, compress) != 0)
                 fail("out of memory");
             c.read_ns += t4 - t3;
             c.pack_ns += clock_thread_cpu_ns() - t4;
@@ -323,7 +324,7 @@ static void *sink_main(void *arg)
     for (bool last = false;;) {
         bool finished = atomic_load(&run->finished);
         while (shipper_batch_collect(&batch, &cursor) > 0) {
-            if (shipper_batch_pack(&batch) != 0)
+            if (shipper_batch_pack(&batch, compress) != 0)
                 fail("out of memory");
             run->shipped += batch.count;
             run->gaps += batch.gaps;
@@ -352,7 +353,7 @@ int main(int argc, char **argv)
     uint32_t rounds = 200000;
     struct run run = {.rate = 100000, .seconds = 10};
     bool json = false;
-    for (int option; (option = getopt(argc, argv, "n:r:s:o:")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "n:r:s:o:z")) != -1;) {
         if (option == 'n')
             rounds = (uint32_t)strtoul(optarg, NULL, 10);
         else if (option == 'r')
@@ -361,6 +362,8 @@ int main(int argc, char **argv)
             run.seconds = (uint32_t)strtoul(optarg, NULL, 10);
         else if (option == 'o')
             json = strcmp(optarg, "json") == 0;
+        else if (option == 'z')
+            compress = true;
         else
             return 2;
     }
@@ -398,7 +401,7 @@ int main(int argc, char **argv)
                run.seconds, run.refused, (unsigned long long)lost,
                (unsigned long long)(cpu_ns / sent));
     else
-        printf("a record          path %llu ns, writer %llu ns, read %llu ns, compress %llu ns; "
+        printf("a record          path %llu ns, writer %llu ns, read %llu ns, pack %llu ns; "
                "%llu bytes, %llu shipped\n"
                "%u a second, %u s  CPU %llu ns a record, %llu refused, %llu lost, %llu a batch\n",
                (unsigned long long)c.path_ns, (unsigned long long)c.writer_ns,

@@ -3,6 +3,7 @@
 
 #include "common/base/clock.h"
 #include "common/link/wire.h"
+#include "dataplane/telemetry/record_indices.h"
 #include "telemetry.pb-c.h"
 #include "tests/unit/dataplane/planes_fixture.h"
 
@@ -186,6 +187,35 @@ static void every_gap_between_features_is_written_as_the_router_writes_it(void *
         assert_int_equal(d->features.len, len);
         assert_memory_equal(d->features.data, expected, len);
         wire_free(&d->base);
+        static uint8_t way[RECORD_INDICES_MAX];
+        assert_int_equal(record_write_indices_plain(&s.features, way), len);
+        assert_memory_equal(way, expected, len);
+        if (!record_has_bmi2())
+            continue;
+        assert_int_equal(record_write_indices_bmi2(&s.features, way), len);
+        assert_memory_equal(way, expected, len);
+    }
+}
+
+static void any_list_of_indices_is_written_alike_and_inside(void **state)
+{
+    (void)state;
+    uint64_t seed = 88172645463325252U;
+    for (uint32_t round = 0; round < 2000; round++) {
+        struct features f = {.n = (uint16_t)(round % (FEATURES_SPARSE_MAX + 1))};
+        uint8_t plain[RECORD_INDICES_MAX] = {0}, bmi2[RECORD_INDICES_MAX] = {0};
+        for (uint32_t i = 0; i < f.n; i++) {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            f.index[i] = (uint16_t)(seed >> (round % 3 * 16)); /* In no order. */
+        }
+        size_t len = record_write_indices_plain(&f, plain);
+        assert_true(len <= FEATURES_ENCODED_MAX);
+        if (!record_has_bmi2())
+            continue;
+        assert_int_equal(record_write_indices_bmi2(&f, bmi2), len);
+        assert_memory_equal(plain, bmi2, len);
     }
 }
 
@@ -344,6 +374,7 @@ int main(void)
         cmocka_unit_test(every_field_of_a_decision_arrives),
         cmocka_unit_test(attempts_at_one_deployment_share_a_server),
         cmocka_unit_test(every_gap_between_features_is_written_as_the_router_writes_it),
+        cmocka_unit_test(any_list_of_indices_is_written_alike_and_inside),
         cmocka_unit_test(features_are_left_out_and_flagged),
         cmocka_unit_test(the_flags_of_the_outcome_replace_those_of_the_intent),
         cmocka_unit_test(an_empty_decision_is_small_and_reads_back),

