@@ -213,7 +213,10 @@ static uint64_t weigh_exploration(const struct policy_params *params,
                            ? 0
                            : (uint64_t)best->u - (uint64_t)d->row[i].u; /* Up to 2^63. */
         utility_i128 weight = ((utility_i128)k << 20) + (((utility_i128)params->gamma * gap) >> 16);
-        d->row[i].p = (uint32_t)(((utility_i128)1 << 52) / weight); /* k >= 2: below 2^31. */
+        /* 2^52 / weight; k >= 2, so below 2^31. Nearly every weight fits 64 bits. */
+        d->row[i].p = weight > ((utility_i128)1 << 52)
+                          ? 0
+                          : (uint32_t)((UINT64_C(1) << 52) / (uint64_t)weight);
         sum += d->row[i].p;
     }
     if (sum <= params->eps_cap)
@@ -290,7 +293,8 @@ static void order_fallbacks(const struct policy_candidate *candidates, const int
         if (d->row[i].excl == 0 && i != d->chosen)
             left |= UINT64_C(1) << i;
     for (uint32_t failed = d->chosen; left != 0;) {
-        for (uint64_t bits = left; bits != 0; bits &= bits - 1) {
+        /* A suspect's domain was looked at when it became one. */
+        for (uint64_t bits = (suspect >> failed & 1) == 0 ? left : 0; bits != 0; bits &= bits - 1) {
             unsigned i = (unsigned)__builtin_ctzll(bits);
             if (same_domain(&candidates[i], &candidates[failed]))
                 suspect |= UINT64_C(1) << i;
