@@ -88,13 +88,14 @@ class PlainAddress:
 
 
 def chat_body(size, events=0, interval_ms=0, model="auto"):
-    """events > 0 asks for a stream; what bench_upstream reads stands first."""
+    """events > 0 asks for a stream; what bench_upstream reads stands first. bench_load counts in the
+    number that the text begins with."""
     text = ("Weigh the quality of an answer against its cost, and say which of the models should "
             "answer this question: what is the boiling point of water at an altitude of 2,000 m? ")
     shell = {"stream": True, "max_tokens": events, "seed": interval_ms} if events else {"max_tokens": 256}
     shell.update({"model": model, "messages": [{"role": "user", "content": ""}]})
     room = size - len(json.dumps(shell, separators=(",", ":")))
-    shell["messages"][0]["content"] = (text * (room // len(text) + 1))[:room]
+    shell["messages"][0]["content"] = ("#00000000# " + text * (room // len(text) + 1))[:room]
     return json.dumps(shell, separators=(",", ":")).encode()
 
 

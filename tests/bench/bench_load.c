@@ -4,12 +4,13 @@
  *   bench_load [-n REQUESTS] [--ramp MS] [--any-status] PORT CONNECTIONS SECONDS REQUEST_FILE
  * Starts requests for SECONDS, or until REQUESTS have been sent; --ramp spreads the first ones over
  * a time, as clients that do not know of each other would. REQUEST_FILE holds head and body as they
- * go out. Prints one JSON object: requests, errors (with --any-status only broken answers are),
- * refused (answers that are not 200), unanswered (connections closed instead), events, seconds;
- * quantiles in microseconds of the time from request to whole answer (p50_us, p99_us), of that time
- * for refused ones (refused_p99_us), and of an event's time from the provider's stamp ("@" and 19
- * digits, see bench_upstream) to here (delay_p50_us, delay_p99_us, delay_max_us); late, the events
- * that came 100 ms late or more. */
+ * go out; the digits of "#00000000#" in it count the requests, so that no two are the same and
+ * nothing that a proxy remembers of one helps with the next. Prints one JSON object: requests,
+ * errors (with --any-status only broken answers are), refused (answers that are not 200),
+ * unanswered (connections closed instead), events, seconds; quantiles in microseconds of the time
+ * from request to whole answer (p50_us, p99_us), of that time for refused ones (refused_p99_us),
+ * and of an event's time from the provider's stamp ("@" and 19 digits, see bench_upstream) to here
+ * (delay_p50_us, delay_p99_us, delay_max_us); late, the events that came 100 ms late or more. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,11 +23,12 @@
 #include "common/base/mem.h"
 #include "common/base/str.h"
 
-#define READ_BYTES   65536U
-#define HEAD_BYTES   8192U
-#define SAMPLES_MAX  4000000U
-#define STAMP_DIGITS 19
-#define LATE_NS      100000000U
+#define READ_BYTES    65536U
+#define HEAD_BYTES    8192U
+#define SAMPLES_MAX   4000000U
+#define STAMP_DIGITS  19
+#define NUMBER_DIGITS 8
+#define LATE_NS       100000000U
 
 enum body_state {
     BODY_HEAD,  /* Collecting the head. */
@@ -57,6 +59,7 @@ struct samples {
 };
 
 static struct buf request;
+static char *request_number; /* Its NUMBER_DIGITS digits in the request; NULL: none there. */
 static struct sockaddr_in address;
 static uint64_t deadline_ns, requests_left = UINT64_MAX, requests, errors, refused, unanswered,
                              events, late;
@@ -78,9 +81,22 @@ static bool is_over(void)
     return requests_left == 0 || clock_mono_ns() >= deadline_ns;
 }
 
+/* What of an earlier request still waits in a socket's queue may get this one's number. */
+static void number_next(void)
+{
+    for (size_t i = NUMBER_DIGITS; request_number != NULL && i-- > 0;) {
+        if (request_number[i] != '9') {
+            request_number[i]++;
+            return;
+        }
+        request_number[i] = '0';
+    }
+}
+
 static void connection_send(struct connection *c)
 {
     requests_left--;
+    number_next();
     c->stamp_digits = -1;
     c->state = BODY_HEAD;
     c->head_len = 0;
@@ -361,6 +377,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", err.message);
         return 1;
     }
+    ptrdiff_t at = str_search(buf_str(&request), STR("#00000000#"));
+    if (at >= 0)
+        request_number = request.data + at + 1;
     for (size_t i = 0; i < sizeof all_samples / sizeof *all_samples; i++)
         if ((all_samples[i]->ns = mem_alloc(SAMPLES_MAX * sizeof(uint32_t))) == NULL)
             return 1;

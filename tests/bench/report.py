@@ -1,4 +1,7 @@
 """Results as a table for a terminal and as the tables of docs/performance.md."""
+from bed import expect
+
+BEGIN, END = "<!-- results:", "<!-- end of results -->"
 
 
 def number(value):
@@ -93,3 +96,14 @@ def markdown(result):
                 "|%s" % ("---|" + "---:|" * (len(heads) - 1))]
         out += ["| %s |" % " | ".join(str(cell) for cell in row) for row in rows]
     return "\n".join(out)
+
+
+def write_into(path, result):
+    """Replaces what stands between the two comments of a page, so that no figure is typed."""
+    with open(path, encoding="utf-8") as f:
+        page = f.read()
+    expect(BEGIN in page and END in page, "%s has no '%s' and '%s'" % (path, BEGIN, END))
+    begin = page.index("-->", page.index(BEGIN)) + len("-->")
+    page = page[:begin] + "\n" + markdown(result) + "\n" + page[page.index(END):]
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(page)

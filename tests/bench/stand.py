@@ -74,6 +74,8 @@ class Stand:
         pin_cluster(self.cluster)
 
     def __exit__(self, *exc):
+        if exc[0] is KeyboardInterrupt:
+            exc = (None, None, None)  # Nothing went wrong: the cluster need not show its logs.
         if self.cluster is not None:
             self.cluster.__exit__(*exc)
         for thing in reversed(self.stoppable):

@@ -17,7 +17,8 @@ import sys
 import tempfile
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-PAGES = ["README.md", "docs/request.md", "docs/release.md", "docs/operations.md"]
+PAGES = ["README.md", "docs/request.md", "docs/release.md", "docs/operations.md",
+         "docs/performance.md"]
 
 
 def raise_loopback():
