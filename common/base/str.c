@@ -30,12 +30,37 @@ static unsigned char ascii_lower(char c)
     return c >= 'A' && c <= 'Z' ? (unsigned char)(c + ('a' - 'A')) : (unsigned char)c;
 }
 
+#define EACH_BYTE(c) (UINT64_C(0x0101010101010101) * (c))
+
+/* Eight bytes at a time: they may differ in bit 0x20 where both are letters. */
+static bool word_eq_nocase(uint64_t a, uint64_t b)
+{
+    uint64_t differ = a ^ b;
+    if (differ == 0)
+        return true;
+    uint64_t low = (a | EACH_BYTE(0x20)) & EACH_BYTE(0x7f);
+    uint64_t from_a = low + EACH_BYTE(0x80 - 'a'); /* Bit 7: at least 'a'. */
+    uint64_t past_z = low + EACH_BYTE(0x7f - 'z'); /* Bit 7: more than 'z'. */
+    uint64_t letters = from_a & ~past_z & ~a & EACH_BYTE(0x80);
+    return (differ & ~(letters >> 2)) == 0;
+}
+
 bool str_eq_nocase(struct str a, struct str b)
 {
+    uint64_t x, y;
     if (a.len != b.len)
         return false;
-    for (size_t i = 0; i < a.len; i++) {
-        if (ascii_lower(a.data[i]) != ascii_lower(b.data[i]))
+    if (a.len < 8) {
+        for (size_t i = 0; i < a.len; i++)
+            if (ascii_lower(a.data[i]) != ascii_lower(b.data[i]))
+                return false;
+        return true;
+    }
+    for (size_t at = 0; at < a.len; at += 8) {
+        size_t from = a.len - at < 8 ? a.len - 8 : at; /* The last eight, some of them again. */
+        memcpy(&x, a.data + from, 8);
+        memcpy(&y, b.data + from, 8);
+        if (!word_eq_nocase(x, y))
             return false;
     }
     return true;

@@ -57,8 +57,7 @@ int fetch_check_origin(const struct fetch_origin_config *config, struct fetch_ur
     return 0;
 }
 
-/* Those that say how the message is framed and where it goes. */
-static bool is_reserved(struct str name)
+bool fetch_field_is_reserved(struct str name)
 {
     switch (name.len) {
     case 4:
@@ -92,7 +91,7 @@ int fetch_check_request(const struct fetch_request *r)
         return ERR_INVALID;
     for (size_t i = 0; i < r->field_count; i++)
         if (!http1_is_token(r->fields[i].name) || !http1_is_field_value(r->fields[i].value) ||
-            is_reserved(r->fields[i].name))
+            fetch_field_is_reserved(r->fields[i].name))
             return ERR_INVALID;
     return 0;
 }

@@ -24,6 +24,8 @@ int fetch_check_origin(const struct fetch_origin_config *config, struct fetch_ur
                        struct err *err) MUST_CHECK;
 /* ERR_INVALID as fetch_start says. */
 int fetch_check_request(const struct fetch_request *r) MUST_CHECK;
+/* Those that say how the message is framed and where it goes: not the caller's. */
+bool fetch_field_is_reserved(struct str name);
 /* Every 0 replaced by its default (F12). */
 struct fetch_timeouts fetch_timeouts_or_default(const struct fetch_timeouts *t);
 

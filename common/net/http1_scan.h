@@ -1,6 +1,6 @@
 /* http1_scan.h: the loops over a head's bytes, sixteen at a time where the processor has SSE2 and
  * one at a time elsewhere. Each has a scalar reference beside it that a fuzzer compares it with.
- * Nothing is read at or past data + end. For the files of http1 only. */
+ * Nothing is read at or past data + end. For those who read and write heads. */
 #ifndef STEELYARD_COMMON_NET_HTTP1_SCAN_H
 #define STEELYARD_COMMON_NET_HTTP1_SCAN_H
 

@@ -8,15 +8,18 @@
 #include "common/base/mem.h"
 #include "dataplane/upstream/lean_internal.h"
 
-#define PIECES_MAX (FETCH_BODY_SPANS_MAX + 1)
+#define PIECES_MAX    (FETCH_BODY_SPANS_MAX + 1)
+/* A kilobyte of the stack of which a few entries are used: the build zeroes what is not marked. */
+#define UNINITIALIZED __attribute__((uninitialized))
+
+static struct iovec part_of(struct str piece)
+{
+    return (struct iovec){.iov_base = (void *)(uintptr_t)piece.data, .iov_len = piece.len};
+}
 
 /* Bytes taken, 0 when the socket is full; ERR_CLOSED. */
-static ssize_t send_pieces(int fd, const struct str *pieces, size_t count)
+static ssize_t send_parts(int fd, struct iovec *parts, size_t count)
 {
-    struct iovec parts[PIECES_MAX];
-    for (size_t i = 0; i < count; i++)
-        parts[i] =
-            (struct iovec){.iov_base = (void *)(uintptr_t)pieces[i].data, .iov_len = pieces[i].len};
     const struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
     ssize_t n;
     do {
@@ -25,6 +28,14 @@ static ssize_t send_pieces(int fd, const struct str *pieces, size_t count)
     if (n >= 0)
         return n;
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? 0 : ERR_CLOSED;
+}
+
+static ssize_t send_pieces(int fd, const struct str *pieces, size_t count)
+{
+    UNINITIALIZED struct iovec parts[PIECES_MAX];
+    for (size_t i = 0; i < count; i++)
+        parts[i] = part_of(pieces[i]);
+    return send_parts(fd, parts, count);
 }
 
 static size_t total_of(const struct str *pieces, size_t count)
@@ -93,7 +104,7 @@ static void unsent_free(struct transport_call *c)
 
 static int plain_more(struct transport_call *c)
 {
-    struct str pieces[PIECES_MAX];
+    UNINITIALIZED struct str pieces[PIECES_MAX];
     ssize_t n = send_pieces(c->conn->fd, pieces, next_pieces(c->unsent, SIZE_MAX, pieces));
     if (n < 0)
         return (int)n;
@@ -161,7 +172,7 @@ static int seal(struct lean_conn *conn, const struct str *pieces, size_t count)
 static int sealed_more(struct transport_call *c)
 {
     struct lean_conn *conn = c->conn;
-    struct str pieces[PIECES_MAX];
+    UNINITIALIZED struct str pieces[PIECES_MAX];
     int rc = lean_send_rest(conn);
     while (rc == 0 && c->unsent != NULL) {
         size_t count = next_pieces(c->unsent, LEAN_SEAL_BYTES, pieces);
@@ -189,40 +200,59 @@ int lean_send_more(struct transport_call *c)
     return rc;
 }
 
+static int plain_first(struct transport_call *c, struct str head, const struct str *spans,
+                       size_t count, size_t *out_sent)
+{
+    UNINITIALIZED struct iovec parts[PIECES_MAX];
+    size_t total = head.len;
+    parts[0] = part_of(head);
+    for (size_t i = 0; i < count; i++) {
+        parts[i + 1] = part_of(spans[i]);
+        total += spans[i].len;
+    }
+    ssize_t n = send_parts(c->conn->fd, parts, count + 1);
+    if (n < 0)
+        return (int)n;
+    *out_sent = (size_t)n;
+    if ((size_t)n < total)
+        return ERR_AGAIN;
+    c->result.sent_bytes = total - head.len;
+    return 0;
+}
+
+/* One that fits into what is sealed at a time; ERR_TOO_LARGE: it does not. */
+static int sealed_first(struct transport_call *c, struct str head, const struct str *spans,
+                        size_t count)
+{
+    UNINITIALIZED struct str pieces[PIECES_MAX];
+    size_t body_bytes = total_of(spans, count);
+    if (head.len + body_bytes > LEAN_SEAL_BYTES || lean_send_pending(c->conn))
+        return ERR_TOO_LARGE;
+    pieces[0] = head;
+    for (size_t i = 0; i < count; i++)
+        pieces[i + 1] = spans[i];
+    int rc = seal(c->conn, pieces, count + 1);
+    if (rc == 0 || rc == ERR_AGAIN)
+        c->result.sent_bytes = body_bytes;
+    if (rc == ERR_AGAIN)
+        lean_conn_watch(c->conn);
+    return rc;
+}
+
 int lean_send_first(struct transport_call *c, struct str head, const struct str *spans,
                     size_t count)
 {
-    struct str pieces[PIECES_MAX];
-    size_t total = head.len;
-    ssize_t n = 0;
-    pieces[0] = head;
-    for (size_t i = 0; i < count; i++) {
-        pieces[i + 1] = spans[i];
-        total += spans[i].len;
-    }
-    if (c->conn->secure != NULL) {
-        if (total <= LEAN_SEAL_BYTES && !lean_send_pending(c->conn)) {
-            int rc = seal(c->conn, pieces, count + 1);
-            if (rc == 0 || rc == ERR_AGAIN)
-                c->result.sent_bytes = total - head.len;
-            if (rc == ERR_AGAIN)
-                lean_conn_watch(c->conn);
-            return rc;
-        }
-    } else {
-        n = send_pieces(c->conn->fd, pieces, count + 1);
-        if (n < 0)
-            return (int)n;
-        if ((size_t)n == total) {
-            c->result.sent_bytes = total - head.len;
-            return 0;
-        }
-    }
+    bool sealed = c->conn->secure != NULL;
+    size_t sent = 0;
+    int rc =
+        sealed ? sealed_first(c, head, spans, count) : plain_first(c, head, spans, count, &sent);
+    if (rc != (sealed ? ERR_TOO_LARGE : ERR_AGAIN))
+        return rc;
     c->unsent = lean_unsent_create(head, spans, count);
     if (c->unsent == NULL)
         return ERR_NOMEM;
-    (void)advance(c, (size_t)n);
-    if (c->conn->secure != NULL)
+    (void)advance(c, sent);
+    if (sealed)
         return lean_send_more(c);
     lean_conn_watch(c->conn);
     return ERR_AGAIN;

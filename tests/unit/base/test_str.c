@@ -197,9 +197,35 @@ static void a_bad_byte_is_found_anywhere(void **state)
     assert_true(str_valid_utf8(STR_NULL));
 }
 
+static char lower_of(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+}
+
+static void case_is_ignored_for_letters_and_nothing_else(void **state)
+{
+    (void)state;
+    char a[19], b[19];
+    for (size_t len = 1; len <= sizeof(a); len += 3) {
+        memset(a, 'x', len);
+        memset(b, 'X', len);
+        for (unsigned pair = 0; pair < 65536; pair++) {
+            size_t at = pair % len;
+            a[at] = (char)(pair & 0xff);
+            b[at] = (char)(pair >> 8);
+            bool same = lower_of(a[at]) == lower_of(b[at]);
+            assert_int_equal(str_eq_nocase((struct str){a, len}, (struct str){b, len}), same);
+            a[at] = 'x';
+            b[at] = 'X';
+        }
+        assert_false(str_eq_nocase((struct str){a, len}, (struct str){b, len - 1}));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(case_is_ignored_for_letters_and_nothing_else),
         cmocka_unit_test(slices_are_clamped),
         cmocka_unit_test(comparisons_see_bytes),
         cmocka_unit_test(a_cut_splits_at_the_first_separator),

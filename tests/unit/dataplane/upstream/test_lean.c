@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "common/base/rand.h"
 #include "dataplane/upstream/lean_internal.h"
 #include "tests/unit/dataplane/upstream/conform.h"
 
@@ -158,7 +159,7 @@ static void a_stream_takes_less_than_700_bytes(void **state)
     assert_true(lean_stream_bytes() < 700);
 }
 
-/* ---- the pool ---- */
+/* ---- requests ---- */
 
 static struct transport_origin *origin_of(struct conform *c)
 {
@@ -166,6 +167,50 @@ static struct transport_origin *origin_of(struct conform *c)
         conform_origin(c, (struct fetch_origin_config){0});
     return c->origin;
 }
+
+static struct str random_text(char *out, size_t max, const char *alphabet)
+{
+    size_t len = (size_t)rand_below(max + 1);
+    for (size_t i = 0; i < len; i++)
+        out[i] = alphabet[rand_below(strlen(alphabet) + 1)]; /* NUL, too. */
+    return (struct str){out, len};
+}
+
+/* What is refused is the same, though it is asked of other bytes. */
+static void requests_are_refused_as_everywhere_else(void **state)
+{
+    static const char odd[] = "aZ09-_ \t\r\n:?#/\x01\x7f\x80\xff\"";
+    static const char good[] = "abcdefghijklmnopqrstuvwxyzABC0123456789-/?";
+    struct conform *c = *state;
+    struct transport_origin *o = origin_of(c);
+    unsigned refused = 0, taken = 0;
+    rand_seed_thread(95);
+    for (unsigned i = 0; i < 200000; i++) {
+        char method[8], target[40], names[3][24], values[3][48];
+        struct fetch_field fields[3];
+        struct str head;
+        const struct fetch_request r = {
+            .method = random_text(method, 6, i % 7 == 0 ? odd : "GETPOS"),
+            .target = {target, 1 + random_text(target + 1, 30, i % 5 == 0 ? odd : good).len},
+            .fields = fields,
+            .field_count = i % 4,
+        };
+        target[0] = i % 31 == 0 ? 'x' : '/';
+        for (unsigned k = 0; k < 3; k++) {
+            fields[k].name = random_text(names[k], 20, (i + k) % 11 == 0 ? odd : "abcdef-XYZ");
+            fields[k].value = random_text(values[k], 40, (i + k) % 13 == 0 ? odd : good);
+            if (i % 17 == 0 && k == 1)
+                fields[k].name = i % 2 == 0 ? STR("Transfer-Encoding") : STR("hOST");
+        }
+        int rc = fetch_check_request(&r);
+        assert_int_equal(lean_request_compose(o, &r, &head), rc);
+        refused += rc != 0;
+        taken += rc == 0;
+    }
+    assert_true(refused > 10000 && taken > 1000);
+}
+
+/* ---- the pool ---- */
 
 static bool none_is_open(void *arg)
 {
@@ -374,6 +419,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_alarm_beyond_the_wheel_is_hung_in_its_last_slot),
         cmocka_unit_test(a_stream_takes_less_than_700_bytes),
         CONFORM(a_call_on_a_kept_connection_allocates_nothing),
+        CONFORM(requests_are_refused_as_everywhere_else),
         CONFORM(f20_idle_connections_go_when_they_are_old),
         CONFORM(f20_the_connection_used_last_is_used_next),
         CONFORM(calls_without_a_connection_wait_in_order),
