@@ -18,6 +18,7 @@
 #define BODY_KEPT_BYTES     16384U
 #define AUTH_COOLDOWN_MS    60000U /* B35: an operator has to act. */
 #define LIMITED_COOLDOWN_MS 2000U  /* A 429 that names no wait. */
+#define STALE_MS_MAX        1000U  /* Longer than any round trip. */
 #define BUSY_COOLDOWN_MS    1000U  /* A 503 or 529 that names none. */
 
 static const struct transport_callbacks callbacks;
@@ -431,12 +432,15 @@ static void observe(struct request *r, uint64_t now_ns, const struct fetch_resul
 }
 
 /* A kept connection that the provider had closed meanwhile says nothing about the provider: the
- * same try goes out once more, on another connection, under the intent it has. */
-static bool was_stale(const struct request *r, const struct fetch_result *result)
+ * same try goes out once more, on another connection, under the intent it has, and its row says so.
+ * Such a connection is found dead at once; where the end took longer the provider may have been at
+ * work on the request, and whether it is sent again is a matter of retries, with rows of their own.
+ */
+static bool was_stale(const struct request *r, const struct fetch_result *result, uint64_t now_ns)
 {
     const struct attempt *a = &r->attempt;
     return result->status == ERR_CLOSED && result->reused && !result->reply_seen && !a->restarted &&
-           !a->cancelled && !r->client_gone;
+           !a->cancelled && !r->client_gone && (now_ns - a->start_ns) / 1000000 < STALE_MS_MAX;
 }
 
 static void on_done(void *arg, struct transport_call *call, const struct fetch_result *result)
@@ -446,7 +450,7 @@ static void on_done(void *arg, struct transport_call *call, const struct fetch_r
     struct attempt *a = &r->attempt;
     uint64_t now_ns = clock_mono_ns();
     a->call = NULL;
-    if (was_stale(r, result)) {
+    if (was_stale(r, result, now_ns)) {
         a->restarted = true;
         if (result->request_sent)
             a->record->flags |= RECORD_FLAG_SENT_AGAIN;

@@ -334,6 +334,8 @@ static void enumerations_are_those_of_the_protocol(void **state)
                      STEELYARD__TELEMETRY__V1__DECISION_STATUS__STATUS_PARTIAL);
     assert_int_equal(RECORD_FLAG_NO_POLICY,
                      STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_NO_POLICY);
+    assert_int_equal(RECORD_FLAG_SENT_AGAIN,
+                     STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_SENT_AGAIN);
     assert_int_equal(RECORD_FLAG_FEATURES_DROPPED,
                      STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_FEATURES_DROPPED);
     assert_int_equal(RECORD_FLAG_COST_UNKNOWN,

@@ -160,6 +160,12 @@ static void on_provider_accept(void *arg, int fd)
     uv_read_start((uv_stream_t *)&p->tcp, on_alloc, on_peer_read);
 }
 
+void rig_cut(struct rig *r, size_t provider)
+{
+    LIST_FOREACH_SAFE (it, tmp, &r->providers[provider].peers)
+        peer_close(container_of(it, struct peer, link), false);
+}
+
 void rig_script(struct rig *r, size_t provider, struct rig_script script)
 {
     struct rig_provider *v = &r->providers[provider];

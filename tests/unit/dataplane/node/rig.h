@@ -78,6 +78,7 @@ void rig_start(struct rig *r, const struct rig_options *options); /* NULL: all d
 int rig_run_for_each_transport(const struct CMUnitTest *tests, size_t count);
 void rig_stop(struct rig *r);
 void rig_script(struct rig *r, size_t provider, struct rig_script script); /* Appends. */
+void rig_cut(struct rig *r, size_t provider); /* Closes all its connections. */
 
 /* Turns the loop until the condition holds; fails the test when that takes far too long. */
 #define rig_until(r, condition)                                                                    \

@@ -1,6 +1,9 @@
 #include "tests/unit/dataplane/node/rig.h"
 
 #include <string.h>
+#include <time.h>
+
+#include "common/base/clock.h"
 
 #define ASK "{\"model\":\"auto\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
 #define ASK_STREAM                                                                                 \
@@ -609,6 +612,53 @@ static void f20_a_kept_connection_that_died_is_no_failure_of_the_provider(void *
     rig_stop(&r);
 }
 
+static uint64_t later_ns;
+
+static uint64_t later_mono_ns(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec + later_ns;
+}
+
+static int64_t later_wall_us(void)
+{
+    return (int64_t)time(NULL) * 1000000;
+}
+
+/* The provider may have worked on it: that is an attempt that failed, and the next has its own row.
+ */
+static void f20_a_kept_connection_that_died_late_is_a_failed_attempt(void **state)
+{
+    (void)state;
+    static const struct clock_source later = {later_mono_ns, later_wall_us};
+    struct rig r;
+    struct rig_client c;
+    struct rig_answer a;
+    later_ns = 0;
+    clock_set_source(&later);
+    rig_start(&r, NULL);
+    rig_script(&r, 0, (struct rig_script){.reply = whole()});
+    rig_script(&r, 0, (struct rig_script){.then = RIG_HOLD});
+    rig_script(&r, 1, (struct rig_script){.reply = whole()});
+    rig_exchange(&r, ASK, &a);
+    buf_deinit(&a.body);
+    rig_connect(&r, &c);
+    rig_ask(&c, ASK);
+    rig_until(&r, r.providers[0].requests == 2);
+    later_ns = 1500000000;
+    rig_cut(&r, 0);
+    rig_until(&r, rig_answered(&c));
+    rig_answer_read(&c, &a);
+    assert_int_equal(a.status, 200);
+    assert_true(rig_has_header(&a, "x-steelyard-served: two/large\r\n"));
+    assert_true(rig_has_header(&a, "x-steelyard-attempts: 2\r\n"));
+    buf_deinit(&a.body);
+    rig_disconnect(&r, &c);
+    rig_stop(&r);
+    clock_set_source(NULL);
+}
+
 static void f31_draining_says_close_and_ending_marks_running_streams(void **state)
 {
     (void)state;
@@ -661,6 +711,7 @@ int main(void)
         cmocka_unit_test(html_of_a_provider_is_never_echoed),
         cmocka_unit_test(b9_pipelined_requests_are_answered_in_order),
         cmocka_unit_test(f20_a_kept_connection_that_died_is_no_failure_of_the_provider),
+        cmocka_unit_test(f20_a_kept_connection_that_died_late_is_a_failed_attempt),
         cmocka_unit_test(f31_draining_says_close_and_ending_marks_running_streams),
     };
     int failed = rig_run_for_each_transport(tests, sizeof tests / sizeof tests[0]);
