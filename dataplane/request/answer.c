@@ -77,9 +77,10 @@ static void put_status(struct writer *w, unsigned status)
     put(w, STR("\r\n"));
 }
 
-static void put_date(struct writer *w, struct request_env *env)
+static void put_date(struct writer *w, const struct request *r)
 {
-    int64_t now_s = clock_wall_us() / 1000000;
+    struct request_env *env = r->env;
+    int64_t now_s = request_wall_us(r) / 1000000;
     if (now_s != env->date_s) {
         env->date_s = now_s;
         http1_format_date(now_s * 1000000, env->date);
@@ -133,7 +134,7 @@ static void put_common(struct writer *w, struct request *r, bool early)
 {
     const struct str id = r->request_id;
     put_status(w, r->status);
-    put_date(w, r->env);
+    put_date(w, r);
     put(w, STR("\r\nx-request-id: "));
     put(w, id);
     put(w, STR("\r\nrequest-id: "));

@@ -132,7 +132,7 @@ enum step_result step_attempt(struct request *r)
                 a->record->reason = RECORD_REASON_CANCELLED;
             return STEP_FAIL;
         }
-        if (r->retry_at_ms > request_now_ms()) {
+        if (r->retry_at_ms != 0 && r->retry_at_ms > request_now_ms()) {
             request_poll(r);
             return STEP_WAIT;
         }

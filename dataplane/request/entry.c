@@ -59,7 +59,6 @@ void entry_fill_decision(struct request *r, struct record_decision *d)
 
 void entry_fill_outcome(struct request *r, struct record_outcome *o)
 {
-    uint64_t now_ns = clock_mono_ns();
     memset(o, 0, sizeof *o);
     o->flags = r->flags;
     o->attempts = r->attempts;
@@ -71,6 +70,6 @@ void entry_fill_outcome(struct request *r, struct record_outcome *o)
     o->error_code = r->fault != FAULT_NONE ? str_from(fault_get(r->fault)->code) : STR_NULL;
     o->finish_reason = str_from(call_finish_name(r->attempt.reply.finish));
     o->ttft_ms = ms_of(r->ttft_ns);
-    o->duration_ms = ms_of(now_ns - r->start_ns);
+    o->duration_ms = ms_of(r->now_ns - r->start_ns);
     o->overhead_us = (uint32_t)(r->overhead_ns / 1000);
 }

@@ -75,7 +75,7 @@ void attempt_open(struct request *r)
     *a->record = (struct record_attempt){
         .model = r->at_position,
         .server = a->target->deployment->name,
-        .start_us = clock_wall_us(),
+        .start_us = request_wall_us(r),
     };
     if (r->work->tried_count < REQUEST_TRIED_MAX)
         r->work->tried[r->work->tried_count++] = a->target->deployment->ordinal;
@@ -191,7 +191,7 @@ static int start(struct request *r)
 int attempt_start(struct request *r)
 {
     struct attempt *a = &r->attempt;
-    a->start_ns = clock_mono_ns();
+    a->start_ns = r->now_ns;
     a->last_ms = a->start_ns / 1000000;
     if (!endpoint_take(a->target->endpoint, r->ignore_breakers, a->last_ms)) {
         a->record->reason = RECORD_REASON_CONNECT; /* Taken by someone else since it was picked. */
@@ -269,20 +269,18 @@ static enum fetch_flow on_body(void *arg, struct transport_call *call, struct st
         a->paused = next == FETCH_PAUSE;
         return next;
     }
-    uint64_t entered_ns = clock_mono_ns();
-    enum fetch_flow flow = FETCH_GO;
     if (a->streaming) {
-        flow = relay_piece(r, piece, entered_ns);
-        a->paused = flow == FETCH_PAUSE;
-    } else if (a->status >= 300 && a->body.len + piece.len > ERROR_BYTES_MAX) {
+        enum fetch_flow next = relay_piece(r, piece, clock_mono_ns());
+        a->paused = next == FETCH_PAUSE;
+        return next;
+    }
+    a->last_ms = uv_now(r->env->loop);
+    if (a->status >= 300 && a->body.len + piece.len > ERROR_BYTES_MAX) {
         /* What is longer is no error object: the rest is not looked at. */
     } else if (buf_append_str(&a->body, piece) != 0) {
         attempt_stop(r, RECORD_REASON_PROTOCOL);
     }
-    if (a->call != NULL && !a->streaming)
-        a->last_ms = entered_ns / 1000000;
-    r->overhead_ns += clock_mono_ns() - entered_ns;
-    return flow;
+    return FETCH_GO;
 }
 
 /* ---- the end ---- */
@@ -469,7 +467,7 @@ static void on_done(void *arg, struct transport_call *call, const struct fetch_r
     observe(r, now_ns, result);
     cool_down(a, reason, now_ns / 1000000);
     endpoint_done(a->target->endpoint, outcome_of(reason), now_ns / 1000000);
-    request_run(r);
+    request_run_at(r, now_ns);
 }
 
 static const struct transport_callbacks callbacks = {

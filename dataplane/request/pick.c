@@ -77,7 +77,7 @@ static uint32_t next_position(const struct request *r)
 
 bool attempt_pick(struct request *r)
 {
-    uint64_t now_ms = request_now_ms();
+    uint64_t now_ms = r->now_ns / 1000000;
     uint32_t position = r->at_position != POLICY_NONE ? r->at_position : next_position(r);
     while (position != POLICY_NONE) {
         const struct upstream_target *t = draw(r, r->work->candidate_models[position], now_ms);

@@ -25,7 +25,9 @@ static void write_record(struct request *r)
     struct record_outcome o;
     struct record_decision d;
     r->outcome = outcome_of(r);
-    r->overhead_ns += clock_mono_ns() - r->entered_ns;
+    uint64_t entered_ns = r->now_ns;
+    r->now_ns = clock_mono_ns();
+    r->overhead_ns += r->now_ns - entered_ns;
     entry_fill_outcome(r, &o);
     if (r->intent != NULL) {
         spool_outcome(r->env->spool, r->intent, &o, &r->position);
@@ -147,7 +149,7 @@ enum step_result step_report(struct request *r)
     if (awaits_disk(r))
         return STEP_WAIT;
     send_end(r);
-    uint64_t duration_ns = clock_mono_ns() - r->start_ns;
+    uint64_t duration_ns = r->now_ns - r->start_ns;
     if (r->stream == STREAM_COMMITTED)
         metrics_gauge_add(r->env->meters.streams, -1);
     tally_end(r, duration_ns);

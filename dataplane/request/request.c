@@ -212,22 +212,31 @@ static void run_steps(struct request *r)
     }
 }
 
+int64_t request_wall_us(const struct request *r)
+{
+    return r->start_us + (int64_t)((r->now_ns - r->start_ns) / 1000);
+}
+
 void request_run(struct request *r)
+{
+    request_run_at(r, clock_mono_ns());
+}
+
+void request_run_at(struct request *r, uint64_t now_ns)
 {
     if (r->in_driver) {
         r->wake = true;
         return;
     }
     r->in_driver = true;
-    uint64_t entered_ns = clock_mono_ns();
-    r->entered_ns = entered_ns;
+    r->now_ns = now_ns;
     /* The time of the last entry is added by `report`, which comes before the request is gone. */
     struct request_env *env = r->env;
     uint64_t served = env->served;
     run_steps(r);
     if (env->served != served) /* It ended; r is gone. */
         return;
-    r->overhead_ns += clock_mono_ns() - entered_ns;
+    r->overhead_ns += clock_mono_ns() - now_ns;
     r->in_driver = false;
 }
 
@@ -279,7 +288,7 @@ struct request *request_begin(struct request_env *env, const struct client_ops *
     r->head = head;
     r->minor_version = head->minor_version;
     r->method = head->method;
-    r->start_ns = clock_mono_ns();
+    r->start_ns = r->now_ns = clock_mono_ns();
     r->start_us = clock_wall_us();
     r->sent_ms = r->start_ns / 1000000;
     r->detail = FAULT_DETAIL_NONE;

@@ -242,7 +242,7 @@ struct request {
     int64_t start_us;
     uint64_t deadline_ms;
     uint64_t overhead_ns;
-    uint64_t entered_ns;
+    uint64_t now_ns; /* Read once when the driver is entered, and before the record. */
 
     struct str request_id;
     char id_space[REQUEST_ID_BYTES];
@@ -326,8 +326,10 @@ void request_env_tick(struct request_env *env);
 uint64_t request_now_ms(void);
 enum step_result request_fail(struct request *r, enum fault fault); /* Notes it; STEP_FAIL. */
 void request_warn(struct request *r, const char *code);             /* Static text. */
-void request_run(struct request *r);                                /* From callbacks. */
-void request_poll(struct request *r); /* Run again in a few ms; once. */
+void request_run(struct request *r);                                /* From callbacks ... */
+void request_run_at(struct request *r, uint64_t now_ns); /* ... that know the time already. */
+int64_t request_wall_us(const struct request *r);        /* At now_ns. */
+void request_poll(struct request *r);                    /* Run again in a few ms; once. */
 struct str request_header(const struct request *r, struct str name);
 
 #endif

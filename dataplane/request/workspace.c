@@ -60,7 +60,7 @@ void workspace_shed(struct request *r)
     attempt_release_body(r);
     if (r->work == NULL || r->client_gone || r->attempt_count != 1 || a->record != r->attempts ||
         a->record->provider_id.len > sizeof r->provider_id || r->intent == NULL ||
-        a->call == NULL || ops->sent == NULL || !ops->sent(a->call) || !r->path_is_static)
+        a->call == NULL || !ops->sent(a->call) || !r->path_is_static)
         return;
     keep_row(r);
     workspace_give(r);
