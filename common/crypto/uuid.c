@@ -1,5 +1,6 @@
 #include "common/crypto/uuid.h"
 
+#include <endian.h>
 #include <string.h>
 
 #include "common/base/rand.h"
@@ -11,8 +12,8 @@
 
 static void store_be(uint8_t *out, uint64_t value, unsigned bytes)
 {
-    for (unsigned i = 0; i < bytes; i++)
-        out[i] = (uint8_t)(value >> (8 * (bytes - 1 - i)));
+    uint64_t big = htobe64(value << (64 - 8 * bytes));
+    memcpy(out, &big, bytes);
 }
 
 struct uuid uuid_v7(int64_t wall_us)

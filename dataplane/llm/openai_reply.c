@@ -319,6 +319,17 @@ static bool read_usual(struct provider_reply *reply, const struct sse_event *eve
     return true;
 }
 
+static void note_fit(struct provider_reply *reply, const struct openai_fit *fit)
+{
+    reply->content = true;
+    reply->text_q8 += fit->text_q8;
+    reply->content_bytes += fit->content_bytes;
+    if (fit->finish_seen)
+        reply->finish = fit->finish;
+    if (fit->usage.known)
+        reply->usage = fit->usage;
+}
+
 int openai_read_like(struct provider_reply *reply, struct str *io_input,
                      const struct provider_rewrite *rewrite, struct provider_out *out)
 {
@@ -332,11 +343,11 @@ int openai_read_like(struct provider_reply *reply, struct str *io_input,
     const bool other = rewrite->model.len > 0 && !str_eq(fit.model, rewrite->model);
     if (stop - fit.end < 2 || fit.end[0] != '\n' || fit.end[1] != '\n' ||
         (size_t)(end - in.data) > SSE_EVENT_BYTES_MAX ||
-        (other && (fit.model.data == NULL || !rewrite->model_plain)))
+        (other && (fit.model.data == NULL || !rewrite->model_plain)) ||
+        (fit.usage_object && rewrite->usage_member != NULL))
         return 0;
-    reply->anything = reply->content = true;
-    reply->text_q8 += fit.text_q8;
-    reply->content_bytes += fit.content_bytes;
+    reply->anything = true;
+    note_fit(reply, &fit);
     *io_input = (struct str){end, (size_t)(stop - end)};
     const char *from = in.data;
     int rc = 0;
@@ -433,9 +444,19 @@ int openai_read_reply(struct json *json, struct provider_reply *reply, struct st
                       struct str *out_pieces, size_t *out_count)
 {
     struct openai_facts f;
+    struct openai_fit fit;
+    if (reply->shapes != NULL && openai_shapes_fit(reply->shapes, body, &reply->shape, &fit) &&
+        fit.end == body.data + body.len &&
+        put_model(body, fit.model, rewrite, out_pieces, out_count)) {
+        note_fit(reply, &fit);
+        reply->done = true;
+        return 0;
+    }
     if (!openai_usual_read(body, STR("message"), &f) || f.choices == 0 ||
         !put_model(body, f.model, rewrite, out_pieces, out_count))
         return openai_read_reply_strictly(json, reply, body, rewrite, arena, out_pieces, out_count);
+    if (reply->shapes != NULL)
+        openai_shapes_learn(reply->shapes, body, &f, &reply->shape);
     note_facts(reply, &f);
     reply->done = true;
     return 0;

@@ -41,6 +41,7 @@ static bool fits(const struct openai_shape *h, struct str text, struct openai_fi
 {
     const unsigned char *p = (const unsigned char *)text.data, *end = p + text.len;
     const char *fixed = h->fixed;
+    uint64_t counts[OPENAI_COUNTS] = {0};
     for (unsigned i = 0;; i++) {
         const size_t n = h->before[i];
         const unsigned char *q;
@@ -53,7 +54,7 @@ static bool fits(const struct openai_shape *h, struct str text, struct openai_fi
         p += n;
         if (i == h->hole_count)
             break;
-        q = h->kind[i] == OPENAI_HOLE_NUMBER ? number_end(p, end) : string_end(p, end, &escapes);
+        q = h->kind[i] >= OPENAI_HOLE_NUMBER ? number_end(p, end) : string_end(p, end, &escapes);
         if (q == NULL)
             return false;
         if (h->kind[i] == OPENAI_HOLE_TEXT) {
@@ -61,6 +62,13 @@ static bool fits(const struct openai_shape *h, struct str text, struct openai_fi
                 return false;
             out->text_q8 = tokens_text_q8((struct str){(const char *)p, (size_t)(q - p)});
             out->content_bytes = (size_t)(q - p) - escapes;
+        } else if (h->kind[i] >= OPENAI_HOLE_COUNT) {
+            uint64_t v = 0;
+            if (q - p > (ptrdiff_t)COUNT_DIGITS_MAX)
+                return false;
+            for (const unsigned char *d = p; d < q; d++)
+                v = v * 10 + (uint64_t)(*d - '0');
+            counts[h->kind[i] - OPENAI_HOLE_COUNT] = v;
         }
         p = q;
     }
@@ -68,6 +76,12 @@ static bool fits(const struct openai_shape *h, struct str text, struct openai_fi
     out->model.len = h->model_len;
     if (h->model_len == UINT16_MAX)
         out->model = STR_NULL;
+    out->finish_seen = h->finish_seen;
+    out->finish = h->finish;
+    out->usage_object = h->usage_object;
+    out->usage.known = false;
+    if (h->usage_known)
+        out->usage = openai_usage_of(counts);
     return true;
 }
 
@@ -91,8 +105,8 @@ void openai_shapes_learn(struct openai_shapes *s, struct str text, const struct 
     struct openai_shape *h = &s->shapes[s->next];
     const char *from = text.data;
     size_t len = 0;
-    if (f->choices != 1 || !f->content || f->texts != 1 || f->finish_seen || f->usage_object ||
-        f->hole_count == 0 || f->hole_count > OPENAI_HOLES_MAX)
+    if (f->choices != 1 || !f->content || f->texts != 1 || f->hole_count == 0 ||
+        f->hole_count > OPENAI_HOLES_MAX)
         return;
     h->hole_count = 0;
     h->model_hole = f->hole_count;
@@ -116,6 +130,10 @@ void openai_shapes_learn(struct openai_shapes *s, struct str text, const struct 
     }
     h->model_len =
         f->model.data != NULL && f->model.len < UINT16_MAX ? (uint16_t)f->model.len : UINT16_MAX;
+    h->finish_seen = f->finish_seen;
+    h->finish = f->finish;
+    h->usage_object = f->usage_object;
+    h->usage_known = f->usage.known;
     h->hole_count = f->hole_count;
     *out_last = s->next;
     s->next = (uint8_t)((s->next + 1) % OPENAI_SHAPES);

@@ -1,6 +1,6 @@
-/* openai_shape.h: events of one provider are alike but for a few values: id, time, the text. A
- * shape is such an event with holes; an event that fits one says what the shape's event said, but
- * for the text, and costs a few comparisons instead of a reading.
+/* openai_shape.h: events of one provider are alike but for a few values: id, time, the text; whole
+ * replies but for these and their counts. A shape is one of them with holes; what fits it says what
+ * it said, but for text and counts, and costs a few comparisons instead of a reading.
  *
  * A hole stands for a whole string or integer that nobody looks at, or for the one text. Putting
  * another string or integer into it changes nothing else that a reader would see, so what fits is
@@ -12,9 +12,13 @@
 #include "dataplane/llm/openai_usual.h"
 
 #define OPENAI_SHAPES      8
-#define OPENAI_SHAPE_BYTES 512 /* Between the holes; a longer event makes no shape. */
+#define OPENAI_SHAPE_BYTES 1024 /* Between the holes; a longer event makes no shape. */
 
 struct openai_shape {
+    bool finish_seen;
+    bool usage_object;
+    bool usage_known;
+    enum call_finish finish;
     uint8_t hole_count;                    /* 0: not in use. */
     uint8_t model_hole;                    /* The model's name stands behind so many holes ... */
     uint16_t model_at;                     /* ... at this offset of the fixed bytes. */
@@ -34,12 +38,16 @@ struct openai_fit {
     struct str model; /* As in struct openai_facts; so is the rest. */
     uint64_t text_q8;
     uint64_t content_bytes;
+    bool finish_seen;
+    bool usage_object;
+    enum call_finish finish;
+    struct call_usage usage;
 };
-/* Whether the text begins with an event that fits a shape: content of one choice, no usage, no
- * finish. io_last: the one that fitted last, which is tried first. */
+/* Whether the text begins with what fits a shape: content of one choice, and perhaps its finish and
+ * usage. io_last: the one that fitted last, which is tried first. */
 bool openai_shapes_fit(const struct openai_shapes *s, struct str text, uint8_t *io_last,
                        struct openai_fit *out);
-/* Makes a shape of a text that was read, if it is of the kind that can be: one text, no usage. */
+/* Makes a shape of a text that was read, if it is of the kind that can be: one choice, one text. */
 void openai_shapes_learn(struct openai_shapes *s, struct str text, const struct openai_facts *facts,
                          uint8_t *out_last);
 

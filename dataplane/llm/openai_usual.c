@@ -18,7 +18,24 @@ static void note_hole(struct scan *s, enum openai_hole kind, const char *data, s
 
 /* ---- usage ---- */
 
-static bool read_count(struct scan *s, uint64_t *out)
+struct call_usage openai_usage_of(const uint64_t counts[OPENAI_COUNTS])
+{
+    struct call_usage u = {
+        .known = true,
+        .tokens_in = counts[OPENAI_COUNT_IN],
+        .tokens_out = counts[OPENAI_COUNT_OUT],
+        .tokens_cached = counts[OPENAI_COUNT_CACHED] != 0 ? counts[OPENAI_COUNT_CACHED]
+                                                          : counts[OPENAI_COUNT_HIT],
+        .tokens_cache_write = counts[OPENAI_COUNT_CACHE_WRITE],
+        .tokens_reasoning = counts[OPENAI_COUNT_REASONING],
+    };
+    if (u.tokens_reasoning > 0 &&
+        counts[OPENAI_COUNT_TOTAL] == u.tokens_in + u.tokens_out + u.tokens_reasoning)
+        u.tokens_out += u.tokens_reasoning; /* Left out of the sum by this host. */
+    return u;
+}
+
+static bool read_count(struct scan *s, enum openai_hole kind, uint64_t *out)
 {
     uint64_t v = 0;
     (void)token(s);
@@ -26,31 +43,56 @@ static bool read_count(struct scan *s, uint64_t *out)
     while (is_digit(s) && s->p - start < (ptrdiff_t)COUNT_DIGITS_MAX)
         v = v * 10 + (uint64_t)(*s->p++ - '0');
     *out = v;
+    note_hole(s, kind, (const char *)start, (size_t)(s->p - start));
     return s->p > start && !is_digit(s) && (*start != '0' || s->p - start == 1);
 }
 
-struct details {
-    uint64_t cached;
-    uint64_t cache_write;
-    uint64_t reasoning;
+struct count_name {
+    struct str name;
+    enum openai_count count; /* OPENAI_COUNTS: nobody looks at it. */
 };
 
-static bool read_details(struct scan *s, struct details *d)
+static const struct count_name *count_named(const struct count_name *names, size_t n,
+                                            const struct text *key)
 {
-    static const struct {
-        struct str name;
-        size_t offset;
-    } counts[] = {
-        {{"cached_tokens", 13}, offsetof(struct details, cached)},
-        {{"cache_write_tokens", 18}, offsetof(struct details, cache_write)},
-        {{"reasoning_tokens", 16}, offsetof(struct details, reasoning)},
-    };
-    static const struct str others[] = {
-        {"audio_tokens", 12},
-        {"text_tokens", 11},
-        {"image_tokens", 12},
-        {"accepted_prediction_tokens", 26},
-        {"rejected_prediction_tokens", 26},
+    for (size_t i = 0; i < n; i++)
+        if (key->len == names[i].name.len && memcmp(key->data, names[i].name.data, key->len) == 0)
+            return &names[i];
+    return NULL;
+}
+
+/* One member; false: not a name of the list, or it was there before. */
+static bool read_named(struct scan *s, const struct count_name *names, size_t n,
+                       const struct text *key, unsigned *seen, uint64_t counts[OPENAI_COUNTS])
+{
+    const struct count_name *c = count_named(names, n, key);
+    uint64_t ignored;
+    if (c == NULL || !note(seen, 1U << (c - names)))
+        return false;
+    if (c->count == OPENAI_COUNTS)
+        return read_count(s, OPENAI_HOLE_NUMBER, &ignored);
+    return read_count(s, OPENAI_HOLE_COUNT + (enum openai_hole)c->count, &counts[c->count]);
+}
+
+static bool read_details(struct scan *s, bool of_input, uint64_t counts[OPENAI_COUNTS])
+{
+    static const struct count_name names[2][8] = {
+        {{{"reasoning_tokens", 16}, OPENAI_COUNT_REASONING},
+         {{"cached_tokens", 13}, OPENAI_COUNTS},
+         {{"cache_write_tokens", 18}, OPENAI_COUNTS},
+         {{"audio_tokens", 12}, OPENAI_COUNTS},
+         {{"accepted_prediction_tokens", 26}, OPENAI_COUNTS},
+         {{"rejected_prediction_tokens", 26}, OPENAI_COUNTS},
+         {{"text_tokens", 11}, OPENAI_COUNTS},
+         {{"image_tokens", 12}, OPENAI_COUNTS}},
+        {{{"cached_tokens", 13}, OPENAI_COUNT_CACHED},
+         {{"cache_write_tokens", 18}, OPENAI_COUNT_CACHE_WRITE},
+         {{"reasoning_tokens", 16}, OPENAI_COUNTS},
+         {{"audio_tokens", 12}, OPENAI_COUNTS},
+         {{"text_tokens", 11}, OPENAI_COUNTS},
+         {{"image_tokens", 12}, OPENAI_COUNTS},
+         {{"accepted_prediction_tokens", 26}, OPENAI_COUNTS},
+         {{"rejected_prediction_tokens", 26}, OPENAI_COUNTS}},
     };
     struct text key;
     unsigned seen = 0;
@@ -59,31 +101,23 @@ static bool read_details(struct scan *s, struct details *d)
         return true;
     if (!opens(s, '{'))
         return false;
-    for (bool first = true; (step = next_member(s, first, &key)) == STEP_ONE; first = false) {
-        struct str name = {key.data, key.len};
-        uint64_t value;
-        unsigned bit = 0;
-        if (!read_count(s, &value))
+    for (bool first = true; (step = next_member(s, first, &key)) == STEP_ONE; first = false)
+        if (!read_named(s, names[of_input], 8, &key, &seen, counts))
             return false;
-        for (unsigned i = 0; i < 3 && bit == 0; i++)
-            if (str_eq(name, counts[i].name)) {
-                bit = 1U << i;
-                memcpy((char *)d + counts[i].offset, &value, sizeof value);
-            }
-        for (unsigned i = 0; i < sizeof others / sizeof others[0] && bit == 0; i++)
-            if (str_eq(name, others[i]))
-                bit = 8U << i;
-        if (bit == 0 || !note(&seen, bit))
-            return false;
-    }
     return step == STEP_END;
 }
 
 static bool read_usage(struct scan *s)
 {
-    enum { IN = 1, OUT = 2, TOTAL = 4, HIT = 8, MISS = 16, IN_MORE = 32, OUT_MORE = 64 };
-    uint64_t in = 0, out = 0, total = 0, hit = 0, miss = 0;
-    struct details d_in = {0}, d_out = {0};
+    static const struct count_name names[] = {
+        {{"prompt_tokens", 13}, OPENAI_COUNT_IN},
+        {{"completion_tokens", 17}, OPENAI_COUNT_OUT},
+        {{"total_tokens", 12}, OPENAI_COUNT_TOTAL},
+        {{"prompt_cache_hit_tokens", 23}, OPENAI_COUNT_HIT},
+        {{"prompt_cache_miss_tokens", 24}, OPENAI_COUNTS},
+    };
+    enum { IN_AND_OUT = 3, IN_MORE = 1U << 8, OUT_MORE = 1U << 9 };
+    uint64_t counts[OPENAI_COUNTS] = {0};
     struct text key;
     unsigned seen = 0;
     enum step step;
@@ -94,35 +128,17 @@ static bool read_usage(struct scan *s)
     s->facts->usage_object = true;
     for (bool first = true; (step = next_member(s, first, &key)) == STEP_ONE; first = false) {
         bool ok;
-        if (IS(&key, "prompt_tokens"))
-            ok = note(&seen, IN) && read_count(s, &in);
-        else if (IS(&key, "completion_tokens"))
-            ok = note(&seen, OUT) && read_count(s, &out);
-        else if (IS(&key, "total_tokens"))
-            ok = note(&seen, TOTAL) && read_count(s, &total);
-        else if (IS(&key, "prompt_tokens_details"))
-            ok = note(&seen, IN_MORE) && read_details(s, &d_in);
+        if (IS(&key, "prompt_tokens_details"))
+            ok = note(&seen, IN_MORE) && read_details(s, true, counts);
         else if (IS(&key, "completion_tokens_details"))
-            ok = note(&seen, OUT_MORE) && read_details(s, &d_out);
-        else if (IS(&key, "prompt_cache_hit_tokens"))
-            ok = note(&seen, HIT) && read_count(s, &hit);
+            ok = note(&seen, OUT_MORE) && read_details(s, false, counts);
         else
-            ok = IS(&key, "prompt_cache_miss_tokens") && note(&seen, MISS) && read_count(s, &miss);
+            ok = read_named(s, names, sizeof names / sizeof names[0], &key, &seen, counts);
         if (!ok)
             return false;
     }
-    if ((seen & (IN | OUT)) == (IN | OUT)) {
-        if (d_out.reasoning > 0 && total == in + out + d_out.reasoning)
-            out += d_out.reasoning; /* Left out of the sum by this host. */
-        s->facts->usage = (struct call_usage){
-            .known = true,
-            .tokens_in = in,
-            .tokens_out = out,
-            .tokens_cached = d_in.cached != 0 ? d_in.cached : hit,
-            .tokens_cache_write = d_in.cache_write,
-            .tokens_reasoning = d_out.reasoning,
-        };
-    }
+    if ((seen & IN_AND_OUT) == IN_AND_OUT)
+        s->facts->usage = openai_usage_of(counts);
     return step == STEP_END;
 }
 

@@ -17,11 +17,22 @@
 #define OPENAI_USUAL_ELEMENTS_MAX 64U /* Choices, or calls of one: more is not usual. */
 
 /* Where an event differs from the next one of its kind (openai_shape.h). */
-#define OPENAI_HOLES_MAX 6U
+#define OPENAI_HOLES_MAX 16U
+enum openai_count { /* What a usage object counts. */
+                    OPENAI_COUNT_IN,
+                    OPENAI_COUNT_OUT,
+                    OPENAI_COUNT_TOTAL,
+                    OPENAI_COUNT_HIT,
+                    OPENAI_COUNT_CACHED,
+                    OPENAI_COUNT_CACHE_WRITE,
+                    OPENAI_COUNT_REASONING,
+                    OPENAI_COUNTS
+};
 enum openai_hole {
     OPENAI_HOLE_TEXT,   /* The one text, between its quotes. */
     OPENAI_HOLE_STRING, /* One that is not looked at, between its quotes. */
     OPENAI_HOLE_NUMBER, /* The same of an integer. */
+    OPENAI_HOLE_COUNT,  /* This and what follows: one of enum openai_count. */
 };
 
 struct openai_facts {
@@ -43,6 +54,8 @@ struct openai_facts {
     } holes[OPENAI_HOLES_MAX]; /* In the order of the text. */
 };
 
+/* What the counts of a usage object come to. */
+struct call_usage openai_usage_of(const uint64_t counts[OPENAI_COUNTS]);
 /* part: "delta" of a chunk or "message" of a whole reply. False: not usual; *out is undefined. */
 bool openai_usual_read(struct str text, struct str part, struct openai_facts *out);
 

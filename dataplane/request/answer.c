@@ -15,15 +15,15 @@ struct buf answer_arena_buf(struct request *r, size_t bytes)
 
 int answer_write_usd(int64_t nanousd, struct buf *out)
 {
-    char digits[24];
+    char digits[10];
     uint64_t v = nanousd < 0 ? 0 : (uint64_t)nanousd;
-    uint64_t frac = v % 1000000000;
-    size_t n = 0;
-    digits[n++] = '.';
-    for (uint64_t unit = 100000000; unit > 0 && frac > 0; unit /= 10) {
-        digits[n++] = (char)('0' + frac / unit);
-        frac %= unit;
-    }
+    uint32_t frac = (uint32_t)(v % 1000000000);
+    size_t n = frac == 0 ? 0 : 10;
+    digits[0] = '.';
+    for (size_t i = 9; i > 0; i--, frac /= 10)
+        digits[i] = (char)('0' + frac % 10);
+    while (n > 0 && digits[n - 1] == '0')
+        n--;
     int rc = buf_append_u64(out, v / 1000000000);
     if (rc == 0 && n > 1)
         rc = buf_append(out, digits, n);

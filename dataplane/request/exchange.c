@@ -60,7 +60,7 @@ void attempt_open(struct request *r)
     struct buf body = a->body;
     *a = (struct attempt){.reply = reply, .body = body};
     provider_reply_reset(&a->reply);
-    a->reply.shapes = &r->env->shapes;
+    a->reply.shapes = r->wants_stream ? &r->env->shapes : &r->env->reply_shapes;
     buf_clear(&a->body);
     const struct call *call = &r->work->call;
     r->tokens_in = call->tokens_in;

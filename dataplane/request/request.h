@@ -132,7 +132,8 @@ struct request_env {
     uv_timer_t poll_timer;
     struct buf head; /* Scratch of one call. */
     struct buf out;
-    struct openai_shapes shapes;
+    struct openai_shapes shapes; /* Of events. */
+    struct openai_shapes reply_shapes;
     struct provider_out relayed;              /* Scratch of one read of a stream ... */
     struct str send[PROVIDER_OUT_PIECES + 3]; /* ... and how it is sent. */
     struct json json;

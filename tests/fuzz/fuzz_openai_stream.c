@@ -18,13 +18,14 @@ struct run {
     struct buf out;
     struct buf gathered;
     uint64_t kinds; /* Digest of the kinds in order. */
-    struct openai_shapes shapes;
     bool strictly;
     bool stopped;
 };
 
 static const struct provider_rewrite rewrite = {
     .model = {.data = "served", .len = 6}, .model_plain = true, .want_usage = true};
+
+static struct openai_shapes shapes; /* Of one input and what is made of it. */
 
 static void feed(struct json *json, struct run *run, struct str input)
 {
@@ -60,8 +61,7 @@ static void begin(struct run *run, bool strictly)
     memset(run, 0, sizeof *run);
     run->strictly = strictly;
     provider_reply_reset(&run->reply);
-    if (!strictly)
-        run->reply.shapes = &run->shapes;
+    run->reply.shapes = &shapes;
     buf_init(&run->out, 16U << 20);
     buf_init(&run->gathered, 16U << 20);
 }
@@ -129,7 +129,7 @@ static struct str joined(struct arena *arena, const struct str *pieces, size_t c
 
 static void as_reply(struct json *json, struct str input)
 {
-    struct provider_reply usual = {0}, strict = {0};
+    struct provider_reply usual = {.shapes = &shapes}, strict = {0};
     struct str a[PROVIDER_REPLY_PIECES_MAX], b[PROVIDER_REPLY_PIECES_MAX];
     size_t a_count, b_count;
     struct arena_pool pool;
@@ -154,8 +154,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     struct str input = {(const char *)data + 1, size - 1};
     json_init(&json, JSON_NODES_MAX);
+    memset(&shapes, 0, sizeof shapes);
     as_stream(&json, input, (size_t)data[0] + 1);
     as_reply(&json, input);
+    as_reply(&json, input);
+    /* The same with other values: what fits the shapes that were learned, and what nearly does. */
+    char *like = malloc(size);
+    check(like != NULL);
+    for (unsigned turn = 0; turn < 4; turn++) {
+        memcpy(like, input.data, input.len);
+        for (size_t i = 0; i < input.len; i++)
+            if (like[i] >= '0' && like[i] <= '9')
+                like[i] = (char)('0' + (like[i] - '0' + 1) % 10);
+            else if (turn > 0 && (i + data[0]) % (7 + turn) == 0)
+                like[i] = "a\"\\\xc3{}],0\n"[(i + turn) % 10];
+        as_stream(&json, (struct str){like, input.len}, (size_t)data[0] + 1);
+        as_reply(&json, (struct str){like, input.len});
+    }
+    free(like);
     json_deinit(&json);
     return 0;
 }

@@ -406,6 +406,17 @@ static const char *const odd_events[] = {
     "id: 1\rdata: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\rdata: \"model\":\"x\"}\r\r",
 };
 
+static void assert_same_usage(const struct call_usage *a, const struct call_usage *b)
+{
+    assert_int_equal(a->known, b->known);
+    assert_int_equal(a->suspect, b->suspect);
+    assert_int_equal(a->tokens_in, b->tokens_in);
+    assert_int_equal(a->tokens_out, b->tokens_out);
+    assert_int_equal(a->tokens_cached, b->tokens_cached);
+    assert_int_equal(a->tokens_cache_write, b->tokens_cache_write);
+    assert_int_equal(a->tokens_reasoning, b->tokens_reasoning);
+}
+
 static struct str add_any(void *arg, const struct call_usage *usage)
 {
     (void)arg;
@@ -444,7 +455,7 @@ static void b37_the_short_cut_says_what_the_strict_reader_says(void **state)
                 assert_int_equal(f->reply.content_bytes, reply.content_bytes);
                 assert_int_equal(f->reply.finish, reply.finish);
                 assert_int_equal(f->reply.content, reply.content);
-                assert_memory_equal(&f->reply.usage, &reply.usage, sizeof reply.usage);
+                assert_same_usage(&f->reply.usage, &reply.usage);
             }
         }
     buf_deinit(&strict);
@@ -520,6 +531,73 @@ static void b37_a_shape_takes_only_what_says_the_same(void **state)
     buf_deinit(&strict);
 }
 
+/* Whole replies one after the other, each against the strict reader. */
+static void b38_a_shape_reads_the_counts_of_each_reply(void **state)
+{
+    struct fixture *f = *state;
+    const struct provider_rewrite rewrite = {.model = STR("small"), .model_plain = true};
+#define REPLY(id, text, finish, in, out, total, more)                                              \
+    "{\n \"id\": \"" id                                                                            \
+    "\", \"model\": \"up\", \"choices\": [{\"index\": 0, \"message\": {\"content\": \"" text       \
+    "\"}, \"finish_reason\": " finish "}],\n \"usage\": {\"prompt_tokens\": " in                   \
+    ", \"completion_tokens\": " out ", \"total_tokens\": " total more "}}"
+#define DETAILS(cached, reasoning)                                                                 \
+    ", \"prompt_tokens_details\": {\"cached_tokens\": " cached                                     \
+    ", \"audio_tokens\": 0}, \"completion_tokens_details\": {\"reasoning_tokens\": " reasoning "}"
+    static const char *const replies[] = {
+        REPLY("a", "x", "\"stop\"", "1", "2", "3", ""),
+        REPLY("bc", "another, longer", "\"stop\"", "100", "20000", "20100", ""),
+        REPLY("bc", "y", "\"length\"", "1", "2", "3", ""),
+        REPLY("bc", "y", "null", "1", "2", "3", ""),
+        REPLY("a", "x", "\"stop\"", "1", "2", "9", DETAILS("0", "6")),
+        REPLY("a", "x", "\"stop\"", "12", "5", "17", DETAILS("4", "2")),
+        REPLY("a", "x", "\"stop\"", "12", "5", "23", DETAILS("0", "6")),
+        REPLY("a", "x", "\"stop\"", "12", "05", "23", DETAILS("0", "6")),
+        REPLY("a", "x", "\"stop\"", "12", "-5", "23", DETAILS("0", "6")),
+        REPLY("a", "x", "\"stop\"", "12", "5.5", "23", DETAILS("0", "6")),
+        REPLY("a", "x", "\"stop\"", "12", "9999999999999", "23", DETAILS("0", "6")),
+        REPLY("a", "x", "\"stop\"", "12", "null", "23", DETAILS("0", "6")),
+        REPLY("a", "", "\"stop\"", "12", "5", "17", ""),
+        REPLY("a", "x", "\"stop\"", "12", "5", "17", "") "\n",
+        REPLY("a", "x", "\"stop\"", "12", "5", "17", "") "x",
+        REPLY("a", "x", "\"stop\"", "12", "5", "17", ", \"prompt_cache_hit_tokens\": 3"),
+        REPLY("a", "x", "\"stop\"", "12", "5", "17", ", \"prompt_tokens\": 3"),
+    };
+#undef REPLY
+#undef DETAILS
+    const size_t count = sizeof replies / sizeof replies[0];
+    struct str pieces[PROVIDER_REPLY_PIECES_MAX], strict[PROVIDER_REPLY_PIECES_MAX];
+    size_t n, strict_n;
+    for (size_t turn = 0; turn < 2 * count; turn++)
+        for (size_t i = 0; i < count; i++) {
+            struct str body = str_from(replies[(i * (turn + 1) + turn) % count]);
+            start(f);
+            int want = openai_read_reply_strictly(&f->json, &f->reply, body, &rewrite, &f->arena,
+                                                  strict, &strict_n);
+            struct provider_reply reply = f->reply;
+            start(f);
+            assert_int_equal(
+                openai_read_reply(&f->json, &f->reply, body, &rewrite, &f->arena, pieces, &n),
+                want);
+            if (want != 0)
+                continue;
+            assert_same_usage(&f->reply.usage, &reply.usage);
+            assert_int_equal(f->reply.finish, reply.finish);
+            assert_int_equal(f->reply.content, reply.content);
+            assert_int_equal(f->reply.text_q8, reply.text_q8);
+            assert_int_equal(f->reply.content_bytes, reply.content_bytes);
+            for (size_t k = 0; k < n; k++)
+                assert_int_equal(buf_append_str(&f->out, pieces[k]), 0);
+            struct str rest = buf_str(&f->out);
+            for (size_t k = 0; k < strict_n; k++) {
+                assert_true(str_starts(rest, strict[k]));
+                rest = str_slice(rest, strict[k].len, rest.len);
+            }
+            assert_int_equal(rest.len, 0);
+            arena_reset(&f->arena);
+        }
+}
+
 static void b37_an_event_over_the_maximum_ends_the_stream_however_it_comes(void **state)
 {
     struct fixture *f = *state;
@@ -577,6 +655,7 @@ int main(void)
         TEST(the_models_id_takes_the_place_of_the_name_without_a_copy),
         TEST(b37_the_short_cut_says_what_the_strict_reader_says),
         TEST(b37_a_shape_takes_only_what_says_the_same),
+        TEST(b38_a_shape_reads_the_counts_of_each_reply),
         TEST(b37_an_event_over_the_maximum_ends_the_stream_however_it_comes),
         TEST(usage_gets_the_member_the_caller_asked_for),
         TEST(data_on_several_lines_is_one_event),
