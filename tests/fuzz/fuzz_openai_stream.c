@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "dataplane/llm/openai.h"
 #include "dataplane/llm/openai_shape.h"
 
@@ -159,7 +160,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     as_reply(&json, input);
     as_reply(&json, input);
     /* The same with other values: what fits the shapes that were learned, and what nearly does. */
-    char *like = malloc(size);
+    char *like = mem_alloc(size);
     check(like != NULL);
     for (unsigned turn = 0; turn < 4; turn++) {
         memcpy(like, input.data, input.len);
@@ -171,7 +172,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         as_stream(&json, (struct str){like, input.len}, (size_t)data[0] + 1);
         as_reply(&json, (struct str){like, input.len});
     }
-    free(like);
+    mem_free(like);
     json_deinit(&json);
     return 0;
 }
