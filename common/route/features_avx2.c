@@ -119,7 +119,19 @@ AVX2 static void read_piece(const uint8_t *text, size_t len, struct features_pie
 
 AVX2 static void find_tokens(const struct features_piece *p, struct features_tokens *t)
 {
-    features_find(p, t);
+    __m256i longest = _mm256_setzero_si256();
+    features_find_ends(p, t);
+    for (uint32_t i = t->count; i < t->count + 15; i++)
+        t->at[i] = t->len[i] = 0; /* So that a block can be taken whole. */
+    for (uint32_t i = 0; i < t->count; i += 16) {
+        __m256i len = _mm256_sub_epi16(load(t->len + i), load(t->at + i));
+        len = _mm256_add_epi16(len, _mm256_set1_epi16(1));
+        _mm256_storeu_si256((__m256i *)(void *)(t->len + i), len);
+        longest = _mm256_max_epu16(longest, len);
+    }
+    __m256i over = _mm256_subs_epu16(longest, _mm256_set1_epi16(FEATURES_TOKEN_BYTES));
+    if (!_mm256_testz_si256(over, over))
+        features_split_long(t);
 }
 
 /* ---- four SipHash-1-3 at a time ---- */

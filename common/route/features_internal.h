@@ -44,10 +44,10 @@ struct features_counts {
 /* Tokens of one piece and what they hash to. */
 struct features_tokens {
     uint32_t count;
-    uint16_t at[FEATURES_PIECE_MAX + 8];
-    uint16_t len[FEATURES_PIECE_MAX + 8];
-    uint64_t hash[FEATURES_PIECE_MAX + 8];
-    uint64_t pair[FEATURES_PIECE_MAX + 8]; /* With the token before; pair[0] is of nothing. */
+    uint16_t at[FEATURES_PIECE_MAX + 16];
+    uint16_t len[FEATURES_PIECE_MAX + 16];
+    uint64_t hash[FEATURES_PIECE_MAX + 16];
+    uint64_t pair[FEATURES_PIECE_MAX + 16]; /* With the token before; pair[0] is of nothing. */
 };
 
 /* The set of indices as a bitmap, which also sorts it. A thread's, all zero between calls. */
@@ -110,12 +110,12 @@ static inline uint32_t features_list_bits(uint64_t bits, uint32_t base, uint32_t
     return n;
 }
 
-/* First and last bytes come in the same order, so they are listed one after the other. */
-static inline void features_find(const struct features_piece *p, struct features_tokens *t)
+/* First and last bytes come in the same order, so they are listed one after the other; len is where
+ * each token ends. */
+static inline void features_find_ends(const struct features_piece *p, struct features_tokens *t)
 {
     uint32_t firsts = 0, lasts = 0;
     uint64_t before = 0;
-    unsigned longest = 0;
     const size_t words = p->len / 64 + 1;
     for (size_t w = 0; w < words; w++) {
         uint64_t word = p->word[w];
@@ -126,13 +126,7 @@ static inline void features_find(const struct features_piece *p, struct features
                                    lasts, t->len);
         before = word >> 63;
     }
-    for (uint32_t i = 0; i < firsts; i++) {
-        t->len[i] = (uint16_t)(t->len[i] - t->at[i] + 1);
-        longest = t->len[i] > longest ? t->len[i] : longest;
-    }
     t->count = firsts;
-    if (longest > FEATURES_TOKEN_BYTES)
-        features_split_long(t);
 }
 
 static inline bool features_set_add(struct features_set *s, uint64_t hash)

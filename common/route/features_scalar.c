@@ -97,7 +97,14 @@ static void bigrams(const struct features_hasher *h, struct features_tokens *t)
 
 static void find_tokens(const struct features_piece *p, struct features_tokens *t)
 {
-    features_find(p, t);
+    unsigned longest = 0;
+    features_find_ends(p, t);
+    for (uint32_t i = 0; i < t->count; i++) {
+        t->len[i] = (uint16_t)(t->len[i] - t->at[i] + 1);
+        longest = t->len[i] > longest ? t->len[i] : longest;
+    }
+    if (longest > FEATURES_TOKEN_BYTES)
+        features_split_long(t);
 }
 
 static void add_all(const struct features_tokens *t, struct features_set *s)
