@@ -212,6 +212,12 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
     }
     if (buf->base != c->pool->read_buffer) {
         m->in.len += (size_t)nread; /* Read into its place. */
+    } else if (c->state == CONN_BODY && m->in.len + (size_t)nread > m->in.cap &&
+               !conn_may_grow(c, m->in.len)) {
+        c->close_after = true;
+        conn_state_set(c, CONN_BUSY);
+        request_reject(c->request, FAULT_OVERLOAD);
+        return;
     } else if (buf_append(&m->in, buf->base, (size_t)nread) != 0) {
         conn_gone(c);
         return;

@@ -28,6 +28,7 @@ struct conn_config {
     uint32_t max_age_ms;    /* Then closed after the next answer; +- 10 %. 0: never. */
     uint32_t linger_ms;     /* Reading on after a refusal, so that it is not lost to a reset. */
     uint64_t body_max_bytes;
+    uint64_t memory_max_bytes; /* Of the process: near it no body grows (F24). 0: not watched. */
 };
 extern const struct conn_config conn_defaults;
 

@@ -70,6 +70,8 @@ void conn_message_put(struct conn_pool *p, struct conn_message *m); /* NULL is a
 void conn_advance(struct conn *c);
 void conn_reject(struct conn *c, enum fault fault);
 void conn_room(struct conn *c, uv_buf_t *out); /* Where the next bytes are read to. */
+/* May the message at hand take so many bytes more? */
+bool conn_may_grow(const struct conn *c, size_t bytes);
 void conn_on_idle(uv_idle_t *idle);
 
 /* conn_write.c */

@@ -6,12 +6,16 @@
  * A connection may have many small messages ahead; after some of them the others' turn comes. */
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "dataplane/conn_internal.h"
 #include "dataplane/request/answer.h"
 
 #define MESSAGES_PER_TURN 16U   /* Of one connection. */
 #define DIRECT_BYTES_MIN  4096U /* Less room than this is not worth a read of its own. */
 #define ROOM_PER_BYTE     8U
+#define ROOM_LARGE_BYTES  (1U << 20) /* From here on room is doubled only. */
+#define GROWTH_FREE_BYTES 65536U     /* So much is not asked about. */
+#define MEMORY_PERCENT    95U
 #define ROOM_SLACK        64U /* So that a read which ends the body is not a full one. */
 #define REFUSAL_BYTES_MAX 4096U
 
@@ -265,6 +269,13 @@ void conn_on_idle(uv_idle_t *idle)
         uv_idle_stop(idle);
 }
 
+bool conn_may_grow(const struct conn *c, size_t bytes)
+{
+    uint64_t max_bytes = c->pool->config.memory_max_bytes;
+    return max_bytes == 0 || bytes <= GROWTH_FREE_BYTES ||
+           mem_live_bytes() + bytes <= max_bytes / 100 * MEMORY_PERCENT;
+}
+
 void conn_room(struct conn *c, uv_buf_t *out)
 {
     struct conn_message *m = c->message;
@@ -276,9 +287,10 @@ void conn_room(struct conn *c, uv_buf_t *out)
         return;
     size_t room = m->in.cap - m->in.len;
     if (room < left && room < sizeof c->pool->read_buffer) {
-        uint64_t most = (uint64_t)m->in.len * ROOM_PER_BYTE;
+        uint64_t most = (uint64_t)m->in.len * (m->in.len < ROOM_LARGE_BYTES ? ROOM_PER_BYTE : 1);
         uint64_t want = left + ROOM_SLACK < most ? left + ROOM_SLACK : most;
-        if (want >= DIRECT_BYTES_MIN && buf_reserve_exact(&m->in, (size_t)want) == 0)
+        if (want >= DIRECT_BYTES_MIN && conn_may_grow(c, (size_t)want) &&
+            buf_reserve_exact(&m->in, (size_t)want) == 0)
             room = m->in.cap - m->in.len;
     }
     if (room >= DIRECT_BYTES_MIN)

@@ -232,6 +232,7 @@ static int start_worker(struct node *n, uint32_t i, struct err *err)
     config.conn.stall_ms = (uint32_t)s->stall_timeout_ms;
     config.conn.max_age_ms = (uint32_t)s->connection_age_ms;
     config.conn.body_max_bytes = s->body_max_bytes;
+    config.conn.memory_max_bytes = s->memory_max_bytes;
     if (config.shard == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
     int rc = worker_create(&config, &n->workers[i], err);
