@@ -44,7 +44,7 @@ struct fetch_origin_config {
     const char *client_key_file;
     uint32_t max_connections;      /* At once; more exchanges wait inside. 0: 256. */
     uint32_t max_idle_connections; /* 0: 64. */
-    uint32_t receive_buffer_bytes; /* SO_RCVBUF (F23); 0: 65536. */
+    uint32_t receive_buffer_bytes; /* SO_RCVBUF (F23); 0: 64 KiB, the lean transport 32. */
 };
 
 /* ERR_INVALID with a message for a bad url (host over 253 bytes, user info, path, other scheme). */

@@ -193,7 +193,7 @@ static int origin_create(struct transport *t, const struct fetch_origin_config *
     o->max_idle = config->max_idle_connections != 0 ? config->max_idle_connections : 64;
     o->idle_ms = LEAN_IDLE_MS;
     o->receive_buffer_bytes =
-        config->receive_buffer_bytes != 0 ? config->receive_buffer_bytes : 65536;
+        config->receive_buffer_bytes != 0 ? config->receive_buffer_bytes : 32768;
     list_init(&o->link);
     list_init(&o->calls);
     lean_pool_init(o);

@@ -123,7 +123,8 @@ static bool receive(struct lean_conn *conn)
         lean_conn_close(conn); /* Nobody asked for what has come, or it is the end. */
         return true;
     }
-    ssize_t n = read(conn->fd, t->in, LEAN_READ_BYTES);
+    bool pieces = conn->call != NULL && conn->call->body.kind == HTTP1_BODY_CHUNKED;
+    ssize_t n = read(conn->fd, t->in, pieces ? LEAN_PIECE_BYTES : LEAN_READ_BYTES);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return errno == EINTR;
     if (n <= 0)

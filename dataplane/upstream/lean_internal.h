@@ -24,6 +24,9 @@
 #include "dataplane/upstream/transport.h"
 
 #define LEAN_READ_BYTES     65536U /* The loop's one read buffer. */
+/* Of a reply without a length, which a stream is: what is read beyond the mark of a client that
+ * takes nothing has to be kept for it (F23). */
+#define LEAN_PIECE_BYTES    16384U
 #define LEAN_PLAIN_BYTES    32768U /* What is decrypted at a time: two records of TLS. */
 #define LEAN_SEAL_BYTES     65536U /* What is encrypted at a time. */
 #define LEAN_IDLE_MS        55000U /* An unused connection's age: most servers close theirs at 60 s. */

@@ -14,6 +14,7 @@ from harness import Cluster, ROOT, expect, http, wait_until
 
 STALLED = int(os.environ.get("STEELYARD_STALLED", "300"))
 BYTES_PER_STALLED = 1.5 * 2**30 / 10000  # 10,000 of them: 1.5 GiB, sockets included.
+FAST = ["--latency-percent", "0"]
 CHAT = "/v1/chat/completions"
 
 
@@ -32,15 +33,19 @@ class Flood:
         self.child.stdin.flush()
         return int(self.child.stdout.readline().split()[1])
 
-    def config(self, _provider_url):
+    def config(self, provider_url):
+        """Model "flood" is this provider's; model "calm" is the simulator's."""
         return "\n".join([
             "version: 1", "providers:",
             '  flood: {type: openai, base_url: "http://127.0.0.1:%d/v1", private: true,'
             ' abort_stops_billing: true}' % self.port,
+            '  sim: {type: openai, base_url: "%s/v1", private: true}' % provider_url,
             "models:",
-            '  one: {deployments: [{provider: flood, model: up}],'
+            '  flood: {deployments: [{provider: flood, model: up}],'
             ' price: {input: "1 USD", output: "2 USD"}}',
-            "routes:", "  auto: {models: [one]}", ""])
+            '  calm: {deployments: [{provider: sim, model: sim-weak}],'
+            ' price: {input: "1 USD", output: "2 USD"}}',
+            "routes:", "  auto: {models: [calm]}", ""])
 
     def __exit__(self, *_):
         self.child.kill()
@@ -55,8 +60,8 @@ def raise_descriptors():
 
 
 def ask(stream):
-    return json.dumps({"model": "one", "stream": stream,
-                       "messages": [{"role": "user", "content": "go on"}]}).encode()
+    return json.dumps({"model": "flood" if stream else "calm", "stream": stream,
+                       "messages": [{"role": "user", "content": "What is 2 + 3?"}]}).encode()
 
 
 def head(key, length):
@@ -108,7 +113,7 @@ def stall(cluster, key):
 def test_b10_f23_clients_that_stop_reading_are_held_cheaply_and_cut():
     raise_descriptors()
     stall_s = 8 if STALLED <= 1000 else 30
-    with Flood() as flood, Cluster(flood.config, node_args=["--stall-timeout", "%ds" % stall_s]) as cluster:
+    with Flood() as flood, Cluster(flood.config, simulator_args=FAST, node_args=["--stall-timeout", "%ds" % stall_s]) as cluster:
         key, node = cluster.make_key(), cluster.nodes[0]
         healthy(cluster, key, 100)
         time.sleep(7)  # What the start took is given back after five quiet seconds.
@@ -144,7 +149,7 @@ def test_b10_f23_clients_that_stop_reading_are_held_cheaply_and_cut():
 
 def test_f24_memory_that_runs_short_is_answered_503_and_never_exceeded():
     most = 24 * 2**20
-    with Flood() as flood, Cluster(flood.config, node_args=["--memory-max", str(most)]) as cluster:
+    with Flood() as flood, Cluster(flood.config, simulator_args=FAST, node_args=["--memory-max", str(most)]) as cluster:
         key = cluster.make_key()
         healthy(cluster, key)
         hogs, refused, highest = [], 0, 0
@@ -181,7 +186,7 @@ def test_f25_descriptors_are_kept_back_for_spool_and_admin():
     limit, wanted = 600, 300
     most = (limit - 256) // 2
     raise_descriptors()
-    with Flood() as flood, Cluster(flood.config, node_args=["--workers", "1"]) as cluster:
+    with Flood() as flood, Cluster(flood.config, simulator_args=FAST, node_args=["--workers", "1"]) as cluster:
         key, node = cluster.make_key(), cluster.nodes[0]
         node.stop()
         argv = node.argv
