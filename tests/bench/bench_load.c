@@ -10,7 +10,7 @@
  * unanswered (connections closed instead), events, seconds; quantiles in microseconds of the time
  * from request to whole answer (p50_us, p99_us), of that time for refused ones (refused_p99_us),
  * and of an event's time from the provider's stamp ("@" and 19 digits, see bench_upstream) to here
- * (delay_p50_us, delay_p99_us, delay_max_us); late, the events that came 100 ms late or more. */
+ * (delay_p50_us, delay_p99_us, delay_max_us); late, the events that came 250 ms late or more. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +28,7 @@
 #define SAMPLES_MAX   4000000U
 #define STAMP_DIGITS  19
 #define NUMBER_DIGITS 8
-#define LATE_NS       100000000U
+#define LATE_NS       250000000U
 
 enum body_state {
     BODY_HEAD,  /* Collecting the head. */
