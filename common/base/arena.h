@@ -8,7 +8,7 @@
 #include "common/base/err.h"
 #include "common/base/str.h"
 
-#define ARENA_CHUNK_BYTES 16384U
+#define ARENA_CHUNK_BYTES 4048U /* With its head and malloc's, a page. */
 
 struct arena_chunk;
 

@@ -18,7 +18,7 @@
 
 #define HEAD_SCRATCH_BYTES 16384U
 #define OUT_SCRATCH_BYTES  (2U << 20)
-#define CHUNKS_KEPT        64U
+#define CHUNKS_KEPT        256U
 #define FEATURES_KEPT      64 /* Calls of which a worker remembers the features: 72 KiB. */
 #define REQUESTS_KEPT      256U
 #define REFUSED_BODY_MAX   65536U

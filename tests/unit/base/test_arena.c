@@ -77,14 +77,14 @@ static void a_warm_pool_needs_no_malloc(void **state)
     struct arena a;
     arena_pool_init(&pool, 2);
     arena_init(&a, &pool, 1 << 20);
-    assert_non_null(arena_alloc(&a, 10000));
-    assert_non_null(arena_alloc(&a, 10000));
-    assert_non_null(arena_alloc(&a, 10000));
+    assert_non_null(arena_alloc(&a, 3000));
+    assert_non_null(arena_alloc(&a, 3000));
+    assert_non_null(arena_alloc(&a, 3000));
     arena_reset(&a);
     assert_int_equal(pool.free_count, 2);
     fault_arm_alloc(0);
-    assert_non_null(arena_alloc(&a, 10000));
-    assert_non_null(arena_alloc(&a, 10000));
+    assert_non_null(arena_alloc(&a, 3000));
+    assert_non_null(arena_alloc(&a, 3000));
     assert_false(fault_disarm());
     arena_reset(&a);
     assert_non_null(arena_alloc(&a, ARENA_CHUNK_BYTES + 1)); /* A large one is not kept. */
