@@ -25,6 +25,7 @@ enum body_state {
 };
 
 #define CHUNK_SIZE_DIGITS_MAX 16U
+#define USUAL_SIZE_DIGITS     8U
 
 static enum http1_result body_reject(struct http1_body *b, enum http1_reason reason)
 {
@@ -216,14 +217,47 @@ static enum http1_reason framing_byte(struct http1_body *b, char c)
     return HTTP1_REASON_BAD_CHUNK_SIZE;
 }
 
+static void drop(struct str *io_input, size_t bytes)
+{
+    io_input->data += bytes;
+    io_input->len -= bytes;
+}
+
+/* What stands between two chunks, as nearly everyone writes it and all of it there: the CRLF behind
+ * the data, digits, CRLF. Takes what is usual in one look and leaves the rest to framing_byte,
+ * which says the same of the same bytes. */
+static void take_usual_framing(struct http1_body *b, struct str *io_input)
+{
+    const char *data = io_input->data;
+    uint64_t size = 0;
+    size_t at = 0;
+    if (b->state == BODY_DATA_CR && io_input->len >= 2 && data[0] == '\r' && data[1] == '\n') {
+        b->state = BODY_SIZE_FIRST;
+        drop(io_input, 2);
+        data = io_input->data;
+    }
+    if (b->state != BODY_SIZE_FIRST)
+        return;
+    size_t end = io_input->len < USUAL_SIZE_DIGITS + 2 ? io_input->len : USUAL_SIZE_DIGITS + 2;
+    for (int digit; at + 2 < end && (digit = hex_value(data[at])) >= 0; at++)
+        size = size << 4 | (unsigned)digit;
+    if (at + 2 > end || data[at] != '\r' || data[at + 1] != '\n' || size == 0 ||
+        size > b->max_bytes - b->payload_bytes)
+        return;
+    b->left = size;
+    b->line_bytes = 0;
+    b->state = BODY_DATA;
+    drop(io_input, at + 2);
+}
+
 static enum http1_result take_payload(struct http1_body *b, struct str *io_input,
                                       struct str *out_piece)
 {
     size_t take = io_input->len < b->left ? io_input->len : (size_t)b->left;
     if (take > b->max_bytes - b->payload_bytes)
         return body_reject(b, HTTP1_REASON_BODY_TOO_LARGE); /* Only without a declared length. */
-    *out_piece = str_slice(*io_input, 0, take);
-    *io_input = str_slice(*io_input, take, io_input->len);
+    *out_piece = (struct str){.data = io_input->data, .len = take};
+    drop(io_input, take);
     b->payload_bytes += take;
     if (b->kind != HTTP1_BODY_UNTIL_CLOSE)
         b->left -= take;
@@ -239,6 +273,8 @@ enum http1_result http1_body_next(struct http1_body *b, struct str *io_input, st
             return HTTP1_REJECTED;
         if (b->state == BODY_DONE)
             return HTTP1_DONE;
+        if (b->kind == HTTP1_BODY_CHUNKED && b->state != BODY_DATA)
+            take_usual_framing(b, io_input);
         if (io_input->len == 0)
             return HTTP1_MORE;
         if (b->state == BODY_DATA)
@@ -246,6 +282,6 @@ enum http1_result http1_body_next(struct http1_body *b, struct str *io_input, st
         enum http1_reason reason = framing_byte(b, io_input->data[0]);
         if (reason != HTTP1_REASON_NONE)
             return body_reject(b, reason);
-        *io_input = str_slice(*io_input, 1, io_input->len);
+        drop(io_input, 1);
     }
 }

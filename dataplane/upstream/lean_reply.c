@@ -154,9 +154,12 @@ static enum lean_reply give(struct transport_call *c, struct str piece)
 static enum lean_reply take_body(struct transport_call *c, struct str *io_bytes)
 {
     for (;;) {
-        struct http1_body before = c->body;
-        struct str rest = *io_bytes;
-        struct str piece;
+        struct http1_body before;
+        struct str rest, piece;
+        if (c->paused) {
+            before = c->body;
+            rest = *io_bytes;
+        }
         switch (http1_body_next(&c->body, io_bytes, &piece)) {
         case HTTP1_MORE:
             return c->paused ? LEAN_REPLY_PAUSED : LEAN_REPLY_MORE;
