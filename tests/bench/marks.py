@@ -92,6 +92,7 @@ MARKS = [
     Mark("SSE delay p99, 600 streams", 1.3, None, "x nginx",
          ratio("SSE, 600 streams, 50 events/s", "delay_p99_us")),
     Mark("events held back, 2 a second", 0, None, "", late),
+    Mark("live streams refused", 0, None, "", capacity("memory: live streams", "refused")),
     Mark("resident a live stream", 4096, 2048, "bytes", capacity("memory: live streams",
                                                                  "bytes_per_stream")),
     Mark("resident idle", 20, None, "MB", capacity("memory: idle", "resident_kb", 1 / 1024)),
