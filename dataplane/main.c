@@ -10,6 +10,7 @@
 #include "common/base/process.h"
 #include "common/link/rpc.h"
 #include "common/net/fetch.h"
+#include "common/net/tls.h"
 #include "dataplane/node.h"
 
 #define HEAPS 4U /* Threads allocate little: what a request needs is kept by its worker. */
@@ -54,6 +55,10 @@ static int run(const struct settings *settings)
 {
     struct process p = {.node = NULL};
     struct err err = {0};
+    if (tls_global_init() == ERR_NOMEM) {
+        fprintf(stderr, "steelyard-dataplane: out of memory\n");
+        return EXIT_RUNTIME;
+    }
     if (fetch_global_init(&err) != 0 || uv_loop_init(&p.loop) != 0) {
         fprintf(stderr, "steelyard-dataplane: %s\n", err.message);
         return EXIT_RUNTIME;
