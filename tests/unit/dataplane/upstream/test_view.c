@@ -84,7 +84,7 @@ static void publish(struct snapshot_cell *cell, uint64_t generation,
     if (snapshot_build(set, &inputs, &s, &refusal) != 0)
         fail_msg("%s %s: %s", refusal.code, refusal.key, refusal.detail);
     assert_int_equal(snapshot_cell_publish(cell, s), 0);
-    resource_set_destroy(set);
+    snapshot_unref(s);
 }
 
 static void set_true(void *flag)
