@@ -3,8 +3,10 @@
 #include "common/base/mem.h"
 #include "dataplane/conn_internal.h"
 
-#define TICK_PART  10U /* Ticks in which every connection was looked at. */
-#define TICK_LEAST 64U
+#define TICK_PART      10U /* Ticks in which every connection was looked at. */
+#define TICK_LEAST     64U
+/* Less does not count: a full receiver still takes a few bytes of the kernel's probes. */
+#define PROGRESS_BYTES 1024U
 
 /* B10: a peer that takes nothing of what waits for it. */
 static bool stalled(struct conn *c, uint64_t now_ms)
@@ -13,7 +15,7 @@ static bool stalled(struct conn *c, uint64_t now_ms)
     if (!c->writing)
         return false;
     size_t unsent = uv_stream_get_write_queue_size((uv_stream_t *)&c->tcp);
-    if (unsent < o->unsent_seen) {
+    if (unsent + PROGRESS_BYTES <= o->unsent_seen) {
         o->unsent_seen = unsent;
         o->progress_ms = now_ms;
     }

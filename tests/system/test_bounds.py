@@ -1,6 +1,7 @@
 """What clients can make a node hold: RELIABILITY B10, F23, F24, F25.
 
   STEELYARD_STALLED=10000 tests/system/run.py stop_reading     the whole load; the default is 300
+A node takes half of its descriptors as clients: 10,000 and some need a hard limit of 24,000.
 """
 import json
 import os
@@ -115,6 +116,9 @@ def test_b10_f23_clients_that_stop_reading_are_held_cheaply_and_cut():
     stall_s = 8 if STALLED <= 1000 else 30
     with Flood() as flood, Cluster(flood.config, simulator_args=FAST, node_args=["--stall-timeout", "%ds" % stall_s]) as cluster:
         key, node = cluster.make_key(), cluster.nodes[0]
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        expect(2.2 * STALLED + 500 <= limit,
+               "%d stalled clients need more descriptors than the hard limit of %d" % (STALLED, limit))
         healthy(cluster, key, 100)
         time.sleep(7)  # What the start took is given back after five quiet seconds.
         idle = resident(node)
