@@ -102,6 +102,7 @@ struct fetch_request {
     size_t body_count;      /* At most FETCH_BODY_SPANS_MAX. 0: no body. */
     struct fetch_timeouts timeouts;
     uint64_t body_max_bytes; /* Of the reply; 0: 16 MiB. More ends it with ERR_TOO_LARGE. */
+    bool fresh;              /* On a connection of its own making: no kept one. */
 };
 #define FETCH_BODY_SPANS_MAX 64
 
@@ -146,7 +147,7 @@ int fetch_start(struct fetch_origin *o, const struct fetch_request *request,
 /* on_done follows with ERR_CANCELED unless it ended otherwise first; no other callback comes. The
  * connection is closed, not pooled (F19). */
 void fetch_cancel(struct fetch *f);
-void fetch_resume(struct fetch *f); /* Fine when not paused. */
+void fetch_resume(struct fetch *f);     /* Fine when not paused. */
 bool fetch_sent(const struct fetch *f); /* The spans of the body are not looked at any more. */
 
 /* Reply head, from on_head until on_done returns. .data NULL: absent. First one of that name. */

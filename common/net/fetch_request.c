@@ -94,6 +94,8 @@ int fetch_prepare(struct fetch *f, const struct fetch_request *r)
         code = curl_easy_setopt(f->easy, CURLOPT_REQUEST_TARGET, target);
     if (code == CURLE_OK)
         code = curl_easy_setopt(f->easy, CURLOPT_HTTPHEADER, f->fields);
+    if (code == CURLE_OK)
+        code = curl_easy_setopt(f->easy, CURLOPT_FRESH_CONNECT, r->fresh ? 1L : 0L);
     http1_response_init(&f->head, strcmp(method, "HEAD") == 0 ? HTTP1_HEAD : HTTP1_GET);
     return code == CURLE_OK ? 0 : ERR_NOMEM;
 }

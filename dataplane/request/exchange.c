@@ -183,6 +183,7 @@ static int start(struct request *r)
         .body = pieces,
         .body_count = piece_count,
         .timeouts = timeouts_of(r, a->start_ns / 1000000),
+        .fresh = a->restarted, /* Another kept one might be as dead. */
         .body_max_bytes = r->wants_stream ? UINT64_C(1) << 32 : REPLY_BYTES_MAX,
     };
     return t->origin->ops->start(t->origin->origin, &request, &callbacks, r, &a->call);

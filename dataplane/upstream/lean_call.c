@@ -201,6 +201,7 @@ static struct transport_call *call_create(struct transport_origin *o,
         .timeouts = fetch_timeouts_or_default(&request->timeouts),
         .started_ms = uv_now(t->loop),
         .reply_to_head = str_is(request->method, "HEAD"),
+        .fresh = request->fresh,
     };
     list_init(&c->link);
     list_init(&c->due);
@@ -223,7 +224,7 @@ int lean_call_start(struct transport_origin *o, const struct fetch_request *requ
         return ERR_NOMEM;
     c->callbacks = callbacks;
     c->arg = arg;
-    struct lean_conn *conn = lean_pool_take(o);
+    struct lean_conn *conn = c->fresh ? NULL : lean_pool_take(o);
     if (conn != NULL) {
         list_push_back(&o->calls, &c->link);
         lean_call_begin(c, conn);

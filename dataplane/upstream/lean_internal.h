@@ -161,6 +161,7 @@ struct transport_call {
     bool keep_alive : 1;  /* The reply's head allows another exchange. */
     bool paused : 1;      /* The callee wants no more. */
     bool send_failed : 1; /* What is left of the request never goes out. */
+    bool fresh : 1;       /* Wants no connection that was used. */
 };
 
 /* lean_call.c */

@@ -66,9 +66,18 @@ static struct transport_call *next_waiting(struct transport_origin *o)
     return c;
 }
 
+/* The next to be served wants none that was used. */
+static bool next_is_fresh(const struct transport_origin *o)
+{
+    return !list_empty(&o->waiting) &&
+           container_of(o->waiting.next, struct transport_call, link)->fresh;
+}
+
 void lean_pool_ask(struct transport_call *c)
 {
     struct transport_origin *o = c->origin;
+    if (c->fresh && o->stats.open_connections >= o->max_connections && oldest(o) != NULL)
+        lean_conn_close(oldest(o));
     if (o->stats.open_connections < o->max_connections) {
         list_push_back(&o->calls, &c->link);
         lean_conn_dial(c);
@@ -89,6 +98,10 @@ void lean_pool_slot_free(struct transport_origin *o)
 void lean_pool_release(struct lean_conn *conn)
 {
     struct transport_origin *o = conn->origin;
+    if (!o->closing && next_is_fresh(o)) {
+        lean_conn_close(conn); /* Its place is the waiting one's. */
+        return;
+    }
     struct transport_call *c = o->closing ? NULL : next_waiting(o);
     if (c != NULL) {
         lean_call_begin(c, conn);

@@ -1,7 +1,8 @@
 /* The race for a kept connection (F20, P6): many requests, each with its own nonce, against an
  * upstream that closes connections at random moments. The caller does as request/attempt does: what
- * ended on a used connection before any byte of a reply is sent once more, and an attempt that
- * failed is made again, up to three. Two ledgers, ours and the upstream's, must explain each other.
+ * ended on a used connection before any byte of a reply is sent once more, on a new one, and an
+ * attempt that failed is made again, up to three. Two ledgers, ours and the upstream's, must
+ * explain each other.
  *
  *   test_transport_race [TRANSPORT [REQUESTS [SEED]]]     defaults: all of them, 10000, 1 */
 #include <stdio.h>
@@ -123,7 +124,8 @@ static void on_done(void *arg, struct transport_call *call, const struct fetch_r
         print_error("nonce %zu, start %u: %s in phase %s\n", n->nonce, n->starts,
                     err_name(result->status), fetch_phase_name(result->phase));
     assert_true(in_time);
-    if (result->reused && !result->reply_seen && !n->restarted) {
+    assert_false(result->reused && n->restarted);
+    if (result->reused && !result->reply_seen) {
         n->restarted = true;
         r->restarts++;
     } else if (n->attempts < ATTEMPTS_MAX) {
@@ -157,6 +159,7 @@ static void start(struct runner *n)
                                           .target = str_from(n->target),
                                           .body = n->body,
                                           .body_count = 3,
+                                          .fresh = n->restarted,
                                           .timeouts = {.connect_ms = 20000, .head_ms = 20000}};
     assert_int_equal(c->ops->start(c->origin, &request, &callbacks, n, &n->call), 0);
 }

@@ -224,6 +224,43 @@ static void f20_many_at_once_each_have_their_own_connection_and_leave_it_to_othe
         exchange_deinit(&many[i]);
 }
 
+/* For a second try: another kept connection might be as dead as the first. */
+static void f20_a_call_may_ask_for_a_connection_of_its_own_making(void **state)
+{
+    struct conform *c = *state;
+    static struct exchange first, second;
+    EVIL_SCRIPT(&c->evil, S_REQUEST, S_SEND(SOUND), S_AGAIN);
+    EVIL_SCRIPT(&c->evil, S_REQUEST, S_SEND(SOUND), S_AGAIN);
+    EVIL_SCRIPT(&c->evil, S_REQUEST, S_HOLD, S_SEND(SOUND), S_AGAIN);
+    conform_expect(c, 0, "sound");
+    assert_int_equal(conform_run(c, (struct fetch_request){.fresh = true}), 0);
+    assert_false(c->x.result.reused);
+    conform_origin(
+        c, (struct fetch_origin_config){
+               .url = c->url, .allow_private = true, .allow_http = true, .max_connections = 1});
+    for (unsigned i = 3; i < 6; i++) { /* Also where the only place is taken by a kept one. */
+        c->evil.notes = 0;
+        exchange_begin(c, &c->x, (struct fetch_request){.fresh = true});
+        assert_true(wire_run(&c->loop, conform_saw_hold, c));
+        evil_go(&c->evil);
+        exchange_wait(&c->x);
+        assert_int_equal(c->x.result.status, 0);
+        assert_false(c->x.result.reused);
+        assert_int_equal(c->evil.connections, i);
+    }
+    exchange_begin(c, &first, (struct fetch_request){0}); /* Or by a call before it. */
+    exchange_begin(c, &second, (struct fetch_request){.fresh = true});
+    while (first.dones == 0 || second.dones == 0) {
+        evil_go(&c->evil);
+        wire_run_turns(&c->loop, 1);
+    }
+    assert_true(first.result.status == 0 && first.result.reused);
+    assert_true(second.result.status == 0 && !second.result.reused);
+    assert_int_equal(c->evil.connections, 6);
+    exchange_deinit(&first);
+    exchange_deinit(&second);
+}
+
 static void idle_connections_over_their_maximum_are_closed(void **state)
 {
     struct conform *c = *state;
@@ -231,7 +268,6 @@ static void idle_connections_over_their_maximum_are_closed(void **state)
     static struct exchange many[MANY];
     EVIL_SCRIPT(&c->evil, S_REQUEST, S_HOLD, S_SEND(SOUND), S_AGAIN);
     conform_origin(c, (struct fetch_origin_config){0});
-    (void)c->ops;
     conform_origin(c, (struct fetch_origin_config){.url = c->url,
                                                    .allow_private = true,
                                                    .allow_http = true,
@@ -299,6 +335,7 @@ int main(int argc, char **argv)
         CONFORM(f20_unclean_ends_close_the_connection),
         CONFORM(f20_a_reply_to_half_a_request_is_the_last_on_its_connection),
         CONFORM(f20_many_at_once_each_have_their_own_connection_and_leave_it_to_others),
+        CONFORM(f20_a_call_may_ask_for_a_connection_of_its_own_making),
         CONFORM(idle_connections_over_their_maximum_are_closed),
         CONFORM(connections_over_their_maximum_wait),
     };
