@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "tests/lib/fault.h"
 
 #define SEND_BUFFER_BYTES 65536
 #define FLOOD_BYTES       65536U /* A turn. */
@@ -71,12 +72,14 @@ static void on_check(uv_check_t *handle)
     struct evil *e = container_of(handle, struct evil, check);
     struct list now;
     struct list *node;
+    fault_suspend();
     list_init(&now);
     while ((node = list_pop_front(&e->ticking)) != NULL)
         list_push_back(&now, node);
     (void)uv_idle_stop(&e->idle);
     while ((node = list_pop_front(&now)) != NULL)
         advance(container_of(node, struct evil_peer, ticking));
+    fault_continue();
 }
 
 /* ---- sending ---- */
@@ -99,6 +102,7 @@ static void on_sent(uv_write_t *write, int status)
     struct sending *s = container_of(write, struct sending, write);
     struct evil_peer *p = s->peer;
     bool of_script = s->of_script;
+    fault_suspend();
     mem_free(s);
     if (of_script)
         p->pending--;
@@ -108,6 +112,7 @@ static void on_sent(uv_write_t *write, int status)
         tick(p);
     else if (of_script && !p->closing)
         advance(p);
+    fault_continue();
 }
 
 void evil_write_raw(struct evil_peer *p, struct str bytes, bool of_script)
@@ -302,6 +307,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *data)
     }
     if (count == 0)
         return;
+    fault_suspend();
     size_t before = p->in.len;
     if (p->tls != NULL)
         evil_tls_feed(p, (struct str){.data = data->base, .len = (size_t)count});
@@ -309,12 +315,14 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *data)
         check(buf_append(&p->in, data->base, (size_t)count) == 0);
     p->received += p->in.len - before;
     advance(p);
+    fault_continue();
 }
 
 static void on_connection(uv_stream_t *server, int status)
 {
     struct evil *e = container_of((uv_tcp_t *)server, struct evil, tcp);
     check(status == 0 && e->script_count > 0 && e->connections < EVIL_CONNECTIONS_MAX);
+    fault_suspend();
     struct evil_peer *p = mem_zalloc(sizeof(*p));
     int fd, bytes = SEND_BUFFER_BYTES;
     check(p != NULL);
@@ -335,6 +343,7 @@ static void on_connection(uv_stream_t *server, int status)
         evil_tls_open(p);
     check(uv_read_start((uv_stream_t *)&p->tcp, on_alloc, on_read) == 0);
     advance(p);
+    fault_continue();
 }
 
 void evil_start(struct evil *e, uv_loop_t *loop, SSL_CTX *tls)

@@ -1,6 +1,7 @@
 /* evil.h: an upstream that does what a script says, byte by byte, and keeps count of what it saw.
  * On the test's own loop, at an ephemeral loopback port, plain or TLS. It never sleeps: a step ends
- * with an event (bytes came, bytes were taken, loop turns passed, the test said go).
+ * with an event (bytes came, bytes were taken, loop turns passed, the test said go). Its own
+ * allocations are none of tests/lib/fault.h's.
  *
  * The i-th connection runs the i-th script; further ones the last script. A script that has ended
  * leaves its connection open and reading, so that the client's close is seen. */

@@ -4,10 +4,11 @@
 
 static unsigned left;
 static bool fired;
+static unsigned suspended;
 
 static bool fail_when_counted_down(void)
 {
-    if (fired)
+    if (fired || suspended > 0)
         return false;
     if (left-- > 0)
         return false;
@@ -26,4 +27,14 @@ bool fault_disarm(void)
 {
     mem_fail_hook = NULL;
     return fired;
+}
+
+void fault_suspend(void)
+{
+    suspended++;
+}
+
+void fault_continue(void)
+{
+    suspended--;
 }

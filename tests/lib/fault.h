@@ -12,5 +12,9 @@
 
 void fault_arm_alloc(unsigned n); /* The n-th allocation from now (0 = the next) fails, once. */
 bool fault_disarm(void);          /* true: it fired. */
+/* What is allocated in between is neither counted nor failed: for a test's own parts that share
+ * the process with what is tested. Nests. */
+void fault_suspend(void);
+void fault_continue(void);
 
 #endif

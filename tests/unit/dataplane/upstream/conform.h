@@ -33,6 +33,7 @@ struct exchange {
     bool drop;                          /* Counts the body, keeps none of it. */
     unsigned starve;                    /* The n-th allocation inside start fails; 0: none. */
     bool starved;                       /* It did, so that there may be no call. */
+    bool nomem_is_fine;                 /* From start, with nothing started. */
     void (*on_end)(struct exchange *x); /* Called in on_done; may be NULL. */
 };
 
@@ -88,6 +89,7 @@ enum conform_case {
     CONFORM_KEEPS_AFTER_NO_BODY,
     CONFORM_LOOKS_BEFORE_USE,
     CONFORM_WANTS_CLOSE_NOTIFY,
+    CONFORM_SURVIVES_ALLOCATIONS,
     CONFORM_CASES,
 };
 bool conform_does(const struct conform *c, enum conform_case which);

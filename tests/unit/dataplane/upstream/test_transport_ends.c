@@ -373,6 +373,46 @@ static void f30_each_failed_allocation_in_start_is_told(void **state)
     conform_expect(c, 0, "sound");
 }
 
+/* From start to on_done, on connections made anew: it ends once, and the next call is sound. */
+static void f30_each_failed_allocation_of_an_exchange_ends_in_one_answer(void **state)
+{
+    struct conform *c = *state;
+    const struct str body[] = {STR("one"), large_body};
+    bool fired = true;
+    size_t failed = 0;
+    if (!conform_does(c, CONFORM_SURVIVES_ALLOCATIONS))
+        return;
+    EVIL_SCRIPT(&c->evil, S_REQUEST, S_SEND(OK_ "X: "), S_TURNS(2),
+                S_SEND("y\r\nTransfer-Encoding: chunked\r\n\r\n"
+                       "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"),
+                S_AGAIN);
+    c->x.drop = true;
+    c->x.pause_at = 1;
+    conform_origin_at(c, "http", "localhost", c->evil.port);
+    for (unsigned n = 0; fired && n < 2000; n++) {
+        conform_origin_at(c, "http", "localhost", c->evil.port);
+        uv_update_time(&c->loop);
+        fault_arm_alloc(n);
+        c->x.nomem_is_fine = true;
+        exchange_begin(c, &c->x,
+                       (struct fetch_request){.body = body, .body_count = n % 2 == 0 ? 2 : 1});
+        while (c->x.call != NULL) {
+            wire_run_turns(&c->loop, 1);
+            if (c->x.call != NULL && c->x.pieces == 1)
+                exchange_resume(&c->x);
+        }
+        fired = fault_disarm();
+        failed += c->x.dones == 0 || c->x.result.status != 0;
+        assert_true(fired || c->x.result.status == 0);
+    }
+    assert_false(fired);
+    assert_true(failed > 1);
+    c->x.nomem_is_fine = false;
+    c->x.pause_at = 0;
+    assert_int_equal(conform_run(c, (struct fetch_request){0}), 0);
+    assert_int_equal(c->x.delivered, 5);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -396,6 +436,7 @@ int main(int argc, char **argv)
         CONFORM(a_call_may_be_started_from_on_done),
         CONFORM(one_call_may_cancel_another),
         CONFORM(f30_each_failed_allocation_in_start_is_told),
+        CONFORM(f30_each_failed_allocation_of_an_exchange_ends_in_one_answer),
     };
     return conform_main(argc, argv, tests, sizeof(tests) / sizeof(tests[0]));
 }
