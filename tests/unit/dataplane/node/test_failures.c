@@ -284,7 +284,7 @@ static void f12_a_head_that_does_not_come_leaves_for_the_next_deployment(void **
     (void)state;
     struct rig r;
     struct rig_answer a;
-    const struct rig_options options = {.abort_stops_billing = true, .head_ms = 60};
+    const struct rig_options options = {.abort_stops_billing = true, .head_ms = 200};
     rig_start(&r, &options);
     rig_script(&r, 0, (struct rig_script){.reply = SSE_HEAD, .then = RIG_HOLD});
     rig_script(&r, 1, (struct rig_script){.reply = sound()});
@@ -302,7 +302,7 @@ static void f12_silence_between_events_marks_the_stream(void **state)
     (void)state;
     struct rig r;
     struct rig_answer a;
-    const struct rig_options options = {.abort_stops_billing = true, .idle_ms = 60};
+    const struct rig_options options = {.abort_stops_billing = true, .idle_ms = 200};
     rig_start(&r, &options);
     rig_script(
         &r, 0,

@@ -184,7 +184,7 @@ static void f12_the_handshake_has_its_deadline(void **state)
     struct conform *c = *state;
     EVIL_SCRIPT(&c->evil, S_END);
     conform_origin_at(c, "https", "127.0.0.1", c->evil.port);
-    expect_timeout(c, (struct fetch_request){.timeouts = {.tls_ms = 40}}, FETCH_TLS);
+    expect_timeout(c, (struct fetch_request){.timeouts = {.tls_ms = 100}}, FETCH_TLS);
     assert_false(c->x.result.request_sent);
     assert_true(wire_run(&c->loop, conform_saw_gone, c));
 }
@@ -192,7 +192,7 @@ static void f12_the_handshake_has_its_deadline(void **state)
 static void f12_the_head_has_its_deadline_however_it_drips(void **state)
 {
     struct conform *c = *state;
-    const struct fetch_request r = {.timeouts = {.head_ms = 40}};
+    const struct fetch_request r = {.timeouts = {.head_ms = 120}};
     EVIL_SCRIPT(&c->evil, S_REQUEST);
     EVIL_SCRIPT(&c->evil, S_REQUEST, S_SEND(OK_ "A: "), S_TURNS(3), S_SEND_BY(1, "abcdef"));
     EVIL_SCRIPT(&c->evil, S_REQUEST, S_SEND("HTTP/1.1 100 x\r\n\r\n"));
@@ -207,7 +207,7 @@ static void f12_the_head_has_its_deadline_however_it_drips(void **state)
     }
     expect_timeout(
         c,
-        (struct fetch_request){.body = &large_body, .body_count = 1, .timeouts = {.head_ms = 60}},
+        (struct fetch_request){.body = &large_body, .body_count = 1, .timeouts = {.head_ms = 120}},
         FETCH_HEAD);
     assert_true(c->x.result.sent_bytes < sizeof(large));
 }
@@ -216,7 +216,7 @@ static void f12_the_first_byte_has_its_deadline(void **state)
 {
     struct conform *c = *state;
     EVIL_SCRIPT(&c->evil, S_REQUEST, S_SEND(OK_ "Content-Length: 2\r\n\r\n"));
-    expect_timeout(c, (struct fetch_request){.timeouts = {.first_byte_ms = 40}}, FETCH_BODY);
+    expect_timeout(c, (struct fetch_request){.timeouts = {.first_byte_ms = 150}}, FETCH_BODY);
     assert_int_equal(c->x.heads, 1);
     assert_int_equal(c->x.pieces, 0);
 }
@@ -226,7 +226,7 @@ static void f12_silence_between_bytes_has_its_deadline(void **state)
     struct conform *c = *state;
     EVIL_SCRIPT(&c->evil, S_REQUEST, S_SEND(OK_ "Content-Length: 9\r\n\r\n"), S_TURNS(3),
                 S_SEND_BY(1, "part"));
-    expect_timeout(c, (struct fetch_request){.timeouts = {.idle_ms = 40}}, FETCH_BODY);
+    expect_timeout(c, (struct fetch_request){.timeouts = {.idle_ms = 150}}, FETCH_BODY);
     assert_string_equal(buf_cstr(&c->x.body), "part");
     assert_true(wire_run(&c->loop, conform_saw_gone, c));
 }
@@ -239,13 +239,13 @@ static void f12_all_of_it_has_its_deadline(void **state)
     c->x.drop = true;
     expect_timeout(
         c,
-        (struct fetch_request){.timeouts = {.total_ms = 60}, .body_max_bytes = UINT64_C(1) << 40},
+        (struct fetch_request){.timeouts = {.total_ms = 150}, .body_max_bytes = UINT64_C(1) << 40},
         FETCH_BODY);
     assert_true(c->x.delivered > 0);
     c->x.pause_at = 1; /* Pauses do not stop that clock. */
     expect_timeout(
         c,
-        (struct fetch_request){.timeouts = {.total_ms = 60}, .body_max_bytes = UINT64_C(1) << 40},
+        (struct fetch_request){.timeouts = {.total_ms = 150}, .body_max_bytes = UINT64_C(1) << 40},
         FETCH_BODY);
     assert_int_equal(c->x.pieces, 1);
 }
