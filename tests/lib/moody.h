@@ -23,7 +23,7 @@ enum moody_end {
     MOODY_SILENT, /* Closed without a byte of a reply. */
     MOODY_CUT,    /* Some of the reply left, then it closed. */
     MOODY_DOOMED, /* All of it was handed to the kernel, but a reset may be close behind. */
-    MOODY_WHOLE,  /* All of it left, and if anything followed, it was a clean end. */
+    MOODY_WHOLE,  /* All of it left, and nothing will take it back. */
 };
 
 struct moody_config {
