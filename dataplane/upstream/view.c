@@ -5,6 +5,9 @@
 #include "common/base/mem.h"
 #include "dataplane/upstream/lean.h"
 
+/* Not the bound: each connection serves a request, and those are bounded (--max-requests). */
+#define ORIGIN_CONNECTIONS_MAX 65536U
+
 static const struct transport_ops *const wire_ops[UPSTREAM_WIRE_COUNT] = {
     [UPSTREAM_WIRE_LEAN] = &transport_lean,
     [UPSTREAM_WIRE_LIBCURL] = &transport_over_fetch,
@@ -79,7 +82,7 @@ static struct upstream_origin *origin_create(struct upstream *u, const struct sn
         .allow_private = p->allow_private,
         .allow_http = !p->tls,
         .ca_file = o->ca_file,
-        .max_connections = 4096,
+        .max_connections = ORIGIN_CONNECTIONS_MAX,
         .max_idle_connections = 256,
     };
     if (w->ops->origin_create(w->transport, &config, &o->origin, NULL) != 0) {
