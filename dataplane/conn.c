@@ -40,6 +40,7 @@ void conn_pool_init(struct conn_pool *p, uv_loop_t *loop, struct request_env *en
     p->loop = loop;
     list_init(&p->open);
     list_init(&p->again);
+    slab_init(&p->slab, sizeof(struct conn));
     uv_idle_init(loop, &p->idle);
 }
 
@@ -65,7 +66,7 @@ static void output_free(struct conn_output *o)
 static void trim_to(struct conn_pool *p, size_t conns, size_t messages, size_t outputs)
 {
     while (p->free.count > conns)
-        mem_free(freelist_take(&p->free));
+        slab_give(&p->slab, freelist_take(&p->free));
     while (p->messages.count > messages)
         message_free(freelist_take(&p->messages));
     while (p->outputs.count > outputs)
@@ -82,6 +83,7 @@ void conn_pool_deinit(struct conn_pool *p)
 {
     assert(list_empty(&p->open));
     trim_to(p, 0, 0, 0);
+    slab_deinit(&p->slab);
 }
 
 struct conn_message *conn_message_take(struct conn_pool *p)
@@ -125,7 +127,7 @@ void conn_release(struct conn *c)
     if (p->free.count < CONN_FREE_MAX)
         freelist_put(&p->free, c);
     else
-        mem_free(c);
+        slab_give(&p->slab, c);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -243,7 +245,7 @@ void conn_open(struct conn_pool *p, int fd)
 {
     struct conn *c = p->closing ? NULL : freelist_take(&p->free);
     if (c == NULL && !p->closing)
-        c = mem_alloc(sizeof *c);
+        c = slab_take(&p->slab);
     if (c == NULL) {
         close(fd);
         if (p->listener != NULL)

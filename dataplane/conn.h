@@ -14,6 +14,7 @@
 
 #include <uv.h>
 
+#include "common/base/slab.h"
 #include "common/net/listener.h"
 #include "dataplane/request/request.h"
 
@@ -42,6 +43,7 @@ struct conn_pool {
     uint32_t open_count;
     struct list again; /* Have more to do than one turn is for. */
     uv_idle_t idle;
+    struct slab slab;     /* Of connections. */
     struct freelist free; /* Connections, messages and outputs kept for use. */
     struct freelist messages;
     struct freelist outputs;

@@ -71,6 +71,7 @@ void request_env_init(struct request_env *env, struct request_shared *shared, uv
     env->spool = spool;
     meters_init(&env->meters, shard);
     retry_budget_init(&env->retries);
+    slab_init(&env->slab, sizeof(struct request));
     arena_pool_init(&env->chunks, CHUNKS_KEPT);
     list_init(&env->active);
     list_init(&env->polled);
@@ -86,16 +87,16 @@ void request_env_close(struct request_env *env)
     uv_close((uv_handle_t *)&env->poll_timer, NULL);
 }
 
-static void request_free(struct request *r)
+static void request_free(struct request_env *env, struct request *r)
 {
     attempt_deinit(r);
-    mem_free(r);
+    slab_give(&env->slab, r);
 }
 
 void request_env_trim(struct request_env *env)
 {
     while (env->requests.count > env->active_count + TRIM_SPARE)
-        request_free(freelist_take(&env->requests));
+        request_free(env, freelist_take(&env->requests));
     arena_pool_trim(&env->chunks, env->active_count + TRIM_SPARE);
 }
 
@@ -103,7 +104,8 @@ void request_env_deinit(struct request_env *env)
 {
     assert(list_empty(&env->active));
     for (struct request *r; (r = freelist_take(&env->requests)) != NULL;)
-        request_free(r);
+        request_free(env, r);
+    slab_deinit(&env->slab);
     workspace_deinit(env);
     arena_pool_deinit(&env->chunks);
     buf_deinit(&env->head);
@@ -174,7 +176,7 @@ static void request_end(struct request *r)
     if (env->requests.count < REQUESTS_KEPT)
         freelist_put(&env->requests, r);
     else
-        request_free(r);
+        request_free(env, r);
     client->done(client_arg, end);
 }
 
@@ -277,11 +279,14 @@ struct request *request_begin(struct request_env *env, const struct client_ops *
     if (env->active_count >= env->shared->settings.requests_max)
         return NULL;
     struct request *r = freelist_take(&env->requests);
-    if (r == NULL)
-        r = mem_zalloc(sizeof *r);
-    if (r == NULL)
-        return NULL;
-    request_clear(r);
+    if (r != NULL) {
+        request_clear(r);
+    } else {
+        r = slab_take(&env->slab);
+        if (r == NULL)
+            return NULL;
+        memset(r, 0, sizeof *r);
+    }
     r->env = env;
     r->client = ops;
     r->client_arg = client;

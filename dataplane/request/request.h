@@ -21,6 +21,7 @@
 #include "common/base/arena.h"
 #include "common/base/buf.h"
 #include "common/base/list.h"
+#include "common/base/slab.h"
 #include "common/crypto/uuid.h"
 #include "common/net/http1.h"
 #include "common/route/features.h"
@@ -122,7 +123,8 @@ struct request_env {
     struct meters meters;
     struct retry_budget retries;
     struct arena_pool chunks;
-    struct freelist requests;
+    struct slab slab;         /* Of requests ... */
+    struct freelist requests; /* ... and those kept with their buffers. */
     struct freelist works;
     struct tally_kind kinds[REQUEST_KINDS];
     struct list active;

@@ -16,9 +16,11 @@
 static void transport_free(struct transport *t)
 {
     for (void *p; (p = freelist_take(&t->calls)) != NULL;)
-        mem_free(p);
+        slab_give(&t->call_slab, p);
+    slab_deinit(&t->call_slab);
     for (void *p; (p = freelist_take(&t->conns)) != NULL;)
-        mem_free(p);
+        slab_give(&t->conn_slab, p);
+    slab_deinit(&t->conn_slab);
     for (void *p; (p = freelist_take(&t->gathers)) != NULL;)
         mem_free(p);
     buf_deinit(&t->text);
@@ -33,6 +35,8 @@ static struct transport *transport_create(uv_loop_t *loop)
     struct transport *t = mem_zalloc(sizeof *t);
     if (t == NULL)
         return NULL;
+    slab_init(&t->call_slab, sizeof(struct transport_call));
+    slab_init(&t->conn_slab, sizeof(struct lean_conn));
     buf_init(&t->text, FETCH_TEXT_BYTES_MAX);
     buf_init(&t->cipher, CIPHER_BYTES_MAX);
     t->in = mem_alloc(LEAN_READ_BYTES);

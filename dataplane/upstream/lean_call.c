@@ -111,7 +111,7 @@ void lean_call_finish(struct transport_call *c)
     if (t->calls.count < LEAN_CALLS_KEPT)
         freelist_put(&t->calls, c);
     else
-        mem_free(c);
+        slab_give(&t->call_slab, c);
     o->unfinished--;
     lean_origin_check(o);
 }
@@ -191,7 +191,7 @@ static struct transport_call *call_create(struct transport_origin *o,
     struct transport *t = o->transport;
     struct transport_call *c = freelist_take(&t->calls);
     if (c == NULL)
-        c = mem_alloc(sizeof *c);
+        c = slab_take(&t->call_slab);
     if (c == NULL)
         return NULL;
     *c = (struct transport_call){
@@ -232,7 +232,7 @@ int lean_call_start(struct transport_origin *o, const struct fetch_request *requ
     } else {
         c->unsent = lean_unsent_create(head, request->body, request->body_count);
         if (c->unsent == NULL) {
-            mem_free(c);
+            slab_give(&o->transport->call_slab, c);
             return ERR_NOMEM;
         }
         c->started_ns = uv_hrtime();

@@ -19,7 +19,7 @@ static struct lean_conn *conn_create(struct transport_origin *o)
 {
     struct lean_conn *conn = freelist_take(&o->transport->conns);
     if (conn == NULL)
-        conn = mem_alloc(sizeof *conn);
+        conn = slab_take(&o->transport->conn_slab);
     if (conn == NULL)
         return NULL;
     *conn = (struct lean_conn){.origin = o, .fd = -1};
@@ -36,7 +36,7 @@ static void conn_free(struct lean_conn *conn)
     if (t->conns.count < LEAN_CONNS_KEPT)
         freelist_put(&t->conns, conn);
     else
-        mem_free(conn);
+        slab_give(&t->conn_slab, conn);
     assert(o->structs > 0);
     o->structs--;
     lean_origin_check(o);

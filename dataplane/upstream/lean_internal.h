@@ -15,6 +15,7 @@
 
 #include "common/base/buf.h"
 #include "common/base/list.h"
+#include "common/base/slab.h"
 #include "common/net/dial.h"
 #include "common/net/fetch_check.h"
 #include "common/net/http1.h"
@@ -31,7 +32,7 @@
 #define LEAN_SEAL_BYTES     65536U /* What is encrypted at a time. */
 #define LEAN_IDLE_MS        55000U /* An unused connection's age: most servers close theirs at 60 s. */
 #define LEAN_REST_BYTES_MAX (4U * LEAN_SEAL_BYTES)
-#define LEAN_CALLS_KEPT     1024U
+#define LEAN_CALLS_KEPT     256U
 #define LEAN_CONNS_KEPT     256U
 #define LEAN_GATHERS_KEPT   8U
 
@@ -69,6 +70,8 @@ struct transport {
     struct list due; /* Calls that have something to do outside of their owners' calls. */
     struct list origins;
     struct resolver *resolver;
+    struct slab call_slab; /* Of calls and connections; some are kept for use. */
+    struct slab conn_slab;
     struct freelist calls;
     struct freelist conns;
     struct freelist gathers;

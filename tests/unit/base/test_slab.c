@@ -1,0 +1,83 @@
+#include "common/base/slab.h"
+
+#include <string.h>
+
+#include "common/base/mem.h"
+#include "tests/lib/fault.h"
+
+#define OBJECT_BYTES 200
+#define OBJECTS      1000
+
+static void objects_do_not_touch_and_blocks_go_with_their_last_one(void **state)
+{
+    (void)state;
+    struct slab s;
+    unsigned char *objects[OBJECTS];
+    uint64_t before = mem_live_bytes();
+    slab_init(&s, OBJECT_BYTES);
+    for (size_t i = 0; i < OBJECTS; i++) {
+        objects[i] = slab_take(&s);
+        assert_non_null(objects[i]);
+        assert_int_equal((uintptr_t)objects[i] % 8, 0);
+        memset(objects[i], (int)(i % 251), OBJECT_BYTES);
+    }
+    uint64_t full = mem_live_bytes() - before;
+    assert_true(full < OBJECTS * (OBJECT_BYTES + 16) + 2 * SLAB_BLOCK_BYTES);
+    for (size_t i = 0; i < OBJECTS; i++)
+        for (size_t k = 0; k < OBJECT_BYTES; k++)
+            assert_int_equal(objects[i][k], i % 251);
+    slab_give(&s, NULL);
+    for (size_t i = 0; i < OBJECTS; i += 2) /* Every block keeps some. */
+        slab_give(&s, objects[i]);
+    assert_int_equal(mem_live_bytes() - before, full);
+    for (size_t i = 0; i < OBJECTS; i += 2) { /* Their places are used again. */
+        objects[i] = slab_take(&s);
+        assert_non_null(objects[i]);
+    }
+    assert_int_equal(mem_live_bytes() - before, full);
+    for (size_t i = 0; i < OBJECTS; i++)
+        slab_give(&s, objects[i]);
+    assert_true(mem_live_bytes() - before <= SLAB_BLOCK_BYTES + 64); /* One is kept. */
+    slab_deinit(&s);
+    assert_int_equal(mem_live_bytes(), before);
+}
+
+static void taking_and_giving_one_object_costs_no_allocation(void **state)
+{
+    (void)state;
+    struct slab s;
+    slab_init(&s, OBJECT_BYTES);
+    slab_give(&s, slab_take(&s));
+    fault_arm_alloc(0);
+    for (int i = 0; i < 100; i++) {
+        void *object = slab_take(&s);
+        assert_non_null(object);
+        slab_give(&s, object);
+    }
+    assert_false(fault_disarm());
+    slab_deinit(&s);
+}
+
+static void without_memory_nothing_is_taken(void **state)
+{
+    (void)state;
+    struct slab s;
+    slab_init(&s, OBJECT_BYTES);
+    fault_arm_alloc(0);
+    assert_null(slab_take(&s));
+    assert_true(fault_disarm());
+    void *object = slab_take(&s);
+    assert_non_null(object);
+    slab_give(&s, object);
+    slab_deinit(&s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(objects_do_not_touch_and_blocks_go_with_their_last_one),
+        cmocka_unit_test(taking_and_giving_one_object_costs_no_allocation),
+        cmocka_unit_test(without_memory_nothing_is_taken),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
