@@ -25,11 +25,11 @@ def live_streams(stand, quick):
     pid = stand.node_pid
     idle_kb, idle_sockets_kb, port = resident_kb(pid), socket_memory_kb(), stand.node_port
     ramp_s = max(2, streams // 900)
-    request = stand.request(1024, (ramp_s + 14) // 2, 2000)
+    request = stand.request(1024, (ramp_s + 24) // 2, 2000)
     child = start_load(stand.node_port, streams, 600, request, "-n", str(streams), "--ramp",
                        str(1000 * ramp_s), "--any-status")
     try:
-        time.sleep(ramp_s + 3)  # Every stream that was taken has had an event.
+        time.sleep(ramp_s + 12)  # Every stream has had events, and what only their start took is gone.
         live = established(port)
         live_kb, sockets_kb = resident_kb(pid), socket_memory_kb()
     finally:
