@@ -7,9 +7,9 @@
 
 /* Usual path: one pass over the window lower-cases it into a padded copy and marks, a bit a byte,
  * what is a word and what is neither word nor white space; tokens are then found by counting zeros,
- * and all of them hashed four at a time. The set is a bitmap of all 65,536 indices, which also
- * sorts it. Where bytes and hashes are handled in blocks: features_avx2.c; in plain C:
- * features_scalar.c. */
+ * and all of them hashed, each with its pair. The set is a bitmap of all 65,536 indices, which also
+ * sorts it. Where bytes and hashes are handled in blocks: features_avx512.c and features_avx2.c; in
+ * plain C: features_scalar.c. */
 
 /* How many the set holds is known only where it matters: `most` is a bound. */
 struct extraction {
@@ -56,8 +56,7 @@ static void add_piece(struct extraction *x, const struct features_hasher *hasher
     __attribute__((uninitialized)) struct features_tokens tokens;
     x->way->read_piece((const uint8_t *)text.data, text.len, &piece, &x->counts);
     x->way->find_tokens(&piece, &tokens);
-    x->way->unigrams(hasher, &piece, &tokens);
-    x->way->bigrams(hasher, &tokens);
+    x->way->hash_tokens(hasher, &piece, &tokens);
     if (x->most + 2 * tokens.count <= FEATURES_SPARSE_MAX) {
         x->way->add_all(&tokens, x->set);
         x->most += 2 * tokens.count;
@@ -210,6 +209,7 @@ void features_extract_by(const struct features_way *way, const struct features_h
 
 const struct features_way *features_best = &features_scalar;
 
+/* __builtin_cpu_supports also asks whether the system keeps the wide registers. */
 const struct features_way *features_way_of(enum features_ways way)
 {
     switch (way) {
@@ -222,6 +222,17 @@ const struct features_way *features_way_of(enum features_ways way)
                    ? &features_avx2
                    : NULL;
 #endif
+    case FEATURES_WAY_AVX512:
+#if defined(__x86_64__)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                       __builtin_cpu_supports("avx512vbmi") &&
+                       __builtin_cpu_supports("avx512vbmi2") &&
+                       __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("bmi") &&
+                       __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt")
+                   ? &features_avx512
+                   : NULL;
+#endif
     case FEATURES_WAYS:
         break;
     }
@@ -230,9 +241,9 @@ const struct features_way *features_way_of(enum features_ways way)
 
 __attribute__((constructor)) static void choose_best(void)
 {
-    const struct features_way *wide = features_way_of(FEATURES_WAY_AVX2);
-    if (wide != NULL)
-        features_best = wide;
+    for (int way = FEATURES_WAY_SCALAR; way < FEATURES_WAYS; way++)
+        if (features_way_of((enum features_ways)way) != NULL)
+            features_best = features_way_of((enum features_ways)way);
 }
 
 void features_extract(const struct features_hasher *hasher, const struct features_input *input,

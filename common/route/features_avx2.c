@@ -117,10 +117,55 @@ AVX2 static void read_piece(const uint8_t *text, size_t len, struct features_pie
     c->question = c->question || !_mm256_testz_si256(s.question, s.question);
 }
 
+/* The places of the bits of every byte, one after the other: filled before main. */
+static uint64_t packed[256];
+
+__attribute__((constructor)) static void pack_places(void)
+{
+    for (unsigned bits = 0; bits < 256; bits++)
+        for (unsigned place = 0, n = 0; place < 8; place++)
+            if ((bits >> place & 1) != 0)
+                packed[bits] |= (uint64_t)place << (8 * n++);
+}
+
+/* Writes base + the place of each bit, and up to seven numbers past them; returns the end. No
+ * branch: how many bits there are, nothing could foretell. */
+INLINE uint16_t *list_eight(unsigned bits, uint32_t base, uint16_t *to)
+{
+    __m128i places = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)packed[bits]));
+    places = _mm_add_epi16(places, _mm_set1_epi16((short)base));
+    _mm_storeu_si128((__m128i *)(void *)to, places);
+    return to + __builtin_popcount(bits);
+}
+
+INLINE uint16_t *list_bits(uint64_t bits, uint32_t base, uint16_t *to)
+{
+    for (unsigned i = 0; i < 64; i += 8)
+        to = list_eight((uint8_t)(bits >> i), base + i, to);
+    return to;
+}
+
+/* As features_find_ends does. */
+INLINE void find_ends(const struct features_piece *p, struct features_tokens *t)
+{
+    uint16_t *firsts = t->at, *lasts = t->len;
+    const size_t words = p->len / 64 + 1;
+    uint64_t before = 0, word = p->word[0];
+    for (size_t w = 0; w < words; w++) {
+        const uint64_t next = w + 1 < words ? p->word[w + 1] : 0, other = p->other[w];
+        const uint32_t base = (uint32_t)w * 64;
+        firsts = list_bits(other | (word & ~(word << 1 | before)), base, firsts);
+        lasts = list_bits(other | (word & ~(word >> 1 | next << 63)), base, lasts);
+        before = word >> 63;
+        word = next;
+    }
+    t->count = (uint32_t)(firsts - t->at);
+}
+
 AVX2 static void find_tokens(const struct features_piece *p, struct features_tokens *t)
 {
     __m256i longest = _mm256_setzero_si256();
-    features_find_ends(p, t);
+    find_ends(p, t);
     for (uint32_t i = t->count; i < t->count + 15; i++)
         t->at[i] = t->len[i] = 0; /* So that a block can be taken whole. */
     for (uint32_t i = 0; i < t->count; i += 16) {
@@ -203,28 +248,52 @@ INLINE __m256i choose(__m256i mask, __m256i yes, __m256i no)
     return _mm256_blendv_epi8(no, yes, mask);
 }
 
+/* The first 16 bytes of four texts, as their low and their high halves. */
+INLINE void load_four(const uint8_t *text, const uint16_t *at, __m256i *out_low, __m256i *out_high)
+{
+    const __m128i *one = (const __m128i *)(const void *)(text + at[0]);
+    const __m128i *two = (const __m128i *)(const void *)(text + at[1]);
+    const __m128i *three = (const __m128i *)(const void *)(text + at[2]);
+    const __m128i *four = (const __m128i *)(const void *)(text + at[3]);
+    __m256i odd = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(one)),
+                                          _mm_loadu_si128(three), 1);
+    __m256i even = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(two)),
+                                           _mm_loadu_si128(four), 1);
+    *out_low = _mm256_unpacklo_epi64(odd, even);
+    *out_high = _mm256_unpackhi_epi64(odd, even);
+}
+
 /* Four tokens of at most 14 bytes: tag and text fill one block or two. */
-INLINE __m256i hash_short(struct sip4 s, const uint8_t *text, __m128i at, __m256i len)
+INLINE __m256i hash_short(struct sip4 s, __m256i low, __m256i high, __m256i len)
 {
     const __m256i ones = _mm256_set1_epi64x(-1);
-    const __m256i tag = _mm256_set1_epi64x(FEATURES_TAG_UNIGRAM);
-    __m256i first = _mm256_i32gather_epi64((const long long *)(const void *)text, at, 1);
-    __m256i second = _mm256_i32gather_epi64((const long long *)(const void *)(text + 7), at, 1);
     __m256i bytes = _mm256_add_epi64(len, _mm256_set1_epi64x(1));
     __m256i bits = _mm256_slli_epi64(bytes, 3);
     __m256i last = _mm256_slli_epi64(bytes, 56);
     __m256i two = _mm256_cmpgt_epi64(bytes, _mm256_set1_epi64x(7));
-    /* Shifts by 64 and more give 0, also those by negative counts. */
-    __m256i keep_first =
-        choose(two, ones, _mm256_srlv_epi64(ones, _mm256_sub_epi64(_mm256_set1_epi64x(64), bits)));
-    __m256i keep_second = _mm256_srlv_epi64(ones, _mm256_sub_epi64(_mm256_set1_epi64x(128), bits));
-    __m256i m = _mm256_and_si256(_mm256_or_si256(_mm256_slli_epi64(first, 8), tag), keep_first);
-    s = block4(s, _mm256_or_si256(m, _mm256_andnot_si256(two, last)));
+    /* Shifts by 64 and more give 0. */
+    __m256i keep_first = _mm256_srlv_epi64(ones, _mm256_subs_epu16(_mm256_set1_epi64x(64), bits));
+    __m256i keep_second = _mm256_srlv_epi64(ones, _mm256_subs_epu16(_mm256_set1_epi64x(128), bits));
+    __m256i first =
+        _mm256_or_si256(_mm256_slli_epi64(low, 8), _mm256_set1_epi64x(FEATURES_TAG_UNIGRAM));
+    __m256i second = _mm256_or_si256(_mm256_srli_epi64(low, 56), _mm256_slli_epi64(high, 8));
+    s = block4(
+        s, _mm256_or_si256(_mm256_and_si256(first, keep_first), _mm256_andnot_si256(two, last)));
     struct sip4 t = block4(s, _mm256_or_si256(_mm256_and_si256(second, keep_second), last));
     s.v0 = choose(two, t.v0, s.v0);
     s.v1 = choose(two, t.v1, s.v1);
     s.v2 = choose(two, t.v2, s.v2);
     s.v3 = choose(two, t.v3, s.v3);
+    return final4(s);
+}
+
+INLINE __m256i hash_pairs(struct sip4 s, __m256i before, __m256i here)
+{
+    s = block4(
+        s, _mm256_or_si256(_mm256_slli_epi64(before, 8), _mm256_set1_epi64x(FEATURES_TAG_BIGRAM)));
+    s = block4(s, _mm256_or_si256(_mm256_srli_epi64(before, 56), _mm256_slli_epi64(here, 8)));
+    s = block4(s, _mm256_or_si256(_mm256_srli_epi64(here, 56),
+                                  _mm256_set1_epi64x((long long)(UINT64_C(17) << 56))));
     return final4(s);
 }
 
@@ -237,46 +306,55 @@ INLINE uint64_t four_lengths(const uint16_t *len)
 
 #define FOUR(x) (UINT64_C(0x0001000100010001) * (x))
 
-AVX2 static void unigrams(const struct features_hasher *h, const struct features_piece *p,
-                          struct features_tokens *t)
+INLINE void hash_each(const struct features_hasher *h, const struct features_piece *p,
+                      const struct features_tokens *t, uint64_t *hash)
 {
     const struct sip4 begin = begin4(h->key);
+    for (uint32_t i = 0; i < t->count; i += 4) {
+        const uint64_t four = four_lengths(t->len + i);
+        const uint16_t *at = t->at + i;
+        if (four == FOUR(1)) {
+            for (unsigned k = 0; k < 4; k++)
+                hash[i + k] = h->single[p->text[at[k]]];
+            continue;
+        }
+        __m256i low, high, len = _mm256_cvtepu16_epi64(_mm_cvtsi64_si128((long long)four));
+        load_four(p->text, at, &low, &high);
+        _mm256_storeu_si256((__m256i *)(void *)(hash + i), hash_short(begin, low, high, len));
+        if (((four + FOUR(0x7FFF - 14)) & FOUR(0x8000)) == 0)
+            continue;
+        for (unsigned k = 0; k < 4; k++)
+            if (t->len[i + k] > 14)
+                hash[i + k] =
+                    features_hash_token(sip_begin(h->key), p->text + at[k], t->len[i + k]);
+    }
+}
+
+AVX2 static void hash_tokens(const struct features_hasher *h, const struct features_piece *p,
+                             struct features_tokens *t)
+{
+    __attribute__((uninitialized)) uint64_t with_before[FEATURES_PIECE_MAX + 8];
+    uint64_t *hash = with_before + 1;
+    const struct sip4 begin = begin4(h->key);
+    const __m256i heads = _mm256_set1_epi64x(0xFFFF0000);
+    const __m256i even = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
     const uint32_t count = t->count;
     for (uint32_t i = count; i < count + 4; i++) { /* Up to three more are hashed. */
         t->at[i] = 0;
         t->len[i] = 1;
     }
+    with_before[0] = 0;
+    hash_each(h, p, t, hash);
     for (uint32_t i = 0; i < count; i += 4) {
-        uint64_t four = four_lengths(t->len + i);
-        if (four == FOUR(1)) {
-            for (uint32_t k = i; k < i + 4; k++)
-                t->hash[k] = h->single[p->text[t->at[k]]];
-            continue;
-        }
-        __m128i at =
-            _mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(t->at + i)));
-        __m256i len = _mm256_cvtepu16_epi64(_mm_cvtsi64_si128((long long)four));
-        _mm256_storeu_si256((__m256i *)(void *)(t->hash + i), hash_short(begin, p->text, at, len));
-        if (((four + FOUR(0x7FFF - 14)) & FOUR(0x8000)) == 0)
-            continue;
-        for (uint32_t k = i; k < i + 4; k++)
-            if (t->len[k] > 14)
-                t->hash[k] = features_hash_token(sip_begin(h->key), p->text + t->at[k], t->len[k]);
+        __m256i here = load(hash + i);
+        __m256i pairs = hash_pairs(begin, load(with_before + i), here);
+        __m256i both = _mm256_or_si256(_mm256_srli_epi64(here, 48),
+                                       _mm256_and_si256(_mm256_srli_epi64(pairs, 32), heads));
+        both = _mm256_permutevar8x32_epi32(both, even);
+        _mm_storeu_si128((__m128i *)(void *)(t->index + (size_t)2 * i),
+                         _mm256_castsi256_si128(both));
     }
-}
-
-AVX2 static void bigrams(const struct features_hasher *h, struct features_tokens *t)
-{
-    const struct sip4 begin = begin4(h->key);
-    for (uint32_t i = 1; i < t->count; i += 4) {
-        __m256i before = load(t->hash + i - 1), here = load(t->hash + i);
-        struct sip4 s = block4(begin, _mm256_or_si256(_mm256_slli_epi64(before, 8),
-                                                      _mm256_set1_epi64x(FEATURES_TAG_BIGRAM)));
-        s = block4(s, _mm256_or_si256(_mm256_srli_epi64(before, 56), _mm256_slli_epi64(here, 8)));
-        s = block4(s, _mm256_or_si256(_mm256_srli_epi64(here, 56),
-                                      _mm256_set1_epi64x((long long)(UINT64_C(17) << 56))));
-        _mm256_storeu_si256((__m256i *)(void *)(t->pair + i), final4(s));
-    }
+    t->index[1] = t->index[0];
 }
 
 AVX2 static void add_all(const struct features_tokens *t, struct features_set *s)
@@ -291,20 +369,20 @@ AVX2 static void add_some(const struct features_tokens *t, struct features_set *
 
 AVX2 static uint16_t list(struct features_set *s, uint16_t out_index[FEATURES_SPARSE_MAX])
 {
-    uint16_t *to = out_index;
+    __attribute__((uninitialized)) uint16_t words[FEATURES_SPARSE_MAX + 8];
+    uint16_t *to = words;
     const __m256i zero = _mm256_setzero_si256();
-    for (unsigned u = 0; u < FEATURES_SET_WORDS / 64; u++) {
-        uint64_t unused = 0;
-        for (unsigned w = 0; w < 64; w += 4) {
-            __m256i empty = _mm256_cmpeq_epi64(load(&s->bits[u * 64 + w]), zero);
-            unused |= (uint64_t)(unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(empty)) << w;
-        }
-        to = features_list_block(s, u, ~unused, to);
+    for (unsigned w = 0; w < FEATURES_SET_WORDS; w += 8) {
+        __m256i low = _mm256_cmpeq_epi64(load(&s->bits[w]), zero);
+        __m256i high = _mm256_cmpeq_epi64(load(&s->bits[w + 4]), zero);
+        unsigned unused = (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(low)) |
+                          (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(high)) << 4;
+        to = list_eight(unused ^ 0xFF, w, to);
     }
-    return (uint16_t)(to - out_index);
+    return features_set_list(s, words, (uint32_t)(to - words), out_index);
 }
 
-const struct features_way features_avx2 = {read_piece, find_tokens, unigrams, bigrams,
+const struct features_way features_avx2 = {read_piece, find_tokens, hash_tokens,
                                            add_all,    add_some,    list};
 #else
 extern int features_avx2_is_not_here; /* A file must declare something. */

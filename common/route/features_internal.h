@@ -41,19 +41,21 @@ struct features_counts {
     bool question;
 };
 
-/* Tokens of one piece and what they hash to. */
+/* Tokens of one piece and what they hash to: the indices of token i and of its pair with the token
+ * before are index[2 * i] and index[2 * i + 1], in the order in which they are added; the first
+ * token has no pair, so that its own index stands there again. */
+#define FEATURES_TOKENS_SLACK 64 /* Written past the last one. */
 struct features_tokens {
     uint32_t count;
-    uint16_t at[FEATURES_PIECE_MAX + 16];
-    uint16_t len[FEATURES_PIECE_MAX + 16];
-    uint64_t hash[FEATURES_PIECE_MAX + 16];
-    uint64_t pair[FEATURES_PIECE_MAX + 16]; /* With the token before; pair[0] is of nothing. */
+    uint16_t at[FEATURES_PIECE_MAX + FEATURES_TOKENS_SLACK];
+    uint16_t len[FEATURES_PIECE_MAX + FEATURES_TOKENS_SLACK];
+    uint16_t index[2 * (FEATURES_PIECE_MAX + 8)];
 };
 
 /* The set of indices as a bitmap, which also sorts it. A thread's, all zero between calls. */
 #define FEATURES_SET_WORDS (65536 / 64)
 struct features_set {
-    _Alignas(32) uint64_t bits[FEATURES_SET_WORDS];
+    _Alignas(64) uint64_t bits[FEATURES_SET_WORDS];
 };
 
 /* The steps that can be done in blocks, in the order they are taken. Each way gives the same. */
@@ -61,9 +63,8 @@ struct features_way {
     void (*read_piece)(const uint8_t *text, size_t len, struct features_piece *out_piece,
                        struct features_counts *io_counts);
     void (*find_tokens)(const struct features_piece *p, struct features_tokens *out_tokens);
-    void (*unigrams)(const struct features_hasher *h, const struct features_piece *p,
-                     struct features_tokens *t);
-    void (*bigrams)(const struct features_hasher *h, struct features_tokens *t);
+    void (*hash_tokens)(const struct features_hasher *h, const struct features_piece *p,
+                        struct features_tokens *t);
     /* All of them: there is room for every one. */
     void (*add_all)(const struct features_tokens *t, struct features_set *io_set);
     /* In order, as long as there is room. */
@@ -71,7 +72,7 @@ struct features_way {
     /* Ascending; at most FEATURES_SPARSE_MAX are in. Clears the set. */
     uint16_t (*list)(struct features_set *set, uint16_t out_index[FEATURES_SPARSE_MAX]);
 };
-enum features_ways { FEATURES_WAY_SCALAR, FEATURES_WAY_AVX2, FEATURES_WAYS };
+enum features_ways { FEATURES_WAY_SCALAR, FEATURES_WAY_AVX2, FEATURES_WAY_AVX512, FEATURES_WAYS };
 const struct features_way *
 features_way_of(enum features_ways way); /* NULL: not on this processor. */
 void features_extract_by(const struct features_way *way, const struct features_hasher *hasher,
@@ -97,7 +98,8 @@ void features_extract_window(const struct features_way *way, const struct featur
                              struct features_counts *out_counts);
 
 extern const struct features_way features_scalar;
-extern const struct features_way features_avx2; /* Where the processor has it. */
+extern const struct features_way features_avx2; /* These where the processor has what they need. */
+extern const struct features_way features_avx512;
 
 /* What every way does in the same words, compiled for each. */
 
@@ -129,9 +131,8 @@ static inline void features_find_ends(const struct features_piece *p, struct fea
     t->count = firsts;
 }
 
-static inline bool features_set_add(struct features_set *s, uint64_t hash)
+static inline bool features_set_add_index(struct features_set *s, unsigned index)
 {
-    unsigned index = (unsigned)(hash >> 48);
     uint64_t bit = UINT64_C(1) << (index & 63);
     uint64_t *word = &s->bits[index >> 6];
     bool is_new = (*word & bit) == 0;
@@ -139,39 +140,60 @@ static inline bool features_set_add(struct features_set *s, uint64_t hash)
     return is_new;
 }
 
+static inline bool features_set_add(struct features_set *s, uint64_t hash)
+{
+    return features_set_add_index(s, (unsigned)(hash >> 48));
+}
+
 static inline void features_set_add_all(const struct features_tokens *t, struct features_set *s)
 {
-    for (uint32_t i = 0; i < t->count; i++)
-        (void)features_set_add(s, t->hash[i]);
-    for (uint32_t i = 1; i < t->count; i++)
-        (void)features_set_add(s, t->pair[i]);
+    const uint16_t *index = t->index, *end = index + (size_t)2 * t->count;
+    for (; index != end; index += 2) {
+        (void)features_set_add_index(s, index[0]);
+        (void)features_set_add_index(s, index[1]);
+    }
 }
 
+/* As many at a time as would have room were they all new. */
 static inline void features_set_add_some(const struct features_tokens *t, struct features_set *s)
 {
-    uint32_t n = 0;
+    const uint16_t *index = t->index, *const end = index + (size_t)2 * t->count;
+    size_t n = 0;
     for (unsigned w = 0; w < FEATURES_SET_WORDS; w++)
-        n += (uint32_t)__builtin_popcountll(s->bits[w]);
-    for (uint32_t i = 0; i < t->count && n < FEATURES_SPARSE_MAX; i++) {
-        n += features_set_add(s, t->hash[i]);
-        if (i > 0 && n < FEATURES_SPARSE_MAX)
-            n += features_set_add(s, t->pair[i]);
+        n += (size_t)__builtin_popcountll(s->bits[w]);
+    while (index != end && n < FEATURES_SPARSE_MAX) {
+        const size_t room = FEATURES_SPARSE_MAX - n, left = (size_t)(end - index);
+        const uint16_t *const stop = index + (left < room ? left : room);
+        for (; index != stop; index++)
+            n += features_set_add_index(s, *index);
     }
 }
 
-/* Adds the bits of the words of block u (64 words) that `used` names to a list; returns its end. */
-static inline uint16_t *features_list_block(struct features_set *s, unsigned u, uint64_t used,
-                                            uint16_t *to)
+/* Lists the bits of the given words, ascending and none of them 0, and clears them. Most words have
+ * one bit and some two, which nothing could foretell, so there is no branch on it: both are
+ * written, and the second is overwritten where there is none. The last word has nobody to overwrite
+ * it. */
+static inline uint16_t features_set_list(struct features_set *s, const uint16_t *words,
+                                         uint32_t count, uint16_t *out_index)
 {
-    for (; used != 0; used &= used - 1) {
-        size_t w = u * 64U + (unsigned)__builtin_ctzll(used);
-        uint64_t bits = s->bits[w];
-        s->bits[w] = 0;
-        do
-            *to++ = (uint16_t)(w * 64 + (unsigned)__builtin_ctzll(bits));
-        while ((bits &= bits - 1) != 0);
+    uint16_t *to = out_index;
+    if (count == 0)
+        return 0;
+    const uint16_t *const last = words + count - 1;
+    for (; words != last; words++) {
+        const uint32_t base = *words * 64U;
+        const uint64_t bits = s->bits[*words], second = bits & (bits - 1);
+        s->bits[*words] = 0;
+        to[0] = (uint16_t)(base + (uint32_t)__builtin_ctzll(bits));
+        to[1] = (uint16_t)(base + (uint32_t)__builtin_ctzll(second | UINT64_C(1) << 63));
+        to += 1 + ((second | (0 - second)) >> 63);
+        const uint64_t rest = second & (second - 1);
+        if (__builtin_expect(rest != 0, 0))
+            to += features_list_bits(rest, base, 0, to);
     }
-    return to;
+    to += features_list_bits(s->bits[*last], *last * 64U, 0, to);
+    s->bits[*last] = 0;
+    return (uint16_t)(to - out_index);
 }
 
 /* SipHash of the tag and text[0..len); seven bytes after the text may be read. */

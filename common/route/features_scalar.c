@@ -77,22 +77,20 @@ static void read_piece(const uint8_t *text, size_t len, struct features_piece *p
     }
 }
 
-static void unigrams(const struct features_hasher *h, const struct features_piece *p,
-                     struct features_tokens *t)
+static void hash_tokens(const struct features_hasher *h, const struct features_piece *p,
+                        struct features_tokens *t)
 {
     const struct sip begin = sip_begin(h->key);
+    uint64_t before = 0;
     for (uint32_t i = 0; i < t->count; i++) {
         const uint8_t *text = p->text + t->at[i];
-        t->hash[i] =
+        uint64_t hash =
             t->len[i] == 1 ? h->single[*text] : features_hash_token(begin, text, t->len[i]);
+        t->index[2 * i] = (uint16_t)(hash >> 48);
+        t->index[2 * i + 1] = (uint16_t)(features_hash_bigram(begin, before, hash) >> 48);
+        before = hash;
     }
-}
-
-static void bigrams(const struct features_hasher *h, struct features_tokens *t)
-{
-    const struct sip begin = sip_begin(h->key);
-    for (uint32_t i = 1; i < t->count; i++)
-        t->pair[i] = features_hash_bigram(begin, t->hash[i - 1], t->hash[i]);
+    t->index[1] = t->index[0];
 }
 
 static void find_tokens(const struct features_piece *p, struct features_tokens *t)
@@ -119,15 +117,14 @@ static void add_some(const struct features_tokens *t, struct features_set *s)
 
 static uint16_t list(struct features_set *s, uint16_t out_index[FEATURES_SPARSE_MAX])
 {
-    uint16_t *to = out_index;
-    for (unsigned u = 0; u < FEATURES_SET_WORDS / 64; u++) {
-        uint64_t used = 0;
-        for (unsigned w = 0; w < 64; w++)
-            used |= (uint64_t)(s->bits[u * 64 + w] != 0) << w;
-        to = features_list_block(s, u, used, to);
+    __attribute__((uninitialized)) uint16_t words[FEATURES_SET_WORDS + 1];
+    uint32_t n = 0;
+    for (unsigned w = 0; w < FEATURES_SET_WORDS; w++) {
+        words[n] = (uint16_t)w;
+        n += s->bits[w] != 0;
     }
-    return (uint16_t)(to - out_index);
+    return features_set_list(s, words, n, out_index);
 }
 
-const struct features_way features_scalar = {read_piece, find_tokens, unigrams, bigrams,
+const struct features_way features_scalar = {read_piece, find_tokens, hash_tokens,
                                              add_all,    add_some,    list};

@@ -3,6 +3,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -422,6 +424,72 @@ static void words_of_every_length_hash_alike_by_all_ways(void **state)
     }
 }
 
+/* From a few symbols, whose pairs never fill the set, to many, which fill it at once. */
+static void symbols_fill_the_set_alike_by_all_ways(void **state)
+{
+    (void)state;
+    static uint8_t text[1600];
+    struct random r = {11};
+    for (unsigned round = 0; round < 600; round++) {
+        size_t len = random_below(&r, sizeof text);
+        uint32_t kinds = 1 + round % 90, gaps = round % 7;
+        for (size_t i = 0; i < len; i++) {
+            bool gap = gaps > 0 && random_below(&r, 8 * gaps) == 0;
+            text[i] = gap ? (uint8_t) "  \nword"[gaps] : (uint8_t)(33 + random_below(&r, kinds));
+        }
+        expect_same_by_all_ways(text, len);
+    }
+}
+
+/* At both ends of a page whose neighbours cannot be read. */
+static void nothing_outside_the_text_is_read(void **state)
+{
+    (void)state;
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uint8_t *map = mmap(NULL, 3 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(map, MAP_FAILED);
+    assert_int_equal(mprotect(map + page, page, PROT_READ | PROT_WRITE), 0);
+    for (size_t i = 0; i < page; i++)
+        map[page + i] = (uint8_t) "word, Wort; \xd1\x81\xd0\xbb."[i % 17];
+    for (size_t len = 0; len <= 1700; len += len < 200 ? 1 : 37) {
+        expect_same_by_all_ways(map + page, len);
+        expect_same_by_all_ways(map + 2 * page - len, len);
+    }
+    assert_int_equal(munmap(map, 3 * page), 0);
+}
+
+static void expect_listed(const uint16_t *sorted, uint32_t n)
+{
+    static struct features_set set, empty;
+    for (int way = FEATURES_WAY_SCALAR; way < FEATURES_WAYS; way++) {
+        uint16_t list[FEATURES_SPARSE_MAX + 1];
+        list[n] = 0xeeee;
+        if (features_way_of((enum features_ways)way) == NULL)
+            continue;
+        for (uint32_t i = 0; i < n; i++)
+            assert_true(features_set_add(&set, (uint64_t)sorted[n - 1 - i] << 48));
+        assert_int_equal(features_way_of((enum features_ways)way)->list(&set, list), n);
+        assert_memory_equal(list, sorted, n * sizeof list[0]);
+        assert_int_equal(list[n], 0xeeee); /* Nothing behind it. */
+        assert_memory_equal(&set, &empty, sizeof set);
+    }
+}
+
+static void a_set_is_listed_alike_by_all_ways_and_left_empty(void **state)
+{
+    (void)state;
+    struct random r = {5};
+    uint16_t sorted[FEATURES_SPARSE_MAX];
+    for (unsigned round = 0; round < 2000; round++) {
+        /* In steps of at most `most`: dense at first, spread over everything at last. */
+        uint32_t most = 1 + round % 130, limit = random_below(&r, FEATURES_SPARSE_MAX + 1), n = 0;
+        uint32_t next = round % 2 == 0 ? 65536 - limit : random_below(&r, 8192);
+        for (; next < 65536 && n < limit; next += 1 + random_below(&r, most))
+            sorted[n++] = (uint16_t)next;
+        expect_listed(sorted, n);
+    }
+}
+
 /* Also where the cuts fall into a character. */
 static void the_ends_of_long_texts_are_as_good_as_the_whole(void **state)
 {
@@ -468,6 +536,9 @@ int main(void)
         cmocka_unit_test(any_bytes_at_any_length_give_a_valid_vector),
         cmocka_unit_test(every_byte_counts_alike_by_all_ways),
         cmocka_unit_test(words_of_every_length_hash_alike_by_all_ways),
+        cmocka_unit_test(symbols_fill_the_set_alike_by_all_ways),
+        cmocka_unit_test(nothing_outside_the_text_is_read),
+        cmocka_unit_test(a_set_is_listed_alike_by_all_ways_and_left_empty),
         cmocka_unit_test(the_ends_of_long_texts_are_as_good_as_the_whole),
     };
     return cmocka_run_group_tests(tests, make_hasher, NULL);

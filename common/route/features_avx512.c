@@ -1,0 +1,423 @@
+/* features_avx512.c: the steps of feature extraction in blocks of 64 bytes and eight hashes, for
+ * processors that can also look bytes up and pack them (Intel since 2019, AMD since 2022). The
+ * older ones with AVX-512 slow down when they use it: they take features_avx2.c. */
+#include "common/route/features_internal.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define AVX512                                                                                     \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,"             \
+                          "avx512vpopcntdq,bmi,bmi2,popcnt")))
+#define INLINE AVX512 static inline __attribute__((always_inline))
+
+INLINE __m512i load(const void *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+INLINE __m512i each(int byte)
+{
+    return _mm512_set1_epi8((char)byte);
+}
+
+INLINE uint32_t ones_of(uint64_t mask)
+{
+    return (uint32_t)__builtin_popcountll(mask);
+}
+
+/* ---- bytes ---- */
+
+enum {
+    UPPER = 1,
+    LETTER = 2,
+    SPACE = 4,
+    CODE = 8,
+    MATH = 16,
+    DIGIT = 32,
+    NEWLINE = 64,
+    QUESTION = 128,
+};
+
+#define IS_UPPER(b) ((b) >= 'A' && (b) <= 'Z')
+#define IS_LOWER(b) ((b) >= 'a' && (b) <= 'z')
+#define IS_SPACE(b) ((b) == ' ' || ((b) >= 9 && (b) <= 13))
+#define IS_CODE(b)                                                                                 \
+    ((b) == '{' || (b) == '}' || (b) == '(' || (b) == ')' || (b) == '[' || (b) == ']' ||           \
+     (b) == ';' || (b) == '=' || (b) == '<' || (b) == '>' || (b) == '_' || (b) == '#' ||           \
+     (b) == '&' || (b) == '|' || (b) == '`')
+#define IS_MATH(b)                                                                                 \
+    ((b) == '+' || (b) == '-' || (b) == '*' || (b) == '/' || (b) == '=' || (b) == '^' ||           \
+     (b) == '%' || (b) == '<' || (b) == '>' || (b) == '\\' || (b) == '$')
+#define CLASS(b)                                                                                   \
+    (uint8_t)((IS_UPPER(b) ? UPPER : 0) | (IS_UPPER(b) || IS_LOWER(b) ? LETTER : 0) |              \
+              (IS_SPACE(b) ? SPACE : 0) | (IS_CODE(b) ? CODE : 0) | (IS_MATH(b) ? MATH : 0) |      \
+              ((b) >= '0' && (b) <= '9' ? DIGIT : 0) | ((b) == '\n' ? NEWLINE : 0) |               \
+              ((b) == '?' ? QUESTION : 0))
+#define FOUR(b)    CLASS(b), CLASS((b) + 1), CLASS((b) + 2), CLASS((b) + 3)
+#define SIXTEEN(b) FOUR(b), FOUR((b) + 4), FOUR((b) + 8), FOUR((b) + 12)
+
+/* Of every byte below 128. */
+static const uint8_t classes[128] = {SIXTEEN(0),  SIXTEEN(16), SIXTEEN(32), SIXTEEN(48),
+                                     SIXTEEN(64), SIXTEEN(80), SIXTEEN(96), SIXTEEN(112)};
+
+/* Spaces behind the text, which are in no count and no token, fill the last block. */
+AVX512 static void read_piece(const uint8_t *text, size_t len, struct features_piece *p,
+                              struct features_counts *c)
+{
+    const __m512i low = load(classes), high = load(classes + 64);
+    const size_t words = len / 64 + 1;
+    uint64_t before = 0, question = 0;
+    struct features_counts sum = {.code = 0};
+    p->len = len;
+    for (size_t w = 0; w < words; w++) {
+        __m512i v = w + 1 < words
+                        ? load(text + 64 * w)
+                        : _mm512_mask_loadu_epi8(each(' '), _bzhi_u64(~UINT64_C(0), len % 64),
+                                                 len > 0 ? text + 64 * w : text);
+        __mmask64 wide = _mm512_movepi8_mask(v);
+        __m512i class = _mm512_maskz_permutex2var_epi8(~wide, low, v, high);
+        __mmask64 upper = _mm512_test_epi8_mask(class, each(UPPER));
+        uint64_t word = _mm512_test_epi8_mask(class, each(LETTER)) | wide;
+        _mm512_storeu_si512(p->text + 64 * w, _mm512_mask_add_epi8(v, upper, v, each(0x20)));
+        p->word[w] = word;
+        p->other[w] = ~(word | _mm512_test_epi8_mask(class, each(SPACE)));
+        sum.code += ones_of(_mm512_test_epi8_mask(class, each(CODE)));
+        sum.math += ones_of(_mm512_test_epi8_mask(class, each(MATH)));
+        sum.digit += ones_of(_mm512_test_epi8_mask(class, each(DIGIT)));
+        sum.newline += ones_of(_mm512_test_epi8_mask(class, each(NEWLINE)));
+        sum.non_ascii += ones_of(wide);
+        sum.word_bytes += ones_of(word);
+        sum.word_runs += ones_of(word & ~(word << 1 | before));
+        question |= _mm512_test_epi8_mask(class, each(QUESTION));
+        before = word >> 63;
+    }
+    c->code += sum.code;
+    c->math += sum.math;
+    c->digit += sum.digit;
+    c->newline += sum.newline;
+    c->non_ascii += sum.non_ascii;
+    c->bytes += (uint32_t)len;
+    c->word_bytes += sum.word_bytes;
+    c->word_runs += sum.word_runs;
+    c->question = c->question || question != 0;
+}
+
+/* Writes base + the place of each bit, and past them up to a multiple of 32; how many there are.
+ * Packed in a register: some processors are slow to pack into memory. */
+INLINE uint32_t list_bits(uint64_t bits, uint32_t base, uint16_t *to)
+{
+    static const uint8_t places[64] = {
+        0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+        22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
+        44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
+    const uint32_t n = ones_of(bits);
+    __m512i from = _mm512_set1_epi16((short)base);
+    __m512i packed = _mm512_maskz_compress_epi8(bits, load(places));
+    __m512i first = _mm512_cvtepu8_epi16(_mm512_castsi512_si256(packed));
+    _mm512_storeu_si512(to, _mm512_add_epi16(first, from));
+    if (n > 32) {
+        __m512i rest = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(packed, 1));
+        _mm512_storeu_si512(to + 32, _mm512_add_epi16(rest, from));
+    }
+    return n;
+}
+
+/* As features_find_ends does. */
+AVX512 static void find_tokens(const struct features_piece *p, struct features_tokens *t)
+{
+    const size_t words = p->len / 64 + 1;
+    uint32_t firsts = 0, lasts = 0;
+    uint64_t before = 0, word = p->word[0];
+    for (size_t w = 0; w < words; w++) {
+        uint64_t next = w + 1 < words ? p->word[w + 1] : 0, other = p->other[w];
+        firsts +=
+            list_bits(other | (word & ~(word << 1 | before)), (uint32_t)w * 64, t->at + firsts);
+        lasts +=
+            list_bits(other | (word & ~(word >> 1 | next << 63)), (uint32_t)w * 64, t->len + lasts);
+        before = word >> 63;
+        word = next;
+    }
+    t->count = firsts;
+    __mmask32 over = 0;
+    for (uint32_t i = 0; i < firsts; i += 32) {
+        __mmask32 valid = _bzhi_u32(~0U, firsts - i < 32 ? firsts - i : 32);
+        __m512i len = _mm512_sub_epi16(load(t->len + i), load(t->at + i));
+        len = _mm512_add_epi16(len, _mm512_set1_epi16(1));
+        _mm512_storeu_si512(t->len + i, len);
+        over |= _mm512_mask_cmpgt_epu16_mask(valid, len, _mm512_set1_epi16(FEATURES_TOKEN_BYTES));
+    }
+    if (over != 0)
+        features_split_long(t);
+}
+
+/* ---- sixteen SipHash-1-3 at a time ---- */
+
+/* Two of eight side by side: one alone would wait for each of its results. */
+struct both {
+    __m512i a, b;
+};
+struct sip16 {
+    struct both v0, v1, v2, v3;
+};
+
+INLINE __m512i each_u64(uint64_t value)
+{
+    return _mm512_set1_epi64((long long)value);
+}
+
+INLINE struct both twice(uint64_t value)
+{
+    return (struct both){each_u64(value), each_u64(value)};
+}
+
+INLINE struct both add_both(struct both x, struct both y)
+{
+    return (struct both){_mm512_add_epi64(x.a, y.a), _mm512_add_epi64(x.b, y.b)};
+}
+
+INLINE struct both xor_both(struct both x, struct both y)
+{
+    return (struct both){_mm512_xor_si512(x.a, y.a), _mm512_xor_si512(x.b, y.b)};
+}
+
+#define ROTL(x, bits) ((struct both){_mm512_rol_epi64((x).a, bits), _mm512_rol_epi64((x).b, bits)})
+
+INLINE struct sip16 begin16(struct siphash_key key)
+{
+    struct sip s = sip_begin(key);
+    return (struct sip16){twice(s.v0), twice(s.v1), twice(s.v2), twice(s.v3)};
+}
+
+INLINE struct sip16 round16(struct sip16 s)
+{
+    s.v0 = add_both(s.v0, s.v1);
+    s.v2 = add_both(s.v2, s.v3);
+    s.v1 = xor_both(ROTL(s.v1, 13), s.v0);
+    s.v3 = xor_both(ROTL(s.v3, 16), s.v2);
+    s.v0 = add_both(ROTL(s.v0, 32), s.v3);
+    s.v2 = add_both(s.v2, s.v1);
+    s.v3 = xor_both(ROTL(s.v3, 21), s.v0);
+    s.v1 = xor_both(ROTL(s.v1, 17), s.v2);
+    s.v2 = ROTL(s.v2, 32);
+    return s;
+}
+
+INLINE struct sip16 block16(struct sip16 s, struct both m)
+{
+    s.v3 = xor_both(s.v3, m);
+    s = round16(s);
+    s.v0 = xor_both(s.v0, m);
+    return s;
+}
+
+/* In the last round v0 cancels out of the result. */
+INLINE struct both final16(struct sip16 s)
+{
+    s.v2 = xor_both(s.v2, twice(0xff));
+    s = round16(round16(s));
+    s.v0 = add_both(s.v0, s.v1);
+    s.v2 = add_both(s.v2, s.v3);
+    s.v1 = xor_both(ROTL(s.v1, 13), s.v0);
+    s.v3 = xor_both(ROTL(s.v3, 16), s.v2);
+    s.v2 = add_both(s.v2, s.v1);
+    return xor_both(xor_both(ROTL(s.v1, 17), s.v2), xor_both(ROTL(s.v2, 32), ROTL(s.v3, 21)));
+}
+
+/* The first 16 bytes of four texts, every other of eight. */
+INLINE __m512i load_four(const uint8_t *text, const uint16_t *at)
+{
+#define AT(k) _mm_loadu_si128((const __m128i *)(const void *)(text + at[k]))
+    __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(AT(0)), AT(2), 1);
+    __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(AT(4)), AT(6), 1);
+#undef AT
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
+/* The blocks of eight tokens of at most 14 bytes: tag and text fill one or two, in those of `two`.
+ */
+struct blocks {
+    __m512i first, second;
+    __mmask8 two;
+};
+
+INLINE struct blocks short_blocks(const uint8_t *text, const uint16_t *at, __m512i len)
+{
+    const __m512i ones = each_u64(~UINT64_C(0));
+    __m512i odd = load_four(text, at), even = load_four(text, at + 1);
+    __m512i low = _mm512_unpacklo_epi64(odd, even), high = _mm512_unpackhi_epi64(odd, even);
+    __m512i bytes = _mm512_add_epi64(len, each_u64(1));
+    __m512i bits = _mm512_slli_epi64(bytes, 3);
+    __m512i last = _mm512_slli_epi64(bytes, 56);
+    __mmask8 two = _mm512_cmpgt_epu64_mask(bytes, each_u64(7));
+    /* Shifts by 64 and more give 0. */
+    __m512i keep_first = _mm512_srlv_epi64(ones, _mm512_subs_epu16(each_u64(64), bits));
+    __m512i keep_second = _mm512_srlv_epi64(ones, _mm512_subs_epu16(each_u64(128), bits));
+    __m512i first = _mm512_shldi_epi64(low, each_u64((uint64_t)FEATURES_TAG_UNIGRAM << 56), 8);
+    __m512i second = _mm512_shldi_epi64(high, low, 8);
+    first = _mm512_and_si512(first, keep_first);
+    return (struct blocks){_mm512_mask_or_epi64(first, (__mmask8)~two, first, last),
+                           _mm512_or_si512(_mm512_and_si512(second, keep_second), last), two};
+}
+
+INLINE struct both choose(__mmask8 a, __mmask8 b, struct both yes, struct both no)
+{
+    return (struct both){_mm512_mask_mov_epi64(no.a, a, yes.a),
+                         _mm512_mask_mov_epi64(no.b, b, yes.b)};
+}
+
+INLINE struct both hash_short(struct sip16 s, struct blocks a, struct blocks b)
+{
+    s = block16(s, (struct both){a.first, b.first});
+    struct sip16 t = block16(s, (struct both){a.second, b.second});
+    s.v0 = choose(a.two, b.two, t.v0, s.v0);
+    s.v1 = choose(a.two, b.two, t.v1, s.v1);
+    s.v2 = choose(a.two, b.two, t.v2, s.v2);
+    s.v3 = choose(a.two, b.two, t.v3, s.v3);
+    return final16(s);
+}
+
+#define SHIFT_IN(x, below)                                                                         \
+    ((struct both){_mm512_shldi_epi64((x).a, (below).a, 8),                                        \
+                   _mm512_shldi_epi64((x).b, (below).b, 8)})
+
+INLINE struct both hash_pairs(struct sip16 s, struct both before, struct both here)
+{
+    s = block16(s, SHIFT_IN(before, twice((uint64_t)FEATURES_TAG_BIGRAM << 56)));
+    s = block16(s, SHIFT_IN(here, before));
+    s = block16(
+        s, xor_both((struct both){_mm512_srli_epi64(here.a, 56), _mm512_srli_epi64(here.b, 56)},
+                    twice(UINT64_C(17) << 56)));
+    return final16(s);
+}
+
+/* Those above 14 bytes, which hash_short did wrong. */
+AVX512 __attribute__((noinline)) static void hash_long(const struct features_hasher *h,
+                                                       const uint8_t *text, const uint16_t *at,
+                                                       const uint16_t *len, struct both *io_hashes)
+{
+    _Alignas(64) uint64_t hash[16];
+    _mm512_store_si512(hash, io_hashes->a);
+    _mm512_store_si512(hash + 8, io_hashes->b);
+    for (unsigned k = 0; k < 16; k++)
+        if (len[k] > 14)
+            hash[k] = features_hash_token(sip_begin(h->key), text + at[k], len[k]);
+    io_hashes->a = _mm512_load_si512(hash);
+    io_hashes->b = _mm512_load_si512(hash + 8);
+}
+
+INLINE __m512i hash_singles(const struct features_hasher *h, const uint8_t *text)
+{
+    __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)text);
+    return _mm512_i64gather_epi64(_mm512_cvtepu8_epi64(bytes), h->single, 8);
+}
+
+INLINE __m256i indices(__m512i hashes, __m512i pairs)
+{
+    __m512i heads = _mm512_and_si512(_mm512_srli_epi64(pairs, 32), each_u64(0xFFFF0000));
+    return _mm512_cvtepi64_epi32(_mm512_or_si512(_mm512_srli_epi64(hashes, 48), heads));
+}
+
+AVX512 static void hash_tokens(const struct features_hasher *h, const struct features_piece *p,
+                               struct features_tokens *t)
+{
+    const struct sip16 begin = begin16(h->key);
+    const uint32_t count = t->count;
+    __m512i last = _mm512_setzero_si512();          /* The eight before. */
+    for (uint32_t i = count; i < count + 16; i++) { /* Up to 15 more are hashed. */
+        t->at[i] = 0;
+        t->len[i] = 1;
+    }
+    for (uint32_t i = 0; i < count; i += 16) {
+        const uint16_t *at = t->at + i;
+        struct both here;
+        if (at[15] - at[0] == 15 && t->len[i + 15] == 1) { /* One byte each, side by side. */
+            here.a = hash_singles(h, p->text + at[0]);
+            here.b = hash_singles(h, p->text + at[8]);
+        } else {
+            __m256i len = _mm256_loadu_si256((const __m256i *)(const void *)(t->len + i));
+            here = hash_short(
+                begin,
+                short_blocks(p->text, at, _mm512_cvtepu16_epi64(_mm256_castsi256_si128(len))),
+                short_blocks(p->text, at + 8,
+                             _mm512_cvtepu16_epi64(_mm256_extracti128_si256(len, 1))));
+            if (_mm256_cmpgt_epu16_mask(len, _mm256_set1_epi16(14)) != 0)
+                hash_long(h, p->text, at, t->len + i, &here);
+        }
+        struct both before = {_mm512_alignr_epi64(here.a, last, 7),
+                              _mm512_alignr_epi64(here.b, here.a, 7)};
+        struct both pairs = hash_pairs(begin, before, here);
+        last = here.b;
+        uint16_t *to = t->index + (size_t)2 * i;
+        _mm256_storeu_si256((__m256i *)(void *)to, indices(here.a, pairs.a));
+        _mm256_storeu_si256((__m256i *)(void *)(to + 16), indices(here.b, pairs.b));
+    }
+    t->index[1] = t->index[0];
+}
+
+/* ---- the set ---- */
+
+AVX512 static void add_all(const struct features_tokens *t, struct features_set *s)
+{
+    features_set_add_all(t, s);
+}
+
+AVX512 static void add_some(const struct features_tokens *t, struct features_set *s)
+{
+    features_set_add_some(t, s);
+}
+
+/* Packs what is not 0 of the set, 32 bits at a time, and the places of it. Then 16 of those a step:
+ * the index of the lowest bit of each, and behind it that of the second one where there is one. */
+AVX512 static uint16_t list(struct features_set *s, uint16_t out_index[FEATURES_SPARSE_MAX])
+{
+    enum { HALVES = 2 * FEATURES_SET_WORDS, MOST = FEATURES_SPARSE_MAX + FEATURES_TOKENS_SLACK };
+    __attribute__((uninitialized)) uint16_t place[MOST], to[MOST];
+    __attribute__((uninitialized)) uint32_t half[MOST];
+    const __m512i one = _mm512_set1_epi32(1);
+    uint32_t found = 0, places = 0, n = 0;
+    for (uint32_t w = 0; w < HALVES; w += 64) {
+        uint64_t used = 0;
+        for (unsigned i = 0; i < 64; i += 16) {
+            uint32_t *at = (uint32_t *)(void *)s->bits + w + i;
+            __m512i halves = _mm512_load_si512(at);
+            __mmask16 some = _mm512_test_epi32_mask(halves, halves);
+            used |= (uint64_t)some << i;
+        }
+        places += list_bits(used, w, place + places);
+    }
+    found = places;
+    for (uint32_t i = 0; i < found; i++) {
+        half[i] = ((uint32_t *)(void *)s->bits)[place[i]];
+        ((uint32_t *)(void *)s->bits)[place[i]] = 0;
+    }
+    for (uint32_t i = 0; i < found; i += 16) {
+        const __mmask16 valid = (__mmask16)_bzhi_u32(0xFFFF, found - i < 16 ? found - i : 16);
+        __m512i bits = _mm512_maskz_loadu_epi32(valid, half + i);
+        __m512i base = _mm512_slli_epi32(
+            _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(void *)(place + i))), 5);
+        __m512i less = _mm512_sub_epi32(bits, one), second = _mm512_and_si512(bits, less);
+        __m512i second_less = _mm512_sub_epi32(second, one);
+        __mmask16 more = _mm512_test_epi32_mask(second, second);
+        __m512i low = _mm512_popcnt_epi32(_mm512_andnot_si512(bits, less));
+        __m512i high = _mm512_popcnt_epi32(_mm512_andnot_si512(second, second_less));
+        if (__builtin_expect(_mm512_test_epi32_mask(second, second_less) != 0, 0)) {
+            for (uint32_t k = i; k < i + ones_of(valid); k++)
+                n = features_list_bits(half[k], place[k] * 32U, n, to);
+            continue;
+        }
+        low = _mm512_add_epi32(base, low);
+        high = _mm512_slli_epi32(_mm512_add_epi32(base, high), 16);
+        __mmask32 kept = (uint32_t)(_pdep_u32(valid, 0x55555555) | _pdep_u32(more, 0xAAAAAAAA));
+        _mm512_storeu_si512(to + n, _mm512_maskz_compress_epi16(kept, _mm512_or_si512(low, high)));
+        n += ones_of(kept);
+    }
+    memcpy(out_index, to, n * sizeof to[0]);
+    return (uint16_t)n;
+}
+
+const struct features_way features_avx512 = {read_piece, find_tokens, hash_tokens,
+                                             add_all,    add_some,    list};
+#else
+extern int features_avx512_is_not_here; /* A file must declare something. */
+#endif
