@@ -143,21 +143,39 @@ static void write_params(struct json_writer *w, struct str body)
     steelyard__control__v1__params__free_unpacked(m, NULL);
 }
 
-/* How the generation in which the policy last changed was taken by the nodes. */
-static int write_push(struct admin_call *call, struct pq_conn *c, struct err *err)
+/* In which generation the policy last changed. By the database, as the version's state is: what
+ * this program pushes follows a moment later, and until then the acknowledgements of the generation
+ * before must not count for this one. */
+static int read_generation(const char *policy, struct pq_conn *c, uint64_t *out_generation,
+                           struct err *err)
 {
     char key[CALL_PARAM_BYTES + 16];
     struct pq_params p = {0};
     struct pq_result *r = NULL;
+    snprintf(key, sizeof key, "params/%s", policy);
+    pq_params_text(&p, str_from(key));
+    int rc = pq_conn_query(c, "SELECT generation FROM resource WHERE key = $1", &p, &r, err);
+    if (rc == 0)
+        *out_generation = pq_result_rows(r) == 0 ? 0 : (uint64_t)pq_result_i64(r, 0, 0);
+    pq_result_destroy(r);
+    return rc;
+}
+
+/* How the generation in which the policy last changed was taken by the nodes. */
+static int write_push(struct admin_call *call, struct pq_conn *c, struct err *err)
+{
+    uint64_t generation = 0;
+    struct pq_params p = {0};
+    struct pq_result *r = NULL;
     struct json_writer *w = &call->w;
-    snprintf(key, sizeof key, "params/%s", call->param[0]);
-    const struct publish_resource *res = call_resource(call, str_from(key));
-    uint64_t generation = res == NULL ? 0 : res->generation;
+    int rc = read_generation(call->param[0], c, &generation, err);
+    if (rc != 0)
+        return rc;
     pq_params_i64(&p, (int64_t)generation);
-    int rc = pq_conn_query(c,
-                           "SELECT DISTINCT ON (node_id) node_id, accepted, code, detail FROM "
-                           "push_log WHERE generation >= $1 ORDER BY node_id, id DESC",
-                           &p, &r, err);
+    rc = pq_conn_query(c,
+                       "SELECT DISTINCT ON (node_id) node_id, accepted, code, detail FROM "
+                       "push_log WHERE generation >= $1 ORDER BY node_id, id DESC",
+                       &p, &r, err);
     if (rc != 0)
         return rc;
     uint64_t acked = 0;

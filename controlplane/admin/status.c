@@ -25,9 +25,10 @@ int status_run(struct admin_call *call, struct pq_conn *c, struct err *err)
     pq_result_destroy(r);
     r = NULL;
     rc = pq_conn_query(c,
-                       "SELECT name || ' ' || version || ' ' || state || ' ' || "
-                       "coalesce(encode(artifact, 'hex'), '-') FROM policy_version "
-                       "WHERE state = 'current' ORDER BY name",
+                       "SELECT v.name || ' ' || v.version || ' ' || v.state || ' ' || "
+                       "coalesce(encode(v.artifact, 'hex'), '-') || ' ' || "
+                       "coalesce(r.generation, 0) FROM policy_version v LEFT JOIN resource r "
+                       "ON r.key = 'params/' || v.name WHERE v.state = 'current' ORDER BY v.name",
                        NULL, &r, err);
     if (rc != 0)
         return rc;
@@ -76,17 +77,18 @@ static void write_nodes(struct json_writer *w, const struct nodes *nodes, uint64
     json_writer_end_array(w);
 }
 
-/* "name version state artifact" */
+/* "name version state artifact generation". The generation is the database's, like the version: the
+ * one this program pushes may still be the one before, which every node has acknowledged. */
 static void write_policy(struct admin_call *call, struct str line, const struct nodes *nodes)
 {
     struct json_writer *w = &call->w;
-    struct str name, version, state, artifact = line;
-    char key[256];
-    (void)str_cut(artifact, ' ', &name, &artifact);
-    (void)str_cut(artifact, ' ', &version, &artifact);
-    (void)str_cut(artifact, ' ', &state, &artifact);
-    snprintf(key, sizeof key, "params/%.*s", STR_ARG(name));
-    const struct publish_resource *r = call_resource(call, str_from(key));
+    struct str name, version, state, artifact, rest = line;
+    uint64_t generation = 0;
+    (void)str_cut(rest, ' ', &name, &rest);
+    (void)str_cut(rest, ' ', &version, &rest);
+    (void)str_cut(rest, ' ', &state, &rest);
+    (void)str_cut(rest, ' ', &artifact, &rest);
+    bool known = str_parse_u64(rest, INT64_MAX, &generation) == 0 && generation > 0;
     json_writer_begin_object(w);
     json_writer_key(w, "name");
     json_writer_string(w, name);
@@ -100,7 +102,7 @@ static void write_policy(struct admin_call *call, struct str line, const struct 
     json_writer_key(w, "state");
     json_writer_string(w, state);
     json_writer_key(w, "acked_nodes");
-    json_writer_u64(w, nodes == NULL || r == NULL ? 0 : nodes_acked(nodes, r->generation));
+    json_writer_u64(w, nodes == NULL || !known ? 0 : nodes_acked(nodes, generation));
     json_writer_key(w, "connected_nodes");
     json_writer_u64(w, nodes == NULL ? 0 : nodes_connected(nodes));
     json_writer_end_object(w);

@@ -101,6 +101,7 @@ class Replay:
         return json.loads(out.stdout)
 
     def train(self, policy, mode, promote=True):
+        """{"version", "promoted"}; a version that its gates reject is stored and not promoted."""
         self.cluster.wait_drained()
         status, job = self.cluster.admin("POST", "/policies/%s/train" % policy, {
             "target": {"quality": 0.95}, "data": {"mode": mode}, "promote": promote})
@@ -112,13 +113,19 @@ class Replay:
             return state if state.get("state") == "done" else None
 
         result = wait_until("the policy to be trained", ended, 1200)["result"]
-        wait_until("the nodes to run it", lambda: self.promoted(policy, result["version"]), 60)
+        if result["promoted"]:
+            wait_until("the nodes to run it", lambda: self.promoted(policy, result["version"]), 60)
         return result
 
-    def promoted(self, policy, version):
-        detail = self.cluster.admin("GET", "/policies/%s/%d" % (policy, version))[1]
+    def version(self, policy, number):
+        return self.cluster.admin("GET", "/policies/%s/%d" % (policy, number))[1]
+
+    def promoted(self, policy, number):
+        """The version is in force and every connected node has the generation that brought it."""
+        detail = self.version(policy, number)
         push = detail.get("push", {})
-        return push.get("connected", 0) > 0 and push.get("acked") == push.get("connected")
+        return (detail.get("state") == "current" and push.get("connected", 0) > 0
+                and push.get("acked") == push.get("connected"))
 
 
 def percent(result):

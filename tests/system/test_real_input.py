@@ -24,15 +24,23 @@ def test_a_policy_learned_from_recorded_answers_serves_cheaper_at_equal_quality(
         raise Skip("../shared/routing is not here")
     with recorded.Replay([SET]) as replay:
         asked = replay.drive(SET, "full", SET)
-        replay.train(SET, "full")
+        trained = replay.train(SET, "full")
+        version = replay.version(SET, trained["version"])
+        expect(trained["promoted"], "the policy did not pass its gates: %s" % version["gates"])
         served = replay.drive(SET, "serve", SET)
         replay.cluster.wait_drained()
         rows = int(replay.cluster.postgres.value("SELECT count(*) FROM decision"))
         expect(rows == asked["requests"] + served["requests"],
                "%d requests were served, %d rows stored" % (asked["requests"] + served["requests"], rows))
+        learned = int(replay.cluster.postgres.value(
+            "SELECT count(*) FROM decision WHERE alias = '%s' AND encode(policy_sha, 'hex') = '%s'" % (
+                SET, version["artifact"])))
+        expect(learned == served["requests"], "%d of %d requests were decided by the trained policy" % (
+            learned, served["requests"]))
         quality, cost = recorded.percent(served)
         # Guards against a broken learner, far below what is reported: figures are for tests/real-input.
-        expect(quality >= 90 and cost <= 70, "quality %.1f %%, cost %.1f %% of the best" % (quality, cost))
+        expect(quality >= 90 and cost <= 70, "quality %.1f %%, cost %.1f %% of the best; served by %s" % (
+            quality, cost, served["shares"]))
         replayed = replay_all(replay.cluster)
         expect(replayed["differ"] == 0 and replayed["equal"] == rows,
                "of %d rows %s" % (rows, replayed))
