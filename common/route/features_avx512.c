@@ -309,7 +309,11 @@ AVX512 __attribute__((noinline)) static void hash_long(const struct features_has
 INLINE __m512i hash_singles(const struct features_hasher *h, const uint8_t *text)
 {
     __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)text);
+/* Without optimisation it is a macro of the compiler's, whose mask has a sign. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
     return _mm512_i64gather_epi64(_mm512_cvtepu8_epi64(bytes), h->single, 8);
+#pragma GCC diagnostic pop
 }
 
 INLINE __m256i indices(__m512i hashes, __m512i pairs)
