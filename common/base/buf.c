@@ -257,7 +257,8 @@ static int replace_in_directory(int directory, const char *name, struct str data
     uint64_t nonce = 0;
     if (rand_secure(&nonce, sizeof nonce) != 0)
         return -EIO;
-    (void)snprintf(temporary, sizeof temporary, ".tmp-%016llx", (unsigned long long)nonce);
+    (void)snprintf(temporary, sizeof temporary, BUF_TEMPORARY_PREFIX "%016llx",
+                   (unsigned long long)nonce);
     int rc = write_temporary(directory, temporary, data, mode);
     if (rc != 0)
         return rc;

@@ -42,7 +42,9 @@ static inline struct str buf_str(const struct buf *b)
 /* Appends a whole file; more than max_bytes is ERR_TOO_LARGE. b must be initialised or zeroed (a
  * zeroed one gets max_bytes as its maximum). */
 int buf_read_file(struct buf *b, const char *path, size_t max_bytes, struct err *err) MUST_CHECK;
-/* Replaces path by temp file, fsync, rename, fsync of the directory: readers see old or new. */
+/* Replaces path by temp file, fsync, rename, fsync of the directory: readers see old or new. A
+ * death in here may leave the temp file; its name begins with BUF_TEMPORARY_PREFIX. */
+#define BUF_TEMPORARY_PREFIX ".tmp-"
 int buf_write_file(struct str data, const char *path, unsigned mode, struct err *err) MUST_CHECK;
 
 #endif

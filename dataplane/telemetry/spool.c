@@ -255,14 +255,10 @@ int spool_init(struct spool *s, struct spool_set *set, uint64_t epoch, struct er
     pthread_mutex_lock(&set->lock);
     list_push_back(&set->epochs, &s->epoch->link);
     pthread_mutex_unlock(&set->lock);
-    char *path = spool_path_join(s->epoch->dir, SPOOL_RING_NAME);
-    if (init_memory(s) != 0 || path == NULL) {
-        mem_free(path);
+    if (init_memory(s) != 0)
         return err_set(err, ERR_NOMEM, "out of memory");
-    }
-    int rc =
-        spool_ring_create(path, set->ring_bytes, epoch, &set->node_id, &set->boot_id, &s->ring);
-    mem_free(path);
+    int rc = spool_ring_create(s->epoch->dir, set->ring_bytes, epoch, &set->node_id, &set->boot_id,
+                               &s->ring);
     if (rc != 0)
         return err_set(err, rc, "cannot make the spool's ring of %llu bytes in '%s': %s",
                        (unsigned long long)set->ring_bytes, s->epoch->dir, err_text(rc));

@@ -311,7 +311,7 @@ static int compare_epochs(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Epoch directories, ascending. */
+/* Epoch directories, ascending; removes what a death left of a counter that was being written. */
 static int list_epochs(const char *path, struct buf *out, struct err *err)
 {
     DIR *dir = opendir(path);
@@ -321,6 +321,8 @@ static int list_epochs(const char *path, struct buf *out, struct err *err)
     struct dirent *entry;
     while (rc == 0 && (entry = readdir(dir)) != NULL) {
         uint8_t bytes[8];
+        if (str_starts(str_from(entry->d_name), STR(BUF_TEMPORARY_PREFIX)))
+            (void)unlinkat(dirfd(dir), entry->d_name, 0);
         if (strlen(entry->d_name) != 16 || hex_decode(str_from(entry->d_name), bytes, 8) != 0)
             continue;
         uint64_t id = 0;

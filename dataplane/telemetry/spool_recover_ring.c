@@ -30,7 +30,8 @@ int recovery_ring_load(struct recovery *r, int dir_fd, struct recovery_ring *out
             rc = 0;
         }
     }
-    /* Died while making it: nothing can be in it. */
+    /* A process that dies leaves no such ring, but a host whose disk never got its first page:
+     * nothing can be read from it. */
     bool unmade = rc == 0 && why != NULL && file.len >= SPOOL_RING_HEADER_BYTES &&
                   spool_get_u64(file.data) == 0 && spool_get_u64(file.data + 16) == 0;
     if (unmade || (rc == 0 && file.len < SPOOL_RING_HEADER_BYTES))

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/base/hash.h"
+#include "common/base/mem.h"
 #include "dataplane/telemetry/spool_internal.h"
 
 #define TAKEN_OFFSET     1024U /* Two lines of the cache, each written by one thread. */
@@ -139,30 +140,45 @@ static int map(int fd, struct spool_ring *r)
     return map_data(fd, r);
 }
 
-int spool_ring_create(const char *path, uint64_t size, uint64_t epoch, const struct uuid *node_id,
+/* Takes space and header under a name that a start removes: whoever dies in here leaves no ring. */
+static int make_file(const char *tmp, const struct spool_ring_header *header, struct spool_ring *r)
+{
+    uint8_t bytes[SPOOL_RING_HEADER_BYTES];
+    spool_ring_header_encode(header, bytes);
+    int fd = spool_io.open_new(tmp);
+    if (fd < 0)
+        return err_from_errno(errno);
+    int rc = spool_io.fallocate(fd, SPOOL_RING_PAGE_BYTES + header->size);
+    rc = rc != 0 ? err_from_errno(rc) : map(fd, r);
+    if (rc == 0)
+        rc = spool_write_all(fd, bytes, sizeof(bytes));
+    close(fd);
+    if (rc != 0)
+        (void)spool_io.unlink(tmp);
+    return rc;
+}
+
+int spool_ring_create(const char *dir, uint64_t size, uint64_t epoch, const struct uuid *node_id,
                       const struct uuid *boot_id, struct spool_ring *out_ring)
 {
     struct spool_ring r = {.size = size};
     assert(size_valid(size));
     struct spool_ring_header header = {
         .epoch = epoch, .size = size, .node_id = *node_id, .boot_id = *boot_id};
-    uint8_t bytes[SPOOL_RING_HEADER_BYTES];
-    spool_ring_header_encode(&header, bytes);
-    int fd = spool_io.open_new(path);
-    if (fd < 0)
-        return err_from_errno(errno);
-    int rc = spool_io.fallocate(fd, SPOOL_RING_PAGE_BYTES + size);
-    rc = rc != 0 ? err_from_errno(rc) : map(fd, &r);
-    if (rc == 0)
-        rc = spool_write_all(fd, bytes, sizeof(bytes));
-    close(fd);
-    if (rc != 0) {
-        spool_ring_unmap(&r);
-        (void)spool_io.unlink(path);
-        return rc;
+    char *tmp = spool_path_join(dir, SPOOL_RING_TMP);
+    char *path = spool_path_join(dir, SPOOL_RING_NAME);
+    int rc = tmp != NULL && path != NULL ? make_file(tmp, &header, &r) : ERR_NOMEM;
+    if (rc == 0 && spool_io.rename(tmp, path) != 0) {
+        rc = err_from_errno(errno);
+        (void)spool_io.unlink(tmp);
     }
-    *out_ring = r;
-    return 0;
+    mem_free(tmp);
+    mem_free(path);
+    if (rc != 0)
+        spool_ring_unmap(&r);
+    else
+        *out_ring = r;
+    return rc;
 }
 
 void spool_ring_unmap(struct spool_ring *r)

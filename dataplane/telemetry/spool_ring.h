@@ -36,6 +36,7 @@
 #define SPOOL_RING_BYTES_MIN    (1U << 18)
 #define SPOOL_RING_BYTES_MAX    (1U << 30)
 #define SPOOL_RING_NAME         "ring"
+#define SPOOL_RING_TMP          "ring.tmp" /* Until it is whole. */
 
 enum spool_ring_type {
     SPOOL_RING_INTENT = 1,
@@ -74,9 +75,9 @@ struct spool_ring {
     uint64_t reserved;   /* Bytes kept for what must always fit. */
 };
 
-/* Makes the file (which must not exist) with its space, and maps it. size: a power of two of at
- * least SPOOL_RING_BYTES_MIN. Blocking; at start-up. */
-int spool_ring_create(const char *path, uint64_t size, uint64_t epoch, const struct uuid *node_id,
+/* Makes the file with its space in the directory of a new epoch, and maps it. It gets its name when
+ * it is whole. size: a power of two of at least SPOOL_RING_BYTES_MIN. Blocking; at start-up. */
+int spool_ring_create(const char *dir, uint64_t size, uint64_t epoch, const struct uuid *node_id,
                       const struct uuid *boot_id, struct spool_ring *out_ring) MUST_CHECK;
 void spool_ring_unmap(struct spool_ring *ring); /* The file stays. Also fine on a zeroed one. */
 /* Gives the memory of the mapping back; what the file holds stays. Any thread. */

@@ -2,13 +2,14 @@
 
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/base/mem.h"
 #include "common/link/wire.h"
 
 struct spool_io real_io;
 
-void open_set(struct world *w, uint64_t max_bytes, uint64_t segment_bytes)
+int try_open_set(struct world *w, uint64_t max_bytes, uint64_t segment_bytes, struct err *err)
 {
     struct spool_options options = {.dir = w->dir,
                                     .spools = 1,
@@ -18,10 +19,23 @@ void open_set(struct world *w, uint64_t max_bytes, uint64_t segment_bytes)
                                     .drain_ms = 3600000,
                                     .ring_bytes = SPOOL_RING_BYTES_MIN,
                                     .audit_strict = true};
+    int rc = spool_set_create(&options, &w->set, &w->recovery, err);
+    if (rc == 0)
+        w->spool = spool_set_spool(w->set, 0);
+    return rc;
+}
+
+void open_set(struct world *w, uint64_t max_bytes, uint64_t segment_bytes)
+{
     struct err err = {0};
-    if (spool_set_create(&options, &w->set, &w->recovery, &err) != 0)
+    if (try_open_set(w, max_bytes, segment_bytes, &err) != 0)
         fail_msg("%s", err.message);
-    w->spool = spool_set_spool(w->set, 0);
+}
+
+void must(bool ok)
+{
+    if (!ok)
+        _exit(FAILED_EXIT);
 }
 
 void close_set(struct world *w)

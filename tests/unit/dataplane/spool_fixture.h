@@ -24,6 +24,11 @@ int setup(void **state);
 int teardown(void **state);
 /* Neither drains nor syncs but when it is told to. */
 void open_set(struct world *w, uint64_t max_bytes, uint64_t segment_bytes);
+/* The same in a process that is to die, where nothing may fail but by must(). */
+int try_open_set(struct world *w, uint64_t max_bytes, uint64_t segment_bytes,
+                 struct err *err) MUST_CHECK;
+void must(bool ok); /* Or the process ends with FAILED_EXIT. */
+#define FAILED_EXIT 9
 void close_set(struct world *w);
 void empty_dir(struct world *w); /* The set is closed. */
 

@@ -3,8 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,21 +10,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/base/clock.h"
 #include "common/base/hash.h"
 #include "common/base/mem.h"
-#include "common/base/rand.h"
 #include "common/link/wire.h"
 #include "tests/unit/dataplane/spool_fixture.h"
 
 static struct found found;
-
-/* In a process that is to die. */
-static void must(bool ok)
-{
-    if (!ok)
-        _exit(9);
-}
 
 /* Runs `life` in a process of its own that ends without a word to the spool. */
 static void die_after(struct world *w, void (*life)(struct world *w))
@@ -34,7 +23,7 @@ static void die_after(struct world *w, void (*life)(struct world *w))
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        open_set(w, 0, 0);
+        must(try_open_set(w, 0, 0, NULL) == 0);
         life(w);
         _exit(0);
     }
@@ -140,114 +129,6 @@ static void f4_the_row_of_a_crashed_request_names_every_attempt(void **state)
         wire_free(m);
     }
     shipper_cursor_deinit(&c);
-}
-
-#define UNDER_WAY 8
-struct ack {
-    char what;
-    uint32_t number;
-};
-
-static void acknowledge(int fd, char what, uint32_t number)
-{
-    struct ack ack;
-    memset(&ack, 0, sizeof(ack));
-    ack.what = what;
-    ack.number = number;
-    if (write(fd, &ack, sizeof(ack)) != sizeof(ack)) /* Whole: less than PIPE_BUF. */
-        _exit(9);
-}
-
-/* Lives until it is killed, with its threads running. */
-static void busy_life(const char *dir, int fd)
-{
-    struct spool_options options = {.dir = dir,
-                                    .spools = 1,
-                                    .segment_bytes = 65536,
-                                    .ring_bytes = SPOOL_RING_BYTES_MIN,
-                                    .sync_ms = 3,
-                                    .drain_ms = 1,
-                                    .audit_strict = true};
-    struct spool_set *set = NULL;
-    if (spool_set_create(&options, &set, NULL, NULL) != 0)
-        _exit(8);
-    struct spool *spool = spool_set_spool(set, 0);
-    struct spool_intent *open[UNDER_WAY] = {NULL};
-    uint32_t numbers[UNDER_WAY] = {0};
-    static struct sample s;
-    for (uint32_t i = 0; i < NUMBERS_MAX; i++) {
-        uint32_t at = (uint32_t)rand_below(UNDER_WAY);
-        if (open[at] != NULL) {
-            sample_init(&s, numbers[at]);
-            spool_outcome(spool, open[at], &s.o, NULL);
-            acknowledge(fd, 'D', numbers[at]);
-            open[at] = NULL;
-        }
-        sample_init(&s, i);
-        s.attempts[0].status = 0;
-        s.attempts[0].total_ms = 0;
-        while (spool_intent(spool, &s.d, &s.attempts[0], &open[at], NULL) != 0)
-            (void)sched_yield(); /* The ring is full for a moment. */
-        numbers[at] = i;
-        acknowledge(fd, 'I', i);
-    }
-    _exit(0);
-}
-
-static void p1_a_kill_at_any_moment_loses_and_doubles_nothing(void **state)
-{
-    struct world *w = *state;
-    const char *text = getenv("STEELYARD_TEST_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : clock_mono_ns();
-    print_message("seed %llu (STEELYARD_TEST_SEED)\n", (unsigned long long)seed);
-    rand_seed_thread(seed);
-    static char said[NUMBERS_MAX];
-    uint64_t replayed = 0, crashed = 0;
-    for (int round = 0; round < 25; round++) {
-        int fds[2];
-        empty_dir(w);
-        memset(said, 0, sizeof(said));
-        assert_int_equal(pipe(fds), 0);
-        uint64_t after = 1 + rand_below(4000);
-        uint64_t child_seed = rand_u64();
-        pid_t pid = fork();
-        assert_true(pid >= 0);
-        if (pid == 0) {
-            close(fds[0]);
-            rand_seed_thread(child_seed);
-            busy_life(w->dir, fds[1]);
-        }
-        close(fds[1]);
-        struct ack ack;
-        for (uint64_t n = 0; read(fds[0], &ack, sizeof(ack)) == sizeof(ack); n++) {
-            assert_true(ack.number < NUMBERS_MAX);
-            said[ack.number] = ack.what;
-            if (n == after)
-                assert_int_equal(kill(pid, SIGKILL), 0);
-        }
-        close(fds[0]);
-        int status = 0;
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        assert_true(WIFSIGNALED(status));
-        open_set(w, 0, 0);
-        replayed += w->recovery.replayed;
-        crashed += w->recovery.crashed;
-        assert_int_equal(w->recovery.quarantined, 0);
-        read_first(w, &found);
-        assert_int_equal(found.gap_records, 0);
-        for (uint32_t i = 0; i < NUMBERS_MAX; i++) {
-            uint32_t times = found.ok[i] + found.crashed[i];
-            assert_true(times <= 1);
-            if (said[i] == 'D')
-                assert_int_equal(found.ok[i], 1);
-            else if (said[i] == 'I')
-                assert_int_equal(times, 1);
-        }
-        close_set(w);
-    }
-    assert_true(crashed > 0);
-    print_message("%llu records came from rings, %llu requests were open\n",
-                  (unsigned long long)replayed, (unsigned long long)crashed);
 }
 
 /* ---- a full ring ---- */
@@ -562,7 +443,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(f4_what_stands_only_in_the_ring_is_recovered_under_its_seqs),
         TEST(f4_the_row_of_a_crashed_request_names_every_attempt),
-        TEST(p1_a_kill_at_any_moment_loses_and_doubles_nothing),
         TEST(f7_a_full_ring_refuses_intents_and_has_room_for_every_outcome),
         TEST(too_many_open_requests_are_refused),
         TEST(a_ring_that_gave_its_memory_back_still_holds_what_it_held),
