@@ -47,6 +47,8 @@ struct plane {
 };
 void plane_init(struct plane *p, uv_loop_t *loop);
 void plane_deinit(struct plane *p);
+/* Listens on a loopback address that no other process uses, so that a plane that comes back finds
+ * its port free and a node without a plane meets no stranger. NULL: a free port of it. */
 void plane_start(struct plane *p, const char *address, const struct rpc_tls *tls);
 void plane_stop(struct plane *p); /* Runs the loop. */
 /* Replaces what is published. bodies[i] belongs to keys[i]. */
@@ -61,7 +63,7 @@ void body_limits(struct buf *out);
 #define TEST_KEY "sk-sy-abcdefghij-secret"
 
 typedef bool (*planes_done)(void *arg);
-/* Runs the loop until done; fails the test after 20 s. */
+/* Runs the loop until done; fails the test after a minute. */
 void run_until(uv_loop_t *loop, planes_done done, void *arg);
 
 char *temp_dir_make(void); /* Under $TMPDIR or /tmp; temp_dir_remove frees. */
