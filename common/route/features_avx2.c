@@ -138,14 +138,22 @@ INLINE uint16_t *list_eight(unsigned bits, uint32_t base, uint16_t *to)
     return to + __builtin_popcount(bits);
 }
 
+/* Of text without spaces there are often two or fewer. */
 INLINE uint16_t *list_bits(uint64_t bits, uint32_t base, uint16_t *to)
 {
+    const uint64_t second = _blsr_u64(bits);
+    if (_blsr_u64(second) == 0) {
+        to[0] = (uint16_t)(base + (uint32_t)_tzcnt_u64(bits));
+        to[1] = (uint16_t)(base + (uint32_t)_tzcnt_u64(second));
+        return to + __builtin_popcountll(bits);
+    }
     for (unsigned i = 0; i < 64; i += 8)
         to = list_eight((uint8_t)(bits >> i), base + i, to);
     return to;
 }
 
-/* As features_find_ends does. */
+/* First and last bytes come in the same order, so they are listed one after the other; len is where
+ * each token ends. */
 INLINE void find_ends(const struct features_piece *p, struct features_tokens *t)
 {
     uint16_t *firsts = t->at, *lasts = t->len;
@@ -367,19 +375,37 @@ AVX2 static void add_some(const struct features_tokens *t, struct features_set *
     features_set_add_some(t, s);
 }
 
+/* Most words that are not 0 have one bit and some two, which nothing could foretell, so there is no
+ * branch on it: both are written, and the second is overwritten where there is none. The last word
+ * has nobody to overwrite it. */
 AVX2 static uint16_t list(struct features_set *s, uint16_t out_index[FEATURES_SPARSE_MAX])
 {
     __attribute__((uninitialized)) uint16_t words[FEATURES_SPARSE_MAX + 8];
-    uint16_t *to = words;
+    uint16_t *end = words, *to = out_index;
     const __m256i zero = _mm256_setzero_si256();
     for (unsigned w = 0; w < FEATURES_SET_WORDS; w += 8) {
         __m256i low = _mm256_cmpeq_epi64(load(&s->bits[w]), zero);
         __m256i high = _mm256_cmpeq_epi64(load(&s->bits[w + 4]), zero);
         unsigned unused = (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(low)) |
                           (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(high)) << 4;
-        to = list_eight(unused ^ 0xFF, w, to);
+        end = list_eight(unused ^ 0xFF, w, end);
     }
-    return features_set_list(s, words, (uint32_t)(to - words), out_index);
+    if (end == words)
+        return 0;
+    const uint16_t *at = words, *const last = end - 1;
+    for (; at != last; at++) {
+        const uint32_t base = *at * 64U;
+        const uint64_t bits = s->bits[*at], second = _blsr_u64(bits), rest = _blsr_u64(second);
+        s->bits[*at] = 0;
+        to[0] = (uint16_t)(base + (uint32_t)_tzcnt_u64(bits));
+        to[1] = (uint16_t)(base + (uint32_t)_tzcnt_u64(second));
+        if (__builtin_expect(rest != 0, 0))
+            (void)features_list_bits(rest, base, 2, to);
+        to += __builtin_popcountll(bits);
+    }
+    to += features_list_bits(s->bits[*last], *last * 64U, 0, to);
+    s->bits[*last] = 0;
+    return (uint16_t)(to - out_index);
 }
 
 const struct features_way features_avx2 = {read_piece, find_tokens, hash_tokens,

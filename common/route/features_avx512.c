@@ -1,5 +1,5 @@
-/* features_avx512.c: the steps of feature extraction in blocks of 64 bytes and eight hashes, for
- * processors that can also look bytes up and pack them (Intel since 2019, AMD since 2022). The
+/* features_avx512.c: the steps of feature extraction in blocks of 64 bytes, 16 tokens and 32 pairs,
+ * for processors that can also look bytes up and pack them (Intel since 2019, AMD since 2022). The
  * older ones with AVX-512 slow down when they use it: they take features_avx2.c. */
 #include "common/route/features_internal.h"
 
@@ -123,7 +123,8 @@ INLINE uint32_t list_bits(uint64_t bits, uint32_t base, uint16_t *to)
     return n;
 }
 
-/* As features_find_ends does. */
+/* First and last bytes come in the same order, so they are listed one after the other; len is where
+ * each token ends. */
 AVX512 static void find_tokens(const struct features_piece *p, struct features_tokens *t)
 {
     const size_t words = p->len / 64 + 1;
@@ -151,7 +152,7 @@ AVX512 static void find_tokens(const struct features_piece *p, struct features_t
         features_split_long(t);
 }
 
-/* ---- sixteen SipHash-1-3 at a time ---- */
+/* ---- 16 and 32 SipHash-1-3 at a time ---- */
 
 /* Two of eight side by side: one alone would wait for each of its results. */
 struct both {
@@ -211,17 +212,21 @@ INLINE struct sip16 block16(struct sip16 s, struct both m)
     return s;
 }
 
-/* In the last round v0 cancels out of the result. */
-INLINE struct both final16(struct sip16 s)
+/* The last round and the result, in which v0 cancels out. */
+INLINE struct both last16(struct sip16 s)
 {
-    s.v2 = xor_both(s.v2, twice(0xff));
-    s = round16(round16(s));
     s.v0 = add_both(s.v0, s.v1);
     s.v2 = add_both(s.v2, s.v3);
     s.v1 = xor_both(ROTL(s.v1, 13), s.v0);
     s.v3 = xor_both(ROTL(s.v3, 16), s.v2);
     s.v2 = add_both(s.v2, s.v1);
     return xor_both(xor_both(ROTL(s.v1, 17), s.v2), xor_both(ROTL(s.v2, 32), ROTL(s.v3, 21)));
+}
+
+INLINE struct both final16(struct sip16 s)
+{
+    s.v2 = xor_both(s.v2, twice(0xff));
+    return last16(round16(round16(s)));
 }
 
 /* The first 16 bytes of four texts, every other of eight. */
@@ -277,33 +282,34 @@ INLINE struct both hash_short(struct sip16 s, struct blocks a, struct blocks b)
     return final16(s);
 }
 
+#define TOP(x) ((struct both){_mm512_srli_epi64((x).a, 56), _mm512_srli_epi64((x).b, 56)})
 #define SHIFT_IN(x, below)                                                                         \
     ((struct both){_mm512_shldi_epi64((x).a, (below).a, 8),                                        \
                    _mm512_shldi_epi64((x).b, (below).b, 8)})
 
-INLINE struct both hash_pairs(struct sip16 s, struct both before, struct both here)
+/* The pairs of the 16 tokens whose hashes stand at `here`, and of the 16 after them. */
+INLINE void hash_pairs(struct sip16 begin, const uint64_t *here, struct both out_pairs[2])
 {
-    s = block16(s, SHIFT_IN(before, twice((uint64_t)FEATURES_TAG_BIGRAM << 56)));
-    s = block16(s, SHIFT_IN(here, before));
-    s = block16(
-        s, xor_both((struct both){_mm512_srli_epi64(here.a, 56), _mm512_srli_epi64(here.b, 56)},
-                    twice(UINT64_C(17) << 56)));
-    return final16(s);
-}
-
-/* Those above 14 bytes, which hash_short did wrong. */
-AVX512 __attribute__((noinline)) static void hash_long(const struct features_hasher *h,
-                                                       const uint8_t *text, const uint16_t *at,
-                                                       const uint16_t *len, struct both *io_hashes)
-{
-    _Alignas(64) uint64_t hash[16];
-    _mm512_store_si512(hash, io_hashes->a);
-    _mm512_store_si512(hash + 8, io_hashes->b);
-    for (unsigned k = 0; k < 16; k++)
-        if (len[k] > 14)
-            hash[k] = features_hash_token(sip_begin(h->key), text + at[k], len[k]);
-    io_hashes->a = _mm512_load_si512(hash);
-    io_hashes->b = _mm512_load_si512(hash + 8);
+    const struct both tag = twice((uint64_t)FEATURES_TAG_BIGRAM << 56);
+    const struct both len = twice(UINT64_C(17) << 56);
+    const struct both h0 = {load(here), load(here + 8)};
+    const struct both h1 = {load(here + 16), load(here + 24)};
+    const struct both before0 = {load(here - 1), load(here + 7)};
+    const struct both before1 = {load(here + 15), load(here + 23)};
+    struct sip16 s = block16(begin, SHIFT_IN(before0, tag));
+    struct sip16 t = block16(begin, SHIFT_IN(before1, tag));
+    s = block16(s, SHIFT_IN(h0, before0));
+    t = block16(t, SHIFT_IN(h1, before1));
+    s = block16(s, xor_both(TOP(h0), len));
+    t = block16(t, xor_both(TOP(h1), len));
+    s.v2 = xor_both(s.v2, twice(0xff));
+    t.v2 = xor_both(t.v2, twice(0xff));
+    s = round16(s);
+    t = round16(t);
+    s = round16(s);
+    t = round16(t);
+    out_pairs[0] = last16(s);
+    out_pairs[1] = last16(t);
 }
 
 INLINE __m512i hash_singles(const struct features_hasher *h, const uint8_t *text)
@@ -322,39 +328,54 @@ INLINE __m256i indices(__m512i hashes, __m512i pairs)
     return _mm512_cvtepi64_epi32(_mm512_or_si512(_mm512_srli_epi64(hashes, 48), heads));
 }
 
+INLINE void hash_each(const struct features_hasher *h, const struct features_piece *p,
+                      const struct features_tokens *t, uint64_t *hash)
+{
+    const struct sip16 begin = begin16(h->key);
+    for (uint32_t i = 0; i < t->count; i += 16) {
+        const uint16_t *at = t->at + i, *len = t->len + i;
+        if (at[15] - at[0] == 15 && len[15] == 1) { /* One byte each, side by side. */
+            _mm512_storeu_si512(hash + i, hash_singles(h, p->text + at[0]));
+            _mm512_storeu_si512(hash + i + 8, hash_singles(h, p->text + at[8]));
+            continue;
+        }
+        __m256i lens = _mm256_loadu_si256((const __m256i *)(const void *)len);
+        __m512i low = _mm512_cvtepu16_epi64(_mm256_castsi256_si128(lens));
+        __m512i high = _mm512_cvtepu16_epi64(_mm256_extracti128_si256(lens, 1));
+        struct both here =
+            hash_short(begin, short_blocks(p->text, at, low), short_blocks(p->text, at + 8, high));
+        _mm512_storeu_si512(hash + i, here.a);
+        _mm512_storeu_si512(hash + i + 8, here.b);
+        /* Those above 14 bytes were hashed wrong. */
+        __mmask16 wrong = _mm256_cmpgt_epu16_mask(lens, _mm256_set1_epi16(14));
+        for (; __builtin_expect(wrong != 0, 0); wrong = (__mmask16)(wrong & (wrong - 1U))) {
+            const unsigned k = (unsigned)__builtin_ctz(wrong);
+            hash[i + k] = features_hash_token(sip_begin(h->key), p->text + at[k], len[k]);
+        }
+    }
+}
+
 AVX512 static void hash_tokens(const struct features_hasher *h, const struct features_piece *p,
                                struct features_tokens *t)
 {
+    _Alignas(64) __attribute__((uninitialized)) uint64_t hash[8 + FEATURES_PIECE_MAX + 32];
     const struct sip16 begin = begin16(h->key);
     const uint32_t count = t->count;
-    __m512i last = _mm512_setzero_si512();          /* The eight before. */
     for (uint32_t i = count; i < count + 16; i++) { /* Up to 15 more are hashed. */
         t->at[i] = 0;
         t->len[i] = 1;
     }
-    for (uint32_t i = 0; i < count; i += 16) {
-        const uint16_t *at = t->at + i;
-        struct both here;
-        if (at[15] - at[0] == 15 && t->len[i + 15] == 1) { /* One byte each, side by side. */
-            here.a = hash_singles(h, p->text + at[0]);
-            here.b = hash_singles(h, p->text + at[8]);
-        } else {
-            __m256i len = _mm256_loadu_si256((const __m256i *)(const void *)(t->len + i));
-            here = hash_short(
-                begin,
-                short_blocks(p->text, at, _mm512_cvtepu16_epi64(_mm256_castsi256_si128(len))),
-                short_blocks(p->text, at + 8,
-                             _mm512_cvtepu16_epi64(_mm256_extracti128_si256(len, 1))));
-            if (_mm256_cmpgt_epu16_mask(len, _mm256_set1_epi16(14)) != 0)
-                hash_long(h, p->text, at, t->len + i, &here);
-        }
-        struct both before = {_mm512_alignr_epi64(here.a, last, 7),
-                              _mm512_alignr_epi64(here.b, here.a, 7)};
-        struct both pairs = hash_pairs(begin, before, here);
-        last = here.b;
+    hash[7] = 0; /* Of no token. */
+    hash_each(h, p, t, hash + 8);
+    for (uint32_t i = 0; i < count; i += 32) { /* Up to 31 more, which may be anything. */
+        const uint64_t *here = hash + 8 + i;
         uint16_t *to = t->index + (size_t)2 * i;
-        _mm256_storeu_si256((__m256i *)(void *)to, indices(here.a, pairs.a));
-        _mm256_storeu_si256((__m256i *)(void *)(to + 16), indices(here.b, pairs.b));
+        struct both pairs[2];
+        hash_pairs(begin, here, pairs);
+        _mm256_storeu_si256((__m256i *)(void *)to, indices(load(here), pairs[0].a));
+        _mm256_storeu_si256((__m256i *)(void *)(to + 16), indices(load(here + 8), pairs[0].b));
+        _mm256_storeu_si256((__m256i *)(void *)(to + 32), indices(load(here + 16), pairs[1].a));
+        _mm256_storeu_si256((__m256i *)(void *)(to + 48), indices(load(here + 24), pairs[1].b));
     }
     t->index[1] = t->index[0];
 }
@@ -366,53 +387,81 @@ AVX512 static void add_all(const struct features_tokens *t, struct features_set 
     features_set_add_all(t, s);
 }
 
-AVX512 static void add_some(const struct features_tokens *t, struct features_set *s)
+INLINE size_t count_set(const struct features_set *s)
 {
-    features_set_add_some(t, s);
+    __m512i even = _mm512_setzero_si512(), odd = even;
+    for (unsigned w = 0; w < FEATURES_SET_WORDS; w += 16) {
+        even = _mm512_add_epi64(even, _mm512_popcnt_epi64(load(&s->bits[w])));
+        odd = _mm512_add_epi64(odd, _mm512_popcnt_epi64(load(&s->bits[w + 8])));
+    }
+    return (size_t)_mm512_reduce_add_epi64(_mm512_add_epi64(even, odd));
 }
 
-/* Packs what is not 0 of the set, 32 bits at a time, and the places of it. Then 16 of those a step:
- * the index of the lowest bit of each, and behind it that of the second one where there is one. */
+/* As features_set_add_some does; counting the set once is cheaper than to see of many indices
+ * whether they are new. */
+AVX512 static void add_some(const struct features_tokens *t, struct features_set *s)
+{
+    enum { MANY = 96 };
+    const uint16_t *index = t->index, *const end = index + (size_t)2 * t->count;
+    size_t n = count_set(s);
+    while (index != end && n < FEATURES_SPARSE_MAX) {
+        const size_t room = FEATURES_SPARSE_MAX - n, left = (size_t)(end - index);
+        const size_t now = left < room ? left : room;
+        const uint16_t *const stop = index + now;
+        if (now >= MANY) {
+            for (; index != stop; index++)
+                (void)features_set_add_index(s, *index);
+            n = index != end ? count_set(s) : n;
+        } else {
+            for (; index != stop; index++)
+                n += features_set_add_index(s, *index);
+        }
+    }
+}
+
+/* The set is taken as 2,048 halves of 32 bits. First the places of those that are not 0, then 16 of
+ * them a step: the index of the lowest bit of each, and behind it that of the second if there is
+ * one.
+ */
 AVX512 static uint16_t list(struct features_set *s, uint16_t out_index[FEATURES_SPARSE_MAX])
 {
     enum { HALVES = 2 * FEATURES_SET_WORDS, MOST = FEATURES_SPARSE_MAX + FEATURES_TOKENS_SLACK };
     __attribute__((uninitialized)) uint16_t place[MOST], to[MOST];
     __attribute__((uninitialized)) uint32_t half[MOST];
+    uint32_t *const set_halves = (uint32_t *)(void *)s->bits;
     const __m512i one = _mm512_set1_epi32(1);
-    uint32_t found = 0, places = 0, n = 0;
-    for (uint32_t w = 0; w < HALVES; w += 64) {
+    uint32_t places = 0, n = 0;
+    for (uint32_t h = 0; h < HALVES; h += 64) {
         uint64_t used = 0;
         for (unsigned i = 0; i < 64; i += 16) {
-            uint32_t *at = (uint32_t *)(void *)s->bits + w + i;
-            __m512i halves = _mm512_load_si512(at);
-            __mmask16 some = _mm512_test_epi32_mask(halves, halves);
-            used |= (uint64_t)some << i;
+            __m512i halves = load(&s->bits[(h + i) / 2]);
+            used |= (uint64_t)_mm512_test_epi32_mask(halves, halves) << i;
         }
-        places += list_bits(used, w, place + places);
+        places += list_bits(used, h, place + places);
     }
-    found = places;
-    for (uint32_t i = 0; i < found; i++) {
-        half[i] = ((uint32_t *)(void *)s->bits)[place[i]];
-        ((uint32_t *)(void *)s->bits)[place[i]] = 0;
+    for (uint32_t i = 0; i < places; i++) { /* Quicker than to gather them and to clear it all. */
+        half[i] = set_halves[place[i]];
+        set_halves[place[i]] = 0;
     }
-    for (uint32_t i = 0; i < found; i += 16) {
-        const __mmask16 valid = (__mmask16)_bzhi_u32(0xFFFF, found - i < 16 ? found - i : 16);
+    for (uint32_t i = 0; i < places; i += 16) {
+        const uint32_t now = places - i < 16 ? places - i : 16;
+        const __mmask16 valid = (__mmask16)_bzhi_u32(0xFFFF, now);
         __m512i bits = _mm512_maskz_loadu_epi32(valid, half + i);
         __m512i base = _mm512_slli_epi32(
             _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(void *)(place + i))), 5);
-        __m512i less = _mm512_sub_epi32(bits, one), second = _mm512_and_si512(bits, less);
-        __m512i second_less = _mm512_sub_epi32(second, one);
-        __mmask16 more = _mm512_test_epi32_mask(second, second);
-        __m512i low = _mm512_popcnt_epi32(_mm512_andnot_si512(bits, less));
-        __m512i high = _mm512_popcnt_epi32(_mm512_andnot_si512(second, second_less));
-        if (__builtin_expect(_mm512_test_epi32_mask(second, second_less) != 0, 0)) {
-            for (uint32_t k = i; k < i + ones_of(valid); k++)
+        __m512i below = _mm512_sub_epi32(bits, one), second = _mm512_and_si512(bits, below);
+        __m512i second_below = _mm512_sub_epi32(second, one);
+        if (__builtin_expect(_mm512_test_epi32_mask(second, second_below) != 0, 0)) {
+            for (uint32_t k = i; k < i + now; k++) /* One of them has three bits or more. */
                 n = features_list_bits(half[k], place[k] * 32U, n, to);
             continue;
         }
+        __m512i low = _mm512_popcnt_epi32(_mm512_andnot_si512(bits, below));
+        __m512i high = _mm512_popcnt_epi32(_mm512_andnot_si512(second, second_below));
+        __mmask16 more = _mm512_test_epi32_mask(second, second);
         low = _mm512_add_epi32(base, low);
         high = _mm512_slli_epi32(_mm512_add_epi32(base, high), 16);
-        __mmask32 kept = (uint32_t)(_pdep_u32(valid, 0x55555555) | _pdep_u32(more, 0xAAAAAAAA));
+        __mmask32 kept = _pdep_u32(valid, 0x55555555) | _pdep_u32(more, 0xAAAAAAAA);
         _mm512_storeu_si512(to + n, _mm512_maskz_compress_epi16(kept, _mm512_or_si512(low, high)));
         n += ones_of(kept);
     }

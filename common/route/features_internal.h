@@ -112,25 +112,6 @@ static inline uint32_t features_list_bits(uint64_t bits, uint32_t base, uint32_t
     return n;
 }
 
-/* First and last bytes come in the same order, so they are listed one after the other; len is where
- * each token ends. */
-static inline void features_find_ends(const struct features_piece *p, struct features_tokens *t)
-{
-    uint32_t firsts = 0, lasts = 0;
-    uint64_t before = 0;
-    const size_t words = p->len / 64 + 1;
-    for (size_t w = 0; w < words; w++) {
-        uint64_t word = p->word[w];
-        uint64_t after = w + 1 < words ? p->word[w + 1] << 63 : 0;
-        firsts = features_list_bits(p->other[w] | (word & ~(word << 1 | before)), (uint32_t)w * 64,
-                                    firsts, t->at);
-        lasts = features_list_bits(p->other[w] | (word & ~(word >> 1 | after)), (uint32_t)w * 64,
-                                   lasts, t->len);
-        before = word >> 63;
-    }
-    t->count = firsts;
-}
-
 static inline bool features_set_add_index(struct features_set *s, unsigned index)
 {
     uint64_t bit = UINT64_C(1) << (index & 63);
@@ -167,33 +148,6 @@ static inline void features_set_add_some(const struct features_tokens *t, struct
         for (; index != stop; index++)
             n += features_set_add_index(s, *index);
     }
-}
-
-/* Lists the bits of the given words, ascending and none of them 0, and clears them. Most words have
- * one bit and some two, which nothing could foretell, so there is no branch on it: both are
- * written, and the second is overwritten where there is none. The last word has nobody to overwrite
- * it. */
-static inline uint16_t features_set_list(struct features_set *s, const uint16_t *words,
-                                         uint32_t count, uint16_t *out_index)
-{
-    uint16_t *to = out_index;
-    if (count == 0)
-        return 0;
-    const uint16_t *const last = words + count - 1;
-    for (; words != last; words++) {
-        const uint32_t base = *words * 64U;
-        const uint64_t bits = s->bits[*words], second = bits & (bits - 1);
-        s->bits[*words] = 0;
-        to[0] = (uint16_t)(base + (uint32_t)__builtin_ctzll(bits));
-        to[1] = (uint16_t)(base + (uint32_t)__builtin_ctzll(second | UINT64_C(1) << 63));
-        to += 1 + ((second | (0 - second)) >> 63);
-        const uint64_t rest = second & (second - 1);
-        if (__builtin_expect(rest != 0, 0))
-            to += features_list_bits(rest, base, 0, to);
-    }
-    to += features_list_bits(s->bits[*last], *last * 64U, 0, to);
-    s->bits[*last] = 0;
-    return (uint16_t)(to - out_index);
 }
 
 /* SipHash of the tag and text[0..len); seven bytes after the text may be read. */

@@ -93,10 +93,29 @@ static void hash_tokens(const struct features_hasher *h, const struct features_p
     t->index[1] = t->index[0];
 }
 
+/* First and last bytes come in the same order, so they are listed one after the other; len is where
+ * each token ends. */
+static void find_ends(const struct features_piece *p, struct features_tokens *t)
+{
+    uint32_t firsts = 0, lasts = 0;
+    uint64_t before = 0;
+    const size_t words = p->len / 64 + 1;
+    for (size_t w = 0; w < words; w++) {
+        uint64_t word = p->word[w];
+        uint64_t after = w + 1 < words ? p->word[w + 1] << 63 : 0;
+        firsts = features_list_bits(p->other[w] | (word & ~(word << 1 | before)), (uint32_t)w * 64,
+                                    firsts, t->at);
+        lasts = features_list_bits(p->other[w] | (word & ~(word >> 1 | after)), (uint32_t)w * 64,
+                                   lasts, t->len);
+        before = word >> 63;
+    }
+    t->count = firsts;
+}
+
 static void find_tokens(const struct features_piece *p, struct features_tokens *t)
 {
     unsigned longest = 0;
-    features_find_ends(p, t);
+    find_ends(p, t);
     for (uint32_t i = 0; i < t->count; i++) {
         t->len[i] = (uint16_t)(t->len[i] - t->at[i] + 1);
         longest = t->len[i] > longest ? t->len[i] : longest;
@@ -115,6 +134,33 @@ static void add_some(const struct features_tokens *t, struct features_set *s)
     features_set_add_some(t, s);
 }
 
+/* Lists the bits of the given words, ascending and none of them 0, and clears them. Most words have
+ * one bit and some two, which nothing could foretell, so there is no branch on it: both are
+ * written, and the second is overwritten where there is none. The last word has nobody to overwrite
+ * it. */
+static uint16_t list_words(struct features_set *s, const uint16_t *words, uint32_t count,
+                           uint16_t *out_index)
+{
+    uint16_t *to = out_index;
+    if (count == 0)
+        return 0;
+    const uint16_t *const last = words + count - 1;
+    for (; words != last; words++) {
+        const uint32_t base = *words * 64U;
+        const uint64_t bits = s->bits[*words], second = bits & (bits - 1);
+        s->bits[*words] = 0;
+        to[0] = (uint16_t)(base + (uint32_t)__builtin_ctzll(bits));
+        to[1] = (uint16_t)(base + (uint32_t)__builtin_ctzll(second | UINT64_C(1) << 63));
+        to += 1 + ((second | (0 - second)) >> 63);
+        const uint64_t rest = second & (second - 1);
+        if (__builtin_expect(rest != 0, 0))
+            to += features_list_bits(rest, base, 0, to);
+    }
+    to += features_list_bits(s->bits[*last], *last * 64U, 0, to);
+    s->bits[*last] = 0;
+    return (uint16_t)(to - out_index);
+}
+
 static uint16_t list(struct features_set *s, uint16_t out_index[FEATURES_SPARSE_MAX])
 {
     __attribute__((uninitialized)) uint16_t words[FEATURES_SET_WORDS + 1];
@@ -123,7 +169,7 @@ static uint16_t list(struct features_set *s, uint16_t out_index[FEATURES_SPARSE_
         words[n] = (uint16_t)w;
         n += s->bits[w] != 0;
     }
-    return features_set_list(s, words, n, out_index);
+    return list_words(s, words, n, out_index);
 }
 
 const struct features_way features_scalar = {read_piece, find_tokens, hash_tokens,
