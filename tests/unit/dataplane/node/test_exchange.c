@@ -1,3 +1,4 @@
+#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
@@ -263,13 +264,13 @@ static void f20_a_kept_connection_that_died_is_no_failure_of_the_provider(void *
     rig_stop(&r);
 }
 
-static uint64_t later_ns;
+static _Atomic uint64_t later_ns; /* The spool's threads read the clock, too. */
 
 static uint64_t later_mono_ns(void)
 {
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec + later_ns;
+    return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec + atomic_load(&later_ns);
 }
 
 static int64_t later_wall_us(void)
@@ -286,7 +287,7 @@ static void f20_a_kept_connection_that_died_late_is_a_failed_attempt(void **stat
     struct rig r;
     struct rig_client c;
     struct rig_answer a;
-    later_ns = 0;
+    atomic_store(&later_ns, 0);
     clock_set_source(&later);
     rig_start(&r, NULL);
     rig_script(&r, 0, (struct rig_script){.reply = replies_whole()});
@@ -297,7 +298,7 @@ static void f20_a_kept_connection_that_died_late_is_a_failed_attempt(void **stat
     rig_connect(&r, &c);
     rig_ask(&c, ASK);
     rig_until(&r, r.providers[0].requests == 2);
-    later_ns = 1500000000;
+    atomic_store(&later_ns, 1500000000);
     rig_cut(&r, 0);
     rig_until(&r, rig_answered(&c));
     rig_answer_read(&c, &a);
