@@ -145,6 +145,7 @@ def measure(stand, only, quick, seconds):
                       ("stalled clients", lambda: stalled_clients(stand, quick, seconds)),
                       ("overload", lambda: overload(stand, seconds))):
         if only in name:
+            stand.use(False, stand.node_variants[0])  # The default transport, whatever ran before.
             stand.forget_log()
             found[name] = run()
             progress("  %-32s %s" % (name, ", ".join("%s %s" % (
