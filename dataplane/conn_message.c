@@ -18,6 +18,7 @@
 #define MEMORY_PERCENT    95U
 #define ROOM_SLACK        64U /* So that a read which ends the body is not a full one. */
 #define REFUSAL_BYTES_MAX 4096U
+#define REST_READ_MAX     65536U /* Of a wrong body, to keep the connection. */
 
 static void drop_input(struct conn *c)
 {
@@ -192,6 +193,24 @@ static void body_done(struct conn *c)
                                  .len = m->body_at - m->head.head_bytes});
 }
 
+/* What has come is scanned while it is in the cache. Of a body that is wrong already and has much
+ * to come the rest is not awaited; not where its length is unknown, for it may turn out too large
+ * or badly framed, and then that is the answer. */
+static bool scan_part(struct conn *c)
+{
+    struct conn_message *m = c->message;
+    const struct str so_far = {.data = m->in.data + m->head.head_bytes,
+                               .len = m->body_at - m->head.head_bytes};
+    if (!request_body_part(c->request, so_far) || m->head.body_kind != HTTP1_BODY_LENGTH ||
+        m->head.content_length - m->body.payload_bytes <= REST_READ_MAX)
+        return false;
+    http1_head_rebase(&m->head, m->in.data);
+    c->close_after = true;
+    conn_state_set(c, CONN_BUSY);
+    request_body_wrong(c->request, so_far);
+    return true;
+}
+
 /* Decodes what is there; true: progress was made and something else is next. */
 static bool read_body(struct conn *c)
 {
@@ -211,7 +230,7 @@ static bool read_body(struct conn *c)
             /* Chunk heads must not pile up in the buffer. */
             if (m->raw_at > m->body_at && m->raw_at == m->in.len)
                 m->in.len = m->raw_at = m->body_at;
-            return false;
+            return scan_part(c);
         case HTTP1_REJECTED: {
             struct request *r = c->request;
             enum fault f = fault_of_reason(m->body.reason);

@@ -110,11 +110,12 @@ int json_parse(struct json *j, struct str text, struct json_error *out_error) MU
 /* The same in parts, while a body arrives: begin, feed as often as bytes come, end. Each call is
  * given all bytes so far (they may have moved; none may have changed), looks at the new ones only,
  * and the result is that of json_parse whatever the parts were. A parse under way needs a struct
- * json of its own. Between begin and end no accessor may be used; json_reset gives up.
- *   json_scan_begin(&j);
- *   on each read: rc = json_scan_feed(&j, so_far);   0, or the error end will report: refuse early
- *   at the end:   rc = json_scan_end(&j, text, &error);                 as json_parse; frees
- * nothing An error that only a later byte can tell (a number or escape that is cut) is found late.
+ * json of its own. Between begin and end no accessor may be used; json_reset gives up. max_nodes
+ * may be raised from call to call, so that nodes grow with the text.
+ *
+ * feed: 0, or the error that end will report, so that it may be refused early. An error that only a
+ * later byte can tell (a number or escape that is cut) is found late. end: as json_parse, and frees
+ * nothing.
  */
 void json_scan_begin(struct json *j);
 int json_scan_feed(struct json *j, struct str so_far) MUST_CHECK;

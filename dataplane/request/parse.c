@@ -1,5 +1,6 @@
 /* The caller's body and steering headers become a call. */
 #include "dataplane/llm/openai.h"
+#include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
 
 /* A body that is JSON by its own word, and not compressed (B12). Without a content type it is taken
@@ -40,7 +41,9 @@ enum step_result step_parse(struct request *r)
         r->detail.param = str_from(bad_header);
         return request_fail(r, FAULT_BAD_HEADER);
     }
-    if (openai_read_call(&r->env->json, r->body, &r->arena, &r->work->call, &refusal) != 0) {
+    int rc = openai_read_call(scan_reader(r), r->body, &r->arena, &r->work->call, &refusal);
+    scan_give(r);
+    if (rc != 0) {
         r->detail.param = refusal.param;
         r->detail.offset = refusal.offset;
         r->detail.message = refusal.message;

@@ -21,9 +21,9 @@ static const step_fn none_steps[] = {step_account, step_report, NULL};
 
 static const struct request_path paths[] = {
     {PATH("/v1/chat/completions"), .method = HTTP1_POST, .endpoint = "chat.completions",
-     .steps = chat_steps},
-    {PATH("/v1/decision"), .method = HTTP1_POST, .endpoint = "decision", .asks_only = true,
-     .steps = decision_steps},
+     .takes_call = true, .steps = chat_steps},
+    {PATH("/v1/decision"), .method = HTTP1_POST, .endpoint = "decision", .takes_call = true,
+     .asks_only = true, .steps = decision_steps},
     {PATH("/v1/feedback"), .method = HTTP1_POST, .endpoint = "feedback", .steps = feedback_steps},
     {PATH("/v1/models"), .takes_rest = true, .method = HTTP1_GET, .endpoint = "models",
      .steps = models_steps},

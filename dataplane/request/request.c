@@ -13,6 +13,7 @@
 #include "common/base/mem.h"
 #include "dataplane/request/answer.h"
 #include "dataplane/request/attempt.h"
+#include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
 #include "dataplane/request/workspace.h"
 
@@ -107,6 +108,7 @@ void request_env_deinit(struct request_env *env)
         request_free(env, r);
     slab_deinit(&env->slab);
     workspace_deinit(env);
+    scan_deinit(env);
     arena_pool_deinit(&env->chunks);
     buf_deinit(&env->head);
     buf_deinit(&env->out);
@@ -164,6 +166,7 @@ static void request_end(struct request *r)
                           : r->keep_alive  ? CLIENT_KEEP
                                            : CLIENT_CLOSE;
     attempt_release(r);
+    scan_give(r);
     workspace_give(r);
     if (r->view != NULL)
         upstream_unpin(&env->upstream, r->view);
@@ -316,6 +319,8 @@ struct request *request_begin(struct request_env *env, const struct client_ops *
         r->path = &request_path_none;
     r->path_text = request_path_text(r->path, head->path);
     r->path_is_static = r->path_text.data != head->path.data;
+    if (!r->path_is_static) /* The head moves while the body comes. */
+        r->path_text = arena_copy(&r->arena, head->path);
     if (r->path->steps[0] == step_authenticate && step_authenticate(r) == STEP_FAIL)
         fault = r->fault;
     else if (r->path->steps[0] == step_authenticate)
@@ -345,6 +350,17 @@ struct request *request_begin(struct request_env *env, const struct client_ops *
 bool request_wants_body(const struct request *r)
 {
     return r->body_wanted;
+}
+
+bool request_body_part(struct request *r, struct str so_far)
+{
+    return r->path->takes_call && !r->failed && scan_feed(r, so_far);
+}
+
+void request_body_wrong(struct request *r, struct str so_far)
+{
+    r->keep_alive = false;
+    request_body(r, so_far);
 }
 
 void request_body(struct request *r, struct str body)

@@ -126,6 +126,7 @@ struct request_env {
     struct slab slab;         /* Of requests ... */
     struct freelist requests; /* ... and those kept with their buffers. */
     struct freelist works;
+    struct freelist scans;
     struct tally_kind kinds[REQUEST_KINDS];
     struct list active;
     uint32_t active_count;
@@ -226,20 +227,22 @@ struct request {
     struct request_env *env;
     const struct client_ops *client;
     void *client_arg;
-    bool client_gone;
     const struct http1_head *head; /* Borrowed; NULL once let go. */
     const struct request_path *path;
     struct request_work *work; /* NULL until the body is there, and once let go. */
     unsigned step;
+    bool client_gone;
     bool in_driver;
     bool wake; /* Re-entered from below: run again. */
     bool failed;
     bool refused; /* Failed at the head; the small body is read first, to keep the connection. */
     bool body_wanted;
     bool body_ready;
+    bool scan_given_up;
     bool keep_alive;
     struct arena arena;
     struct str body;
+    struct request_scan *scan; /* Of a body that arrives in parts; NULL: none. */
 
     uint64_t start_ns;
     int64_t start_us;
@@ -249,7 +252,7 @@ struct request {
 
     struct str request_id;
     char id_space[REQUEST_ID_BYTES];
-    struct str path_text; /* As sent; in the head unless path_is_static. */
+    struct str path_text; /* As sent; in the arena unless path_is_static. */
     bool path_is_static;
     uint8_t warning_count;
     enum http1_method method;
@@ -316,6 +319,11 @@ struct request *request_begin(struct request_env *env, const struct client_ops *
                               const struct http1_head *head);
 /* After begin, unless done() came: whether the body is awaited (else it is answered already). */
 bool request_wants_body(const struct request *r);
+/* Part of the body is there, and more is to come: what there is of it; it may move. true: it is
+ * wrong as it stands, whatever follows. */
+bool request_body_part(struct request *r, struct str so_far);
+/* After that: answered by what there is, which stays until done(); the rest is never read. */
+void request_body_wrong(struct request *r, struct str so_far);
 /* The whole body; stays until done(). */
 void request_body(struct request *r, struct str body);
 /* The body could not be read. */

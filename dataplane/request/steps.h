@@ -30,6 +30,7 @@ struct request_path {
     enum http1_method method;
     const char *endpoint; /* "chat.completions" */
     struct str spelled;   /* Static: "/openai" before it and "/" behind; .data NULL: none. */
+    bool takes_call;      /* The body is a call: JSON, read by `parse`. */
     bool asks_only;       /* A decision without a choice is an answer too. */
     const step_fn *steps; /* NULL-terminated; account and report are its last two. */
 };
