@@ -279,8 +279,8 @@ int keys_disable(struct admin_call *call, struct pq_conn *c, struct err *err)
     if (rc == 0) {
         pq_params_text(&p, str_from(call->param[0]));
         rc = pq_conn_query(c,
-                           "UPDATE api_key k SET disabled = true WHERE public_id = $1 "
-                           "RETURNING " KEY_COLUMNS,
+                           "UPDATE api_key k SET disabled = true, blocked = true WHERE "
+                           "public_id = $1 RETURNING " KEY_COLUMNS,
                            &p, &r, err);
     }
     if (rc == 0 && pq_result_rows(r) == 0)

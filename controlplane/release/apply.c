@@ -170,8 +170,9 @@ static int put_key(struct pq_conn *c, const struct config_key *key, struct err *
                            "INSERT INTO api_key (id, public_id, sha256, name, routes, models, "
                            "source) VALUES ($1, $2, $3, $2, $4, $5, 'config') "
                            "ON CONFLICT (id) DO UPDATE SET sha256 = excluded.sha256, "
-                           "routes = excluded.routes, models = excluded.models, disabled = false "
-                           "WHERE api_key.source = 'config'",
+                           "routes = excluded.routes, models = excluded.models, "
+                           "disabled = api_key.blocked "
+                           "WHERE api_key.source = 'config' AND api_key.removed IS NULL",
                            &p, NULL, err);
     } else {
         (void)err_set(err, rc, "keys: %s", err_text(rc));
@@ -181,11 +182,14 @@ static int put_key(struct pq_conn *c, const struct config_key *key, struct err *
     return rc;
 }
 
-/* A key that left the file is disabled, not deleted: its decisions name it. */
+/* A key that left the file is disabled, not deleted: its decisions name it. One that a person
+ * disabled or removed stays so, whatever the file says. */
 static int put_keys(struct pq_conn *c, const struct config *config, struct err *err)
 {
-    int rc = pq_conn_query(c, "UPDATE api_key SET disabled = true WHERE source = 'config'", NULL,
-                           NULL, err);
+    int rc = pq_conn_query(c,
+                           "UPDATE api_key SET disabled = true WHERE source = 'config' "
+                           "AND removed IS NULL",
+                           NULL, NULL, err);
     for (size_t i = 0; rc == 0 && i < config_key_count(config); i++) {
         const struct config_key key = config_key_at(config, i);
         rc = put_key(c, &key, err);
