@@ -254,6 +254,7 @@ void conn_open(struct conn_pool *p, int fd)
     }
     memset(c, 0, offsetof(struct conn, tcp));
     c->pool = p;
+    c->fd = fd;
     list_init(&c->again_link);
     list_push_back(&p->open, &c->link);
     p->open_count++;

@@ -53,6 +53,7 @@ struct conn {
     bool writing : 1;     /* out->sending is in flight. */
     bool was_full : 1;    /* The request was told to wait. */
     bool shut : 1;        /* Write side was shut down. */
+    int fd;               /* tcp's, for as long as the state is not CLOSING. */
     uv_tcp_t tcp;
 };
 

@@ -6,12 +6,20 @@
  * Failures: a peer that is gone shows in the write and makes the request cancel; a peer that takes
  * nothing is seen by the tick (conn_time.c). */
 #include <assert.h>
+#include <errno.h>
+#include <sys/uio.h>
 
 #include "common/base/mem.h"
 #include "dataplane/conn_internal.h"
 
 #define OUT_BYTES_MAX   (64U << 20)
 #define SEND_PIECES_MAX 16
+
+/* Pieces are handed to the kernel as they are. */
+_Static_assert(sizeof(struct str) == sizeof(struct iovec) &&
+                   offsetof(struct str, data) == offsetof(struct iovec, iov_base) &&
+                   offsetof(struct str, len) == offsetof(struct iovec, iov_len),
+               "a piece is laid out as an iovec");
 
 static struct conn_output *output_take(struct conn *c)
 {
@@ -130,22 +138,20 @@ static int keep(struct conn *c, const struct str *pieces, size_t count, size_t s
 int conn_send(void *client, const struct str *pieces, size_t count)
 {
     struct conn *c = client;
-    uv_buf_t bufs[SEND_PIECES_MAX];
     size_t sent = 0, total = 0;
-    unsigned n = 0;
     assert(count <= SEND_PIECES_MAX);
     if (c->state == CONN_CLOSING)
         return ERR_CLOSED;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         total += pieces[i].len;
-        if (pieces[i].len > 0) /* libuv does not write through the pointer. */
-            bufs[n++] = uv_buf_init((char *)(uintptr_t)pieces[i].data, (unsigned)pieces[i].len);
-    }
-    if (!c->writing && n > 0) {
-        int rc = uv_try_write((uv_stream_t *)&c->tcp, bufs, n);
-        if (rc < 0 && rc != UV_EAGAIN)
+    if (!c->writing && total > 0) {
+        ssize_t n;
+        do
+            n = writev(c->fd, (const struct iovec *)(const void *)pieces, (int)count);
+        while (n < 0 && errno == EINTR);
+        if (n < 0 && errno != EAGAIN && errno != ENOBUFS)
             return ERR_CLOSED;
-        sent = rc > 0 ? (size_t)rc : 0;
+        sent = n > 0 ? (size_t)n : 0;
     }
     return sent == total ? 0 : keep(c, pieces, count, sent, total);
 }
