@@ -41,6 +41,7 @@ struct conn_pool {
     uv_loop_t *loop;
     struct list open; /* Its front is looked at next by the tick. */
     uint32_t open_count;
+    uint64_t ticked_ms;
     struct list again; /* Have more to do than one turn is for. */
     uv_idle_t idle;
     struct slab slab;     /* Of connections. */
@@ -59,7 +60,7 @@ void conn_pool_deinit(struct conn_pool *p);
 
 /* Takes over fd, whatever happens. */
 void conn_open(struct conn_pool *p, int fd);
-/* Every tenth of a second or so: looks at a part of the connections, at each within a second. */
+/* Every so often: looks at a part of the connections, at each within a second or a call. */
 void conn_pool_tick(struct conn_pool *p, uint64_t now_ms);
 /* Gives back what is kept beyond what is in use now. */
 void conn_pool_trim(struct conn_pool *p);

@@ -9,7 +9,7 @@
 #include "common/base/mem.h"
 #include "dataplane/node_internal.h"
 
-#define TIMER_MS         50U
+#define TIMER_MS         1000U
 #define HEARTBEAT_MAX_MS 10000U
 #define HOST_SYNC_MS     5U
 

@@ -1,4 +1,4 @@
-/* Stop is a chain of states, each entered from the timer:
+/* Stop is a chain of states, each entered from the timer, which turns faster from the first on:
  *
  *   RUNNING -> DELAY (not ready, still accepting) -> DRAIN (no listener) -> ENDING (streams get
  * their error) -> STOPPING (workers end) -> FLUSH (spool to the control plane) -> CLOSING ->
@@ -11,6 +11,7 @@
 
 #define ENDING_MS  2000U /* For the error events of the rest. */
 #define FLUSH_MS   15000U
+#define TURN_MS    50U /* While stopping. */
 #define REAP_TURNS 20U
 
 static void enter(struct node *n, enum node_state state)
@@ -107,9 +108,9 @@ static void drain_step(struct node *n)
         enter(n, NODE_DRAIN);
         break;
     case NODE_DRAIN:
-        /* The counts are a tenth of a second old: two of those must have passed. */
+        /* The counts are up to a fifth of a second old: two of those must have passed. */
         if (in_state_ms < n->settings->drain_timeout_ms &&
-            (still_active(n) > 0 || in_state_ms < 250))
+            (still_active(n) > 0 || in_state_ms < 450))
             break;
         atomic_store(&n->shared.ending, true);
         enter(n, NODE_ENDING);
@@ -140,7 +141,7 @@ static void drain_step(struct node *n)
 void node_on_timer(uv_timer_t *timer)
 {
     struct node *n = container_of(timer, struct node, timer);
-    if (++n->turns % REAP_TURNS == 0) {
+    if (n->state == NODE_RUNNING || ++n->turns % REAP_TURNS == 0) { /* Once a second. */
         snapshot_cell_reap(n->cell);
         if (trim_watch_due(&n->trim, mem_live_bytes(), uv_now(n->loop)))
             process_trim();
@@ -157,6 +158,7 @@ void node_drain(struct node *n, void (*on_stopped)(void *arg), void *arg)
                   LOG_U64("timeout_ms", n->settings->drain_timeout_ms));
         atomic_store(&n->shared.draining, true);
         enter(n, NODE_DELAY);
+        uv_timer_start(&n->timer, node_on_timer, TURN_MS, TURN_MS);
     } else if (n->state == NODE_DELAY || n->state == NODE_DRAIN) {
         log_event(LOG_WARN, "draining cut short by a second signal");
         each_worker(n, worker_quiet);

@@ -10,11 +10,15 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 
+/* A tick is taken in a turn of the loop that something else began, if there is one in time: a
+ * wake-up costs more than the tick. */
 #define TICK_MS             100U
+#define TICK_LATE_MS        200U
+#define TICK_REST_MS        1000U /* Nothing happened since the last one. */
 #define MEMORY_SHED_PERCENT 85U
 #define MEMORY_CUT_PERCENT  95U
-#define REFRESH_TICKS       20U
-#define TRIM_TICKS          10U
+#define REFRESH_MS          2000U
+#define TRIM_MS             1000U
 
 enum worker_wish { WISH_RUN, WISH_QUIET, WISH_STOP };
 
@@ -24,14 +28,20 @@ struct worker {
     uv_thread_t thread;
     uv_async_t wake;
     uv_timer_t tick;
+    uv_check_t turn;
     struct listener *listener;
     uint16_t port;
     struct conn_pool conns;
     struct request_env env;
-    uint32_t ticks;
+    bool resting; /* Since the last tick, as far as that could see. */
+    uint64_t ticked_ms;
+    uint64_t trimmed_ms;
+    uint64_t refreshed_ms;
+    uint64_t served_seen; /* At the last tick, as are the connections. */
+    uint32_t connections_seen;
     struct metrics_series *open_connections;
     struct listener_stats seen; /* Of what was counted. */
-    enum worker_wish state; /* Worker's thread. */
+    enum worker_wish state;     /* Worker's thread. */
     bool upstream_closing;
     bool started;
     _Atomic int wish; /* enum worker_wish */
@@ -52,6 +62,7 @@ static void on_upstream_closed(void *arg)
 {
     struct worker *w = arg;
     uv_close((uv_handle_t *)&w->tick, NULL);
+    uv_close((uv_handle_t *)&w->turn, NULL);
     uv_close((uv_handle_t *)&w->wake, NULL);
 }
 
@@ -89,9 +100,19 @@ static void obey(struct worker *w)
     finish_when_idle(w);
 }
 
+static void publish(struct worker *w)
+{
+    atomic_store_explicit(&w->heartbeat_ms, clock_mono_ms(), memory_order_relaxed);
+    atomic_store_explicit(&w->active, w->env.active_count, memory_order_relaxed);
+    atomic_store_explicit(&w->connections, w->conns.open_count, memory_order_relaxed);
+    atomic_store_explicit(&w->served, w->env.served, memory_order_relaxed);
+}
+
 static void on_wake(uv_async_t *async)
 {
-    obey(container_of(async, struct worker, wake));
+    struct worker *w = container_of(async, struct worker, wake);
+    obey(w);
+    publish(w);
 }
 
 /* F24: above 85 % heads are refused, above 95 % the largest goes. */
@@ -122,30 +143,52 @@ static void count_connections(struct worker *w)
     w->seen = now;
 }
 
-static void publish(struct worker *w)
+static void on_tick(uv_timer_t *timer);
+
+static bool has_work(struct worker *w)
 {
-    atomic_store_explicit(&w->heartbeat_ms, clock_mono_ms(), memory_order_relaxed);
-    atomic_store_explicit(&w->active, w->env.active_count, memory_order_relaxed);
-    atomic_store_explicit(&w->connections, w->conns.open_count, memory_order_relaxed);
-    atomic_store_explicit(&w->served, w->env.served, memory_order_relaxed);
+    bool moved = w->env.served != w->served_seen || w->conns.open_count != w->connections_seen;
+    w->served_seen = w->env.served;
+    w->connections_seen = w->conns.open_count;
+    return moved || w->env.active_count > 0;
 }
 
-static void on_tick(uv_timer_t *timer)
+static void tick(struct worker *w)
 {
-    struct worker *w = container_of(timer, struct worker, tick);
-    conn_pool_tick(&w->conns, uv_now(&w->loop));
+    uint64_t now_ms = uv_now(&w->loop);
+    w->ticked_ms = now_ms;
+    conn_pool_tick(&w->conns, now_ms);
     request_env_tick(&w->env);
     watch_memory(w);
     count_connections(w);
     log_gather_flush();
-    if (w->ticks % TRIM_TICKS == 0) {
+    if (now_ms - w->trimmed_ms >= TRIM_MS) {
+        w->trimmed_ms = now_ms;
         conn_pool_trim(&w->conns);
         request_env_trim(&w->env);
     }
-    if (++w->ticks % REFRESH_TICKS == 0 && !w->upstream_closing)
+    if (now_ms - w->refreshed_ms >= REFRESH_MS && !w->upstream_closing) {
+        w->refreshed_ms = now_ms;
         upstream_refresh(&w->env.upstream);
+    }
     publish(w);
     obey(w);
+    w->resting = !has_work(w) && w->state == WISH_RUN;
+    (void)uv_timer_start(&w->tick, on_tick, w->resting ? TICK_REST_MS : TICK_LATE_MS, 0);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    tick(container_of(timer, struct worker, tick));
+}
+
+/* After the events of a turn. What wakes a loop at rest is the beginning of something. */
+static void on_turn(uv_check_t *check)
+{
+    struct worker *w = container_of(check, struct worker, turn);
+    uint64_t since_ms = uv_now(&w->loop) - w->ticked_ms;
+    if (since_ms >= TICK_MS || (w->resting && since_ms > 0))
+        tick(w);
 }
 
 static void close_all_handles(struct worker *w)
@@ -189,7 +232,9 @@ int worker_create(const struct worker_config *config, struct worker **out_worker
     conn_pool_init(&w->conns, &w->loop, &w->env, &config->conn);
     uv_async_init(&w->loop, &w->wake, on_wake);
     uv_timer_init(&w->loop, &w->tick);
-    uv_timer_start(&w->tick, on_tick, TICK_MS, TICK_MS);
+    uv_timer_start(&w->tick, on_tick, TICK_MS, 0);
+    uv_check_init(&w->loop, &w->turn);
+    uv_check_start(&w->turn, on_turn);
     rc = upstream_init(&w->env.upstream, &w->loop, config->reader, config->registry);
     if (rc != 0) {
         err_set(err, rc, "out of memory");

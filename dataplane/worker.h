@@ -40,7 +40,7 @@ void worker_stop(struct worker *w);  /* Cuts what is left and ends the thread. *
 /* Started or not; worker_finished() for started ones, else worker_stop is implied. */
 void worker_destroy(struct worker *w); /* NULL is allowed. Joins. */
 
-/* Any thread; as of the last tenth of a second. */
+/* Any thread; as of the last fifth of a second, or the last second while nothing happens. */
 uint64_t worker_heartbeat_ms(const struct worker *w);
 uint32_t worker_active(const struct worker *w); /* Requests under way. */
 uint32_t worker_connections(const struct worker *w);
