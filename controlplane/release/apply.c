@@ -214,6 +214,8 @@ int apply_config(struct pq_conn *c, const struct publish_actor *actor, const str
     if (rc == 0)
         rc = publish_put_keys(c, err);
     if (rc == 0)
+        rc = publish_put_accounts(c, err);
+    if (rc == 0)
         rc = publish_commit(c, actor, STR("config.apply"), STR("config"), STR("{}"), out_generation,
                             err);
     if (rc != 0)

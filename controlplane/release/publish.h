@@ -33,7 +33,7 @@ struct publish_resource {
     uint64_t generation; /* In which it last changed. */
 };
 
-/* Immutable. Sorted in push order: catalogue, prices, limits, artifacts, params, keys. */
+/* Immutable. Sorted in push order: catalogue, prices, limits, artifacts, params, accounts, keys. */
 struct publish_set {
     uint32_t era;
     uint64_t generation;
@@ -103,6 +103,8 @@ int publish_is_changed(struct pq_conn *c, bool *out_changed, struct err *err) MU
 
 /* The Keys resource from api_key (between begin and commit). */
 int publish_put_keys(struct pq_conn *c, struct err *err) MUST_CHECK;
+/* The Accounts resource from account and budget (between begin and commit). */
+int publish_put_accounts(struct pq_conn *c, struct err *err) MUST_CHECK;
 
 /* --- policy versions -----------------------------------------------------------------------------
  */

@@ -1,6 +1,7 @@
 /* One change, one transaction: fence, head locked, rows, resources, generation, audit, NOTIFY. That
  * something really changed is remembered in a setting local to the transaction, so that the steps
  * need no object of their own. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/mem.h"
@@ -187,13 +188,32 @@ static char **split_names(struct str joined, size_t *out_count, char **out_text)
     return names;
 }
 
+#define PATH_MAX_ACCOUNTS 8
+
+/* "1,2,3" of bigints, which the wire has as unsigned. */
+static size_t split_ids(struct str joined, uint64_t out[PATH_MAX_ACCOUNTS])
+{
+    size_t count = 0;
+    bool more = joined.len > 0;
+    while (more && count < PATH_MAX_ACCOUNTS) {
+        struct str head;
+        more = str_cut(joined, ',', &head, &joined);
+        out[count++] = (uint64_t)strtoll(head.data, NULL, 10);
+    }
+    return count;
+}
+
 static int append_row(struct buf *out, const struct pq_result *r)
 {
-    struct buf sha = {0};
-    char *route_text, *model_text;
+    struct buf sha = {0}, previous = {0};
+    char *route_text, *model_text, *endpoint_text, *tag_text;
+    uint64_t accounts[PATH_MAX_ACCOUNTS];
     Steelyard__Control__V1__Key key = STEELYARD__CONTROL__V1__KEY__INIT;
     buf_init(&sha, SHA256_BYTES);
+    buf_init(&previous, SHA256_BYTES);
     int rc = pq_result_bytes(r, 0, 2, &sha);
+    if (rc == 0 && !pq_result_is_null(r, 0, 14))
+        rc = pq_result_bytes(r, 0, 14, &previous);
     key.id = (uint64_t)pq_result_i64(r, 0, 0);
     key.public_id = (char *)(uintptr_t)pq_result_text(r, 0, 1).data;
     key.sha256 = (ProtobufCBinaryData){sha.len, (uint8_t *)sha.data};
@@ -206,8 +226,22 @@ static int append_row(struct buf *out, const struct pq_result *r)
     key.no_explore = pq_result_bool(r, 0, 8);
     key.may_no_log = pq_result_bool(r, 0, 9);
     key.segment = (uint32_t)pq_result_i64(r, 0, 10);
+    key.n_accounts = split_ids(pq_result_text(r, 0, 11), accounts);
+    key.accounts = accounts;
+    key.endpoints = split_names(pq_result_text(r, 0, 12), &key.n_endpoints, &endpoint_text);
+    key.max_cost = pq_result_i64(r, 0, 13);
+    if (previous.len > 0) {
+        key.prev_sha256 = (ProtobufCBinaryData){previous.len, (uint8_t *)previous.data};
+        key.prev_until_us = pq_result_time_us(r, 0, 15);
+    }
+    key.rpm = (uint64_t)pq_result_i64(r, 0, 16);
+    key.tpm = (uint64_t)pq_result_i64(r, 0, 17);
+    key.concurrency = (uint64_t)pq_result_i64(r, 0, 18);
+    key.tags = split_names(pq_result_text(r, 0, 19), &key.n_tags, &tag_text);
     if (rc == 0 && ((key.routes == NULL && pq_result_text(r, 0, 4).len > 0) ||
-                    (key.models == NULL && pq_result_text(r, 0, 5).len > 0)))
+                    (key.models == NULL && pq_result_text(r, 0, 5).len > 0) ||
+                    (key.endpoints == NULL && pq_result_text(r, 0, 12).len > 0) ||
+                    (key.tags == NULL && pq_result_text(r, 0, 19).len > 0)))
         rc = ERR_NOMEM;
     if (rc == 0)
         rc = append_key(out, &key);
@@ -215,7 +249,12 @@ static int append_row(struct buf *out, const struct pq_result *r)
     mem_free(model_text);
     mem_free(key.routes);
     mem_free(key.models);
+    mem_free(endpoint_text);
+    mem_free(key.endpoints);
+    mem_free(tag_text);
+    mem_free(key.tags);
     buf_deinit(&sha);
+    buf_deinit(&previous);
     return rc;
 }
 
@@ -231,7 +270,10 @@ int publish_put_keys(struct pq_conn *c, struct err *err)
     int rc = pq_conn_stream(c,
                             "SELECT id, public_id, sha256, name, array_to_string(routes, chr(10)), "
                             "array_to_string(models, chr(10)), disabled, expires, no_explore, "
-                            "may_no_log, segment FROM api_key ORDER BY id",
+                            "may_no_log, segment, array_to_string(accounts, ','), "
+                            "array_to_string(endpoints, chr(10)), max_cost_nano, prev_sha256, "
+                            "prev_until, rpm, tpm, concurrency, array_to_string(tags, chr(10)) "
+                            "FROM pushed_key ORDER BY id",
                             NULL, on_key_row, &body, err);
     if (rc == 0) {
         struct publish_change change = {.key = STR("keys"),

@@ -174,7 +174,7 @@ static void on_head(void *arg, const struct pq_reply *reply)
     int rc = pq_query(p->pool,
                       "SELECT " ERA_SQL ", h.generation, r.key, r.type, r.version, r.generation, "
                       "r.body FROM config_head h LEFT JOIN resource r ON true ORDER BY "
-                      "array_position(ARRAY[1, 2, 9, 4, 6, 5, 3, 7, 8], r.type), r.key",
+                      "array_position(ARRAY[1, 2, 9, 4, 6, 5, 10, 3, 7, 8], r.type), r.key",
                       NULL, on_set, p);
     if (rc != 0)
         look_done(p);

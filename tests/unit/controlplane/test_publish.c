@@ -269,6 +269,96 @@ static void a_change_reaches_the_watcher_as_a_whole_generation(void **state)
     pq_conn_close(c);
 }
 
+static void read_resource(struct pq_conn *c, const char *sql, struct buf *out)
+{
+    struct pq_result *r = NULL;
+    buf_init(out, 1U << 20);
+    assert_int_equal(pq_conn_query(c, sql, NULL, &r, NULL), 0);
+    assert_int_equal(pq_result_rows(r), 1);
+    assert_int_equal(pq_result_bytes(r, 0, 0, out), 0);
+    pq_result_destroy(r);
+}
+
+static void check_published_key(struct pq_conn *c)
+{
+    struct buf body;
+    read_resource(c, "SELECT body FROM resource WHERE type = 3", &body);
+    Steelyard__Control__V1__Keys *m =
+        steelyard__control__v1__keys__unpack(NULL, body.len, (const uint8_t *)body.data);
+    assert_non_null(m);
+    const Steelyard__Control__V1__Key *k = NULL;
+    for (size_t i = 0; i < m->n_keys; i++)
+        k = strcmp(m->keys[i]->public_id, "neg") == 0 ? m->keys[i] : k;
+    assert_non_null(k);
+    assert_int_equal(k->n_accounts, 3);
+    assert_true(k->accounts[0] == 90 && k->accounts[1] == 100 && k->accounts[2] == -3ULL);
+    assert_true(k->rpm == 1 && k->tpm == 2 && k->concurrency == 3 && k->max_cost == 9);
+    assert_true(k->n_tags == 2 && k->n_endpoints == 1);
+    assert_string_equal(k->tags[1], "b");
+    assert_string_equal(k->endpoints[0], "models");
+    assert_true(k->prev_sha256.len == 32 && k->prev_sha256.data[0] == 0xce);
+    assert_int_equal(k->prev_until_us, 7000000);
+    steelyard__control__v1__keys__free_unpacked(m, NULL);
+    buf_deinit(&body);
+}
+
+static Steelyard__Control__V1__Accounts *published_accounts(struct pq_conn *c)
+{
+    struct buf body;
+    read_resource(c, "SELECT body FROM resource WHERE key = 'accounts'", &body);
+    Steelyard__Control__V1__Accounts *m =
+        steelyard__control__v1__accounts__unpack(NULL, body.len, (const uint8_t *)body.data);
+    assert_non_null(m);
+    buf_deinit(&body);
+    return m;
+}
+
+static void nodes_are_told_of_accounts_with_a_budget_or_a_rate(void **state)
+{
+    struct pq_conn *c = fixture_connect(*state);
+    struct publish_actor a = actor();
+    struct err err = {0};
+    uint64_t generation;
+    assert_int_equal(publish_begin(c, &a, &err), 0);
+    fixture_exec(c,
+                 "INSERT INTO account (id, kind, name) VALUES (100, 'org', 'acme'), (101, 'user', "
+                 "'idle'), (102, 'tag', 'batch');"
+                 "INSERT INTO account (id, kind, name, parent, rpm) VALUES (90, 'team', 'web', "
+                 "100, 60);"
+                 "INSERT INTO budget (account_id, limit_nano, period) VALUES (100, 7, 'month'), "
+                 "(100, 5, 'day'), (102, 3, 'total');"
+                 "UPDATE budget SET mode = 'soft', tz = 'Asia/Tokyo', offline_nano = 2, "
+                 "warn_permille = 900 WHERE account_id = 102;"
+                 "INSERT INTO api_key (id, public_id, sha256, name, team_id, rpm, tpm, concurrency,"
+                 " tags, endpoints, max_cost_nano, prev_sha256, prev_until) VALUES (-3, 'neg', "
+                 "decode(repeat('cd', 32), 'hex'), 'k', 90, 1, 2, 3, '{a,b}', '{models}', 9, "
+                 "decode(repeat('ce', 32), 'hex'), 'epoch'::timestamptz + interval '7 s')");
+    assert_int_equal(publish_put_keys(c, &err) | publish_put_accounts(c, &err), 0);
+    assert_int_equal(
+        publish_commit(c, &a, STR("budget.set"), STR("x"), STR_NULL, &generation, &err), 0);
+    check_published_key(c);
+    Steelyard__Control__V1__Accounts *m = published_accounts(c);
+    assert_int_equal(m->n_accounts, 3);
+    const Steelyard__Control__V1__Account *team = m->accounts[0], *org = m->accounts[1],
+                                          *tag = m->accounts[2];
+    assert_int_equal(team->id, 90);
+    assert_int_equal(team->kind, STEELYARD__CONTROL__V1__ACCOUNT_KIND__ACCOUNT_TEAM);
+    assert_int_equal(team->parent, 100);
+    assert_int_equal(team->rpm, 60);
+    assert_int_equal(team->n_budgets, 0);
+    assert_string_equal(org->name, "acme");
+    assert_int_equal(org->n_budgets, 2);
+    assert_int_equal(org->budgets[0]->limit, 7);
+    assert_int_equal(org->budgets[1]->period, STEELYARD__CONTROL__V1__BUDGET_PERIOD__PERIOD_DAY);
+    assert_true(org->budgets[1]->strict);
+    assert_false(tag->budgets[0]->strict);
+    assert_int_equal(tag->budgets[0]->cfg, 2);
+    assert_int_equal(tag->budgets[0]->offline_nano, 2);
+    assert_int_equal(tag->budgets[0]->warn_permille, 900);
+    steelyard__control__v1__accounts__free_unpacked(m, NULL);
+    pq_conn_close(c);
+}
+
 static int setup(void **state)
 {
     struct err err = {0};
@@ -296,6 +386,7 @@ int main(void)
         cmocka_unit_test(p8_one_number_keeps_one_content_whatever_is_done),
         cmocka_unit_test(f11_a_deposed_control_plane_changes_nothing),
         cmocka_unit_test(a_change_reaches_the_watcher_as_a_whole_generation),
+        cmocka_unit_test(nodes_are_told_of_accounts_with_a_budget_or_a_rate),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
