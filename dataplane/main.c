@@ -118,5 +118,6 @@ int main(int argc, char **argv)
     if (settings.check_config)
         return 0;
     log_init("dataplane", settings.level, settings.format);
+    log_catch_fatal();
     return run(&settings);
 }

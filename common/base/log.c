@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,6 +23,7 @@
 #define REPEAT_SLOTS     256U
 #define REPEAT_PROBES    8U
 #define REPEAT_WINDOW_MS 10000U
+#define GATHERS_MAX      256U /* Threads of more than these lose what they kept in a crash. */
 
 /* A message that was written: when, and how often it was left out since. */
 struct repeat {
@@ -36,27 +38,32 @@ static atomic_uint_fast64_t dropped_lines;
 static atomic_bool torn; /* The last line was written in part. */
 
 /* Lines of one thread that wait to be written. data[0] is kept for the newline that ends a line of
- * which only a part was written before; the last LOG_LINE_BYTES take the line in the making. */
+ * which only a part was written before; behind max_len LOG_LINE_BYTES take the line in the making.
+ * len is read by a signal handler on any thread. */
 struct gather {
-    struct log_second second;
-    size_t len;
+    struct log_start start;
+    size_t max_len;
+    _Atomic size_t len;
     unsigned lines;
-    char data[1 + LOG_GATHER_BYTES + LOG_LINE_BYTES];
+    char data[];
 };
 static _Thread_local struct gather *gathered;
+static struct gather *_Atomic gathers[GATHERS_MAX]; /* All of them, for the signal handler. */
 
 static struct log_style style = {.component = {"steelyard", 9}};
 static enum log_level lowest = LOG_INFO;
 static int log_fd = STDOUT_FILENO;
 static bool log_is_socket;
+static bool log_is_file;
 
 static int log_open_stdout(void)
 {
     struct stat st;
-    log_is_socket = false;
+    log_is_socket = log_is_file = false;
     if (fstat(STDOUT_FILENO, &st) != 0)
         return STDOUT_FILENO;
     log_is_socket = S_ISSOCK(st.st_mode);
+    log_is_file = S_ISREG(st.st_mode);
     if (!S_ISFIFO(st.st_mode))
         return STDOUT_FILENO;
     int own = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
@@ -118,7 +125,7 @@ static void write_lines(char *data, size_t len, unsigned lines)
 static void format_line(struct log_line *line, char *data, enum log_level level, const char *msg,
                         const struct log_field *fields, uint64_t repeated)
 {
-    log_line_begin(line, data, &style, level, msg, gathered != NULL ? &gathered->second : NULL);
+    log_line_begin(line, data, &style, level, msg, gathered != NULL ? &gathered->start : NULL);
     if (repeated > 0)
         log_line_fields(line, (const struct log_field[]){LOG_U64("repeated", repeated), LOG_END});
     if (fields != NULL)
@@ -126,51 +133,150 @@ static void format_line(struct log_line *line, char *data, enum log_level level,
     log_line_end(line);
 }
 
+/* ---- gathering ---- */
+
+static inline size_t gather_len(const struct gather *g)
+{
+    return atomic_load_explicit(&g->len, memory_order_relaxed);
+}
+
+/* Bytes below len are whole lines, whoever looks. */
+static inline void gather_set_len(struct gather *g, size_t len)
+{
+    atomic_store_explicit(&g->len, len, memory_order_release);
+}
+
+static inline char *gather_end(struct gather *g)
+{
+    return g->data + 1 + gather_len(g);
+}
+
+static void gather_write(struct gather *g)
+{
+    size_t len = gather_len(g);
+    unsigned lines = g->lines;
+    gather_set_len(g, 0); /* First: a crash writes no line twice. */
+    g->lines = 0;
+    write_lines(g->data + 1, len, lines);
+}
+
+/* The line that was made behind the others. */
+static void gather_line(struct gather *g, size_t line_len)
+{
+    char *line = gather_end(g);
+    if (gather_len(g) + line_len > g->max_len) {
+        gather_write(g);
+        memmove(g->data + 1, line, line_len);
+    }
+    gather_set_len(g, gather_len(g) + line_len);
+    g->lines++;
+}
+
 static void log_emit(enum log_level level, const char *msg, const struct log_field *fields,
                      uint64_t repeated)
 {
     struct log_line line;
     struct gather *g = gathered;
-    if (g == NULL || level > LOG_INFO) {
-        char data[1 + LOG_LINE_BYTES];
-        log_gather_flush();
-        format_line(&line, data + 1, level, msg, fields, repeated);
-        write_lines(data + 1, line.len, 1);
+    if (g != NULL && level <= LOG_INFO) {
+        format_line(&line, gather_end(g), level, msg, fields, repeated);
+        gather_line(g, line.len);
         return;
     }
-    format_line(&line, g->data + 1 + g->len, level, msg, fields, repeated);
-    if (g->len + line.len > LOG_GATHER_BYTES) {
-        write_lines(g->data + 1, g->len, g->lines);
-        memmove(g->data + 1, line.data, line.len);
-        g->len = 0;
-        g->lines = 0;
-    }
-    g->len += line.len;
-    g->lines++;
+    char data[1 + LOG_LINE_BYTES];
+    log_gather_flush();
+    format_line(&line, data + 1, level, msg, fields, repeated);
+    write_lines(data + 1, line.len, 1);
+}
+
+char *log_open(const char *msg, int64_t wall_us)
+{
+    if (gathered == NULL || lowest > LOG_INFO)
+        return NULL;
+    return log_start_put(&gathered->start, gather_end(gathered), &style, LOG_INFO, msg, wall_us);
+}
+
+void log_close(char *end)
+{
+    *end++ = '}';
+    *end++ = '\n';
+    gather_line(gathered, (size_t)(end - gather_end(gathered)));
 }
 
 void log_gather_begin(void)
 {
-    if (gathered == NULL)
-        gathered = mem_zalloc(sizeof *gathered);
+    size_t max_len = log_is_file ? LOG_GATHER_FILE_BYTES : LOG_GATHER_BYTES;
+    if (gathered != NULL)
+        return;
+    struct gather *g = mem_alloc(sizeof *g + 1 + max_len + LOG_LINE_BYTES);
+    if (g == NULL)
+        return;
+    memset(g, 0, sizeof *g);
+    g->max_len = max_len;
+    gathered = g;
+    for (unsigned i = 0; i < GATHERS_MAX; i++) {
+        struct gather *none = NULL;
+        if (atomic_compare_exchange_strong(&gathers[i], &none, g))
+            return;
+    }
 }
 
 void log_gather_flush(void)
 {
-    struct gather *g = gathered;
-    if (g == NULL || g->len == 0)
-        return;
-    write_lines(g->data + 1, g->len, g->lines);
-    g->len = 0;
-    g->lines = 0;
+    if (gathered != NULL && gather_len(gathered) > 0)
+        gather_write(gathered);
 }
 
 void log_gather_end(void)
 {
     log_gather_flush();
+    for (unsigned i = 0; i < GATHERS_MAX; i++) {
+        struct gather *own = gathered;
+        if (own != NULL && atomic_compare_exchange_strong(&gathers[i], &own, NULL))
+            break;
+    }
     mem_free(gathered);
     gathered = NULL;
 }
+
+/* ---- a crash ---- */
+
+static const int fatal_signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+enum { FATAL_SIGNALS = sizeof fatal_signals / sizeof fatal_signals[0] };
+static struct sigaction fatal_before[FATAL_SIGNALS];
+
+/* What was gathered is written, then the signal has the effect that it would have had: a fault
+ * happens once more on return, abort raises again, and what was sent by someone is sent again. Only
+ * calls that a handler may make. */
+static void on_fatal(int signal, siginfo_t *info, void *context)
+{
+    (void)context;
+    int saved_errno = errno;
+    for (unsigned i = 0; i < GATHERS_MAX; i++) {
+        struct gather *g = atomic_load_explicit(&gathers[i], memory_order_acquire);
+        size_t len = g != NULL ? atomic_exchange_explicit(&g->len, 0, memory_order_acquire) : 0;
+        if (len > 0)
+            (void)log_send(g->data + 1, len);
+    }
+    for (unsigned i = 0; i < FATAL_SIGNALS; i++)
+        if (fatal_signals[i] == signal)
+            (void)sigaction(signal, &fatal_before[i], NULL);
+    if (info->si_code <= 0)
+        (void)raise(signal);
+    errno = saved_errno;
+}
+
+void log_catch_fatal(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = on_fatal;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    (void)sigemptyset(&action.sa_mask);
+    for (unsigned i = 0; i < FATAL_SIGNALS; i++)
+        (void)sigaction(fatal_signals[i], &action, &fatal_before[i]);
+}
+
+/* ---- repeats ---- */
 
 static uint64_t message_hash(const char *msg)
 {

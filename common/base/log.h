@@ -49,14 +49,28 @@ bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *msg, const struct log_field *fields);
 uint64_t log_dropped(void);
 
-/* Gathering: from now on info and debug lines of this thread are kept, up to LOG_GATHER_BYTES, and
- * written together: when that is full, by log_gather_flush (which the thread calls every tenth of a
- * second or so), and before any warning or error of the thread. A process that is killed loses what
- * was kept. Without memory lines are written at once. */
-#define LOG_GATHER_BYTES 4096U /* PIPE_BUF: pipes take them whole or not at all. */
+/* Gathering: from now on info and debug lines of this thread are kept and written together: when
+ * LOG_GATHER_BYTES are full, LOG_GATHER_FILE_BYTES if stdout is a regular file; by log_gather_flush
+ * (which the thread calls every tenth of a second or so); and before any warning or error of the
+ * thread. A process that is killed by SIGKILL loses what was kept. Without memory lines are written
+ * at once. */
+#define LOG_GATHER_BYTES      4096U /* PIPE_BUF: pipes take them whole or not at all. */
+#define LOG_GATHER_FILE_BYTES 65536U
 void log_gather_begin(void);
 void log_gather_flush(void);
 void log_gather_end(void); /* Flushes. */
+/* From now on a signal that ends the process by a fault of its own (SIGSEGV, SIGBUS, SIGFPE,
+ * SIGILL, SIGABRT) first writes what all threads gathered. What another thread is writing just
+ * then may be cut short. Once, after log_init. */
+void log_catch_fatal(void);
+
+/* An info line of one shape, made in place by a thread that writes one for each request: what was
+ * written after log_open (each field from its comma on, log_put.h) up to `end` is the line, at most
+ * LOG_OPEN_BYTES. The same as log_event would write. NULL, or a field that needs care: use that
+ * instead; what was opened and not closed is nothing. Between the two the thread logs nothing. */
+#define LOG_OPEN_BYTES 3800U
+char *log_open(const char *msg, int64_t wall_us);
+void log_close(char *end);
 
 /* Writes the counts of repeats that are due. Call about once a second from one loop. */
 void log_tick(void);

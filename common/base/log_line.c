@@ -3,18 +3,15 @@
 #include "common/base/log_line.h"
 
 #include <string.h>
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#endif
 
 #include "common/base/clock.h"
+#include "common/base/log_put.h"
 
+#define TS              "{\"ts\":\""
 #define TAIL_BYTES      32U /* Room for the mark of a cut line and its end. */
 #define ROOM_BYTES      (LOG_LINE_BYTES - TAIL_BYTES)
-#define VALUE_BYTES_MAX 256U
-#define NUMBER_BYTES    24U /* Any number or truth value. */
 #define KEY_BYTES_MAX   64U /* Of a field that is written in one go. */
-#define FIELD_BYTES_MAX (KEY_BYTES_MAX + VALUE_BYTES_MAX + 16)
+#define FIELD_BYTES_MAX (KEY_BYTES_MAX + LOG_VALUE_BYTES_MAX + 16)
 
 const char *const log_level_names[4] = {"debug", "info", "warn", "error"};
 
@@ -48,8 +45,8 @@ static void line_escape(struct log_line *l, unsigned char c)
 /* Between quotes; control bytes never reach a terminal, broken UTF-8 never reaches a collector. */
 static void line_string(struct log_line *l, struct str s)
 {
-    bool cut = s.len > VALUE_BYTES_MAX;
-    size_t len = cut ? VALUE_BYTES_MAX : s.len;
+    bool cut = s.len > LOG_VALUE_BYTES_MAX;
+    size_t len = cut ? LOG_VALUE_BYTES_MAX : s.len;
     line_put(l, "\"", 1);
     for (size_t i = 0; i < len;) {
         size_t n = str_utf8_length(s, i);
@@ -71,100 +68,6 @@ static void line_string(struct log_line *l, struct str s)
     line_put(l, "\"", 1);
 }
 
-static bool is_plain_byte(char c)
-{
-    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-}
-
-#if defined(__SSE2__)
-/* 0xff where the byte is none of plain ASCII: signed below 0x20 is a control byte or not ASCII. */
-static inline __m128i odd_bytes(__m128i v)
-{
-    __m128i low = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20));
-    __m128i del = _mm_cmpeq_epi8(v, _mm_set1_epi8(0x7f));
-    __m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
-    __m128i slash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
-    return _mm_or_si128(_mm_or_si128(low, del), _mm_or_si128(quote, slash));
-}
-
-static inline bool put_blocks(char *at, const char *p, size_t n)
-{
-    __m128i odd = _mm_setzero_si128();
-    for (size_t i = 0; i < n; i += 16) {
-        size_t from = i + 16 <= n ? i : n - 16;
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + from));
-        _mm_storeu_si128((__m128i *)(void *)(at + from), v);
-        odd = _mm_or_si128(odd, odd_bytes(v));
-    }
-    return _mm_movemask_epi8(odd) == 0;
-}
-
-static inline bool put_quarter_block(char *at, const char *p, size_t n)
-{
-    uint32_t a, b;
-    memcpy(&a, p, 4);
-    memcpy(&b, p + n - 4, 4);
-    memcpy(at, &a, 4);
-    memcpy(at + n - 4, &b, 4);
-    __m128i v = _mm_unpacklo_epi32(_mm_cvtsi32_si128((int)a), _mm_cvtsi32_si128((int)b));
-    return (_mm_movemask_epi8(odd_bytes(v)) & 0xff) == 0;
-}
-
-static inline bool put_half_block(char *at, const char *p, size_t n)
-{
-    __m128i a = _mm_loadl_epi64((const __m128i *)(const void *)p);
-    __m128i b = _mm_loadl_epi64((const __m128i *)(const void *)(p + n - 8));
-    _mm_storel_epi64((__m128i *)(void *)at, a);
-    _mm_storel_epi64((__m128i *)(void *)(at + n - 8), b);
-    return _mm_movemask_epi8(odd_bytes(_mm_unpacklo_epi64(a, b))) == 0;
-}
-#endif
-
-/* Copies what is ASCII and needs no escape; false, with anything at at, when it is not. */
-static inline bool put_plain(char *at, const char *p, size_t n)
-{
-#if defined(__SSE2__)
-    if (n >= 16)
-        return put_blocks(at, p, n);
-    if (n >= 8)
-        return put_half_block(at, p, n);
-    if (n >= 4)
-        return put_quarter_block(at, p, n);
-#endif
-    bool plain = true;
-    for (size_t i = 0; i < n; i++) {
-        at[i] = p[i];
-        plain = plain && is_plain_byte(p[i]);
-    }
-    return plain;
-}
-
-/* The last two digits of it. */
-static inline void put_two(char *at, uint32_t value)
-{
-    uint32_t tens = value * 103 >> 10; /* Exact below 100. */
-    at[0] = (char)('0' + tens);
-    at[1] = (char)('0' + (value - tens * 10));
-}
-
-/* Writes to at and returns where it ended; there is room for NUMBER_BYTES. */
-static inline char *put_u64(char *at, uint64_t value)
-{
-    if (value < 10) {
-        *at = (char)('0' + value);
-        return at + 1;
-    }
-    size_t digits = value < 100 ? 2 : value < 1000 ? 3 : 4;
-    for (uint64_t rest = value / 10000; rest > 0; rest /= 10)
-        digits++;
-    size_t left = digits;
-    for (; left >= 2; left -= 2, value /= 100)
-        put_two(at + left - 2, (uint32_t)(value % 100));
-    if (left == 1)
-        *at = (char)('0' + value);
-    return at + digits;
-}
-
 static inline char *put_number(char *at, const struct log_field *field)
 {
     if (field->kind == LOG_KIND_BOOL) {
@@ -173,14 +76,14 @@ static inline char *put_number(char *at, const struct log_field *field)
     }
     if (field->kind == LOG_KIND_I64 && (int64_t)field->number < 0) {
         *at++ = '-';
-        return put_u64(at, 0 - field->number);
+        return digits_put_u64(at, 0 - field->number);
     }
-    return put_u64(at, field->number);
+    return digits_put_u64(at, field->number);
 }
 
 static void careful_field(struct log_line *l, const struct log_field *field)
 {
-    char number[NUMBER_BYTES];
+    char number[LOG_NUMBER_BYTES];
     size_t len = l->len;
     if (l->as_text) { /* Without the quotes. */
         line_put(l, " ", 1);
@@ -205,15 +108,10 @@ static inline char *put_field(char *at, const struct log_field *field)
         memcpy(at + 16, field->key + 16, field->key_len - 16);
     at += field->key_len;
     if (field->kind == LOG_KIND_U64)
-        return put_u64(at, field->number);
+        return digits_put_u64(at, field->number);
     if (field->kind != LOG_KIND_STR)
         return put_number(at, field);
-    if (field->str.len > VALUE_BYTES_MAX || !put_plain(at + 1, field->str.data, field->str.len))
-        return NULL;
-    *at = '"';
-    at += field->str.len + 1;
-    *at = '"';
-    return at + 1;
+    return log_put_str(at, field->str);
 }
 
 /* Each a whole field or none of it. */
@@ -237,41 +135,9 @@ void log_line_fields(struct log_line *l, const struct log_field *fields)
     l->len = (size_t)(at - l->data);
 }
 
-static void put_time(struct log_line *l, struct log_second *second)
-{
-    int64_t now_us = clock_wall_us();
-    int64_t now_s = now_us / 1000000;
-    if (second == NULL || now_us < 0) {
-        char text[CLOCK_RFC3339_BYTES];
-        clock_format_rfc3339(now_us, text);
-        line_text(l, text);
-        return;
-    }
-    if (!second->known || second->second != now_s) {
-        char text[CLOCK_RFC3339_BYTES];
-        clock_format_rfc3339(now_us, text);
-        second->len = (uint8_t)(strlen(text) - 7); /* Without "123456Z". */
-        memcpy(second->text, text, second->len);
-        second->second = now_s;
-        second->known = true;
-    }
-    if (ROOM_BYTES - l->len < sizeof second->text + 7) {
-        l->full = true; /* Never: a line begins with it. */
-        return;
-    }
-    uint32_t us = (uint32_t)(now_us - now_s * 1000000);
-    char *at = l->data + l->len;
-    memcpy(at, second->text, sizeof second->text);
-    at += second->len;
-    put_two(at, us / 10000);
-    put_two(at + 2, us / 100 % 100);
-    put_two(at + 4, us % 100);
-    at[6] = 'Z';
-    l->len += second->len + 7U;
-}
-
-void log_line_begin(struct log_line *l, char *data, const struct log_style *style,
-                    enum log_level level, const char *msg, struct log_second *second)
+/* `","level":"info","msg":...,"component":...`, but for the first quote. */
+static void put_origin(struct log_line *l, const struct log_style *style, enum log_level level,
+                       const char *msg)
 {
 #define LEVEL(name)                                                                                \
     {                                                                                              \
@@ -280,23 +146,88 @@ void log_line_begin(struct log_line *l, char *data, const struct log_style *styl
     static const struct str levels[] = {LEVEL("debug"), LEVEL("info"), LEVEL("warn"),
                                         LEVEL("error")};
 #undef LEVEL
-    *l = (struct log_line){.data = data, .as_text = style->as_text};
-    if (l->as_text) {
-        put_time(l, second);
-        line_put(l, " ", 1);
-        line_text(l, log_level_names[level]);
-        line_put(l, "     ", 6 - strlen(log_level_names[level]));
-        line_put(l, style->component.data, style->component.len);
-        line_text(l, ": ");
-        line_text(l, msg);
-        return;
-    }
     const struct log_field first[] = {LOG_TEXT_FIELD("msg", msg),
                                       LOG_STR("component", style->component), LOG_END};
-    line_put(l, "{\"ts\":\"", 7);
-    put_time(l, second);
     line_put(l, levels[level].data, levels[level].len);
     log_line_fields(l, first);
+}
+
+static bool know_second(struct log_start *s, int64_t now_s)
+{
+    char text[CLOCK_RFC3339_BYTES];
+    clock_format_rfc3339(now_s * 1000000, text);
+    size_t len = strlen(text);
+    s->second_known = len == 27; /* Else a year that nobody logs in. */
+    if (!s->second_known)
+        return false;
+    memcpy(s->second_text, TS, sizeof TS - 1);
+    memcpy(s->second_text + sizeof TS - 1, text, len - 7); /* Without "123456Z". */
+    s->second = now_s;
+    return true;
+}
+
+static bool know_origin(struct log_start *s, const struct log_style *style, enum log_level level,
+                        const char *msg)
+{
+    char data[LOG_LINE_BYTES];
+    struct log_line l = {.data = data};
+    line_put(&l, "Z", 1);
+    put_origin(&l, style, level, msg);
+    s->msg = NULL;
+    if (l.len > sizeof s->origin)
+        return false;
+    memcpy(s->origin, data, l.len);
+    s->origin_len = l.len;
+    s->level = level;
+    s->msg = msg;
+    return true;
+}
+
+char *log_start_put(struct log_start *s, char *at, const struct log_style *style,
+                    enum log_level level, const char *msg, int64_t now_us)
+{
+    int64_t now_s = now_us / 1000000;
+    if (style->as_text || now_us < 0)
+        return NULL;
+    if ((!s->second_known || s->second != now_s) && !know_second(s, now_s))
+        return NULL;
+    if ((s->msg != msg || s->level != level) && !know_origin(s, style, level, msg))
+        return NULL;
+    uint32_t us = (uint32_t)(now_us - now_s * 1000000);
+    memcpy(at, s->second_text, sizeof s->second_text);
+    at += sizeof s->second_text;
+    digits_put_two(at, us / 10000);
+    digits_put_two(at + 2, us / 100 % 100);
+    digits_put_two(at + 4, us % 100);
+    memcpy(at + 6, s->origin, sizeof s->origin); /* The rest of it is overwritten. */
+    return at + 6 + s->origin_len;
+}
+
+void log_line_begin(struct log_line *l, char *data, const struct log_style *style,
+                    enum log_level level, const char *msg, struct log_start *start)
+{
+    char text[CLOCK_RFC3339_BYTES];
+    int64_t now_us = clock_wall_us();
+    *l = (struct log_line){.data = data, .as_text = style->as_text};
+    char *end = start != NULL ? log_start_put(start, data, style, level, msg, now_us) : NULL;
+    if (end != NULL) {
+        l->len = (size_t)(end - data);
+        return;
+    }
+    clock_format_rfc3339(now_us, text);
+    if (!l->as_text) {
+        line_text(l, TS);
+        line_text(l, text);
+        put_origin(l, style, level, msg);
+        return;
+    }
+    line_text(l, text);
+    line_put(l, " ", 1);
+    line_text(l, log_level_names[level]);
+    line_put(l, "     ", 6 - strlen(log_level_names[level]));
+    line_put(l, style->component.data, style->component.len);
+    line_text(l, ": ");
+    line_text(l, msg);
 }
 
 void log_line_end(struct log_line *l)

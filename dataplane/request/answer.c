@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/digits.h"
 
 #define ERROR_BODY_BYTES 1024
 
@@ -13,21 +14,28 @@ struct buf answer_arena_buf(struct request *r, size_t bytes)
     return b;
 }
 
-int answer_write_usd(int64_t nanousd, struct buf *out)
+char *answer_put_usd(int64_t nanousd, char *at)
 {
-    char digits[10];
     uint64_t v = nanousd < 0 ? 0 : (uint64_t)nanousd;
     uint32_t frac = (uint32_t)(v % 1000000000);
-    size_t n = frac == 0 ? 0 : 10;
-    digits[0] = '.';
-    for (size_t i = 9; i > 0; i--, frac /= 10)
-        digits[i] = (char)('0' + frac % 10);
-    while (n > 0 && digits[n - 1] == '0')
-        n--;
-    int rc = buf_append_u64(out, v / 1000000000);
-    if (rc == 0 && n > 1)
-        rc = buf_append(out, digits, n);
-    return rc;
+    at = digits_put_u64(at, v / 1000000000);
+    if (frac == 0)
+        return at;
+    at[0] = '.';
+    at[1] = (char)('0' + frac / 100000000);
+    digits_put_two(at + 2, frac / 1000000 % 100);
+    digits_put_two(at + 4, frac / 10000 % 100);
+    digits_put_two(at + 6, frac / 100 % 100);
+    digits_put_two(at + 8, frac % 100);
+    for (at += 10; at[-1] == '0';)
+        at--;
+    return at;
+}
+
+int answer_write_usd(int64_t nanousd, struct buf *out)
+{
+    char digits[ANSWER_USD_BYTES];
+    return buf_append(out, digits, (size_t)(answer_put_usd(nanousd, digits) - digits));
 }
 
 /* Appends while nothing has failed; so that a head is written as a list. */

@@ -3,7 +3,9 @@
 #include <assert.h>
 
 #include "common/base/clock.h"
+#include "common/base/digits.h"
 #include "common/base/log.h"
+#include "common/base/log_put.h"
 #include "dataplane/request/answer.h"
 #include "dataplane/request/entry.h"
 #include "dataplane/request/relay.h"
@@ -102,25 +104,77 @@ static void send_end(struct request *r)
 
 /* ---- the access line ---- */
 
-static void log_access(struct request *r, uint64_t duration_ns)
+struct access {
+    struct str method;
+    struct str decision_id;
+    struct str route;
+    struct str served;
+    struct str key_id;
+    uint64_t duration_ms;
+    uint64_t tokens_in;
+    uint64_t tokens_out;
+};
+
+static void access_fill(struct request *r, uint64_t duration_ns, struct access *a)
 {
     const struct record_attempt *last =
         r->attempt_count > 0 ? &r->attempts[r->attempt_count - 1] : NULL;
-    char digits[40];
-    struct buf cost = {.data = digits, .cap = sizeof digits, .max = sizeof digits};
-    if (answer_write_usd(r->cost_nanousd, &cost) != 0)
-        cost.len = 0;
-    log_event(LOG_INFO, "request", LOG_TEXT_FIELD("method", http1_method_name(r->method)),
-              LOG_STR("path", r->path_text), LOG_U64("code", r->status),
-              LOG_STR("request_id", r->request_id),
-              LOG_STR("decision_id", r->decided ? str_from(r->id_text) : STR_NULL),
-              LOG_STR("route", tally_route(r)),
-              LOG_STR("served", r->committed ? last->server : STR_NULL),
-              LOG_U64("ttft_ms", r->ttft_ns / 1000000), LOG_U64("dur_ms", duration_ns / 1000000),
-              LOG_U64("tokens_in", last != NULL ? last->tokens_in : 0),
-              LOG_U64("tokens_out", last != NULL ? last->tokens_out : 0),
-              LOG_STR("cost_usd", buf_str(&cost)), LOG_U64("attempts", r->attempt_count),
-              LOG_STR("key_id", r->identity != NULL ? r->identity->public_id : STR_NULL),
+    a->method = str_from(http1_method_name(r->method));
+    a->decision_id = r->decided ? (struct str){r->id_text, UUID_TEXT_BYTES - 1} : STR_NULL;
+    a->route = tally_route(r);
+    a->served = r->committed ? last->server : STR_NULL;
+    a->key_id = r->identity != NULL ? r->identity->public_id : STR_NULL;
+    a->duration_ms = duration_ns / 1000000;
+    a->tokens_in = last != NULL ? last->tokens_in : 0;
+    a->tokens_out = last != NULL ? last->tokens_out : 0;
+}
+
+/* The same bytes as below, if no text needs care. */
+static bool access_put(struct request *r, const struct access *a)
+{
+    char *at = log_open("request", request_wall_us(r));
+    if (at == NULL)
+        return false;
+    at = log_put_str(LOG_PUT(at, ",\"method\":"), a->method);
+    if (at == NULL || (at = log_put_str(LOG_PUT(at, ",\"path\":"), r->path_text)) == NULL)
+        return false;
+    at = digits_put_u64(LOG_PUT(at, ",\"code\":"), r->status);
+    at = log_put_str(LOG_PUT(at, ",\"request_id\":"), r->request_id);
+    if (at == NULL || (at = log_put_str(LOG_PUT(at, ",\"decision_id\":"), a->decision_id)) == NULL)
+        return false;
+    at = log_put_str(LOG_PUT(at, ",\"route\":"), a->route);
+    if (at == NULL || (at = log_put_str(LOG_PUT(at, ",\"served\":"), a->served)) == NULL)
+        return false;
+    at = digits_put_u64(LOG_PUT(at, ",\"ttft_ms\":"), r->ttft_ns / 1000000);
+    at = digits_put_u64(LOG_PUT(at, ",\"dur_ms\":"), a->duration_ms);
+    at = digits_put_u64(LOG_PUT(at, ",\"tokens_in\":"), a->tokens_in);
+    at = digits_put_u64(LOG_PUT(at, ",\"tokens_out\":"), a->tokens_out);
+    at = answer_put_usd(r->cost_nanousd, LOG_PUT(at, ",\"cost_usd\":\""));
+    at = digits_put_u64(LOG_PUT(at, "\",\"attempts\":"), r->attempt_count);
+    at = log_put_str(LOG_PUT(at, ",\"key_id\":"), a->key_id);
+    if (at == NULL)
+        return false;
+    at = LOG_PUT(at, ",\"client_gone\":");
+    log_close(r->client_gone ? LOG_PUT(at, "true") : LOG_PUT(at, "false"));
+    return true;
+}
+
+static void log_access(struct request *r, uint64_t duration_ns)
+{
+    struct access a;
+    char cost[ANSWER_USD_BYTES];
+    access_fill(r, duration_ns, &a);
+    if (access_put(r, &a))
+        return;
+    size_t cost_len = (size_t)(answer_put_usd(r->cost_nanousd, cost) - cost);
+    log_event(LOG_INFO, "request", LOG_STR("method", a.method), LOG_STR("path", r->path_text),
+              LOG_U64("code", r->status), LOG_STR("request_id", r->request_id),
+              LOG_STR("decision_id", a.decision_id), LOG_STR("route", a.route),
+              LOG_STR("served", a.served), LOG_U64("ttft_ms", r->ttft_ns / 1000000),
+              LOG_U64("dur_ms", a.duration_ms), LOG_U64("tokens_in", a.tokens_in),
+              LOG_U64("tokens_out", a.tokens_out),
+              LOG_STR("cost_usd", ((struct str){cost, cost_len})),
+              LOG_U64("attempts", r->attempt_count), LOG_STR("key_id", a.key_id),
               LOG_BOOL("client_gone", r->client_gone));
 }
 

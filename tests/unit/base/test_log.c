@@ -3,12 +3,16 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/digits.h"
+#include "common/base/log_put.h"
 
 static uint64_t now_ms = 1000;
 
@@ -385,6 +389,176 @@ static void numbers_of_every_length_are_exact(void **state)
     }
 }
 
+/* Standard output is a file. */
+static struct capture file_begin(void)
+{
+    char path[] = "/tmp/steelyard-log-XXXXXX";
+    struct capture c = {.in = mkstemp(path)};
+    assert_true(c.in >= 0);
+    assert_int_equal(unlink(path), 0);
+    (void)fflush(stdout);
+    c.real = dup(STDOUT_FILENO);
+    assert_int_equal(dup2(c.in, STDOUT_FILENO), STDOUT_FILENO);
+    clock_set_source(&test_clock);
+    log_init("test", LOG_INFO, LOG_AUTO);
+    return c;
+}
+
+static size_t file_bytes(const struct capture *c)
+{
+    return (size_t)lseek(c->in, 0, SEEK_END);
+}
+
+static size_t file_end(struct capture c, char *out, size_t out_bytes)
+{
+    assert_int_equal(lseek(c.in, 0, SEEK_SET), 0);
+    return capture_end(c, out, out_bytes);
+}
+
+static void a_file_takes_gathered_lines_in_larger_pieces(void **state)
+{
+    (void)state;
+    static char out[1 << 18];
+    char big[200];
+    unsigned lines = 0, pieces = 0;
+    size_t seen = 0;
+    memset(big, 'x', sizeof big);
+    struct capture c = file_begin();
+    log_gather_begin();
+    for (unsigned i = 0; i < 600; i++) {
+        log_event(LOG_INFO, "line", LOG_U64("i", i), LOG_STR("a", ((struct str){big, i % 200})));
+        if (file_bytes(&c) == seen)
+            continue;
+        assert_in_range(file_bytes(&c) - seen, LOG_GATHER_FILE_BYTES - 400, LOG_GATHER_FILE_BYTES);
+        seen = file_bytes(&c);
+        pieces++;
+    }
+    assert_int_equal(pieces, 1);
+    log_gather_flush(); /* As each tick does. */
+    assert_true(file_bytes(&c) > seen);
+    log_event(LOG_INFO, "kept");
+    seen = file_bytes(&c);
+    log_event(LOG_WARN, "a warning writes all");
+    assert_true(file_bytes(&c) > seen);
+    log_gather_end();
+    size_t len = file_end(c, out, sizeof out);
+    for (size_t i = 0; i < len; i++) {
+        if (i == 0 || out[i - 1] == '\n')
+            assert_memory_equal(out + i, HEAD, strlen(HEAD));
+        lines += out[i] == '\n';
+    }
+    assert_int_equal(lines, 602);
+    assert_int_equal(out[len - 1], '\n');
+}
+
+static bool put_opened(struct str text, uint64_t number)
+{
+    char *at = log_open("opened", clock_wall_us());
+    if (at == NULL || (at = log_put_str(LOG_PUT(at, ",\"text\":"), text)) == NULL)
+        return false;
+    log_close(digits_put_u64(LOG_PUT(at, ",\"number\":"), number));
+    return true;
+}
+
+static void an_opened_line_is_what_an_event_would_be(void **state)
+{
+    (void)state;
+    char opened[9000], event[9000], big[300];
+    memset(big, 'x', sizeof big);
+    for (size_t n = 0; n <= 256; n++) {
+        struct str text = {big, n};
+        struct capture c = capture_begin(LOG_JSON, false);
+        log_gather_begin();
+        assert_true(put_opened(text, n * n * n * n));
+        log_gather_end();
+        (void)capture_end(c, opened, sizeof opened);
+        c = capture_begin(LOG_JSON, false);
+        log_event(LOG_INFO, "opened", LOG_STR("text", text), LOG_U64("number", n * n * n * n));
+        (void)capture_end(c, event, sizeof event);
+        assert_string_equal(opened, event);
+    }
+}
+
+static void what_an_opened_line_cannot_say_leaves_nothing(void **state)
+{
+    (void)state;
+    char out[9000], big[300];
+    memset(big, 'x', sizeof big);
+    struct capture c = capture_begin(LOG_JSON, false);
+    assert_false(put_opened(STR("not gathering"), 1));
+    log_gather_begin();
+    assert_false(put_opened(STR("\x1b[31m"), 1));
+    assert_false(put_opened(STR("quote\""), 1));
+    assert_false(put_opened(STR("\xC3\xA9"), 1));
+    assert_false(put_opened((struct str){big, 257}, 1));
+    assert_true(put_opened(STR(""), 1));
+    log_gather_end();
+    (void)capture_end(c, out, sizeof out);
+    assert_string_equal(out,
+                        HEAD "\"info\",\"msg\":\"opened\",\"component\":\"test\",\"text\":\"\","
+                             "\"number\":1}\n");
+    c = capture_begin(LOG_TEXT, false);
+    log_gather_begin();
+    assert_false(put_opened(STR("a terminal"), 1));
+    log_gather_end();
+    assert_int_equal(capture_end(c, out, sizeof out), 0);
+}
+
+static void *gather_and_wait(void *arg)
+{
+    log_gather_begin();
+    log_event(LOG_INFO, "of a thread");
+    (void)!write(*(int *)arg, "x", 1);
+    for (;;)
+        (void)pause();
+    return NULL;
+}
+
+/* In a process of its own: what was gathered, and by whom it was ended. */
+static void crash(int signal)
+{
+    char x;
+    int ready[2];
+    pthread_t thread;
+    if (pipe(ready) != 0 || pthread_create(&thread, NULL, gather_and_wait, &ready[1]) != 0 ||
+        read(ready[0], &x, 1) != 1)
+        _exit(1);
+    log_gather_begin();
+    log_event(LOG_INFO, "gathered");
+    if (signal == SIGABRT)
+        abort();
+    (void)raise(signal);
+    _exit(2);
+}
+
+static void f37_a_crash_writes_what_was_gathered_and_stays_a_crash(void **state)
+{
+    (void)state;
+    static const int signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGKILL};
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        char out[9000];
+        int status = 0;
+        struct capture c = file_begin();
+        pid_t child = fork();
+        if (child == 0) {
+            for (size_t k = 0; k < 3; k++) /* The test program has handlers of its own. */
+                (void)signal(signals[k], SIG_DFL);
+            log_catch_fatal();
+            crash(signals[i]);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        (void)file_end(c, out, sizeof out);
+        assert_true(WIFSIGNALED(status));
+        assert_int_equal(WTERMSIG(status), signals[i]);
+        if (signals[i] == SIGKILL) {
+            assert_string_equal(out, "");
+            continue;
+        }
+        assert_non_null(strstr(out, "\"msg\":\"gathered\",\"component\":\"test\"}\n"));
+        assert_non_null(strstr(out, "\"msg\":\"of a thread\",\"component\":\"test\"}\n"));
+    }
+}
+
 static void names_of_levels_and_formats_are_parsed(void **state)
 {
     (void)state;
@@ -414,6 +588,10 @@ int main(void)
         cmocka_unit_test(gathered_lines_are_written_when_a_pipe_would_no_longer_take_them_whole),
         cmocka_unit_test(f37_every_gathered_line_that_is_dropped_is_counted),
         cmocka_unit_test(f37_a_torn_line_is_ended_and_counted),
+        cmocka_unit_test(a_file_takes_gathered_lines_in_larger_pieces),
+        cmocka_unit_test(an_opened_line_is_what_an_event_would_be),
+        cmocka_unit_test(what_an_opened_line_cannot_say_leaves_nothing),
+        cmocka_unit_test(f37_a_crash_writes_what_was_gathered_and_stays_a_crash),
         cmocka_unit_test(plain_and_odd_values_are_written_alike),
         cmocka_unit_test(numbers_of_every_length_are_exact),
         cmocka_unit_test(names_of_levels_and_formats_are_parsed),
