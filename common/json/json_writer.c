@@ -115,6 +115,11 @@ static int writer_escape_next(struct buf *out, struct str text, size_t *io_from)
     return run > 0 ? buf_append(out, p, run) : buf_append_text(out, "\xEF\xBF\xBD");
 }
 
+bool json_writer_is_bare(struct str text)
+{
+    return json_bare_length((const unsigned char *)text.data, text.len) == text.len;
+}
+
 int json_writer_escape(struct buf *out, struct str text)
 {
     size_t before = out->len;

@@ -55,6 +55,8 @@ void json_writer_begin_string(struct json_writer *w);
 void json_writer_part(struct json_writer *w, struct str text);
 void json_writer_end_string(struct json_writer *w);
 
+/* Stands inside quotes as it is: ASCII that needs no escape. */
+bool json_writer_is_bare(struct str text);
 /* Escapes text as inside quotes, without them. */
 int json_writer_escape(struct buf *out, struct str text) MUST_CHECK;
 

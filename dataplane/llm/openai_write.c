@@ -1,4 +1,6 @@
 /* A checked body on its way up: sent on in spans. */
+#include <string.h>
+
 #include "common/base/buf.h"
 #include "common/json/json_writer.h"
 #include "dataplane/llm/openai.h"
@@ -29,8 +31,18 @@ static size_t stream_edit(const struct call *call, struct edit *e)
     return 1;
 }
 
+/* Between quotation marks, escaped where it must be; nearly no name has to. */
 static int quote(struct arena *arena, struct str text, struct str *out)
 {
+    if (json_writer_is_bare(text)) {
+        char *bare = arena_alloc(arena, text.len + 2);
+        if (bare == NULL)
+            return ERR_NOMEM;
+        bare[0] = bare[text.len + 1] = '"';
+        memcpy(bare + 1, text.data, text.len);
+        *out = (struct str){bare, text.len + 2};
+        return 0;
+    }
     size_t cap = 6 * text.len + 2;
     char *data = arena_alloc(arena, cap);
     struct buf b = {.data = data, .cap = cap, .max = cap};

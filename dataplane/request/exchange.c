@@ -56,9 +56,7 @@ bool attempt_running(const struct request *r)
 void attempt_open(struct request *r)
 {
     struct attempt *a = &r->attempt;
-    struct provider_reply reply = a->reply;
-    struct buf body = a->body;
-    *a = (struct attempt){.reply = reply, .body = body};
+    memset(a, 0, offsetof(struct attempt, reply));
     provider_reply_reset(&a->reply);
     a->reply.shapes = r->wants_stream ? &r->env->shapes : &r->env->reply_shapes;
     buf_clear(&a->body);
@@ -117,7 +115,8 @@ static void put_dialect(const struct request *r, struct fetch_field *fields, siz
 {
     for (size_t i = 0; i < r->head->field_count && *io_count < FIELDS_MAX; i++) {
         struct str name = http1_field_name(r->head, i);
-        if (name.len > 7 && str_eq_nocase(str_slice(name, 0, 7), STR("openai-")))
+        if (name.len > 7 && (name.data[0] | 0x20) == 'o' && name.data[6] == '-' &&
+            str_eq_nocase(str_slice(name, 0, 7), STR("openai-")))
             fields[(*io_count)++] = (struct fetch_field){name, http1_field_value(r->head, i)};
     }
 }

@@ -190,6 +190,7 @@ struct attempt {
     enum record_reason reason; /* Set before cancelling; OK otherwise. */
     uint32_t wait_ms;          /* Its Retry-After. */
     bool wait_known;
+    /* Zeroed up to here by the next one. */
     struct provider_reply reply;
     struct buf body; /* Of a whole reply or an error. */
 };
@@ -198,7 +199,6 @@ struct attempt {
  * with the request, or once nothing of it is needed any more. The large arrays are written before
  * they are read. */
 struct request_work {
-    struct call call;
     struct steering steering;
     struct str pin_provider; /* "provider/model": only these deployments. */
     struct str session_text; /* x-steelyard-session of the answer; len 0: none. */
@@ -211,6 +211,7 @@ struct request_work {
     const struct upstream_target *next_target; /* Picked, not yet started. */
     struct policy_request policy_request;
     /* Zeroed up to here. */
+    struct call call;
     struct policy_decision decision;
     struct features features;
     struct policy_candidate candidates[POLICY_CANDIDATES_MAX];
