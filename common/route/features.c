@@ -7,21 +7,20 @@
 
 /* Usual path: one pass over the window lower-cases it into a padded copy and marks, a bit a byte,
  * what is a word and what is neither word nor white space; tokens are then found by counting zeros,
- * and all of them hashed, each with its pair. The set is a bitmap of all 65,536 indices, which also
- * sorts it. Where bytes and hashes are handled in blocks: features_avx512.c and features_avx2.c; in
- * plain C: features_scalar.c. */
+ * and all of them hashed, each with its pair. The indices are sorted, and what stands there twice
+ * is left out; where they are many, and in plain C, they go into a bitmap of all 65,536. Where
+ * bytes and hashes are handled in blocks: features_avx512.c and features_avx2.c, sorting beside
+ * each; in plain C: features_scalar.c. */
 
-/* How many the set holds is known only where it matters: `most` is a bound. */
 struct extraction {
     const struct features_way *way;
-    struct features_set *set;
-    uint32_t most;
+    struct features_found *found;
     struct features_counts counts;
 };
 
 static void add_one(struct extraction *x, uint64_t hash)
 {
-    x->most += features_set_add(x->set, hash);
+    x->found->index[x->found->n++] = (uint16_t)(hash >> 48);
 }
 
 void features_hasher_init(struct features_hasher *hasher, struct siphash_key key)
@@ -56,14 +55,21 @@ static void add_piece(struct extraction *x, const struct features_hasher *hasher
     __attribute__((uninitialized)) struct features_tokens tokens;
     x->way->read_piece((const uint8_t *)text.data, text.len, &piece, &x->counts);
     x->way->find_tokens(&piece, &tokens);
-    x->way->hash_tokens(hasher, &piece, &tokens);
-    if (x->most + 2 * tokens.count <= FEATURES_SPARSE_MAX) {
-        x->way->add_all(&tokens, x->set);
-        x->most += 2 * tokens.count;
-    } else {
-        x->way->add_some(&tokens, x->set);
-        x->most = FEATURES_SPARSE_MAX; /* Or fewer: it is counted again. */
-    }
+    x->way->hash_tokens(hasher, &piece, &tokens, x->found->index + x->found->n);
+    x->found->n += 2 * tokens.count;
+}
+
+static uint16_t list_found(const struct features_way *way, const struct features_found *found,
+                           uint16_t out_index[FEATURES_SPARSE_MAX])
+{
+    static _Thread_local struct features_set set;
+    uint32_t n = FEATURES_UNSORTED;
+    if (way->sort != NULL)
+        n = way->sort(found->index, found->n, out_index);
+    if (n != FEATURES_UNSORTED)
+        return (uint16_t)n;
+    way->add(found->index, found->n, &set);
+    return way->list(&set, out_index);
 }
 
 /* SipHash of tag || text: what the tag's block holds besides, then whole blocks from byte 7 on. */
@@ -182,8 +188,9 @@ void features_extract_window(const struct features_way *way, const struct featur
                              uint64_t system_hash, struct features *out_features,
                              struct features_counts *out_counts)
 {
-    static _Thread_local struct features_set set;
-    struct extraction x = {.way = way, .set = &set};
+    __attribute__((uninitialized)) struct features_found found;
+    struct extraction x = {.way = way, .found = &found};
+    found.n = 0;
     if (input->system_prompt.len > 0)
         add_one(&x, system_hash);
     add_name(hasher, FEATURES_TAG_ALIAS, input->alias, &x);
@@ -193,7 +200,7 @@ void features_extract_window(const struct features_way *way, const struct featur
     add_piece(&x, hasher, w->head);
     if (w->tail.len > 0)
         add_piece(&x, hasher, w->tail);
-    out_features->n = way->list(&set, out_features->index);
+    out_features->n = list_found(way, &found, out_features->index);
     features_fill_dense(input, &x.counts, out_features->dense);
     *out_counts = x.counts;
 }

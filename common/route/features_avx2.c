@@ -339,7 +339,7 @@ INLINE void hash_each(const struct features_hasher *h, const struct features_pie
 }
 
 AVX2 static void hash_tokens(const struct features_hasher *h, const struct features_piece *p,
-                             struct features_tokens *t)
+                             struct features_tokens *t, uint16_t *out_index)
 {
     __attribute__((uninitialized)) uint64_t with_before[FEATURES_PIECE_MAX + 8];
     uint64_t *hash = with_before + 1;
@@ -359,20 +359,15 @@ AVX2 static void hash_tokens(const struct features_hasher *h, const struct featu
         __m256i both = _mm256_or_si256(_mm256_srli_epi64(here, 48),
                                        _mm256_and_si256(_mm256_srli_epi64(pairs, 32), heads));
         both = _mm256_permutevar8x32_epi32(both, even);
-        _mm_storeu_si128((__m128i *)(void *)(t->index + (size_t)2 * i),
+        _mm_storeu_si128((__m128i *)(void *)(out_index + (size_t)2 * i),
                          _mm256_castsi256_si128(both));
     }
-    t->index[1] = t->index[0];
+    out_index[1] = out_index[0];
 }
 
-AVX2 static void add_all(const struct features_tokens *t, struct features_set *s)
+AVX2 static void add(const uint16_t *index, uint32_t n, struct features_set *s)
 {
-    features_set_add_all(t, s);
-}
-
-AVX2 static void add_some(const struct features_tokens *t, struct features_set *s)
-{
-    features_set_add_some(t, s);
+    features_set_add(index, n, s);
 }
 
 /* Most words that are not 0 have one bit and some two, which nothing could foretell, so there is no
@@ -408,8 +403,8 @@ AVX2 static uint16_t list(struct features_set *s, uint16_t out_index[FEATURES_SP
     return (uint16_t)(to - out_index);
 }
 
-const struct features_way features_avx2 = {read_piece, find_tokens, hash_tokens,
-                                           add_all,    add_some,    list};
+const struct features_way features_avx2 = {read_piece,         find_tokens, hash_tokens,
+                                           features_sort_avx2, add,         list};
 #else
 extern int features_avx2_is_not_here; /* A file must declare something. */
 #endif

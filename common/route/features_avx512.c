@@ -356,7 +356,7 @@ INLINE void hash_each(const struct features_hasher *h, const struct features_pie
 }
 
 AVX512 static void hash_tokens(const struct features_hasher *h, const struct features_piece *p,
-                               struct features_tokens *t)
+                               struct features_tokens *t, uint16_t *out_index)
 {
     _Alignas(64) __attribute__((uninitialized)) uint64_t hash[8 + FEATURES_PIECE_MAX + 32];
     const struct sip16 begin = begin16(h->key);
@@ -369,7 +369,7 @@ AVX512 static void hash_tokens(const struct features_hasher *h, const struct fea
     hash_each(h, p, t, hash + 8);
     for (uint32_t i = 0; i < count; i += 32) { /* Up to 31 more, which may be anything. */
         const uint64_t *here = hash + 8 + i;
-        uint16_t *to = t->index + (size_t)2 * i;
+        uint16_t *to = out_index + (size_t)2 * i;
         struct both pairs[2];
         hash_pairs(begin, here, pairs);
         _mm256_storeu_si256((__m256i *)(void *)to, indices(load(here), pairs[0].a));
@@ -377,15 +377,10 @@ AVX512 static void hash_tokens(const struct features_hasher *h, const struct fea
         _mm256_storeu_si256((__m256i *)(void *)(to + 32), indices(load(here + 16), pairs[1].a));
         _mm256_storeu_si256((__m256i *)(void *)(to + 48), indices(load(here + 24), pairs[1].b));
     }
-    t->index[1] = t->index[0];
+    out_index[1] = out_index[0];
 }
 
 /* ---- the set ---- */
-
-AVX512 static void add_all(const struct features_tokens *t, struct features_set *s)
-{
-    features_set_add_all(t, s);
-}
 
 INLINE size_t count_set(const struct features_set *s)
 {
@@ -397,13 +392,13 @@ INLINE size_t count_set(const struct features_set *s)
     return (size_t)_mm512_reduce_add_epi64(_mm512_add_epi64(even, odd));
 }
 
-/* As features_set_add_some does; counting the set once is cheaper than to see of many indices
- * whether they are new. */
-AVX512 static void add_some(const struct features_tokens *t, struct features_set *s)
+/* As features_set_add does; counting the set once is cheaper than to see of many indices whether
+ * they are new. */
+AVX512 static void add(const uint16_t *index, uint32_t count, struct features_set *s)
 {
     enum { MANY = 96 };
-    const uint16_t *index = t->index, *const end = index + (size_t)2 * t->count;
-    size_t n = count_set(s);
+    const uint16_t *const end = index + count;
+    size_t n = 0;
     while (index != end && n < FEATURES_SPARSE_MAX) {
         const size_t room = FEATURES_SPARSE_MAX - n, left = (size_t)(end - index);
         const size_t now = left < room ? left : room;
@@ -469,8 +464,8 @@ AVX512 static uint16_t list(struct features_set *s, uint16_t out_index[FEATURES_
     return (uint16_t)n;
 }
 
-const struct features_way features_avx512 = {read_piece, find_tokens, hash_tokens,
-                                             add_all,    add_some,    list};
+const struct features_way features_avx512 = {read_piece,           find_tokens, hash_tokens,
+                                             features_sort_avx512, add,         list};
 #else
 extern int features_avx512_is_not_here; /* A file must declare something. */
 #endif

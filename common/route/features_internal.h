@@ -41,34 +41,45 @@ struct features_counts {
     bool question;
 };
 
-/* Tokens of one piece and what they hash to: the indices of token i and of its pair with the token
- * before are index[2 * i] and index[2 * i + 1], in the order in which they are added; the first
- * token has no pair, so that its own index stands there again. */
+/* Tokens of one piece. */
 #define FEATURES_TOKENS_SLACK 64 /* Written past the last one. */
 struct features_tokens {
     uint32_t count;
     uint16_t at[FEATURES_PIECE_MAX + FEATURES_TOKENS_SLACK];
     uint16_t len[FEATURES_PIECE_MAX + FEATURES_TOKENS_SLACK];
-    uint16_t index[2 * (FEATURES_PIECE_MAX + 8)];
 };
 
-/* The set of indices as a bitmap, which also sorts it. A thread's, all zero between calls. */
+/* Indices of a call in the order in which they count, some of them more than once. Of a window's
+ * bytes each can be a token, and each token has two. */
+#define FEATURES_FOUND_MAX (3 + FEATURES_TOOLS_MAX + 2 * FEATURES_PIECE_MAX)
+struct features_found {
+    uint32_t n;
+    uint16_t index[FEATURES_FOUND_MAX + FEATURES_TOKENS_SLACK];
+};
+
+/* The set of indices as a bitmap, which also sorts it: for those that `sort` does not take. A
+ * thread's, all zero between calls. */
 #define FEATURES_SET_WORDS (65536 / 64)
 struct features_set {
     _Alignas(64) uint64_t bits[FEATURES_SET_WORDS];
 };
+
+#define FEATURES_UNSORTED UINT32_MAX
 
 /* The steps that can be done in blocks, in the order they are taken. Each way gives the same. */
 struct features_way {
     void (*read_piece)(const uint8_t *text, size_t len, struct features_piece *out_piece,
                        struct features_counts *io_counts);
     void (*find_tokens)(const struct features_piece *p, struct features_tokens *out_tokens);
+    /* The indices of each token and of its pair with the token before; the first token has no pair,
+     * so that its own index stands there again. Up to FEATURES_TOKENS_SLACK more are written. */
     void (*hash_tokens)(const struct features_hasher *h, const struct features_piece *p,
-                        struct features_tokens *t);
-    /* All of them: there is room for every one. */
-    void (*add_all)(const struct features_tokens *t, struct features_set *io_set);
-    /* In order, as long as there is room. */
-    void (*add_some)(const struct features_tokens *t, struct features_set *io_set);
+                        struct features_tokens *t, uint16_t *out_index);
+    /* All of them, ascending and once each, and how many; FEATURES_UNSORTED, and nothing written,
+     * if there are too many of them, or too many that are alike. NULL: always so. */
+    uint32_t (*sort)(const uint16_t *index, uint32_t n, uint16_t out_index[FEATURES_SPARSE_MAX]);
+    /* To an empty set in their order, as long as there is room. */
+    void (*add)(const uint16_t *index, uint32_t n, struct features_set *io_set);
     /* Ascending; at most FEATURES_SPARSE_MAX are in. Clears the set. */
     uint16_t (*list)(struct features_set *set, uint16_t out_index[FEATURES_SPARSE_MAX]);
 };
@@ -100,6 +111,10 @@ void features_extract_window(const struct features_way *way, const struct featur
 extern const struct features_way features_scalar;
 extern const struct features_way features_avx2; /* These where the processor has what they need. */
 extern const struct features_way features_avx512;
+uint32_t features_sort_avx2(const uint16_t *index, uint32_t n,
+                            uint16_t out_index[FEATURES_SPARSE_MAX]);
+uint32_t features_sort_avx512(const uint16_t *index, uint32_t n,
+                              uint16_t out_index[FEATURES_SPARSE_MAX]);
 
 /* What every way does in the same words, compiled for each. */
 
@@ -121,27 +136,11 @@ static inline bool features_set_add_index(struct features_set *s, unsigned index
     return is_new;
 }
 
-static inline bool features_set_add(struct features_set *s, uint64_t hash)
-{
-    return features_set_add_index(s, (unsigned)(hash >> 48));
-}
-
-static inline void features_set_add_all(const struct features_tokens *t, struct features_set *s)
-{
-    const uint16_t *index = t->index, *end = index + (size_t)2 * t->count;
-    for (; index != end; index += 2) {
-        (void)features_set_add_index(s, index[0]);
-        (void)features_set_add_index(s, index[1]);
-    }
-}
-
 /* As many at a time as would have room were they all new. */
-static inline void features_set_add_some(const struct features_tokens *t, struct features_set *s)
+static inline void features_set_add(const uint16_t *index, uint32_t count, struct features_set *s)
 {
-    const uint16_t *index = t->index, *const end = index + (size_t)2 * t->count;
+    const uint16_t *const end = index + count;
     size_t n = 0;
-    for (unsigned w = 0; w < FEATURES_SET_WORDS; w++)
-        n += (size_t)__builtin_popcountll(s->bits[w]);
     while (index != end && n < FEATURES_SPARSE_MAX) {
         const size_t room = FEATURES_SPARSE_MAX - n, left = (size_t)(end - index);
         const uint16_t *const stop = index + (left < room ? left : room);

@@ -78,7 +78,7 @@ static void read_piece(const uint8_t *text, size_t len, struct features_piece *p
 }
 
 static void hash_tokens(const struct features_hasher *h, const struct features_piece *p,
-                        struct features_tokens *t)
+                        struct features_tokens *t, uint16_t *out_index)
 {
     const struct sip begin = sip_begin(h->key);
     uint64_t before = 0;
@@ -86,11 +86,11 @@ static void hash_tokens(const struct features_hasher *h, const struct features_p
         const uint8_t *text = p->text + t->at[i];
         uint64_t hash =
             t->len[i] == 1 ? h->single[*text] : features_hash_token(begin, text, t->len[i]);
-        t->index[2 * i] = (uint16_t)(hash >> 48);
-        t->index[2 * i + 1] = (uint16_t)(features_hash_bigram(begin, before, hash) >> 48);
+        out_index[2 * i] = (uint16_t)(hash >> 48);
+        out_index[2 * i + 1] = (uint16_t)(features_hash_bigram(begin, before, hash) >> 48);
         before = hash;
     }
-    t->index[1] = t->index[0];
+    out_index[1] = out_index[0];
 }
 
 /* First and last bytes come in the same order, so they are listed one after the other; len is where
@@ -124,14 +124,9 @@ static void find_tokens(const struct features_piece *p, struct features_tokens *
         features_split_long(t);
 }
 
-static void add_all(const struct features_tokens *t, struct features_set *s)
+static void add(const uint16_t *index, uint32_t n, struct features_set *s)
 {
-    features_set_add_all(t, s);
-}
-
-static void add_some(const struct features_tokens *t, struct features_set *s)
-{
-    features_set_add_some(t, s);
+    features_set_add(index, n, s);
 }
 
 /* Lists the bits of the given words, ascending and none of them 0, and clears them. Most words have
@@ -172,5 +167,4 @@ static uint16_t list(struct features_set *s, uint16_t out_index[FEATURES_SPARSE_
     return list_words(s, words, n, out_index);
 }
 
-const struct features_way features_scalar = {read_piece, find_tokens, hash_tokens,
-                                             add_all,    add_some,    list};
+const struct features_way features_scalar = {read_piece, find_tokens, hash_tokens, NULL, add, list};

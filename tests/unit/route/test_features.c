@@ -467,7 +467,7 @@ static void expect_listed(const uint16_t *sorted, uint32_t n)
         if (features_way_of((enum features_ways)way) == NULL)
             continue;
         for (uint32_t i = 0; i < n; i++)
-            assert_true(features_set_add(&set, (uint64_t)sorted[n - 1 - i] << 48));
+            assert_true(features_set_add_index(&set, sorted[n - 1 - i]));
         assert_int_equal(features_way_of((enum features_ways)way)->list(&set, list), n);
         assert_memory_equal(list, sorted, n * sizeof list[0]);
         assert_int_equal(list[n], 0xeeee); /* Nothing behind it. */
@@ -488,6 +488,44 @@ static void a_set_is_listed_alike_by_all_ways_and_left_empty(void **state)
             sorted[n++] = (uint16_t)next;
         expect_listed(sorted, n);
     }
+}
+
+/* `few`: so many different numbers, next to each other. */
+static void expect_sorted(struct random *r, uint32_t n, uint32_t few)
+{
+    static struct features_set set;
+    static uint16_t index[FEATURES_FOUND_MAX];
+    const uint32_t from = random_below(r, 65537 - few);
+    uint16_t expected[FEATURES_SPARSE_MAX], sorted[FEATURES_SPARSE_MAX + 1];
+    bool taken = false;
+    for (uint32_t i = 0; i < n; i++)
+        index[i] = (uint16_t)(from + random_below(r, few));
+    features_set_add(index, n, &set);
+    const uint32_t count = features_way_of(FEATURES_WAY_SCALAR)->list(&set, expected);
+    for (int way = FEATURES_WAY_SCALAR + 1; way < FEATURES_WAYS; way++) {
+        if (features_way_of((enum features_ways)way) == NULL)
+            continue;
+        sorted[count] = 0xeeee;
+        uint32_t got = features_way_of((enum features_ways)way)->sort(index, n, sorted);
+        taken = taken || got != FEATURES_UNSORTED;
+        if (got == FEATURES_UNSORTED)
+            continue;
+        assert_int_equal(got, count);
+        assert_memory_equal(sorted, expected, count * sizeof sorted[0]);
+        assert_int_equal(sorted[count], 0xeeee); /* Nothing behind it. */
+    }
+    if (n <= 256 && few >= 65536)
+        assert_true(taken || features_way_of(FEATURES_WAY_AVX2) == NULL);
+}
+
+static void indices_are_sorted_alike_by_all_ways(void **state)
+{
+    (void)state;
+    static const uint32_t kinds[] = {1, 2, 20, 300, 3000, 65536};
+    struct random r = {9};
+    for (uint32_t n = 0; n <= 1100; n += n < 600 ? 1 : 13)
+        for (unsigned k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
+            expect_sorted(&r, n, kinds[k]);
 }
 
 /* Also where the cuts fall into a character. */
@@ -539,6 +577,7 @@ int main(void)
         cmocka_unit_test(symbols_fill_the_set_alike_by_all_ways),
         cmocka_unit_test(nothing_outside_the_text_is_read),
         cmocka_unit_test(a_set_is_listed_alike_by_all_ways_and_left_empty),
+        cmocka_unit_test(indices_are_sorted_alike_by_all_ways),
         cmocka_unit_test(the_ends_of_long_texts_are_as_good_as_the_whole),
     };
     return cmocka_run_group_tests(tests, make_hasher, NULL);
