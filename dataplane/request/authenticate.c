@@ -45,7 +45,7 @@ enum step_result step_authenticate(struct request *r)
     r->snapshot = r->view->snapshot;
     /* Also asked for nothing and for too much, so that both cost the same. */
     struct str key = credential(r);
-    if (keyring_find(&r->snapshot->keyring, key, r->start_us, &r->identity) != 0) {
+    if (keyring_recall(&r->snapshot->keyring, &r->env->keys, key, r->start_us, &r->identity) != 0) {
         r->identity = NULL;
         meters_reject(&r->env->meters, "auth");
         return request_fail(r, FAULT_NO_KEY);

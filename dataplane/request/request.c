@@ -81,6 +81,7 @@ void request_env_init(struct request_env *env, struct request_shared *shared, uv
     buf_init(&env->out, OUT_SCRATCH_BYTES);
     json_init(&env->json, JSON_NODES_MAX);
     env->features = features_memo_create(FEATURES_KEPT);
+    keyring_memory_init(&env->keys);
 }
 
 void request_env_close(struct request_env *env)
@@ -114,6 +115,7 @@ void request_env_deinit(struct request_env *env)
     buf_deinit(&env->out);
     json_deinit(&env->json);
     features_memo_destroy(env->features);
+    keyring_memory_deinit(&env->keys);
 }
 
 uint64_t request_now_ms(void)

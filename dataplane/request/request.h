@@ -144,6 +144,7 @@ struct request_env {
     char date[HTTP1_DATE_BYTES];
     int64_t date_s;
     uint64_t served;
+    struct keyring_memory keys;
     struct vote_rate {
         int64_t second;
         uint32_t count;

@@ -1,6 +1,9 @@
 #include "dataplane/state/keyring.h"
 
+#include <stdatomic.h>
 #include <string.h>
+
+#include "common/base/rand.h"
 
 #define PREFIX "sk-sy-"
 
@@ -9,8 +12,10 @@ static const struct identity nobody = {0};
 
 void keyring_init(struct keyring *k)
 {
+    static atomic_uint_fast64_t serials;
     map_init(&k->by_public_id);
     k->count = 0;
+    k->serial = atomic_fetch_add_explicit(&serials, 1, memory_order_relaxed) + 1;
 }
 
 void keyring_deinit(struct keyring *k)
@@ -42,6 +47,11 @@ static struct str public_id(struct str text)
     return id;
 }
 
+static bool usable(const struct identity *i, int64_t wall_us)
+{
+    return !i->disabled && (i->expires_us == 0 || wall_us < i->expires_us);
+}
+
 int keyring_find(const struct keyring *k, struct str text, int64_t wall_us,
                  const struct identity **out_identity)
 {
@@ -52,9 +62,36 @@ int keyring_find(const struct keyring *k, struct str text, int64_t wall_us,
     const struct identity *compared = found != NULL ? found : &nobody;
     struct sha256 hash = digest_sha256(text.data, text.len);
     bool equal = digest_equal(hash.bytes, compared->hash.bytes, SHA256_BYTES);
-    if (!equal || found == NULL || found->disabled ||
-        (found->expires_us != 0 && wall_us >= found->expires_us))
+    if (!equal || found == NULL || !usable(found, wall_us))
         return ERR_UNAUTHENTICATED;
     *out_identity = found;
     return 0;
+}
+
+void keyring_memory_init(struct keyring_memory *m)
+{
+    memset(m, 0, sizeof *m);
+    m->ready = rand_secure(&m->secret, sizeof m->secret) == 0;
+}
+
+void keyring_memory_deinit(struct keyring_memory *m)
+{
+    explicit_bzero(m, sizeof *m);
+}
+
+int keyring_recall(const struct keyring *k, struct keyring_memory *m, struct str text,
+                   int64_t wall_us, const struct identity **out_identity)
+{
+    if (!m->ready || text.len == 0 || text.len > KEYRING_TEXT_BYTES_MAX)
+        return keyring_find(k, text, wall_us, out_identity);
+    uint64_t tag = siphash_2_4(m->secret, text.data, text.len);
+    struct keyring_seen *seen = &m->seen[tag % KEYRING_SEEN_SLOTS];
+    if (seen->tag == tag && seen->serial == k->serial && usable(seen->identity, wall_us)) {
+        *out_identity = seen->identity;
+        return 0;
+    }
+    int rc = keyring_find(k, text, wall_us, out_identity);
+    if (rc == 0)
+        *seen = (struct keyring_seen){.serial = k->serial, .tag = tag, .identity = *out_identity};
+    return rc;
 }

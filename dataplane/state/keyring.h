@@ -10,6 +10,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/err.h"
+#include "common/base/hash.h"
 #include "common/base/map.h"
 #include "common/base/str.h"
 #include "common/crypto/digest.h"
@@ -49,6 +50,7 @@ static inline bool scope_has(const struct scope *scope, uint32_t ordinal)
 struct keyring {
     struct map by_public_id;
     size_t count;
+    uint64_t serial; /* No other keyring of this process has or had it. */
 };
 
 void keyring_init(struct keyring *k);
@@ -60,5 +62,25 @@ int keyring_add(struct keyring *k, const struct identity *identity) MUST_CHECK;
  * keys are all ERR_UNAUTHENTICATED. *out_identity is borrowed from the snapshot. */
 int keyring_find(const struct keyring *k, struct str text, int64_t wall_us,
                  const struct identity **out_identity) MUST_CHECK;
+
+/* What one thread remembers of the keys that it found, so that a client pays for SHA-256 once and
+ * not with each request. No key is kept, only its tag under a random secret of this memory. A tag
+ * holds for one keyring: what is revoked or changed is looked up anew by the first request that
+ * sees the new snapshot. Expiry is looked at each time; refused keys are not remembered. */
+#define KEYRING_SEEN_SLOTS 256U
+struct keyring_memory {
+    bool ready; /* Without randomness nothing is remembered. */
+    struct siphash_key secret;
+    struct keyring_seen {
+        uint64_t serial; /* Of the keyring; 0: free. */
+        uint64_t tag;
+        const struct identity *identity;
+    } seen[KEYRING_SEEN_SLOTS];
+};
+void keyring_memory_init(struct keyring_memory *m);
+void keyring_memory_deinit(struct keyring_memory *m); /* Cleanses it. */
+/* The same answer as keyring_find. */
+int keyring_recall(const struct keyring *k, struct keyring_memory *m, struct str text,
+                   int64_t wall_us, const struct identity **out_identity) MUST_CHECK;
 
 #endif

@@ -292,9 +292,10 @@ static void put_prices(struct resource_set *set)
     buf_deinit(&body);
 }
 
-static void put_keys(struct resource_set *set)
+static void put_keys(struct resource_set *set, const struct rig_options *o)
 {
-    struct sha256 hash = digest_sha256(RIG_KEY, strlen(RIG_KEY));
+    const char *text = o->key != NULL ? o->key : RIG_KEY;
+    struct sha256 hash = digest_sha256(text, strlen(text));
     Steelyard__Control__V1__Key key = STEELYARD__CONTROL__V1__KEY__INIT;
     Steelyard__Control__V1__Key *ptr = &key;
     Steelyard__Control__V1__Keys keys = STEELYARD__CONTROL__V1__KEYS__INIT;
@@ -304,7 +305,7 @@ static void put_keys(struct resource_set *set)
     key.sha256 = (ProtobufCBinaryData){sizeof hash.bytes, hash.bytes};
     key.name = (char *)(uintptr_t) "test";
     keys.keys = &ptr;
-    keys.n_keys = 1;
+    keys.n_keys = text[0] != '\0' ? 1 : 0;
     buf_init(&body, 4096);
     PACK(steelyard__control__v1__keys, keys, body);
     put(set, STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_KEYS, "keys", &body);
@@ -329,16 +330,17 @@ static void put_limits(struct resource_set *set)
     buf_deinit(&body);
 }
 
-static void publish(struct rig *r, const struct rig_options *o)
+void rig_publish(struct rig *r, const struct rig_options *o)
 {
     struct resource_set *set = resource_set_create();
     struct snapshot *s = NULL;
     struct snapshot_refusal refusal = {0};
-    const struct snapshot_inputs inputs = {.era = 1, .generation = 1};
+    const struct snapshot_inputs inputs = {.era = 1,
+                                           .generation = o->generation != 0 ? o->generation : 1};
     assert_non_null(set);
     put_catalogue(r, set, o);
     put_prices(set);
-    put_keys(set);
+    put_keys(set, o);
     put_limits(set);
     if (snapshot_build(set, &inputs, &s, &refusal) != 0)
         fail_msg("%s %s: %s", refusal.code, refusal.key, refusal.detail);
@@ -447,7 +449,7 @@ void rig_start(struct rig *r, const struct rig_options *options)
     assert_int_equal(listener_start(&r->loop, &config, &r->listener, &err), 0);
     r->conns.listener = r->listener;
     if (!options->without_snapshot)
-        publish(r, options);
+        rig_publish(r, options);
 }
 
 bool rig_turn(struct rig *r)

@@ -71,9 +71,12 @@ struct rig_options {
     uint32_t stall_ms;
     uint32_t head_timeout_ms; /* Of clients. */
     uint64_t body_max_bytes;
+    const char *key;     /* NULL: RIG_KEY. "": none. */
+    uint64_t generation; /* 0: 1. */
 };
 
-void rig_start(struct rig *r, const struct rig_options *options); /* NULL: all defaults. */
+void rig_start(struct rig *r, const struct rig_options *options);   /* NULL: all defaults. */
+void rig_publish(struct rig *r, const struct rig_options *options); /* Another snapshot. */
 /* Runs the group once for each transport: its name is the group's. */
 int rig_run_for_each_transport(const struct CMUnitTest *tests, size_t count);
 void rig_stop(struct rig *r);

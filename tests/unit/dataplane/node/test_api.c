@@ -84,6 +84,47 @@ static void b23_every_wrong_credential_gets_the_same_401(void **state)
     CHECK(rows, 3);
 }
 
+static unsigned ask_again(struct rig *r, struct rig_client *c)
+{
+    struct rig_answer a;
+    rig_ask(c, ASK);
+    rig_until(r, rig_answered(c) || c->ended);
+    rig_answer_read(c, &a);
+    assert_true(a.complete);
+    buf_consume(&c->in, a.bytes);
+    buf_deinit(&a.body);
+    return a.status;
+}
+
+/* However often it was found before, and on a connection that stays. */
+static void b23_a_revoked_key_stops_with_the_next_request(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c;
+    struct rig_options o = {.key = RIG_KEY, .generation = 1};
+    rig_start(&r, &o);
+    rig_script(&r, 0, (struct rig_script){.reply = OK_REPLY});
+    rig_script(&r, 1, (struct rig_script){.reply = OK_REPLY});
+    rig_connect(&r, &c);
+    const char *const others[] = {"", "sk-sy-0123456789-another"};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(ask_again(&r, &c), 200);
+        assert_int_equal(ask_again(&r, &c), 200);
+        o.key = others[i];
+        o.generation++;
+        rig_publish(&r, &o);
+        assert_int_equal(ask_again(&r, &c), 401);
+        assert_int_equal(ask_again(&r, &c), 401);
+        o.key = RIG_KEY;
+        o.generation++;
+        rig_publish(&r, &o);
+    }
+    assert_int_equal(ask_again(&r, &c), 200);
+    rig_disconnect(&r, &c);
+    rig_stop(&r);
+}
+
 static void b6_b7_paths_and_methods_match_exactly(void **state)
 {
     (void)state;
@@ -376,6 +417,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(b23_every_wrong_credential_gets_the_same_401),
+        cmocka_unit_test(b23_a_revoked_key_stops_with_the_next_request),
         cmocka_unit_test(b6_b7_paths_and_methods_match_exactly),
         cmocka_unit_test(b8_b12_expectations_and_media_types_are_understood_or_refused),
         cmocka_unit_test(b8_100_continue_comes_only_after_authentication),
