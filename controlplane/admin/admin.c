@@ -1,6 +1,7 @@
-/* A request's way: route by method and path, authenticate, read the body, prepare on the loop, run
- * on a worker, finish on the loop, answer. Unknown paths are 404 only for those who authenticated:
- * to a stranger every path is 401. */
+/* A request's way: authenticate (a credential that is not the operator key is looked up on a
+ * worker), route by method and path, check the role, read the body, prepare on the loop, run on a
+ * worker, finish on the loop, answer. Unknown paths are 404 only for those who authenticated: to a
+ * stranger every path is 401. */
 #include "controlplane/admin/admin.h"
 
 #include <assert.h>
@@ -9,57 +10,26 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
-#include "common/crypto/digest.h"
 #include "controlplane/admin/call.h"
 
-#define PREFIX        "/api/v1"
 #define OUT_BYTES_MAX (32U << 20)
 #define BODY_MAX      65536U
-
-/* A row whose role is ROLE_NONE has an array of negative size in it. */
-#define ROLE(r) ((enum admin_role)((r) + 0 * (int)sizeof(char[(r) != ROLE_NONE ? 1 : -1])))
-#define READ(path, role_, prepare_, run_, finish_)                                                 \
-    {                                                                                              \
-        "GET", path, ROLE(role_), false, prepare_, run_, finish_                                   \
-    }
-#define CHANGE(path, role_, run_, finish_)                                                         \
-    {                                                                                              \
-        "POST", path, ROLE(role_), true, NULL, run_, finish_                                       \
-    }
-
-static const struct admin_route routes[] = {
-    READ("/status", ROLE_OPERATOR, NULL, status_run, status_finish),
-    READ("/keys", ROLE_OPERATOR, NULL, keys_list, NULL),
-    CHANGE("/keys", ROLE_OPERATOR, keys_create, NULL),
-    CHANGE("/keys/{id}/disable", ROLE_OPERATOR, keys_disable, NULL),
-    READ("/models", ROLE_OPERATOR, models_list, NULL, NULL),
-    READ("/policies", ROLE_OPERATOR, NULL, policies_list, NULL),
-    READ("/policies/{name}/frontier", ROLE_OPERATOR, NULL, policies_frontier, NULL),
-    READ("/policies/{name}/{version}", ROLE_OPERATOR, NULL, policies_show, NULL),
-    CHANGE("/policies/{name}/train", ROLE_OPERATOR, train_run, train_finish),
-    CHANGE("/policies/{name}/rollback", ROLE_OPERATOR, policies_rollback, NULL),
-    CHANGE("/policies/{name}/{version}/promote", ROLE_OPERATOR, policies_promote, NULL),
-    READ("/jobs/{id}", ROLE_OPERATOR, NULL, jobs_show, NULL),
-    READ("/decisions", ROLE_OPERATOR, NULL, decisions_list, NULL),
-    CHANGE("/decisions/replay", ROLE_OPERATOR, decisions_replay, NULL),
-    READ("/decisions/{id}", ROLE_OPERATOR, NULL, decisions_show, NULL),
-    READ("/decisions/{id}/why", ROLE_OPERATOR, NULL, decisions_why, NULL),
-    READ("/report", ROLE_OPERATOR, NULL, report_run, NULL),
-    READ("/audit", ROLE_OPERATOR, NULL, audit_list, NULL),
-};
-#define ROUTES (sizeof routes / sizeof routes[0])
 
 struct admin {
     struct admin_config config;
     struct httpd *httpd;
 };
 
-bool admin_route_at(size_t i, const char **out_method, const char **out_pattern)
+bool admin_route_at(size_t i, struct admin_route_facts *out_facts)
 {
-    if (i >= ROUTES)
+    size_t at = 0;
+    while (at < i && admin_routes[at].method != NULL)
+        at++;
+    const struct admin_route *r = &admin_routes[at];
+    if (r->method == NULL)
         return false;
-    *out_method = routes[i].method;
-    *out_pattern = routes[i].pattern;
+    *out_facts =
+        (struct admin_route_facts){r->method, r->prefix, r->pattern, r->role, r->scoped, r->fields};
     return true;
 }
 
@@ -157,12 +127,55 @@ static void reply_problem(struct httpd_request *req, unsigned status, const char
     buf_deinit(&out);
 }
 
-static void reply_err(struct httpd_request *req, int status, const struct err *err)
+/* As LiteLLM's proxy writes them. */
+static void reply_litellm(struct httpd_request *req, unsigned status, const char *code,
+                          const char *detail)
+{
+    struct buf out = {0};
+    struct json_writer w;
+    char number[12];
+    snprintf(number, sizeof number, "%u", status);
+    buf_init(&out, 8192);
+    json_writer_init(&w, &out);
+    json_writer_begin_object(&w);
+    json_writer_key(&w, "error");
+    json_writer_begin_object(&w);
+    json_writer_key(&w, "message");
+    json_writer_text(&w, detail);
+    json_writer_key(&w, "type");
+    json_writer_text(&w, code);
+    json_writer_key(&w, "param");
+    json_writer_null(&w);
+    json_writer_key(&w, "code");
+    json_writer_text(&w, number);
+    json_writer_end_object(&w);
+    json_writer_end_object(&w);
+    if (json_writer_finish(&w) != 0)
+        httpd_abort(req);
+    else
+        httpd_reply(req, status, STR("application/json"), buf_str(&out));
+    buf_deinit(&out);
+}
+
+static void reply_err(struct httpd_request *req, enum admin_dialect dialect, int status,
+                      const struct err *err)
 {
     char code[40];
+    const char *detail = err->message[0] != '\0' ? err->message : err_text(status);
     lower(err_name(status), code, sizeof code);
-    reply_problem(req, status_of(status), code,
-                  err != NULL && err->message[0] != '\0' ? err->message : err_text(status));
+    if (status == ERR_UNAUTHENTICATED &&
+        httpd_add_header(req, STR("WWW-Authenticate"), STR("Bearer")) != 0) {
+        httpd_abort(req);
+        return;
+    }
+    switch (dialect) {
+    case DIALECT_STEELYARD:
+        reply_problem(req, status_of(status), code, detail);
+        break;
+    case DIALECT_LITELLM:
+        reply_litellm(req, status_of(status), code, detail);
+        break;
+    }
 }
 
 /* --- one call ------------------------------------------------------------------------------------
@@ -184,7 +197,7 @@ static void call_answer(struct admin_call *call, int rc, struct err *err)
     if (rc == 0 && call->route->run != decisions_replay)
         rc = json_writer_finish(&call->w);
     if (rc != 0)
-        reply_err(call->req, rc, err);
+        reply_err(call->req, call->route->dialect, rc, err);
     else
         httpd_reply(call->req, call->status == 0 ? 200 : call->status,
                     call->route->run == decisions_replay ? STR("application/x-ndjson")
@@ -224,38 +237,29 @@ static int read_body(struct admin_call *call, struct err *err)
     return 0;
 }
 
-static void call_begin(struct admin *a, const struct admin_route *route, struct httpd_request *req,
-                       const char param[2][CALL_PARAM_BYTES])
+static void call_begin(struct admin_call *call)
 {
     struct err err = {0};
-    struct admin_call *call = mem_zalloc(sizeof *call);
-    if (call == NULL) {
-        httpd_abort(req);
-        return;
-    }
-    call->admin = a;
-    call->config = &a->config;
-    call->route = route;
-    call->req = req;
-    call->term = *a->config.term;
-    call->label_maturity_ms = *a->config.label_maturity_ms;
-    call->connected_nodes = *a->config.nodes == NULL ? 0 : nodes_connected(*a->config.nodes);
-    memcpy(call->param, param, sizeof call->param);
-    buf_init(&call->out, OUT_BYTES_MAX);
-    json_writer_init(&call->w, &call->out);
-    call->set = publish_current(a->config.publish);
+    const struct admin_route *route = call->route;
+    const struct admin_config *config = call->config;
+    call->term = *config->term;
+    call->label_maturity_ms = *config->label_maturity_ms;
+    call->connected_nodes = *config->nodes == NULL ? 0 : nodes_connected(*config->nodes);
+    call->set = publish_current(config->publish);
     if (call->set != NULL)
         publish_set_ref(call->set);
-    int rc = 0;
-    if (route->changes) {
+    int rc = auth_allow(call, &err);
+    if (rc == 0 && route->changes) {
         rc = read_body(call, &err);
+        if (rc == 0)
+            rc = call_check_fields(call->body, route->fields, &err);
         if (rc == 0 && call->term == 0 && route->run != decisions_replay)
             rc = err_set(&err, ERR_UNAVAILABLE, "the database is not ready for changes");
     }
     if (rc == 0 && route->prepare != NULL)
         rc = route->prepare(call, &err);
     if (rc == 0 && route->run != NULL) {
-        rc = work_submit(a->config.work, on_work, on_work_done, call);
+        rc = work_submit(config->work, on_work, on_work_done, call);
         if (rc == 0)
             return;
     }
@@ -288,50 +292,75 @@ static bool match(const char *pattern, struct str path, char param[2][CALL_PARAM
     return true;
 }
 
-static bool authenticated(const struct admin *a, struct str header)
+/* For those who authenticated. */
+static void call_route(struct admin_call *call)
 {
-    struct str expected = secret_get(a->config.key);
-    struct str given =
-        str_starts(header, STR("Bearer ")) ? str_slice(header, 7, header.len) : STR_NULL;
-    /* Digests are compared, so neither length nor content decides how long it takes. */
-    struct sha256 have = digest_sha256(given.data, given.len);
-    struct sha256 want = digest_sha256(expected.data, expected.len);
-    bool equal = digest_equal(have.bytes, want.bytes, SHA256_BYTES);
-    return equal && expected.len > 0 && given.len > 0;
+    struct str path = httpd_path(call->req);
+    const char *method = http1_method_name(httpd_method(call->req));
+    bool known_path = false;
+    for (const struct admin_route *r = admin_routes; r->method != NULL; r++) {
+        size_t prefix = strlen(r->prefix);
+        if (!str_starts(path, str_from(r->prefix)) ||
+            !match(r->pattern, str_slice(path, prefix, path.len), call->param))
+            continue;
+        known_path = true;
+        if (strcmp(r->method, method) == 0) {
+            call->route = r;
+            call_begin(call);
+            return;
+        }
+    }
+    if (known_path)
+        reply_problem(call->req, 405, "method_not_allowed", "not with this method");
+    else
+        reply_problem(call->req, 404, "not_found", "no such path");
+    call_free(call);
+}
+
+static void call_refuse(struct admin_call *call, int rc, const struct err *err)
+{
+    reply_err(call->req, DIALECT_STEELYARD, rc, err);
+    call_free(call);
+}
+
+static int on_credential(void *arg, struct pq_conn *conn, struct err *err)
+{
+    return auth_find(arg, conn, err);
+}
+
+static void on_credential_done(void *arg, int status, const struct err *err)
+{
+    if (status != 0)
+        call_refuse(arg, status, err);
+    else
+        call_route(arg);
 }
 
 static void on_request(void *arg, struct httpd_request *req)
 {
     struct admin *a = arg;
-    char param[2][CALL_PARAM_BYTES] = {"", ""};
-    struct str path = httpd_path(req);
-    const char *method = http1_method_name(httpd_method(req));
-    bool known_path = false;
-    if (!authenticated(a, httpd_header(req, STR("authorization")))) {
-        if (httpd_add_header(req, STR("WWW-Authenticate"), STR("Bearer")) != 0)
-            httpd_abort(req);
-        else
-            reply_problem(req, 401, "unauthenticated", "a valid operator key is needed");
+    struct err err = {0};
+    bool is_operator = false;
+    struct admin_call *call = mem_zalloc(sizeof *call);
+    if (call == NULL) {
+        httpd_abort(req);
         return;
     }
-    if (!str_starts(path, STR(PREFIX))) {
-        reply_problem(req, 404, "not_found", "no such path");
-        return;
+    call->admin = a;
+    call->config = &a->config;
+    call->req = req;
+    buf_init(&call->out, OUT_BYTES_MAX);
+    json_writer_init(&call->w, &call->out);
+    if (!auth_read(call, httpd_header(req, STR("authorization")), &is_operator)) {
+        (void)err_set(&err, ERR_UNAUTHENTICATED, "a valid operator key is needed");
+        call_refuse(call, ERR_UNAUTHENTICATED, &err);
+    } else if (is_operator) {
+        call_route(call);
+    } else {
+        int rc = work_submit(a->config.work, on_credential, on_credential_done, call);
+        if (rc != 0)
+            call_refuse(call, rc, &err);
     }
-    path = str_slice(path, sizeof PREFIX - 1, path.len);
-    for (size_t i = 0; i < ROUTES; i++) {
-        if (!match(routes[i].pattern, path, param))
-            continue;
-        known_path = true;
-        if (strcmp(routes[i].method, method) == 0) {
-            call_begin(a, &routes[i], req, (const char(*)[CALL_PARAM_BYTES])param);
-            return;
-        }
-    }
-    if (known_path)
-        reply_problem(req, 405, "method_not_allowed", "not with this method");
-    else
-        reply_problem(req, 404, "not_found", "no such path");
 }
 
 /* --- the server ----------------------------------------------------------------------------------

@@ -49,7 +49,15 @@ void admin_close(struct admin *a, httpd_close_cb cb, void *arg);
 /* "127.0.0.1:0", "[::1]:1", "localhost:1", "unix:/path": yes. */
 bool admin_is_loopback(struct str address);
 
-/* The table, for tests: method and path pattern of row i; false past the end. */
-bool admin_route_at(size_t i, const char **out_method, const char **out_pattern);
+enum admin_role { ROLE_NONE, ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
+
+/* The table of routes, for tests and the reference page; false past the end. */
+struct admin_route_facts {
+    const char *method, *prefix, *pattern;
+    enum admin_role role;      /* The least that may call it. */
+    bool scoped;               /* Also for credentials bound to an account, about that alone. */
+    const char *const *fields; /* Of the body; NULL: takes none. */
+};
+bool admin_route_at(size_t i, struct admin_route_facts *out_facts);
 
 #endif

@@ -156,7 +156,7 @@ int call_text(const json_t *object, const char *name, bool required, size_t max_
 struct publish_actor call_actor(const struct admin_call *call)
 {
     const json_t *reason = json_object_get(call->body, "reason");
-    return (struct publish_actor){.name = STR("operator"),
+    return (struct publish_actor){.name = str_from(call->caller.name),
                                   .reason = str_from(json_string_value(reason)),
                                   .term = call->term,
                                   .holder = call->config->holder};

@@ -10,7 +10,20 @@
 #define CALL_PARAM_BYTES 128U
 #define CALL_LIMIT_MAX   1000
 
-enum admin_role { ROLE_NONE, ROLE_OPERATOR };
+enum admin_dialect { DIALECT_STEELYARD, DIALECT_LITELLM }; /* How errors look. */
+
+/* Who asks. The operator key of the state directory is an admin without bounds; every other
+ * credential is an api_key row with a role, and never gives more than that row has. */
+struct admin_caller {
+    enum admin_role role;
+    int64_t id;              /* Of the api_key row; 0: the operator key. */
+    int64_t org, team, user; /* Accounts it is bound to; 0: not bound. */
+    char name[136];          /* For the audit log: "operator", or "key:" and the public id. */
+};
+static inline bool caller_is_bound(const struct admin_caller *c)
+{
+    return c->org != 0 || c->team != 0 || c->user != 0;
+}
 
 struct admin_route;
 
@@ -19,6 +32,8 @@ struct admin_call {
     const struct admin_config *config;
     const struct admin_route *route;
     struct httpd_request *req;
+    struct admin_caller caller;
+    struct sha256 given;             /* Digest of the credential, until its row is found. */
     char param[2][CALL_PARAM_BYTES]; /* {…} of the pattern, in order. */
     json_t *body;                    /* Of a POST; an object, maybe empty. */
     const struct publish_set *set;   /* As it was when the request came; may be NULL. */
@@ -50,9 +65,14 @@ typedef int (*call_finish_cb)(struct admin_call *call, int status, struct err *e
 
 struct admin_route {
     const char *method;
-    const char *pattern; /* Below /api/v1. */
-    enum admin_role role;
+    const char *prefix;   /* "/api/v1", or "". */
+    const char *pattern;  /* Below it. */
+    enum admin_role role; /* The least that may call it. */
+    bool scoped;  /* Answers a caller that is bound to an account for that account alone; what is
+                   * not scoped refuses such callers. */
     bool changes; /* Needs the fence; body is read. */
+    const char *const *fields; /* Of the body, NULL-terminated; others are refused. */
+    enum admin_dialect dialect;
     call_prepare_cb prepare;
     call_run_cb run;
     call_finish_cb finish;
@@ -87,6 +107,22 @@ static inline int64_t call_q16(uint32_t q16)
 }
 void call_write_hex(struct json_writer *w, const char *key, const void *data, size_t len);
 const struct publish_resource *call_resource(const struct admin_call *call, struct str key);
+
+/* --- routes.c ---------------------------------------------------------------------------------
+ */
+extern const struct admin_route admin_routes[]; /* Ends with a NULL method. */
+
+/* --- auth.c -----------------------------------------------------------------------------------
+ */
+/* A digest of the credential is taken; false: it cannot be one. *out_operator: it is the operator
+ * key. Otherwise auth_find decides, on a worker. */
+bool auth_read(struct admin_call *call, struct str header, bool *out_operator);
+/* Fills call->caller from the row of the credential. ERR_UNAUTHENTICATED: unknown, wrong, disabled,
+ * expired, or a key that calls models. */
+int auth_find(struct admin_call *call, struct pq_conn *c, struct err *err);
+/* ERR_DENIED unless the caller may use call->route. */
+int auth_allow(const struct admin_call *call, struct err *err) MUST_CHECK;
+const char *auth_role_name(enum admin_role role);
 
 /* Handlers, one file per noun. */
 int keys_create(struct admin_call *call, struct pq_conn *c, struct err *err);

@@ -589,14 +589,11 @@ static int on_replay_row(void *arg, const struct pq_result *row)
 
 int decisions_replay(struct admin_call *call, struct pq_conn *c, struct err *err)
 {
-    static const char *const fields[] = {"since", "limit", NULL};
     const json_t *limit = json_object_get(call->body, "limit");
     const char *since;
     int64_t since_us = 0;
     struct pq_params params = {0};
-    int rc = call_check_fields(call->body, fields, err);
-    if (rc == 0)
-        rc = call_text(call->body, "since", false, 40, &since, err);
+    int rc = call_text(call->body, "since", false, 40, &since, err);
     if (rc == 0 && since != NULL && call_time(str_from(since), &since_us) != 0)
         rc = err_set(err, ERR_INVALID, "\"since\" must be a time or an age like 7d");
     if (rc == 0 && limit != NULL &&

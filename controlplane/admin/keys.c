@@ -136,7 +136,6 @@ static int read_expiry(const struct admin_call *call, bool *out_given, int64_t *
 
 int keys_create(struct admin_call *call, struct pq_conn *c, struct err *err)
 {
-    static const char *const fields[] = {"name", "routes", "models", "expires", "reason", NULL};
     char public_id[PUBLIC_ID_CHARS + 1], secret[SECRET_CHARS + 1], key[64],
         now[CLOCK_RFC3339_BYTES];
     struct scopes scopes = {0};
@@ -145,9 +144,7 @@ int keys_create(struct admin_call *call, struct pq_conn *c, struct err *err)
     bool has_expiry = false;
     int64_t expires_us = 0;
     uint64_t id = 0, generation;
-    int rc = call_check_fields(call->body, fields, err);
-    if (rc == 0)
-        rc = call_text(call->body, "name", true, 127, &name, err);
+    int rc = call_text(call->body, "name", true, 127, &name, err);
     if (rc == 0)
         rc = read_expiry(call, &has_expiry, &expires_us, err);
     if (rc == 0)
@@ -265,15 +262,12 @@ int keys_list(struct admin_call *call, struct pq_conn *c, struct err *err)
 
 int keys_disable(struct admin_call *call, struct pq_conn *c, struct err *err)
 {
-    static const char *const fields[] = {"reason", NULL};
     struct publish_actor actor = call_actor(call);
     struct pq_params p = {0};
     struct pq_result *r = NULL;
     const char *reason;
     uint64_t generation;
-    int rc = call_check_fields(call->body, fields, err);
-    if (rc == 0)
-        rc = call_text(call->body, "reason", false, 500, &reason, err);
+    int rc = call_text(call->body, "reason", false, 500, &reason, err);
     if (rc == 0)
         rc = publish_begin(c, &actor, err);
     if (rc == 0) {

@@ -299,13 +299,10 @@ static void write_generation(struct admin_call *call, uint64_t version, uint64_t
 
 int policies_promote(struct admin_call *call, struct pq_conn *c, struct err *err)
 {
-    static const char *const fields[] = {"reason", NULL};
     struct publish_actor actor = call_actor(call);
     const char *reason;
     uint64_t version = 0, generation = 0;
-    int rc = call_check_fields(call->body, fields, err);
-    if (rc == 0)
-        rc = call_text(call->body, "reason", true, 500, &reason, err);
+    int rc = call_text(call->body, "reason", true, 500, &reason, err);
     if (rc == 0)
         rc = param_version(call, &version, err);
     if (rc == 0)
@@ -317,14 +314,11 @@ int policies_promote(struct admin_call *call, struct pq_conn *c, struct err *err
 
 int policies_rollback(struct admin_call *call, struct pq_conn *c, struct err *err)
 {
-    static const char *const fields[] = {"reason", "to", NULL};
     struct publish_actor actor = call_actor(call);
     const json_t *to = json_object_get(call->body, "to");
     const char *reason;
     uint64_t version = 0, generation = 0;
-    int rc = call_check_fields(call->body, fields, err);
-    if (rc == 0)
-        rc = call_text(call->body, "reason", true, 500, &reason, err);
+    int rc = call_text(call->body, "reason", true, 500, &reason, err);
     if (rc == 0 && to != NULL && (!json_is_integer(to) || json_integer_value(to) < 1))
         rc = err_set(err, ERR_INVALID, "\"to\" must be a version number");
     if (rc == 0)
@@ -396,16 +390,13 @@ static int read_data(const json_t *data, struct train_request *t, struct err *er
 
 int train_run(struct admin_call *call, struct pq_conn *c, struct err *err)
 {
-    static const char *const fields[] = {"target", "data", "promote", "reason", NULL};
     struct train_request *t = &call->state.train;
     const json_t *promote = json_object_get(call->body, "promote");
     struct uuid id = uuid_v7(clock_wall_us());
     struct pq_params p = {0};
     struct pq_result *r = NULL;
     const char *reason;
-    int rc = call_check_fields(call->body, fields, err);
-    if (rc == 0)
-        rc = call_text(call->body, "reason", false, 255, &reason, err);
+    int rc = call_text(call->body, "reason", false, 255, &reason, err);
     if (rc == 0)
         rc = read_target(json_object_get(call->body, "target"), t, err);
     t->maturity_ms = call->label_maturity_ms;

@@ -32,10 +32,10 @@ static const char *database;
 /* --- credentials -------------------------------------------------------------------------------
  */
 
-static void fill_path(const char *pattern, char *out, size_t bytes)
+static void fill_path(const struct admin_route_facts *route, char *out, size_t bytes)
 {
-    size_t at = (size_t)snprintf(out, bytes, "/api/v1");
-    for (const char *p = pattern; *p != '\0' && at + 40 < bytes; p++) {
+    size_t at = (size_t)snprintf(out, bytes, "%s", route->prefix);
+    for (const char *p = route->pattern; *p != '\0' && at + 40 < bytes; p++) {
         if (*p != '{') {
             out[at++] = *p;
             continue;
@@ -49,12 +49,13 @@ static void fill_path(const char *pattern, char *out, size_t bytes)
 
 static void every_route_wants_the_operator_key(void **state)
 {
-    const char *method, *pattern;
+    struct admin_route_facts route;
     char path[256];
     (void)state;
     size_t i = 0;
-    for (; admin_route_at(i, &method, &pattern); i++) {
-        fill_path(pattern, path, sizeof path);
+    for (; admin_route_at(i, &route); i++) {
+        const char *method = route.method;
+        fill_path(&route, path, sizeof path);
         assert_int_equal(admin_ask_as(NULL, method, path, "{}", NULL, NULL, 0), 401);
         assert_int_equal(admin_ask_as("Bearer wrong", method, path, "{}", NULL, NULL, 0), 401);
         assert_int_equal(admin_ask_as("Bearer ", method, path, "{}", NULL, NULL, 0), 401);
