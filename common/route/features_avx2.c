@@ -62,9 +62,8 @@ INLINE void read_block(__m256i v, uint8_t *text, struct sums *s, uint64_t *out_w
                        uint64_t *out_other)
 {
     const __m256i zero = _mm256_setzero_si256();
-    __m256i upper = in_range(v, 'A', 'Z');
-    __m256i lower = _mm256_or_si256(v, _mm256_and_si256(upper, each(0x20)));
-    __m256i letter = in_range(lower, 'a', 'z');
+    __m256i letter = in_range(_mm256_or_si256(v, each(0x20)), 'a', 'z');
+    __m256i lower = _mm256_or_si256(v, _mm256_and_si256(letter, each(0x20)));
     __m256i class = classes(v);
     __m256i space = _mm256_or_si256(in_range(v, 9, 13), _mm256_cmpeq_epi8(v, each(' ')));
     s->no_code = _mm256_sub_epi8(s->no_code,
@@ -130,10 +129,10 @@ __attribute__((constructor)) static void pack_places(void)
 
 /* Writes base + the place of each bit, and up to seven numbers past them; returns the end. No
  * branch: how many bits there are, nothing could foretell. */
-INLINE uint16_t *list_eight(unsigned bits, uint32_t base, uint16_t *to)
+INLINE uint16_t *list_eight(uint8_t bits, __m128i base, uint16_t *to)
 {
-    __m128i places = _mm_cvtepu8_epi16(_mm_cvtsi64_si128((long long)packed[bits]));
-    places = _mm_add_epi16(places, _mm_set1_epi16((short)base));
+    const __m128i *from = (const __m128i *)(const void *)&packed[bits];
+    __m128i places = _mm_add_epi16(_mm_cvtepu8_epi16(_mm_loadl_epi64(from)), base);
     _mm_storeu_si128((__m128i *)(void *)to, places);
     return to + __builtin_popcount(bits);
 }
@@ -147,8 +146,14 @@ INLINE uint16_t *list_bits(uint64_t bits, uint32_t base, uint16_t *to)
         to[1] = (uint16_t)(base + (uint32_t)_tzcnt_u64(second));
         return to + __builtin_popcountll(bits);
     }
-    for (unsigned i = 0; i < 64; i += 8)
-        to = list_eight((uint8_t)(bits >> i), base + i, to);
+    __m128i from = _mm_set1_epi16((short)base);
+    uint8_t eight[8]; /* Through memory: quicker than to shift them out. */
+    memcpy(eight, &bits, sizeof eight);
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < 8; i++) {
+        to = list_eight(eight[i], from, to);
+        from = _mm_add_epi16(from, _mm_set1_epi16(8));
+    }
     return to;
 }
 
@@ -207,11 +212,35 @@ INLINE __m256i rotl32(__m256i x)
     return _mm256_shuffle_epi32(x, 0xB1);
 }
 
-INLINE struct sip4 begin4(struct siphash_key key)
+/* The state before the first block, and what the first round makes of it before it needs the block:
+ * v0 + v1 turned, v1 after its first step, and that turned. The same for every message. */
+struct begin4 {
+    __m256i v2, v3, sum, v1, v1_turned;
+};
+
+INLINE struct begin4 begin4(struct siphash_key key)
 {
-    struct sip s = sip_begin(key);
-    return (struct sip4){_mm256_set1_epi64x((long long)s.v0), _mm256_set1_epi64x((long long)s.v1),
-                         _mm256_set1_epi64x((long long)s.v2), _mm256_set1_epi64x((long long)s.v3)};
+    const struct sip s = sip_begin(key);
+    const uint64_t sum = s.v0 + s.v1, v1 = SIP_ROTL(s.v1, 13) ^ sum;
+    return (struct begin4){_mm256_set1_epi64x((long long)s.v2), _mm256_set1_epi64x((long long)s.v3),
+                           _mm256_set1_epi64x((long long)SIP_ROTL(sum, 32)),
+                           _mm256_set1_epi64x((long long)v1),
+                           _mm256_set1_epi64x((long long)SIP_ROTL(v1, 17))};
+}
+
+INLINE struct sip4 first4(const struct begin4 *b, __m256i m)
+{
+    struct sip4 s;
+    s.v3 = _mm256_xor_si256(b->v3, m);
+    s.v2 = _mm256_add_epi64(b->v2, s.v3);
+    s.v3 = _mm256_xor_si256(rotl16(s.v3), s.v2);
+    s.v0 = _mm256_add_epi64(b->sum, s.v3);
+    s.v3 = _mm256_xor_si256(ROTL4(s.v3, 21), s.v0);
+    s.v2 = _mm256_add_epi64(s.v2, b->v1);
+    s.v1 = _mm256_xor_si256(b->v1_turned, s.v2);
+    s.v2 = rotl32(s.v2);
+    s.v0 = _mm256_xor_si256(s.v0, m);
+    return s;
 }
 
 INLINE struct sip4 round4(struct sip4 s)
@@ -237,8 +266,8 @@ INLINE struct sip4 block4(struct sip4 s, __m256i m)
     return s;
 }
 
-/* In the last round v0 cancels out of the result. */
-INLINE __m256i final4(struct sip4 s)
+/* All but the last steps, from which v1, v2 and v3 give the result: v0 cancels out of it. */
+INLINE struct sip4 final4(struct sip4 s)
 {
     s.v2 = _mm256_xor_si256(s.v2, _mm256_set1_epi64x(0xff));
     s = round4(round4(s));
@@ -247,8 +276,20 @@ INLINE __m256i final4(struct sip4 s)
     s.v2 = _mm256_add_epi64(s.v2, s.v3);
     s.v3 = _mm256_xor_si256(rotl16(s.v3), s.v2);
     s.v2 = _mm256_add_epi64(s.v2, s.v1);
+    return s;
+}
+
+INLINE __m256i result4(struct sip4 s)
+{
     return _mm256_xor_si256(_mm256_xor_si256(ROTL4(s.v1, 17), s.v2),
                             _mm256_xor_si256(rotl32(s.v2), ROTL4(s.v3, 21)));
+}
+
+/* Its highest 16 bits, in the second lowest: what is turned around is not needed. */
+INLINE __m256i index4(struct sip4 s)
+{
+    __m256i x = _mm256_xor_si256(_mm256_srli_epi64(s.v1, 15), _mm256_srli_epi64(s.v3, 11));
+    return _mm256_xor_si256(_mm256_xor_si256(x, s.v2), _mm256_srli_epi64(s.v2, 32));
 }
 
 INLINE __m256i choose(__m256i mask, __m256i yes, __m256i no)
@@ -256,53 +297,66 @@ INLINE __m256i choose(__m256i mask, __m256i yes, __m256i no)
     return _mm256_blendv_epi8(no, yes, mask);
 }
 
-/* The first 16 bytes of four texts, as their low and their high halves. */
-INLINE void load_four(const uint8_t *text, const uint16_t *at, __m256i *out_low, __m256i *out_high)
+/* The two blocks that tag and text of four tokens of at most 14 bytes fill, tag and length not yet
+ * in them. What is read of each token begins with the byte before it and is cut by its length. */
+INLINE void load_four(const uint8_t *text, const uint16_t *at, __m256i lens, __m256i *out_first,
+                      __m256i *out_second)
 {
-    const __m128i *one = (const __m128i *)(const void *)(text + at[0]);
-    const __m128i *two = (const __m128i *)(const void *)(text + at[1]);
-    const __m128i *three = (const __m128i *)(const void *)(text + at[2]);
-    const __m128i *four = (const __m128i *)(const void *)(text + at[3]);
+    const __m256i place = _mm256_broadcastsi128_si256(/* Of a byte in the token; -: not of it. */
+                                                      _mm_setr_epi8(127, 0, 1, 2, 3, 4, 5, 6, 7, 8,
+                                                                    9, 10, 11, 12, 13, 14));
+    const __m256i len_odd = _mm256_setr_epi64x(0, 0, 0x0404040404040404, 0x0404040404040404);
+    const __m256i two = _mm256_set1_epi8(2);
+    const __m128i *one = (const __m128i *)(const void *)(text + at[0] - 1);
+    const __m128i *second = (const __m128i *)(const void *)(text + at[1] - 1);
+    const __m128i *third = (const __m128i *)(const void *)(text + at[2] - 1);
+    const __m128i *fourth = (const __m128i *)(const void *)(text + at[3] - 1);
     __m256i odd = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(one)),
-                                          _mm_loadu_si128(three), 1);
-    __m256i even = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(two)),
-                                           _mm_loadu_si128(four), 1);
-    *out_low = _mm256_unpacklo_epi64(odd, even);
-    *out_high = _mm256_unpackhi_epi64(odd, even);
+                                          _mm_loadu_si128(third), 1);
+    __m256i even = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(second)),
+                                           _mm_loadu_si128(fourth), 1);
+    __m256i odd_len = _mm256_shuffle_epi8(lens, len_odd);
+    __m256i even_len = _mm256_shuffle_epi8(lens, _mm256_add_epi8(len_odd, two));
+    odd = _mm256_and_si256(odd, _mm256_cmpgt_epi8(odd_len, place));
+    even = _mm256_and_si256(even, _mm256_cmpgt_epi8(even_len, place));
+    *out_first = _mm256_unpacklo_epi64(odd, even);
+    *out_second = _mm256_unpackhi_epi64(odd, even);
 }
 
 /* Four tokens of at most 14 bytes: tag and text fill one block or two. */
-INLINE __m256i hash_short(struct sip4 s, __m256i low, __m256i high, __m256i len)
+INLINE __m256i hash_short(const struct begin4 *begin, const uint8_t *text, const uint16_t *at,
+                          uint64_t four)
 {
-    const __m256i ones = _mm256_set1_epi64x(-1);
-    __m256i bytes = _mm256_add_epi64(len, _mm256_set1_epi64x(1));
-    __m256i bits = _mm256_slli_epi64(bytes, 3);
-    __m256i last = _mm256_slli_epi64(bytes, 56);
-    __m256i two = _mm256_cmpgt_epi64(bytes, _mm256_set1_epi64x(7));
-    /* Shifts by 64 and more give 0. */
-    __m256i keep_first = _mm256_srlv_epi64(ones, _mm256_subs_epu16(_mm256_set1_epi64x(64), bits));
-    __m256i keep_second = _mm256_srlv_epi64(ones, _mm256_subs_epu16(_mm256_set1_epi64x(128), bits));
-    __m256i first =
-        _mm256_or_si256(_mm256_slli_epi64(low, 8), _mm256_set1_epi64x(FEATURES_TAG_UNIGRAM));
-    __m256i second = _mm256_or_si256(_mm256_srli_epi64(low, 56), _mm256_slli_epi64(high, 8));
-    s = block4(
-        s, _mm256_or_si256(_mm256_and_si256(first, keep_first), _mm256_andnot_si256(two, last)));
-    struct sip4 t = block4(s, _mm256_or_si256(_mm256_and_si256(second, keep_second), last));
+    const __m128i lens = _mm_cvtsi64_si128((long long)four);
+    const __m256i len = _mm256_cvtepu16_epi64(lens);
+    __m256i first, second;
+    load_four(text, at, _mm256_broadcastq_epi64(lens), &first, &second);
+    __m256i last = _mm256_slli_epi64(_mm256_add_epi64(len, _mm256_set1_epi64x(1)), 56);
+    __m256i two = _mm256_cmpgt_epi64(len, _mm256_set1_epi64x(6));
+    first = _mm256_or_si256(first, _mm256_set1_epi64x(FEATURES_TAG_UNIGRAM));
+    struct sip4 s = first4(begin, _mm256_or_si256(first, _mm256_andnot_si256(two, last)));
+    struct sip4 t = block4(s, _mm256_or_si256(second, last));
     s.v0 = choose(two, t.v0, s.v0);
     s.v1 = choose(two, t.v1, s.v1);
     s.v2 = choose(two, t.v2, s.v2);
     s.v3 = choose(two, t.v3, s.v3);
-    return final4(s);
+    return result4(final4(s));
 }
 
-INLINE __m256i hash_pairs(struct sip4 s, __m256i before, __m256i here)
+/* The pairs of the four tokens whose hashes stand at `here`, one before them: their blocks are what
+ * lies there in memory, beginning a byte earlier. The last bytes of two 16-bit numbers are each
+ * token's index and its pair's. */
+INLINE __m256i hash_pairs(const struct begin4 *begin, const uint64_t *here)
 {
-    s = block4(
-        s, _mm256_or_si256(_mm256_slli_epi64(before, 8), _mm256_set1_epi64x(FEATURES_TAG_BIGRAM)));
-    s = block4(s, _mm256_or_si256(_mm256_srli_epi64(before, 56), _mm256_slli_epi64(here, 8)));
-    s = block4(s, _mm256_or_si256(_mm256_srli_epi64(here, 56),
-                                  _mm256_set1_epi64x((long long)(UINT64_C(17) << 56))));
-    return final4(s);
+    const __m256i tag = _mm256_set1_epi64x(FEATURES_TAG_BIGRAM);
+    const __m256i is_text = _mm256_set1_epi64x(~INT64_C(0xFF));
+    const __m256i len = _mm256_set1_epi64x((long long)(UINT64_C(17) << 56));
+    const __m256i first = load((const uint8_t *)(here - 1) - 1);
+    const __m256i second = load((const uint8_t *)here - 1), hashes = load(here);
+    struct sip4 s = first4(begin, choose(is_text, first, tag));
+    s = block4(s, second);
+    s = block4(s, _mm256_or_si256(_mm256_srli_epi64(hashes, 56), len));
+    return _mm256_blend_epi16(index4(final4(s)), _mm256_srli_epi64(hashes, 48), 0x55);
 }
 
 INLINE uint64_t four_lengths(const uint16_t *len)
@@ -315,9 +369,8 @@ INLINE uint64_t four_lengths(const uint16_t *len)
 #define FOUR(x) (UINT64_C(0x0001000100010001) * (x))
 
 INLINE void hash_each(const struct features_hasher *h, const struct features_piece *p,
-                      const struct features_tokens *t, uint64_t *hash)
+                      const struct features_tokens *t, const struct begin4 *begin, uint64_t *hash)
 {
-    const struct sip4 begin = begin4(h->key);
     for (uint32_t i = 0; i < t->count; i += 4) {
         const uint64_t four = four_lengths(t->len + i);
         const uint16_t *at = t->at + i;
@@ -326,9 +379,7 @@ INLINE void hash_each(const struct features_hasher *h, const struct features_pie
                 hash[i + k] = h->single[p->text[at[k]]];
             continue;
         }
-        __m256i low, high, len = _mm256_cvtepu16_epi64(_mm_cvtsi64_si128((long long)four));
-        load_four(p->text, at, &low, &high);
-        _mm256_storeu_si256((__m256i *)(void *)(hash + i), hash_short(begin, low, high, len));
+        _mm256_storeu_si256((__m256i *)(void *)(hash + i), hash_short(begin, p->text, at, four));
         if (((four + FOUR(0x7FFF - 14)) & FOUR(0x8000)) == 0)
             continue;
         for (unsigned k = 0; k < 4; k++)
@@ -341,26 +392,22 @@ INLINE void hash_each(const struct features_hasher *h, const struct features_pie
 AVX2 static void hash_tokens(const struct features_hasher *h, const struct features_piece *p,
                              struct features_tokens *t, uint16_t *out_index)
 {
-    __attribute__((uninitialized)) uint64_t with_before[FEATURES_PIECE_MAX + 8];
-    uint64_t *hash = with_before + 1;
-    const struct sip4 begin = begin4(h->key);
-    const __m256i heads = _mm256_set1_epi64x(0xFFFF0000);
-    const __m256i even = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
+    __attribute__((uninitialized)) uint64_t hash[2 + FEATURES_PIECE_MAX + 8];
+    const struct begin4 begin = begin4(h->key);
     const uint32_t count = t->count;
-    for (uint32_t i = count; i < count + 4; i++) { /* Up to three more are hashed. */
+    for (uint32_t i = count; i < count + 8; i++) { /* Up to seven more are hashed. */
         t->at[i] = 0;
         t->len[i] = 1;
     }
-    with_before[0] = 0;
-    hash_each(h, p, t, hash);
-    for (uint32_t i = 0; i < count; i += 4) {
-        __m256i here = load(hash + i);
-        __m256i pairs = hash_pairs(begin, load(with_before + i), here);
-        __m256i both = _mm256_or_si256(_mm256_srli_epi64(here, 48),
-                                       _mm256_and_si256(_mm256_srli_epi64(pairs, 32), heads));
-        both = _mm256_permutevar8x32_epi32(both, even);
-        _mm_storeu_si128((__m128i *)(void *)(out_index + (size_t)2 * i),
-                         _mm256_castsi256_si128(both));
+    hash[0] = hash[1] = 0;
+    hash_each(h, p, t, &begin, hash + 2);
+    for (uint32_t i = 0; i < count; i += 8) {
+        const uint64_t *here = hash + 2 + i;
+        __m256 low = _mm256_castsi256_ps(hash_pairs(&begin, here));
+        __m256 high = _mm256_castsi256_ps(hash_pairs(&begin, here + 4));
+        __m256i both = _mm256_castps_si256(_mm256_shuffle_ps(low, high, 0x88));
+        both = _mm256_permute4x64_epi64(both, 0xD8);
+        _mm256_storeu_si256((__m256i *)(void *)(out_index + (size_t)2 * i), both);
     }
     out_index[1] = out_index[0];
 }
@@ -383,7 +430,7 @@ AVX2 static uint16_t list(struct features_set *s, uint16_t out_index[FEATURES_SP
         __m256i high = _mm256_cmpeq_epi64(load(&s->bits[w + 4]), zero);
         unsigned unused = (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(low)) |
                           (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(high)) << 4;
-        end = list_eight(unused ^ 0xFF, w, end);
+        end = list_eight((uint8_t)~unused, _mm_set1_epi16((short)w), end);
     }
     if (end == words)
         return 0;

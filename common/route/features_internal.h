@@ -21,11 +21,13 @@ enum features_tag {
 
 #define FEATURES_PIECE_MAX   (FEATURES_HEAD_BYTES + FEATURES_TAIL_BYTES)
 #define FEATURES_PIECE_WORDS (FEATURES_PIECE_MAX / 64 + 1)
-#define FEATURES_PAD_BYTES   64 /* Readable behind the text of a piece. */
+#define FEATURES_PAD_BYTES   64 /* Readable behind the text of a piece ... */
+#define FEATURES_FRONT_BYTES 8  /* ... and before it, where they may be anything. */
 
 /* A contiguous part of the window, lower-cased, and a bit a byte: part of a word (letters and bytes
  * above 127); neither a word nor white space. Nothing is set past the end. */
 struct features_piece {
+    uint8_t front[FEATURES_FRONT_BYTES];
     uint8_t text[FEATURES_PIECE_MAX + FEATURES_PAD_BYTES];
     uint64_t word[FEATURES_PIECE_WORDS];
     uint64_t other[FEATURES_PIECE_WORDS];
