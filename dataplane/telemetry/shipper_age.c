@@ -1,5 +1,4 @@
 /* Segments go when all their records were acknowledged ten minutes ago, or when space is needed. */
-#include <errno.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -30,20 +29,8 @@ static struct spool_segment *head_segment(struct ship_epoch *e, struct spool_seg
 
 static bool delete_segment(struct ship_epoch *e, struct spool_segment *segment)
 {
-    struct spool_set *set = e->cursor.set;
-    char *path = spool_segment_path(segment);
-    if (path == NULL || (spool_io.unlink(path) != 0 && errno != ENOENT)) {
-        mem_free(path);
-        return false; /* The disk refused; again later. */
-    }
-    mem_free(path);
     shipper_cursor_leave(&e->cursor, segment);
-    pthread_mutex_lock(&set->lock);
-    list_remove(&segment->link);
-    pthread_mutex_unlock(&set->lock);
-    atomic_fetch_sub(&set->bytes, atomic_load(&segment->written));
-    spool_segment_free(segment);
-    return true;
+    return spool_segment_drop(e->cursor.set, segment);
 }
 
 static bool segment_acked(const struct ship_epoch *e, const struct spool_segment *next)
@@ -72,12 +59,19 @@ static uint64_t kept_bytes(struct shipper *s)
     return kept;
 }
 
-static void age_epoch(struct shipper *s, struct ship_epoch *e, uint64_t now_ms, bool pressed)
+/* More is kept than is good, or the disk is half full. */
+static bool is_pressed(struct shipper *s)
+{
+    const struct spool_set *set = s->options.spools;
+    return spool_set_bytes(set) > set->max_bytes / 2 || kept_bytes(s) > s->options.keep_bytes;
+}
+
+static void age_epoch(struct shipper *s, struct ship_epoch *e, uint64_t now_ms)
 {
     struct spool_segment *next;
     struct spool_segment *head;
     while ((head = head_segment(e, &next)) != NULL && segment_acked(e, next)) {
-        if (!pressed && now_ms - e->acked_at_ms < s->options.keep_ms)
+        if (now_ms - e->acked_at_ms < s->options.keep_ms && !is_pressed(s))
             return;
         bool last = next == NULL;
         if (!delete_segment(e, head))
@@ -100,10 +94,12 @@ void shipper_age(struct shipper *s)
 {
     struct spool_set *set = s->options.spools;
     uint64_t now_ms = clock_mono_ms();
-    bool pressed =
-        kept_bytes(s) > s->options.keep_bytes || spool_set_bytes(set) > set->max_bytes / 2;
-    LIST_FOREACH_SAFE (it, tmp, &s->epochs)
-        age_epoch(s, container_of(it, struct ship_epoch, link), now_ms, pressed);
+    LIST_FOREACH_SAFE (it, tmp, &s->epochs) {
+        struct ship_epoch *e = container_of(it, struct ship_epoch, link);
+        if (spool_set_bytes(set) > set->max_bytes / 2)
+            spool_spares_remove(set, e->epoch);
+        age_epoch(s, e, now_ms);
+    }
     if (set->audit_strict)
         return;
     /* F7 without audit_strict: the oldest records go; the hole in the seqs becomes a gap. */

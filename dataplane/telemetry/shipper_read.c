@@ -19,8 +19,10 @@ void shipper_cursor_init(struct shipper_cursor *c, struct spool_set *set, struct
 static void leave(struct shipper_cursor *c)
 {
     if (c->fd >= 0) {
-        /* Nobody reads it again soon: its pages are of more use to the next segments. */
-        (void)posix_fadvise(c->fd, 0, 0, POSIX_FADV_DONTNEED);
+        /* A live epoch's file is written over later, which its pages make cheap; an old one's is of
+         * no more use. */
+        if (!c->epoch->live)
+            (void)posix_fadvise(c->fd, 0, 0, POSIX_FADV_DONTNEED);
         close(c->fd);
     }
     c->fd = -1;
@@ -125,7 +127,7 @@ static enum frame_next next_frame(struct shipper_cursor *c, uint64_t end, struct
         }
         size_t at = (size_t)(c->offset - c->chunk_offset);
         struct spool_scan scan;
-        spool_scan_init(&scan, str_slice(buf_str(&c->chunk), at, c->chunk.len));
+        spool_scan_init(&scan, str_slice(buf_str(&c->chunk), at, c->chunk.len), c->segment->salt);
         if (spool_scan_next(&scan, out) == SPOOL_SCAN_FRAME) {
             c->quarantined += scan.quarantined;
             c->offset += scan.offset;

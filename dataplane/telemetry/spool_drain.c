@@ -150,12 +150,7 @@ static int on_outcome(struct spool *s, const struct spool_ring_entry *e)
     assert(read && slot != NULL && slot->id == e->intent);
     struct spool_packing p = {.seq = e->id, .intent = e->intent, .o = &o, .dropped = slot->dropped};
     if (slot->frames != NULL) {
-        struct spool_scan scan;
-        struct spool_frame intent;
-        spool_scan_init(&scan, (struct str){.data = (const char *)slot->frames, .len = slot->len});
-        read = spool_scan_next(&scan, &intent) == SPOOL_SCAN_FRAME;
-        assert(read && intent.type == SPOOL_INTENT);
-        p.packed = intent.payload;
+        p.packed = spool_frame_payload(slot->frames); /* The INTENT is the first. */
     } else {
         payload = spool_ring_payload(spool_ring_at(&s->ring, slot->position));
         read = flat_take_decision(&payload, s->set->scratch, &d);

@@ -22,6 +22,7 @@
 
 #define SPOOL_FILE_BYTES_MAX 536870912U /* A larger file was not written by a spool. */
 #define SPOOL_OUTCOME_SPACE  8192U      /* Kept free for each open request. */
+#define SPOOL_UNSYNCED_BYTES 16777216U  /* So much is synced before the interval is over. */
 #define SPOOL_HARD_EXTRA                                                                           \
     67108864U /* Without audit_strict: so far above max_bytes, then refuse.                        \
                */
@@ -29,6 +30,7 @@
 /* Disk behind a table, so that tests can make the n-th call fail or stop half-way. */
 struct spool_io {
     int (*open_new)(const char *path);
+    int (*open_spare)(const char *path);
     int (*fallocate)(int fd, uint64_t len); /* 0 or an errno. */
     ssize_t (*write)(int fd, const void *data, size_t len);
     int (*fdatasync)(int fd);
@@ -47,16 +49,29 @@ struct spool_segment {
     bool sealed;              /* Nothing will be added. Guarded by set->lock. */
     bool rescued;             /* What was not synced was written again elsewhere. Same. */
     bool dir_synced;          /* Sync thread. */
+    uint64_t retired;         /* Which it was of its epoch's retired ones. */
+    uint32_t salt;            /* Of its frames. */
     _Atomic uint64_t written; /* End of good data. */
     _Atomic uint64_t synced;  /* What the shipper may read. */
+    /* What the file takes: more than `written` when it was a longer segment before. Counted in
+     * set->bytes. */
+    _Atomic uint64_t disk_bytes;
 };
+
+#define SPOOL_SPARE_SUFFIX ".free"
+#define SPOOL_SPARES_MAX   4U /* Of a worker, retired ones included. */
 
 struct spool_epoch {
     struct list link; /* Of set->epochs, ascending epoch. */
     uint64_t id;
     char *dir;
-    bool live; /* Has a worker; guarded by set->lock. */
+    bool live;       /* Has a worker; guarded by set->lock. */
+    bool dir_synced; /* Its name is on the disk. Sync thread. */
     struct list segments;
+    struct list retired; /* spool_spare.c; guarded by set->lock. */
+    struct list spares;
+    uint64_t last_retired;
+    uint32_t spare_count; /* Of both. */
 };
 
 /* The worker's handle of an open request. */
@@ -147,8 +162,9 @@ struct spool_set {
     struct flat_scratch *scratch; /* Drain. */
     struct list epochs;
     _Atomic uint64_t bytes;
-    _Atomic uint64_t records; /* Of old epochs. */
-    _Atomic uint64_t shipped; /* Acknowledged, of all. */
+    _Atomic uint64_t records;  /* Of old epochs. */
+    _Atomic uint64_t shipped;  /* Acknowledged, of all. */
+    _Atomic uint64_t unsynced; /* Bytes written since the last sync began. */
     pthread_t writer;
     pthread_t syncer;
     struct spool_bell drain_bell;
@@ -174,6 +190,18 @@ int spool_write_all(int fd, const void *data, size_t len) MUST_CHECK;
 int spool_flush(struct spool *s) MUST_CHECK;
 int spool_segment_first(struct spool *s) MUST_CHECK; /* At the start. */
 void spool_segment_seal(struct spool *s);            /* At the end. */
+
+/* spool_spare.c. Takes a segment that is needed no more out of its epoch and keeps its file, or
+ * deletes it. false: the disk refused, nothing has changed. The shipper's; no lock held. */
+bool spool_segment_drop(struct spool_set *set, struct spool_segment *segment) MUST_CHECK;
+/* The sync thread's, with set->lock held: what was retired up to `through` are spares, since the
+ * directory was synced after that. */
+void spool_spares_settle(struct spool_epoch *epoch, uint64_t through);
+/* The writer's. A file under spool_spare_path(), whose disk_bytes stay counted; NULL: none. */
+struct spool_segment *spool_spare_take(struct spool *s);
+char *spool_spare_path(const struct spool_segment *segment); /* mem_free it. NULL: no memory. */
+void spool_spare_remove(struct spool_set *set, struct spool_segment *segment); /* And frees it. */
+void spool_spares_remove(struct spool_set *set, struct spool_epoch *epoch);    /* All. */
 
 struct spool_epoch *spool_epoch_create(struct spool_set *set,
                                        uint64_t id); /* Not in the list yet. */

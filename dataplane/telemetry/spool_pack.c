@@ -1,4 +1,4 @@
-/* Frames of a segment, packed where they will be written from. */
+/* Frames of a segment, packed where they will be written from; they are sealed when they are. */
 #include <string.h>
 
 #include "dataplane/telemetry/spool_internal.h"
@@ -18,7 +18,7 @@ static uint8_t *frame_begin(struct buf *out)
 static void frame_end(struct buf *out, uint8_t *frame, enum spool_frame_type type, uint64_t id,
                       size_t payload_len)
 {
-    spool_frame_seal(frame, type, id, payload_len);
+    spool_frame_head(frame, type, id, payload_len);
     out->len += SPOOL_FRAME_BYTES + payload_len;
 }
 

@@ -27,22 +27,25 @@
 #define EPOCHS_MAX   4096U
 #define SEGMENTS_MAX 1000000U
 
-static struct spool_segment *add_segment(struct recovery *r, uint32_t number, uint64_t first_seq,
-                                         uint64_t size)
+/* size: of what is good in it; disk_bytes: of the file. */
+static struct spool_segment *add_segment(struct recovery *r, const struct spool_header *header,
+                                         uint64_t size, uint64_t disk_bytes)
 {
     struct spool_segment *segment = mem_zalloc(sizeof(*segment));
     if (segment == NULL)
         return NULL;
     segment->epoch = r->epoch;
-    segment->number = number;
-    segment->first_seq = first_seq;
+    segment->number = header->number;
+    segment->first_seq = header->first_seq;
+    segment->salt = spool_header_salt(header);
     segment->fd = -1;
     segment->sealed = true;
     atomic_store(&segment->written, size);
     atomic_store(&segment->synced, size);
+    atomic_store(&segment->disk_bytes, disk_bytes);
     list_init(&segment->link);
     list_push_back(&r->epoch->segments, &segment->link);
-    atomic_fetch_add(&r->set->bytes, size);
+    atomic_fetch_add(&r->set->bytes, disk_bytes);
     return segment;
 }
 
@@ -55,7 +58,8 @@ static int write_records(struct recovery *r, uint32_t number, struct err *err)
     buf_init(&file, records.len + SPOOL_HEADER_BYTES);
     buf_init(&tmp, 8192);
     buf_init(&final, 8192);
-    struct spool_header header = {.number = number,
+    struct spool_header header = {.version = SPOOL_VERSION,
+                                  .number = number,
                                   .epoch = r->epoch->id,
                                   .first_seq = first_seq,
                                   .node_id = r->set->node_id,
@@ -63,6 +67,7 @@ static int write_records(struct recovery *r, uint32_t number, struct err *err)
     uint8_t bytes[SPOOL_HEADER_BYTES];
     spool_header_encode(&header, bytes);
     int rc = buf_append(&file, bytes, sizeof(bytes));
+    spool_frames_seal(r->records.data, r->records.len, spool_header_salt(&header));
     if (rc == 0)
         rc = buf_append_str(&file, records);
     if (rc == 0)
@@ -82,7 +87,7 @@ static int write_records(struct recovery *r, uint32_t number, struct err *err)
         close(fd);
     if (rc == 0 && spool_io.rename(buf_cstr(&tmp), buf_cstr(&final)) != 0)
         rc = err_from_errno(errno);
-    if (rc == 0 && add_segment(r, number, first_seq, file.len) == NULL)
+    if (rc == 0 && add_segment(r, &header, file.len, file.len) == NULL)
         rc = ERR_NOMEM;
     if (rc != 0)
         (void)err_set(err, rc, "cannot write recovered records in '%s': %s", r->epoch->dir,
@@ -168,6 +173,15 @@ static int on_frame(struct recovery *r, const struct spool_frame *frame)
     return 0;
 }
 
+/* A recycled file that got its name, but the host died before its new header was on the disk: it
+ * was never synced as this segment, and what it was before is acknowledged. */
+static bool was_another(const struct recovery *r, const struct spool_header *header,
+                        uint32_t number)
+{
+    return header->version > 1 && header->epoch == r->epoch->id && header->number < number &&
+           memcmp(&header->node_id, &r->set->node_id, sizeof(header->node_id)) == 0;
+}
+
 static int recover_segment(struct recovery *r, int dir_fd, const char *name, uint32_t number)
 {
     struct buf file;
@@ -176,9 +190,11 @@ static int recover_segment(struct recovery *r, int dir_fd, const char *name, uin
     struct spool_header header = {0};
     if (rc == 0) {
         int bad = spool_header_decode(buf_str(&file), &header);
-        if (bad == ERR_EOF || (bad == ERR_CORRUPT && file.len <= SPOOL_HEADER_BYTES)) {
-            /* Died while making it: nothing can be in it. */
+        bool unmade = bad == ERR_EOF || (bad == ERR_CORRUPT && file.len <= SPOOL_HEADER_BYTES);
+        if (unmade)
             r->stats->torn_bytes += file.len;
+        if (unmade || (bad == 0 && was_another(r, &header, number))) {
+            /* Died while making it: nothing can be in it. */
             (void)unlinkat(dir_fd, name, 0);
             buf_deinit(&file);
             return 0;
@@ -191,7 +207,8 @@ static int recover_segment(struct recovery *r, int dir_fd, const char *name, uin
     if (rc == 0) {
         struct spool_scan scan;
         struct spool_frame frame;
-        spool_scan_init(&scan, str_slice(buf_str(&file), SPOOL_HEADER_BYTES, file.len));
+        spool_scan_init(&scan, str_slice(buf_str(&file), SPOOL_HEADER_BYTES, file.len),
+                        spool_header_salt(&header));
         enum spool_scan_result result;
         while ((result = spool_scan_next(&scan, &frame)) == SPOOL_SCAN_FRAME && rc == 0)
             rc = on_frame(r, &frame);
@@ -199,10 +216,10 @@ static int recover_segment(struct recovery *r, int dir_fd, const char *name, uin
         if (r->next_seq < header.first_seq)
             r->next_seq = header.first_seq; /* Older segments are gone, or were refused. */
         if (rc == 0 && result == SPOOL_SCAN_TORN)
-            r->stats->torn_bytes += scan.data.len - scan.offset;
+            r->stats->torn_bytes +=
+                spool_scan_torn(&scan, (header.flags & SPOOL_HEADER_RECYCLED) != 0);
         /* The file itself is left as it is: what follows the last good frame is not read again. */
-        if (rc == 0 &&
-            add_segment(r, number, header.first_seq, SPOOL_HEADER_BYTES + scan.offset) == NULL)
+        if (rc == 0 && add_segment(r, &header, SPOOL_HEADER_BYTES + scan.offset, file.len) == NULL)
             rc = ERR_NOMEM;
     }
     buf_deinit(&file);
@@ -241,7 +258,8 @@ static int list_segments(int dir_fd, struct buf *out)
     struct dirent *entry;
     while (rc == 0 && (entry = readdir(dir)) != NULL) {
         uint32_t number;
-        if (str_ends(str_from(entry->d_name), STR(".tmp")))
+        if (str_ends(str_from(entry->d_name), STR(".tmp")) ||
+            str_ends(str_from(entry->d_name), STR(SPOOL_SPARE_SUFFIX)))
             (void)unlinkat(dir_fd, entry->d_name, 0);
         else if (segment_number(entry->d_name, &number))
             rc = buf_append(out, &number, sizeof(number));

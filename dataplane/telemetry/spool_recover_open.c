@@ -162,7 +162,7 @@ static int crash_record(const struct recovery_intent *o, uint64_t seq, struct bu
         if (rc == 0 && payload > SPOOL_PAYLOAD_MAX)
             rc = ERR_TOO_LARGE;
         if (rc == 0)
-            spool_frame_seal((uint8_t *)out->data + start, SPOOL_RECORD, seq, payload);
+            spool_frame_head((uint8_t *)out->data + start, SPOOL_RECORD, seq, payload);
         else
             out->len = start;
     }

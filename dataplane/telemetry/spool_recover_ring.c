@@ -53,13 +53,10 @@ void recovery_ring_deinit(struct recovery_ring *ring)
 static int add_attempt(struct recovery *r, uint64_t id, const struct record_attempt *a)
 {
     struct buf frame;
-    struct spool_scan scan;
-    struct spool_frame read;
     buf_init(&frame, SPOOL_FRAME_BYTES + SPOOL_PAYLOAD_MAX);
     int rc = spool_pack_attempt(&frame, id, a);
-    spool_scan_init(&scan, buf_str(&frame));
-    if (rc == 0 && spool_scan_next(&scan, &read) == SPOOL_SCAN_FRAME)
-        rc = recovery_on_attempt(r, id, read.payload);
+    if (rc == 0)
+        rc = recovery_on_attempt(r, id, spool_frame_payload((const uint8_t *)frame.data));
     buf_deinit(&frame);
     return rc;
 }
@@ -68,13 +65,10 @@ static int add_intent(struct recovery *r, uint64_t id, const struct record_decis
                       const struct record_attempt *a)
 {
     struct buf frame;
-    struct spool_scan scan;
-    struct spool_frame read;
     buf_init(&frame, SPOOL_FRAME_BYTES + SPOOL_PAYLOAD_MAX);
     int rc = spool_pack_intent(&frame, id, d, RECORD_FULL);
-    spool_scan_init(&scan, buf_str(&frame));
-    if (rc == 0 && spool_scan_next(&scan, &read) == SPOOL_SCAN_FRAME)
-        rc = recovery_on_intent(r, id, read.payload);
+    if (rc == 0)
+        rc = recovery_on_intent(r, id, spool_frame_payload((const uint8_t *)frame.data));
     buf_deinit(&frame);
     return rc == 0 ? add_attempt(r, id, a) : rc;
 }

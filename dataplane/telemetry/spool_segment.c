@@ -60,31 +60,53 @@ void spool_segment_free(struct spool_segment *segment)
     mem_free(segment);
 }
 
-/* Makes a segment file with its header. On error no file is left. */
-static int segment_create(struct spool *s, uint64_t first_seq, struct spool_segment **out_segment)
+/* What was written beyond what the file took before. */
+static void count_bytes(struct spool_set *set, struct spool_segment *segment)
 {
-    struct spool_segment *segment = mem_zalloc(sizeof(*segment));
-    if (segment == NULL)
-        return ERR_NOMEM;
-    list_init(&segment->link);
-    segment->epoch = s->epoch;
-    segment->number = s->next_number++; /* Never twice, even if a failed file cannot be removed. */
-    segment->first_seq = first_seq;
-    char *path = spool_segment_path(segment);
-    if (path == NULL) {
-        mem_free(segment);
-        return ERR_NOMEM;
-    }
-    struct spool_header header = {.number = segment->number,
+    uint64_t disk = atomic_load_explicit(&segment->disk_bytes, memory_order_relaxed);
+    uint64_t end = atomic_load_explicit(&segment->written, memory_order_relaxed);
+    if (end <= disk)
+        return;
+    atomic_store_explicit(&segment->disk_bytes, end, memory_order_relaxed);
+    atomic_fetch_add_explicit(&set->bytes, end - disk, memory_order_relaxed);
+}
+
+/* Numbers come never twice, even if a failed file cannot be removed. */
+static int write_header(struct spool *s, struct spool_segment *segment, uint32_t number,
+                        uint64_t first_seq, uint32_t flags)
+{
+    struct spool_header header = {.number = number,
+                                  .flags = flags,
                                   .epoch = s->epoch->id,
                                   .first_seq = first_seq,
                                   .node_id = s->set->node_id,
                                   .boot_id = s->set->boot_id};
     uint8_t bytes[SPOOL_HEADER_BYTES];
     spool_header_encode(&header, bytes);
+    int rc = spool_write_all(segment->fd, bytes, sizeof(bytes));
+    segment->first_seq = first_seq;
+    segment->salt = spool_salt(s->epoch->id, number);
+    atomic_store(&segment->written, SPOOL_HEADER_BYTES);
+    return rc;
+}
+
+/* A new file with its header. On error no file is left. */
+static int segment_make(struct spool *s, uint64_t first_seq, struct spool_segment **out_segment)
+{
+    struct spool_segment *segment = mem_zalloc(sizeof(*segment));
+    if (segment == NULL)
+        return ERR_NOMEM;
+    list_init(&segment->link);
+    segment->epoch = s->epoch;
+    segment->number = s->next_number++;
+    char *path = spool_segment_path(segment);
+    if (path == NULL) {
+        mem_free(segment);
+        return ERR_NOMEM;
+    }
     segment->fd = spool_io.open_new(path);
     int rc = segment->fd < 0 ? err_from_errno(errno)
-                             : spool_write_all(segment->fd, bytes, sizeof(bytes));
+                             : write_header(s, segment, segment->number, first_seq, 0);
     if (rc != 0) {
         if (segment->fd >= 0) {
             close(segment->fd);
@@ -92,12 +114,50 @@ static int segment_create(struct spool *s, uint64_t first_seq, struct spool_segm
         }
         mem_free(segment);
     } else {
-        atomic_store(&segment->written, SPOOL_HEADER_BYTES);
-        atomic_fetch_add(&s->set->bytes, SPOOL_HEADER_BYTES);
+        count_bytes(s->set, segment);
         *out_segment = segment;
     }
     mem_free(path);
     return rc;
+}
+
+/* A spare file gets the header of the next segment, then its name. On error it is gone. */
+static int segment_reuse(struct spool *s, struct spool_segment *segment, uint64_t first_seq)
+{
+    uint32_t number = s->next_number++;
+    const struct spool_segment next = {.epoch = segment->epoch, .number = number};
+    char *from = spool_spare_path(segment);
+    char *to = spool_segment_path(&next);
+    int rc = from != NULL && to != NULL ? 0 : ERR_NOMEM;
+    segment->fd = rc == 0 ? spool_io.open_spare(from) : -1;
+    if (rc == 0)
+        rc = segment->fd < 0 ? err_from_errno(errno)
+                             : write_header(s, segment, number, first_seq, SPOOL_HEADER_RECYCLED);
+    if (rc == 0 && spool_io.rename(from, to) != 0)
+        rc = err_from_errno(errno);
+    mem_free(from);
+    mem_free(to);
+    if (rc != 0) {
+        if (segment->fd >= 0)
+            close(segment->fd);
+        spool_spare_remove(s->set, segment);
+        return rc;
+    }
+    segment->number = number;
+    segment->carry_end = 0;
+    segment->sealed = segment->dir_synced = false;
+    atomic_store(&segment->synced, 0);
+    return 0;
+}
+
+static int segment_create(struct spool *s, uint64_t first_seq, struct spool_segment **out_segment)
+{
+    struct spool_segment *spare = spool_spare_take(s);
+    if (spare != NULL && segment_reuse(s, spare, first_seq) == 0) {
+        *out_segment = spare;
+        return 0;
+    }
+    return segment_make(s, first_seq, out_segment);
 }
 
 static void segment_abandon(struct spool *s, struct spool_segment *segment)
@@ -107,18 +167,23 @@ static void segment_abandon(struct spool *s, struct spool_segment *segment)
         (void)spool_io.unlink(path);
     mem_free(path);
     close(segment->fd);
-    atomic_fetch_sub(&s->set->bytes, atomic_load(&segment->written));
+    atomic_fetch_sub(&s->set->bytes, atomic_load(&segment->disk_bytes));
     spool_segment_free(segment);
 }
 
-static int segment_append(struct spool *s, struct spool_segment *segment, const void *data,
-                          size_t len)
+/* Seals the frames for this segment and writes them. */
+static int segment_append(struct spool *s, struct spool_segment *segment, const struct buf *frames)
 {
-    int rc = spool_write_all(segment->fd, data, len);
+    spool_frames_seal(frames->data, frames->len, segment->salt);
+    int rc = spool_write_all(segment->fd, frames->data, frames->len);
     if (rc != 0)
         return rc;
-    atomic_fetch_add_explicit(&segment->written, len, memory_order_release);
-    atomic_fetch_add_explicit(&s->set->bytes, len, memory_order_relaxed);
+    atomic_fetch_add_explicit(&segment->written, frames->len, memory_order_release);
+    uint64_t unsynced =
+        atomic_fetch_add_explicit(&s->set->unsynced, frames->len, memory_order_relaxed);
+    if (unsynced + frames->len > SPOOL_UNSYNCED_BYTES)
+        spool_bell_ring(&s->set->sync_bell);
+    count_bytes(s->set, segment);
     return 0;
 }
 
@@ -163,7 +228,7 @@ static int read_unsynced(struct spool_segment *segment, struct buf *out)
         close(fd);
     struct spool_scan scan;
     struct spool_frame frame;
-    spool_scan_init(&scan, buf_str(&raw));
+    spool_scan_init(&scan, buf_str(&raw), segment->salt);
     while (rc == 0 && spool_scan_next(&scan, &frame) == SPOOL_SCAN_FRAME)
         if (frame.type == SPOOL_RECORD)
             rc = buf_append_str(out, frame.whole);
@@ -236,9 +301,9 @@ static int next_segment(struct spool *s)
     if (rc == 0)
         rc = segment_create(s, first_seq, &segment);
     if (rc == 0 && begin.len > 0)
-        rc = segment_append(s, segment, begin.data, begin.len);
+        rc = segment_append(s, segment, &begin);
     if (rc == 0 && s->out.len > 0)
-        rc = segment_append(s, segment, s->out.data, s->out.len);
+        rc = segment_append(s, segment, &s->out);
     buf_deinit(&begin);
     buf_deinit(&unsynced);
     if (rc != 0) {
@@ -283,7 +348,7 @@ int spool_flush(struct spool *s)
                     s->set->segment_bytes + s->current->carry_end;
     int rc = ERR_IO;
     if (fits && !atomic_load_explicit(&s->sync_failed, memory_order_relaxed)) {
-        rc = s->out.len > 0 ? segment_append(s, s->current, s->out.data, s->out.len) : 0;
+        rc = s->out.len > 0 ? segment_append(s, s->current, &s->out) : 0;
         /* Never again on that file. What stands after `written` is a torn tail; cut it if the disk
          * still can, recovery cuts it otherwise. */
         if (rc != 0 && ftruncate(s->current->fd, (off_t)atomic_load(&s->current->written)) != 0)

@@ -21,12 +21,18 @@ static int io_open_new(const char *path)
     return open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
+static int io_open_spare(const char *path)
+{
+    return open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+}
+
 static int io_fallocate(int fd, uint64_t len)
 {
     return posix_fallocate(fd, 0, (off_t)len);
 }
 
 struct spool_io spool_io = {.open_new = io_open_new,
+                            .open_spare = io_open_spare,
                             .fallocate = io_fallocate,
                             .write = write,
                             .fdatasync = fdatasync,
@@ -44,6 +50,8 @@ struct spool_epoch *spool_epoch_create(struct spool_set *set, uint64_t id)
         return NULL;
     list_init(&e->link);
     list_init(&e->segments);
+    list_init(&e->retired);
+    list_init(&e->spares);
     e->id = id;
     e->dir = spool_path_join(set->dir, name);
     if (e->dir == NULL || (mkdir(e->dir, 0700) != 0 && errno != EEXIST)) {
@@ -210,6 +218,9 @@ void spool_set_destroy(struct spool_set *set)
     for (uint32_t i = 0; i < set->spool_count; i++)
         spool_deinit(&set->spools[i]);
     spool_sync_written(set);
+    for (uint32_t i = 0; i < set->spool_count; i++)
+        if (set->spools[i].epoch != NULL)
+            spool_spares_remove(set, set->spools[i].epoch);
     spool_bell_deinit(&set->drain_bell);
     spool_bell_deinit(&set->sync_bell);
     for (struct list *it; (it = list_pop_front(&set->epochs)) != NULL;)

@@ -70,6 +70,24 @@ static int sync_dir(const char *dir)
     return rc;
 }
 
+/* The names in an epoch's directory, and once its own. */
+static int sync_names(struct spool_set *set, struct spool_epoch *epoch)
+{
+    pthread_mutex_lock(&set->lock);
+    uint64_t retired = epoch->last_retired;
+    pthread_mutex_unlock(&set->lock);
+    int rc = sync_dir(epoch->dir);
+    if (rc == 0 && !epoch->dir_synced)
+        rc = sync_dir(set->dir);
+    if (rc != 0)
+        return rc;
+    epoch->dir_synced = true;
+    pthread_mutex_lock(&set->lock);
+    spool_spares_settle(epoch, retired);
+    pthread_mutex_unlock(&set->lock);
+    return 0;
+}
+
 /* Without the lock: the segment stays while its descriptor is open, which only this thread closes.
  */
 static bool sync_segment(struct spool_set *set, struct spool_segment *segment)
@@ -80,7 +98,7 @@ static bool sync_segment(struct spool_set *set, struct spool_segment *segment)
     if (spool_io.fdatasync(segment->fd) != 0)
         return false;
     if (!segment->dir_synced) {
-        if (sync_dir(segment->epoch->dir) != 0 || sync_dir(set->dir) != 0)
+        if (sync_names(set, segment->epoch) != 0)
             return false;
         segment->dir_synced = true;
     }
@@ -129,6 +147,7 @@ static void sync_epoch(struct spool_set *set, struct spool_epoch *epoch)
 void spool_sync_written(struct spool_set *set)
 {
     pthread_mutex_lock(&set->sync_lock);
+    atomic_store_explicit(&set->unsynced, 0, memory_order_relaxed);
     pthread_mutex_lock(&set->lock);
     /* Live epochs are never freed while the set lives; old ones have nothing to sync. */
     LIST_FOREACH (it, &set->epochs) {

@@ -21,11 +21,12 @@
 #include "dataplane/telemetry/shipper_batch.h"
 #include "dataplane/telemetry/spool_internal.h"
 
-#define CANDIDATES 3
-#define FEATURES   250
-#define OPEN       32    /* Requests under way at once. */
-#define ROUND      2048U /* Records between two drains: less than what wakes the writer. */
-#define VARIANTS   512
+#define CANDIDATES  3
+#define FEATURES    250
+#define OPEN        32    /* Requests under way at once. */
+#define ROUND       2048U /* Records between two drains: less than what wakes the writer. */
+#define VARIANTS    512
+#define WARM_ROUNDS (80U * ROUND) /* 190 MB */
 
 static bool compress; /* As the shipper does when it lags behind. */
 static struct features features[VARIANTS];
@@ -221,6 +222,37 @@ static void end_records(struct spool *spool)
     }
 }
 
+/* As the shipper when all that was read is acknowledged: so much is kept, older files go, and
+ * become new segments. */
+#define KEEP_BYTES (UINT64_C(64) << 20)
+
+static struct spool_segment *oldest_to_go(struct spool_set *set, struct spool *spool,
+                                          const struct shipper_cursor *cursor)
+{
+    uint64_t kept = 0;
+    pthread_mutex_lock(&set->lock);
+    struct list *segments = &spool->epoch->segments;
+    struct spool_segment *head = container_of(segments->next, struct spool_segment, link);
+    LIST_FOREACH (it, segments) {
+        if (it->next == segments ||
+            container_of(it->next, struct spool_segment, link)->first_seq > cursor->next_seq)
+            break;
+        kept += atomic_load(&container_of(it, struct spool_segment, link)->written);
+    }
+    bool goes = kept > KEEP_BYTES && head->sealed && head->fd < 0;
+    pthread_mutex_unlock(&set->lock);
+    return goes ? head : NULL;
+}
+
+static void age(struct spool_set *set, struct spool *spool, struct shipper_cursor *cursor)
+{
+    for (struct spool_segment *s; (s = oldest_to_go(set, spool, cursor)) != NULL;) {
+        shipper_cursor_leave(cursor, s);
+        if (!spool_segment_drop(set, s))
+            fail("cannot delete a segment");
+    }
+}
+
 struct cost {
     uint64_t path_ns, writer_ns, read_ns, pack_ns; /* Of one record, CPU of the thread. */
     uint64_t record_bytes, packed_bytes;
@@ -238,8 +270,12 @@ static struct cost measure_cost(uint32_t rounds, bool path_only)
     if (shipper_batch_init(&batch) != 0)
         fail("out of memory");
     uint64_t records = 0, raw = 0, packed = 0;
-    for (uint32_t n = 0; n < rounds; n += ROUND) {
-        uint32_t count = rounds - n < ROUND ? rounds - n : ROUND;
+    /* First what is kept is filled once: from then on segments are written over old ones. */
+    uint64_t warm = path_only ? 0 : WARM_ROUNDS;
+    for (uint64_t n = 0; n < warm + rounds; n += ROUND) {
+        uint32_t count = warm + rounds - n < ROUND ? (uint32_t)(warm + rounds - n) : ROUND;
+        if (n == warm)
+            c = (struct cost){0};
         uint64_t t0 = clock_thread_cpu_ns();
         if (put_records(spool, count) != 0)
             fail("a record was refused");
@@ -265,12 +301,13 @@ static struct cost measure_cost(uint32_t rounds, bool path_only)
             raw += batch.raw.len;
             packed += batch.packed_len;
         }
+        age(set, spool, &cursor);
     }
     c.path_ns /= rounds;
     c.writer_ns /= rounds;
     if (records > 0) {
-        c.read_ns /= records;
-        c.pack_ns /= records;
+        c.read_ns /= rounds;
+        c.pack_ns /= rounds;
         c.record_bytes = raw / records;
         c.packed_bytes = packed / records;
     }
@@ -330,6 +367,7 @@ static void *sink_main(void *arg)
             run->gaps += batch.gaps;
             run->batches++;
         }
+        age(run->set, spool_set_spool(run->set, 0), &cursor);
         if (last)
             break;
         last = finished;

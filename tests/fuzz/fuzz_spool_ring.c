@@ -27,7 +27,8 @@ static void check_record(struct buf *out)
     uint64_t intent;
     struct str record;
     ProtobufCMessage *m = NULL;
-    spool_scan_init(&scan, buf_str(out));
+    spool_frames_seal(out->data, out->len, 0);
+    spool_scan_init(&scan, buf_str(out), 0);
     must(spool_scan_next(&scan, &frame) == SPOOL_SCAN_FRAME);
     must(spool_record_split(&frame, &intent, &record));
     must(wire_unpack(&steelyard__telemetry__v1__record__descriptor, record, &m) == 0);

@@ -1,5 +1,5 @@
-/* A segment's bytes after its header: whatever they are, the scan ends, every frame it gives lies inside
- * and has a good checksum, and damage never hides a frame that stands whole before it. */
+/* A segment's bytes after its header: whatever they are, the scan ends, every frame it gives lies
+ * inside and has a good checksum, and damage never hides a frame that stands whole before it. */
 #include <stdlib.h>
 
 #include "common/link/wire.h"
@@ -8,13 +8,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static size_t frames(struct str bytes, size_t *out_end)
+static size_t frames(struct str bytes, uint32_t salt, size_t *out_end)
 {
     struct spool_scan scan;
     struct spool_frame frame;
     size_t count = 0;
     size_t last = 0;
-    spool_scan_init(&scan, bytes);
+    spool_scan_init(&scan, bytes, salt);
     while (spool_scan_next(&scan, &frame) == SPOOL_SCAN_FRAME) {
         size_t at = (size_t)(frame.whole.data - bytes.data);
         if (at < last || at + frame.whole.len > bytes.len || scan.offset != at + frame.whole.len)
@@ -37,6 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct str bytes = {.data = (const char *)data, .len = size};
     struct spool_header header;
     int rc = spool_header_decode(bytes, &header);
+    uint32_t salt = rc == 0 ? spool_header_salt(&header) : 0;
     if (rc == 0) {
         uint8_t again[SPOOL_HEADER_BYTES];
         spool_header_encode(&header, again);
@@ -48,9 +49,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t from = size < SPOOL_HEADER_BYTES ? size : SPOOL_HEADER_BYTES;
     bytes = str_slice(bytes, from, size);
     size_t end, cut_end;
-    size_t whole = frames(bytes, &end);
+    size_t whole = frames(bytes, salt, &end);
     /* Cutting behind the last good frame changes nothing. */
-    if (frames(str_slice(bytes, 0, end), &cut_end) != whole || cut_end != end)
+    if (frames(str_slice(bytes, 0, end), salt, &cut_end) != whole || cut_end != end)
         abort();
     return 0;
 }

@@ -152,7 +152,10 @@ static void small_segment(struct world *w, char **out_path, struct buf *out_file
     struct spool_scan scan;
     struct spool_frame frame;
     struct str file = slurp(*out_path, out_file);
-    spool_scan_init(&scan, str_slice(file, SPOOL_HEADER_BYTES, file.len));
+    struct spool_header header;
+    assert_int_equal(spool_header_decode(file, &header), 0);
+    spool_scan_init(&scan, str_slice(file, SPOOL_HEADER_BYTES, file.len),
+                    spool_header_salt(&header));
     static const char kinds[] = "iariariaiar";
     for (size_t n = 0; n < SMALL_FRAMES; n++) {
         assert_int_equal(spool_scan_next(&scan, &frame), SPOOL_SCAN_FRAME);

@@ -286,6 +286,7 @@ static bool stopped_at(struct world *w, int call, enum stop how, char *said)
         calls_left = call;
         stop_how = how;
         spool_io = (struct spool_io){.open_new = stopping_open,
+                                     .open_spare = real_io.open_spare,
                                      .fallocate = stopping_fallocate,
                                      .write = stopping_write,
                                      .fdatasync = stopping_sync,
