@@ -223,6 +223,11 @@ static void drop(struct str *io_input, size_t bytes)
     io_input->len -= bytes;
 }
 
+static inline bool is_crlf(struct str s)
+{
+    return s.len >= 2 && s.data[0] == '\r' && s.data[1] == '\n';
+}
+
 /* What stands between two chunks, as nearly everyone writes it and all of it there: the CRLF behind
  * the data, digits, CRLF. Takes what is usual in one look and leaves the rest to framing_byte,
  * which says the same of the same bytes. */
@@ -231,7 +236,7 @@ static void take_usual_framing(struct http1_body *b, struct str *io_input)
     const char *data = io_input->data;
     uint64_t size = 0;
     size_t at = 0;
-    if (b->state == BODY_DATA_CR && io_input->len >= 2 && data[0] == '\r' && data[1] == '\n') {
+    if (b->state == BODY_DATA_CR && is_crlf(*io_input)) {
         b->state = BODY_SIZE_FIRST;
         drop(io_input, 2);
         data = io_input->data;
@@ -261,8 +266,13 @@ static enum http1_result take_payload(struct http1_body *b, struct str *io_input
     b->payload_bytes += take;
     if (b->kind != HTTP1_BODY_UNTIL_CLOSE)
         b->left -= take;
-    if (b->left == 0)
-        b->state = b->kind == HTTP1_BODY_CHUNKED ? BODY_DATA_CR : BODY_DONE;
+    if (b->left > 0)
+        return HTTP1_DATA;
+    b->state = b->kind == HTTP1_BODY_CHUNKED ? BODY_DATA_CR : BODY_DONE;
+    if (b->state == BODY_DATA_CR && is_crlf(*io_input)) {
+        b->state = BODY_SIZE_FIRST;
+        drop(io_input, 2);
+    }
     return HTTP1_DATA;
 }
 

@@ -90,13 +90,10 @@ int http1_write_head_end(struct buf *out)
 size_t http1_chunk_head(size_t piece_bytes, char *out)
 {
     static const char hex[] = "0123456789abcdef";
-    char reversed[16];
-    size_t len = 0;
     assert(piece_bytes > 0);
-    for (size_t rest = piece_bytes; rest > 0; rest >>= 4)
-        reversed[len++] = hex[rest & 15];
-    for (size_t i = 0; i < len; i++)
-        out[i] = reversed[len - 1 - i];
+    size_t len = (67U - (unsigned)__builtin_clzll(piece_bytes)) / 4;
+    for (size_t i = len; i-- > 0; piece_bytes >>= 4)
+        out[i] = hex[piece_bytes & 15];
     out[len] = '\r';
     out[len + 1] = '\n';
     return len + 2;

@@ -333,29 +333,32 @@ static void note_fit(struct provider_reply *reply, const struct openai_fit *fit)
 int openai_read_like(struct provider_reply *reply, struct str *io_input,
                      const struct provider_rewrite *rewrite, struct provider_out *out)
 {
-    struct openai_fit fit;
     const struct str in = *io_input;
-    if (reply->shapes == NULL || in.len < 8 || memcmp(in.data, "data: ", 6) != 0 ||
-        !openai_shapes_fit(reply->shapes, (struct str){in.data + 6, in.len - 6}, &reply->shape,
-                           &fit))
+    if (reply->shapes == NULL || in.len < 8 || memcmp(in.data, "data: ", 6) != 0)
         return 0;
-    const char *end = fit.end + 2, *stop = in.data + in.len;
-    const bool other = rewrite->model.len > 0 && !str_eq(fit.model, rewrite->model);
-    if (stop - fit.end < 2 || fit.end[0] != '\n' || fit.end[1] != '\n' ||
+    const struct openai_fit *fit =
+        openai_shapes_fit(reply->shapes, (struct str){in.data + 6, in.len - 6}, &reply->shape);
+    if (fit == NULL)
+        return 0;
+    const char *end = fit->end + 2, *stop = in.data + in.len;
+    const bool other = rewrite->model.len > 0 &&
+                       (fit->model.len != rewrite->model.len ||
+                        memcmp(fit->model.data, rewrite->model.data, fit->model.len) != 0);
+    if (stop - fit->end < 2 || fit->end[0] != '\n' || fit->end[1] != '\n' ||
         (size_t)(end - in.data) > SSE_EVENT_BYTES_MAX ||
-        (other && (fit.model.data == NULL || !rewrite->model_plain)) ||
-        (fit.usage_object && rewrite->usage_member != NULL))
+        (other && (fit->model.data == NULL || !rewrite->model_plain)) ||
+        (fit->usage_object && rewrite->usage_member != NULL))
         return 0;
     reply->anything = true;
-    note_fit(reply, &fit);
+    note_fit(reply, fit);
     *io_input = (struct str){end, (size_t)(stop - end)};
     const char *from = in.data;
     int rc = 0;
     if (other) {
-        rc = provider_out_add(out, (struct str){from, (size_t)(fit.model.data - from)});
+        rc = provider_out_add(out, (struct str){from, (size_t)(fit->model.data - from)});
         if (rc == 0)
             rc = provider_out_add(out, rewrite->model);
-        from = fit.model.data + fit.model.len;
+        from = fit->model.data + fit->model.len;
     }
     if (rc == 0)
         rc = provider_out_add(out, (struct str){from, (size_t)(end - from)});
@@ -439,25 +442,33 @@ int openai_read_reply_strictly(struct json *json, struct provider_reply *reply, 
 _Static_assert(JSON_SPLICE_SPANS(EDITS_MAX) <= PROVIDER_REPLY_PIECES_MAX,
                "a spliced reply fits the pieces");
 
-int openai_read_reply(struct json *json, struct provider_reply *reply, struct str body,
-                      const struct provider_rewrite *rewrite, struct arena *arena,
-                      struct str *out_pieces, size_t *out_count)
+/* One that is not like those before. */
+static int read_reply_anew(struct json *json, struct provider_reply *reply, struct str body,
+                           const struct provider_rewrite *rewrite, struct arena *arena,
+                           struct str *out_pieces, size_t *out_count)
 {
     struct openai_facts f;
-    struct openai_fit fit;
-    if (reply->shapes != NULL && openai_shapes_fit(reply->shapes, body, &reply->shape, &fit) &&
-        fit.end == body.data + body.len &&
-        put_model(body, fit.model, rewrite, out_pieces, out_count)) {
-        note_fit(reply, &fit);
-        reply->done = true;
-        return 0;
-    }
     if (!openai_usual_read(body, STR("message"), &f) || f.choices == 0 ||
         !put_model(body, f.model, rewrite, out_pieces, out_count))
         return openai_read_reply_strictly(json, reply, body, rewrite, arena, out_pieces, out_count);
     if (reply->shapes != NULL)
         openai_shapes_learn(reply->shapes, body, &f, &reply->shape);
     note_facts(reply, &f);
+    reply->done = true;
+    return 0;
+}
+
+int openai_read_reply(struct json *json, struct provider_reply *reply, struct str body,
+                      const struct provider_rewrite *rewrite, struct arena *arena,
+                      struct str *out_pieces, size_t *out_count)
+{
+    const struct openai_fit *fit = NULL;
+    if (reply->shapes != NULL)
+        fit = openai_shapes_fit(reply->shapes, body, &reply->shape);
+    if (fit == NULL || fit->end != body.data + body.len ||
+        !put_model(body, fit->model, rewrite, out_pieces, out_count))
+        return read_reply_anew(json, reply, body, rewrite, arena, out_pieces, out_count);
+    note_fit(reply, fit);
     reply->done = true;
     return 0;
 }

@@ -37,6 +37,29 @@ static inline const unsigned char *number_end(const unsigned char *p, const unsi
     return q == p || (*p == '0' && q - p > 1) ? NULL : q;
 }
 
+/* Whether the n bytes from p are those of the shape. */
+static inline bool is_fixed(const unsigned char *p, const unsigned char *end, const char *fixed,
+                            size_t n)
+{
+    if ((size_t)(end - p) < n)
+        return false;
+#if defined(__SSE2__)
+    if (end - p >= 16) {
+        size_t at = n < 16 ? 0 : n - 16;
+        __m128i same = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + at)),
+                                      _mm_loadu_si128((const __m128i *)(const void *)(fixed + at)));
+        if (n < 16)
+            return (~(unsigned)_mm_movemask_epi8(same) & ((1U << n) - 1)) == 0;
+        for (size_t i = 0; i < at; i += 16)
+            same = _mm_and_si128(
+                same, _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + i)),
+                                     _mm_loadu_si128((const __m128i *)(const void *)(fixed + i))));
+        return _mm_movemask_epi8(same) == 0xffff;
+    }
+#endif
+    return memcmp(p, fixed, n) == 0;
+}
+
 static bool fits(const struct openai_shape *h, struct str text, struct openai_fit *out)
 {
     const unsigned char *p = (const unsigned char *)text.data, *end = p + text.len;
@@ -46,7 +69,7 @@ static bool fits(const struct openai_shape *h, struct str text, struct openai_fi
         const size_t n = h->before[i];
         const unsigned char *q;
         size_t escapes;
-        if ((size_t)(end - p) < n || memcmp(p, fixed, n) != 0)
+        if (!is_fixed(p, end, fixed, n))
             return false;
         if (i == h->model_hole)
             out->model.data = (const char *)p + h->model_at;
@@ -85,18 +108,20 @@ static bool fits(const struct openai_shape *h, struct str text, struct openai_fi
     return true;
 }
 
-bool openai_shapes_fit(const struct openai_shapes *s, struct str text, uint8_t *io_last,
-                       struct openai_fit *out)
+const struct openai_fit *openai_shapes_fit(struct openai_shapes *s, struct str text,
+                                           uint8_t *io_last)
 {
-    uint8_t last = *io_last % OPENAI_SHAPES;
-    if (s->shapes[last].hole_count > 0 && fits(&s->shapes[last], text, out))
-        return true;
-    for (uint8_t i = 0; i < OPENAI_SHAPES; i++)
-        if (i != last && s->shapes[i].hole_count > 0 && fits(&s->shapes[i], text, out)) {
+    const struct openai_shape *last = &s->shapes[*io_last % OPENAI_SHAPES];
+    if (last->hole_count > 0 && fits(last, text, &s->fit))
+        return &s->fit;
+    for (uint8_t i = 0; i < OPENAI_SHAPES; i++) {
+        const struct openai_shape *h = &s->shapes[i];
+        if (h != last && h->hole_count > 0 && fits(h, text, &s->fit)) {
             *io_last = i;
-            return true;
+            return &s->fit;
         }
-    return false;
+    }
+    return NULL;
 }
 
 void openai_shapes_learn(struct openai_shapes *s, struct str text, const struct openai_facts *f,
@@ -114,7 +139,7 @@ void openai_shapes_learn(struct openai_shapes *s, struct str text, const struct 
         const bool end = i == f->hole_count;
         const char *to = end ? text.data + text.len : f->holes[i].data;
         size_t n = (size_t)(to - from);
-        if (n > sizeof h->fixed - len)
+        if (n > OPENAI_SHAPE_BYTES - len)
             return;
         memcpy(h->fixed + len, from, n);
         if (f->model.data >= from && f->model.data < to) {

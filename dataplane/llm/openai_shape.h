@@ -25,12 +25,7 @@ struct openai_shape {
     uint16_t model_len;                    /* UINT16_MAX: none. */
     uint16_t before[OPENAI_HOLES_MAX + 1]; /* Fixed bytes before each hole, and behind the last. */
     uint8_t kind[OPENAI_HOLES_MAX];
-    char fixed[OPENAI_SHAPE_BYTES];
-};
-
-struct openai_shapes {
-    struct openai_shape shapes[OPENAI_SHAPES];
-    uint8_t next; /* To be replaced. */
+    char fixed[OPENAI_SHAPE_BYTES + 16]; /* 16 may be loaded from any place. */
 };
 
 struct openai_fit {
@@ -43,10 +38,16 @@ struct openai_fit {
     enum call_finish finish;
     struct call_usage usage;
 };
-/* Whether the text begins with what fits a shape: content of one choice, and perhaps its finish and
- * usage. io_last: the one that fitted last, which is tried first. */
-bool openai_shapes_fit(const struct openai_shapes *s, struct str text, uint8_t *io_last,
-                       struct openai_fit *out);
+struct openai_shapes {
+    struct openai_shape shapes[OPENAI_SHAPES];
+    uint8_t next;          /* To be replaced. */
+    struct openai_fit fit; /* What the last text said that fitted. */
+};
+/* What the text begins with, if it fits a shape: content of one choice, and perhaps its finish and
+ * usage; until the next call. NULL: it fits none. io_last: the one that fitted last, which is tried
+ * first. */
+const struct openai_fit *openai_shapes_fit(struct openai_shapes *s, struct str text,
+                                           uint8_t *io_last);
 /* Makes a shape of a text that was read, if it is of the kind that can be: one choice, one text. */
 void openai_shapes_learn(struct openai_shapes *s, struct str text, const struct openai_facts *facts,
                          uint8_t *out_last);

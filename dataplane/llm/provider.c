@@ -81,7 +81,7 @@ int provider_out_gather(struct provider_out *out)
         return 0;
     buf_clear(out->gathered);
     for (size_t i = 0; i < out->count; i++) {
-        int rc = buf_append_str(out->gathered, out->pieces[i]);
+        int rc = buf_append_str(out->gathered, out->room[i + 1]);
         if (rc != 0)
             return rc;
     }
@@ -92,7 +92,7 @@ int provider_out_gather(struct provider_out *out)
 
 int provider_out_copy(struct provider_out *out, struct str span)
 {
-    struct str *last = out->count > 0 ? &out->pieces[out->count - 1] : NULL;
+    struct str *last = out->count > 0 ? &out->room[out->count] : NULL;
     if (!out->gathering && last != NULL && last->data + last->len == span.data) {
         last->len += span.len;
         out->bytes += span.len;

@@ -79,11 +79,12 @@ struct provider_rewrite {
  * there are too many of them or one cannot stay: then all are gathered in a buffer. */
 #define PROVIDER_OUT_PIECES 12
 struct provider_out {
-    struct str pieces[PROVIDER_OUT_PIECES];
+    struct str room[PROVIDER_OUT_PIECES + 2]; /* Pieces from the second place on: who sends them may
+                                               * put something in front and behind. */
     size_t count;
     size_t bytes;
     struct buf *gathered; /* The owner's. */
-    bool gathering;       /* pieces is not used; all is in there. */
+    bool gathering;       /* room is not used; all is in there. */
 };
 void provider_out_start(struct provider_out *out, struct buf *gathered);     /* Clears it. */
 int provider_out_copy(struct provider_out *out, struct str span) MUST_CHECK; /* Private. */
@@ -91,7 +92,7 @@ static inline MUST_CHECK int provider_out_add(struct provider_out *out, struct s
 {
     if (out->gathering || out->count == PROVIDER_OUT_PIECES)
         return provider_out_copy(out, span);
-    struct str *next = &out->pieces[out->count];
+    struct str *next = &out->room[out->count + 1];
     if (out->count > 0 && next[-1].data + next[-1].len == span.data)
         next[-1].len += span.len;
     else if (span.len > 0) {

@@ -53,16 +53,27 @@ static inline __m128i sse2_weights(__m128i v)
     return sse2_choose(wide, _mm_set1_epi8(WIDE), w);
 }
 
+/* Sixteen loaded from the n-th on: the last n of them are set. */
+static const uint8_t last_of[32] = {[16 ... 31] = 0xff};
+
 static uint64_t sum_sse2(const uint8_t *p, size_t len)
 {
     __m128i total = _mm_setzero_si128();
+    if (len < 16)
+        return sum_scalar(p, len);
     size_t i = 0;
     for (; i + 16 <= len; i += 16) {
         __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
         total = _mm_add_epi64(total, _mm_sad_epu8(sse2_weights(v), _mm_setzero_si128()));
     }
+    if (i < len) { /* The last sixteen, those not counted yet. */
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + len - 16));
+        __m128i rest = _mm_loadu_si128((const __m128i *)(const void *)(last_of + len % 16));
+        v = _mm_and_si128(sse2_weights(v), rest);
+        total = _mm_add_epi64(total, _mm_sad_epu8(v, _mm_setzero_si128()));
+    }
     total = _mm_add_epi64(total, _mm_unpackhi_epi64(total, total));
-    return (uint64_t)_mm_cvtsi128_si64(total) + sum_scalar(p + i, len - i);
+    return (uint64_t)_mm_cvtsi128_si64(total);
 }
 
 #define AVX2 __attribute__((target("avx2")))

@@ -10,38 +10,43 @@
 
 #define HELD_BYTES_MAX 65536U /* Frames before the first content. */
 
-/* Everything in one write. */
-static int send_chunk(struct request *r, struct str head, const struct str *pieces, size_t count,
-                      size_t bytes)
+/* Everything in one write: the pieces, with the places before and behind them for a chunk's
+ * framing; the head, if there is one, stands further in front. */
+static int send_framed(struct request *r, struct str *pieces, size_t count, size_t bytes,
+                       struct str head)
 {
-    struct request_env *env = r->env;
     char chunk[HTTP1_CHUNK_HEAD_BYTES];
-    const bool chunked = r->minor_version > 0;
-    size_t n = 0;
     if (r->client_gone)
         return ERR_CLOSED;
-    r->sent_ms = uv_now(env->loop);
-    if (head.len > 0)
-        env->send[n++] = head;
-    if (chunked)
-        env->send[n++] = (struct str){chunk, http1_chunk_head(bytes, chunk)};
-    for (size_t i = 0; i < count; i++)
-        env->send[n++] = pieces[i];
-    if (chunked)
-        env->send[n++] = HTTP1_CHUNK_END;
-    return r->client->send(r->client_arg, env->send, n);
+    r->sent_ms = uv_now(r->env->loop);
+    if (r->minor_version > 0) {
+        pieces[count++] = HTTP1_CHUNK_END;
+        *--pieces = (struct str){chunk, http1_chunk_head(bytes, chunk)};
+        count++;
+    }
+    if (head.len > 0) {
+        *--pieces = head;
+        count++;
+    }
+    return r->client->send(r->client_arg, pieces, count);
+}
+
+static int send_bytes(struct request *r, struct str head, struct str bytes)
+{
+    struct str room[4] = {{NULL, 0}, {NULL, 0}, bytes};
+    return send_framed(r, room + 2, 1, bytes.len, head);
 }
 
 int relay_send(struct request *r, struct str bytes)
 {
-    return send_chunk(r, STR_NULL, &bytes, 1, bytes.len);
+    return send_bytes(r, STR_NULL, bytes);
 }
 
-static int send_out(struct request *r, const struct provider_out *out)
+static int send_out(struct request *r, struct provider_out *out)
 {
     if (out->gathering)
         return relay_send(r, buf_str(out->gathered));
-    return send_chunk(r, STR_NULL, out->pieces, out->count, out->bytes);
+    return send_framed(r, out->room + 1, out->count, out->bytes, STR_NULL);
 }
 
 /* Head, then what was held back. */
@@ -56,7 +61,7 @@ static int send_first(struct request *r)
     r->content_type = STR("text/event-stream");
     if (answer_write_stream_head(r, false, &env->head) != 0)
         return ERR_NOMEM;
-    return send_chunk(r, buf_str(&env->head), &held, 1, held.len);
+    return send_bytes(r, buf_str(&env->head), held);
 }
 
 /* "steelyard":{"cost_usd":...,"decision_id":"..."}: what the caller asked to find in the usage. */
@@ -151,7 +156,7 @@ enum fetch_flow relay_piece(struct request *r, struct str piece, uint64_t now_ns
     struct feed f;
     enum provider_event kind;
     feed_start(r, &f);
-    while (!f.stop && !a->reply.done &&
+    while (piece.len > 0 && !f.stop && !a->reply.done &&
            provider_read_next(a->adapter, &env->json, &a->reply, &piece, &f.rewrite, &env->relayed,
                               &kind)) {
         feed_event(&f, kind);

@@ -137,8 +137,7 @@ struct request_env {
     struct buf out;
     struct openai_shapes shapes; /* Of events. */
     struct openai_shapes reply_shapes;
-    struct provider_out relayed;              /* Scratch of one read of a stream ... */
-    struct str send[PROVIDER_OUT_PIECES + 3]; /* ... and how it is sent. */
+    struct provider_out relayed; /* Scratch of one read of a stream. */
     struct json json;
     struct features_memo *features; /* NULL: out of memory, then nothing is remembered. */
     char date[HTTP1_DATE_BYTES];

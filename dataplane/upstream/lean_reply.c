@@ -151,33 +151,46 @@ static enum lean_reply give(struct transport_call *c, struct str piece)
 }
 
 /* While paused the framing is still looked at: an end that is there needs nobody's leave. */
+static enum lean_reply take_paused(struct transport_call *c, struct str *io_bytes)
+{
+    const struct http1_body before = c->body;
+    const struct str rest = *io_bytes;
+    struct str piece;
+    switch (http1_body_next(&c->body, io_bytes, &piece)) {
+    case HTTP1_MORE:
+        return LEAN_REPLY_PAUSED;
+    case HTTP1_DONE:
+        return LEAN_REPLY_COMPLETE;
+    case HTTP1_REJECTED:
+        return fail(c, fault_of(c->body.reason));
+    case HTTP1_DATA:
+        break;
+    }
+    c->body = before;
+    *io_bytes = rest;
+    return LEAN_REPLY_PAUSED;
+}
+
 static enum lean_reply take_body(struct transport_call *c, struct str *io_bytes)
 {
-    for (;;) {
-        struct http1_body before;
-        struct str rest, piece;
-        if (c->paused) {
-            before = c->body;
-            rest = *io_bytes;
-        }
+    while (!c->paused) {
+        struct str piece;
         switch (http1_body_next(&c->body, io_bytes, &piece)) {
         case HTTP1_MORE:
-            return c->paused ? LEAN_REPLY_PAUSED : LEAN_REPLY_MORE;
+            return LEAN_REPLY_MORE;
         case HTTP1_DONE:
             return LEAN_REPLY_COMPLETE;
         case HTTP1_REJECTED:
             return fail(c, fault_of(c->body.reason));
         case HTTP1_DATA:
-            if (c->paused) {
-                c->body = before;
-                *io_bytes = rest;
-                return LEAN_REPLY_PAUSED;
-            }
             if (give(c, piece) == LEAN_REPLY_ENDED)
                 return LEAN_REPLY_ENDED;
+            if (io_bytes->len == 0 && c->body.kind == HTTP1_BODY_CHUNKED && !c->paused)
+                return LEAN_REPLY_MORE; /* Chunks end with one of their own. */
             break;
         }
     }
+    return take_paused(c, io_bytes);
 }
 
 enum lean_reply lean_reply_input(struct transport_call *c, struct str *io_bytes)

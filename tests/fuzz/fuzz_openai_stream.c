@@ -53,7 +53,7 @@ static void feed(struct json *json, struct run *run, struct str input)
     if (out.gathering)
         check(buf_append_str(&run->out, buf_str(&run->gathered)) == 0);
     for (size_t i = 0; i < out.count; i++)
-        check(buf_append_str(&run->out, out.pieces[i]) == 0);
+        check(buf_append_str(&run->out, out.room[i + 1]) == 0);
     check(run->out.len - before == out.bytes);
 }
 

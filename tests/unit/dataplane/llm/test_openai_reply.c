@@ -75,7 +75,7 @@ static void feed_by(struct fixture *f, struct str input, const struct provider_r
     if (f->pieces.gathering)
         assert_int_equal(buf_append_str(&f->out, buf_str(&f->gathered)), 0);
     for (size_t i = 0; i < f->pieces.count; i++)
-        assert_int_equal(buf_append_str(&f->out, f->pieces.pieces[i]), 0);
+        assert_int_equal(buf_append_str(&f->out, f->pieces.room[i + 1]), 0);
     assert_int_equal(f->pieces.bytes, f->out.len - before);
 }
 
@@ -320,8 +320,8 @@ static void what_needs_no_change_is_one_span_of_what_was_read(void **state)
     feed(f, str_from(events), &rewrite);
     assert_false(f->pieces.gathering);
     assert_int_equal(f->pieces.count, 1);
-    assert_ptr_equal(f->pieces.pieces[0].data, events);
-    assert_int_equal(f->pieces.pieces[0].len, strlen(events));
+    assert_ptr_equal(f->pieces.room[1].data, events);
+    assert_int_equal(f->pieces.room[1].len, strlen(events));
 }
 
 static void the_models_id_takes_the_place_of_the_name_without_a_copy(void **state)
@@ -334,7 +334,7 @@ static void the_models_id_takes_the_place_of_the_name_without_a_copy(void **stat
     feed(f, str_from(two), &rewrite);
     assert_false(f->pieces.gathering);
     assert_int_equal(f->pieces.count, 5);
-    assert_ptr_equal(f->pieces.pieces[1].data, rewrite.model.data);
+    assert_ptr_equal(f->pieces.room[2].data, rewrite.model.data);
     assert_string_equal(buf_cstr(&f->out), CHUNK("small", "{\"content\":\"a\"}", "null")
                                                CHUNK("small", "{\"content\":\"b\"}", "null"));
     start(f);
