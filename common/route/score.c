@@ -100,87 +100,86 @@ static void sum_sse2(const struct artifact *a, const struct features *f, int32_t
     }
 }
 
-#define AVX2 __attribute__((target("avx2")))
+#define AVX2        __attribute__((target("avx2")))
+#define INLINE_AVX2 AVX2 static inline __attribute__((always_inline))
 
-AVX2 static inline __m256i avx2_row(const int16_t *row)
+/* Where the row of each feature begins, in numbers from the first row on. */
+INLINE_AVX2 void find_rows(const struct artifact *a, const struct features *f, uint32_t *out_at)
+{
+    const __m128i shift = _mm_cvtsi32_si128((int)(FEATURES_INDEX_BITS - a->index_bits));
+    const __m256i lanes = _mm256_set1_epi32((int)a->row_lanes);
+    for (uint32_t i = 0; i < f->n; i += 8) {
+        __m256i row =
+            _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)&f->index[i]));
+        row = _mm256_mullo_epi32(_mm256_srl_epi32(row, shift), lanes);
+        _mm256_store_si256((__m256i *)(void *)(out_at + i), row);
+    }
+}
+
+static inline void fetch_row(const struct artifact *a, const int16_t *row)
+{
+    for (size_t at = 0; at < a->row_lanes * sizeof *row; at += 64)
+        __builtin_prefetch((const char *)row + at);
+}
+
+INLINE_AVX2 __m256i avx2_row(const int16_t *row)
 {
     return _mm256_cvtepi16_epi32(_mm_load_si128((const __m128i *)(const void *)row));
 }
 
-AVX2 static inline void avx2_store(int32_t *to, __m256i v)
+INLINE_AVX2 void avx2_store(int32_t *to, __m256i v)
 {
     _mm256_store_si256((__m256i *)(void *)to, v);
 }
 
-AVX2 static void avx2_sum_64(const struct artifact *a, const struct features *f, uint32_t lane,
-                             int32_t *out)
+/* As many lanes as eight registers hold, or half of that. */
+INLINE_AVX2 void avx2_sum_wide(const struct artifact *a, const uint32_t *at, uint32_t n,
+                               uint32_t lane, unsigned registers, int32_t *out)
 {
-    __m256i s0 = _mm256_setzero_si256(), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0,
-            s7 = s0;
-    for (uint32_t i = 0; i < f->n; i++) {
-        const int16_t *row = row_of(a, f->index[i]) + lane;
-        if (lane == 0)
-            fetch_ahead(a, f, i);
-        s0 = _mm256_add_epi32(s0, avx2_row(row));
-        s1 = _mm256_add_epi32(s1, avx2_row(row + 8));
-        s2 = _mm256_add_epi32(s2, avx2_row(row + 16));
-        s3 = _mm256_add_epi32(s3, avx2_row(row + 24));
-        s4 = _mm256_add_epi32(s4, avx2_row(row + 32));
-        s5 = _mm256_add_epi32(s5, avx2_row(row + 40));
-        s6 = _mm256_add_epi32(s6, avx2_row(row + 48));
-        s7 = _mm256_add_epi32(s7, avx2_row(row + 56));
+    __m256i s[8];
+#pragma GCC unroll 8
+    for (unsigned k = 0; k < registers; k++)
+        s[k] = _mm256_setzero_si256();
+    for (uint32_t i = 0; i < n; i++) {
+        const int16_t *row = a->rows + at[i] + lane;
+        if (lane == 0 && i + AHEAD < n)
+            fetch_row(a, a->rows + at[i + AHEAD]);
+#pragma GCC unroll 8
+        for (unsigned k = 0; k < registers; k++)
+            s[k] = _mm256_add_epi32(s[k], avx2_row(row + (size_t)8 * k));
     }
-    avx2_store(out, s0);
-    avx2_store(out + 8, s1);
-    avx2_store(out + 16, s2);
-    avx2_store(out + 24, s3);
-    avx2_store(out + 32, s4);
-    avx2_store(out + 40, s5);
-    avx2_store(out + 48, s6);
-    avx2_store(out + 56, s7);
-}
-
-AVX2 static void avx2_sum_32(const struct artifact *a, const struct features *f, uint32_t lane,
-                             int32_t *out)
-{
-    __m256i s0 = _mm256_setzero_si256(), s1 = s0, s2 = s0, s3 = s0;
-    for (uint32_t i = 0; i < f->n; i++) {
-        const int16_t *row = row_of(a, f->index[i]) + lane;
-        s0 = _mm256_add_epi32(s0, avx2_row(row));
-        s1 = _mm256_add_epi32(s1, avx2_row(row + 8));
-        s2 = _mm256_add_epi32(s2, avx2_row(row + 16));
-        s3 = _mm256_add_epi32(s3, avx2_row(row + 24));
-    }
-    avx2_store(out, s0);
-    avx2_store(out + 8, s1);
-    avx2_store(out + 16, s2);
-    avx2_store(out + 24, s3);
+#pragma GCC unroll 8
+    for (unsigned k = 0; k < registers; k++)
+        avx2_store(out + (size_t)8 * k, s[k]);
 }
 
 /* Two rows at a time: their lanes side by side, each pair added in one multiplication by one. */
-AVX2 static void avx2_sum_16(const struct artifact *a, const struct features *f, uint32_t lane,
-                             int32_t *out)
+INLINE_AVX2 void avx2_add_two(const int16_t *x, const int16_t *y, __m256i *io_low, __m256i *io_high)
 {
     const __m256i ones = _mm256_set1_epi16(1);
+    __m256i v = _mm256_load_si256((const __m256i *)(const void *)x);
+    __m256i w = _mm256_load_si256((const __m256i *)(const void *)y);
+    *io_low = _mm256_add_epi32(*io_low, _mm256_madd_epi16(_mm256_unpacklo_epi16(v, w), ones));
+    *io_high = _mm256_add_epi32(*io_high, _mm256_madd_epi16(_mm256_unpackhi_epi16(v, w), ones));
+}
+
+AVX2 static void avx2_sum_16(const struct artifact *a, const uint32_t *at, uint32_t n,
+                             uint32_t lane, int32_t *out)
+{
     const int16_t *rows = a->rows + lane;
-    const size_t lanes = a->row_lanes;
-    const unsigned shift = FEATURES_INDEX_BITS - a->index_bits;
-    __m256i low = _mm256_setzero_si256(), high = low;
+    __m256i low = _mm256_setzero_si256(), high = low, low2 = low, high2 = low;
     uint32_t i = 0;
-    for (; i + 2 <= f->n; i += 2) {
-        const __m256i *x = (const __m256i *)(const void *)(rows + (f->index[i] >> shift) * lanes);
-        const __m256i *y =
-            (const __m256i *)(const void *)(rows + (f->index[i + 1] >> shift) * lanes);
-        __m256i v = _mm256_loadu_si256(x), w = _mm256_loadu_si256(y);
-        low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(v, w), ones));
-        high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(v, w), ones));
+    for (; i + 4 <= n; i += 4) {
+        avx2_add_two(rows + at[i], rows + at[i + 1], &low, &high);
+        avx2_add_two(rows + at[i + 2], rows + at[i + 3], &low2, &high2);
     }
+    low = _mm256_add_epi32(low, low2);
+    high = _mm256_add_epi32(high, high2);
     __m256i s0 = _mm256_permute2x128_si256(low, high, 0x20);
     __m256i s1 = _mm256_permute2x128_si256(low, high, 0x31);
-    if (i < f->n) {
-        const int16_t *row = row_of(a, f->index[i]) + lane;
-        s0 = _mm256_add_epi32(s0, avx2_row(row));
-        s1 = _mm256_add_epi32(s1, avx2_row(row + 8));
+    for (; i < n; i++) {
+        s0 = _mm256_add_epi32(s0, avx2_row(rows + at[i]));
+        s1 = _mm256_add_epi32(s1, avx2_row(rows + at[i] + 8));
     }
     avx2_store(out, s0);
     avx2_store(out + 8, s1);
@@ -189,23 +188,111 @@ AVX2 static void avx2_sum_16(const struct artifact *a, const struct features *f,
 AVX2 static void sum_avx2(const struct artifact *a, const struct features *f, int32_t *out_sums,
                           int32_t *out_dense)
 {
+    _Alignas(32) __attribute__((uninitialized)) uint32_t at[FEATURES_SPARSE_MAX];
     uint32_t lane = 0;
+    find_rows(a, f, at);
     for (; lane + 64 <= a->row_lanes; lane += 64)
-        avx2_sum_64(a, f, lane, out_sums + lane);
+        avx2_sum_wide(a, at, f->n, lane, 8, out_sums + lane);
     for (; lane + 32 <= a->row_lanes; lane += 32)
-        avx2_sum_32(a, f, lane, out_sums + lane);
+        avx2_sum_wide(a, at, f->n, lane, 4, out_sums + lane);
     for (; lane < a->row_lanes; lane += 16)
-        avx2_sum_16(a, f, lane, out_sums + lane);
-    for (lane = 0; lane < a->row_lanes; lane += 8) {
-        __m256i sum = _mm256_setzero_si256();
-        __m128i shift = _mm_cvtsi32_si128((int)dense_shift_at(a, lane));
+        avx2_sum_16(a, at, f->n, lane, out_sums + lane);
+    for (lane = 0; lane < a->row_lanes; lane += 16) {
+        __m256i low = _mm256_setzero_si256(), high = low;
+        const __m128i low_shift = _mm_cvtsi32_si128((int)dense_shift_at(a, lane));
+        const __m128i high_shift = _mm_cvtsi32_si128((int)dense_shift_at(a, lane + 8));
         for (uint32_t d = 0; d < FEATURES_DENSE; d++) {
-            __m256i w = _mm256_cvtepi16_epi32(
-                _mm_loadu_si128((const __m128i *)(const void *)&a->dense[d][lane]));
-            __m256i product = _mm256_mullo_epi32(w, _mm256_set1_epi32(f->dense[d]));
-            sum = _mm256_add_epi32(sum, _mm256_sra_epi32(product, shift));
+            const int16_t *w = &a->dense[d][lane];
+            const __m256i x = _mm256_set1_epi32(f->dense[d]); /* Zero stands beside each w. */
+            __m256i v = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)w));
+            __m256i u =
+                _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(w + 8)));
+            v = _mm256_sra_epi32(_mm256_madd_epi16(v, x), low_shift);
+            u = _mm256_sra_epi32(_mm256_madd_epi16(u, x), high_shift);
+            low = _mm256_add_epi32(low, v);
+            high = _mm256_add_epi32(high, u);
         }
-        avx2_store(out_dense + lane, sum);
+        avx2_store(out_dense + lane, low);
+        avx2_store(out_dense + lane + 8, high);
+    }
+}
+
+#define AVX512        __attribute__((target("avx2,avx512f,avx512bw,avx512dq,avx512vl")))
+#define INLINE_AVX512 AVX512 static inline __attribute__((always_inline))
+#define REGISTERS_MAX (ARTIFACT_LANES_MAX / 16)
+
+INLINE_AVX512 __m256i avx512_lanes(const int16_t *row)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)row);
+}
+
+/* Whole rows, each in so many registers; of short ones several at a time, into sums of their own,
+ * for one addition would wait for the other. */
+INLINE_AVX512 void avx512_sum(const struct artifact *a, const uint32_t *at, uint32_t n,
+                              unsigned registers, unsigned together, int32_t *out)
+{
+    __m512i s[REGISTERS_MAX];
+    uint32_t i = 0;
+#pragma GCC unroll 10
+    for (unsigned k = 0; k < registers * together; k++)
+        s[k] = _mm512_setzero_si512();
+    for (; i + together <= n; i += together) {
+        if (registers > 2 && i + AHEAD < n)
+            fetch_row(a, a->rows + at[i + AHEAD]);
+#pragma GCC unroll 10
+        for (unsigned k = 0; k < registers * together; k++) {
+            const int16_t *lanes = a->rows + at[i + k / registers] + (size_t)16 * (k % registers);
+            s[k] = _mm512_add_epi32(s[k], _mm512_cvtepi16_epi32(avx512_lanes(lanes)));
+        }
+    }
+    for (; i < n; i++)
+#pragma GCC unroll 10
+        for (unsigned k = 0; k < registers; k++)
+            s[k] = _mm512_add_epi32(
+                s[k], _mm512_cvtepi16_epi32(avx512_lanes(a->rows + at[i] + (size_t)16 * k)));
+#pragma GCC unroll 10
+    for (unsigned k = registers; k < registers * together; k++)
+        s[k % registers] = _mm512_add_epi32(s[k % registers], s[k]);
+#pragma GCC unroll 10
+    for (unsigned k = 0; k < registers; k++)
+        _mm512_storeu_si512(out + (size_t)16 * k, s[k]);
+}
+
+AVX512 static void sum_avx512(const struct artifact *a, const struct features *f, int32_t *out_sums,
+                              int32_t *out_dense)
+{
+    _Alignas(32) __attribute__((uninitialized)) uint32_t at[FEATURES_SPARSE_MAX];
+    find_rows(a, f, at);
+    switch (a->row_lanes / 16) {
+#define CASE(registers, together)                                                                  \
+    case registers:                                                                                \
+        avx512_sum(a, at, f->n, registers, together, out_sums);                                    \
+        break;
+        CASE(1, 4)
+        CASE(2, 2)
+        CASE(3, 2)
+        CASE(4, 1)
+        CASE(5, 1)
+        CASE(6, 1)
+        CASE(7, 1)
+        CASE(8, 1)
+        CASE(9, 1)
+        CASE(10, 1)
+#undef CASE
+    default: /* Decoding refuses what is wider. */
+        break;
+    }
+    for (uint32_t lane = 0; lane < a->row_lanes; lane += 16) {
+        __m512i sum = _mm512_setzero_si512();
+        const __m512i shift =
+            _mm512_inserti64x4(_mm512_set1_epi32((int)dense_shift_at(a, lane)),
+                               _mm256_set1_epi32((int)dense_shift_at(a, lane + 8)), 1);
+        for (uint32_t d = 0; d < FEATURES_DENSE; d++) {
+            const __m512i w = _mm512_cvtepu16_epi32(avx512_lanes(&a->dense[d][lane]));
+            const __m512i product = _mm512_madd_epi16(w, _mm512_set1_epi32(f->dense[d]));
+            sum = _mm512_add_epi32(sum, _mm512_srav_epi32(product, shift));
+        }
+        _mm512_storeu_si512(out_dense + lane, sum);
     }
 }
 #endif
@@ -227,6 +314,16 @@ score_sum_fn score_kernel(enum score_kernel kernel)
 #else
         return NULL;
 #endif
+    case SCORE_AVX512:
+#if HAVE_X86 /* VBMI2: not those that slow down for wide registers (docs/decisions/0105). */
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("avx512bw") &&
+                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                       __builtin_cpu_supports("avx512vbmi2")
+                   ? sum_avx512
+                   : NULL;
+#else
+        return NULL;
+#endif
     case SCORE_KERNELS:
         return NULL;
     }
@@ -235,7 +332,7 @@ score_sum_fn score_kernel(enum score_kernel kernel)
 
 const char *score_kernel_name(enum score_kernel kernel)
 {
-    static const char *const names[SCORE_KERNELS] = {"scalar", "sse2", "avx2"};
+    static const char *const names[SCORE_KERNELS] = {"scalar", "sse2", "avx2", "avx512"};
     return kernel < SCORE_KERNELS ? names[kernel] : NULL;
 }
 
@@ -288,9 +385,16 @@ void score_models_with(score_sum_fn sum, const struct artifact *a, const struct 
     }
 }
 
+static score_sum_fn best = sum_scalar; /* Set before main. */
+
+__attribute__((constructor)) static void choose_best(void)
+{
+    best = score_kernel(score_kernel_best());
+}
+
 void score_models(const struct artifact *a, const struct features *f, struct score *out_score)
 {
-    score_models_with(score_kernel(score_kernel_best()), a, f, out_score);
+    score_models_with(best, a, f, out_score);
 }
 
 uint32_t score_calibrate(const struct artifact_calib *calib, int32_t z)

@@ -21,7 +21,7 @@ struct score {
 void score_models(const struct artifact *a, const struct features *f, struct score *out_score);
 uint32_t score_calibrate(const struct artifact_calib *calib, int32_t z); /* q, Q16 */
 
-enum score_kernel { SCORE_SCALAR, SCORE_SSE2, SCORE_AVX2, SCORE_KERNELS };
+enum score_kernel { SCORE_SCALAR, SCORE_SSE2, SCORE_AVX2, SCORE_AVX512, SCORE_KERNELS };
 /* Per lane, exact: the sum of W over the set, and the dense part. Both outputs hold
  * ARTIFACT_LANES_MAX and are 32-byte aligned. */
 typedef void (*score_sum_fn)(const struct artifact *a, const struct features *f, int32_t *out_sums,
