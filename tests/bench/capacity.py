@@ -4,7 +4,7 @@ import socket
 import time
 
 from bed import Failure, Upstream, end_load, expect, load, restart_node, start_load, wait_until
-from procfs import cpu_us, established, resident_kb, socket_memory_kb
+from procfs import cpu_us, established, machine_sockets_kb, resident_kb, sockets_kb
 from stand import progress
 
 SETTLE_S = 5
@@ -23,7 +23,7 @@ def live_streams(stand, quick):
     restart_node(stand.cluster)
     time.sleep(SETTLE_S)
     pid = stand.node_pid
-    idle_kb, idle_sockets_kb, port = resident_kb(pid), socket_memory_kb(), stand.node_port
+    idle_kb, idle_machine_kb, port = resident_kb(pid), machine_sockets_kb(), stand.node_port
     ramp_s = max(2, streams // 900)
     request = stand.request(1024, (ramp_s + 24) // 2, 2000)
     child = start_load(stand.node_port, streams, 600, request, "-n", str(streams), "--ramp",
@@ -31,13 +31,15 @@ def live_streams(stand, quick):
     try:
         time.sleep(ramp_s + 12)  # Every stream has had events, and what only their start took is gone.
         live = established(port)
-        live_kb, sockets_kb = resident_kb(pid), socket_memory_kb()
+        live_kb, node_sockets_kb, machine_kb = resident_kb(pid), sockets_kb(pid), machine_sockets_kb()
     finally:
         result = end_load(child)
     time.sleep(10)
-    return {"streams": streams, "live": live, "refused": result["refused"] + result["unanswered"], "idle_kb": idle_kb, "live_kb": live_kb,
+    return {"streams": streams, "live": live, "refused": result["refused"] + result["unanswered"],
+            "idle_kb": idle_kb, "live_kb": live_kb,
             "bytes_per_stream": (live_kb - idle_kb) * 1024 / max(live, 1),
-            "sockets_kb": max(0, sockets_kb - idle_sockets_kb), "drained_kb": resident_kb(pid),
+            "sockets_kb": node_sockets_kb, "machine_sockets_kb": max(0, machine_kb - idle_machine_kb),
+            "drained_kb": resident_kb(pid),
             "drained_ratio": resident_kb(pid) / idle_kb, "delay_p99_us": result["delay_p99_us"]}
 
 
@@ -80,7 +82,7 @@ def stalled_clients(stand, quick, seconds):
         time.sleep(2)
         pid, port, healthy = stand.node_pid, stand.node_port, stand.request(1024)
         load(port, 16, 1, healthy)
-        before_sockets_kb = socket_memory_kb()
+        before_machine_kb = machine_sockets_kb()
         result["p99_alone_us"] = load(port, 16, seconds, healthy)["p99_us"]
         began = time.monotonic()
         clients = stall(port, stand.request(1024, 20000, 0), count)
@@ -88,7 +90,8 @@ def stalled_clients(stand, quick, seconds):
         result["p99_beside_us"] = load(port, 16, seconds, healthy)["p99_us"]
         result["stalled"] = established(port)
         result["node_kb"] = resident_kb(pid)
-        result["sockets_kb"] = max(0, socket_memory_kb() - before_sockets_kb)
+        result["sockets_kb"] = sockets_kb(pid)
+        result["machine_sockets_kb"] = max(0, machine_sockets_kb() - before_machine_kb)
         result.update(cut_after(port, count, began + result["filled_s"]))
         result["p99_ratio"] = result["p99_beside_us"] / result["p99_alone_us"]
         result["memory_kb"] = result["node_kb"] + result["sockets_kb"]
@@ -137,14 +140,14 @@ def overload(stand, seconds):
         restart_node(stand.cluster)
 
 
-def measure(stand, only, quick, seconds):
+def measure(stand, is_wanted, quick, seconds):
     found = {}
     for name, run in (("memory: idle", lambda: idle_memory(stand)),
                       ("memory: live streams", lambda: live_streams(stand, quick)),
                       ("memory: burst", lambda: burst(stand, seconds)),
                       ("stalled clients", lambda: stalled_clients(stand, quick, seconds)),
                       ("overload", lambda: overload(stand, seconds))):
-        if only in name:
+        if is_wanted(name):
             stand.use(False, stand.node_variants[0])  # The default transport, whatever ran before.
             stand.forget_log()
             found[name] = run()

@@ -16,6 +16,11 @@ class Case:
         self.events, self.interval_ms = events, interval_ms
 
     @property
+    def marked(self):
+        """Whether a mark compares the node with nginx here."""
+        return self.connections > 1 or (self.size, self.tls) == (1024, False)
+
+    @property
     def unit(self):
         return "event" if self.events else "request"
 
@@ -59,9 +64,10 @@ def summary(samples):
     return row
 
 
-def measure(stand, case, rounds, seconds):
+def measure(stand, case, rounds, seconds, only_marked=False):
     request = stand.request(case.size, case.events, case.interval_ms)
-    contestants = list(stand.contestants(case.tls))
+    logging = case.size == 1024 and not case.tls and not case.events
+    contestants = list(stand.contestants(case.tls, logging, only_marked))
     if case.connections == 1 and not case.tls:
         contestants.insert(0, ("direct", lambda: None, stand.upstream.port, []))
     samples = {name: [] for name, *_ in contestants}

@@ -117,7 +117,10 @@ def judge(result):
     for mark in MARKS:
         measured = mark.value(result)
         met = None if measured is None else measured <= mark.limit
-        rows.append({"mark": mark.what, "limit": mark.limit, "stretch": mark.stretch, "unit": mark.unit,
+        what = mark.what
+        if what.startswith("user instructions") and "instructions" in result:
+            what += ", " + result["instructions"].get("threads", "all threads")
+        rows.append({"mark": what, "limit": mark.limit, "stretch": mark.stretch, "unit": mark.unit,
                      "measured": measured, "met": met,
                      "stretch_met": None if None in (measured, mark.stretch) else measured <= mark.stretch})
     return rows

@@ -1,6 +1,10 @@
 """What the kernel says about processes: CPU time, memory, threads; and where they run."""
 import glob
+import re
 import subprocess
+
+# rb and tb are limits, t counts again what w does, d is a number of drops.
+SKMEM = re.compile(r"skmem:\(r(\d+),rb\d+,t\d+,tb\d+,f(\d+),w(\d+),o(\d+),bl(\d+)")
 
 
 def pin(pid, core):
@@ -44,7 +48,21 @@ def resident_kb(pid):
     return 0
 
 
-def socket_memory_kb():
+def sockets_kb(pid):
+    """What the kernel holds for the TCP sockets of one process: received and not yet read (r), sent
+    and not yet acknowledged or waiting to be sent (w), taken in advance (f), options (o), backlog (bl).
+    What lies at the other end is the other process's, on loopback too: a segment is the sender's
+    until it is acknowledged, then the receiver's until it is read."""
+    text = subprocess.run(["ss", "-tmnpHO"], capture_output=True, text=True, check=True).stdout
+    owner, held = "pid=%d," % pid, 0
+    for line in text.splitlines():
+        if owner in line:
+            found = SKMEM.search(line)
+            held += sum(int(n) for n in found.groups()) if found else 0
+    return held // 1024
+
+
+def machine_sockets_kb():
     """Of all TCP sockets of the network namespace; a page is 4 KiB."""
     with open("/proc/net/sockstat") as f:
         for line in f:

@@ -10,7 +10,7 @@ from procfs import children
 
 PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "valgrind": "valgrind",
             "callgrind_control": "valgrind", "perf": "linux-perf", "taskset": "util-linux",
-            "openssl": "openssl", "strace": "strace"}
+            "openssl": "openssl", "ss": "iproute2", "strace": "strace"}
 
 
 def need(*programs):
@@ -29,7 +29,7 @@ class Proxy:
         self.directory = os.path.join(directory, self.name)
         os.makedirs(self.directory)
         self.upstream, self.tls, self.child = upstream, tls, None
-        self.port, self.tls_port = free_port(), free_port()
+        self.port, self.tls_port, self.log_port = free_port(), free_port(), None
 
     def write(self, name, text):
         path = os.path.join(self.directory, name)
@@ -52,6 +52,12 @@ class Proxy:
                 raise Failure("%s ended early:\n%s" % (self.name, f.read()[-2000:]))
         return http("POST", "http://127.0.0.1:%d/" % port, {"max_tokens": 1})[0] == 200
 
+    def forget_log(self):
+        """What its access log holds is not kept, as the node's is not."""
+        path = os.path.join(self.directory, "access.log")
+        if os.path.exists(path):
+            os.truncate(path, 0)
+
     @property
     def pids(self):
         return [self.child.pid] + children(self.child.pid)
@@ -68,9 +74,14 @@ class Proxy:
 
 class Nginx(Proxy):
     """Request bodies are read into memory before they are passed on (proxy_request_buffering on with
-    a buffer that holds the largest body): nginx's cheapest way for bodies that come in one piece."""
+    a buffer that holds the largest body): nginx's cheapest way for bodies that come in one piece.
+    log_port is the same with an access log in its usual format, gathered in 64 KiB."""
     name = "nginx"
     buffering = "on"
+
+    def __init__(self, directory, upstream, tls):
+        super().__init__(directory, upstream, tls)
+        self.log_port = free_port()
 
     def command(self, single):
         tls = "" if self.tls is None else """
@@ -95,8 +106,11 @@ http { access_log off; keepalive_requests 1000000000; keepalive_timeout 600s;
     keepalive_timeout 600s; }
   server { listen 127.0.0.1:%(port)d reuseport backlog=4096; tcp_nodelay on;
     location / { proxy_pass http://plain; include proxy.conf; } }
+  server { listen 127.0.0.1:%(log_port)d reuseport backlog=4096; tcp_nodelay on;
+    access_log %(d)s/access.log combined buffer=64k;
+    location / { proxy_pass http://plain; include proxy.conf; } }
 %(tls)s}
-""" % {"d": self.directory, "up": self.upstream.port, "port": self.port, "tls": tls,
+""" % {"d": self.directory, "up": self.upstream.port, "port": self.port, "tls": tls, "log_port": self.log_port,
        "master": "off" if single else "on"})
         return ["nginx", "-c", path, "-p", self.directory]
 

@@ -29,7 +29,7 @@ def tables(result):
          if row["measured"] is not None else "-", met(row)] for row in result["marks"]
         if row["measured"] is not None or not result["only"]])
     rows = result.get("proxy", [])
-    names = [n for n in ("nginx", "haproxy", "node", "node lean", "node libcurl")
+    names = [n for n in ("nginx", "nginx logging", "haproxy", "node", "node lean", "node libcurl")
              if any(n in row["by"] for row in rows)]
     if rows:
         yield ("CPU microseconds a request, or an event: median (least to most of the rounds)",
@@ -44,13 +44,15 @@ def tables(result):
     streams = [row for row in rows if row["unit"] == "event"]
     if streams:
         yield ("From the provider's write to the client's read, microseconds: p50 / p99, late events",
-               ["case"] + names,
+               ["case"] + [n for n in names if n in streams[0]["by"]],
                [[row["case"]] + ["%.0f / %.0f, %d" % (by["delay_p50_us"], by["delay_p99_us"], by["late"])
-                                 for by in (row["by"][n] for n in names)] for row in streams])
+                                 for by in (row["by"][n] for n in names if n in row["by"])]
+                for row in streams])
     counted = result.get("instructions")
     if counted:
         kinds = sorted({kind for by in counted["by"].values() for kind in by})
-        yield ("User instructions, counted by %s" % counted["method"], ["of"] + kinds,
+        yield ("User instructions of %s, counted by %s" % (counted.get("threads", "all threads"),
+                                                           counted["method"]), ["of"] + kinds,
                [[name] + [number(by.get(kind)) for kind in kinds] for name, by in counted["by"].items()])
     for name in ("capacity",):
         for case, fields in result.get(name, {}).items():

@@ -119,11 +119,15 @@ class Stand:
         if self.cluster.nodes[0].alive:
             os.truncate(self.cluster.nodes[0].log_path, 0)
 
-    def contestants(self, tls):
-        """(name, make ready, port, pids) in the order of a round."""
+    def contestants(self, tls, logging=False, only_marked=False):
+        """(name, make ready, port, pids) in the order of a round; logging: nginx with an access log
+        too; only_marked: only those that the marks compare."""
         for proxy in self.proxies:
-            yield proxy.name, lambda: None, proxy.tls_port if tls else proxy.port, proxy.pids
-        for transport in self.node_variants:
+            if not only_marked or proxy.name == "nginx":
+                yield proxy.name, lambda: None, proxy.tls_port if tls else proxy.port, proxy.pids
+            if logging and proxy.log_port is not None:
+                yield proxy.name + " logging", proxy.forget_log, proxy.log_port, proxy.pids
+        for transport in self.node_variants[:1] if only_marked else self.node_variants:
             yield (self.node_name(transport), lambda t=transport: self.use(tls, t), self.node_port,
                    [self.node_pid])
 
