@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "common/base/siphash.h"
 #include "common/route/fixed.h"
 #include "common/route/score.h"
 #include "common/route/utility.h"
@@ -35,12 +36,11 @@ static bool candidate_valid(const struct artifact *a, const struct policy_candid
            (c->prior_q16 <= 65536 || c->prior_q16 == POLICY_NO_PRIOR);
 }
 
-static bool inputs_valid(const struct artifact *a, const struct policy_params *params,
-                         const struct policy_request *request,
+/* But for the parameters. */
+static bool inputs_valid(const struct artifact *a, const struct policy_request *request,
                          const struct policy_candidate *candidates, uint32_t count)
 {
-    if (count < 1 || count > POLICY_CANDIDATES_MAX || !request_valid(request, count) ||
-        !policy_params_valid(params))
+    if (count < 1 || count > POLICY_CANDIDATES_MAX || !request_valid(request, count))
         return false;
     for (uint32_t i = 0; i < count; i++)
         if (!candidate_valid(a, &candidates[i]))
@@ -229,13 +229,21 @@ static uint64_t weigh_exploration(const struct policy_params *params,
     return capped;
 }
 
+/* SipHash of the request id and the version: the id fills two blocks. */
 static uint32_t draw_u32(const struct policy_params *params, const struct policy_request *r)
 {
-    uint8_t message[16 + VERSION_BYTES_MAX];
-    memcpy(message, r->request_id, 16);
-    if (r->policy_version.len > 0)
-        memcpy(message + 16, r->policy_version.data, r->policy_version.len);
-    return (uint32_t)(siphash_1_3(params->draw_key, message, 16 + r->policy_version.len) >> 32);
+    const uint8_t *version = (const uint8_t *)r->policy_version.data;
+    const size_t len = r->policy_version.len;
+    size_t at = 0;
+    struct sip s = sip_begin(params->draw_key);
+    s = sip_block(s, sip_load(r->request_id));
+    s = sip_block(s, sip_load(r->request_id + 8));
+    for (; len - at >= 8; at += 8)
+        s = sip_block(s, sip_load(version + at));
+    uint64_t last = (uint64_t)(16 + len) << 56;
+    for (unsigned i = 0; at < len; at++, i++)
+        last |= (uint64_t)version[at] << (8 * i);
+    return (uint32_t)(sip_final(sip_block(s, last)) >> 32);
 }
 
 /* Greedy first, then the others by position. */
@@ -354,8 +362,18 @@ int policy_decide(const struct artifact *a, const struct features *f,
                   const struct policy_candidate *candidates, uint32_t count,
                   struct policy_decision *out_decision)
 {
+    if (!policy_params_valid(params))
+        return ERR_INVALID;
+    return policy_decide_by_valid(a, f, params, request, candidates, count, out_decision);
+}
+
+int policy_decide_by_valid(const struct artifact *a, const struct features *f,
+                           const struct policy_params *params, const struct policy_request *request,
+                           const struct policy_candidate *candidates, uint32_t count,
+                           struct policy_decision *out_decision)
+{
     __attribute__((uninitialized)) struct score score;
-    if (!inputs_valid(a, params, request, candidates, count))
+    if (!inputs_valid(a, request, candidates, count))
         return ERR_INVALID;
     bool scored = a != NULL && params->strategy == POLICY_LEARNED;
     if (scored && f->n > FEATURES_SPARSE_MAX)
@@ -383,7 +401,7 @@ int policy_decide_from_z(const struct artifact *a, const int32_t *z, const uint3
                          const struct policy_candidate *candidates, uint32_t count,
                          struct policy_decision *out_decision)
 {
-    if (!inputs_valid(a, params, request, candidates, count))
+    if (!policy_params_valid(params) || !inputs_valid(a, request, candidates, count))
         return ERR_INVALID;
     decision_begin(out_decision, count);
     for (uint32_t i = 0; i < count; i++) {

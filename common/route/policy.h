@@ -101,9 +101,9 @@ struct policy_params {
  * tenth of a cent. And for preference "latency": a second is worth 5 % of quality. */
 #define POLICY_LAMBDA_DEFAULT     INT64_C(11529215046) /* round(10 * 2^60 / 1e9) */
 #define POLICY_MU_LATENCY_DEFAULT INT64_C(879609302)   /* round(0.05 / 1000 * 2^44) */
-/* Cold start: the values above, mu 0, no floor, eps_cap 2 %, every model explored whatever its prior
- * and price (what nobody has measured cannot be ruled out), gamma 100, stick margin 2 % of quality,
- * draw key 0. */
+/* Cold start: the values above, mu 0, no floor, eps_cap 2 %, every model explored whatever its
+ * prior and price (what nobody has measured cannot be ruled out), gamma 100, stick margin 2 % of
+ * quality, draw key 0. */
 void policy_params_init(struct policy_params *params);
 /* Takes lambda, floor and exploration of a segment (or of segment 0) from the artifact. */
 void policy_params_from_artifact(struct policy_params *params, const struct artifact *a,
@@ -184,6 +184,12 @@ int policy_decide(const struct artifact *a, const struct features *f,
                   const struct policy_params *params, const struct policy_request *request,
                   const struct policy_candidate *candidates, uint32_t count,
                   struct policy_decision *out_decision) MUST_CHECK;
+/* The same by parameters that policy_params_valid has accepted: for those who decide often by the
+ * same ones. */
+int policy_decide_by_valid(const struct artifact *a, const struct features *f,
+                           const struct policy_params *params, const struct policy_request *request,
+                           const struct policy_candidate *candidates, uint32_t count,
+                           struct policy_decision *out_decision) MUST_CHECK;
 /* The same from recorded z and length scores on (a replay whose features were dropped):
  * z[i] by position with off already in it, out_tok[i] as recorded. */
 int policy_decide_from_z(const struct artifact *a, const int32_t *z, const uint32_t *out_tok,

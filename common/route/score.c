@@ -116,6 +116,7 @@ INLINE_AVX2 void find_rows(const struct artifact *a, const struct features *f, u
     }
 }
 
+/* Of rows so wide that what a processor does ahead of its time does not reach AHEAD of them. */
 static inline void fetch_row(const struct artifact *a, const int16_t *row)
 {
     for (size_t at = 0; at < a->row_lanes * sizeof *row; at += 64)
@@ -136,13 +137,14 @@ INLINE_AVX2 void avx2_store(int32_t *to, __m256i v)
 INLINE_AVX2 void avx2_sum_wide(const struct artifact *a, const uint32_t *at, uint32_t n,
                                uint32_t lane, unsigned registers, int32_t *out)
 {
+    const bool fetch = lane == 0 && a->row_lanes > 32;
     __m256i s[8];
 #pragma GCC unroll 8
     for (unsigned k = 0; k < registers; k++)
         s[k] = _mm256_setzero_si256();
     for (uint32_t i = 0; i < n; i++) {
         const int16_t *row = a->rows + at[i] + lane;
-        if (lane == 0 && i + AHEAD < n)
+        if (fetch && i + AHEAD < n)
             fetch_row(a, a->rows + at[i + AHEAD]);
 #pragma GCC unroll 8
         for (unsigned k = 0; k < registers; k++)
