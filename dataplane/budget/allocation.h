@@ -88,7 +88,7 @@ void budget_settle(struct budget_reservation *r, int64_t cost);
  * plane: no grant can come in time. (In both cases the need is noted and goes up with the next
  * report; an offline allowance appears as a new generation.) ERR_BUSY: too many unknown budgets
  * wait at once. */
-int budget_ask(struct budget_table *t, uint64_t budget, int64_t wall_us, int64_t need) MUST_CHECK;
+int budget_ask(struct budget_table *t, uint64_t budget, int64_t need) MUST_CHECK;
 /* Rises whenever a grant arrived or an answer came for which somebody may wait. */
 uint64_t budget_generation(const struct budget_table *t);
 
@@ -99,7 +99,6 @@ struct budget_table_options {
     struct uuid node_id;
     struct uuid boot_id; /* Changes when the host starts (budget_boot_id). */
     uint32_t slots_max;  /* 0: 262144. Budgets times periods held at once. */
-    uint32_t random;     /* Of the lease epoch's lower half. */
     /* Called by a worker's thread when a report should go out now; must be thread-safe (a
      * uv_async_send). NULL: none. */
     void (*wake)(void *user);
@@ -171,8 +170,8 @@ bool budget_table_overdue(const struct budget_table *t, uint64_t mono_ms);
 bool budget_table_answered(struct budget_table *t, const struct budget_answer *answer,
                            uint64_t mono_ms, int64_t wall_us);
 /* ERR_NO_SPACE, ERR_LIMIT: no slot could be added, the budget stays unknown here; ERR_NOMEM. */
-int budget_table_apply(struct budget_table *t, const struct budget_alloc *alloc,
-                       uint64_t mono_ms) MUST_CHECK;
+int budget_table_apply(struct budget_table *t, const struct budget_alloc *alloc, uint64_t mono_ms,
+                       int64_t wall_us) MUST_CHECK;
 /* Several times a second: the fence, outages, ended periods, drained lives. */
 void budget_table_tick(struct budget_table *t, uint64_t mono_ms, int64_t wall_us);
 /* In an orderly end, when no request is open any more and no worker runs: everything free is given
