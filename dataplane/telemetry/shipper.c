@@ -1,6 +1,7 @@
-/* Usual path: the batch timer builds batches from what is synced, oldest epoch first, and sends
- * them as far as window and credit reach; acknowledgements move each epoch's `acked` on, free the
- * window and age segments out.
+/* Usual path: a sync that brought more starts the batch timer; that builds batches from what is
+ * synced, oldest epoch first, and sends them as far as window and credit reach; acknowledgements
+ * move each epoch's `acked` on, free the window and age segments out. When nothing comes, the timer
+ * only looks now and then for what has become old.
  *
  *   IDLE -> CONNECTING -> STREAMING -> WAITING (backoff) -> CONNECTING ...; any -> CLOSING -> gone
  *
@@ -21,6 +22,7 @@
 #define KEEP_BYTES_DEFAULT 67108864U
 #define WINDOW_DEFAULT     8388608U
 #define REWIND_QUIET_MS    1000U
+#define IDLE_MS            5000U /* Between two looks for old segments. */
 #define EPOCHS_IN_HELLO    1024U
 
 typedef Steelyard__Telemetry__V1__PushUp PushUp;
@@ -161,6 +163,57 @@ static void pump(struct shipper *s)
         pump_epoch(s, container_of(it, struct ship_epoch, link), true);
 }
 
+/* ---- the timer ---- */
+
+static void on_batch_timer(uv_timer_t *timer);
+
+/* It is running always; `soon` brings it forward. */
+static void timer_arm(struct shipper *s, bool soon)
+{
+    uint64_t wait_ms = s->options.batch_ms;
+    if (!soon && s->options.keep_ms / 2 > wait_ms)
+        wait_ms = s->options.keep_ms / 2 < IDLE_MS ? s->options.keep_ms / 2 : IDLE_MS;
+    if (s->state == SHIPPER_CLOSING)
+        return;
+    if (!uv_is_active((uv_handle_t *)&s->batch_timer) ||
+        uv_timer_get_due_in(&s->batch_timer) > wait_ms)
+        (void)uv_timer_start(&s->batch_timer, on_batch_timer, wait_ms, 0);
+}
+
+/* Something is left that no message will ask for. */
+static bool has_more(struct shipper *s)
+{
+    if (s->state != SHIPPER_STREAMING)
+        return false; /* A new stream arms the timer. */
+    LIST_FOREACH (it, &s->epochs) {
+        struct ship_epoch *e = container_of(it, struct ship_epoch, link);
+        if (e->more ||
+            (e->epoch->live ? waiting_records(e) > 0 : e->acked + 1 != e->cursor.next_seq))
+            return true;
+    }
+    return false;
+}
+
+static void on_batch_timer(uv_timer_t *timer)
+{
+    struct shipper *s = container_of(timer, struct shipper, batch_timer);
+    pump(s);
+    shipper_age(s);
+    timer_arm(s, has_more(s));
+}
+
+static void on_synced(uv_async_t *async)
+{
+    timer_arm(container_of(async, struct shipper, synced), true);
+}
+
+/* The sync thread's. */
+static void wake(void *user)
+{
+    struct shipper *s = user;
+    (void)uv_async_send(&s->synced);
+}
+
 /* ---- the stream ---- */
 
 static void shipper_connect(struct shipper *s);
@@ -220,6 +273,7 @@ static void on_message(struct rpc_stream *stream, const ProtobufCMessage *m, voi
         if (waiting->more)
             pump_epoch(s, waiting, false);
     }
+    timer_arm(s, true);
 }
 
 static void close_handles(struct shipper *s);
@@ -282,6 +336,7 @@ static void on_retry(uv_timer_t *timer)
     s->status.reconnects++;
     if (send_hello(s) != 0)
         rpc_stream_cancel(s->stream, RPC_INTERNAL, "out of memory");
+    timer_arm(s, true);
 }
 
 /* Opens a stream after the backoff (none at first). */
@@ -290,13 +345,6 @@ static void shipper_connect(struct shipper *s)
     uint64_t wait_ms = s->state == SHIPPER_IDLE ? 0 : rpc_backoff_next_ms(&s->options.backoff);
     s->state = SHIPPER_WAITING;
     (void)uv_timer_start(&s->retry_timer, on_retry, wait_ms, 0);
-}
-
-static void on_batch_timer(uv_timer_t *timer)
-{
-    struct shipper *s = container_of(timer, struct shipper, batch_timer);
-    pump(s);
-    shipper_age(s);
 }
 
 /* ---- life ---- */
@@ -321,23 +369,26 @@ int shipper_create(const struct shipper_options *options, struct shipper **out_s
     int rc = shipper_batch_init(&s->batch);
     if (rc == 0)
         rc = epochs_load(s);
+    if (rc == 0)
+        rc = err_from_uv(uv_async_init(options->loop, &s->synced, on_synced));
     if (rc != 0) {
         while (!list_empty(&s->epochs))
             shipper_epoch_free(s, container_of(s->epochs.next, struct ship_epoch, link));
         shipper_batch_deinit(&s->batch);
         mem_free(s);
-        return err_set(err, rc, "out of memory");
+        return err_set(err, rc, "cannot make the shipper: %s", err_text(rc));
     }
     (void)uv_timer_init(options->loop, &s->batch_timer);
     (void)uv_timer_init(options->loop, &s->retry_timer);
-    s->handles = 2;
+    s->handles = 3;
+    spool_set_on_synced(s->options.spools, wake, s);
     *out_shipper = s;
     return 0;
 }
 
 void shipper_start(struct shipper *s)
 {
-    (void)uv_timer_start(&s->batch_timer, on_batch_timer, s->options.batch_ms, s->options.batch_ms);
+    timer_arm(s, true);
     shipper_connect(s);
 }
 
@@ -364,6 +415,8 @@ static void close_handles(struct shipper *s)
 {
     s->batch_timer.data = s;
     s->retry_timer.data = s;
+    s->synced.data = s;
+    uv_close((uv_handle_t *)&s->synced, on_handle_closed);
     uv_close((uv_handle_t *)&s->batch_timer, on_handle_closed);
     uv_close((uv_handle_t *)&s->retry_timer, on_handle_closed);
 }
@@ -374,6 +427,7 @@ void shipper_close(struct shipper *s, void (*cb)(void *user), void *user)
     s->on_closed = cb;
     s->closed_user = user;
     s->state = SHIPPER_CLOSING;
+    spool_set_on_synced(s->options.spools, NULL, NULL);
     (void)uv_timer_stop(&s->batch_timer);
     (void)uv_timer_stop(&s->retry_timer);
     if (s->stream != NULL)

@@ -39,6 +39,7 @@ struct shipper {
     struct rpc_stream *stream;
     bool contacted; /* The plane answered on this stream. */
     uv_timer_t batch_timer;
+    uv_async_t synced; /* The sync thread has brought more. */
     uv_timer_t retry_timer;
     unsigned handles; /* Not closed yet. */
     struct list epochs;

@@ -5,11 +5,11 @@
  * attempt, spool_outcome() before the terminal bytes go to the client. Each is a few copies into
  * the worker's ring, a file mapped shared: what was stored there survives kill -9 (spool_ring.h,
  * docs/decisions/0090). No allocation, no lock, and no system call but one to wake the writer when
- * a quarter of the ring waits.
+ * half a megabyte waits.
  *
- * The set's writer thread drains the rings every few milliseconds: it packs what stands there and
- * appends it to segments with few large writes. Another thread syncs them once a second; only what
- * is synced is shipped, so the control plane never knows more than the disk. With durability `host`
+ * The set's writer thread drains the rings when that much waits: it packs what stands there and
+ * appends it to segments with few large writes. Another thread drains and syncs once a second; only
+ * what is synced is shipped, so the control plane never knows more than the disk. With `host`
  * the caller waits for spool_synced() >= the position a call returned.
  *
  * Failures. A write or sync that fails is never retried on that file: the writer opens a new
@@ -44,7 +44,7 @@ struct spool_options {
     bool audit_strict;
     uint32_t open_max;   /* Open intents per spool, 0: SPOOL_OPEN_MAX. */
     uint64_t ring_bytes; /* Per worker; a power of two from 256 KiB; 0: SPOOL_RING_BYTES. */
-    uint32_t drain_ms;   /* 0: 10, or sync_ms if that is less. */
+    uint32_t drain_ms;   /* The writer also comes by so often; 0: only when it is woken. */
 };
 
 struct spool_set;

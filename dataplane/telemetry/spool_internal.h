@@ -140,7 +140,7 @@ struct spool_bell {
 int spool_bell_init(struct spool_bell *bell) MUST_CHECK;
 void spool_bell_deinit(struct spool_bell *bell);
 void spool_bell_ring(struct spool_bell *bell);
-void spool_bell_wait(struct spool_bell *bell, uint32_t timeout_ms);
+void spool_bell_wait(struct spool_bell *bell, uint32_t timeout_ms); /* 0: until it is rung. */
 
 struct spool_set {
     char *dir;
@@ -169,6 +169,8 @@ struct spool_set {
     pthread_t syncer;
     struct spool_bell drain_bell;
     struct spool_bell sync_bell;
+    void (*on_synced)(void *user); /* Guarded by lock. */
+    void *synced_user;
     bool writer_started;
     bool syncer_started;
     atomic_bool stopping;
@@ -179,6 +181,8 @@ struct spool_set {
  * was handed over before the call is synced (or marked failed). */
 void spool_set_sync(struct spool_set *set);
 void spool_sync_written(struct spool_set *set); /* Without draining. */
+/* cb is called by whoever syncs, with set->lock held, when there is more to ship. NULL: no more. */
+void spool_set_on_synced(struct spool_set *set, void (*cb)(void *user), void *user);
 
 /* spool_segment.c */
 char *spool_path_join(const char *dir, const char *name);      /* mem_free it. NULL: no memory. */

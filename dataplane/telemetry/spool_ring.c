@@ -19,7 +19,9 @@
 
 #define TAKEN_OFFSET     1024U /* Two lines of the cache, each written by one thread. */
 #define PUBLISHED_OFFSET 2048U
-#define FILL_SHIFT       2 /* Wake the taker at a quarter. */
+/* The taker is woken when so much waits, or a quarter of the ring: it is then still in the cache.
+ */
+#define WAKE_BYTES       524288U
 
 static const char magic[8] = {'S', 'Y', 'R', 'I', 'N', 'G', '0', '1'};
 
@@ -70,10 +72,11 @@ bool spool_ring_commit(struct spool_ring *r, struct spool_ring_entry *entry, uin
     r->head += len;
     assert(r->head - r->taken_seen <= r->size);
     atomic_store_explicit(r->published, r->head, memory_order_release);
-    if (r->head - r->taken_seen <= r->size >> FILL_SHIFT)
+    uint64_t wake = r->size / 4 < WAKE_BYTES ? r->size / 4 : WAKE_BYTES;
+    if (r->head - r->taken_seen <= wake)
         return false;
     r->taken_seen = atomic_load_explicit(r->taken, memory_order_acquire);
-    return r->head - r->taken_seen > r->size >> FILL_SHIFT;
+    return r->head - r->taken_seen > wake;
 }
 
 /* ---- the file ---- */

@@ -12,9 +12,8 @@
 #include "common/base/rand.h"
 #include "dataplane/telemetry/spool_internal.h"
 
-#define SYNC_MS_DEFAULT  1000U
-#define DRAIN_MS_DEFAULT 10U
-#define BYTES_DEFAULT    4294967296ULL
+#define SYNC_MS_DEFAULT 1000U
+#define BYTES_DEFAULT   4294967296ULL
 
 static int io_open_new(const char *path)
 {
@@ -179,9 +178,7 @@ int spool_set_create(const struct spool_options *options, struct spool_set **out
     set->open_max = options->open_max != 0 ? options->open_max : SPOOL_OPEN_MAX;
     set->audit_strict = options->audit_strict;
     set->ring_bytes = options->ring_bytes != 0 ? options->ring_bytes : SPOOL_RING_BYTES;
-    set->drain_ms = options->drain_ms != 0            ? options->drain_ms
-                    : set->sync_ms < DRAIN_MS_DEFAULT ? set->sync_ms
-                                                      : DRAIN_MS_DEFAULT;
+    set->drain_ms = options->drain_ms;
     pthread_mutex_init(&set->lock, NULL);
     pthread_mutex_init(&set->drain_lock, NULL);
     pthread_mutex_init(&set->sync_lock, NULL);
@@ -279,6 +276,14 @@ bool spool_set_ready(const struct spool_set *set)
         if (atomic_load_explicit(&set->spools[i].gate, memory_order_relaxed) != SPOOL_OPEN)
             return false;
     return true;
+}
+
+void spool_set_on_synced(struct spool_set *set, void (*cb)(void *user), void *user)
+{
+    pthread_mutex_lock(&set->lock);
+    set->on_synced = cb;
+    set->synced_user = user;
+    pthread_mutex_unlock(&set->lock);
 }
 
 /* ---- draining ---- */

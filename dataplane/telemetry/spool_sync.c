@@ -1,7 +1,7 @@
-/* The two threads of a set. The writer drains the rings every few milliseconds, less often when
- * nothing comes. The syncer drains too, then walks each epoch's segments in order and publishes how
- * far the shipper may read; a failed sync stops the walk of that epoch, so that nothing later is
- * shipped before the writer has written the lost stretch again. */
+/* The two threads of a set. The writer drains the rings when a worker finds that enough waits. The
+ * syncer comes once a second, drains too, then walks each epoch's segments in order and publishes
+ * how far the shipper may read; a failed sync stops the walk of that epoch, so that nothing later
+ * is shipped before the writer has written the lost stretch again. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,8 +10,6 @@
 #include <unistd.h>
 
 #include "dataplane/telemetry/spool_internal.h"
-
-#define IDLE_MS 100U /* Longest wait between two drains. */
 
 /* ---- the bell ---- */
 
@@ -42,7 +40,7 @@ void spool_bell_wait(struct spool_bell *bell, uint32_t timeout_ms)
 {
     struct pollfd p = {.fd = bell->fd, .events = POLLIN};
     uint64_t count;
-    if (poll(&p, 1, (int)timeout_ms) <= 0)
+    if (poll(&p, 1, timeout_ms == 0 ? -1 : (int)timeout_ms) <= 0)
         return;
     ssize_t n = read(bell->fd, &count, sizeof(count));
     (void)n;
@@ -140,8 +138,11 @@ static void sync_epoch(struct spool_set *set, struct spool_epoch *epoch)
             segment->fd = -1;
         }
     }
+    bool more = atomic_load_explicit(&s->synced_seq, memory_order_relaxed) != written_seq;
     atomic_store_explicit(&s->synced_seq, written_seq, memory_order_release);
     atomic_store_explicit(&s->synced, written, memory_order_release);
+    if (more && set->on_synced != NULL)
+        set->on_synced(set->synced_user);
 }
 
 void spool_sync_written(struct spool_set *set)
@@ -167,26 +168,12 @@ void spool_set_sync(struct spool_set *set)
 
 /* ---- the threads ---- */
 
-static uint64_t handed_over(const struct spool_set *set)
-{
-    uint64_t positions = 0;
-    for (uint32_t i = 0; i < set->spool_count; i++)
-        positions += spool_ring_taken(&set->spools[i].ring);
-    return positions;
-}
-
 static void *writer_main(void *arg)
 {
     struct spool_set *set = arg;
-    uint32_t wait_ms = set->drain_ms;
-    uint64_t before = 0;
     while (!atomic_load(&set->stopping)) {
-        spool_bell_wait(&set->drain_bell, wait_ms);
+        spool_bell_wait(&set->drain_bell, set->drain_ms);
         spool_set_drain(set);
-        uint64_t now = handed_over(set);
-        uint32_t longest = set->drain_ms > IDLE_MS ? set->drain_ms : IDLE_MS;
-        wait_ms = now != before ? set->drain_ms : 2 * wait_ms < longest ? 2 * wait_ms : longest;
-        before = now;
     }
     return NULL;
 }

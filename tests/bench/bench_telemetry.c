@@ -23,10 +23,10 @@
 
 #define CANDIDATES  3
 #define FEATURES    250
-#define OPEN        32    /* Requests under way at once. */
-#define ROUND       2048U /* Records between two drains: less than what wakes the writer. */
+#define OPEN        32   /* Requests under way at once. */
+#define ROUND       256U /* Records between two drains: less than what wakes the writer. */
 #define VARIANTS    512
-#define WARM_ROUNDS (80U * ROUND) /* 190 MB */
+#define WARM_ROUNDS (640U * ROUND) /* 190 MB */
 
 static bool compress; /* As the shipper does when it lags behind. */
 static struct features features[VARIANTS];
