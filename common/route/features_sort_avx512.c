@@ -29,7 +29,7 @@ INLINE void order(__m512i *a, __m512i *b)
 /* Rows `apart` from each other, of all that are. */
 INLINE void order_rows(__m512i *r, unsigned rows, unsigned apart)
 {
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (unsigned i = 0; i < rows; i++)
         if ((i & apart) == 0)
             order(&r[i], &r[i + apart]);
@@ -48,7 +48,21 @@ INLINE void sort_eight(__m512i *r)
 /* Sorts columns that rise and then fall, or the other way. */
 INLINE void clean_columns(__m512i *r, unsigned rows)
 {
-    if (rows == 16)
+    if (rows >= 32)
+        order_rows(r, rows, 16);
+    if (rows >= 16)
+        order_rows(r, rows, 8);
+    order_rows(r, rows, 4);
+    order_rows(r, rows, 2);
+    order_rows(r, rows, 1);
+}
+
+INLINE void merge_halves(__m512i *r, unsigned rows)
+{
+#pragma GCC unroll 32
+    for (unsigned i = 0; i < rows / 2; i++)
+        order(&r[i], &r[rows - 1 - i]);
+    if (rows == 32)
         order_rows(r, rows, 8);
     order_rows(r, rows, 4);
     order_rows(r, rows, 2);
@@ -57,16 +71,15 @@ INLINE void clean_columns(__m512i *r, unsigned rows)
 
 INLINE void sort_columns(__m512i *r, unsigned rows)
 {
-    sort_eight(r);
-    if (rows == 8)
-        return;
-    sort_eight(r + 8);
-#pragma GCC unroll 8
-    for (unsigned i = 0; i < 8; i++)
-        order(&r[i], &r[15 - i]);
-    order_rows(r, rows, 4);
-    order_rows(r, rows, 2);
-    order_rows(r, rows, 1);
+#pragma GCC unroll 4
+    for (unsigned i = 0; i < rows; i += 8)
+        sort_eight(r + i);
+    if (rows >= 16)
+        merge_halves(r, 16);
+    if (rows == 32) {
+        merge_halves(r + 16, 16);
+        merge_halves(r, 32);
+    }
 }
 
 /* The lower of each number and its partner; in columns of `high` the higher one. */
@@ -78,14 +91,14 @@ INLINE __m512i choose(__m512i v, __m512i partner, __mmask32 high)
 /* Column c and column c ^ apart: the same row, or the row as far from the other end. */
 INLINE void order_columns(__m512i *r, unsigned rows, __m512i partner, __mmask32 high)
 {
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (unsigned i = 0; i < rows; i++)
         r[i] = choose(r[i], _mm512_permutexvar_epi16(partner, r[i]), high);
 }
 
 INLINE void order_mirrored(__m512i *r, unsigned rows, __m512i partner, __mmask32 high)
 {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (unsigned i = 0; i < rows / 2; i++) {
         const __m512i a = r[i], b = r[rows - 1 - i];
         r[i] = choose(a, _mm512_permutexvar_epi16(partner, b), high);
@@ -123,15 +136,15 @@ static const uint16_t front[COLUMNS] = {0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 
 INLINE void transpose(__m512i *r, unsigned rows)
 {
     const __m512i first = load(front), second = _mm512_add_epi16(first, _mm512_set1_epi16(16));
-#pragma GCC unroll 4
+#pragma GCC unroll 5
     for (unsigned bits = rows; bits > 1; bits /= 2) {
-        __m512i to[16];
-#pragma GCC unroll 8
+        __m512i to[32];
+#pragma GCC unroll 16
         for (unsigned i = 0; i < rows / 2; i++) {
             to[2 * i] = _mm512_permutex2var_epi16(r[i], first, r[i + rows / 2]);
             to[2 * i + 1] = _mm512_permutex2var_epi16(r[i], second, r[i + rows / 2]);
         }
-#pragma GCC unroll 16
+#pragma GCC unroll 32
         for (unsigned i = 0; i < rows; i++)
             r[i] = to[i];
     }
@@ -139,13 +152,13 @@ INLINE void transpose(__m512i *r, unsigned rows)
 
 INLINE uint32_t sort(const uint16_t *index, uint32_t n, unsigned rows, uint16_t *out)
 {
-    __attribute__((uninitialized)) __m512i r[16];
-    _Alignas(64) __attribute__((uninitialized)) uint16_t room[17 * COLUMNS];
-    __attribute__((uninitialized)) uint16_t distinct[17 * COLUMNS];
+    __attribute__((uninitialized)) __m512i r[32];
+    _Alignas(64) __attribute__((uninitialized)) uint16_t room[33 * COLUMNS];
+    __attribute__((uninitialized)) uint16_t distinct[33 * COLUMNS];
     uint16_t *const sorted = room + COLUMNS;
     const __m512i more_of_first = _mm512_set1_epi16((short)index[0]);
     uint32_t count = 0;
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (unsigned i = 0; i < rows; i++) {
         const uint32_t left = n > i * COLUMNS ? n - i * COLUMNS : 0;
         const __mmask32 valid = _bzhi_u32(~0U, left < COLUMNS ? left : COLUMNS);
@@ -154,7 +167,7 @@ INLINE uint32_t sort(const uint16_t *index, uint32_t n, unsigned rows, uint16_t 
     sort_columns(r, rows);
     merge_columns(r, rows);
     transpose(r, rows);
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (unsigned i = 0; i < rows; i++)
         _mm512_store_si512(sorted + (size_t)i * COLUMNS, r[i]);
     sorted[-1] = (uint16_t)~sorted[0];
@@ -164,6 +177,8 @@ INLINE uint32_t sort(const uint16_t *index, uint32_t n, unsigned rows, uint16_t 
         _mm512_storeu_si512(distinct + count, _mm512_maskz_compress_epi16(kept, v));
         count += (uint32_t)__builtin_popcount(kept);
     }
+    if (count > FEATURES_SPARSE_MAX)
+        return FEATURES_UNSORTED;
     memcpy(out, distinct, count * sizeof distinct[0]);
     return count;
 }
@@ -173,10 +188,11 @@ AVX512 uint32_t features_sort_avx512(const uint16_t *index, uint32_t n,
 {
     if (n == 0)
         return 0;
-    if (n > FEATURES_SPARSE_MAX)
-        return features_sort_avx2(index, n, out_index);
-    return n <= FEATURES_SPARSE_MAX / 2 ? sort(index, n, 8, out_index)
-                                        : sort(index, n, 16, out_index);
+    if (n <= 8 * COLUMNS)
+        return sort(index, n, 8, out_index);
+    if (n <= 16 * COLUMNS)
+        return sort(index, n, 16, out_index);
+    return n <= 32 * COLUMNS ? sort(index, n, 32, out_index) : FEATURES_UNSORTED;
 }
 #else
 extern int features_sort_avx512_is_not_here; /* A file must declare something. */
