@@ -90,7 +90,8 @@ static inline bool log_put_plain(char *at, const char *p, size_t n)
 #define LOG_PUT(at, text) log_put_bytes((at), (text), sizeof(text) - 1)
 static inline char *log_put_bytes(char *at, const char *text, size_t len)
 {
-    memcpy(at, text, len);
+    if (len > 0)
+        memcpy(at, text, len);
     return at + len;
 }
 

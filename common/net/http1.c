@@ -183,10 +183,27 @@ static bool field_is(const struct http1_head *h, size_t index, struct str name)
 struct str http1_field_get(const struct http1_head *h, struct str name)
 {
     assert(name.len > 0);
+    if ((h->names & http1_name_bit(name.data, name.len)) == 0)
+        return STR_NULL;
     for (size_t i = 0; i < h->field_count; i++)
         if (field_is(h, i, name))
             return http1_field_value(h, i);
     return STR_NULL;
+}
+
+size_t http1_field_find(const struct http1_head *h, struct str name, struct str *out_value)
+{
+    size_t count = 0;
+    if ((h->names & http1_name_bit(name.data, name.len)) == 0)
+        return 0;
+    for (size_t i = 0; i < h->field_count; i++) {
+        const struct http1_field *f = &h->fields[i];
+        if (f->name_len != name.len || !http1_name_is(h->base + f->name_at, name.data, name.len))
+            continue;
+        if (count++ == 0)
+            *out_value = (struct str){.data = h->base + f->value_at, .len = f->value_len};
+    }
+    return count;
 }
 
 size_t http1_field_count(const struct http1_head *h, struct str name)

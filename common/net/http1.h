@@ -134,6 +134,7 @@ struct http1_head {
     struct str phrase;
     unsigned interim_count; /* 1xx responses that were skipped. */
 
+    uint64_t names; /* http1_name_bit of each field: a bit that lacks means no such field. */
     uint16_t field_count;
     struct http1_field fields[HTTP1_FIELDS_MAX];
 
@@ -162,11 +163,22 @@ bool http1_head_begun(const struct http1_head *h);
 /* The buffer moved to data: adjusts every slice (after DONE only). */
 void http1_head_rebase(struct http1_head *h, const char *data);
 
+/* Chosen so that no two of the names that a node looks for, and none of them and a usual other one,
+ * share a bit. name is not empty; case does not matter. */
+static inline uint64_t http1_name_bit(const char *name, size_t len)
+{
+    unsigned first = (unsigned char)name[0] | 0x20, middle = (unsigned char)name[len / 2] | 0x20;
+    return UINT64_C(1) << ((first * 2 + middle * 19 + (unsigned)len) & 63);
+}
+
 struct str http1_field_name(const struct http1_head *h, size_t index);
 struct str http1_field_value(const struct http1_head *h, size_t index);
 /* First field of that name (ASCII case ignored); .data NULL when absent, not when empty. */
 struct str http1_field_get(const struct http1_head *h, struct str name);
 size_t http1_field_count(const struct http1_head *h, struct str name);
+/* Both in one: how many there are, *out_value is the first's. name: lower case, without '~', four
+ * bytes or more. */
+size_t http1_field_find(const struct http1_head *h, struct str name, struct str *out_value);
 /* Never forwarded: Connection and what it names, Keep-Alive, Proxy-*, TE, Trailer,
  * Transfer-Encoding, Upgrade (RFC 9110 section 7.6.1), Host, Content-Length, Expect, Cookie,
  * Set-Cookie (B25). */

@@ -27,6 +27,7 @@ static void head_restart(struct http1_head *h)
     h->host = STR_NULL;
     h->status = 0;
     h->phrase = STR_NULL;
+    h->names = 0;
     h->field_count = 0;
     h->state = HEAD_FIRST_LINE;
     h->flags = 0;
@@ -195,6 +196,7 @@ static enum http1_reason take_field(struct http1_head *h, const char *data, size
     while (end > value && is_blank(data[end - 1]))
         end--;
     set_field(&h->fields[h->field_count++], at, colon, value, end);
+    h->names |= http1_name_bit(data + at, colon - at);
     return note_field(h, (struct str){.data = data + at, .len = colon - at},
                       (struct str){.data = data + value, .len = end - value});
 }
@@ -294,6 +296,7 @@ static enum http1_reason plain_fields(struct http1_head *h, const char *data, si
     struct http1_field *f = &h->fields[h->field_count], *const fields_end =
                                                             &h->fields[HTTP1_FIELDS_MAX];
     enum http1_reason reason = HTTP1_REASON_NONE;
+    uint64_t names = h->names;
     end = end < len ? end : len;
     end = end < head_max ? end : head_max;
     while (f < fields_end) {
@@ -312,6 +315,7 @@ static enum http1_reason plain_fields(struct http1_head *h, const char *data, si
                 value_end--;
         }
         set_field(f++, at, colon, value, value_end);
+        names |= http1_name_bit(data + at, colon - at);
         if (may_be_noted(data + at, colon - at)) {
             reason = note_field(h, (struct str){.data = data + at, .len = colon - at},
                                 (struct str){.data = data + value, .len = value_end - value});
@@ -320,6 +324,7 @@ static enum http1_reason plain_fields(struct http1_head *h, const char *data, si
         }
         at = stop + 2;
     }
+    h->names = names;
     h->field_count = (uint16_t)(f - h->fields);
     if (reason == HTTP1_REASON_NONE && at + 2 <= end && memcmp(data + at, "\r\n", 2) == 0) {
         at += 2;

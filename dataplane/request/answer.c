@@ -32,33 +32,86 @@ char *answer_put_usd(int64_t nanousd, char *at)
     return at;
 }
 
+/* A head and an access line say the same cost one after the other, and requests that are alike
+ * often cost the same. */
+char *answer_put_cost(const struct request *r, char *at)
+{
+    struct answer_cost *c = &r->env->cost;
+    if (c->len == 0 || c->nanousd != r->cost_nanousd) {
+        c->nanousd = r->cost_nanousd;
+        c->len = (size_t)(answer_put_usd(r->cost_nanousd, c->text) - c->text);
+    }
+    memcpy(at, c->text, ANSWER_USD_BYTES);
+    return at + c->len;
+}
+
 int answer_write_usd(int64_t nanousd, struct buf *out)
 {
     char digits[ANSWER_USD_BYTES];
     return buf_append(out, digits, (size_t)(answer_put_usd(nanousd, digits) - digits));
 }
 
-/* Appends while nothing has failed; so that a head is written as a list. */
+/* Appends while nothing has failed; so that a head is written as a list. The room is asked for
+ * once, and again only by what is longer than heads are. */
 struct writer {
     struct buf *out;
+    char *at;
+    char *end;
     int rc;
 };
 
-static void put_slowly(struct writer *w, struct str s)
+#define HEAD_ROOM 1024U
+
+static struct writer writer_open(struct buf *out)
+{
+    struct writer w = {.out = out, .rc = buf_reserve(out, HEAD_ROOM)};
+    w.at = w.rc == 0 ? out->data + out->len : NULL;
+    w.end = w.rc == 0 ? out->data + out->cap : NULL;
+    return w;
+}
+
+static int writer_close(struct writer *w)
 {
     if (w->rc == 0)
-        w->rc = buf_append_str(w->out, s);
+        w->out->len = (size_t)(w->at - w->out->data);
+    return w->rc;
+}
+
+__attribute__((noinline)) static void writer_grow(struct writer *w, size_t bytes)
+{
+    if (w->rc != 0)
+        return;
+    w->out->len = (size_t)(w->at - w->out->data);
+    w->rc = buf_reserve(w->out, bytes);
+    w->at = w->rc == 0 ? w->out->data + w->out->len : NULL;
+    w->end = w->rc == 0 ? w->out->data + w->out->cap : NULL;
+}
+
+/* true: there is room for so many bytes. */
+static inline bool room_for(struct writer *w, size_t bytes)
+{
+    if ((size_t)(w->end - w->at) < bytes) {
+        writer_grow(w, bytes);
+        return w->rc == 0;
+    }
+    return true;
 }
 
 static inline void put(struct writer *w, struct str s)
 {
-    struct buf *b = w->out;
-    if (w->rc != 0 || b->cap - b->len < s.len || s.len == 0) {
-        put_slowly(w, s);
+    if (s.len == 0 || !room_for(w, s.len))
         return;
-    }
-    memcpy(b->data + b->len, s.data, s.len);
-    b->len += s.len;
+    memcpy(w->at, s.data, s.len);
+    w->at += s.len;
+}
+
+/* An id of ours has its length known when compiled. */
+static inline void put_id(struct writer *w, struct str s)
+{
+    if (s.len == UUID_TEXT_BYTES - 1)
+        put(w, (struct str){s.data, UUID_TEXT_BYTES - 1});
+    else
+        put(w, s);
 }
 
 static void put_text(struct writer *w, const char *text)
@@ -68,8 +121,8 @@ static void put_text(struct writer *w, const char *text)
 
 static void put_u64(struct writer *w, uint64_t v)
 {
-    if (w->rc == 0)
-        w->rc = buf_append_u64(w->out, v);
+    if (room_for(w, DIGITS_BYTES))
+        w->at = digits_put_u64(w->at, v);
 }
 
 static void put_status(struct writer *w, unsigned status)
@@ -144,9 +197,9 @@ static void put_common(struct writer *w, struct request *r, bool early)
     put_status(w, r->status);
     put_date(w, r);
     put(w, STR("\r\nx-request-id: "));
-    put(w, id);
+    put_id(w, id);
     put(w, STR("\r\nrequest-id: "));
-    put(w, id);
+    put_id(w, id);
     if (r->decided) {
         put_decision(w, r, early);
         put_session(w, r);
@@ -188,7 +241,7 @@ static int64_t fault_wait_ms(const struct request *r)
 
 int answer_write_head(struct request *r, uint64_t body_bytes, struct buf *out)
 {
-    struct writer w = {.out = out};
+    struct writer w = writer_open(out);
     put_common(&w, r, false);
     put(&w, STR("\r\ncontent-length: "));
     put_u64(&w, body_bytes);
@@ -203,22 +256,22 @@ int answer_write_head(struct request *r, uint64_t body_bytes, struct buf *out)
         }
     } else if (r->decided && r->committed && !r->cost_unknown) {
         put(&w, STR("\r\nx-steelyard-cost-usd: "));
-        if (w.rc == 0)
-            w.rc = answer_write_usd(r->cost_nanousd, out);
+        if (room_for(&w, ANSWER_USD_BYTES))
+            w.at = answer_put_cost(r, w.at);
     }
     put(&w, STR("\r\n\r\n"));
-    return w.rc;
+    return writer_close(&w);
 }
 
 int answer_write_stream_head(struct request *r, bool early, struct buf *out)
 {
-    struct writer w = {.out = out};
+    struct writer w = writer_open(out);
     put_common(&w, r, early);
     put(&w, STR("\r\ncache-control: no-cache\r\nx-accel-buffering: no"));
     if (r->minor_version > 0)
         put(&w, STR("\r\ntransfer-encoding: chunked"));
     put(&w, STR("\r\n\r\n"));
-    return w.rc;
+    return writer_close(&w);
 }
 
 void answer_set_fault(struct request *r)
@@ -253,12 +306,13 @@ int answer_write_error_event(struct request *r, struct buf *out)
 int answer_write_refusal(enum fault fault, struct buf *out)
 {
     struct buf body;
-    struct writer w = {.out = out};
+    struct writer w = writer_open(out);
     struct uuid id = uuid_v7(clock_wall_us());
     char text[UUID_TEXT_BYTES];
     uuid_format(&id, text);
     buf_init(&body, ERROR_BODY_BYTES);
-    w.rc = fault_write_json(fault, &FAULT_DETAIL_NONE, &body);
+    if (w.rc == 0)
+        w.rc = fault_write_json(fault, &FAULT_DETAIL_NONE, &body);
     put_status(&w, fault_get(fault)->status);
     put(&w, STR("x-request-id: "));
     put_text(&w, text);
@@ -270,5 +324,5 @@ int answer_write_refusal(enum fault fault, struct buf *out)
     put(&w, STR("\r\n\r\n"));
     put(&w, buf_str(&body));
     buf_deinit(&body);
-    return w.rc;
+    return writer_close(&w);
 }

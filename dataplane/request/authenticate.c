@@ -1,5 +1,7 @@
 /* Who is asking, and which view of the configuration they get. The credential is the first found in
  * a fixed order; a repeated or oversized one is as good as none (RELIABILITY B23). */
+#include <string.h>
+
 #include "common/base/clock.h"
 #include "dataplane/request/steps.h"
 
@@ -8,29 +10,19 @@ static const struct str names[] = {
     {"authorization", 13}, {"x-api-key", 9}, {"api-key", 7}, {"x-goog-api-key", 14}};
 enum { NAMES = sizeof names / sizeof names[0] };
 
-/* Most fields are told apart by the length of their name. */
-static unsigned name_index(struct str name)
-{
-    for (unsigned i = 0; i < NAMES; i++)
-        if (name.len == names[i].len && str_eq_nocase(name, names[i]))
-            return i;
-    return NAMES;
-}
-
 static struct str credential(const struct request *r)
 {
     struct str value = STR_NULL;
-    unsigned found = NAMES;
-    for (size_t i = 0; i < r->head->field_count; i++) {
-        unsigned index = name_index(http1_field_name(r->head, i));
-        if (index == NAMES || index > found)
-            continue;
-        value = index < found ? http1_field_value(r->head, i) : STR_NULL; /* Repeated: none. */
-        found = index;
-    }
-    if (found != 0 || value.data == NULL)
+    size_t count = 0;
+    unsigned i = 0;
+    while (i < NAMES && (count = http1_field_find(r->head, names[i], &value)) == 0)
+        i++;
+    if (count != 1) /* None, or repeated. */
+        return STR_NULL;
+    if (i != 0)
         return value;
-    if (value.len < 7 || !str_eq_nocase(str_slice(value, 0, 7), STR("bearer ")))
+    if (value.len < 7 || (memcmp(value.data, "Bearer ", 7) != 0 && /* The usual. */
+                          !str_eq_nocase(str_slice(value, 0, 7), STR("bearer "))))
         return STR_NULL;
     return str_trim(str_slice(value, 7, value.len));
 }

@@ -6,6 +6,7 @@
 #include "common/base/clock.h"
 #include "dataplane/request/session.h"
 #include "dataplane/request/steps.h"
+#include "dataplane/request/tally.h"
 
 /* ModelCapability bits of control.proto. */
 enum { CAPABILITY_TOOLS = 1, CAPABILITY_IMAGES = 2, CAPABILITY_JSON = 4 };
@@ -287,16 +288,8 @@ static enum step_result refuse(struct request *r)
 
 static void count_decision(struct request *r)
 {
-    const struct str labels[] = {
-        r->route == NULL    ? STR("pinned")
-        : r->policy != NULL ? r->policy->name
-                            : STR("static"),
-        STR("stable"),
-        r->work->decision.chosen != POLICY_NONE
-            ? r->work->candidate_models[r->work->decision.chosen]->id
-            : STR("none"),
-    };
-    metrics_inc(meter(&r->env->meters, METER_DECISIONS, labels));
+    const uint32_t chosen = r->work->decision.chosen;
+    tally_decision(r, chosen != POLICY_NONE ? r->work->candidate_models[chosen] : NULL);
 }
 
 enum step_result step_decide(struct request *r)

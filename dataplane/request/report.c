@@ -22,24 +22,30 @@ static enum record_status outcome_of(const struct request *r)
     return r->fault != FAULT_NONE ? RECORD_STATUS_FAILED : RECORD_STATUS_OK;
 }
 
+/* Without an intent: both parts at once. Apart from write_record, for they are large. */
+__attribute__((noinline)) static void write_whole(struct request *r, const struct record_outcome *o)
+{
+    struct record_decision d;
+    entry_fill_decision(r, &d);
+    if (spool_record(r->env->spool, &d, o, &r->position) != 0)
+        log_event(LOG_ERROR, "no decision record: the spool takes none",
+                  LOG_STR("component", STR("report")), LOG_STR("request_id", r->request_id));
+}
+
 static void write_record(struct request *r)
 {
     struct record_outcome o;
-    struct record_decision d;
     r->outcome = outcome_of(r);
     uint64_t entered_ns = r->now_ns;
     r->now_ns = clock_mono_ns();
     r->overhead_ns += r->now_ns - entered_ns;
     entry_fill_outcome(r, &o);
-    if (r->intent != NULL) {
-        spool_outcome(r->env->spool, r->intent, &o, &r->position);
-        r->intent = NULL;
+    if (r->intent == NULL) {
+        write_whole(r, &o);
         return;
     }
-    entry_fill_decision(r, &d);
-    if (spool_record(r->env->spool, &d, &o, &r->position) != 0)
-        log_event(LOG_ERROR, "no decision record: the spool takes none",
-                  LOG_STR("component", STR("report")), LOG_STR("request_id", r->request_id));
+    spool_outcome(r->env->spool, r->intent, &o, &r->position);
+    r->intent = NULL;
 }
 
 /* ---- terminal bytes ---- */
@@ -119,7 +125,7 @@ static void access_fill(struct request *r, uint64_t duration_ns, struct access *
 {
     const struct record_attempt *last =
         r->attempt_count > 0 ? &r->attempts[r->attempt_count - 1] : NULL;
-    a->method = str_from(http1_method_name(r->method));
+    a->method = r->method == HTTP1_POST ? STR("POST") : str_from(http1_method_name(r->method));
     a->decision_id = r->decided ? (struct str){r->id_text, UUID_TEXT_BYTES - 1} : STR_NULL;
     a->route = tally_route(r);
     a->served = r->committed ? last->server : STR_NULL;
@@ -127,6 +133,14 @@ static void access_fill(struct request *r, uint64_t duration_ns, struct access *
     a->duration_ms = duration_ns / 1000000;
     a->tokens_in = last != NULL ? last->tokens_in : 0;
     a->tokens_out = last != NULL ? last->tokens_out : 0;
+}
+
+/* An id of ours, or checked when it was taken (steering_request_id_valid): never needs care. */
+static inline char *put_id(char *at, struct str id)
+{
+    if (id.len == UUID_TEXT_BYTES - 1)
+        return log_put_bytes(at, id.data, UUID_TEXT_BYTES - 1);
+    return log_put_bytes(at, id.data, id.len);
 }
 
 /* The same bytes as below, if no text needs care. */
@@ -139,17 +153,16 @@ static bool access_put(struct request *r, const struct access *a)
     if (at == NULL || (at = log_put_str(LOG_PUT(at, ",\"path\":"), r->path_text)) == NULL)
         return false;
     at = digits_put_u64(LOG_PUT(at, ",\"code\":"), r->status);
-    at = log_put_str(LOG_PUT(at, ",\"request_id\":"), r->request_id);
-    if (at == NULL || (at = log_put_str(LOG_PUT(at, ",\"decision_id\":"), a->decision_id)) == NULL)
-        return false;
-    at = log_put_str(LOG_PUT(at, ",\"route\":"), a->route);
+    at = put_id(LOG_PUT(at, ",\"request_id\":\""), r->request_id);
+    at = put_id(LOG_PUT(at, "\",\"decision_id\":\""), a->decision_id);
+    at = log_put_str(LOG_PUT(at, "\",\"route\":"), a->route);
     if (at == NULL || (at = log_put_str(LOG_PUT(at, ",\"served\":"), a->served)) == NULL)
         return false;
     at = digits_put_u64(LOG_PUT(at, ",\"ttft_ms\":"), r->ttft_ns / 1000000);
     at = digits_put_u64(LOG_PUT(at, ",\"dur_ms\":"), a->duration_ms);
     at = digits_put_u64(LOG_PUT(at, ",\"tokens_in\":"), a->tokens_in);
     at = digits_put_u64(LOG_PUT(at, ",\"tokens_out\":"), a->tokens_out);
-    at = answer_put_usd(r->cost_nanousd, LOG_PUT(at, ",\"cost_usd\":\""));
+    at = answer_put_cost(r, LOG_PUT(at, ",\"cost_usd\":\""));
     at = digits_put_u64(LOG_PUT(at, "\",\"attempts\":"), r->attempt_count);
     at = log_put_str(LOG_PUT(at, ",\"key_id\":"), a->key_id);
     if (at == NULL)

@@ -272,10 +272,14 @@ void request_poll(struct request *r)
 /* All members but buffers are zero at the start. */
 static void request_clear(struct request *r)
 {
-    struct attempt kept = r->attempt;
-    memset(r, 0, sizeof *r);
-    r->attempt.reply = kept.reply;
-    r->attempt.body = kept.body;
+    const size_t first = offsetof(struct request, attempt.reply);
+    const size_t behind = offsetof(struct request, attempt) + sizeof r->attempt;
+    _Static_assert(offsetof(struct attempt, body) + sizeof r->attempt.body == sizeof r->attempt &&
+                       offsetof(struct attempt, body) ==
+                           offsetof(struct attempt, reply) + sizeof r->attempt.reply,
+                   "the buffers of an attempt are its end");
+    memset(r, 0, first);
+    memset((char *)r + behind, 0, sizeof *r - behind);
 }
 
 struct request *request_begin(struct request_env *env, const struct client_ops *ops, void *client,

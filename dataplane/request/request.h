@@ -45,6 +45,7 @@
 #define REQUEST_TRIED_MAX    64 /* Deployments one request looks at. */
 #define REQUEST_WARNINGS_MAX 8
 #define REQUEST_PIECES_MAX   8
+#define ANSWER_USD_BYTES     32 /* Of a cost as text. */
 
 /* How the client's connection goes on. */
 enum client_end {
@@ -113,6 +114,16 @@ struct tally_kind {
     struct metrics_series *tokens[TALLY_TOKENS];
 };
 #define REQUEST_KINDS 64U
+/* The series of decisions that are alike. */
+struct tally_choice {
+    bool routed; /* Not pinned. */
+    uint32_t era;
+    uint64_t generation;
+    const void *policy;
+    const void *model;
+    struct metrics_series *series; /* NULL: free. */
+};
+#define REQUEST_CHOICES 32U
 
 /* One per worker. */
 struct request_env {
@@ -128,6 +139,7 @@ struct request_env {
     struct freelist works;
     struct freelist scans;
     struct tally_kind kinds[REQUEST_KINDS];
+    struct tally_choice choices[REQUEST_CHOICES];
     struct list active;
     uint32_t active_count;
     bool shedding;      /* F24: memory is short; nothing new is admitted. Set from above. */
@@ -142,6 +154,11 @@ struct request_env {
     struct features_memo *features; /* NULL: out of memory, then nothing is remembered. */
     char date[HTTP1_DATE_BYTES];
     int64_t date_s;
+    struct answer_cost { /* The last one written. */
+        int64_t nanousd;
+        size_t len; /* 0: none. */
+        char text[ANSWER_USD_BYTES];
+    } cost;
     uint64_t served;
     struct keyring_memory keys;
     struct vote_rate {

@@ -136,31 +136,44 @@ static bool read_traceparent(struct str v, struct steering *s)
     return true;
 }
 
+#define READERS(X)                                                                                 \
+    X("x-steelyard-policy", read_policy)                                                           \
+    X("x-steelyard-tags", read_tags)                                                               \
+    X("x-steelyard-max-cost-usd", read_max_cost)                                                   \
+    X("x-steelyard-quality", read_quality)                                                         \
+    X("x-steelyard-session", read_session)                                                         \
+    X("x-steelyard-no-log", read_no_log)                                                           \
+    X("x-steelyard-usage", read_usage)                                                             \
+    X("x-stainless-retry-count", read_retry)                                                       \
+    X("traceparent", read_traceparent)
+
 static const struct reader {
-    const char *name;
+    struct str name;
     bool (*read)(struct str v, struct steering *s);
 } readers[] = {
-    {"x-steelyard-policy", read_policy},         {"x-steelyard-tags", read_tags},
-    {"x-steelyard-max-cost-usd", read_max_cost}, {"x-steelyard-quality", read_quality},
-    {"x-steelyard-session", read_session},       {"x-steelyard-no-log", read_no_log},
-    {"x-steelyard-usage", read_usage},           {"x-stainless-retry-count", read_retry},
-    {"traceparent", read_traceparent},
+#define X(name, read) {{name, sizeof(name) - 1}, read},
+    READERS(X)
+#undef X
 };
 
 void steering_read(const struct http1_head *head, struct steering *s, const char **out_bad)
 {
+#define X(name, read) | http1_name_bit(name, sizeof(name) - 1)
+    const uint64_t bits = 0 READERS(X); /* Known when compiled. */
+#undef X
     memset(s, 0, sizeof *s);
     *out_bad = NULL;
+    if ((head->names & bits) == 0) /* The usual head has none of ours. */
+        return;
     for (size_t i = 0; i < head->field_count; i++) {
         struct str name = http1_field_name(head, i);
-        char first = name.len > 0 ? (char)(name.data[0] | 0x20) : 0;
-        if (first != 'x' && first != 't') /* Cheap: most fields are none of ours. */
+        if ((http1_name_bit(name.data, name.len) & bits) == 0)
             continue;
         for (size_t k = 0; k < sizeof readers / sizeof readers[0]; k++) {
-            if (!str_eq_nocase(name, str_from(readers[k].name)))
+            if (!str_eq_nocase(name, readers[k].name))
                 continue;
             if (!readers[k].read(str_trim(http1_field_value(head, i)), s))
-                *out_bad = readers[k].name;
+                *out_bad = readers[k].name.data;
             break;
         }
     }

@@ -35,59 +35,98 @@ static struct kind_labels labels_of(const struct request *r)
 /* A snapshot's parts may lie where those of one before it lay: the generation tells them apart. */
 static struct tally_kind *kind_of(struct request *r)
 {
-    const struct tally_kind want = {
+    const bool stream = streamed(r);
+    const uint64_t generation = r->snapshot != NULL ? r->snapshot->generation : 0;
+    const uint32_t era = r->snapshot != NULL ? r->snapshot->era : 0;
+    const void *deployment = r->committed ? r->attempt.target->deployment : NULL;
+    uintptr_t mix = (uintptr_t)r->path / 16 ^ (uintptr_t)r->route / 32 ^
+                    (uintptr_t)deployment / 64 ^ r->status ^ (stream ? 8U : 0);
+    struct tally_kind *k = &r->env->kinds[mix % REQUEST_KINDS];
+    if (k->used && k->path == r->path && k->route == r->route && k->deployment == deployment &&
+        k->status == r->status && k->generation == generation && k->era == era &&
+        k->decided == r->decided && k->streamed == stream)
+        return k;
+    *k = (struct tally_kind){
         .used = true,
         .decided = r->decided,
-        .streamed = streamed(r),
+        .streamed = stream,
         .status = (uint16_t)r->status,
-        .generation = r->snapshot != NULL ? r->snapshot->generation : 0,
-        .era = r->snapshot != NULL ? r->snapshot->era : 0,
+        .generation = generation,
+        .era = era,
         .path = r->path,
         .route = r->route,
-        .deployment = r->committed ? r->attempt.target->deployment : NULL,
+        .deployment = deployment,
     };
-    uintptr_t mix = (uintptr_t)want.path / 16 ^ (uintptr_t)want.route / 32 ^
-                    (uintptr_t)want.deployment / 64 ^ want.status ^ (want.streamed ? 8U : 0);
-    struct tally_kind *k = &r->env->kinds[mix % REQUEST_KINDS];
-    if (!k->used || k->path != want.path || k->route != want.route ||
-        k->deployment != want.deployment || k->status != want.status ||
-        k->generation != want.generation || k->era != want.era || k->decided != want.decided ||
-        k->streamed != want.streamed)
-        *k = want;
     return k;
 }
 
-static struct metrics_series *find(struct request *r, struct metrics_series **slot,
-                                   enum meter family, const struct str *labels)
+static void find_series(struct request *r, struct tally_kind *k)
 {
-    if (*slot == NULL)
-        *slot = meter(&r->env->meters, family, labels);
-    return *slot;
-}
-
-void tally_end(struct request *r, uint64_t duration_ns)
-{
-    struct tally_kind *k = kind_of(r);
-    const struct kind_labels l = k->requests != NULL ? (struct kind_labels){0} : labels_of(r);
+    struct meters *m = &r->env->meters;
+    const struct kind_labels l = labels_of(r);
     const char code[4] = {(char)('0' + r->status / 100 % 10), (char)('0' + r->status / 10 % 10),
                           (char)('0' + r->status % 10), '\0'};
     const struct str requests[] = {l.endpoint, l.route,   l.provider,
                                    l.model,    {code, 3}, k->streamed ? STR("true") : STR("false")};
     const struct str durations[] = {l.endpoint, l.route, l.provider, l.model};
     const struct str overhead[] = {l.endpoint, STR("total")};
-    const struct str served[] = {l.route, l.provider, l.model};
-    metrics_observe(find(r, &k->duration, METER_DURATION, durations), duration_ns);
-    metrics_observe(find(r, &k->overhead, METER_OVERHEAD, overhead), r->overhead_ns);
-    if (r->committed) {
-        metrics_add(find(r, &k->cost, METER_COST, served), (uint64_t)r->cost_nanousd);
-        if (r->ttft_ns != 0) {
-            const struct kind_labels now = labels_of(r);
-            const struct str first[] = {now.route, now.provider, now.model};
-            metrics_observe(find(r, &k->ttft, METER_TTFT, first), r->ttft_ns);
-        }
+    k->requests = meter(m, METER_REQUESTS, requests);
+    k->duration = meter(m, METER_DURATION, durations);
+    k->overhead = meter(m, METER_OVERHEAD, overhead);
+}
+
+static void count_served(struct request *r, struct tally_kind *k)
+{
+    if (k->cost == NULL || (k->ttft == NULL && r->ttft_ns != 0)) {
+        const struct kind_labels l = labels_of(r);
+        const struct str served[] = {l.route, l.provider, l.model};
+        k->cost = meter(&r->env->meters, METER_COST, served);
+        if (r->ttft_ns != 0)
+            k->ttft = meter(&r->env->meters, METER_TTFT, served);
     }
-    /* Last, as the others are found with it. */
-    metrics_inc(find(r, &k->requests, METER_REQUESTS, requests));
+    metrics_add(k->cost, (uint64_t)r->cost_nanousd);
+    if (r->ttft_ns != 0)
+        metrics_observe(k->ttft, r->ttft_ns);
+}
+
+void tally_end(struct request *r, uint64_t duration_ns)
+{
+    struct tally_kind *k = kind_of(r);
+    if (k->requests == NULL)
+        find_series(r, k);
+    metrics_observe(k->duration, duration_ns);
+    metrics_observe(k->overhead, r->overhead_ns);
+    if (r->committed)
+        count_served(r, k);
+    metrics_inc(k->requests);
+}
+
+void tally_decision(struct request *r, const struct snapshot_model *chosen)
+{
+    const uint64_t generation = r->snapshot->generation;
+    const uint32_t era = r->snapshot->era;
+    uintptr_t mix =
+        (uintptr_t)r->policy / 32 ^ (uintptr_t)chosen / 64 ^ (r->route != NULL ? 1U : 0);
+    struct tally_choice *c = &r->env->choices[mix % REQUEST_CHOICES];
+    if (c->series == NULL || c->routed != (r->route != NULL) || c->policy != r->policy ||
+        c->model != chosen || c->generation != generation || c->era != era) {
+        const struct str labels[] = {
+            r->route == NULL    ? STR("pinned")
+            : r->policy != NULL ? r->policy->name
+                                : STR("static"),
+            STR("stable"),
+            chosen != NULL ? chosen->id : STR("none"),
+        };
+        *c = (struct tally_choice){
+            .routed = r->route != NULL,
+            .era = era,
+            .generation = generation,
+            .policy = r->policy,
+            .model = chosen,
+            .series = meter(&r->env->meters, METER_DECISIONS, labels),
+        };
+    }
+    metrics_inc(c->series);
 }
 
 static struct str outcome_label(enum record_reason reason)
@@ -133,13 +172,17 @@ void tally_attempt(struct request *r, const struct record_attempt *row)
     for (size_t i = 0; i < TALLY_TOKENS; i++) {
         if (counts[i] == 0)
             continue;
-        if (k->tokens[i] == NULL && provider.data == NULL)
+        if (k->tokens[i] == NULL) {
             str_cut(row->server, '/', &provider, &rest);
-        const struct str labels[] = {provider, m->id, types[i]};
-        metrics_add(find(r, &k->tokens[i], METER_TOKENS, labels), counts[i]);
+            const struct str labels[] = {provider, m->id, types[i]};
+            k->tokens[i] = meter(&r->env->meters, METER_TOKENS, labels);
+        }
+        metrics_add(k->tokens[i], counts[i]);
     }
-    if (*attempts == NULL && provider.data == NULL)
+    if (*attempts == NULL) {
         str_cut(row->server, '/', &provider, &rest);
-    const struct str labels[] = {provider, row->server, outcome_label(row->reason)};
-    metrics_inc(find(r, attempts, METER_ATTEMPTS, labels));
+        const struct str labels[] = {provider, row->server, outcome_label(row->reason)};
+        *attempts = meter(&r->env->meters, METER_ATTEMPTS, labels);
+    }
+    metrics_inc(*attempts);
 }

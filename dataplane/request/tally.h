@@ -6,6 +6,7 @@
 
 #include "dataplane/request/request.h"
 
+void tally_decision(struct request *r, const struct snapshot_model *chosen); /* NULL: none. */
 void tally_attempt(struct request *r, const struct record_attempt *row);
 void tally_end(struct request *r, uint64_t duration_ns);
 struct str tally_route(const struct request *r); /* Its name as a label; .data NULL: undecided. */

@@ -315,6 +315,48 @@ static struct http1_head parsed(struct str bytes)
     return h;
 }
 
+/* The bits of names only save a search: what is found is what is there, for any split. */
+static void b9_fields_are_found_alike_for_any_split(void **state)
+{
+    (void)state;
+    static const char bytes[] =
+        "POST / HTTP/1.1\r\n" H "Authorization: Bearer a\r\nX-Api-Key:\tb\r\nACCEPT: */*\r\n"
+        "x-steelyard-tags: a=b\r\nX-STEELYARD-TAGS: c=d\r\nx: 1\r\n~: 2\r\nTE:\r\n\r\n";
+    static const struct {
+        const char *name;
+        size_t count;
+        const char *value;
+    } rows[] = {{"authorization", 1, "Bearer a"}, {"x-api-key", 1, "b"}, {"accept", 1, "*/*"},
+                {"x-steelyard-tags", 2, "a=b"},   {"api-key", 0, NULL},  {"authorizatiom", 0, NULL},
+                {"x-goog-api-key", 0, NULL}};
+    for (size_t cut = 0; cut < sizeof bytes - 1; cut++) {
+        struct http1_head h;
+        uint64_t names = 0;
+        http1_request_init(&h);
+        assert_int_equal(http1_head_parse(&h, bytes, cut), HTTP1_MORE);
+        assert_int_equal(http1_head_parse(&h, bytes, sizeof bytes - 1), HTTP1_DONE);
+        for (size_t i = 0; i < h.field_count; i++) {
+            struct str name = http1_field_name(&h, i);
+            names |= http1_name_bit(name.data, name.len);
+            assert_non_null(http1_field_get(&h, name).data);
+        }
+        assert_true(names == h.names);
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+            struct str name = str_from(rows[i].name), value = STR_NULL;
+            assert_int_equal(http1_field_find(&h, name, &value), rows[i].count);
+            assert_int_equal(http1_field_count(&h, name), rows[i].count);
+            assert_true(rows[i].count == 0 || str_is(value, rows[i].value));
+            assert_true(str_eq(http1_field_get(&h, name), value));
+        }
+        assert_true(str_is(http1_field_get(&h, STR("X")), "1"));
+        assert_true(str_is(http1_field_get(&h, STR("~")), "2"));
+        assert_null(http1_field_get(&h, STR("^")).data);
+    }
+    struct http1_head h;
+    http1_request_init(&h); /* What an earlier head had is forgotten. */
+    assert_true(h.names == 0);
+}
+
 static void b12_content_types_and_boundaries(void **state)
 {
     (void)state;
@@ -571,6 +613,7 @@ int main(void)
         T(b6_paths_are_left_as_sent),
         T(b7_methods_versions_and_upgrades),
         T(b8_expectations),
+        T(b9_fields_are_found_alike_for_any_split),
         T(b12_content_types_and_boundaries),
         T(b25_hop_by_hop_fields_are_known),
         T(responses_are_taken_apart),
