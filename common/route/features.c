@@ -65,7 +65,7 @@ static uint16_t list_found(const struct features_way *way, const struct features
     static _Thread_local struct features_set set;
     uint32_t n = FEATURES_UNSORTED;
     if (way->sort != NULL)
-        n = way->sort(found->index, found->n, out_index);
+        n = way->sort(found->index, found->n, &set, out_index);
     if (n != FEATURES_UNSORTED)
         return (uint16_t)n;
     way->add(found->index, found->n, &set);

@@ -59,8 +59,7 @@ struct features_found {
     uint16_t index[FEATURES_FOUND_MAX + FEATURES_TOKENS_SLACK];
 };
 
-/* The set of indices as a bitmap, which also sorts it: for those that `sort` does not take. A
- * thread's, all zero between calls. */
+/* The set of indices as a bitmap, which also sorts it. A thread's, all zero between calls. */
 #define FEATURES_SET_WORDS (65536 / 64)
 struct features_set {
     _Alignas(64) uint64_t bits[FEATURES_SET_WORDS];
@@ -78,8 +77,9 @@ struct features_way {
     void (*hash_tokens)(const struct features_hasher *h, const struct features_piece *p,
                         struct features_tokens *t, uint16_t *out_index);
     /* All of them, ascending and once each, and how many; FEATURES_UNSORTED, and nothing written,
-     * if there are too many of them, or too many that are alike. NULL: always so. */
-    uint32_t (*sort)(const uint16_t *index, uint32_t n, uint16_t out_index[FEATURES_SPARSE_MAX]);
+     * if there are too many of them. The set is empty before and after. NULL: always so. */
+    uint32_t (*sort)(const uint16_t *index, uint32_t n, struct features_set *set,
+                     uint16_t out_index[FEATURES_SPARSE_MAX]);
     /* To an empty set in their order, as long as there is room. */
     void (*add)(const uint16_t *index, uint32_t n, struct features_set *io_set);
     /* Ascending; at most FEATURES_SPARSE_MAX are in. Clears the set. */
@@ -113,9 +113,9 @@ void features_extract_window(const struct features_way *way, const struct featur
 extern const struct features_way features_scalar;
 extern const struct features_way features_avx2; /* These where the processor has what they need. */
 extern const struct features_way features_avx512;
-uint32_t features_sort_avx2(const uint16_t *index, uint32_t n,
+uint32_t features_sort_avx2(const uint16_t *index, uint32_t n, struct features_set *set,
                             uint16_t out_index[FEATURES_SPARSE_MAX]);
-uint32_t features_sort_avx512(const uint16_t *index, uint32_t n,
+uint32_t features_sort_avx512(const uint16_t *index, uint32_t n, struct features_set *set,
                               uint16_t out_index[FEATURES_SPARSE_MAX]);
 
 /* What every way does in the same words, compiled for each. */

@@ -183,9 +183,10 @@ INLINE uint32_t sort(const uint16_t *index, uint32_t n, unsigned rows, uint16_t 
     return count;
 }
 
-AVX512 uint32_t features_sort_avx512(const uint16_t *index, uint32_t n,
+AVX512 uint32_t features_sort_avx512(const uint16_t *index, uint32_t n, struct features_set *set,
                                      uint16_t out_index[FEATURES_SPARSE_MAX])
 {
+    (void)set;
     if (n == 0)
         return 0;
     if (n <= 8 * COLUMNS)

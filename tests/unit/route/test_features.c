@@ -506,7 +506,7 @@ static void expect_sorted(struct random *r, uint32_t n, uint32_t few)
         if (features_way_of((enum features_ways)way) == NULL)
             continue;
         sorted[count] = 0xeeee;
-        uint32_t got = features_way_of((enum features_ways)way)->sort(index, n, sorted);
+        uint32_t got = features_way_of((enum features_ways)way)->sort(index, n, &set, sorted);
         taken = taken || got != FEATURES_UNSORTED;
         if (got == FEATURES_UNSORTED)
             continue;
