@@ -8,8 +8,10 @@
 
 #define SYSTEMS 256U /* System prompts that are kept: a slot is named by the hash. */
 
-/* Hashes and lengths of the parts, in a fixed order. */
-#define PARTS_MAX (5 + FEATURES_TOOLS_MAX)
+/* Kinds and lengths of the parts that are not empty and their hashes, in a fixed order. */
+enum part { PART_SYSTEM, PART_HEAD, PART_TAIL, PART_ALIAS, PART_SEGMENT, PART_TOOL };
+#define PART_SHIFT 56 /* No part is as long. */
+#define PARTS_MAX  (5 + FEATURES_TOOLS_MAX)
 struct digest {
     uint64_t words[2 * PARTS_MAX + 4];
     size_t n;
@@ -60,16 +62,13 @@ uint64_t features_memo_hits(const struct features_memo *m)
     return m->hits;
 }
 
-static void digest_add(struct digest *d, const struct features_memo *m, const void *data,
-                       size_t len)
+static void digest_add(struct digest *d, const struct features_memo *m, enum part part,
+                       struct str text)
 {
-    d->words[d->n++] = len;
-    d->words[d->n++] = len > 0 ? hash_text(&m->text_key, data, len) : 0;
-}
-
-static void digest_add_name(struct digest *d, const struct features_memo *m, struct str name)
-{
-    digest_add(d, m, name.data, name.len);
+    if (text.len == 0)
+        return;
+    d->words[d->n++] = (uint64_t)part << PART_SHIFT | text.len;
+    d->words[d->n++] = hash_text(&m->text_key, text.data, text.len);
 }
 
 /* Never 0. */
@@ -117,13 +116,13 @@ void features_memo_extract(struct features_memo *m, const struct features_hasher
     struct features_window w = features_window_of(input->text);
     __attribute__((uninitialized)) struct digest d;
     d.n = 0;
-    digest_add_name(&d, m, input->system_prompt); /* First: system_hash() looks there. */
-    digest_add(&d, m, w.head.data, w.head.len);
-    digest_add(&d, m, w.tail.data, w.tail.len);
-    digest_add_name(&d, m, input->alias);
-    digest_add_name(&d, m, input->segment);
+    digest_add(&d, m, PART_SYSTEM, input->system_prompt); /* First: system_hash() looks there. */
+    digest_add(&d, m, PART_HEAD, w.head);
+    digest_add(&d, m, PART_TAIL, w.tail);
+    digest_add(&d, m, PART_ALIAS, input->alias);
+    digest_add(&d, m, PART_SEGMENT, input->segment);
     for (uint32_t i = 0; i < input->tool_count && i < FEATURES_TOOLS_MAX; i++)
-        digest_add_name(&d, m, input->tools[i]);
+        digest_add(&d, m, PART_TOOL, input->tools[i]);
     d.words[d.n++] = input->system_bytes;
     d.words[d.n++] = owner;
     d.words[d.n++] = hasher->key.k0;
