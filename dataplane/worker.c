@@ -17,6 +17,9 @@
 #define TICK_REST_MS        1000U /* Nothing happened since the last one. */
 #define MEMORY_SHED_PERCENT 85U
 #define MEMORY_CUT_PERCENT  95U
+/* Of what waits for clients, roughly: with more of them waiting each has less (F23). */
+#define WAITING_BYTES       (32U << 20)
+#define WAITING_BYTES_LEAST 4096U
 #define REFRESH_MS          2000U
 #define TRIM_MS             1000U
 
@@ -125,6 +128,13 @@ static void watch_memory(struct worker *w)
         conn_pool_cut_largest(&w->conns);
 }
 
+static void share_marks(struct worker *w)
+{
+    uint32_t waiting = w->conns.outputs_used;
+    uint32_t share = waiting > 0 ? WAITING_BYTES / waiting : UINT32_MAX;
+    w->env.mark_most = share > WAITING_BYTES_LEAST ? share : WAITING_BYTES_LEAST;
+}
+
 static void count_paused(struct worker *w, const char *reason, uint64_t times)
 {
     const struct str labels[] = {str_from(reason)};
@@ -160,6 +170,7 @@ static void tick(struct worker *w)
     conn_pool_tick(&w->conns, now_ms);
     request_env_tick(&w->env);
     watch_memory(w);
+    share_marks(w);
     count_connections(w);
     log_gather_flush();
     if (now_ms - w->trimmed_ms >= TRIM_MS) {

@@ -164,7 +164,18 @@ static bool read_on(struct request *r)
         return false;
     }
     r->unseen = true;
+    r->unseen_left = shared->settings.unseen_bytes;
     r->deadline_ms = request_now_ms() + shared->settings.unseen_ms;
+    return true;
+}
+
+bool attempt_take_unseen(struct request *r, size_t bytes)
+{
+    if (bytes > r->unseen_left) {
+        attempt_stop(r, RECORD_REASON_CANCELLED);
+        return false;
+    }
+    r->unseen_left -= (uint32_t)bytes;
     return true;
 }
 

@@ -29,6 +29,8 @@ int attempt_start(struct request *r) MUST_CHECK;
 void attempt_stop(struct request *r, enum record_reason reason);
 bool attempt_running(const struct request *r);
 void attempt_resume(struct request *r);
+/* Bytes that came unseen (F19). False: they are too many, and the attempt was stopped. */
+bool attempt_take_unseen(struct request *r, size_t bytes);
 
 /* Driven from request.c. */
 void attempt_client_gone(struct request *r);

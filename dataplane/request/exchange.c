@@ -264,6 +264,8 @@ static enum fetch_flow on_body(void *arg, struct transport_call *call, struct st
     (void)call;
     struct request *r = arg;
     struct attempt *a = &r->attempt;
+    if (r->unseen && !attempt_take_unseen(r, piece.len))
+        return FETCH_GO;
     if (r->stream == STREAM_COMMITTED) { /* By far the most calls: the loop's time will do. */
         enum fetch_flow next = relay_piece(r, piece, uv_now(r->env->loop) * 1000000);
         a->paused = next == FETCH_PAUSE;

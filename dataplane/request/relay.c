@@ -149,6 +149,12 @@ static void hold(struct request *r, const struct feed *f, uint64_t now_ns)
     }
 }
 
+static size_t buffer_mark(const struct request_env *env)
+{
+    uint32_t mark = env->shared->settings.buffer_mark_bytes;
+    return env->mark_most < mark ? env->mark_most : mark;
+}
+
 enum fetch_flow relay_piece(struct request *r, struct str piece, uint64_t now_ns)
 {
     struct attempt *a = &r->attempt;
@@ -179,9 +185,10 @@ enum fetch_flow relay_piece(struct request *r, struct str piece, uint64_t now_ns
         attempt_stop(r, f.reason);
         return FETCH_GO;
     }
-    bool full = !r->unseen && !r->client_gone &&
-                r->client->queued(r->client_arg) > r->env->shared->settings.buffer_mark_bytes;
-    return full ? FETCH_PAUSE : FETCH_GO;
+    if (r->unseen || r->client_gone)
+        return FETCH_GO;
+    size_t queued = r->client->queued(r->client_arg);
+    return queued > 0 && queued > buffer_mark(r->env) ? FETCH_PAUSE : FETCH_GO;
 }
 
 void relay_piece_end(struct request *r)

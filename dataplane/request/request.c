@@ -36,6 +36,7 @@ void request_settings_init(struct request_settings *s)
         .total_ms = 600000,
         .unseen_ms = 60000,
         .unseen_max = 64,
+        .unseen_bytes = 8U << 20,
         .buffer_mark_bytes = 32768,
         .feedback_rate = 200,
         .access_log = true,
@@ -70,6 +71,7 @@ void request_env_init(struct request_env *env, struct request_shared *shared, uv
     env->shared = shared;
     env->loop = loop;
     env->spool = spool;
+    env->mark_most = UINT32_MAX;
     meters_init(&env->meters, shard);
     retry_budget_init(&env->retries);
     slab_init(&env->slab, sizeof(struct request));

@@ -72,7 +72,8 @@ struct request_settings { /* Zero takes no default: see request_settings_init. *
     uint32_t keepalive_ms;
     uint32_t total_ms; /* Of a request whose route has no timeout. */
     uint32_t unseen_ms;
-    uint32_t unseen_max; /* Reads for usage after the client left; on the node. */
+    uint32_t unseen_max;   /* Reads for usage after the client left; on the node. */
+    uint32_t unseen_bytes; /* Of one such read. */
     uint32_t buffer_mark_bytes;
     uint32_t feedback_rate; /* Votes a second of one key on one worker. */
     bool access_log;
@@ -143,6 +144,7 @@ struct request_env {
     struct list active;
     uint32_t active_count;
     bool shedding;      /* F24: memory is short; nothing new is admitted. Set from above. */
+    uint32_t mark_most; /* What a stream's buffer mark is at most now (F23). Set from above. */
     struct list polled; /* Waiting for a time or for stable storage; run every few ms. */
     uv_timer_t poll_timer;
     struct buf head; /* Scratch of one call. */
@@ -301,6 +303,7 @@ struct request {
     uint32_t wait_ms;                /* Smallest known wait of what was tried. */
     bool wait_known;
     bool ignore_breakers; /* More than half are out: all are used (F14). */
+    uint32_t unseen_left; /* Bytes that may yet be read unseen. */
     uint64_t retry_at_ms; /* Backoff; 0: none. */
     bool committed;       /* A reply that goes to the client is there. */
     bool unseen;          /* Reading on for usage only. */

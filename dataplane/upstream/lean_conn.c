@@ -11,6 +11,8 @@
 #include "common/base/mem.h"
 #include "dataplane/upstream/lean_internal.h"
 
+#define DRAIN_READS_MAX 64U
+
 static void on_poll(uv_poll_t *poll, int status, int events);
 
 /* ---- memory ---- */
@@ -115,6 +117,13 @@ static void take_end(struct lean_conn *conn, bool clean)
         lean_conn_close(conn);
 }
 
+static size_t bytes_to_read(const struct lean_conn *conn)
+{
+    if (conn->call == NULL || conn->call->body.kind != HTTP1_BODY_CHUNKED)
+        return LEAN_READ_BYTES;
+    return conn->origin->transport->kept < LEAN_KEPT_MANY ? LEAN_PIECE_BYTES : LEAN_PIECE_LEAST;
+}
+
 /* One read. false: there was nothing to read. */
 static bool receive(struct lean_conn *conn)
 {
@@ -123,8 +132,7 @@ static bool receive(struct lean_conn *conn)
         lean_conn_close(conn); /* Nobody asked for what has come, or it is the end. */
         return true;
     }
-    bool pieces = conn->call != NULL && conn->call->body.kind == HTTP1_BODY_CHUNKED;
-    ssize_t n = read(conn->fd, t->in, pieces ? LEAN_PIECE_BYTES : LEAN_READ_BYTES);
+    ssize_t n = read(conn->fd, t->in, bytes_to_read(conn));
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return errno == EINTR;
     if (n <= 0)
@@ -143,8 +151,9 @@ static bool is_paused(const struct lean_conn *conn)
 
 void lean_conn_drain(struct lean_conn *conn)
 {
-    while (conn->fd >= 0 && !is_paused(conn) && receive(conn))
-        ;
+    unsigned reads = 0; /* A broken one has no more than what its socket holds. */
+    while (reads < DRAIN_READS_MAX && conn->fd >= 0 && !is_paused(conn) && receive(conn))
+        reads++;
     if (conn->fd < 0 || is_paused(conn))
         return; /* What comes after a pause is found out after it. */
     if (conn->call != NULL)
@@ -248,6 +257,14 @@ static uint32_t connect_ms_left(const struct transport_call *c)
     return end > now ? (uint32_t)(end - now) : 1;
 }
 
+static uint32_t receive_bytes(const struct transport_origin *o)
+{
+    uint32_t share = LEAN_AHEAD_BYTES / (o->stats.open_connections + 1);
+    if (share < LEAN_AHEAD_LEAST)
+        share = LEAN_AHEAD_LEAST;
+    return share < o->receive_buffer_bytes ? share : o->receive_buffer_bytes;
+}
+
 void lean_conn_dial(struct transport_call *c)
 {
     struct transport_origin *o = c->origin;
@@ -263,7 +280,7 @@ void lean_conn_dial(struct transport_call *c)
             .allow_private = o->allow_private,
             .private_only = o->tls == NULL,
             .timeout_ms = connect_ms_left(c),
-            .receive_buffer_bytes = o->receive_buffer_bytes,
+            .receive_buffer_bytes = receive_bytes(o),
         };
         d->conn = conn;
         rc = dial_start(&d->dial, t->loop, t->resolver, &config, on_dialled);

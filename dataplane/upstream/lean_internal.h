@@ -28,6 +28,12 @@
 /* Of a reply without a length, which a stream is: what is read beyond the mark of a client that
  * takes nothing has to be kept for it (F23). */
 #define LEAN_PIECE_BYTES    16384U
+#define LEAN_PIECE_LEAST    4096U /* ... once so many of them are kept: */
+#define LEAN_KEPT_MANY      512U
+/* What all connections of an origin may receive ahead, roughly: with more of them each that is made
+ * receives less. */
+#define LEAN_AHEAD_BYTES    (32U << 20)
+#define LEAN_AHEAD_LEAST    8192U
 #define LEAN_PLAIN_BYTES    32768U /* What is decrypted at a time: two records of TLS. */
 #define LEAN_SEAL_BYTES     65536U /* What is encrypted at a time. */
 #define LEAN_IDLE_MS        55000U /* An unused connection's age: most servers close theirs at 60 s. */
@@ -81,6 +87,7 @@ struct transport {
     struct http1_head head;         /* Heads that come in one piece. */
     char *in;                       /* LEAN_READ_BYTES */
     char *plain;                    /* LEAN_PLAIN_BYTES; NULL without https. */
+    uint32_t kept;                  /* Connections with a `kept` that is not empty. */
     unsigned parts;                 /* That close on their own: resolver, idle, timer. */
     bool closing;
     fetch_close_cb on_closed;

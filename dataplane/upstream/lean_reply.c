@@ -29,14 +29,21 @@ static void gather_free(struct transport *t, struct lean_gather *g)
         mem_free(g);
 }
 
+static struct buf kept_take(struct lean_conn *conn)
+{
+    struct buf kept = conn->kept;
+    conn->origin->transport->kept -= kept.len > 0;
+    buf_init(&conn->kept, kept.max);
+    return kept;
+}
+
 void lean_reply_forget(struct lean_conn *conn)
 {
     if (conn->gather != NULL)
         gather_free(conn->origin->transport, conn->gather);
     conn->gather = NULL;
-    size_t max_bytes = conn->kept.max;
-    buf_deinit(&conn->kept);
-    buf_init(&conn->kept, max_bytes);
+    struct buf kept = kept_take(conn);
+    buf_deinit(&kept);
 }
 
 /* ---- head ---- */
@@ -209,18 +216,24 @@ enum lean_reply lean_reply_input(struct transport_call *c, struct str *io_bytes)
 
 void lean_reply_keep(struct transport_call *c, struct str bytes)
 {
-    int rc = bytes.len > 0 ? buf_append_str(&c->conn->kept, bytes) : 0;
+    struct lean_conn *conn = c->conn;
+    const bool first = conn->kept.len == 0;
+    int rc = 0;
+    if (bytes.len > 0) /* Mostly all there is: no more memory than that. */
+        rc = first ? buf_reserve_exact(&conn->kept, bytes.len) : 0;
+    if (rc == 0 && bytes.len > 0)
+        rc = buf_append_str(&conn->kept, bytes);
+    conn->origin->transport->kept += first && conn->kept.len > 0;
     if (rc != 0)
         lean_call_fail(c, rc);
     else
-        lean_conn_watch(c->conn);
+        lean_conn_watch(conn);
 }
 
 void lean_reply_go_on(struct transport_call *c)
 {
     struct lean_conn *conn = c->conn;
-    struct buf kept = conn->kept;
-    buf_init(&conn->kept, kept.max);
+    struct buf kept = kept_take(conn);
     struct str bytes = buf_str(&kept);
     switch (lean_reply_input(c, &bytes)) {
     case LEAN_REPLY_MORE:

@@ -145,6 +145,28 @@ static void f19_where_aborting_saves_nothing_the_rest_is_read_unseen(void **stat
     rig_stop(&r);
 }
 
+static void f19_what_is_read_unseen_has_a_maximum(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c;
+    const struct rig_options options = {.abort_stops_billing = false};
+    rig_start(&r, &options);
+    r.shared.settings.unseen_bytes = 64;
+    rig_script(&r, 0,
+               (struct rig_script){
+                   .reply = replies_stream(EV_ROLE EV_TEXT EV_STOP EV_USAGE EV_DONE), .piece = 7});
+    rig_connect(&r, &c);
+    rig_ask(&c, ASK_STREAM);
+    rig_until(&r, c.in.len > 0);
+    rig_disconnect(&r, &c);
+    rig_until(&r, r.providers[0].gone == 1);
+    rig_until(&r, r.env.active_count == 0);
+    assert_int_equal(atomic_load(&r.shared.unseen), 0);
+    assert_int_equal(rig_records(&r), 1);
+    rig_stop(&r);
+}
+
 static void a_slow_provider_gets_an_early_head_and_comments_and_may_still_be_replaced(void **state)
 {
     (void)state;
@@ -167,15 +189,16 @@ static void a_slow_provider_gets_an_early_head_and_comments_and_may_still_be_rep
     rig_stop(&r);
 }
 
-static void f23_reading_stops_while_the_client_is_full_and_nothing_is_lost(void **state)
+/* most: of the mark; queued: at most, with a read beyond it. */
+static void read_slowly(uint32_t most, size_t queued)
 {
-    (void)state;
     struct rig r;
     struct rig_client c;
     struct rig_answer a;
     struct buf events;
     enum { COUNT = 60000 };
     rig_start(&r, NULL);
+    r.env.mark_most = most;
     buf_init(&events, 64U << 20);
     for (int i = 0; i < COUNT; i++)
         assert_int_equal(buf_append_text(&events, EV_TEXT), 0);
@@ -187,7 +210,7 @@ static void f23_reading_stops_while_the_client_is_full_and_nothing_is_lost(void 
     rig_until(&r, !list_empty(&r.env.active) &&
                       container_of(r.env.active.next, struct request, link)->attempt.paused);
     struct request *q = container_of(r.env.active.next, struct request, link);
-    assert_in_range(q->client->queued(q->client_arg), 1, 1U << 20);
+    assert_in_range(q->client->queued(q->client_arg), 1, queued);
     rig_read_start(&c);
     rig_until(&r, r.env.active_count == 0);
     rig_until(&r, rig_answered(&c));
@@ -199,6 +222,18 @@ static void f23_reading_stops_while_the_client_is_full_and_nothing_is_lost(void 
     buf_deinit(&events);
     rig_disconnect(&r, &c);
     rig_stop(&r);
+}
+
+static void f23_reading_stops_while_the_client_is_full_and_nothing_is_lost(void **state)
+{
+    (void)state;
+    read_slowly(UINT32_MAX, 1U << 20);
+}
+
+static void f23_where_many_wait_each_holds_less(void **state)
+{
+    (void)state;
+    read_slowly(4096, 32768);
 }
 
 static void b10_a_client_that_takes_nothing_is_cut(void **state)
@@ -348,8 +383,10 @@ int main(void)
         cmocka_unit_test(f18_a_stream_cut_at_any_byte_is_complete_or_marked),
         cmocka_unit_test(f19_a_client_that_leaves_cancels_the_provider),
         cmocka_unit_test(f19_where_aborting_saves_nothing_the_rest_is_read_unseen),
+        cmocka_unit_test(f19_what_is_read_unseen_has_a_maximum),
         cmocka_unit_test(a_slow_provider_gets_an_early_head_and_comments_and_may_still_be_replaced),
         cmocka_unit_test(f23_reading_stops_while_the_client_is_full_and_nothing_is_lost),
+        cmocka_unit_test(f23_where_many_wait_each_holds_less),
         cmocka_unit_test(b10_a_client_that_takes_nothing_is_cut),
         cmocka_unit_test(a_stream_that_has_begun_holds_nothing_but_itself),
         cmocka_unit_test(a_stream_after_a_failed_attempt_keeps_the_rows_of_both),
