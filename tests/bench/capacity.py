@@ -95,12 +95,12 @@ def stalled_clients(stand, quick, seconds):
         result.update(cut_after(port, count, began + result["filled_s"]))
         result["p99_ratio"] = result["p99_beside_us"] / result["p99_alone_us"]
         result["memory_kb"] = result["node_kb"] + result["sockets_kb"]
-    finally:
         for client in clients:
             client.close()
         restart_node(stand.cluster)
         stand.use(False, stand.node_variants[0])
-        provider.stop()
+    finally:
+        provider.stop()  # A run that fails or is interrupted needs no node after this.
     return result
 
 
@@ -131,13 +131,11 @@ def cut_after(port, count, filled):
 def overload(stand, seconds):
     """No memory to admit anything with: how soon each of 128 busy clients has its answer."""
     restart_node(stand.cluster, words=["--memory-max", "1MiB"])
-    try:
-        result = load(stand.node_port, 128, seconds, stand.request(1024), "--any-status")
-        expect(result["refused"] > 0, "nothing was refused: %s" % result)
-        return {"refused": result["refused"], "answered": result["requests"] - result["refused"],
-                "p99_us": result["refused_p99_us"]}
-    finally:
-        restart_node(stand.cluster)
+    result = load(stand.node_port, 128, seconds, stand.request(1024), "--any-status")
+    expect(result["refused"] > 0, "nothing was refused: %s" % result)
+    restart_node(stand.cluster)
+    return {"refused": result["refused"], "answered": result["requests"] - result["refused"],
+            "p99_us": result["refused_p99_us"]}
 
 
 def measure(stand, is_wanted, quick, seconds):

@@ -212,7 +212,8 @@ class Cluster:
             "--ledger", self.provider_ledger] + self.simulator_args).start()
         self.processes.append(self.simulator)
         self.provider_url = "http://" + self.simulator.addresses()["http"]
-        self.postgres = Postgres(self._dir("pg")).start()
+        self.postgres = Postgres(self._dir("pg"))  # Known before it starts: an interrupted start stops it.
+        self.postgres.start()
         d = self._dir("control")
         self.config_path = os.path.join(d, "steelyard.yaml")
         self.write_config(self.config_of(self.provider_url))
