@@ -251,6 +251,7 @@ void conn_advance(struct conn *c)
 {
     bool again = true;
     unsigned messages = 0;
+    c->pool->env->begun = NULL;
     c->parsing = true;
     while (again) {
         again = false;

@@ -172,12 +172,15 @@ struct str http1_field_value(const struct http1_head *h, size_t index)
     return (struct str){.data = h->base + f->value_at, .len = f->value_len};
 }
 
+/* Few callers ask in another case than lower; those pay for it. */
 static bool field_is(const struct http1_head *h, size_t index, struct str name)
 {
     const struct http1_field *f = &h->fields[index];
-    return f->name_len == name.len &&
-           ((h->base[f->name_at] ^ name.data[0]) & ~0x20) == 0 && /* Most differ here. */
-           str_eq_nocase(http1_field_name(h, index), name);
+    const char *data = h->base + f->name_at;
+    if (f->name_len != name.len || ((data[0] ^ name.data[0]) & ~0x20) != 0) /* Most differ here. */
+        return false;
+    return (name.len >= 4 && http1_name_is(data, name.data, name.len)) ||
+           str_eq_nocase((struct str){data, name.len}, name);
 }
 
 struct str http1_field_get(const struct http1_head *h, struct str name)

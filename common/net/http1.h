@@ -173,7 +173,8 @@ static inline uint64_t http1_name_bit(const char *name, size_t len)
 
 struct str http1_field_name(const struct http1_head *h, size_t index);
 struct str http1_field_value(const struct http1_head *h, size_t index);
-/* First field of that name (ASCII case ignored); .data NULL when absent, not when empty. */
+/* First field of that name (ASCII case ignored); .data NULL when absent, not when empty. A name of
+ * four bytes or more is without '~', as all in use are. */
 struct str http1_field_get(const struct http1_head *h, struct str name);
 size_t http1_field_count(const struct http1_head *h, struct str name);
 /* Both in one: how many there are, *out_value is the first's. name: lower case, without '~', four

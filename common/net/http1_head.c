@@ -81,13 +81,25 @@ void http1_head_rebase(struct http1_head *h, const char *data)
     h->base = data;
 }
 
+#define LENGTH_DIGITS_PLAIN 18U /* So many are always in range. */
+
 static enum http1_reason note_length(struct http1_head *h, struct str value)
 {
     if ((h->flags & SEEN_LENGTH) != 0)
         return HTTP1_REASON_LENGTH_REPEATED;
     h->flags |= SEEN_LENGTH;
-    if (str_parse_u64(value, UINT64_MAX >> 1, &h->content_length) != 0)
-        return HTTP1_REASON_BAD_LENGTH;
+    if (value.len == 0 || value.len > LENGTH_DIGITS_PLAIN) /* Too long, or led by zeros. */
+        return str_parse_u64(value, UINT64_MAX >> 1, &h->content_length) != 0
+                   ? HTTP1_REASON_BAD_LENGTH
+                   : HTTP1_REASON_NONE;
+    uint64_t length = 0;
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned digit = (unsigned char)value.data[i] - (unsigned)'0';
+        if (digit > 9)
+            return HTTP1_REASON_BAD_LENGTH;
+        length = length * 10 + digit;
+    }
+    h->content_length = length;
     return HTTP1_REASON_NONE;
 }
 

@@ -25,6 +25,7 @@
 #define REFUSED_BODY_MAX   65536U
 #define POLL_MS            2U
 #define TRIM_SPARE         16U
+#define WALL_READ_NS       100000000U
 
 void request_settings_init(struct request_settings *s)
 {
@@ -284,6 +285,18 @@ static void request_clear(struct request *r)
     memset((char *)r + behind, 0, sizeof *r - behind);
 }
 
+/* The wall clock is read ten times a second; in between it goes as the other one does. */
+static int64_t wall_us_at(struct request_env *env, uint64_t mono_ns)
+{
+    int64_t mono_us = (int64_t)(mono_ns / 1000);
+    if (!env->wall_known || mono_ns - env->wall_read_ns >= WALL_READ_NS) {
+        env->wall_ahead_us = clock_wall_us() - mono_us;
+        env->wall_read_ns = mono_ns;
+        env->wall_known = true;
+    }
+    return mono_us + env->wall_ahead_us;
+}
+
 struct request *request_begin(struct request_env *env, const struct client_ops *ops, void *client,
                               const struct http1_head *head)
 {
@@ -305,7 +318,7 @@ struct request *request_begin(struct request_env *env, const struct client_ops *
     r->minor_version = head->minor_version;
     r->method = head->method;
     r->start_ns = r->now_ns = clock_mono_ns();
-    r->start_us = clock_wall_us();
+    r->start_us = wall_us_at(env, r->start_ns);
     r->sent_ms = r->start_ns / 1000000;
     r->detail = FAULT_DETAIL_NONE;
     r->at_position = POLICY_NONE;
@@ -352,6 +365,7 @@ struct request *request_begin(struct request_env *env, const struct client_ops *
         return NULL;
     }
     r->body_wanted = head->body_kind != HTTP1_BODY_NONE;
+    env->begun = r;
     return r;
 }
 
@@ -376,7 +390,8 @@ void request_body(struct request *r, struct str body)
     r->body = body;
     r->body_ready = true;
     r->body_wanted = false;
-    request_run(r);
+    /* Usually head and body came together: then it is still the time it was at the head. */
+    request_run_at(r, r->env->begun == r ? r->now_ns : clock_mono_ns());
 }
 
 enum step_result step_receive(struct request *r)

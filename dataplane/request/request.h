@@ -154,6 +154,10 @@ struct request_env {
     struct provider_out relayed; /* Scratch of one read of a stream. */
     struct json json;
     struct features_memo *features; /* NULL: out of memory, then nothing is remembered. */
+    struct request *begun; /* By the read that is being worked on; NULL: none. Set NULL by conn. */
+    bool wall_known;
+    uint64_t wall_read_ns;
+    int64_t wall_ahead_us; /* Of the monotonic clock. */
     char date[HTTP1_DATE_BYTES];
     int64_t date_s;
     struct answer_cost { /* The last one written. */

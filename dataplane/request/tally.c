@@ -154,20 +154,14 @@ static struct str outcome_label(enum record_reason reason)
     return STR("error");
 }
 
-void tally_attempt(struct request *r, const struct record_attempt *row)
+static void count_attempt(struct request *r, struct tally_kind *k, const struct record_attempt *row,
+                          const struct snapshot_model *m)
 {
     static const struct str types[TALLY_TOKENS] = {
         {"input", 5}, {"output", 6}, {"cache_read", 10}, {"cache_write", 11}, {"reasoning", 9}};
     const uint64_t counts[TALLY_TOKENS] = {row->tokens_in, row->tokens_out, row->tokens_cached,
                                            row->tokens_cache_write, row->tokens_reasoning};
-    /* Remembered is what the serving attempt counts; others are rare. */
-    const bool serves = r->committed && row == r->attempt.record;
-    const struct snapshot_model *m =
-        row == r->attempt.record ? r->attempt.model : r->work->candidate_models[row->model];
-    struct tally_kind passing = {.used = false};
-    struct tally_kind *k = serves ? kind_of(r) : &passing;
-    struct metrics_series **attempts =
-        row->reason == RECORD_REASON_OK ? &k->attempts_ok : &passing.attempts_ok;
+    struct metrics_series *attempts = row->reason == RECORD_REASON_OK ? k->attempts_ok : NULL;
     struct str provider = STR_NULL, rest;
     for (size_t i = 0; i < TALLY_TOKENS; i++) {
         if (counts[i] == 0)
@@ -179,10 +173,30 @@ void tally_attempt(struct request *r, const struct record_attempt *row)
         }
         metrics_add(k->tokens[i], counts[i]);
     }
-    if (*attempts == NULL) {
+    if (attempts == NULL) {
         str_cut(row->server, '/', &provider, &rest);
         const struct str labels[] = {provider, row->server, outcome_label(row->reason)};
-        *attempts = meter(&r->env->meters, METER_ATTEMPTS, labels);
+        attempts = meter(&r->env->meters, METER_ATTEMPTS, labels);
+        if (row->reason == RECORD_REASON_OK)
+            k->attempts_ok = attempts;
     }
-    metrics_inc(*attempts);
+    metrics_inc(attempts);
+}
+
+/* An attempt that does not serve: rare, and its kind is not remembered. */
+__attribute__((noinline)) static void count_other(struct request *r,
+                                                  const struct record_attempt *row)
+{
+    struct tally_kind passing = {.used = false};
+    count_attempt(r, &passing, row,
+                  row == r->attempt.record ? r->attempt.model
+                                           : r->work->candidate_models[row->model]);
+}
+
+void tally_attempt(struct request *r, const struct record_attempt *row)
+{
+    if (r->committed && row == r->attempt.record)
+        count_attempt(r, kind_of(r), row, r->attempt.model);
+    else
+        count_other(r, row);
 }
