@@ -175,6 +175,12 @@ INLINE void find_ends(const struct features_piece *p, struct features_tokens *t)
     t->count = (uint32_t)(firsts - t->at);
 }
 
+INLINE bool is_any_above(__m256i v, int limit)
+{
+    const __m256i over = _mm256_subs_epu16(v, _mm256_set1_epi16((short)limit));
+    return _mm256_testz_si256(over, over) == 0;
+}
+
 AVX2 static void find_tokens(const struct features_piece *p, struct features_tokens *t)
 {
     __m256i longest = _mm256_setzero_si256();
@@ -187,8 +193,8 @@ AVX2 static void find_tokens(const struct features_piece *p, struct features_tok
         _mm256_storeu_si256((__m256i *)(void *)(t->len + i), len);
         longest = _mm256_max_epu16(longest, len);
     }
-    __m256i over = _mm256_subs_epu16(longest, _mm256_set1_epi16(FEATURES_TOKEN_BYTES));
-    if (!_mm256_testz_si256(over, over))
+    t->any_long = is_any_above(longest, FEATURES_SHORT_BYTES);
+    if (t->any_long && is_any_above(longest, FEATURES_TOKEN_BYTES))
         features_split_long(t);
 }
 
@@ -380,10 +386,10 @@ INLINE void hash_each(const struct features_hasher *h, const struct features_pie
             continue;
         }
         _mm256_storeu_si256((__m256i *)(void *)(hash + i), hash_short(begin, p->text, at, four));
-        if (((four + FOUR(0x7FFF - 14)) & FOUR(0x8000)) == 0)
+        if (!t->any_long)
             continue;
         for (unsigned k = 0; k < 4; k++)
-            if (t->len[i + k] > 14)
+            if (t->len[i + k] > FEATURES_SHORT_BYTES)
                 hash[i + k] =
                     features_hash_token(sip_begin(h->key), p->text + at[k], t->len[i + k]);
     }

@@ -43,10 +43,12 @@ struct features_counts {
     bool question;
 };
 
-/* Tokens of one piece. */
+/* Tokens of one piece. Tag and text of a short one fill one block of its hash or two. */
+#define FEATURES_SHORT_BYTES  14
 #define FEATURES_TOKENS_SLACK 64 /* Written past the last one. */
 struct features_tokens {
     uint32_t count;
+    bool any_long; /* Some may be above FEATURES_SHORT_BYTES. Set and read by some ways only. */
     uint16_t at[FEATURES_PIECE_MAX + FEATURES_TOKENS_SLACK];
     uint16_t len[FEATURES_PIECE_MAX + FEATURES_TOKENS_SLACK];
 };

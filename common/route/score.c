@@ -203,6 +203,7 @@ AVX2 static void sum_avx2(const struct artifact *a, const struct features *f, in
         __m256i low = _mm256_setzero_si256(), high = low;
         const __m128i low_shift = _mm_cvtsi32_si128((int)dense_shift_at(a, lane));
         const __m128i high_shift = _mm_cvtsi32_si128((int)dense_shift_at(a, lane + 8));
+#pragma GCC unroll 4
         for (uint32_t d = 0; d < FEATURES_DENSE; d++) {
             const int16_t *w = &a->dense[d][lane];
             const __m256i x = _mm256_set1_epi32(f->dense[d]); /* Zero stands beside each w. */
