@@ -118,8 +118,9 @@ static void fill_shared(struct node *n)
 {
     const struct settings *s = n->settings;
     struct request_settings *r = &n->shared.settings;
+    n->connections.max = (uint32_t)s->max_connections;
     r->body_max_bytes = s->body_max_bytes;
-    r->requests_max = (uint32_t)(s->max_requests / s->workers);
+    r->requests_max = s->max_requests < s->max_connections ? (uint32_t)s->max_requests : 0;
     r->buffer_mark_bytes = (uint32_t)s->stream_buffer_bytes;
     r->access_log = s->access_log;
     r->durability_host = s->durability_host;
@@ -219,7 +220,7 @@ static int start_worker(struct node *n, uint32_t i, struct err *err)
         .shard = metrics_shard_create(n->metrics),
         .registry = n->registry,
         .listen = n->listen,
-        .max_connections = (uint32_t)(s->max_connections / s->workers),
+        .limit = &n->connections,
         .memory_max_bytes = s->memory_max_bytes,
         .unsent_max_bytes = (uint32_t)s->client_unsent_bytes,
         .send_buffer_bytes = (uint32_t)s->client_send_buffer_bytes,

@@ -33,6 +33,7 @@ struct node {
     struct uuid uuid;
     char listen[ADDRESS_BYTES_MAX]; /* With the port that 0 became. */
     struct request_shared shared;
+    struct listener_limit connections;
     struct endpoint_registry *registry;
     struct metrics *metrics;
     struct node_metrics meters;

@@ -212,7 +212,7 @@ static int start_listening(struct worker *w, struct err *err)
 {
     const struct listener_config config = {
         .address = w->config.listen,
-        .max_connections = w->config.max_connections,
+        .limit = w->config.limit,
         .reuse_port = strncmp(w->config.listen, "unix:", 5) != 0,
         .notsent_lowat_bytes = w->config.unsent_max_bytes,
         .send_buffer_bytes = w->config.send_buffer_bytes,

@@ -20,10 +20,10 @@ struct worker_config { /* All borrowed for the worker's life. */
     struct spool *spool;
     struct metrics_shard *shard;
     struct endpoint_registry *registry;
-    const char *listen; /* With the port all workers share. */
-    uint32_t max_connections;
-    uint64_t memory_max_bytes; /* Of the process (F24); 0: not watched. */
-    uint32_t unsent_max_bytes; /* Of a client's socket (F23); 0: the system's. */
+    const char *listen;           /* With the port all workers share. */
+    struct listener_limit *limit; /* Of all workers. */
+    uint64_t memory_max_bytes;    /* Of the process (F24); 0: not watched. */
+    uint32_t unsent_max_bytes;    /* Of a client's socket (F23); 0: the system's. */
     uint32_t send_buffer_bytes;
     struct conn_config conn;
 };

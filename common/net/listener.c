@@ -1,8 +1,9 @@
 /* Usual path: the listening descriptor turns readable, connections are accepted until the queue is
  * empty, a batch is full or the limit is reached. At the limit the poll stops until a release. When
- * descriptors run out it stops too, and a timer or a release starts it again: a level-triggered
- * poll left running would spin on a queue it cannot empty. Any other failure of accept concerns one
- * connection that is gone already and is skipped. */
+ * descriptors run out it stops too, and a timer or a release starts it again (so it does at a limit
+ * that is shared, where the release may be another's): a level-triggered poll left running would
+ * spin on a queue it cannot empty. Any other failure of accept concerns one connection that is gone
+ * already and is skipped. */
 #include "common/net/listener.h"
 
 #include <arpa/inet.h>
@@ -215,6 +216,34 @@ static void set_up_connection(const struct listener *l, int fd)
         (void)set_int(fd, SOL_SOCKET, SO_SNDBUF, (int)l->config.send_buffer_bytes);
 }
 
+static bool is_full(const struct listener *l)
+{
+    const struct listener_limit *limit = l->config.limit;
+    if (limit == NULL)
+        return l->stats.open >= l->config.max_connections;
+    return atomic_load_explicit(&limit->open, memory_order_relaxed) >= limit->max;
+}
+
+/* False: another listener took the last place meanwhile. */
+static bool take_place(struct listener *l)
+{
+    struct listener_limit *limit = l->config.limit;
+    if (limit != NULL &&
+        atomic_fetch_add_explicit(&limit->open, 1, memory_order_relaxed) >= limit->max) {
+        atomic_fetch_sub_explicit(&limit->open, 1, memory_order_relaxed);
+        return false;
+    }
+    l->stats.open++;
+    return true;
+}
+
+static void give_places(struct listener *l, uint32_t count)
+{
+    if (l->config.limit != NULL)
+        atomic_fetch_sub_explicit(&l->config.limit->open, count, memory_order_relaxed);
+    l->stats.open -= count;
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events);
 static void on_retry(uv_timer_t *timer);
 
@@ -224,12 +253,12 @@ static void pause_accepting(struct listener *l, enum listener_state state)
     assert(rc == 0);
     (void)rc;
     l->state = state;
-    if (state == LISTENER_STARVED) {
+    if (state == LISTENER_STARVED)
         l->stats.paused_descriptors++;
-        (void)uv_timer_start(&l->retry, on_retry, LISTENER_RETRY_MS, 0);
-    } else {
+    else
         l->stats.paused_limit++;
-    }
+    if (state == LISTENER_STARVED || l->config.limit != NULL)
+        (void)uv_timer_start(&l->retry, on_retry, LISTENER_RETRY_MS, 0);
 }
 
 static void resume_accepting(struct listener *l)
@@ -251,7 +280,13 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     (void)events;
     (void)status; /* An error of the listening socket shows in accept4 too. */
     for (int i = 0; i < ACCEPT_BATCH && l->state == LISTENER_ACCEPTING; i++) {
+        if (!take_place(l)) {
+            pause_accepting(l, LISTENER_FULL);
+            return;
+        }
         int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0)
+            give_places(l, 1);
         if (fd < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return;
         if (fd < 0 && (is_starved(errno) || errno == EINVAL || errno == EBADF)) {
@@ -261,9 +296,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         if (fd < 0)
             continue; /* ECONNABORTED and network errors of that one connection. */
         l->stats.accepted++;
-        l->stats.open++;
         set_up_connection(l, fd);
-        if (l->stats.open >= l->config.max_connections)
+        if (is_full(l))
             pause_accepting(l, LISTENER_FULL);
         l->config.on_accept(l->config.arg, fd); /* May close the listener. */
     }
@@ -272,14 +306,16 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 static void on_retry(uv_timer_t *timer)
 {
     struct listener *l = container_of(timer, struct listener, retry);
-    if (l->state == LISTENER_STARVED)
+    if (l->state == LISTENER_STARVED || (l->state == LISTENER_FULL && !is_full(l)))
         resume_accepting(l);
+    else if (l->state == LISTENER_FULL)
+        (void)uv_timer_start(&l->retry, on_retry, LISTENER_RETRY_MS, 0);
 }
 
 void listener_release(struct listener *l)
 {
     assert(l->stats.open > 0);
-    l->stats.open--;
+    give_places(l, 1);
     if (l->state == LISTENER_FULL || l->state == LISTENER_STARVED)
         resume_accepting(l);
 }
@@ -309,6 +345,7 @@ void listener_close(struct listener *l, listener_close_cb cb, void *arg)
     l->state = LISTENER_CLOSING;
     l->close_cb = cb;
     l->close_arg = arg;
+    give_places(l, l->stats.open);
     close_handle(l, (uv_handle_t *)&l->poll);
     close_handle(l, (uv_handle_t *)&l->retry);
     close_socket(l); /* After uv_close has taken it out of epoll. */
@@ -318,7 +355,8 @@ int listener_start(uv_loop_t *loop, const struct listener_config *config,
                    struct listener **out_listener, struct err *err)
 {
     struct bind_address address;
-    if (config->max_connections == 0 || config->on_accept == NULL)
+    uint32_t most = config->limit != NULL ? config->limit->max : config->max_connections;
+    if (most == 0 || config->on_accept == NULL)
         return err_set(err, ERR_INVALID, "listen on %s: no connection limit", config->address);
     if (parse_address(config->address, &address) != 0)
         return err_set(err, ERR_INVALID,

@@ -2,11 +2,12 @@
  *
  * The listening socket is opened here, with SO_REUSEPORT when asked, so that each worker has its
  * own queue. At the limit, and when the process runs out of descriptors, accepting pauses (the
- * kernel queues) until a connection is released or, for descriptors, RETRY_MS have passed: it never
- * spins (RELIABILITY F25). All calls on the loop's thread. */
+ * kernel queues) until a connection is released or, for descriptors and a limit that is shared,
+ * RETRY_MS have passed: it never spins (RELIABILITY F25). All calls on the loop's thread. */
 #ifndef STEELYARD_COMMON_NET_LISTENER_H
 #define STEELYARD_COMMON_NET_LISTENER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
@@ -17,6 +18,12 @@
 
 struct listener;
 
+/* What several listeners, each on a loop of its own, may have open together. */
+struct listener_limit {
+    uint32_t max;          /* 0 is invalid. */
+    _Atomic uint32_t open; /* Begins with 0; kept by the listeners. */
+};
+
 /* fd: non-blocking, close-on-exec, set up as the config says. It now belongs to the callee (usually
  * uv_tcp_open; that works for unix sockets too), who calls listener_release once it is closed. */
 typedef void (*listener_accept_cb)(void *arg, int fd);
@@ -26,8 +33,9 @@ struct listener_config {
     /* "127.0.0.1:8080", "[::1]:8080", "localhost:0", ":8080" (all addresses, both families where
      * the machine has IPv6), "unix:/run/x.sock". Names other than localhost are refused. */
     const char *address;
-    uint32_t max_connections; /* At once, over this listener; 0 is invalid. */
-    int backlog;              /* 0: 1024. */
+    uint32_t max_connections;     /* At once, over this listener; 0 is invalid without: */
+    struct listener_limit *limit; /* Shared, in its place; outlives the listener. NULL: none. */
+    int backlog;                  /* 0: 1024. */
     bool reuse_port;
     unsigned unix_mode;           /* Of the socket file; 0: 0600. */
     uint32_t notsent_lowat_bytes; /* TCP_NOTSENT_LOWAT; 0: the system's (F23). */

@@ -31,7 +31,6 @@ void request_settings_init(struct request_settings *s)
 {
     *s = (struct request_settings){
         .body_max_bytes = 32U << 20,
-        .requests_max = 65536,
         .stream_head_after_ms = 10000,
         .keepalive_ms = 15000,
         .total_ms = 600000,
@@ -179,6 +178,8 @@ static void request_end(struct request *r)
     list_remove(&r->link);
     list_remove(&r->poll_link);
     env->active_count--;
+    if (r->counted)
+        atomic_fetch_sub_explicit(&env->shared->counted, 1, memory_order_relaxed);
     env->served++;
     metrics_gauge_add(env->meters.inflight, -1);
     if (env->requests.count < REQUESTS_KEPT)
@@ -297,11 +298,20 @@ static int64_t wall_us_at(struct request_env *env, uint64_t mono_ns)
     return mono_us + env->wall_ahead_us;
 }
 
+/* The bound is the node's: a worker has no share of it that another might need. */
+static bool count_in(struct request *r)
+{
+    struct request_shared *s = r->env->shared;
+    r->counted =
+        atomic_fetch_add_explicit(&s->counted, 1, memory_order_relaxed) < s->settings.requests_max;
+    if (!r->counted)
+        atomic_fetch_sub_explicit(&s->counted, 1, memory_order_relaxed);
+    return r->counted;
+}
+
 struct request *request_begin(struct request_env *env, const struct client_ops *ops, void *client,
                               const struct http1_head *head)
 {
-    if (env->active_count >= env->shared->settings.requests_max)
-        return NULL;
     struct request *r = freelist_take(&env->requests);
     if (r != NULL) {
         request_clear(r);
@@ -312,6 +322,10 @@ struct request *request_begin(struct request_env *env, const struct client_ops *
         memset(r, 0, sizeof *r);
     }
     r->env = env;
+    if (env->shared->settings.requests_max != 0 && !count_in(r)) {
+        freelist_put(&env->requests, r);
+        return NULL;
+    }
     r->client = ops;
     r->client_arg = client;
     r->head = head;

@@ -67,7 +67,7 @@ struct client_ops {
 
 struct request_settings { /* Zero takes no default: see request_settings_init. */
     uint64_t body_max_bytes;
-    uint32_t requests_max; /* At once on one worker. */
+    uint32_t requests_max; /* At once on the node; 0: as many as there are connections. */
     uint32_t stream_head_after_ms;
     uint32_t keepalive_ms;
     uint32_t total_ms; /* Of a request whose route has no timeout. */
@@ -85,8 +85,9 @@ void request_settings_init(struct request_settings *s);
 struct request_shared {
     struct request_settings settings;
     _Atomic bool draining;
-    _Atomic bool ending;     /* Drain time is over: running streams get their error. */
-    _Atomic uint32_t unseen; /* Reads for usage under way. */
+    _Atomic bool ending;      /* Drain time is over: running streams get their error. */
+    _Atomic uint32_t unseen;  /* Reads for usage under way. */
+    _Atomic uint32_t counted; /* Requests under way, while requests_max is not 0. */
     int64_t started_s;
     /* Best-effort memory of the node; each slot is overwritten by what comes. */
     _Atomic uint64_t *sticky; /* Upper half: conversation; lower half: model. */
@@ -307,6 +308,7 @@ struct request {
     uint32_t wait_ms;                /* Smallest known wait of what was tried. */
     bool wait_known;
     bool ignore_breakers; /* More than half are out: all are used (F14). */
+    bool counted;         /* Among the node's. */
     uint32_t unseen_left; /* Bytes that may yet be read unseen. */
     uint64_t retry_at_ms; /* Backoff; 0: none. */
     bool committed;       /* A reply that goes to the client is there. */

@@ -138,6 +138,42 @@ static bool all_three_connected(void *arg)
     return w[0].connected && w[1].connected && w[2].connected;
 }
 
+static void f25_a_limit_is_shared_and_its_places_go_to_who_needs_them(void **state)
+{
+    struct fixture *f = *state;
+    struct listener *second = NULL;
+    struct listener_limit limit = {.max = 2};
+    struct wire w[3];
+    const struct listener_config config = {
+        .address = "127.0.0.1:0", .limit = &limit, .on_accept = on_accept, .arg = f};
+    assert_int_equal(listener_start(&f->loop, &config, &f->listener, NULL), 0);
+    assert_int_equal(listener_start(&f->loop, &config, &second, NULL), 0);
+    for (size_t i = 0; i < 2; i++) /* One has all the places there are. */
+        wire_open(&w[i], &f->loop, listener_port(f->listener));
+    while (f->count < 2)
+        assert_int_not_equal(uv_run(&f->loop, UV_RUN_ONCE), 0);
+    wire_open(&w[2], &f->loop, listener_port(second));
+    while (listener_stats(second).paused_limit == 0)
+        assert_int_not_equal(uv_run(&f->loop, UV_RUN_ONCE), 0);
+    assert_int_equal(listener_stats(second).open, 0);
+    close(f->fds[1]);
+    f->count = 1;
+    listener_release(f->listener);
+    while (f->count < 2) /* The other finds out by itself. */
+        assert_int_not_equal(uv_run(&f->loop, UV_RUN_ONCE), 0);
+    assert_int_equal(listener_stats(second).open, 1);
+    assert_int_equal(listener_stats(f->listener).open, 1);
+    assert_int_equal(atomic_load(&limit.open), 2);
+    listener_close(second, NULL, NULL);
+    assert_int_equal(atomic_load(&limit.open), 1);
+    listener_close(f->listener, on_closed, f);
+    f->listener = NULL;
+    assert_int_equal(atomic_load(&limit.open), 0);
+    for (size_t i = 0; i < 3; i++)
+        wire_close(&w[i]);
+    assert_true(wire_run(&f->loop, is_closed, f));
+}
+
 static void f25_accepting_pauses_at_the_limit_and_goes_on_after_a_release(void **state)
 {
     struct fixture *f = *state;
@@ -254,6 +290,7 @@ int main(void)
         T(bad_addresses_are_refused_with_a_good_one),
         T(a_taken_port_is_an_error_unless_it_is_shared),
         T(f25_accepting_pauses_at_the_limit_and_goes_on_after_a_release),
+        T(f25_a_limit_is_shared_and_its_places_go_to_who_needs_them),
         T(f25_running_out_of_descriptors_pauses_without_spinning),
         T(closing_from_inside_the_accept_callback_is_fine),
         T(unix_sockets_replace_a_stale_file_but_not_a_live_one),
