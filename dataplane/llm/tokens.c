@@ -78,50 +78,42 @@ static uint64_t sum_sse2(const uint8_t *p, size_t len)
 
 #define AVX2 __attribute__((target("avx2")))
 
-/* How many bytes of each class there were, a byte a lane: for at most 255 blocks. */
-struct avx2_counts {
-    __m256i letter, digit, visible, wide;
-};
-
-AVX2 static inline __attribute__((always_inline)) void avx2_count(struct avx2_counts *c, __m256i v)
+/* By tables of the high four bits and the low: what most bytes of a row of 16 weigh, and of the
+ * four kinds of bytes that weigh something else both say which it is. None of those is above 127,
+ * and of a byte above it the table of the low bits gives 0. */
+AVX2 static inline __attribute__((always_inline)) __m256i avx2_weights(__m256i v)
 {
-    __m256i lower = _mm256_or_si256(v, _mm256_set1_epi8(0x20));
-    __m256i letter = _mm256_cmpgt_epi8(_mm256_add_epi8(lower, _mm256_set1_epi8(127 - 'z')),
-                                       _mm256_set1_epi8(127 - 26));
-    __m256i digit = _mm256_cmpgt_epi8(_mm256_add_epi8(v, _mm256_set1_epi8(127 - '9')),
-                                      _mm256_set1_epi8(127 - 10));
-    c->letter = _mm256_sub_epi8(c->letter, letter);
-    c->digit = _mm256_sub_epi8(c->digit, digit);
-    c->visible = _mm256_sub_epi8(c->visible, _mm256_cmpgt_epi8(v, _mm256_set1_epi8(' ')));
-    c->wide = _mm256_sub_epi8(c->wide, _mm256_cmpgt_epi8(_mm256_setzero_si256(), v));
+    enum { BLANK = 1, NO_DIGIT = 2, NO_LETTER = 4, PAST_LETTERS = 8 };
+    const __m256i row = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(SPACE, SPACE, (char)PUNCT, DIGIT, LETTER, LETTER, LETTER, LETTER, WIDE, WIDE,
+                      WIDE, WIDE, WIDE, WIDE, WIDE, WIDE));
+    const __m256i kind_by_row =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 0, BLANK, NO_DIGIT, NO_LETTER, PAST_LETTERS,
+                                                  NO_LETTER, PAST_LETTERS, 0, 0, 0, 0, 0, 0, 0, 0));
+    const char end = NO_DIGIT | PAST_LETTERS;
+    const __m256i kind_by_low = _mm256_broadcastsi128_si256(_mm_setr_epi8(
+        BLANK | NO_LETTER, 0, 0, 0, 0, 0, 0, 0, 0, 0, NO_DIGIT, end, end, end, end, end));
+    const __m256i more = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, (char)(SPACE - PUNCT), PUNCT - DIGIT, 0, PUNCT - LETTER, 0, 0, 0,
+                      PUNCT - LETTER, 0, 0, 0, 0, 0, 0, 0));
+    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(v, 4), _mm256_set1_epi8(0x0F));
+    const __m256i kind = _mm256_and_si256(_mm256_shuffle_epi8(kind_by_low, v),
+                                          _mm256_shuffle_epi8(kind_by_row, high));
+    return _mm256_add_epi8(_mm256_shuffle_epi8(row, high), _mm256_shuffle_epi8(more, kind));
 }
 
-AVX2 static inline uint64_t avx2_total(__m256i counts)
-{
-    __m256i sums = _mm256_sad_epu8(counts, _mm256_setzero_si256());
-    __m128i half = _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
-    return (uint64_t)_mm_cvtsi128_si64(_mm_add_epi64(half, _mm_unpackhi_epi64(half, half)));
-}
-
-/* Every byte as a space, and what its class is more (for letters and digits: less) than that. */
 AVX2 static uint64_t sum_avx2(const uint8_t *p, size_t len)
 {
-    const size_t blocks_max = 254; /* Two a step. */
-    const uint8_t *end = p + len / 64 * 64;
-    uint64_t total = (uint64_t)SPACE * (len / 64 * 64);
-    while (p < end) {
-        const __m256i zero = _mm256_setzero_si256();
-        struct avx2_counts c = {zero, zero, zero, zero};
-        size_t left = (size_t)(end - p);
-        const uint8_t *stop = left > 32 * blocks_max ? p + 32 * blocks_max : end;
-        for (; p < stop; p += 64) {
-            avx2_count(&c, _mm256_loadu_si256((const __m256i *)(const void *)p));
-            avx2_count(&c, _mm256_loadu_si256((const __m256i *)(const void *)(p + 32)));
-        }
-        total += (PUNCT - SPACE) * avx2_total(c.visible) + (WIDE - SPACE) * avx2_total(c.wide);
-        total -= (PUNCT - LETTER) * avx2_total(c.letter) + (PUNCT - DIGIT) * avx2_total(c.digit);
+    __m256i total = _mm256_setzero_si256();
+    size_t i = 0;
+#pragma GCC unroll 2
+    for (; i + 32 <= len; i += 32) {
+        __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)(p + i));
+        total = _mm256_add_epi64(total, _mm256_sad_epu8(avx2_weights(v), _mm256_setzero_si256()));
     }
-    return total + sum_sse2(p, len % 64);
+    __m128i half = _mm_add_epi64(_mm256_castsi256_si128(total), _mm256_extracti128_si256(total, 1));
+    half = _mm_add_epi64(half, _mm_unpackhi_epi64(half, half));
+    return (uint64_t)_mm_cvtsi128_si64(half) + sum_sse2(p + i, len - i);
 }
 #endif
 
