@@ -63,10 +63,8 @@ static void output_free(struct conn_output *o)
     mem_free(o);
 }
 
-static void trim_to(struct conn_pool *p, size_t conns, size_t messages, size_t outputs)
+static void trim_to(struct conn_pool *p, size_t messages, size_t outputs)
 {
-    while (p->free.count > conns)
-        slab_give(&p->slab, freelist_take(&p->free));
     while (p->messages.count > messages)
         message_free(freelist_take(&p->messages));
     while (p->outputs.count > outputs)
@@ -75,14 +73,13 @@ static void trim_to(struct conn_pool *p, size_t conns, size_t messages, size_t o
 
 void conn_pool_trim(struct conn_pool *p)
 {
-    trim_to(p, p->open_count + FREE_SPARE, p->messages_used + FREE_SPARE,
-            p->outputs_used + FREE_SPARE);
+    trim_to(p, p->messages_used + FREE_SPARE, p->outputs_used + FREE_SPARE);
 }
 
 void conn_pool_deinit(struct conn_pool *p)
 {
     assert(list_empty(&p->open));
-    trim_to(p, 0, 0, 0);
+    trim_to(p, 0, 0);
     slab_deinit(&p->slab);
 }
 
@@ -124,10 +121,7 @@ void conn_release(struct conn *c)
     conn_message_put(p, c->message);
     conn_message_put(p, c->ahead);
     conn_output_put(c);
-    if (p->free.count < CONN_FREE_MAX)
-        freelist_put(&p->free, c);
-    else
-        slab_give(&p->slab, c);
+    slab_give(&p->slab, c);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -243,9 +237,7 @@ void conn_read(struct conn *c)
 
 void conn_open(struct conn_pool *p, int fd)
 {
-    struct conn *c = p->closing ? NULL : freelist_take(&p->free);
-    if (c == NULL && !p->closing)
-        c = slab_take(&p->slab);
+    struct conn *c = p->closing ? NULL : slab_take(&p->slab);
     if (c == NULL) {
         close(fd);
         if (p->listener != NULL)

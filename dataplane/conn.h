@@ -44,9 +44,8 @@ struct conn_pool {
     uint64_t ticked_ms;
     struct list again; /* Have more to do than one turn is for. */
     uv_idle_t idle;
-    struct slab slab;     /* Of connections. */
-    struct freelist free; /* Connections, messages and outputs kept for use. */
-    struct freelist messages;
+    struct slab slab;         /* Of connections. */
+    struct freelist messages; /* Messages and outputs kept for use. */
     struct freelist outputs;
     uint32_t messages_used;
     uint32_t outputs_used;

@@ -35,7 +35,7 @@ struct conn_output {
 };
 
 struct conn {
-    struct list link; /* First: the free list's link overlays it. */
+    struct list link;
     struct list again_link;
     struct conn_pool *pool;
     struct request *request;

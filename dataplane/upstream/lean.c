@@ -15,11 +15,7 @@
 
 static void transport_free(struct transport *t)
 {
-    for (void *p; (p = freelist_take(&t->calls)) != NULL;)
-        slab_give(&t->call_slab, p);
     slab_deinit(&t->call_slab);
-    for (void *p; (p = freelist_take(&t->conns)) != NULL;)
-        slab_give(&t->conn_slab, p);
     slab_deinit(&t->conn_slab);
     for (void *p; (p = freelist_take(&t->gathers)) != NULL;)
         mem_free(p);

@@ -105,13 +105,9 @@ void lean_call_fail(struct transport_call *c, int status)
 void lean_call_finish(struct transport_call *c)
 {
     struct transport_origin *o = c->origin;
-    struct transport *t = o->transport;
     list_remove(&c->due);
     c->callbacks->on_done(c->arg, c, &c->result);
-    if (t->calls.count < LEAN_CALLS_KEPT)
-        freelist_put(&t->calls, c);
-    else
-        slab_give(&t->call_slab, c);
+    slab_give(&o->transport->call_slab, c);
     o->unfinished--;
     lean_origin_check(o);
 }
@@ -189,9 +185,7 @@ static struct transport_call *call_create(struct transport_origin *o,
                                           const struct fetch_request *request)
 {
     struct transport *t = o->transport;
-    struct transport_call *c = freelist_take(&t->calls);
-    if (c == NULL)
-        c = slab_take(&t->call_slab);
+    struct transport_call *c = slab_take(&t->call_slab);
     if (c == NULL)
         return NULL;
     *c = (struct transport_call){

@@ -19,9 +19,7 @@ static void on_poll(uv_poll_t *poll, int status, int events);
 
 static struct lean_conn *conn_create(struct transport_origin *o)
 {
-    struct lean_conn *conn = freelist_take(&o->transport->conns);
-    if (conn == NULL)
-        conn = slab_take(&o->transport->conn_slab);
+    struct lean_conn *conn = slab_take(&o->transport->conn_slab);
     if (conn == NULL)
         return NULL;
     *conn = (struct lean_conn){.origin = o, .fd = -1};
@@ -34,11 +32,7 @@ static struct lean_conn *conn_create(struct transport_origin *o)
 static void conn_free(struct lean_conn *conn)
 {
     struct transport_origin *o = conn->origin;
-    struct transport *t = o->transport;
-    if (t->conns.count < LEAN_CONNS_KEPT)
-        freelist_put(&t->conns, conn);
-    else
-        slab_give(&t->conn_slab, conn);
+    slab_give(&o->transport->conn_slab, conn);
     assert(o->structs > 0);
     o->structs--;
     lean_origin_check(o);

@@ -38,8 +38,6 @@
 #define LEAN_SEAL_BYTES     65536U /* What is encrypted at a time. */
 #define LEAN_IDLE_MS        55000U /* An unused connection's age: most servers close theirs at 60 s. */
 #define LEAN_REST_BYTES_MAX (4U * LEAN_SEAL_BYTES)
-#define LEAN_CALLS_KEPT     256U
-#define LEAN_CONNS_KEPT     256U
 #define LEAN_GATHERS_KEPT   8U
 
 /* ---- time ---- */
@@ -76,10 +74,8 @@ struct transport {
     struct list due; /* Calls that have something to do outside of their owners' calls. */
     struct list origins;
     struct resolver *resolver;
-    struct slab call_slab; /* Of calls and connections; some are kept for use. */
+    struct slab call_slab; /* Of calls and connections. */
     struct slab conn_slab;
-    struct freelist calls;
-    struct freelist conns;
     struct freelist gathers;
     struct buf text;                /* The head of the request that is being started. */
     struct buf cipher;              /* What TLS has for the peer of the connection at hand. */
@@ -219,7 +215,7 @@ struct lean_tls {
 };
 
 struct lean_conn {
-    uv_poll_t poll;   /* Its loop link is the free list's while unused. */
+    uv_poll_t poll;
     struct list link; /* In the origin's idle list. */
     struct transport_origin *origin;
     struct transport_call *call; /* NULL: idle, or nobody waits for it any more. */
