@@ -286,6 +286,29 @@ static void request_clear(struct request *r)
     memset((char *)r + behind, 0, sizeof *r - behind);
 }
 
+/* The path before this one is tried first. */
+static void find_path(struct request *r, const struct http1_head *head, enum fault *out_fault)
+{
+    struct request_env *env = r->env;
+    struct str rest;
+    if (env->last_path != NULL && head->method == env->last_path->method &&
+        str_eq(head->path, env->last_path_text)) {
+        r->path = env->last_path;
+        r->path_text = env->last_path_text;
+        r->path_is_static = true;
+        return;
+    }
+    r->path = request_path_find(head, &rest, out_fault);
+    if (r->path == NULL)
+        r->path = &request_path_none;
+    r->path_text = request_path_text(r->path, head->path);
+    r->path_is_static = r->path_text.data != head->path.data;
+    if (*out_fault == FAULT_NONE && r->path_is_static) {
+        env->last_path = r->path;
+        env->last_path_text = r->path_text;
+    }
+}
+
 /* The wall clock is read ten times a second; in between it goes as the other one does. */
 static int64_t wall_us_at(struct request_env *env, uint64_t mono_ns)
 {
@@ -348,12 +371,7 @@ struct request *request_begin(struct request_env *env, const struct client_ops *
     set_request_id(r);
 
     enum fault fault = FAULT_NONE;
-    struct str rest;
-    r->path = request_path_find(head, &rest, &fault);
-    if (r->path == NULL)
-        r->path = &request_path_none;
-    r->path_text = request_path_text(r->path, head->path);
-    r->path_is_static = r->path_text.data != head->path.data;
+    find_path(r, head, &fault);
     if (!r->path_is_static) /* The head moves while the body comes. */
         r->path_text = arena_copy(&r->arena, head->path);
     if (r->path->steps[0] == step_authenticate && step_authenticate(r) == STEP_FAIL)

@@ -154,7 +154,9 @@ struct request_env {
     struct openai_shapes reply_shapes;
     struct provider_out relayed; /* Scratch of one read of a stream. */
     struct json json;
-    struct features_memo *features; /* NULL: out of memory, then nothing is remembered. */
+    struct features_memo *features;       /* NULL: out of memory, then nothing is remembered. */
+    const struct request_path *last_path; /* NULL: none. */
+    struct str last_path_text;            /* Static; the whole path as sent. */
     struct request *begun; /* By the read that is being worked on; NULL: none. Set NULL by conn. */
     bool wall_known;
     uint64_t wall_read_ns;

@@ -151,6 +151,24 @@ static void b6_b7_paths_and_methods_match_exactly(void **state)
     CHECK(rows, 0);
 }
 
+static void b6_a_path_after_the_same_one_matches_no_less_exactly(void **state)
+{
+    (void)state;
+#define MODELS(method, path) method " " path " HTTP/1.1\r\nHost: x\r\n" AUTH
+    const struct row rows[] = {
+        {"first", MODELS("GET", "/v1/models"), NULL, 200, "\"list\"", NULL},
+        {"same", MODELS("GET", "/v1/models"), NULL, 200, "\"list\"", NULL},
+        {"method", MODELS("DELETE", "/v1/models"), NULL, 405, "method_not_allowed", NULL},
+        {"other byte", MODELS("GET", "/v1/modelz"), NULL, 404, "unknown_url", NULL},
+        {"shorter", MODELS("GET", "/v1/model"), NULL, 404, "unknown_url", NULL},
+        {"longer", MODELS("GET", "/v1/models/nobody"), NULL, 404, "error", NULL},
+        {"other path", MODELS("GET", "/openai/v1/models"), NULL, 200, "\"list\"", NULL},
+        {"that again", MODELS("GET", "/openai/v1/models"), NULL, 200, "\"list\"", NULL},
+        {"back", MODELS("GET", "/v1/models"), NULL, 200, "\"list\"", NULL},
+    };
+    CHECK(rows, 0);
+}
+
 static void b8_b12_expectations_and_media_types_are_understood_or_refused(void **state)
 {
     (void)state;
@@ -419,6 +437,7 @@ int main(void)
         cmocka_unit_test(b23_every_wrong_credential_gets_the_same_401),
         cmocka_unit_test(b23_a_revoked_key_stops_with_the_next_request),
         cmocka_unit_test(b6_b7_paths_and_methods_match_exactly),
+        cmocka_unit_test(b6_a_path_after_the_same_one_matches_no_less_exactly),
         cmocka_unit_test(b8_b12_expectations_and_media_types_are_understood_or_refused),
         cmocka_unit_test(b8_100_continue_comes_only_after_authentication),
         cmocka_unit_test(b4_a_body_over_the_limit_is_413),
