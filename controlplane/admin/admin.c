@@ -191,7 +191,8 @@ static void call_free(struct admin_call *call)
 
 static void call_answer(struct admin_call *call, int rc, struct err *err)
 {
-    if (call->route->finish != NULL)
+    /* finish may turn an error of run into an answer, but never a refusal. */
+    if (call->route->finish != NULL && call->is_allowed)
         rc = call->route->finish(call, rc, err);
     /* A replay writes its lines by itself. */
     if (rc == 0 && call->route->run != decisions_replay)
@@ -249,6 +250,7 @@ static void call_begin(struct admin_call *call)
     if (call->set != NULL)
         publish_set_ref(call->set);
     int rc = auth_allow(call, &err);
+    call->is_allowed = rc == 0;
     if (rc == 0 && route->changes) {
         rc = read_body(call, &err);
         if (rc == 0)

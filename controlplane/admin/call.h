@@ -33,6 +33,7 @@ struct admin_call {
     const struct admin_route *route;
     struct httpd_request *req;
     struct admin_caller caller;
+    bool is_allowed;                 /* The caller may use the route. */
     struct sha256 given;             /* Digest of the credential, until its row is found. */
     char param[2][CALL_PARAM_BYTES]; /* {…} of the pattern, in order. */
     json_t *body;                    /* Of a POST; an object, maybe empty. */
@@ -127,7 +128,23 @@ const char *auth_role_name(enum admin_role role);
 /* Handlers, one file per noun. */
 int keys_create(struct admin_call *call, struct pq_conn *c, struct err *err);
 int keys_list(struct admin_call *call, struct pq_conn *c, struct err *err);
+int keys_show(struct admin_call *call, struct pq_conn *c, struct err *err);
+int keys_update(struct admin_call *call, struct pq_conn *c, struct err *err);
+int keys_rotate(struct admin_call *call, struct pq_conn *c, struct err *err);
 int keys_disable(struct admin_call *call, struct pq_conn *c, struct err *err);
+int keys_enable(struct admin_call *call, struct pq_conn *c, struct err *err);
+int keys_expire(struct admin_call *call, struct pq_conn *c, struct err *err);
+int keys_delete(struct admin_call *call, struct pq_conn *c, struct err *err);
+int accounts_create(struct admin_call *call, struct pq_conn *c, struct err *err);
+int accounts_list(struct admin_call *call, struct pq_conn *c, struct err *err);
+int accounts_show(struct admin_call *call, struct pq_conn *c, struct err *err);
+int accounts_update(struct admin_call *call, struct pq_conn *c, struct err *err);
+int accounts_delete(struct admin_call *call, struct pq_conn *c, struct err *err);
+int budgets_set(struct admin_call *call, struct pq_conn *c, struct err *err);
+int budgets_list(struct admin_call *call, struct pq_conn *c, struct err *err);
+int budgets_show(struct admin_call *call, struct pq_conn *c, struct err *err);
+int budgets_update(struct admin_call *call, struct pq_conn *c, struct err *err);
+int budgets_delete(struct admin_call *call, struct pq_conn *c, struct err *err);
 int models_list(struct admin_call *call, struct err *err);
 int status_run(struct admin_call *call, struct pq_conn *c, struct err *err);
 int status_finish(struct admin_call *call, int status, struct err *err);

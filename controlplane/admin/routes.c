@@ -29,11 +29,41 @@
         .run = run_                                                                                \
     }
 
+#define CHANGE_FIELDS "reason", "dry_run"
+#define KEY_FIELDS                                                                                 \
+    "name", "routes", "models", "endpoints", "expires", "team", "org", "user", "tags", "rpm",      \
+        "tpm", "concurrency", "max_cost_usd", "budgets", "no_explore", "may_no_log", "metadata"
+#define BUDGET_FIELDS                                                                              \
+    "limit_usd", "period", "tz", "anchor", "mode", "carry", "warn_percent", "offline_usd", "webhook"
+#define ACCOUNT_ROUTES(path, ...)                                                                  \
+    READ_SCOPED(path, ROLE_VIEWER, accounts_list),                                                 \
+        CHANGE(path, ROLE_ADMIN, accounts_create, NULL, "name", "rpm", "tpm", "concurrency",       \
+               "disabled", __VA_ARGS__, CHANGE_FIELDS),                                            \
+        READ_SCOPED(path "/{name}", ROLE_VIEWER, accounts_show),                                   \
+        CHANGE(path "/{name}/update", ROLE_ADMIN, accounts_update, NULL, "rpm", "tpm",             \
+               "concurrency", "disabled", __VA_ARGS__, CHANGE_FIELDS),                             \
+        CHANGE(path "/{name}/delete", ROLE_ADMIN, accounts_delete, NULL, CHANGE_FIELDS)
+
 const struct admin_route admin_routes[] = {
     READ("/status", ROLE_VIEWER, NULL, status_run, status_finish),
-    READ("/keys", ROLE_VIEWER, NULL, keys_list, NULL),
-    CHANGE("/keys", ROLE_ADMIN, keys_create, NULL, "name", "routes", "models", "expires", "reason"),
-    CHANGE("/keys/{id}/disable", ROLE_ADMIN, keys_disable, NULL, "reason"),
+    READ_SCOPED("/keys", ROLE_VIEWER, keys_list),
+    CHANGE_SCOPED("/keys", ROLE_OPERATOR, keys_create, KEY_FIELDS, "role", CHANGE_FIELDS),
+    READ_SCOPED("/keys/{id}", ROLE_VIEWER, keys_show),
+    CHANGE_SCOPED("/keys/{id}/update", ROLE_OPERATOR, keys_update, KEY_FIELDS, CHANGE_FIELDS),
+    CHANGE_SCOPED("/keys/{id}/rotate", ROLE_OPERATOR, keys_rotate, "overlap", CHANGE_FIELDS),
+    CHANGE_SCOPED("/keys/{id}/disable", ROLE_OPERATOR, keys_disable, CHANGE_FIELDS),
+    CHANGE_SCOPED("/keys/{id}/enable", ROLE_OPERATOR, keys_enable, CHANGE_FIELDS),
+    CHANGE_SCOPED("/keys/{id}/expire", ROLE_OPERATOR, keys_expire, "at", CHANGE_FIELDS),
+    CHANGE_SCOPED("/keys/{id}/delete", ROLE_OPERATOR, keys_delete, CHANGE_FIELDS),
+    ACCOUNT_ROUTES("/teams", "metadata", "org"),
+    ACCOUNT_ROUTES("/orgs", "metadata"),
+    ACCOUNT_ROUTES("/users", "metadata"),
+    ACCOUNT_ROUTES("/tags", "metadata"),
+    READ_SCOPED("/budgets", ROLE_VIEWER, budgets_list),
+    CHANGE("/budgets", ROLE_ADMIN, budgets_set, NULL, "account", BUDGET_FIELDS, CHANGE_FIELDS),
+    READ_SCOPED("/budgets/{id}", ROLE_VIEWER, budgets_show),
+    CHANGE("/budgets/{id}/update", ROLE_ADMIN, budgets_update, NULL, BUDGET_FIELDS, CHANGE_FIELDS),
+    CHANGE("/budgets/{id}/delete", ROLE_ADMIN, budgets_delete, NULL, CHANGE_FIELDS),
     READ("/models", ROLE_VIEWER, models_list, NULL, NULL),
     READ("/policies", ROLE_VIEWER, NULL, policies_list, NULL),
     READ("/policies/{name}/frontier", ROLE_VIEWER, NULL, policies_frontier, NULL),

@@ -81,7 +81,7 @@ static void run(void *arg)
     uv_run(&f.loop, UV_RUN_DEFAULT);
 }
 
-static void apply(const char *conninfo, const char *yaml)
+void admin_fixture_apply(const char *conninfo, const char *yaml)
 {
     struct pq_conn *c = fixture_connect(conninfo);
     struct config *config = NULL;
@@ -101,7 +101,7 @@ static void apply(const char *conninfo, const char *yaml)
 void admin_fixture_start(const char *conninfo, const char *yaml)
 {
     struct err err = {0};
-    apply(conninfo, yaml);
+    admin_fixture_apply(conninfo, yaml);
     uv_loop_init(&f.loop);
     uv_sem_init(&f.loaded, 0);
     f.key = secret_create(STR(ADMIN_KEY));

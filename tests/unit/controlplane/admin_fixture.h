@@ -12,6 +12,8 @@
 
 void admin_fixture_start(const char *conninfo, const char *yaml);
 void admin_fixture_stop(void);
+/* The file is read again, as after a restart. */
+void admin_fixture_apply(const char *conninfo, const char *yaml);
 const struct config_keys *admin_fixture_keys(void);
 
 /* Status, and the body as JSON (NULL when it is none); key NULL: without credentials. text may be

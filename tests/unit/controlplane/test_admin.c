@@ -79,7 +79,7 @@ static void every_route_wants_the_operator_key(void **state)
 
 static void b28_unknown_and_malformed_fields_are_400_and_change_nothing(void **state)
 {
-    static const char *const bodies[] = {"{\"name\":\"a\",\"role\":\"admin\"}",
+    static const char *const bodies[] = {"{\"name\":\"a\",\"role\":\"god\"}",
                                          "{\"name\":\"a\",\"routes\":[\"nowhere\"]}",
                                          "{\"name\":7}",
                                          "{\"name\":\"\"}",
