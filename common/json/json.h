@@ -120,6 +120,14 @@ int json_parse(struct json *j, struct str text, struct json_error *out_error) MU
 void json_scan_begin(struct json *j);
 int json_scan_feed(struct json *j, struct str so_far) MUST_CHECK;
 int json_scan_end(struct json *j, struct str text, struct json_error *out_error) MUST_CHECK;
+/* Of a scan under way (as an exception): the value of a member of the root object, or JSON_NONE
+ * while it is not wholly there; *out_key_end: where its key ends, 0 while that has not come. Looks
+ * at the root's first JSON_SCAN_MEMBERS_MAX members, so that it may be asked after every feed. */
+#define JSON_SCAN_MEMBERS_MAX 64U
+uint32_t json_scan_member(const struct json *j, struct str key, uint32_t *out_key_end);
+/* ... bytes that were scanned and lie before the end of the root: a text that stops there is no
+ * JSON, whatever was left out. */
+size_t json_scan_inside(const struct json *j);
 bool json_scan_begun(const struct json *j);               /* And not ended. */
 const char *json_problem_text(enum json_problem problem); /* For people; static; echoes no input. */
 

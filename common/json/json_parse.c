@@ -444,6 +444,34 @@ int json_scan_feed(struct json *j, struct str so_far)
     return scan_run(j, so_far, false);
 }
 
+/* Value after value: one that is open names the root as the one around it. */
+uint32_t json_scan_member(const struct json *j, struct str key, uint32_t *out_key_end)
+{
+    *out_key_end = 0;
+    if (j->count == 0 || (j->nodes[JSON_ROOT].info & JSON_INFO_KIND) != JSON_OBJECT)
+        return JSON_NONE;
+    uint32_t at = 1;
+    for (unsigned i = 0; i < JSON_SCAN_MEMBERS_MAX && at < j->count; i++) {
+        uint32_t value = at + 1;
+        bool whole = value < j->count && j->nodes[value].next > value;
+        if (json_string_is(j, at, key)) {
+            *out_key_end = j->nodes[at].end;
+            return whole ? value : JSON_NONE;
+        }
+        if (!whole)
+            break;
+        at = j->nodes[value].next;
+    }
+    return JSON_NONE;
+}
+
+size_t json_scan_inside(const struct json *j)
+{
+    if (j->count == 0 || j->scan.problem != JSON_PROBLEM_NONE)
+        return 0;
+    return j->scan.state == SCAN_END ? j->nodes[JSON_ROOT].end - 1 : j->scan.at;
+}
+
 static bool complete(const struct json *j)
 {
     return j->scan.state == SCAN_END && j->scan.problem == JSON_PROBLEM_NONE;

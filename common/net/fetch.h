@@ -100,6 +100,9 @@ struct fetch_request {
     const struct str *body; /* Sent back to back. The array is copied, the bytes are not: they must
                              * stay until on_done. */
     size_t body_count;      /* At most FETCH_BODY_SPANS_MAX. 0: no body. */
+    /* The body has so many bytes and is handed over as it comes: struct transport_ops.offer. Then
+     * there are no spans, and only a transport that has that takes the request. 0: no. */
+    uint64_t growing_bytes;
     struct fetch_timeouts timeouts;
     uint64_t body_max_bytes; /* Of the reply; 0: 16 MiB. More ends it with ERR_TOO_LARGE. */
     bool fresh;              /* On a connection of its own making: no kept one. */

@@ -47,7 +47,8 @@ struct call {
     struct call_span stream_options_value; /* Whole value; len 0: no such field. */
     struct call_span include_usage_value;
     bool stream_options_empty;
-    uint32_t object_open; /* Offset just past the body's '{'. */
+    uint32_t object_open;  /* Offset just past the body's '{' ... */
+    uint32_t object_close; /* ... and of its '}'. */
 };
 
 /* What a provider says a call took. Counts are whole, cached and reasoning are parts of them. */

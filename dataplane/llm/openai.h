@@ -13,6 +13,13 @@ int openai_read_call(struct json *json, struct str body, struct arena *arena, st
                      struct call_refusal *out_refusal) MUST_CHECK;
 int openai_write_call(const struct call *call, struct str body, struct str upstream_model,
                       struct arena *arena, struct str *out_pieces, size_t *out_count) MUST_CHECK;
+int openai_write_part(const struct call *call, struct str body, size_t end,
+                      struct str upstream_model, struct arena *arena, struct str *out_pieces,
+                      size_t *out_count) MUST_CHECK;
+void openai_write_rest(const struct call *call, struct str body, size_t from,
+                       struct str *out_pieces, size_t *out_count);
+size_t openai_part_end(const struct json *json);
+#define OPENAI_PART_PAD (sizeof(",\"stream_options\":{\"include_usage\":true}") - 1)
 int openai_read_event(struct json *json, struct provider_reply *reply,
                       const struct sse_event *event, const struct provider_rewrite *rewrite,
                       struct provider_out *out, enum provider_event *out_kind) MUST_CHECK;

@@ -22,6 +22,18 @@ struct openai_reading {
 int openai_refuse(struct openai_reading *r, enum call_defect defect, uint32_t node,
                   const char *message);
 
+/* A place where a body is changed on its way up. */
+struct openai_edit {
+    uint32_t at;
+    uint32_t cut; /* Bytes of the body that go. */
+    struct str put;
+};
+/* Asks for the usage event of a stream whose caller did not. 0: nothing to change, else 1. */
+size_t openai_stream_edit(const struct call *call, struct openai_edit *out_edit);
+/* The model's name, quoted. */
+int openai_model_edit(const struct call *call, struct str upstream_model, struct arena *arena,
+                      struct openai_edit *out_edit);
+
 /* The reader of the field "messages", and what it found in them: the texts that features are made
  * of. false: no memory. */
 int openai_read_messages(struct openai_reading *r, uint32_t node);

@@ -300,7 +300,9 @@ int openai_read_call(struct json *json, struct str body, struct arena *arena, st
         out_refusal->offset = 0;
         return ERR_INVALID;
     }
-    out_call->object_open = (uint32_t)(json_raw(json, JSON_ROOT).data - body.data) + 1;
+    struct call_span object = span_of(&r, JSON_ROOT);
+    out_call->object_open = object.at + 1;
+    out_call->object_close = object.at + object.len - 1;
     rc = read_fields(&r);
     if (rc != 0)
         return rc;

@@ -3,31 +3,25 @@
 
 #include "common/base/buf.h"
 #include "common/json/json_writer.h"
-#include "dataplane/llm/openai.h"
+#include "dataplane/llm/openai_internal.h"
 
-struct edit {
-    uint32_t at;
-    uint32_t cut; /* Bytes of the body that go. */
-    struct str put;
-};
-
-static size_t stream_edit(const struct call *call, struct edit *e)
+size_t openai_stream_edit(const struct call *call, struct openai_edit *e)
 {
     const struct call_span *options = &call->stream_options_value;
     const struct call_span *usage = &call->include_usage_value;
     if (!call->stream || call->include_usage)
         return 0;
     if (options->len == 0)
-        *e = (struct edit){call->object_open, 0,
-                           STR("\"stream_options\":{\"include_usage\":true},")};
+        *e = (struct openai_edit){call->object_open, 0,
+                                  STR("\"stream_options\":{\"include_usage\":true},")};
     else if (usage->len != 0)
-        *e = (struct edit){usage->at, usage->len, STR("true")};
+        *e = (struct openai_edit){usage->at, usage->len, STR("true")};
     else if (options->len == 4) /* null */
-        *e = (struct edit){options->at, options->len, STR("{\"include_usage\":true}")};
+        *e = (struct openai_edit){options->at, options->len, STR("{\"include_usage\":true}")};
     else
-        *e = (struct edit){options->at + 1, 0,
-                           call->stream_options_empty ? STR("\"include_usage\":true")
-                                                      : STR("\"include_usage\":true,")};
+        *e = (struct openai_edit){options->at + 1, 0,
+                                  call->stream_options_empty ? STR("\"include_usage\":true")
+                                                             : STR("\"include_usage\":true,")};
     return 1;
 }
 
@@ -55,20 +49,25 @@ static int quote(struct arena *arena, struct str text, struct str *out)
     return 0;
 }
 
+int openai_model_edit(const struct call *call, struct str upstream_model, struct arena *arena,
+                      struct openai_edit *e)
+{
+    *e = (struct openai_edit){.at = call->model_value.at, .cut = call->model_value.len};
+    return quote(arena, upstream_model, &e->put);
+}
+
 int openai_write_call(const struct call *call, struct str body, struct str upstream_model,
                       struct arena *arena, struct str *out_pieces, size_t *out_count)
 {
-    struct edit edits[2];
-    size_t count = stream_edit(call, &edits[0]);
+    struct openai_edit edits[2];
+    size_t count = openai_stream_edit(call, &edits[0]);
     if (!str_eq(upstream_model, call->model)) {
-        struct edit *e = &edits[count++];
-        *e = (struct edit){.at = call->model_value.at, .cut = call->model_value.len};
-        int rc = quote(arena, upstream_model, &e->put);
+        int rc = openai_model_edit(call, upstream_model, arena, &edits[count++]);
         if (rc != 0)
             return rc;
     }
     if (count == 2 && edits[0].at > edits[1].at) {
-        struct edit first = edits[0];
+        struct openai_edit first = edits[0];
         edits[0] = edits[1];
         edits[1] = first;
     }

@@ -118,6 +118,18 @@ struct provider_adapter {
     /* The body for a provider as pieces of the caller's and of the arena. */
     int (*write_call)(const struct call *call, struct str body, struct str upstream_model,
                       struct arena *arena, struct str *out_pieces, size_t *out_count);
+    /* A body that goes up while it comes (openai_part.c): its first bytes, with the model renamed;
+     * the last piece ends at `end` of the body and may be made longer. */
+    int (*write_part)(const struct call *call, struct str body, size_t end,
+                      struct str upstream_model, struct arena *arena, struct str *out_pieces,
+                      size_t *out_count);
+    /* ... and what follows those, once the call is known: so long that the whole has part_pad bytes
+     * more than the caller's (beside the model's name). */
+    void (*write_rest)(const struct call *call, struct str body, size_t from,
+                       struct str *out_pieces, size_t *out_count);
+    /* ... how far of a body whose scan is under way may go before that. */
+    size_t (*part_end)(const struct json *json);
+    size_t part_pad;
     /* One event of a stream: notes what it says in reply and adds what the caller gets to out
      * (nothing for SILENT, DONE, ERROR, BAD and an unwanted USAGE). Where nothing must change that
      * is the event's raw bytes. ERR_NOMEM, ERR_TOO_LARGE. */

@@ -239,7 +239,7 @@ static void call_cancel(struct transport_call *c)
 
 static bool call_sent(const struct transport_call *c)
 {
-    return c->unsent == NULL || c->send_failed;
+    return (c->unsent == NULL && c->growing_left == 0) || c->send_failed;
 }
 
 static struct str call_header(const struct transport_call *c, struct str name)
@@ -267,5 +267,7 @@ const struct transport_ops transport_lean = {
     .cancel = call_cancel,
     .resume = lean_call_resume,
     .sent = call_sent,
+    .offer = lean_call_offer,
+    .whole = lean_call_whole,
     .header = call_header,
 };

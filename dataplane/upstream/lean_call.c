@@ -30,7 +30,8 @@ static uint64_t deadline_of(const struct transport_call *c)
         phase = c->ready_ms + t->tls_ms;
         break;
     case FETCH_HEAD:
-        phase = c->ready_ms + t->head_ms;
+        if (!c->growing)
+            phase = c->ready_ms + t->head_ms;
         break;
     case FETCH_BODY:
         if (!c->paused)
@@ -114,7 +115,8 @@ void lean_call_finish(struct transport_call *c)
 
 void lean_call_complete(struct transport_call *c, bool reusable)
 {
-    reusable = reusable && c->keep_alive && c->unsent == NULL && !c->send_failed;
+    reusable =
+        reusable && c->keep_alive && c->unsent == NULL && c->growing_left == 0 && !c->send_failed;
     c->result.phase = FETCH_COMPLETE;
     struct lean_conn *conn = call_end(c);
     mem_free(c->unsent);
@@ -161,8 +163,58 @@ static void note_sent(struct transport_call *c, int rc)
 
 void lean_call_send(struct transport_call *c)
 {
-    if (!c->send_failed)
-        note_sent(c, lean_send_more(c));
+    if (c->send_failed)
+        return;
+    int rc = lean_send_more(c);
+    note_sent(c, rc);
+    if (rc != 0 || !c->wants_room)
+        return;
+    c->wants_room = false;
+    c->callbacks->on_room(c->arg, c);
+    if (c->conn != NULL)
+        lean_conn_watch(c->conn);
+}
+
+/* ---- a body that grows ---- */
+
+/* What came before goes first: the head, and what TLS has sealed. */
+static bool may_send(const struct transport_call *c)
+{
+    return (c->state == LEAN_HEAD || c->state == LEAN_BODY) && c->unsent == NULL &&
+           !c->send_failed && !lean_send_pending(c->conn);
+}
+
+size_t lean_call_offer(struct transport_call *c, const struct str *pieces, size_t count)
+{
+    size_t total = 0, taken = 0;
+    for (size_t i = 0; i < count; i++)
+        total += pieces[i].len;
+    assert(total <= c->growing_left);
+    if (may_send(c)) {
+        ssize_t n = lean_send_some(c, pieces, count);
+        if (n < 0)
+            note_sent(c, (int)n);
+        else
+            taken = (size_t)n;
+    }
+    c->growing_left -= taken;
+    c->result.sent_bytes += taken;
+    c->wants_room = taken < total;
+    if (c->state == LEAN_HEAD || c->state == LEAN_BODY)
+        lean_conn_watch(c->conn);
+    return taken;
+}
+
+void lean_call_whole(struct transport_call *c, const struct fetch_timeouts *timeouts)
+{
+    uint32_t total_ms = c->timeouts.total_ms;
+    c->growing = false;
+    c->timeouts = fetch_timeouts_or_default(timeouts);
+    c->timeouts.total_ms = total_ms;
+    if (c->state != LEAN_HEAD)
+        return;
+    c->ready_ms = now_of(c);
+    lean_call_arm(c);
 }
 
 void lean_call_begin(struct transport_call *c, struct lean_conn *conn)
@@ -196,6 +248,8 @@ static struct transport_call *call_create(struct transport_origin *o,
         .started_ms = uv_now(t->loop),
         .reply_to_head = str_is(request->method, "HEAD"),
         .fresh = request->fresh,
+        .growing = request->growing_bytes != 0,
+        .growing_left = request->growing_bytes,
     };
     list_init(&c->link);
     list_init(&c->due);

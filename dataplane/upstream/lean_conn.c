@@ -72,8 +72,8 @@ void lean_conn_watch(struct lean_conn *conn)
     int events = 0;
     if (c == NULL || (!c->paused && conn->kept.len == 0))
         events |= UV_READABLE;
-    if (lean_send_pending(conn) ||
-        (c != NULL && c->state != LEAN_DIALING && c->unsent != NULL && !c->send_failed))
+    if (lean_send_pending(conn) || (c != NULL && c->state != LEAN_DIALING &&
+                                    (c->unsent != NULL || c->wants_room) && !c->send_failed))
         events |= UV_WRITABLE;
     if (events == conn->events)
         return;

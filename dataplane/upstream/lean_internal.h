@@ -155,7 +155,8 @@ struct transport_call {
     void *arg;
     struct lean_unsent *unsent;
     uint64_t body_max_bytes;
-    uint64_t started_ns; /* 0: an open connection was there. */
+    uint64_t growing_left; /* Of a growing body: what has not been taken. */
+    uint64_t started_ns;   /* 0: an open connection was there. */
     uint64_t started_ms;
     uint64_t ready_ms;     /* The connection's readiness; while DIALING: when TCP stood. */
     uint64_t last_byte_ms; /* ... of the body. */
@@ -168,6 +169,8 @@ struct transport_call {
     bool paused : 1;      /* The callee wants no more. */
     bool send_failed : 1; /* What is left of the request never goes out. */
     bool fresh : 1;       /* Wants no connection that was used. */
+    bool growing : 1;     /* More of the body is to come: the reply is not waited for yet. */
+    bool wants_room : 1;  /* An offer was not taken whole. */
 };
 
 /* lean_call.c */
@@ -175,6 +178,8 @@ int lean_call_start(struct transport_origin *o, const struct fetch_request *requ
                     const struct transport_callbacks *callbacks, void *arg,
                     struct transport_call **out_call) MUST_CHECK;
 void lean_call_resume(struct transport_call *c);
+size_t lean_call_offer(struct transport_call *c, const struct str *pieces, size_t count);
+void lean_call_whole(struct transport_call *c, const struct fetch_timeouts *timeouts);
 /* -> ENDED: closes the connection; on_done comes next turn. Once only. */
 void lean_call_fail(struct transport_call *c, int status);
 /* The reply was read to its end: pools or closes the connection; on_done, last of all. */
@@ -249,6 +254,8 @@ void lean_tls_end(struct lean_conn *conn); /* The peer closed. */
 int lean_send_first(struct transport_call *c, struct str head, const struct str *spans,
                     size_t count) MUST_CHECK;
 int lean_send_more(struct transport_call *c) MUST_CHECK;
+/* Bytes taken of these, perhaps none; or it failed. All that was given before is out. */
+ssize_t lean_send_some(struct transport_call *c, const struct str *pieces, size_t count) MUST_CHECK;
 /* What TLS left in t->cipher, which is empty after. */
 int lean_send_cipher(struct lean_conn *conn) MUST_CHECK;
 int lean_send_rest(struct lean_conn *conn) MUST_CHECK; /* Only what was sealed already. */

@@ -103,8 +103,9 @@ int lean_request_compose(struct transport_origin *o, const struct fetch_request 
                          struct str *out_head)
 {
     struct buf *text = &o->transport->text;
-    uint64_t body_bytes = 0;
-    if (r->field_count > FETCH_FIELDS_MAX || r->body_count > FETCH_BODY_SPANS_MAX)
+    uint64_t body_bytes = r->growing_bytes;
+    if (r->field_count > FETCH_FIELDS_MAX || r->body_count > FETCH_BODY_SPANS_MAX ||
+        (r->growing_bytes != 0 && r->body_count != 0))
         return ERR_INVALID;
     for (size_t i = 0; i < r->body_count; i++)
         body_bytes += r->body[i].len;

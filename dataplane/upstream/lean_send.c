@@ -200,6 +200,21 @@ int lean_send_more(struct transport_call *c)
     return rc;
 }
 
+/* Sealed a bounded part at a time: what is sealed counts as taken. */
+ssize_t lean_send_some(struct transport_call *c, const struct str *pieces, size_t count)
+{
+    UNINITIALIZED struct str some[PIECES_MAX];
+    size_t n = 0, room = LEAN_SEAL_BYTES;
+    if (c->conn->secure == NULL)
+        return send_pieces(c->conn->fd, pieces, count < PIECES_MAX ? count : PIECES_MAX);
+    for (; n < count && n < PIECES_MAX && room > 0; n++) {
+        some[n] = str_slice(pieces[n], 0, room);
+        room -= some[n].len;
+    }
+    int rc = seal(c->conn, some, n);
+    return rc == 0 || rc == ERR_AGAIN ? (ssize_t)(LEAN_SEAL_BYTES - room) : rc;
+}
+
 static int plain_first(struct transport_call *c, struct str head, const struct str *spans,
                        size_t count, size_t *out_sent)
 {

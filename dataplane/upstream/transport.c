@@ -130,6 +130,8 @@ static int over_fetch_start(struct transport_origin *o, const struct fetch_reque
                             const struct transport_callbacks *callbacks, void *arg,
                             struct transport_call **out_call)
 {
+    if (request->growing_bytes != 0)
+        return ERR_UNSUPPORTED;
     struct transport *t = o->transport;
     struct transport_call *c = freelist_take(&t->calls);
     if (c == NULL)

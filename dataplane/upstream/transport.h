@@ -21,6 +21,9 @@ struct transport_call;
 struct transport_callbacks {
     enum fetch_flow (*on_head)(void *arg, struct transport_call *call, unsigned status);
     enum fetch_flow (*on_body)(void *arg, struct transport_call *call, struct str piece);
+    /* A growing body's next bytes may be taken now. Only after an offer that was not taken whole;
+     * never from inside one. NULL where no body grows. */
+    void (*on_room)(void *arg, struct transport_call *call);
     /* Last; the call and what it lent are gone when this returns. */
     void (*on_done)(void *arg, struct transport_call *call, const struct fetch_result *result);
 };
@@ -41,6 +44,14 @@ struct transport_ops {
     void (*resume)(struct transport_call *call);
     /* The spans of the body are not looked at any more: their bytes may go before on_done. */
     bool (*sent)(const struct transport_call *call);
+    /* For a request with growing_bytes: the next bytes of its body. Returns how many were taken;
+     * what is left stays the caller's, who offers it again in on_room, or with more. A reply may
+     * come before the body is whole; the connection is not used again then. NULL: this transport
+     * takes whole bodies only, and start says ERR_UNSUPPORTED. */
+    size_t (*offer)(struct transport_call *call, const struct str *pieces, size_t count);
+    /* All of the body is there, and no bytes of it but those offered next are missing: the reply is
+     * waited for from now on, as these timeouts say; the total stays as it was. */
+    void (*whole)(struct transport_call *call, const struct fetch_timeouts *timeouts);
     /* Of the reply, inside on_head only: the head is gone when that returns, so that no stream has
      * to keep one. .data NULL: absent. The first one of that name. */
     struct str (*header)(const struct transport_call *call, struct str name);

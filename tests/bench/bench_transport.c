@@ -176,7 +176,8 @@ static void on_done(void *arg, struct transport_call *call, const struct fetch_r
         begin(b);
 }
 
-static const struct transport_callbacks callbacks = {on_head, on_body, on_done};
+static const struct transport_callbacks callbacks = {
+    .on_head = on_head, .on_body = on_body, .on_done = on_done};
 
 static void begin(struct bench *b)
 {

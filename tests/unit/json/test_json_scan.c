@@ -215,6 +215,76 @@ static void the_end_of_a_long_string_is_the_end_of_the_whole(void **state)
     json_deinit(&j);
 }
 
+/* What has wholly come of a member is there, and no more; the end of the root is never inside. */
+static void members_of_the_root_are_seen_while_the_text_comes(void **state)
+{
+    (void)state;
+    const struct str text = STR(" {\"a\":{\"b\":[1]},\"\\u0062\":\"x\\ty\",\"c\":[{\"d\":1}, 2],"
+                                "\"d\":12,\"e\":true} ");
+    const struct {
+        struct str key;
+        size_t key_end;
+        size_t value_end;
+        size_t known_at; /* A number or word is told from a longer one by what follows. */
+    } rows[] = {
+        {STR("a"), 5, 15, 15},  {STR("b"), 24, 31, 31}, {STR("c"), 35, 48, 48},
+        {STR("d"), 52, 55, 56}, {STR("e"), 59, 64, 65}, {STR("x"), 0, 0, SIZE_MAX},
+    };
+    struct json j;
+    json_init(&j, JSON_NODES_MAX);
+    for (size_t step = 1; step < 8; step++) {
+        json_scan_begin(&j);
+        for (size_t n = step; n <= text.len; n += step) {
+            assert_int_equal(json_scan_feed(&j, str_slice(text, 0, n)), 0);
+            size_t inside = json_scan_inside(&j);
+            assert_true(inside <= n && inside <= text.len - 2);
+            assert_true(n - inside <= 11 || n >= text.len - 1);
+            for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+                uint32_t key_end;
+                uint32_t value = json_scan_member(&j, rows[i].key, &key_end);
+                bool has_key = rows[i].key_end != 0 && n >= rows[i].key_end;
+                bool escape_pends = has_key && i == 1 && n < rows[i].key_end + 6;
+                if ((key_end != (has_key ? rows[i].key_end : 0) && !escape_pends) ||
+                    (value != JSON_NONE) != (n >= rows[i].known_at))
+                    fail_msg("%.*s after %zu bytes: %u, %u", STR_ARG(rows[i].key), n, key_end,
+                             value);
+                if (value == JSON_NONE)
+                    continue;
+                struct str raw = json_raw(&j, value);
+                assert_ptr_equal(raw.data + raw.len, text.data + rows[i].value_end);
+            }
+        }
+        json_reset(&j, 0);
+    }
+    json_deinit(&j);
+}
+
+static void of_many_members_the_first_are_looked_at(void **state)
+{
+    (void)state;
+    static const char *const others[] = {"[1", "\"a\"", "", "[]}"};
+    char text[2048];
+    struct buf b = {.data = text, .cap = sizeof text, .max = sizeof text};
+    struct json j;
+    uint32_t key_end;
+    json_init(&j, JSON_NODES_MAX);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) { /* No objects, or broken. */
+        json_scan_begin(&j);
+        (void)!json_scan_feed(&j, str_from(others[i]));
+        assert_int_equal(json_scan_member(&j, STR("a"), &key_end), JSON_NONE);
+        assert_int_equal(key_end, 0);
+        if (i == 3)
+            assert_int_equal(json_scan_inside(&j), 0);
+    }
+    for (unsigned i = 0; i < JSON_SCAN_MEMBERS_MAX + 1; i++)
+        assert_int_equal(buf_printf(&b, "%c\"k%u\":\"v\"", i == 0 ? '{' : ',', i), 0);
+    json_scan_begin(&j);
+    assert_int_equal(json_scan_feed(&j, buf_str(&b)), 0);
+    assert_int_not_equal(json_scan_member(&j, STR("k63"), &key_end), JSON_NONE);
+    assert_int_equal(json_scan_member(&j, STR("k64"), &key_end), JSON_NONE);
+    json_deinit(&j);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,6 +294,8 @@ int main(void)
         cmocka_unit_test(a_scan_that_is_given_up_leaves_nothing),
         cmocka_unit_test(an_escaped_string_knows_its_length),
         cmocka_unit_test(the_end_of_a_long_string_is_the_end_of_the_whole),
+        cmocka_unit_test(members_of_the_root_are_seen_while_the_text_comes),
+        cmocka_unit_test(of_many_members_the_first_are_looked_at),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -334,6 +334,69 @@ static void a_body_that_was_scanned_while_it_came_is_not_read_again(void **state
     assert_int_equal(f->refusal.offset, 1);
 }
 
+/* First part and rest, wherever the first ends: one length, one call, the usage asked for. */
+static void a_body_in_two_parts_says_the_same_and_is_as_long_as_declared(void **state)
+{
+    static const struct {
+        const char *body;
+        bool usage;
+    } rows[] = {
+        {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}", false},
+        {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"stream\":true} ",
+         true},
+        {"{\"stream\":true,\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],"
+         "\"stream_options\":null }",
+         true},
+        {"{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],"
+         "\"stream_options\":{\"include_usage\":false},\"stream\":true}",
+         true},
+        {"{\"model\":\"m\",\"stream_options\":{ },"
+         "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"stream\":true}",
+         true},
+        {"{\"model\":\"m\",\"stream_options\":{\"include_usage\":false},"
+         "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+         false},
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct str body = str_from(rows[i].body);
+        const char *const names[] = {"m", "another \"m\""};
+        for (size_t n = 1; n <= body.len; n++) {
+            for (size_t k = 0; k < 2; k++) {
+                struct str pieces[3 + 5];
+                size_t first, more;
+                bool asked = false;
+                char text[512];
+                struct buf out = {.data = text, .cap = sizeof text, .max = sizeof text};
+                json_scan_begin(&f->json);
+                assert_int_equal(json_scan_feed(&f->json, str_slice(body, 0, n)), 0);
+                size_t end = openai_part_end(&f->json);
+                json_reset(&f->json, JSON_NODES_MAX);
+                assert_int_equal(read_text(f, rows[i].body), 0);
+                if (end < f->call.model_value.at + f->call.model_value.len)
+                    continue;
+                assert_true(end <= f->call.object_close);
+                assert_int_equal(openai_write_part(&f->call, body, end, str_from(names[k]),
+                                                   &f->arena, pieces, &first),
+                                 0);
+                openai_write_rest(&f->call, body, end, pieces + first, &more);
+                assert_true(first <= 3 && more <= 5);
+                for (size_t p = 0; p < first + more; p++)
+                    assert_int_equal(buf_append_str(&out, pieces[p]), 0);
+                assert_int_equal(out.len, body.len + OPENAI_PART_PAD + (k == 0 ? 0 : 12));
+                assert_int_equal(json_parse(&f->json, buf_str(&out), NULL), 0);
+                uint32_t options = json_get(&f->json, JSON_ROOT, STR("stream_options"));
+                if (json_bool(&f->json, json_get(&f->json, options, STR("include_usage")),
+                              &asked) != 0)
+                    asked = false;
+                assert_int_equal(asked, rows[i].usage);
+                assert_true(json_string_is(&f->json, json_get(&f->json, JSON_ROOT, STR("model")),
+                                           str_from(names[k])));
+            }
+        }
+    }
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -351,6 +414,7 @@ int main(void)
         TEST(f30_reading_survives_each_failed_allocation),
         TEST(of_a_long_text_the_ends_are_kept),
         TEST(a_body_that_was_scanned_while_it_came_is_not_read_again),
+        TEST(a_body_in_two_parts_says_the_same_and_is_as_long_as_declared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

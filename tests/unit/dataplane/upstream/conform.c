@@ -96,6 +96,36 @@ static enum fetch_flow on_body(void *arg, struct transport_call *call, struct st
     return pause ? FETCH_PAUSE : FETCH_GO;
 }
 
+static void offer(struct exchange *x)
+{
+    size_t n = 1;
+    while (n > 0 && x->taken < x->grown.len) {
+        struct str rest = str_slice(x->grown, x->taken, x->grown.len);
+        struct str pieces[3] = {str_slice(rest, 0, 1), STR(""), str_slice(rest, 1, rest.len)};
+        n = x->conform->ops->offer(x->call, pieces, 3);
+        assert_true(n <= rest.len);
+        x->taken += n;
+    }
+}
+
+static void on_room(void *arg, struct transport_call *call)
+{
+    struct exchange *x = arg;
+    assert_false(x->conform->inside);
+    assert_ptr_equal(x->call, call);
+    assert_int_equal(x->dones, 0);
+    x->rooms++;
+    offer(x);
+}
+
+void exchange_grow(struct exchange *x, struct str so_far)
+{
+    x->grown = so_far;
+    x->conform->inside = true;
+    offer(x);
+    x->conform->inside = false;
+}
+
 static void on_done(void *arg, struct transport_call *call, const struct fetch_result *result)
 {
     struct exchange *x = arg;
@@ -120,7 +150,7 @@ static void on_done(void *arg, struct transport_call *call, const struct fetch_r
 }
 
 static const struct transport_callbacks callbacks = {
-    .on_head = on_head, .on_body = on_body, .on_done = on_done};
+    .on_head = on_head, .on_body = on_body, .on_room = on_room, .on_done = on_done};
 
 static void reset(struct exchange *x, struct conform *c)
 {
@@ -130,6 +160,9 @@ static void reset(struct exchange *x, struct conform *c)
     x->conform = c;
     x->status = x->heads = x->pieces = x->dones = 0;
     x->delivered = 0;
+    x->grown = STR_NULL;
+    x->taken = 0;
+    x->rooms = 0;
     x->type[0] = '\0';
     x->result = (struct fetch_result){0};
 }
@@ -139,7 +172,8 @@ void exchange_begin(struct conform *c, struct exchange *x, struct fetch_request 
     if (c->origin == NULL)
         conform_origin(c, (struct fetch_origin_config){0});
     if (request.method.data == NULL)
-        request.method = request.body_count > 0 ? STR("POST") : STR("GET");
+        request.method =
+            request.body_count > 0 || request.growing_bytes > 0 ? STR("POST") : STR("GET");
     if (request.target.data == NULL)
         request.target = STR("/");
     reset(x, c);

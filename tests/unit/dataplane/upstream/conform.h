@@ -35,6 +35,10 @@ struct exchange {
     bool starved;                       /* It did, so that there may be no call. */
     bool nomem_is_fine;                 /* From start, with nothing started. */
     void (*on_end)(struct exchange *x); /* Called in on_done; may be NULL. */
+    /* Of a body that grows: what may be offered now, and how far it was taken. */
+    struct str grown;
+    size_t taken;
+    unsigned rooms; /* on_room came so often. */
 };
 
 struct conform {
@@ -69,6 +73,7 @@ void exchange_wait(struct exchange *x); /* Until its one on_done; checks that th
 int exchange_run(struct conform *c, struct exchange *x, struct fetch_request request);
 void exchange_cancel(struct exchange *x);
 void exchange_resume(struct exchange *x);
+void exchange_grow(struct exchange *x, struct str so_far); /* Offers what was not taken yet. */
 void exchange_deinit(struct exchange *x);
 /* The same for c->x. conform_expect: a GET that must end so, with this body. */
 int conform_run(struct conform *c, struct fetch_request request);
