@@ -93,6 +93,7 @@ struct conn_message *conn_message_take(struct conn_pool *p)
         buf_init(&m->in, p->config.body_max_bytes + 2 * HTTP1_REQUEST_HEAD_BYTES_MAX);
     }
     p->messages_used++;
+    m->in_place = false;
     http1_request_init(&m->head);
     return m;
 }

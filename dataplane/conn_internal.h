@@ -15,6 +15,7 @@ struct conn_message {
     void *next_free; /* First: the free list's link. */
     size_t body_at;  /* Where the decoded body ends in `in`; it begins at head_bytes. */
     size_t raw_at;   /* Undecoded bytes follow here. */
+    bool in_place;   /* `in` has room for all of it and is not moved any more. */
     struct buf in;   /* Head and body. */
     struct http1_body body;
     struct http1_head head;

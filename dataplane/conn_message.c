@@ -178,6 +178,12 @@ static int set_ahead(struct conn *c)
     return buf_append(&c->ahead->in, m->in.data + m->raw_at, m->in.len - m->raw_at);
 }
 
+static struct str body_so_far(const struct conn_message *m)
+{
+    return (struct str){.data = m->in.data + m->head.head_bytes,
+                        .len = m->body_at - m->head.head_bytes};
+}
+
 static void body_done(struct conn *c)
 {
     struct conn_message *m = c->message;
@@ -189,26 +195,55 @@ static void body_done(struct conn *c)
         return;
     }
     http1_head_rebase(&m->head, m->in.data);
-    request_body(r, (struct str){.data = m->in.data + m->head.head_bytes,
-                                 .len = m->body_at - m->head.head_bytes});
+    request_body(r, body_so_far(m));
 }
 
-/* What has come is scanned while it is in the cache. Of a body that is wrong already and has much
- * to come the rest is not awaited; not where its length is unknown, for it may turn out too large
- * or badly framed, and then that is the answer. */
-static bool scan_part(struct conn *c)
+/* So much more may be asked for at once by what has come (RELIABILITY section 3). */
+static uint64_t room_max(const struct conn_message *m)
+{
+    return (uint64_t)m->in.len * (m->in.len < ROOM_LARGE_BYTES ? ROOM_PER_BYTE : 1);
+}
+
+/* Of a body that is wrong already and has much to come the rest is not awaited; not where its
+ * length is unknown, for it may turn out too large or badly framed, and then that is the answer. */
+static bool refuse_part(struct conn *c, uint64_t left)
 {
     struct conn_message *m = c->message;
-    const struct str so_far = {.data = m->in.data + m->head.head_bytes,
-                               .len = m->body_at - m->head.head_bytes};
-    if (!request_body_part(c->request, so_far) || m->head.body_kind != HTTP1_BODY_LENGTH ||
-        m->head.content_length - m->body.payload_bytes <= REST_READ_MAX)
+    if (left <= REST_READ_MAX)
         return false;
     http1_head_rebase(&m->head, m->in.data);
     c->close_after = true;
     conn_state_set(c, CONN_BUSY);
-    request_body_wrong(c->request, so_far);
+    request_body_wrong(c->request, body_so_far(m));
     return true;
+}
+
+/* Who goes up early looks at head and body for as long as it runs: they stay where they are. */
+static bool forward_part(struct conn *c, uint64_t left)
+{
+    struct conn_message *m = c->message;
+    uint64_t want = left + ROOM_SLACK;
+    http1_head_rebase(&m->head, m->in.data);
+    if (!request_may_forward(c->request) || want > room_max(m) || !conn_may_grow(c, (size_t)want) ||
+        buf_reserve_exact(&m->in, (size_t)want) != 0)
+        return false;
+    http1_head_rebase(&m->head, m->in.data);
+    m->in_place = true;
+    request_forward(c->request, body_so_far(m));
+    return true;
+}
+
+/* What has come is scanned while it is in the cache. true: something else is next. */
+static bool scan_part(struct conn *c)
+{
+    struct conn_message *m = c->message;
+    bool wrong = request_body_part(c->request, body_so_far(m));
+    if (m->head.body_kind != HTTP1_BODY_LENGTH)
+        return false;
+    uint64_t left = m->head.content_length - m->body.payload_bytes;
+    if (wrong)
+        return refuse_part(c, left);
+    return !m->in_place && forward_part(c, left) && c->state != CONN_BODY;
 }
 
 /* Decodes what is there; true: progress was made and something else is next. */
@@ -306,8 +341,13 @@ void conn_room(struct conn *c, uv_buf_t *out)
     if (m->body.reason != HTTP1_REASON_NONE || left == 0)
         return;
     size_t room = m->in.cap - m->in.len;
+    if (m->in_place) { /* And no byte beyond it: the next message waits in the socket. */
+        *out =
+            uv_buf_init(m->in.data + m->in.len, (unsigned)(room < UINT32_MAX ? room : UINT32_MAX));
+        return;
+    }
     if (room < left && room < sizeof c->pool->read_buffer) {
-        uint64_t most = (uint64_t)m->in.len * (m->in.len < ROOM_LARGE_BYTES ? ROOM_PER_BYTE : 1);
+        uint64_t most = room_max(m);
         uint64_t want = left + ROOM_SLACK < most ? left + ROOM_SLACK : most;
         if (want >= DIRECT_BYTES_MIN && conn_may_grow(c, (size_t)want) &&
             buf_reserve_exact(&m->in, (size_t)want) == 0)

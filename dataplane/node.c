@@ -128,6 +128,7 @@ static void fill_shared(struct node *n)
     r->keepalive_ms = (uint32_t)s->keepalive_ms;
     r->total_ms = (uint32_t)s->request_timeout_ms;
     r->feedback_rate = (uint32_t)s->feedback_rate;
+    r->forward_early_bytes = s->forward_early_bytes;
 }
 
 static int start_spools(struct node *n, struct err *err)

@@ -39,6 +39,9 @@ const struct option_row settings_table[] = {
      "connections."},
     {"body-max", OPTION_SIZE, AT(body_max_bytes), "32MiB", 1024, 33554432, "bytes", "8MiB",
      "Largest request body."},
+    {"forward-early", OPTION_SIZE, AT(forward_early_bytes), "64KiB", 0, 33554432, "bytes", "1MiB",
+     "Request bodies larger than this go to their provider while they still come, if they name a "
+     "model; 0: none does."},
     {"memory-max", OPTION_SIZE, AT(memory_max_bytes), "0", 0, 0, "bytes", "2GiB",
      "Memory at whose 85 % no request is admitted; 0: three quarters of the machine's."},
     {"spool-max-bytes", OPTION_SIZE, AT(spool_max_bytes), "4GiB", 16777216, 0, "bytes", "4GiB",

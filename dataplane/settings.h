@@ -26,6 +26,7 @@ struct settings {
     uint64_t workers;
     uint64_t max_connections;
     uint64_t body_max_bytes;
+    uint64_t forward_early_bytes;
     uint64_t memory_max_bytes;
     uint64_t spool_max_bytes;
     uint64_t max_requests;

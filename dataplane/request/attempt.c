@@ -132,6 +132,12 @@ enum step_result step_attempt(struct request *r)
                 a->record->reason = RECORD_REASON_CANCELLED;
             return STEP_FAIL;
         }
+        if (r->fault != FAULT_NONE &&
+            !a->complete) { /* The body turned out wrong, or time is up. */
+            if (!a->started)
+                a->record->reason = RECORD_REASON_CANCELLED;
+            return give_up(r);
+        }
         if (r->retry_at_ms != 0 && r->retry_at_ms > request_now_ms()) {
             request_poll(r);
             return STEP_WAIT;

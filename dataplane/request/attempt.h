@@ -27,6 +27,8 @@ void attempt_abandon(struct request *r);
 /* exchange.c. An error: nothing was started (the row says why). */
 int attempt_start(struct request *r) MUST_CHECK;
 void attempt_stop(struct request *r, enum record_reason reason);
+void attempt_note_call(struct request *r); /* What an exchange needs of the call, once known. */
+void attempt_whole(struct request *r);     /* early.c: the running one's body is all there. */
 bool attempt_running(const struct request *r);
 void attempt_resume(struct request *r);
 /* Bytes that came unseen (F19). False: they are too many, and the attempt was stopped. */

@@ -28,7 +28,8 @@ void entry_fill_decision(struct request *r, struct record_decision *d)
     if (r->work->conversation != 0)
         d->conv_hash =
             (struct str){(const char *)&r->work->conversation, sizeof r->work->conversation};
-    d->text_hash = (struct str){(const char *)&r->work->text_hash, sizeof r->work->text_hash};
+    if (!r->early)
+        d->text_hash = (struct str){(const char *)&r->work->text_hash, sizeof r->work->text_hash};
     d->alias = r->work->call.model;
     if (r->policy != NULL) {
         d->policy_version = r->policy->artifact_sha;
@@ -38,7 +39,7 @@ void entry_fill_decision(struct request *r, struct record_decision *d)
     d->generation = s->generation;
     d->hash_key_id = s->limits.hash_key_id;
     d->config_age_s = snapshot_age_s(s);
-    d->features = &r->work->features;
+    d->features = r->early ? NULL : &r->work->features;
     d->t_in = r->work->call.tokens_in;
     d->pref = POLICY_PREFER_NONE;
     d->candidates = r->work->candidates;

@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "dataplane/llm/tokens.h"
 #include "dataplane/request/attempt.h"
+#include "dataplane/request/early.h"
 #include "dataplane/request/relay.h"
 
 #define REPLY_BYTES_MAX     (16U << 20)
@@ -53,18 +54,23 @@ bool attempt_running(const struct request *r)
     return r->attempt.call != NULL;
 }
 
-void attempt_open(struct request *r)
+void attempt_note_call(struct request *r)
 {
-    struct attempt *a = &r->attempt;
-    memset(a, 0, offsetof(struct attempt, reply));
-    provider_reply_reset(&a->reply);
-    a->reply.shapes = r->wants_stream ? &r->env->shapes : &r->env->reply_shapes;
-    buf_clear(&a->body);
     const struct call *call = &r->work->call;
     r->tokens_in = call->tokens_in;
     r->wants_stream = call->stream;
     r->wants_usage = call->include_usage;
     r->wants_cost = r->work->steering.usage;
+    r->attempt.reply.shapes = r->wants_stream ? &r->env->shapes : &r->env->reply_shapes;
+}
+
+void attempt_open(struct request *r)
+{
+    struct attempt *a = &r->attempt;
+    memset(a, 0, offsetof(struct attempt, reply));
+    provider_reply_reset(&a->reply);
+    buf_clear(&a->body);
+    attempt_note_call(r);
     a->target = r->work->next_target;
     a->model = r->work->candidate_models[r->at_position];
     a->model_plain = provider_is_plain(a->model->id);
@@ -156,8 +162,11 @@ static int start(struct request *r)
     size_t field_count = 0, piece_count = 0;
     if (adapter == NULL)
         return ERR_UNSUPPORTED;
-    int rc = adapter->write_call(&r->work->call, r->body, t->deployment->upstream_model, &r->arena,
-                                 pieces, &piece_count);
+    struct fetch_request request = {.method = STR("POST")};
+    int rc = early_open(r)
+                 ? early_start(r, &request)
+                 : adapter->write_call(&r->work->call, r->body, t->deployment->upstream_model,
+                                       &r->arena, pieces, &piece_count);
     if (rc == 0)
         rc = put_auth(r, adapter, t, fields, &field_count);
     if (rc != 0)
@@ -174,18 +183,26 @@ static int start(struct request *r)
         return ERR_NOMEM;
     memcpy(target, prefix.data, prefix.len);
     memcpy(target + prefix.len, adapter->chat_path.data, adapter->chat_path.len);
-    const struct fetch_request request = {
-        .method = STR("POST"),
-        .target = {target, prefix.len + adapter->chat_path.len},
-        .fields = fields,
-        .field_count = field_count,
-        .body = pieces,
-        .body_count = piece_count,
-        .timeouts = timeouts_of(r, a->start_ns / 1000000),
-        .fresh = a->restarted, /* Another kept one might be as dead. */
-        .body_max_bytes = r->wants_stream ? UINT64_C(1) << 32 : REPLY_BYTES_MAX,
-    };
-    return t->origin->ops->start(t->origin->origin, &request, &callbacks, r, &a->call);
+    request.target = (struct str){target, prefix.len + adapter->chat_path.len};
+    request.fields = fields;
+    request.field_count = field_count;
+    request.body = pieces;
+    request.body_count = piece_count;
+    request.timeouts = timeouts_of(r, a->start_ns / 1000000);
+    request.fresh = a->restarted; /* Another kept one might be as dead. */
+    /* Whether it asks for a stream may come later. */
+    request.body_max_bytes = r->wants_stream || early_open(r) ? UINT64_C(1) << 32 : REPLY_BYTES_MAX;
+    rc = t->origin->ops->start(t->origin->origin, &request, &callbacks, r, &a->call);
+    if (rc == 0 && request.growing_bytes != 0)
+        early_send(r);
+    return rc;
+}
+
+void attempt_whole(struct request *r)
+{
+    const struct attempt *a = &r->attempt;
+    const struct fetch_timeouts timeouts = timeouts_of(r, a->start_ns / 1000000);
+    a->target->origin->ops->whole(a->call, &timeouts);
 }
 
 int attempt_start(struct request *r)
@@ -245,7 +262,10 @@ static enum fetch_flow on_head(void *arg, struct transport_call *call, unsigned 
         a->record->provider_id = arena_copy(&r->arena, id);
     if (status == 200)
         a->streaming = r->wants_stream && is_event_stream(ops->header(call, STR("content-type")));
-    if (status < 300 && r->wants_stream && !a->streaming) {
+    if (early_open(r))
+        early_stop(r);
+    /* A request that is not there can only be refused. */
+    if (status < 300 && ((r->wants_stream && !a->streaming) || early_open(r))) {
         attempt_stop(r, RECORD_REASON_PROTOCOL);
         return FETCH_GO;
     }
@@ -283,6 +303,12 @@ static enum fetch_flow on_body(void *arg, struct transport_call *call, struct st
         attempt_stop(r, RECORD_REASON_PROTOCOL);
     }
     return FETCH_GO;
+}
+
+static void on_room(void *arg, struct transport_call *call)
+{
+    (void)call;
+    early_send(arg);
 }
 
 /* ---- the end ---- */
@@ -475,5 +501,6 @@ static void on_done(void *arg, struct transport_call *call, const struct fetch_r
 static const struct transport_callbacks callbacks = {
     .on_head = on_head,
     .on_body = on_body,
+    .on_room = on_room,
     .on_done = on_done,
 };

@@ -1,4 +1,7 @@
 /* The call as the router sees it. */
+#include <string.h>
+
+#include "dataplane/request/early.h"
 #include "dataplane/request/steps.h"
 
 /* What was asked for is no feature. A pinned model's id would tell the trainer who answered; a
@@ -7,6 +10,10 @@
 enum step_result step_featurize(struct request *r)
 {
     const struct call *c = &r->work->call;
+    if (early_open(r)) { /* There is no text yet, and no record of it. */
+        memset(&r->work->features, 0, sizeof r->work->features);
+        return STEP_NEXT;
+    }
     struct features_input input = {
         .text = c->text,
         .system_prompt = c->system,

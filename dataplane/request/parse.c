@@ -1,11 +1,12 @@
 /* The caller's body and steering headers become a call. */
 #include "dataplane/llm/openai.h"
+#include "dataplane/request/early.h"
 #include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
 
 /* A body that is JSON by its own word, and not compressed (B12). Without a content type it is taken
  * for what the path needs. */
-static bool media_type_is_json(const struct request *r)
+bool parse_takes_type(const struct request *r)
 {
     struct str type = http1_field_get(r->head, STR("content-type"));
     return !r->head->body_encoded && (type.data == NULL || str_is(type, "application/json") ||
@@ -30,17 +31,9 @@ static enum fault fault_of(enum call_defect defect)
     return FAULT_BAD_JSON;
 }
 
-enum step_result step_parse(struct request *r)
+enum step_result parse_body(struct request *r)
 {
     struct call_refusal refusal;
-    const char *bad_header;
-    if (!media_type_is_json(r))
-        return request_fail(r, FAULT_MEDIA_TYPE);
-    steering_read(r->head, &r->work->steering, &bad_header);
-    if (bad_header != NULL) {
-        r->detail.param = str_from(bad_header);
-        return request_fail(r, FAULT_BAD_HEADER);
-    }
     int rc = openai_read_call(scan_reader(r), r->body, &r->arena, &r->work->call, &refusal);
     scan_give(r);
     if (rc != 0) {
@@ -52,7 +45,22 @@ enum step_result step_parse(struct request *r)
     r->work->call.previous_failed = r->work->steering.client_retry;
     if (r->work->call.stream)
         r->flags |= RECORD_FLAG_STREAM;
+    return STEP_NEXT;
+}
+
+enum step_result step_parse(struct request *r)
+{
+    const char *bad_header;
+    if (early_open(r))
+        return early_parse(r);
+    if (!parse_takes_type(r))
+        return request_fail(r, FAULT_MEDIA_TYPE);
+    steering_read(r->head, &r->work->steering, &bad_header);
+    if (bad_header != NULL) {
+        r->detail.param = str_from(bad_header);
+        return request_fail(r, FAULT_BAD_HEADER);
+    }
     if (r->work->steering.client_retry)
         r->flags |= RECORD_FLAG_CLIENT_RETRY;
-    return STEP_NEXT;
+    return parse_body(r);
 }

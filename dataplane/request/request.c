@@ -13,6 +13,7 @@
 #include "common/base/mem.h"
 #include "dataplane/request/answer.h"
 #include "dataplane/request/attempt.h"
+#include "dataplane/request/early.h"
 #include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
 #include "dataplane/request/workspace.h"
@@ -38,6 +39,7 @@ void request_settings_init(struct request_settings *s)
         .unseen_max = 64,
         .unseen_bytes = 8U << 20,
         .buffer_mark_bytes = 32768,
+        .forward_early_bytes = 65536,
         .feedback_rate = 200,
         .access_log = true,
     };
@@ -408,12 +410,19 @@ bool request_wants_body(const struct request *r)
 
 bool request_body_part(struct request *r, struct str so_far)
 {
-    return r->path->takes_call && !r->failed && scan_feed(r, so_far);
+    if (!r->path->takes_call || r->failed)
+        return false;
+    r->body = so_far;
+    if (scan_feed(r, so_far))
+        return true;
+    if (r->early && r->work != NULL)
+        early_send(r);
+    return false;
 }
 
 void request_body_wrong(struct request *r, struct str so_far)
 {
-    r->keep_alive = false;
+    r->keep_alive = r->early_keep = false;
     request_body(r, so_far);
 }
 
@@ -422,21 +431,30 @@ void request_body(struct request *r, struct str body)
     r->body = body;
     r->body_ready = true;
     r->body_wanted = false;
+    if (r->early) {
+        r->keep_alive = r->early_keep;
+        early_whole(r);
+        return;
+    }
     /* Usually head and body came together: then it is still the time it was at the head. */
     request_run_at(r, r->env->begun == r ? r->now_ns : clock_mono_ns());
 }
 
 enum step_result step_receive(struct request *r)
 {
-    if (!r->body_ready)
+    if (!r->body_ready && !r->early)
         return STEP_WAIT;
     return workspace_take(r) ? STEP_NEXT : request_fail(r, FAULT_OVERLOAD);
 }
 
 void request_reject(struct request *r, enum fault fault)
 {
-    r->keep_alive = false;
+    r->keep_alive = r->early_keep = false;
     r->body_wanted = false;
+    if (r->early && !r->failed) {
+        early_refuse(r, fault);
+        return;
+    }
     if (!r->failed) {
         request_fail(r, fault);
         r->failed = true;
@@ -450,8 +468,9 @@ void request_gone(struct request *r)
     if (r->client_gone)
         return;
     r->client_gone = true;
-    r->keep_alive = false;
-    if (!r->body_ready && !r->failed) { /* Nothing was started, nobody is there to be answered. */
+    r->keep_alive = r->early_keep = false;
+    /* Nothing was started, nobody is there to be answered. */
+    if (!r->body_ready && !r->failed && !r->early) {
         r->failed = true;
         r->step = tail_of(r->path);
         request_run(r);

@@ -75,7 +75,8 @@ struct request_settings { /* Zero takes no default: see request_settings_init. *
     uint32_t unseen_max;   /* Reads for usage after the client left; on the node. */
     uint32_t unseen_bytes; /* Of one such read. */
     uint32_t buffer_mark_bytes;
-    uint32_t feedback_rate; /* Votes a second of one key on one worker. */
+    uint32_t feedback_rate;       /* Votes a second of one key on one worker. */
+    uint64_t forward_early_bytes; /* Above it a body may go up while it comes; 0: none does. */
     bool access_log;
     bool durability_host;
 };
@@ -221,6 +222,17 @@ struct attempt {
     struct buf body; /* Of a whole reply or an error. */
 };
 
+/* A body that goes up while it comes (early.h). */
+#define EARLY_PIECES_MAX (3 + 5) /* While it comes, and the rest. */
+struct early_body {
+    struct str pieces[EARLY_PIECES_MAX]; /* As they go up; the last may become longer. */
+    size_t count;
+    size_t at; /* What has been sent ends here ... */
+    size_t offset;
+    size_t end;   /* Of the caller's body, as far as the pieces go. */
+    bool growing; /* The running attempt's. */
+};
+
 /* What the decision and the attempts need: borrowed from env when the body is there, given back
  * with the request, or once nothing of it is needed any more. The large arrays are written before
  * they are read. */
@@ -235,6 +247,7 @@ struct request_work {
     uint32_t candidate_count;
     uint32_t tried_count;
     const struct upstream_target *next_target; /* Picked, not yet started. */
+    struct early_body early;
     struct policy_request policy_request;
     /* Zeroed up to here. */
     struct call call;
@@ -266,6 +279,9 @@ struct request {
     bool body_wanted;
     bool body_ready;
     bool scan_given_up;
+    bool early;          /* Runs, or ran, before its body was whole (early.h). */
+    bool early_declined; /* It never will. */
+    bool early_keep;     /* keep_alive once the body is whole. */
     bool keep_alive;
     struct arena arena;
     struct str body;
@@ -353,6 +369,10 @@ bool request_wants_body(const struct request *r);
 bool request_body_part(struct request *r, struct str so_far);
 /* After that: answered by what there is, which stays until done(); the rest is never read. */
 void request_body_wrong(struct request *r, struct str so_far);
+/* Asked after a part that is not wrong: would it go up now if head and body stayed in place? */
+bool request_may_forward(struct request *r);
+/* From now on they do, until done(); parts and body are handed on as before. It may end at once. */
+void request_forward(struct request *r, struct str so_far);
 /* The whole body; stays until done(). */
 void request_body(struct request *r, struct str body);
 /* The body could not be read. */

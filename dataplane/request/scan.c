@@ -82,6 +82,11 @@ bool scan_feed(struct request *r, struct str so_far)
     return rc != 0;
 }
 
+const struct json *scan_peek(const struct request *r)
+{
+    return &r->scan->json;
+}
+
 struct json *scan_reader(struct request *r)
 {
     if (r->scan == NULL)

@@ -14,7 +14,8 @@
 bool scan_feed(struct request *r, struct str so_far);
 /* The reader for the body: in the midst of it, or the worker's own, with nothing begun. */
 struct json *scan_reader(struct request *r);
-void scan_give(struct request *r); /* Fine without one. */
+const struct json *scan_peek(const struct request *r); /* Of the scan that is there. */
+void scan_give(struct request *r);                     /* Fine without one. */
 void scan_deinit(struct request_env *env);
 
 #endif

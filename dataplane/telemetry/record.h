@@ -48,7 +48,7 @@ enum record_flag {
     RECORD_FLAG_CLIENT_RETRY = 32,
     RECORD_FLAG_USAGE_ESTIMATED = 64,
     RECORD_FLAG_USAGE_SUSPECT = 128,
-    RECORD_FLAG_FEATURES_DROPPED = 256, /* Set by the spool when it is nearly full. */
+    RECORD_FLAG_FEATURES_DROPPED = 256, /* None were taken (early.h), or the spool was nearly full. */
     RECORD_FLAG_COST_UNKNOWN = 512,
     RECORD_FLAG_NO_POLICY = 1024,
     RECORD_FLAG_SENT_AGAIN = 2048, /* Of an attempt: the provider may have had it twice. */

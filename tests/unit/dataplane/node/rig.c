@@ -24,6 +24,7 @@ struct peer {
     struct http1_head head;
     struct http1_body body;
     bool in_body;
+    bool replied; /* At its head. */
     size_t at;
     const struct rig_script *script;
     size_t sent;
@@ -82,20 +83,32 @@ static void peer_write(struct peer *p)
     }
 }
 
+static const struct rig_script *next_script(const struct rig_provider *v)
+{
+    assert_true(v->script_count > 0);
+    return &v->scripts[v->replies < v->script_count ? v->replies : v->script_count - 1];
+}
+
+static void peer_reply(struct peer *p)
+{
+    p->script = next_script(p->provider);
+    p->provider->replies++;
+    p->sent = 0;
+    peer_write(p);
+}
+
 static void peer_request(struct peer *p, size_t end)
 {
     struct rig_provider *v = p->provider;
+    bool replied = p->replied;
     buf_clear(&v->last);
     assert_int_equal(buf_append(&v->last, p->in.data, end), 0);
-    size_t i = v->requests < v->script_count ? v->requests : v->script_count - 1;
-    v->requests++;
     buf_consume(&p->in, end);
-    p->in_body = false;
+    p->in_body = p->replied = false;
     http1_request_init(&p->head);
-    p->script = &v->scripts[i];
-    p->sent = 0;
-    assert_true(v->script_count > 0);
-    peer_write(p);
+    v->requests++;
+    if (!replied)
+        peer_reply(p);
 }
 
 static void peer_advance(struct peer *p)
@@ -106,6 +119,12 @@ static void peer_advance(struct peer *p)
         if (result != HTTP1_DONE)
             return;
         p->in_body = true;
+        if (next_script(p->provider)->at_head) {
+            p->replied = true;
+            peer_reply(p);
+            if (p->closing)
+                return;
+        }
         p->at = p->head.head_bytes;
         http1_body_init(&p->body, &p->head, 64U << 20);
     }
@@ -135,19 +154,24 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 static void on_peer_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 {
     struct peer *p = container_of((uv_tcp_t *)stream, struct peer, tcp);
+    fault_suspend();
     if (nread < 0) {
         p->provider->gone++;
         peer_close(p, false);
     } else if (nread > 0) {
+        p->provider->received += (size_t)nread;
         assert_int_equal(buf_append(&p->in, buf->base, (size_t)nread), 0);
         peer_advance(p);
     }
+    fault_continue();
 }
 
 static void on_provider_accept(void *arg, int fd)
 {
     struct rig_provider *v = arg;
+    fault_suspend();
     struct peer *p = mem_zalloc(sizeof *p);
+    fault_continue();
     assert_non_null(p);
     p->provider = v;
     v->connections++;
@@ -157,7 +181,16 @@ static void on_provider_accept(void *arg, int fd)
     list_push_back(&v->peers, &p->link);
     uv_tcp_init(&v->rig->loop, &p->tcp);
     assert_int_equal(uv_tcp_open(&p->tcp, fd), 0);
-    uv_read_start((uv_stream_t *)&p->tcp, on_alloc, on_peer_read);
+    if (!v->deaf)
+        uv_read_start((uv_stream_t *)&p->tcp, on_alloc, on_peer_read);
+}
+
+void rig_hear(struct rig *r, size_t provider)
+{
+    r->providers[provider].deaf = false;
+    LIST_FOREACH (it, &r->providers[provider].peers)
+        uv_read_start((uv_stream_t *)&container_of(it, struct peer, link)->tcp, on_alloc,
+                      on_peer_read);
 }
 
 void rig_cut(struct rig *r, size_t provider)
@@ -510,6 +543,7 @@ uint64_t rig_records(struct rig *r)
 static void on_client_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
 {
     struct rig_client *c = container_of((uv_tcp_t *)stream, struct rig_client, tcp);
+    fault_suspend();
     if (nread == UV_EOF)
         c->ended = true;
     else if (nread < 0)
@@ -518,6 +552,7 @@ static void on_client_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *b
         assert_int_equal(buf_append(&c->in, buf->base, (size_t)nread), 0);
     if (nread < 0)
         uv_read_stop(stream);
+    fault_continue();
 }
 
 static void on_client_connected(uv_connect_t *req, int status)

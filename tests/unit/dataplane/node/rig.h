@@ -29,6 +29,7 @@ struct rig_script {
     size_t reply_len;  /* 0: strlen. */
     enum rig_then then;
     size_t piece; /* Bytes a write, a loop turn between them; 0: all at once. */
+    bool at_head; /* Replies as soon as the request's head is there. */
 };
 
 struct rig_provider {
@@ -37,7 +38,10 @@ struct rig_provider {
     struct rig_script scripts[8];
     size_t script_count;
     size_t requests; /* Complete ones. */
+    size_t replies;  /* Begun. */
     size_t connections;
+    size_t received; /* Bytes of requests, whole or not. */
+    bool deaf;       /* Connections to come are not read from. */
     size_t gone;     /* Connections that the node closed. */
     struct buf last; /* Last request, whole. */
     struct list peers;
@@ -81,6 +85,7 @@ void rig_publish(struct rig *r, const struct rig_options *options); /* Another s
 int rig_run_for_each_transport(const struct CMUnitTest *tests, size_t count);
 void rig_stop(struct rig *r);
 void rig_script(struct rig *r, size_t provider, struct rig_script script); /* Appends. */
+void rig_hear(struct rig *r, size_t provider);                             /* It is deaf no more. */
 void rig_cut(struct rig *r, size_t provider); /* Closes all its connections. */
 
 /* Turns the loop until the condition holds; fails the test when that takes far too long. */
