@@ -174,9 +174,13 @@ static void describe(struct request *r, uint32_t i, const struct live *l)
     const struct upstream_target *t = face(r, l, m);
     const struct snapshot_price *price = snapshot_price(t->deployment, r->start_us);
     struct endpoint_latency latency = endpoint_estimate(t->endpoint, r->work->call.tokens_in);
-    c->price_in = price != NULL ? price->price.input : PRICE_UNKNOWN;
-    c->price_out = price != NULL ? price->price.output : PRICE_UNKNOWN;
-    c->price_cached = price != NULL ? price->price.cached_read : PRICE_UNKNOWN;
+    /* Of the tier that this prompt is charged at: the record holds what was decided with. */
+    static const struct price_rates unknown = PRICE_RATES_UNKNOWN;
+    const struct price_rates *rates =
+        price != NULL ? price_rates_at(&price->price, r->work->call.tokens_in) : &unknown;
+    c->price_in = rates->input;
+    c->price_out = rates->output;
+    c->price_cached = rates->cached_read;
     c->max_out = m->max_output;
     c->ttft_est_ms = latency.ttft_ms;
     c->tpot_est_us = latency.tpot_us;

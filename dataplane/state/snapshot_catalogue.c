@@ -16,15 +16,40 @@ struct price_rows {
     uint32_t count;
 };
 
-static bool price_ok(int64_t v)
+/* Of fields that came later, where 0 has to mean "not said"; out of range stays out of range. */
+static int64_t later_rate(uint64_t v)
 {
-    return v == PRICE_UNKNOWN || (v >= 0 && v <= PRICE_RATE_MAX);
+    return v == 0 ? PRICE_UNKNOWN : v - 1 > INT64_MAX ? INT64_MAX : (int64_t)(v - 1);
+}
+
+static bool read_price(const Steelyard__Control__V1__Price *p, struct price *out)
+{
+    *out = (struct price){.base = {.input = p->input,
+                                   .output = p->output,
+                                   .cached_read = p->cached_input,
+                                   .cache_write = p->cache_write,
+                                   .cache_write_1h = later_rate(p->cache_write_1h),
+                                   .reasoning = later_rate(p->reasoning)}};
+    if (p->n_tiers > PRICE_TIERS_MAX)
+        return false;
+    for (; out->tier_count < p->n_tiers; out->tier_count++) {
+        const Steelyard__Control__V1__PriceTier *t = p->tiers[out->tier_count];
+        out->tiers[out->tier_count] =
+            (struct price_tier){.above = t->above,
+                                .rates = {.input = t->input,
+                                          .output = t->output,
+                                          .cached_read = t->cached_input,
+                                          .cache_write = t->cache_write,
+                                          .cache_write_1h = t->cache_write_1h,
+                                          .reasoning = t->reasoning}};
+    }
+    return price_is_valid(out);
 }
 
 static int take_price(struct builder *b, const Steelyard__Control__V1__Price *p)
 {
-    if (!price_ok(p->input) || !price_ok(p->output) || !price_ok(p->cached_input) ||
-        !price_ok(p->cache_write))
+    struct price price;
+    if (!read_price(p, &price))
         return builder_refuse(b, ERR_INVALID, "INVALID", "price %llu is out of range",
                               (unsigned long long)p->price_id);
     const char *text = arena_printf(&b->s->arena, "%s\n%s", p->provider, p->model);
@@ -47,11 +72,7 @@ static int take_price(struct builder *b, const Steelyard__Control__V1__Price *p)
     rows->rows[at] = (struct snapshot_price){
         .id = p->price_id,
         .valid_from_us = p->valid_from_us,
-        .price = {.input = p->input,
-                  .output = p->output,
-                  .cached_read = p->cached_input,
-                  .cache_write = p->cache_write,
-                  .reasoning = PRICE_UNKNOWN},
+        .price = price,
     };
     return 0;
 }

@@ -16,6 +16,7 @@
 /* What a test builds from; each test changes one thing. */
 struct inputs {
     struct buf catalogue, keys, limits, artifact, params, prices;
+    int64_t tier_rate; /* 0: 2,000,000. */
     uint64_t version;
     const struct snapshot *previous;
     bool without_artifact;
@@ -64,6 +65,14 @@ static void pack_prices(struct inputs *in, int64_t rate)
         price[i].valid_from_us = i * 1000;
         list[i] = &price[i];
     }
+    Steelyard__Control__V1__PriceTier tier = STEELYARD__CONTROL__V1__PRICE_TIER__INIT;
+    Steelyard__Control__V1__PriceTier *tiers = &tier;
+    tier.above = 1000;
+    tier.input = tier.output = in->tier_rate != 0 ? in->tier_rate : 2000000;
+    tier.cached_input = tier.cache_write = tier.cache_write_1h = tier.reasoning = -1;
+    price[2].reasoning = 3000000 + 1;
+    price[2].tiers = &tiers;
+    price[2].n_tiers = 1;
     Steelyard__Control__V1__Prices m = STEELYARD__CONTROL__V1__PRICES__INIT;
     m.prices = list;
     m.n_prices = 3;
@@ -162,6 +171,12 @@ static void a_whole_snapshot_answers_every_lookup(void **state)
     assert_int_equal(snapshot_price(d, 1500)->id, 2);
     assert_int_equal(snapshot_price(d, 99999)->id, 3);
     assert_null(snapshot_price(d, -1));
+    assert_int_equal(snapshot_price(d, 0)->price.base.reasoning, PRICE_UNKNOWN);
+    const struct price *tiered = &snapshot_price(d, 99999)->price;
+    assert_int_equal(tiered->base.reasoning, 3000000);
+    assert_int_equal(tiered->base.cache_write_1h, PRICE_UNKNOWN);
+    assert_int_equal(price_rates_at(tiered, 1000)->output, 1000000);
+    assert_int_equal(price_rates_at(tiered, 1001)->output, 2000000);
     assert_null(snapshot_model(s, STR("other")));
     const struct snapshot_provider *p = d->provider;
     assert_false(p->tls);
@@ -232,6 +247,10 @@ static void bodies_that_cannot_be_read_or_are_out_of_range_are_refused(void **st
     expect_refusal(&in, "INVALID", "prices");
     pack_prices(&in, PRICE_RATE_MAX + 1);
     expect_refusal(&in, "INVALID", "prices");
+    in.tier_rate = PRICE_RATE_MAX + 1;
+    pack_prices(&in, -1);
+    expect_refusal(&in, "INVALID", "prices");
+    in.tier_rate = 0;
     pack_prices(&in, -1);
     in.keys.data[1] = 0x7f;
     expect_refusal(&in, "MALFORMED", "keys");

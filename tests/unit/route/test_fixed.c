@@ -7,7 +7,6 @@
 
 #include "common/base/checked.h"
 #include "common/route/fixed.h"
-#include "common/route/price.h"
 #include "tests/unit/route/fixture.h"
 
 __extension__ typedef unsigned __int128 u128;
@@ -144,98 +143,6 @@ static void class_probabilities_sum_to_exactly_one(void **state)
     assert_int_equal(p[2], 21845);
 }
 
-static void costs_are_exact_and_rounded_up_once(void **state)
-{
-    (void)state;
-    struct price p = PRICE_UNKNOWN_ALL;
-    int64_t cost = -7;
-    p.input = 75000000; /* $0.075 a million: 75 nano-USD a thousand tokens */
-    p.output = 300000000;
-    assert_int_equal(price_cost(&p, &(struct price_tokens){.input = 1000, .output = 10}, &cost), 0);
-    assert_int_equal(cost, 75000 + 3000);
-    assert_int_equal(price_cost(&p, &(struct price_tokens){0}, &cost), 0);
-    assert_int_equal(cost, 0);
-    p.input = 1; /* A millionth of a nano-USD a token. */
-    p.output = 1;
-    assert_int_equal(price_cost(&p, &(struct price_tokens){.input = 1, .output = 1}, &cost), 0);
-    assert_int_equal(cost, 1);
-    assert_int_equal(price_cost(&p, &(struct price_tokens){.input = 1000000}, &cost), 0);
-    assert_int_equal(cost, 1);
-    assert_int_equal(price_cost(&p, &(struct price_tokens){.input = 1000001}, &cost), 0);
-    assert_int_equal(cost, 2);
-}
-
-static void unknown_rates_are_not_free(void **state)
-{
-    (void)state;
-    struct price p = PRICE_UNKNOWN_ALL;
-    int64_t cost = -7;
-    assert_int_equal(price_cost(&p, &(struct price_tokens){.input = 1}, &cost), ERR_NOT_FOUND);
-    p.input = 0; /* Free is a price. */
-    assert_int_equal(price_cost(&p, &(struct price_tokens){.input = 9}, &cost), 0);
-    assert_int_equal(cost, 0);
-    assert_int_equal(price_cost(&p, &(struct price_tokens){.output = 1}, &cost), ERR_NOT_FOUND);
-    p.input = 2000000;
-    p.output = 8000000;
-    const struct price_tokens all = {100, 10, 30, 20, 40};
-    assert_int_equal(price_cost(&p, &all, &cost), 0);
-    assert_int_equal(cost, 100 * 2 + 10 * 8 + 30 * 2 + 20 * 4 + 40 * 8);
-    p.cached_read = 1000000;
-    p.cache_write = 3000000;
-    p.reasoning = 9000000;
-    assert_int_equal(price_cost(&p, &all, &cost), 0);
-    assert_int_equal(cost, 100 * 2 + 10 * 8 + 30 * 1 + 20 * 3 + 40 * 9);
-    p.output = -2;
-    assert_int_equal(price_cost(&p, &all, &cost), ERR_INVALID);
-    assert_false(price_is_valid(&p));
-}
-
-static void costs_that_do_not_fit_are_refused(void **state)
-{
-    (void)state;
-    struct price p = {PRICE_RATE_MAX, PRICE_RATE_MAX, PRICE_RATE_MAX, PRICE_RATE_MAX,
-                      PRICE_RATE_MAX};
-    int64_t cost = -7;
-    const struct price_tokens huge = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
-    assert_int_equal(price_cost(&p, &huge, &cost), ERR_OVERFLOW);
-    assert_int_equal(cost, -7);
-    const uint64_t most = INT64_MAX / 1000000000;
-    assert_int_equal(price_cost(&p, &(struct price_tokens){.output = most}, &cost), 0);
-    assert_int_equal(price_cost(&p, &(struct price_tokens){.output = most + 1}, &cost),
-                     ERR_OVERFLOW);
-}
-
-static void an_affordable_output_never_exceeds_the_budget(void **state)
-{
-    (void)state;
-    struct random r = {15};
-    for (unsigned i = 0; i < 20000; i++) {
-        struct price p = PRICE_UNKNOWN_ALL;
-        struct price_tokens t = {.input = random_below(&r, 100000)};
-        int64_t budget = random_between(&r, -5, 1000000000), cost;
-        uint64_t tokens;
-        p.input = random_between(&r, 0, 80000000000);
-        p.output = random_between(&r, 1, 80000000000);
-        assert_int_equal(price_affordable_output(&p, &t, budget, &tokens), 0);
-        if (tokens > 0) {
-            t.output = tokens;
-            assert_int_equal(price_cost(&p, &t, &cost), 0);
-            assert_true(cost <= budget);
-        }
-        t.output = tokens + 1;
-        assert_int_equal(price_cost(&p, &t, &cost), 0);
-        assert_true(cost > budget);
-    }
-    struct price p = PRICE_UNKNOWN_ALL;
-    uint64_t tokens;
-    p.input = 1;
-    const struct price_tokens none = {0};
-    assert_int_equal(price_affordable_output(&p, &none, 5, &tokens), ERR_NOT_FOUND);
-    p.output = 0;
-    assert_int_equal(price_affordable_output(&p, &none, 5, &tokens), 0);
-    assert_true(tokens == UINT64_MAX);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,10 +153,6 @@ int main(void)
         cmocka_unit_test(exp2_gives_whole_tokens_within_its_limits),
         cmocka_unit_test(the_logistic_curve_is_symmetric_and_inverted),
         cmocka_unit_test(class_probabilities_sum_to_exactly_one),
-        cmocka_unit_test(costs_are_exact_and_rounded_up_once),
-        cmocka_unit_test(unknown_rates_are_not_free),
-        cmocka_unit_test(costs_that_do_not_fit_are_refused),
-        cmocka_unit_test(an_affordable_output_never_exceeds_the_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
