@@ -1,41 +1,27 @@
 #include "common/net/fetch_check.h"
 
+#include "common/base/url.h"
 #include "common/net/http1.h"
 #include "common/net/http1_chars.h"
 
-#define HOST_BYTES_MAX 253U
-
-/* Host and port of "https://host[:port]"; nothing else may be there. */
-static int parse_url(struct str url, struct fetch_url *out)
+/* Of an origin: nothing but a slash may follow host and port. */
+static int parse_url(struct str text, struct fetch_url *out)
 {
-    struct str rest;
-    if (str_starts(url, STR("https://")))
-        rest = str_slice(url, 8, url.len);
-    else if (str_starts(url, STR("http://")))
-        rest = str_slice(url, 7, url.len);
-    else
+    struct url url;
+    if (url_parse(text, &url) != 0 || (url.path.len > 0 && !str_is(url.path, "/")) ||
+        !http1_is_host(url.authority.data, url.authority.len) || str_find(url.host, '%') >= 0)
         return ERR_INVALID;
-    bool tls = url.data[4] == 's';
-    if (rest.len > 0 && rest.data[rest.len - 1] == '/')
-        rest = str_slice(rest, 0, rest.len - 1);
-    struct str host = rest;
-    size_t end = rest.len;
-    while (end > 0 && rest.data[end - 1] >= '0' && rest.data[end - 1] <= '9')
-        end--;
-    uint64_t port = tls ? 443 : 80;
-    if (end > 0 && end < rest.len && rest.data[end - 1] == ':') {
-        host = str_slice(rest, 0, end - 1);
-        if (str_parse_u64(str_slice(rest, end, rest.len), UINT16_MAX, &port) != 0)
-            return ERR_INVALID;
-    }
-    if (port == 0 || host.len > HOST_BYTES_MAX || !http1_is_host(rest.data, rest.len) ||
-        str_find(host, '%') >= 0)
+    struct str origin = str_slice(text, 0, text.len - url.path.len);
+    if (origin.len >= FETCH_URL_BYTES)
         return ERR_INVALID;
-    url = str_slice(url, 0, (size_t)(rest.data - url.data) + rest.len);
-    if (url.len >= FETCH_URL_BYTES)
-        return ERR_INVALID;
-    *out = (struct fetch_url){
-        .tls = tls, .origin = url, .authority = rest, .host = host, .port = (uint16_t)port};
+    struct str host = url.host;
+    if (url.authority.data[0] == '[') /* As it stands there. */
+        host = (struct str){url.authority.data, host.len + 2};
+    *out = (struct fetch_url){.tls = url.tls,
+                              .origin = origin,
+                              .authority = url.authority,
+                              .host = host,
+                              .port = url.port};
     return 0;
 }
 

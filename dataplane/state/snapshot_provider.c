@@ -1,4 +1,5 @@
 /* Providers of a snapshot: where secrets may go, and how long things may take. */
+#include "common/base/url.h"
 #include "dataplane/state/builder.h"
 
 #include "control.pb-c.h"
@@ -8,58 +9,18 @@ typedef Steelyard__Control__V1__Provider Provider;
 
 /* ---- providers ---- */
 
-bool snapshot_parse_url(struct str url, bool *out_tls, struct str *out_host, uint16_t *out_port,
+bool snapshot_parse_url(struct str text, bool *out_tls, struct str *out_host, uint16_t *out_port,
                         struct str *out_prefix)
 {
-    struct str rest;
-    if (str_starts(url, STR("https://")))
-        rest = str_slice(url, 8, url.len);
-    else if (str_starts(url, STR("http://")))
-        rest = str_slice(url, 7, url.len);
-    else
+    struct url url;
+    if (url_parse(text, &url) != 0)
         return false;
-    bool tls = url.data[4] == 's';
-    for (size_t i = 0; i < rest.len; i++) {
-        unsigned char c = (unsigned char)rest.data[i];
-        if (c <= 0x20 || c >= 0x7f || c == '@' || c == '?' || c == '#' || c == '\\')
-            return false;
-    }
-    ptrdiff_t slash = str_find(rest, '/');
-    struct str authority = slash < 0 ? rest : str_slice(rest, 0, (size_t)slash);
-    struct str prefix = slash < 0 ? STR_NULL : str_slice(rest, (size_t)slash, rest.len);
-    while (prefix.len > 0 && prefix.data[prefix.len - 1] == '/')
-        prefix.len--;
-    struct str host = authority;
-    struct str port = STR_NULL;
-    if (authority.len > 0 && authority.data[0] == '[') {
-        ptrdiff_t end = str_find(authority, ']');
-        if (end < 0)
-            return false;
-        host = str_slice(authority, 1, (size_t)end);
-        struct str after = str_slice(authority, (size_t)end + 1, authority.len);
-        if (after.len > 0 && after.data[0] != ':')
-            return false;
-        port = after.len > 0 ? str_slice(after, 1, after.len) : STR_NULL;
-        if (after.len == 1)
-            return false;
-    } else {
-        ptrdiff_t colon = str_find(authority, ':');
-        if (colon >= 0) {
-            host = str_slice(authority, 0, (size_t)colon);
-            port = str_slice(authority, (size_t)colon + 1, authority.len);
-            if (port.len == 0)
-                return false;
-        }
-    }
-    uint64_t number = tls ? 443 : 80;
-    if (port.len > 0 && (str_parse_u64(port, 65535, &number) != 0 || number == 0))
-        return false;
-    if (host.len == 0 || host.len > 253)
-        return false;
-    *out_tls = tls;
-    *out_host = host;
-    *out_port = (uint16_t)number;
-    *out_prefix = prefix;
+    while (url.path.len > 0 && url.path.data[url.path.len - 1] == '/')
+        url.path.len--;
+    *out_tls = url.tls;
+    *out_host = url.host;
+    *out_port = url.port;
+    *out_prefix = url.path;
     return true;
 }
 
