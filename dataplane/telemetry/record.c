@@ -1,6 +1,7 @@
 /* Packs by hand, without allocating: on the spool's writer thread this is most of what a record
- * costs. Fields of one part are written in ascending order of their numbers, defaults are left out,
- * as protobuf-c packs; a test unpacks the result and compares every field. */
+ * costs. Numbers are written in runs: room is looked at once for a run, and where it has come to
+ * stays in a register. Fields of one part are written in ascending order of their numbers, defaults
+ * are left out, as protobuf-c packs; a test unpacks the result and compares every field. */
 #include "dataplane/telemetry/record.h"
 
 #include <endian.h>
@@ -26,45 +27,37 @@ static inline bool has_room(struct writer *w, size_t len)
     return false;
 }
 
-/* The caller made room. */
-static inline void write_varint(struct writer *w, uint64_t v)
+/* ---- in a run: the caller made room for TAG_AND_VARINT_MAX a field; all return the end ---- */
+
+static inline uint8_t *write_varint(uint8_t *at, uint64_t v)
 {
-    uint8_t *at = w->at;
     while (v >= 0x80) {
         *at++ = (uint8_t)(v | 0x80);
         v >>= 7;
     }
     *at++ = (uint8_t)v;
-    w->at = at;
+    return at;
 }
 
-static inline void write_tag(struct writer *w, uint32_t field, enum wire_type type)
+static inline uint8_t *write_tag(uint8_t *at, uint32_t field, enum wire_type type)
 {
     uint32_t tag = field << 3 | (uint32_t)type;
     if (tag >= 0x80) {
-        *w->at++ = (uint8_t)(tag | 0x80);
+        *at++ = (uint8_t)(tag | 0x80);
         tag >>= 7;
     }
-    *w->at++ = (uint8_t)tag;
+    *at++ = (uint8_t)tag;
+    return at;
 }
 
-static inline void put_always(struct writer *w, uint32_t field, uint64_t v)
+static inline uint8_t *write_u64(uint8_t *at, uint32_t field, uint64_t v)
 {
-    if (!has_room(w, TAG_AND_VARINT_MAX))
-        return;
-    write_tag(w, field, WIRE_VARINT);
-    write_varint(w, v);
+    return v == 0 ? at : write_varint(write_tag(at, field, WIRE_VARINT), v);
 }
 
-static inline void put_u64(struct writer *w, uint32_t field, uint64_t v)
+static inline uint8_t *write_i64(uint8_t *at, uint32_t field, int64_t v)
 {
-    if (v != 0)
-        put_always(w, field, v);
-}
-
-static inline void put_i64(struct writer *w, uint32_t field, int64_t v)
-{
-    put_u64(w, field, (uint64_t)v);
+    return write_u64(at, field, (uint64_t)v);
 }
 
 static inline uint64_t zigzag(int64_t v)
@@ -72,10 +65,29 @@ static inline uint64_t zigzag(int64_t v)
     return (uint64_t)v << 1 ^ (v < 0 ? UINT64_MAX : 0);
 }
 
-static inline void put_sint(struct writer *w, uint32_t field, int64_t v)
+static inline uint8_t *write_sint(uint8_t *at, uint32_t field, int64_t v)
 {
-    put_u64(w, field, zigzag(v));
+    return write_u64(at, field, zigzag(v));
 }
+
+static inline uint8_t *write_le(uint8_t *at, uint64_t v, size_t bytes)
+{
+    v = htole64(v);
+    memcpy(at, &v, bytes);
+    return at + bytes;
+}
+
+static inline uint8_t *write_fixed64(uint8_t *at, uint32_t field, uint64_t v)
+{
+    return v == 0 ? at : write_le(write_tag(at, field, WIRE_FIXED64), v, 8);
+}
+
+static inline uint8_t *write_fixed32(uint8_t *at, uint32_t field, uint32_t v)
+{
+    return v == 0 ? at : write_le(write_tag(at, field, WIRE_FIXED32), v, 4);
+}
+
+/* ---- by themselves ---- */
 
 /* Most of what is copied are short texts; these need no call. */
 static inline void copy_short(uint8_t *to, const void *from, size_t len)
@@ -109,38 +121,12 @@ static void put_raw(struct writer *w, const void *data, size_t len)
     w->at += len;
 }
 
-static void put_le(struct writer *w, uint64_t v, size_t bytes)
-{
-    v = htole64(v);
-    if (!has_room(w, bytes))
-        return;
-    memcpy(w->at, &v, bytes);
-    w->at += bytes;
-}
-
-static void put_fixed64(struct writer *w, uint32_t field, uint64_t v)
-{
-    if (v == 0 || !has_room(w, TAG_AND_VARINT_MAX))
-        return;
-    write_tag(w, field, WIRE_FIXED64);
-    put_le(w, v, 8);
-}
-
-static void put_fixed32(struct writer *w, uint32_t field, uint32_t v)
-{
-    if (v == 0 || !has_room(w, TAG_AND_VARINT_MAX))
-        return;
-    write_tag(w, field, WIRE_FIXED32);
-    put_le(w, v, 4);
-}
-
 /* Tag and length of what follows. */
 static void put_head(struct writer *w, uint32_t field, size_t len)
 {
     if (!has_room(w, TAG_AND_VARINT_MAX))
         return;
-    write_tag(w, field, WIRE_BYTES);
-    write_varint(w, len);
+    w->at = write_varint(write_tag(w->at, field, WIRE_BYTES), len);
 }
 
 static void put_bytes(struct writer *w, uint32_t field, const void *data, size_t len)
@@ -168,21 +154,32 @@ static size_t utf8_len(struct str s)
     return n;
 }
 
-static bool is_ascii(struct str s)
+/* Copies s and says whether all of it is ASCII. */
+static inline bool copy_ascii(uint8_t *to, struct str s)
 {
     uint64_t high = 0, word = 0;
-    size_t i = 0;
-    for (; i + 8 <= s.len; i += 8) {
-        memcpy(&word, s.data + i, 8);
+    uint32_t first, last;
+    if (s.len >= 8) {
+        for (size_t i = 0; i + 8 <= s.len; i += 8) {
+            memcpy(&word, s.data + i, 8);
+            memcpy(to + i, &word, 8);
+            high |= word;
+        }
+        memcpy(&word, s.data + s.len - 8, 8); /* The rest with some of what was seen. */
+        memcpy(to + s.len - 8, &word, 8);
         high |= word;
+    } else if (s.len >= 4) {
+        memcpy(&first, s.data, 4);
+        memcpy(&last, s.data + s.len - 4, 4);
+        memcpy(to, &first, 4);
+        memcpy(to + s.len - 4, &last, 4);
+        high = first | last;
+    } else {
+        for (size_t i = 0; i < s.len; i++) {
+            to[i] = (uint8_t)s.data[i];
+            high |= (uint8_t)s.data[i];
+        }
     }
-    if (i > 0) { /* The rest with some of what was seen. */
-        memcpy(&word, s.data + s.len - 8, 8);
-        high |= word;
-        i = s.len;
-    }
-    for (; i < s.len; i++)
-        high |= (uint8_t)s.data[i];
     return (high & UINT64_C(0x8080808080808080)) == 0;
 }
 
@@ -196,8 +193,11 @@ static void put_text_always(struct writer *w, uint32_t field, struct str s, size
             cut.len--;
     }
     put_head(w, field, cut.len);
-    if (is_ascii(cut) || str_valid_utf8(cut)) {
-        put_raw(w, cut.data, cut.len);
+    if (!has_room(w, cut.len))
+        return;
+    bool ascii = copy_ascii(w->at, cut);
+    if (ascii || str_valid_utf8(cut)) {
+        w->at += cut.len;
         return;
     }
     for (size_t i = 0; i < cut.len && !w->full;) {
@@ -219,9 +219,8 @@ static uint8_t *message_begin(struct writer *w, uint32_t field, uint32_t bytes)
 {
     if (!has_room(w, TAG_AND_VARINT_MAX))
         return w->at;
-    write_tag(w, field, WIRE_BYTES);
-    uint8_t *len = w->at;
-    w->at += bytes;
+    uint8_t *len = write_tag(w->at, field, WIRE_BYTES);
+    w->at = len + bytes;
     return len;
 }
 
@@ -235,9 +234,7 @@ static void message_end(struct writer *w, uint8_t *len, uint32_t bytes)
         return;
     if (need != bytes)
         memmove(len + need, len + bytes, n);
-    w->at = len;
-    write_varint(w, n);
-    w->at += n;
+    w->at = write_varint(len, n) + n;
 }
 
 static void put_positions(struct writer *w, uint32_t field, const uint8_t *values, uint32_t count)
@@ -246,7 +243,7 @@ static void put_positions(struct writer *w, uint32_t field, const uint8_t *value
         return;
     uint8_t *len = message_begin(w, field, 1);
     for (uint32_t i = 0; i < count && has_room(w, TAG_AND_VARINT_MAX); i++)
-        write_varint(w, values[i]);
+        w->at = write_varint(w->at, values[i]);
     message_end(w, len, 1);
 }
 
@@ -254,9 +251,14 @@ static void put_accounts(struct writer *w, const struct record_decision *d)
 {
     if (d->account_count == 0)
         return;
-    put_head(w, 6, 8U * (size_t)d->account_count);
+    size_t len = 8U * (size_t)d->account_count;
+    put_head(w, 6, len);
+    if (!has_room(w, len))
+        return;
+    uint8_t *at = w->at;
     for (uint32_t i = 0; i < d->account_count; i++)
-        put_le(w, d->accounts[i], 8);
+        at = write_le(at, d->accounts[i], 8);
+    w->at = at;
 }
 
 static void put_features(struct writer *w, const struct features *f)
@@ -269,8 +271,10 @@ static void put_features(struct writer *w, const struct features *f)
     len = message_begin(w, 25, 1);
     if (!has_room(w, (size_t)3 * FEATURES_DENSE))
         return;
+    uint8_t *at = w->at;
     for (uint32_t i = 0; i < FEATURES_DENSE; i++)
-        write_varint(w, zigzag(f->dense[i]));
+        at = write_varint(at, zigzag(f->dense[i]));
+    w->at = at;
     message_end(w, len, 1);
 }
 
@@ -278,51 +282,61 @@ static void put_candidate(struct writer *w, const struct policy_candidate *c,
                           const struct record_candidate *m, const struct policy_row *r)
 {
     uint8_t *len = message_begin(w, 30, 1);
-    put_u64(w, 1, (uint64_t)(c->ordinal + 1)); /* POLICY_UNKNOWN_MODEL is -1. */
-    put_sint(w, 2, r->z);
-    put_u64(w, 3, r->q);
-    put_u64(w, 4, r->out_tok);
-    put_i64(w, 5, r->cost);
-    put_u64(w, 6, r->lat_ms);
-    put_sint(w, 7, r->u);
-    put_u64(w, 8, r->excl);
-    put_fixed32(w, 9, r->p);
-    put_u64(w, 10, c->live);
-    put_u64(w, 11, c->ttft_est_ms);
-    put_u64(w, 12, c->tpot_est_us);
-    put_u64(w, 13, m->price_id);
-    put_i64(w, 14, c->price_in);
-    put_i64(w, 15, c->price_out);
+    if (!has_room(w, 21 * TAG_AND_VARINT_MAX))
+        return;
+    uint8_t *at = w->at;
+    at = write_u64(at, 1, (uint64_t)(c->ordinal + 1)); /* POLICY_UNKNOWN_MODEL is -1. */
+    at = write_sint(at, 2, r->z);
+    at = write_u64(at, 3, r->q);
+    at = write_u64(at, 4, r->out_tok);
+    at = write_i64(at, 5, r->cost);
+    at = write_u64(at, 6, r->lat_ms);
+    at = write_sint(at, 7, r->u);
+    at = write_u64(at, 8, r->excl);
+    at = write_fixed32(at, 9, r->p);
+    at = write_u64(at, 10, c->live);
+    at = write_u64(at, 11, c->ttft_est_ms);
+    at = write_u64(at, 12, c->tpot_est_us);
+    at = write_u64(at, 13, m->price_id);
+    at = write_i64(at, 14, c->price_in);
+    at = write_i64(at, 15, c->price_out);
     if (c->prior_q16 != POLICY_NO_PRIOR)
-        put_u64(w, 16, c->prior_q16);
-    put_u64(w, 17, c->prior_out);
-    put_u64(w, 18, c->domain);
-    put_u64(w, 19, c->max_out);
+        at = write_u64(at, 16, c->prior_q16);
+    at = write_u64(at, 17, c->prior_out);
+    at = write_u64(at, 18, c->domain);
+    at = write_u64(at, 19, c->max_out);
     if (c->cached_tokens != 0) {
-        put_u64(w, 20, c->cached_tokens);
-        put_i64(w, 21, c->price_cached);
+        at = write_u64(at, 20, c->cached_tokens);
+        at = write_i64(at, 21, c->price_cached);
     }
+    w->at = at;
     message_end(w, len, 1);
 }
 
 static void put_attempt_fields(struct writer *w, const struct record_attempt *a, uint32_t endpoint)
 {
-    put_u64(w, 1, a->model);
-    put_u64(w, 2, endpoint);
-    put_i64(w, 3, a->start_us);
-    put_u64(w, 4, a->ttft_ms);
-    put_u64(w, 5, a->total_ms);
-    put_u64(w, 6, a->status);
-    put_u64(w, 7, (uint64_t)a->reason);
+    if (!has_room(w, 7 * TAG_AND_VARINT_MAX))
+        return;
+    uint8_t *at = w->at;
+    at = write_u64(at, 1, a->model);
+    at = write_u64(at, 2, endpoint);
+    at = write_i64(at, 3, a->start_us);
+    at = write_u64(at, 4, a->ttft_ms);
+    at = write_u64(at, 5, a->total_ms);
+    at = write_u64(at, 6, a->status);
+    w->at = write_u64(at, 7, (uint64_t)a->reason);
     put_text(w, 8, a->provider_id);
-    put_u64(w, 9, a->tokens_in);
-    put_u64(w, 10, a->tokens_out);
-    put_u64(w, 11, a->tokens_cached);
-    put_u64(w, 12, a->tokens_reasoning);
-    put_u64(w, 13, a->price_id);
-    put_i64(w, 14, a->cost_nanousd);
-    put_u64(w, 15, a->flags);
-    put_u64(w, 16, a->tokens_cache_write);
+    if (!has_room(w, 8 * TAG_AND_VARINT_MAX))
+        return;
+    at = w->at;
+    at = write_u64(at, 9, a->tokens_in);
+    at = write_u64(at, 10, a->tokens_out);
+    at = write_u64(at, 11, a->tokens_cached);
+    at = write_u64(at, 12, a->tokens_reasoning);
+    at = write_u64(at, 13, a->price_id);
+    at = write_i64(at, 14, a->cost_nanousd);
+    at = write_u64(at, 15, a->flags);
+    w->at = write_u64(at, 16, a->tokens_cache_write);
 }
 
 /* Attempts at one deployment share one entry of `servers`. */
@@ -362,22 +376,28 @@ static void put_servers(struct writer *w, const struct record_outcome *o)
 static void put_identity(struct writer *w, const struct record_decision *d)
 {
     put_bytes(w, 1, d->request_id.bytes, sizeof(d->request_id.bytes));
-    put_i64(w, 2, d->ts_us);
-    put_fixed64(w, 5, d->key_id);
+    if (!has_room(w, 2 * TAG_AND_VARINT_MAX))
+        return;
+    w->at = write_fixed64(write_i64(w->at, 2, d->ts_us), 5, d->key_id);
     put_accounts(w, d);
-    put_u64(w, 7, d->segment);
+    if (!has_room(w, TAG_AND_VARINT_MAX))
+        return;
+    w->at = write_u64(w->at, 7, d->segment);
     for (uint32_t i = 0; i < d->tag_count; i++)
         put_text_always(w, 8, d->tags[i], RECORD_TEXT_BYTES_MAX);
     put_blob(w, 9, d->conv_hash);
     put_text(w, 10, d->alias);
     put_blob(w, 11, d->policy_version);
     put_blob(w, 12, d->params_sha);
-    put_u64(w, 14, d->era);
-    put_u64(w, 15, d->generation);
-    put_u64(w, 16, FEATURES_SPEC);
-    put_u64(w, 17, d->hash_key_id);
-    put_u64(w, 22, d->config_age_s);
-    put_sint(w, 23, d->ts_correction_us);
+    if (!has_room(w, 6 * TAG_AND_VARINT_MAX))
+        return;
+    uint8_t *at = w->at;
+    at = write_u64(at, 14, d->era);
+    at = write_u64(at, 15, d->generation);
+    at = write_u64(at, 16, FEATURES_SPEC);
+    at = write_u64(at, 17, d->hash_key_id);
+    at = write_u64(at, 22, d->config_age_s);
+    w->at = write_sint(at, 23, d->ts_correction_us);
 }
 
 static void put_request(struct writer *w, const struct record_decision *d)
@@ -385,15 +405,21 @@ static void put_request(struct writer *w, const struct record_decision *d)
     put_text(w, 52, d->endpoint);
     put_text(w, 53, d->client_request_id);
     put_text(w, 60, d->route);
-    put_sint(w, 61, d->lambda);
-    put_sint(w, 62, d->mu);
+    if (!has_room(w, 2 * TAG_AND_VARINT_MAX))
+        return;
+    w->at = write_sint(write_sint(w->at, 61, d->lambda), 62, d->mu);
     put_text(w, 63, d->task);
-    put_u64(w, 64, d->t_out_cap);
+    if (!has_room(w, TAG_AND_VARINT_MAX))
+        return;
+    w->at = write_u64(w->at, 64, d->t_out_cap);
     put_blob(w, 65, d->client_nonce);
-    put_u64(w, 66, d->floor_q16);
-    put_sint(w, 67, d->max_cost_nanousd);
-    put_u64(w, 68, d->max_latency_ms);
-    put_u64(w, 69, d->explore != 0 ? 1 : 0);
+    if (!has_room(w, 4 * TAG_AND_VARINT_MAX))
+        return;
+    uint8_t *at = w->at;
+    at = write_u64(at, 66, d->floor_q16);
+    at = write_sint(at, 67, d->max_cost_nanousd);
+    at = write_u64(at, 68, d->max_latency_ms);
+    w->at = write_u64(at, 69, d->explore != 0 ? 1 : 0);
 }
 
 static int finish(const struct writer *w, const uint8_t *out, size_t *out_len)
@@ -416,20 +442,26 @@ int record_encode_decision(const struct record_decision *d, enum record_detail d
     put_identity(&w, d);
     if (d->features != NULL && !drop)
         put_features(&w, d->features);
-    put_u64(&w, 26, d->t_in);
-    put_sint(&w, 27, d->pref);
-    put_sint(&w, 29, d->budget_clamp);
+    if (!has_room(&w, 3 * TAG_AND_VARINT_MAX))
+        return ERR_TOO_LARGE;
+    w.at = write_u64(w.at, 26, d->t_in);
+    w.at = write_sint(w.at, 27, d->pref);
+    w.at = write_sint(w.at, 29, d->budget_clamp);
     for (uint32_t i = 0; i < count; i++)
         put_candidate(&w, &d->candidates[i], &d->models[i], &d->decision->row[i]);
+    if (!has_room(&w, 4 * TAG_AND_VARINT_MAX))
+        return ERR_TOO_LARGE;
     if (d->decision != NULL) {
-        put_u64(&w, 31, d->decision->greedy);
-        put_fixed32(&w, 32, d->decision->draw);
-        put_u64(&w, 33, d->decision->chosen);
+        w.at = write_u64(w.at, 31, d->decision->greedy);
+        w.at = write_fixed32(w.at, 32, d->decision->draw);
+        w.at = write_u64(w.at, 33, d->decision->chosen);
     }
-    put_u64(&w, 34, d->flags | (drop ? RECORD_FLAG_FEATURES_DROPPED : 0));
+    w.at = write_u64(w.at, 34, d->flags | (drop ? RECORD_FLAG_FEATURES_DROPPED : 0));
     if (d->decision != NULL)
         put_positions(&w, 35, d->decision->fallback, d->decision->fallback_count);
-    put_i64(&w, 41, d->reserved_nanousd);
+    if (!has_room(&w, TAG_AND_VARINT_MAX))
+        return ERR_TOO_LARGE;
+    w.at = write_i64(w.at, 41, d->reserved_nanousd);
     put_blob(&w, 42, d->text_hash);
     for (uint32_t i = 0; i < count; i++)
         put_text_always(&w, 50, d->models[i].model, RECORD_TEXT_BYTES_MAX);
@@ -443,18 +475,27 @@ int record_encode_outcome(const struct record_outcome *o, uint32_t more_flags, u
     if (o->attempt_count > RECORD_ATTEMPTS_MAX)
         return ERR_INVALID;
     struct writer w = {.at = out, .end = out + cap};
-    put_always(&w, 34, o->flags | more_flags); /* Also 0: it replaces the decision's. */
+    if (!has_room(&w, TAG_AND_VARINT_MAX))
+        return ERR_TOO_LARGE;
+    /* Also 0: it replaces the decision's. */
+    w.at = write_varint(write_tag(w.at, 34, WIRE_VARINT), o->flags | more_flags);
     put_attempts(&w, o);
-    put_u64(&w, 38, (uint64_t)o->status);
-    put_u64(&w, 39, o->served);
-    put_i64(&w, 40, o->cost_nanousd);
+    if (!has_room(&w, 3 * TAG_AND_VARINT_MAX))
+        return ERR_TOO_LARGE;
+    w.at = write_u64(w.at, 38, (uint64_t)o->status);
+    w.at = write_u64(w.at, 39, o->served);
+    w.at = write_i64(w.at, 40, o->cost_nanousd);
     put_servers(&w, o);
-    put_u64(&w, 54, o->http_status);
+    if (!has_room(&w, TAG_AND_VARINT_MAX))
+        return ERR_TOO_LARGE;
+    w.at = write_u64(w.at, 54, o->http_status);
     put_text(&w, 55, o->error_code);
     put_text(&w, 56, o->finish_reason);
-    put_u64(&w, 57, o->ttft_ms);
-    put_u64(&w, 58, o->duration_ms);
-    put_u64(&w, 59, o->overhead_us);
+    if (!has_room(&w, 3 * TAG_AND_VARINT_MAX))
+        return ERR_TOO_LARGE;
+    w.at = write_u64(w.at, 57, o->ttft_ms);
+    w.at = write_u64(w.at, 58, o->duration_ms);
+    w.at = write_u64(w.at, 59, o->overhead_us);
     return finish(&w, out, out_len);
 }
 
@@ -470,10 +511,13 @@ int record_encode_feedback(const struct record_feedback *f, uint8_t *out, size_t
 {
     struct writer w = {.at = out, .end = out + cap};
     put_bytes(&w, 1, f->request_id.bytes, sizeof(f->request_id.bytes));
-    put_i64(&w, 2, f->ts_us);
-    put_fixed64(&w, 3, f->key_id);
+    if (!has_room(&w, 2 * TAG_AND_VARINT_MAX))
+        return ERR_TOO_LARGE;
+    w.at = write_fixed64(write_i64(w.at, 2, f->ts_us), 3, f->key_id);
     put_text(&w, 4, f->source);
-    put_sint(&w, 5, f->score_q16);
+    if (!has_room(&w, TAG_AND_VARINT_MAX))
+        return ERR_TOO_LARGE;
+    w.at = write_sint(w.at, 5, f->score_q16);
     put_text(&w, 6, f->label);
     put_bytes(&w, 7, f->comment.data,
               f->comment.len > RECORD_COMMENT_BYTES_MAX ? RECORD_COMMENT_BYTES_MAX
@@ -485,8 +529,9 @@ int record_encode_gap(uint64_t from, uint64_t to, const char *reason, uint8_t *o
                       size_t *out_len)
 {
     struct writer w = {.at = out, .end = out + cap};
-    put_u64(&w, 1, from);
-    put_u64(&w, 2, to);
+    if (!has_room(&w, 2 * TAG_AND_VARINT_MAX))
+        return ERR_TOO_LARGE;
+    w.at = write_u64(write_u64(w.at, 1, from), 2, to);
     put_text(&w, 3, str_from(reason));
     return finish(&w, out, out_len);
 }
