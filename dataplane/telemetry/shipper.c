@@ -98,8 +98,9 @@ static int batch_send(struct shipper *s, struct ship_epoch *e)
     batch.epoch = e->epoch->id;
     batch.first_seq = s->batch.first_seq;
     batch.count = s->batch.count;
-    batch.raw_bytes = (uint32_t)s->batch.raw.len;
-    batch.payload = (ProtobufCBinaryData){.len = s->batch.packed_len, .data = s->batch.packed};
+    batch.raw_bytes = s->batch.raw_bytes;
+    batch.payload = (ProtobufCBinaryData){.len = s->batch.payload_len,
+                                          .data = (uint8_t *)(uintptr_t)s->batch.payload};
     PushUp up = STEELYARD__TELEMETRY__V1__PUSH_UP__INIT;
     up.body_case = STEELYARD__TELEMETRY__V1__PUSH_UP__BODY_BATCH;
     up.batch = &batch;
@@ -109,7 +110,7 @@ static int batch_send(struct shipper *s, struct ship_epoch *e)
         return rc;
     }
     *b = (struct ship_batch){
-        .epoch = e, .last_seq = e->cursor.next_seq - 1, .bytes = s->batch.packed_len};
+        .epoch = e, .last_seq = e->cursor.next_seq - 1, .bytes = s->batch.payload_len};
     list_push_back(&s->batches, &b->link);
     s->sent_bytes += b->bytes;
     s->status.unacked_bytes += b->bytes;

@@ -14,10 +14,14 @@
 struct shipper_batch {
     uint64_t first_seq;
     uint32_t count;
-    uint32_t gaps;  /* Of count: 1 when the batch is a gap, which stands alone. */
-    struct buf raw; /* RecordList. */
+    uint32_t gaps;       /* Of count: 1 when the batch is a gap, which stands alone. */
+    uint32_t raw_bytes;  /* Of the RecordList. */
+    struct buf frame;    /* The RecordList as it is collected: a zstd frame of raw blocks. */
+    size_t block_at;     /* Head of the block that is being filled. */
+    const void *payload; /* Set by pack: the frame, or what it was compressed to. */
+    size_t payload_len;
+    struct buf plain; /* For compression: the blocks in one piece. */
     uint8_t *packed;
-    size_t packed_len;
     size_t packed_cap;
     ZSTD_CCtx *zstd;
 };
@@ -26,7 +30,8 @@ void shipper_batch_deinit(struct shipper_batch *b);         /* Also fine on a ze
 /* Takes what comes next, up to the maxima. 0 records: nothing there, no memory, or the disk; the
  * cursor stands where it was. */
 uint32_t shipper_batch_collect(struct shipper_batch *b, struct shipper_cursor *c);
-/* Makes the zstd frame, of raw blocks unless it is to be compressed. ERR_NOMEM. */
+/* Makes the payload, a zstd frame: of raw blocks unless it is to be compressed. May be called again
+ * with the other choice. ERR_NOMEM. */
 int shipper_batch_pack(struct shipper_batch *b, bool compress) MUST_CHECK;
 
 #endif

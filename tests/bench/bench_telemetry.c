@@ -24,7 +24,7 @@
 #define CANDIDATES  3
 #define FEATURES    250
 #define OPEN        32   /* Requests under way at once. */
-#define ROUND       256U /* Records between two drains: less than what wakes the writer. */
+#define ROUND       200U /* Records between two drains: less than what wakes the writer. */
 #define VARIANTS    512
 #define WARM_ROUNDS (640U * ROUND) /* 190 MB */
 
@@ -298,8 +298,8 @@ static struct cost measure_cost(uint32_t rounds, bool path_only)
             c.read_ns += t4 - t3;
             c.pack_ns += clock_thread_cpu_ns() - t4;
             records += got;
-            raw += batch.raw.len;
-            packed += batch.packed_len;
+            raw += batch.raw_bytes;
+            packed += batch.payload_len;
         }
         age(set, spool, &cursor);
     }

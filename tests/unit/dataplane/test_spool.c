@@ -98,20 +98,32 @@ static void a_batch_reads_back_stored_and_compressed(void **state)
     assert_int_equal(shipper_batch_init(&b), 0);
     uint64_t records = 0;
     for (uint32_t count; (count = shipper_batch_collect(&b, &c)) > 0; records += count) {
-        char *back = mem_alloc(b.raw.len);
-        assert_non_null(back);
+        char *back[2] = {mem_alloc(b.raw_bytes), mem_alloc(b.raw_bytes)};
+        assert_true(back[0] != NULL && back[1] != NULL);
         size_t stored = 0;
         for (int compress = 0; compress < 2; compress++) {
             assert_int_equal(shipper_batch_pack(&b, compress != 0), 0);
-            assert_int_equal(ZSTD_getFrameContentSize(b.packed, b.packed_len), b.raw.len);
-            assert_int_equal(ZSTD_decompress(back, b.raw.len, b.packed, b.packed_len), b.raw.len);
-            assert_memory_equal(back, b.raw.data, b.raw.len);
+            assert_int_equal(ZSTD_getFrameContentSize(b.payload, b.payload_len), b.raw_bytes);
+            assert_int_equal(ZSTD_decompress(back[compress], b.raw_bytes, b.payload, b.payload_len),
+                             b.raw_bytes);
             if (compress == 0)
-                stored = b.packed_len;
+                stored = b.payload_len;
             else
-                assert_true(b.packed_len < stored);
+                assert_true(b.payload_len < stored);
         }
-        mem_free(back);
+        assert_memory_equal(back[0], back[1], b.raw_bytes);
+        ProtobufCMessage *m = NULL;
+        assert_int_equal(wire_unpack(&steelyard__telemetry__v1__record_list__descriptor,
+                                     (struct str){.data = back[0], .len = b.raw_bytes}, &m),
+                         0);
+        const Steelyard__Telemetry__V1__RecordList *list =
+            (const Steelyard__Telemetry__V1__RecordList *)m;
+        assert_int_equal(list->n_records, count);
+        for (uint32_t i = 0; i < count; i++)
+            assert_int_equal(list->records[i]->decision->t_in, records + i);
+        wire_free(m);
+        mem_free(back[0]);
+        mem_free(back[1]);
     }
     assert_int_equal(records, 400);
     shipper_batch_deinit(&b);
