@@ -245,6 +245,11 @@ int command_parse(int argc, char **argv, struct invocation *out, struct err *err
     return rc != 0 ? rc : check_args(out, err);
 }
 
+bool invocation_takes(const struct invocation *in, const char *flag)
+{
+    return flag_of(in, str_from(flag), 0) != NULL;
+}
+
 const char *invocation_text(const struct invocation *in, const char *flag)
 {
     for (unsigned i = in->flag_count; i > 0; i--) /* The last one wins. */

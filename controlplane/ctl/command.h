@@ -74,6 +74,7 @@ struct invocation {
 int command_parse(int argc, char **argv, struct invocation *out, struct err *err) MUST_CHECK;
 
 /* Given on the command line, else from the environment, else the preset, else NULL / 0 / false. */
+bool invocation_takes(const struct invocation *in, const char *flag); /* It is in its table. */
 const char *invocation_text(const struct invocation *in, const char *flag);
 bool invocation_bool(const struct invocation *in, const char *flag);
 uint64_t invocation_u64(const struct invocation *in, const char *flag); /* Duration: ms. */

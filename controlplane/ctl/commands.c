@@ -8,7 +8,7 @@ const struct flag global_flags[] = {
      "Entry of ~/.config/steelyard/config.yaml."},
     {"state-dir", 0, FLAG_TEXT, "DIR", "STEELYARD_STATE_DIR", NULL,
      "State directory of `steelyard serve`, for finding the server of this machine."},
-    {"output", 'o', FLAG_TEXT, "FORMAT", NULL, "table", "table, wide, json, jsonl or name."},
+    {"output", 'o', FLAG_TEXT, "FORMAT", NULL, "table", "table, wide, json, jsonl, yaml or name."},
     {"quiet", 'q', FLAG_BOOL, NULL, NULL, NULL, "Say nothing but data and errors."},
     {"no-color", 0, FLAG_BOOL, NULL, NULL, NULL, "No colour; NO_COLOR does the same."},
     {"timeout", 0, FLAG_DURATION, "D", NULL, "30s", "How long to wait for an answer."},
@@ -35,11 +35,134 @@ static const struct flag report_flags[] = {
     {"since", 0, FLAG_TEXT, "TIME", NULL, "7d", "From then on: 24h, 7d or an RFC 3339 time."},
     {.name = NULL},
 };
+#define CHANGE_FLAGS                                                                               \
+    REASON_FLAG,                                                                                   \
+    {                                                                                              \
+        "dry-run", 0, FLAG_BOOL, NULL, NULL, NULL, "Say what would be, and change nothing."        \
+    }
+#define YES_FLAG                                                                                   \
+    {                                                                                              \
+        "yes", 'y', FLAG_BOOL, NULL, NULL, NULL, "Do not ask."                                     \
+    }
+
+static const struct flag key_list_flags[] = {
+    LIMIT_FLAG("0"),
+    {"team", 0, FLAG_TEXT, "NAME", NULL, NULL, "Only of this team."},
+    {"deleted", 0, FLAG_BOOL, NULL, NULL, NULL, "Also those that were deleted."},
+    {.name = NULL},
+};
 static const struct flag key_flags[] = {
     {"name", 0, FLAG_TEXT, "NAME", NULL, "key", "What people call it."},
     {"routes", 0, FLAG_TEXT, "A,B", NULL, NULL, "Routes it may use; all without this."},
     {"models", 0, FLAG_TEXT, "A,B", NULL, NULL, "Models it may use; all without this."},
-    {"expires", 0, FLAG_TEXT, "TIME", NULL, NULL, "RFC 3339 time after which it is refused."},
+    {"endpoints", 0, FLAG_TEXT, "A,B", NULL, NULL,
+     "Endpoints it may use, such as chat.completions; all without this."},
+    {"team", 0, FLAG_TEXT, "NAME", NULL, NULL, "Team it belongs to."},
+    {"org", 0, FLAG_TEXT, "NAME", NULL, NULL, "Organisation, for a key without a team."},
+    {"user", 0, FLAG_TEXT, "NAME", NULL, NULL, "End user it belongs to."},
+    {"tags", 0, FLAG_TEXT, "A,B", NULL, NULL,
+     "Tags whose budgets its requests are charged to as well."},
+    {"rpm", 0, FLAG_TEXT, "N", NULL, NULL, "Requests a minute."},
+    {"tpm", 0, FLAG_TEXT, "N", NULL, NULL, "Tokens a minute."},
+    {"concurrency", 0, FLAG_TEXT, "N", NULL, NULL, "Requests at a time."},
+    {"max-cost-usd", 0, FLAG_TEXT, "USD", NULL, NULL, "Most that one request may cost."},
+    {"budget", 0, FLAG_TEXT, "USD/PERIOD", NULL, NULL,
+     "What it may spend: 5.00/month, or several: 1/day,20/month."},
+    {"expires", 0, FLAG_TEXT, "TIME", NULL, NULL,
+     "RFC 3339 time or an age like 90d after which it is refused."},
+    {"role", 0, FLAG_TEXT, "ROLE", NULL, NULL,
+     "A credential of the admin API instead: viewer, operator or admin."},
+    {"no-explore", 0, FLAG_BOOL, NULL, NULL, NULL,
+     "Never try another model than the best for its requests."},
+    {"may-no-log", 0, FLAG_BOOL, NULL, NULL, NULL,
+     "Its requests may ask not to be recorded with text."},
+    CHANGE_FLAGS,
+    {.name = NULL},
+};
+static const struct flag key_update_flags[] = {
+    {"name", 0, FLAG_TEXT, "NAME", NULL, NULL, "What people call it."},
+    {"routes", 0, FLAG_TEXT, "A,B", NULL, NULL, "Routes it may use; all without this."},
+    {"models", 0, FLAG_TEXT, "A,B", NULL, NULL, "Models it may use; all without this."},
+    {"endpoints", 0, FLAG_TEXT, "A,B", NULL, NULL,
+     "Endpoints it may use, such as chat.completions; all without this."},
+    {"team", 0, FLAG_TEXT, "NAME", NULL, NULL, "Team it belongs to."},
+    {"org", 0, FLAG_TEXT, "NAME", NULL, NULL, "Organisation, for a key without a team."},
+    {"user", 0, FLAG_TEXT, "NAME", NULL, NULL, "End user it belongs to."},
+    {"tags", 0, FLAG_TEXT, "A,B", NULL, NULL,
+     "Tags whose budgets its requests are charged to as well."},
+    {"rpm", 0, FLAG_TEXT, "N", NULL, NULL, "Requests a minute."},
+    {"tpm", 0, FLAG_TEXT, "N", NULL, NULL, "Tokens a minute."},
+    {"concurrency", 0, FLAG_TEXT, "N", NULL, NULL, "Requests at a time."},
+    {"max-cost-usd", 0, FLAG_TEXT, "USD", NULL, NULL, "Most that one request may cost."},
+    {"budget", 0, FLAG_TEXT, "USD/PERIOD", NULL, NULL,
+     "What it may spend: 5.00/month, or several: 1/day,20/month."},
+    {"expires", 0, FLAG_TEXT, "TIME", NULL, NULL,
+     "RFC 3339 time or an age like 90d after which it is refused."},
+    CHANGE_FLAGS,
+    {.name = NULL},
+};
+static const struct flag key_rotate_flags[] = {
+    {"overlap", 0, FLAG_TEXT, "D", NULL, "1h",
+     "How long the old secret still works; 0s: not at all."},
+    CHANGE_FLAGS,
+    {.name = NULL},
+};
+static const struct flag key_expire_flags[] = {
+    {"at", 0, FLAG_TEXT, "TIME", NULL, NULL,
+     "When; now without this. Only ever earlier than before."},
+    CHANGE_FLAGS,
+    {.name = NULL},
+};
+static const struct flag plain_change_flags[] = {CHANGE_FLAGS, {.name = NULL}};
+static const struct flag delete_flags[] = {CHANGE_FLAGS, YES_FLAG, {.name = NULL}};
+#define RATE_FLAGS                                                                                 \
+    {                                                                                              \
+        "rpm",                                                                                     \
+        0,                                                                                         \
+        FLAG_TEXT,                                                                                 \
+        "N",                                                                                       \
+        NULL,                                                                                      \
+        NULL,                                                                                      \
+        "Requests a minute, all keys together; none: no limit."},                                  \
+        {"tpm", 0, FLAG_TEXT, "N", NULL, NULL, "Tokens a minute; none: no limit."},                \
+        {"concurrency", 0, FLAG_TEXT, "N", NULL, NULL, "Requests at a time; none: no limit."},     \
+    {                                                                                              \
+        "disabled", 0, FLAG_TEXT, "true|false", NULL, NULL, "true: all its keys are refused."      \
+    }
+static const struct flag team_flags[] = {
+    {"org", 0, FLAG_TEXT, "NAME", NULL, NULL, "Organisation it belongs to; none: no one."},
+    RATE_FLAGS,
+    CHANGE_FLAGS,
+    {.name = NULL},
+};
+static const struct flag org_flags[] = {RATE_FLAGS, CHANGE_FLAGS, {.name = NULL}};
+static const struct flag budget_list_flags[] = {
+    LIMIT_FLAG("0"),
+    {"account", 0, FLAG_TEXT, "KIND:NAME", NULL, NULL, "Only of this account."},
+    {"removed", 0, FLAG_BOOL, NULL, NULL, NULL, "Also those that were removed."},
+    {.name = NULL},
+};
+static const struct flag budget_flags[] = {
+    {"account", 0, FLAG_TEXT, "KIND:NAME", NULL, NULL,
+     "team:web, org:acme, key:ID, user:u1, tag:batch or model:NAME."},
+    {"limit-usd", 0, FLAG_TEXT, "USD", NULL, NULL,
+     "What may be spent in a period, like 100 or 5.00."},
+    {"period", 0, FLAG_TEXT, "PERIOD", NULL, NULL, "day, week, month or total."},
+    {"tz", 0, FLAG_TEXT, "ZONE", NULL, NULL,
+     "Time zone of the days, like Europe/Berlin. UTC without this."},
+    {"anchor", 0, FLAG_TEXT, "TIME", NULL, NULL,
+     "A moment at which a period begins; none: midnight, Monday, the 1st."},
+    {"mode", 0, FLAG_TEXT, "MODE", NULL, NULL,
+     "strict: never exceeded. soft: an outage may exceed it a little."},
+    {"warn-percent", 0, FLAG_TEXT, "N", NULL, NULL,
+     "Share at which a warning is given; 80 without this."},
+    {"carry", 0, FLAG_TEXT, "HOW", NULL, NULL,
+     "none, or debt: what was overspent counts in the next period."},
+    {"offline-usd", 0, FLAG_TEXT, "USD", NULL, NULL,
+     "What a node may spend while the control plane is away."},
+    {"webhook", 0, FLAG_TEXT, "URL", NULL, NULL,
+     "Told once in a period when the warning is reached; none: nobody."},
+    CHANGE_FLAGS,
     {.name = NULL},
 };
 static const struct flag train_flags[] = {
@@ -119,10 +242,50 @@ const struct command commands[] = {
     {"status", NULL, "", 0, 0, "Nodes, policies and counts.", NULL, status_flags, status_show,
      false},
     {"keys", "create", "", 0, 0, "Make an API key; it is shown once.",
-     "With `-o name` only the key is printed.", key_flags, keys_create, false},
-    {"keys", "list", "", 0, 0, "Keys, without their secrets.", NULL, list_flags, keys_list, false},
-    {"keys", "disable", "ID", 1, 1, "Refuse a key from now on, on every node.", NULL, NULL,
-     keys_disable, false},
+     "With `-o name` only the key is printed. With --role it is a credential for the admin API and "
+     "this tool (STEELYARD_OPERATOR_KEY) and calls no model; keys that it makes never have more "
+     "than it has.",
+     key_flags, keys_create, false},
+    {"keys", "list", "", 0, 0, "Keys, without their secrets.", NULL, key_list_flags, keys_list,
+     false},
+    {"keys", "show", "ID", 1, 1, "One key: scope, limits, budgets.", NULL, NULL, keys_show, false},
+    {"keys", "update", "ID", 1, 1, "Change what a key may do.",
+     "Only what is given changes; `none` takes a limit away.", key_update_flags, keys_update,
+     false},
+    {"keys", "rotate", "ID", 1, 1, "Give a key a new secret; the old one works for a while.", NULL,
+     key_rotate_flags, keys_rotate, false},
+    {"keys", "disable", "ID", 1, 1, "Refuse a key from now on, on every node.", NULL,
+     plain_change_flags, keys_disable, false},
+    {"keys", "enable", "ID", 1, 1, "Take a disabled key again.", NULL, plain_change_flags,
+     keys_enable, false},
+    {"keys", "expire", "ID", 1, 1, "Let a key end now, or at a time.", NULL, key_expire_flags,
+     keys_expire, false},
+    {"keys", "delete", "ID", 1, 1, "End a key for ever; its records stay.", NULL, delete_flags,
+     keys_delete, false},
+    {"teams", "list", "", 0, 0, "Teams and what they may do.", NULL, list_flags, teams_list, false},
+    {"teams", "show", "NAME", 1, 1, "One team.", NULL, NULL, teams_show, false},
+    {"teams", "create", "NAME", 1, 1, "Make a team.", NULL, team_flags, teams_create, false},
+    {"teams", "set", "NAME", 1, 1, "Change a team.", NULL, team_flags, teams_set, false},
+    {"teams", "delete", "NAME", 1, 1, "Remove a team that has no keys.", NULL, delete_flags,
+     teams_delete, false},
+    {"orgs", "list", "", 0, 0, "Organisations and what they may do.", NULL, list_flags, teams_list,
+     false},
+    {"orgs", "show", "NAME", 1, 1, "One organisation.", NULL, NULL, teams_show, false},
+    {"orgs", "create", "NAME", 1, 1, "Make an organisation.", NULL, org_flags, teams_create, false},
+    {"orgs", "set", "NAME", 1, 1, "Change an organisation.", NULL, org_flags, teams_set, false},
+    {"orgs", "delete", "NAME", 1, 1, "Remove an organisation that has no keys and teams.", NULL,
+     delete_flags, teams_delete, false},
+    {"budgets", "set", "[ID]", 0, 1, "Limit what an account may spend.",
+     "With --account and --period it makes that budget or changes it; with an ID it changes that "
+     "one, its period too.",
+     budget_flags, budgets_set, false},
+    {"budgets", "list", "", 0, 0, "Budgets: limit, settled, committed, remaining.",
+     "Committed is what nodes hold or have spent; settled is what they say they have spent.",
+     budget_list_flags, budgets_list, false},
+    {"budgets", "show", "ID", 1, 1, "One budget and its current period.", NULL, NULL, budgets_show,
+     false},
+    {"budgets", "remove", "ID", 1, 1, "Remove a budget; what was spent stays on record.", NULL,
+     delete_flags, budgets_remove, false},
     {"models", "list", "", 0, 0, "Models, where they are served and what they cost.", NULL, NULL,
      models_list, false},
     {"policies", "list", "", 0, 0, "Versions of policies and their state.", NULL, list_flags,

@@ -41,7 +41,7 @@ static int parse_format(const char *text, enum ctl_format *out, struct err *err)
 {
     static const char *const names[] = {
         [CTL_TABLE] = "table", [CTL_WIDE] = "wide", [CTL_JSON] = "json",
-        [CTL_JSONL] = "jsonl", [CTL_NAME] = "name",
+        [CTL_JSONL] = "jsonl", [CTL_YAML] = "yaml", [CTL_NAME] = "name",
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(text, names[i]) == 0) {
@@ -49,8 +49,8 @@ static int parse_format(const char *text, enum ctl_format *out, struct err *err)
             return 0;
         }
     }
-    return err_set(err, ERR_INVALID, "--output: '%s' is none of table, wide, json, jsonl, name",
-                   text);
+    return err_set(err, ERR_INVALID,
+                   "--output: '%s' is none of table, wide, json, jsonl, yaml, name", text);
 }
 
 static int print_help(struct ctl *c, FILE *to)

@@ -213,6 +213,10 @@ static enum ctl_exit dump(struct ctl *c, const json_t *value, size_t flags)
 
 enum ctl_exit output_json(struct ctl *c, const json_t *value)
 {
+    if (c->format == CTL_YAML)
+        return output_yaml(c->out, value) == 0
+                   ? CTL_OK
+                   : ctl_fail(c, CTL_FAILED, "the output could not be written");
     return dump(c, value, c->format == CTL_JSONL ? JSON_COMPACT : JSON_INDENT(2));
 }
 
@@ -221,6 +225,8 @@ static void print_name(struct ctl *c, const json_t *item, const char *name_path)
     const json_t *name = output_get(item, name_path);
     if (json_is_string(name))
         output_text(c->out, json_string_value(name));
+    else if (json_is_integer(name))
+        fprintf(c->out, "%lld", (long long)json_integer_value(name));
     fputc('\n', c->out);
 }
 
@@ -231,6 +237,7 @@ enum ctl_exit output_list(struct ctl *c, const struct column *columns, const jso
     json_t *item;
     switch (c->format) {
     case CTL_JSON:
+    case CTL_YAML:
         return output_json(c, items);
     case CTL_JSONL:
         json_array_foreach(items, i,
@@ -278,6 +285,7 @@ enum ctl_exit output_object(struct ctl *c, const struct column *columns, const j
     switch (c->format) {
     case CTL_JSON:
     case CTL_JSONL:
+    case CTL_YAML:
         return output_json(c, object);
     case CTL_NAME:
         print_name(c, object, name_path);

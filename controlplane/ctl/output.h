@@ -34,10 +34,11 @@ enum ctl_exit output_list(struct ctl *c, const struct column *columns, const jso
 /* One object: "Title   value" lines, or JSON. */
 enum ctl_exit output_object(struct ctl *c, const struct column *columns, const json_t *object,
                             const char *name_path);
-enum ctl_exit output_json(struct ctl *c, const json_t *value); /* -o json of anything. */
+enum ctl_exit output_json(struct ctl *c, const json_t *value); /* -o json or yaml of anything. */
+int output_yaml(FILE *out, const json_t *value) MUST_CHECK;    /* Not 0: could not be written. */
 static inline bool output_is_json(const struct ctl *c)
 {
-    return c->format == CTL_JSON || c->format == CTL_JSONL;
+    return c->format == CTL_JSON || c->format == CTL_JSONL || c->format == CTL_YAML;
 }
 /* Prints text with control bytes replaced. */
 void output_text(FILE *to, const char *text);

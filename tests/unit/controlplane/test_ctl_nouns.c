@@ -309,6 +309,83 @@ static void status_can_wait_for_a_node(void **state)
 
 #define WITH_ADMIN(f) cmocka_unit_test_setup_teardown(f, start, stop)
 
+static void a_change_sends_only_what_was_given_and_none_clears(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(a, "POST /api/v1/keys/K1/update", 200, "{\"id\":\"K1\",\"name\":\"n\"}");
+    struct ran r = ctl_do_at(a, WORDS("keys", "update", "K1", "--rpm", "none", "--routes", "a,b",
+                                      "--budget", "5.00/month", "--reason", "why", "--dry-run"));
+    assert_int_equal(r.code, 0);
+    assert_string_equal(a->last_body,
+                        "{\"routes\":[\"a\",\"b\"],\"rpm\":null,\"reason\":\"why\","
+                        "\"dry_run\":true,\"budgets\":[{\"limit_usd\":\"5.00\",\"period\":"
+                        "\"month\"}]}");
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("keys", "update", "K1", "--rpm", "many"));
+    assert_int_equal(r.code, 2);
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("keys", "update", "K1", "--budget", "5"));
+    assert_int_equal(r.code, 2);
+    ran_free(&r);
+    assert_int_equal(a->requests, 1);
+}
+
+static void what_cannot_be_taken_back_wants_yes(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(a, "POST /api/v1/keys/K1/delete", 200, "{\"id\":\"K1\"}");
+    fake_admin_answer(a, "POST /api/v1/budgets/7/delete", 409,
+                      "{\"status\":409,\"code\":\"conflict\",\"detail\":\"was removed\"}");
+    fake_admin_answer(a, "POST /api/v1/teams/web/delete", 403,
+                      "{\"status\":403,\"code\":\"denied\",\"detail\":\"role\"}");
+    struct ran r = ctl_do_at(a, WORDS("keys", "delete", "K1"));
+    assert_int_equal(r.code, 2); /* No terminal to ask on. */
+    assert_non_null(strstr(r.err, "--yes"));
+    ran_free(&r);
+    assert_int_equal(a->requests, 0);
+    r = ctl_do_at(a, WORDS("keys", "delete", "K1", "--yes", "-o", "name"));
+    assert_int_equal(r.code, 0);
+    assert_string_equal(r.out, "K1\n");
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("budgets", "remove", "7", "-y"));
+    assert_int_equal(r.code, 5);
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("teams", "delete", "web", "-y"));
+    assert_int_equal(r.code, 4);
+    ran_free(&r);
+}
+
+static void a_budget_is_named_by_account_or_by_id(void **state)
+{
+    struct fake_admin *a = *state;
+    static const char budget[] =
+        "{\"id\":7,\"account\":\"team:web\",\"limit_usd\":\"5\",\"period\":\"day\"}";
+    fake_admin_answer(a, "POST /api/v1/budgets", 200, budget);
+    fake_admin_answer(a, "POST /api/v1/budgets/7/update", 200, budget);
+    fake_admin_answer(a, "GET /api/v1/budgets?account=team%3Aweb", 200,
+                      "{\"items\":[{\"id\":7,\"account\":\"team:web\",\"limit_usd\":\"5\","
+                      "\"tags\":[\"a b\",\"no\"],\"x\":{\"y\":null,\"z\":[]}}],\"next\":null}");
+    struct ran r = ctl_do_at(a, WORDS("budgets", "set", "--account", "team:web", "--limit-usd", "5",
+                                      "--period", "day", "-o", "name"));
+    assert_int_equal(r.code, 0);
+    assert_string_equal(r.out, "7\n");
+    assert_string_equal(a->last_body,
+                        "{\"account\":\"team:web\",\"limit_usd\":\"5\",\"period\":\"day\"}");
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("budgets", "set", "7", "--webhook", "none"));
+    assert_int_equal(r.code, 0);
+    assert_string_equal(a->last_body, "{\"webhook\":null}");
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("budgets", "set", "--limit-usd", "5"));
+    assert_int_equal(r.code, 2);
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("budgets", "list", "--account", "team:web", "-o", "yaml"));
+    assert_int_equal(r.code, 0);
+    assert_string_equal(r.out, "- id: 7\n  account: \"team:web\"\n  limit_usd: \"5\"\n  tags:\n"
+                               "    - \"a b\"\n    - \"no\"\n  x:\n    \"y\": null\n    z: []\n");
+    ran_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -327,6 +404,9 @@ int main(void)
         WITH_ADMIN(the_frontier_is_drawn),
         WITH_ADMIN(why_tells_candidates_terms_and_what_would_have_tipped_it),
         WITH_ADMIN(status_can_wait_for_a_node),
+        WITH_ADMIN(a_change_sends_only_what_was_given_and_none_clears),
+        WITH_ADMIN(what_cannot_be_taken_back_wants_yes),
+        WITH_ADMIN(a_budget_is_named_by_account_or_by_id),
     };
     return cmocka_run_group_tests_name("ctl_nouns", tests, global_start, global_stop);
 }
