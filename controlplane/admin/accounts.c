@@ -148,21 +148,19 @@ int account_put(struct admin_call *call, struct pq_conn *c, const char *kind, co
     return rc;
 }
 
-/* clang-format off: a member a line. */
+/* A member a line. */
+/* clang-format off */
 #define ACCOUNT_JSON                                                                               \
     "json_build_object('name', a.name, 'kind', a.kind, "                                           \
     "'org', (SELECT o.name FROM account o WHERE o.id = a.parent), "                                \
     "'rpm', a.rpm, 'tpm', a.tpm, 'concurrency', a.concurrency, "                                   \
     "'disabled', a.disabled, 'metadata', a.metadata::json, "                                       \
-    "'created', " SQL_TIME(                                                                        \
-        "a.created") ", 'created_by', a.created_by, "                                              \
-                     "'keys', (SELECT count(*) FROM api_key k WHERE k.removed IS NULL "            \
-                     "AND (k.team_id = a.id OR k.org_id = a.id OR k.user_id = a.id)), "            \
-                     "'budgets', (SELECT coalesce(json_agg(json_build_object('id', b.id, "         \
-                     "'limit_usd', " SQL_USD(                                                      \
-                         "b.limit_nano") ", 'period', b.period) ORDER BY b.id), '[]') "            \
-                                         "FROM budget b WHERE b.account_id = a.id AND b.removed "  \
-                                         "IS NULL))"
+    "'created', " SQL_TIME("a.created") ", 'created_by', a.created_by, "                           \
+    "'keys', (SELECT count(*) FROM api_key k WHERE k.removed IS NULL "                             \
+        "AND (k.team_id = a.id OR k.org_id = a.id OR k.user_id = a.id)), "                         \
+    "'budgets', (SELECT coalesce(json_agg(json_build_object('id', b.id, "                          \
+        "'limit_usd', " SQL_USD("b.limit_nano") ", 'period', b.period) ORDER BY b.id), '[]') "     \
+        "FROM budget b WHERE b.account_id = a.id AND b.removed IS NULL))"
 /* clang-format on */
 
 /* Its own accounts, and of an org that it is bound to as a whole, the teams. */

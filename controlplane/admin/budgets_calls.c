@@ -4,49 +4,21 @@
 
 #include "controlplane/admin/accounts.h"
 
-/* clang-format off: a member a line. */
-#define BUDGET_JSON                                                                                                                                                                                                                                        \
-    "json_build_object('id', b.id, 'account', a.kind || ':' || a.name, "                                                                                                                                                                                   \
-    "'limit_usd', " SQL_USD(                                                                                                                                                                                                                               \
-        "b.limit_nano") ", 'period', b.period, 'tz', b.tz, "                                                                                                                                                                                               \
-                        "'anchor', " SQL_TIME("b.anchor") ", 'mode', b.mode, "                                                                                                                                                                             \
-                                                          "'warn_percent', b.warn_permille / 10, "                                                                                                                                                         \
-                                                          "'carry', b.carry, "                                                                                                                                                                             \
-                                                          "'offline_usd', " SQL_USD(                                                                                                                                                                       \
-                                                              "b.offline_nano") ", 'webhook', "                                                                                                                                                            \
-                                                                                "b.webhook, "                                                                                                                                                              \
-                                                                                "'cfg', b.cfg, "                                                                                                                                                           \
-                                                                                "'committed_usd',"                                                                                                                                                         \
-                                                                                " " SQL_USD(                                                                                                                                                               \
-                                                                                    "coalesce(s."                                                                                                                                                          \
-                                                                                    "committed, "                                                                                                                                                          \
-                                                                                    "0)") ", "                                                                                                                                                             \
-                                                                                          "'settl"                                                                                                                                                         \
-                                                                                          "ed_"                                                                                                                                                            \
-                                                                                          "usd',"                                                                                                                                                          \
-                                                                                          " " SQL_USD(                                                                                                                                                     \
-                                                                                              "co"                                                                                                                                                         \
-                                                                                              "al"                                                                                                                                                         \
-                                                                                              "es"                                                                                                                                                         \
-                                                                                              "ce"                                                                                                                                                         \
-                                                                                              "(s"                                                                                                                                                         \
-                                                                                              ".s"                                                                                                                                                         \
-                                                                                              "et"                                                                                                                                                         \
-                                                                                              "tl"                                                                                                                                                         \
-                                                                                              "ed"                                                                                                                                                         \
-                                                                                              ", "                                                                                                                                                         \
-                                                                                              "0"                                                                                                                                                          \
-                                                                                              ")") ", "                                                                                                                                                    \
-                                                                                                   "'remaining_usd', " SQL_USD(                                                                                                                            \
-                                                                                                       "greatest(b.limit_nano - coalesce(s.committed, 0), 0)") ", "                                                                                        \
-                                                                                                                                                               "'period_start', " SQL_TIME(                                                                \
-                                                                                                                                                                   "s.period_start") ", "                                                                  \
-                                                                                                                                                                                     "'period_end', " SQL_TIME(                                            \
-                                                                                                                                                                                         "s.period_end") ", "                                              \
-                                                                                                                                                                                                         "'created', " SQL_TIME(                           \
-                                                                                                                                                                                                             "b.created") ", 'created_by', b.created_by, " \
-                                                                                                                                                                                                                          "'removed', " SQL_TIME(          \
-                                                                                                                                                                                                                              "b.removed") ")"
+/* A member a line. */
+/* clang-format off */
+#define BUDGET_JSON                                                                                \
+    "json_build_object('id', b.id, 'account', a.kind || ':' || a.name, "                           \
+    "'limit_usd', " SQL_USD("b.limit_nano") ", 'period', b.period, 'tz', b.tz, "                   \
+    "'anchor', " SQL_TIME("b.anchor") ", 'mode', b.mode, "                                         \
+    "'warn_percent', b.warn_permille / 10, 'carry', b.carry, "                                     \
+    "'offline_usd', " SQL_USD("b.offline_nano") ", 'webhook', b.webhook, 'cfg', b.cfg, "           \
+    "'committed_usd', " SQL_USD("coalesce(s.committed, 0)") ", "                                   \
+    "'settled_usd', " SQL_USD("coalesce(s.settled, 0)") ", "                                       \
+    "'remaining_usd', " SQL_USD("greatest(b.limit_nano - coalesce(s.committed, 0), 0)") ", "       \
+    "'period_start', " SQL_TIME("s.period_start") ", "                                             \
+    "'period_end', " SQL_TIME("s.period_end") ", "                                                 \
+    "'created', " SQL_TIME("b.created") ", 'created_by', b.created_by, "                           \
+    "'removed', " SQL_TIME("b.removed") ")"
 /* clang-format on */
 #define BUDGET_FROM " FROM budget b JOIN account a ON a.id = b.account_id LEFT JOIN LATERAL "
 /* The period that runs now, if a node has asked for it. */

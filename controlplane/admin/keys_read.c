@@ -50,42 +50,30 @@ out:
     return rc;
 }
 
-/* clang-format off: a member a line. */
+/* A member a line. */
+/* clang-format off */
 #define NAME_OF(column) "(SELECT a.name FROM account a WHERE a.id = k." column ")"
-#define KEY_JSON                                                                                                                                                                                                                   \
-    "json_build_object('id', k.public_id, 'name', k.name, 'routes', k.routes, 'models', "                                                                                                                                          \
-    "k.models, 'endpoints', k.endpoints, 'disabled', k.disabled, "                                                                                                                                                                 \
-    "'deleted', k.removed IS NOT NULL, "                                                                                                                                                                                           \
-    "'created', " SQL_TIME(                                                                                                                                                                                                        \
-        "k.created") ", "                                                                                                                                                                                                          \
-                     "'expires', " SQL_TIME(                                                                                                                                                                                       \
-                         "k.expires") ", "                                                                                                                                                                                         \
-                                      "'last_used', (SELECT " SQL_TIME(                                                                                                                                                            \
-                                          "max(last_ts)") " FROM usage_hour u WHERE u.key_id = "                                                                                                                                   \
-                                                          "k.id), "                                                                                                                                                                \
-                                                          "'source', k.source, "                                                                                                                                                   \
-                                                          "'team', " NAME_OF(                                                                                                                                                      \
-                                                              "team_id") ", "                                                                                                                                                      \
-                                                                         "'org', " NAME_OF(                                                                                                                                        \
-                                                                             "org_id") ", "                                                                                                                                        \
-                                                                                       "'user',"                                                                                                                                   \
-                                                                                       " " NAME_OF(                                                                                                                                \
-                                                                                           "user_"                                                                                                                                 \
-                                                                                           "id") ", "                                                                                                                              \
-                                                                                                 "'tags', k.tags, 'rpm', k.rpm, 'tpm', k.tpm, 'concurrency', k.concurrency, "                                                      \
-                                                                                                 "'max_cost_usd', " SQL_USD(                                                                                                       \
-                                                                                                     "k.max_cost_nano") ", "                                                                                                       \
-                                                                                                                        "'no_explore', k.no_explore, 'may_no_log', k.may_no_log, 'role', k.role, "                                 \
-                                                                                                                        "'created_by', k.created_by, "                                                                             \
-                                                                                                                        "'rotated', " SQL_TIME(                                                                                    \
-                                                                                                                            "k.rotated") ", "                                                                                      \
-                                                                                                                                         "'old_secret_until', CASE WHEN k.prev_until > now() THEN " SQL_TIME(                      \
-                                                                                                                                             "k.prev_until") " END, "                                                              \
-                                                                                                                                                             "'metadata', k.metadata::json, "                                      \
-                                                                                                                                                             "'budgets', (SELECT coalesce(json_agg(json_build_object('id', b.id, " \
-                                                                                                                                                             "'limit_usd', " SQL_USD(                                              \
-                                                                                                                                                                 "b.limit_nano") ", 'period', b.period) ORDER BY b.id), '[]') "    \
-                                                                                                                                                                                 "FROM budget b WHERE b.account_id = k.id AND b.removed IS NULL))"
+#define KEY_JSON                                                                                   \
+    "json_build_object('id', k.public_id, 'name', k.name, 'routes', k.routes, 'models', "          \
+    "k.models, 'endpoints', k.endpoints, 'disabled', k.disabled, "                                 \
+    "'deleted', k.removed IS NOT NULL, "                                                           \
+    "'created', " SQL_TIME("k.created") ", "                                                       \
+    "'expires', " SQL_TIME("k.expires") ", "                                                       \
+    "'last_used', (SELECT " SQL_TIME("max(last_ts)") " FROM usage_hour u WHERE u.key_id = k.id), " \
+    "'source', k.source, "                                                                         \
+    "'team', " NAME_OF("team_id") ", "                                                             \
+    "'org', " NAME_OF("org_id") ", "                                                               \
+    "'user', " NAME_OF("user_id") ", "                                                             \
+    "'tags', k.tags, 'rpm', k.rpm, 'tpm', k.tpm, 'concurrency', k.concurrency, "                   \
+    "'max_cost_usd', " SQL_USD("k.max_cost_nano") ", "                                             \
+    "'no_explore', k.no_explore, 'may_no_log', k.may_no_log, 'role', k.role, "                     \
+    "'created_by', k.created_by, "                                                                 \
+    "'rotated', " SQL_TIME("k.rotated") ", "                                                       \
+    "'old_secret_until', CASE WHEN k.prev_until > now() THEN " SQL_TIME("k.prev_until") " END, "   \
+    "'metadata', k.metadata::json, "                                                               \
+    "'budgets', (SELECT coalesce(json_agg(json_build_object('id', b.id, "                          \
+        "'limit_usd', " SQL_USD("b.limit_nano") ", 'period', b.period) ORDER BY b.id), '[]') "     \
+        "FROM budget b WHERE b.account_id = k.id AND b.removed IS NULL))"
 /* clang-format on */
 
 int key_json(struct pq_conn *c, int64_t id, json_t **out_json, struct err *err)

@@ -25,8 +25,9 @@ void rights_params(const struct admin_call *call, struct pq_params *p)
     " WHEN cardinality(m." column ") > 0 AND NOT (cardinality(k." column ") > 0 AND k." column     \
     " <@ m." column ") THEN '" column "'"
 
-/* clang-format off: SQL, a rule a line. k, and m that made it: the first field that is too much, or
- * NULL. Budgets have the same bounds as the maker's, so that no money is counted in two periods. */
+/* A rule a line. k, and m that made it: the first field that is too much, or NULL. Budgets have the
+ * same bounds as the maker's, so that no money is counted in two periods. */
+/* clang-format off */
 #define EXCEEDS                                                                                    \
     "CASE"                                                                                         \
     " WHEN array_position(ARRAY['viewer', 'operator', 'admin'], k.role) > "                        \
