@@ -46,5 +46,6 @@ int build_catalogue(struct builder *b)
 int build_providers(struct builder *b, const Steelyard__Control__V1__Catalogue *c) MUST_CHECK;
 int build_policies(struct builder *b) MUST_CHECK;
 int build_keys(struct builder *b) MUST_CHECK;
+int build_accounts(struct builder *b) MUST_CHECK; /* accounts.c; after the models. */
 
 #endif

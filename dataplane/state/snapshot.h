@@ -25,6 +25,7 @@
 #include "common/route/features.h"
 #include "common/route/policy.h"
 #include "common/route/price.h"
+#include "dataplane/state/accounts.h"
 #include "dataplane/state/keyring.h"
 
 #define SNAPSHOT_PROVIDERS_MAX   256
@@ -100,6 +101,7 @@ struct snapshot_model {
     uint32_t prior_q16;        /* POLICY_NO_PRIOR: unknown. */
     uint32_t prior_out;        /* 0: unknown. */
     int64_t created_s;
+    const struct account *account; /* Its group's; NULL: no limit. */
 };
 
 struct snapshot_policy {
@@ -160,6 +162,7 @@ struct snapshot {
     uint32_t policy_count;
     struct snapshot_limits limits;
     struct keyring keyring;
+    struct accounts accounts;
     /* The rest is private to snapshot*.c. */
     struct map models_by_id;
     struct map routes_by_name;

@@ -1,4 +1,4 @@
-/* Order: limits, catalogue (providers, models, prices, routes), policies, keys. Each part unpacks
+/* Order: limits, catalogue (providers, models, prices, routes), policies, accounts, keys. Each part unpacks
  * its resource, checks it whole and copies what stays into the snapshot's arena. The first fault
  * ends it: a snapshot is taken whole or not at all. */
 #include "dataplane/state/builder.h"
@@ -131,6 +131,8 @@ void snapshot_free(struct snapshot *s)
     map_deinit(&s->models_by_id);
     map_deinit(&s->routes_by_name);
     map_deinit(&s->policies_by_name);
+    map_deinit(&s->accounts.users_by_name);
+    map_deinit(&s->accounts.tags_by_name);
     resource_set_destroy(s->resources);
     arena_reset(&s->arena);
     arena_pool_deinit(&s->pool);
@@ -153,6 +155,8 @@ int snapshot_build(struct resource_set *set, const struct snapshot_inputs *input
     map_init(&s->models_by_id);
     map_init(&s->routes_by_name);
     map_init(&s->policies_by_name);
+    map_init(&s->accounts.users_by_name);
+    map_init(&s->accounts.tags_by_name);
     map_init(&b.providers);
     map_init(&b.prices);
     map_init(&b.scopes);
@@ -163,6 +167,8 @@ int snapshot_build(struct resource_set *set, const struct snapshot_inputs *input
     int rc = build_limits(&b);
     if (rc == 0)
         rc = build_catalogue(&b);
+    if (rc == 0)
+        rc = build_accounts(&b);
     if (rc == 0)
         rc = build_keys(&b);
     map_deinit(&b.providers);

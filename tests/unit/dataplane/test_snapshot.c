@@ -15,7 +15,7 @@
 
 /* What a test builds from; each test changes one thing. */
 struct inputs {
-    struct buf catalogue, keys, limits, artifact, params, prices;
+    struct buf catalogue, keys, limits, artifact, params, prices, accounts;
     int64_t tier_rate; /* 0: 2,000,000. */
     uint64_t version;
     const struct snapshot *previous;
@@ -99,6 +99,7 @@ static void inputs_deinit(struct inputs *in)
     buf_deinit(&in->artifact);
     buf_deinit(&in->params);
     buf_deinit(&in->prices);
+    buf_deinit(&in->accounts);
 }
 
 static int put(struct resource_set *set, const char *key, const struct buf *body)
@@ -123,6 +124,8 @@ static int build(const struct inputs *in, struct snapshot **out, struct snapshot
         rc = put(set, "params/best", &in->params);
     if (rc == 0)
         rc = put(set, "prices", &in->prices);
+    if (rc == 0 && in->accounts.len > 0)
+        rc = put(set, "accounts", &in->accounts);
     struct snapshot_inputs inputs = {.era = 1, .generation = 3, .previous = in->previous};
     if (rc == 0)
         rc = snapshot_build(set, &inputs, out, refusal);
@@ -319,11 +322,81 @@ static void b23_keys_are_found_by_their_whole_text_only(void **state)
     inputs_deinit(&in);
 }
 
+static void pack_accounts(struct inputs *in, uint64_t last_id, size_t budgets_of_last)
+{
+    static const char *const names[] = {"acme", "k=v", "alice", "small", "gone"};
+    static const Steelyard__Control__V1__AccountKind kinds[] = {
+        STEELYARD__CONTROL__V1__ACCOUNT_KIND__ACCOUNT_ORG,
+        STEELYARD__CONTROL__V1__ACCOUNT_KIND__ACCOUNT_TAG,
+        STEELYARD__CONTROL__V1__ACCOUNT_KIND__ACCOUNT_USER,
+        STEELYARD__CONTROL__V1__ACCOUNT_KIND__ACCOUNT_MODEL,
+        STEELYARD__CONTROL__V1__ACCOUNT_KIND__ACCOUNT_MODEL,
+    };
+    Steelyard__Control__V1__Account account[5];
+    Steelyard__Control__V1__Account *list[5];
+    Steelyard__Control__V1__Budget budget = STEELYARD__CONTROL__V1__BUDGET__INIT;
+    Steelyard__Control__V1__Budget *budgets[] = {&budget, &budget, &budget, &budget, &budget};
+    budget.id = 9;
+    budget.limit = 1000;
+    budget.strict = true;
+    budget.period = STEELYARD__CONTROL__V1__BUDGET_PERIOD__PERIOD_WEEK;
+    for (size_t i = 0; i < 5; i++) {
+        steelyard__control__v1__account__init(&account[i]);
+        account[i].id = i + 1 < 5 ? i + 1 : last_id;
+        account[i].kind = kinds[i];
+        account[i].name = wire_text(names[i]);
+        account[i].budgets = budgets;
+        account[i].n_budgets = i + 1 < 5 ? 1 : budgets_of_last;
+        list[i] = &account[i];
+    }
+    Steelyard__Control__V1__Accounts m = STEELYARD__CONTROL__V1__ACCOUNTS__INIT;
+    m.accounts = list;
+    m.n_accounts = 5;
+    pack(&in->accounts, &m.base);
+}
+
+static void accounts_are_found_by_id_and_where_it_counts_by_name(void **state)
+{
+    (void)state;
+    struct inputs in;
+    inputs_init(&in);
+    struct snapshot *s;
+    must_accept(&in, &s);
+    assert_int_equal(s->accounts.count, 0);
+    assert_null(accounts_find(&s->accounts, 1));
+    snapshot_unref(s);
+    pack_accounts(&in, 5, 0);
+    must_accept(&in, &s);
+    const struct account *org = accounts_find(&s->accounts, 1);
+    assert_non_null(org);
+    assert_int_equal(org->kind, ACCOUNT_ORG);
+    assert_int_equal(org->budget_count, 1);
+    assert_int_equal(org->budgets[0].id, 9);
+    assert_int_equal(org->budgets[0].period, ACCOUNT_PERIOD_WEEK);
+    assert_string_equal(account_period_name(org->budgets[0].period), "week");
+    assert_true(org->budgets[0].strict);
+    assert_null(accounts_find(&s->accounts, 6));
+    assert_null(accounts_tag(&s->accounts, STR("alice")));
+    assert_ptr_equal(accounts_tag(&s->accounts, STR("k=v")), accounts_find(&s->accounts, 2));
+    assert_ptr_equal(accounts_user(&s->accounts, STR("alice")), accounts_find(&s->accounts, 3));
+    assert_ptr_equal(snapshot_model(s, STR("small"))->account, accounts_find(&s->accounts, 4));
+    assert_null(snapshot_model(s, STR("large"))->account);
+    snapshot_unref(s);
+    pack_accounts(&in, 2, 0);
+    expect_refusal(&in, "DUPLICATE", "accounts");
+    pack_accounts(&in, 5, 5);
+    expect_refusal(&in, "LIMIT", "accounts");
+    in.accounts.data[0] = 0x7f;
+    expect_refusal(&in, "MALFORMED", "accounts");
+    inputs_deinit(&in);
+}
+
 static void building_survives_each_failed_allocation(void **state)
 {
     (void)state;
     struct inputs in;
     inputs_init(&in);
+    pack_accounts(&in, 5, 0);
     bool fired = true;
     for (unsigned n = 0; fired; n++) {
         struct snapshot *s = NULL;
@@ -542,6 +615,7 @@ int main(void)
         cmocka_unit_test(bodies_that_cannot_be_read_or_are_out_of_range_are_refused),
         cmocka_unit_test(p8_policy_versions_only_rise_and_one_number_has_one_content),
         cmocka_unit_test(b23_keys_are_found_by_their_whole_text_only),
+        cmocka_unit_test(accounts_are_found_by_id_and_where_it_counts_by_name),
         cmocka_unit_test(building_survives_each_failed_allocation),
         cmocka_unit_test(urls_are_taken_apart_or_refused),
         cmocka_unit_test(a_pinned_snapshot_lives_until_its_last_request_ends),
