@@ -97,25 +97,25 @@ int account_find(struct admin_call *call, struct pq_conn *c, const char *text, b
 #define ACCOUNT_COLUMNS "parent, rpm, tpm, concurrency, disabled, metadata"
 
 int account_put(struct admin_call *call, struct pq_conn *c, const char *kind, const char *name,
-                json_t *detail, int64_t *out_id, struct err *err)
+                const json_t *body, json_t *detail, int64_t *out_id, struct err *err)
 {
     struct spec s;
     struct pq_params p = {0};
     const char *org = NULL;
     int64_t org_id;
     int rc = 0;
-    spec_init(&s, call->body, err);
+    spec_init(&s, body, err);
     if (name == NULL) {
-        s.status = call_text(call->body, "name", true, 127, &name, err);
+        s.status = call_text(body, "name", true, 127, &name, err);
         if (s.status == 0)
             s.status = insert_account(call, c, kind, name, out_id, err);
     } else if (s.status == 0) {
         s.status = account_find_kind(call, c, kind, name, false, out_id, err);
     }
-    if (s.status == 0 && json_is_null(json_object_get(call->body, "org")))
+    if (s.status == 0 && json_is_null(json_object_get(body, "org")))
         spec_set(&s, "parent", json_null());
     else if (s.status == 0)
-        s.status = call_text(call->body, "org", false, 127, &org, err);
+        s.status = call_text(body, "org", false, 127, &org, err);
     if (s.status == 0 && org != NULL) {
         rc = account_find_kind(call, c, "org", org, false, &org_id, err);
         s.status = rc == ERR_NOT_FOUND ? ERR_INVALID : rc;
@@ -238,7 +238,7 @@ static int put(struct admin_call *call, struct pq_conn *c, const char *name, str
     int64_t id;
     int rc = change_begin(call, c, err);
     if (rc == 0)
-        rc = account_put(call, c, kind_of(call), name, detail, &id, err);
+        rc = account_put(call, c, kind_of(call), name, call->body, detail, &id, err);
     if (rc == 0)
         rc = finish(call, c, name == NULL ? "create" : "update", kind_of(call),
                     name != NULL ? name : json_string_value(json_object_get(call->body, "name")),

@@ -15,10 +15,10 @@ int account_find(struct admin_call *call, struct pq_conn *c, const char *text, b
                  int64_t *out_id, struct err *err) MUST_CHECK;
 int account_find_kind(struct admin_call *call, struct pq_conn *c, const char *kind,
                       const char *name, bool create, int64_t *out_id, struct err *err) MUST_CHECK;
-/* Makes or changes one from the fields of call->body: name (of a new one), org, rpm, tpm,
+/* Makes or changes one from the fields of body: name (of a new one), org, rpm, tpm,
  * concurrency, disabled, metadata. name NULL: a new one. */
 int account_put(struct admin_call *call, struct pq_conn *c, const char *kind, const char *name,
-                json_t *detail, int64_t *out_id, struct err *err) MUST_CHECK;
+                const json_t *body, json_t *detail, int64_t *out_id, struct err *err) MUST_CHECK;
 int account_json(struct pq_conn *c, int64_t id, json_t **out_json, struct err *err) MUST_CHECK;
 bool account_name_ok(const char *name);
 

@@ -1,6 +1,6 @@
 /* The table of routes: who may call what, and which fields a body may have. The matrix in
  * docs/reference/admin-api.md is generated from it, and a test compares the two. */
-#include "controlplane/admin/call.h"
+#include "controlplane/admin/litellm.h"
 
 /* A row whose role is ROLE_NONE has an array of negative size in it. */
 #define ROLE(r) ((enum admin_role)((r) + 0 * (int)sizeof(char[(r) != ROLE_NONE ? 1 : -1])))
@@ -44,6 +44,33 @@
                "concurrency", "disabled", __VA_ARGS__, CHANGE_FIELDS),                             \
         CHANGE(path "/{name}/delete", ROLE_ADMIN, accounts_delete, NULL, CHANGE_FIELDS)
 
+/* LiteLLM's: whole paths. What has no meaning here is in the list so that it can be refused unless
+ * it is empty, as their clients often send it. */
+#define THEIRS_READ(path, role_, scoped_, run_)                                                    \
+    {                                                                                              \
+        .method = "GET", .prefix = "", .pattern = path, .role = ROLE(role_), .scoped = scoped_,    \
+        .dialect = DIALECT_LITELLM, .run = run_                                                    \
+    }
+#define THEIRS(path, role_, scoped_, run_, ...)                                                    \
+    {                                                                                              \
+        .method = "POST", .prefix = "", .pattern = path, .role = ROLE(role_), .scoped = scoped_,   \
+        .changes = true, .fields = (const char *const[]){__VA_ARGS__, NULL},                       \
+        .dialect = DIALECT_LITELLM, .run = run_                                                    \
+    }
+#define THEIR_MONEY "max_budget", "budget_duration", "soft_budget"
+#define THEIR_RATES "tpm_limit", "rpm_limit", "max_parallel_requests"
+#define THEIR_KEY                                                                                  \
+    "key_alias", "team_id", "user_id", "organization_id", "models", "tags", "metadata", "blocked", \
+        "duration", "expires", THEIR_MONEY, THEIR_RATES, "aliases", "config", "permissions",       \
+        "guardrails", "model_max_budget"
+#define THEIR_ACCOUNT                                                                              \
+    "metadata", "blocked", THEIR_MONEY, THEIR_RATES, "models", "model_aliases", "guardrails",      \
+        "permissions", "model_max_budget"
+#define THEIR_TEAM                                                                                 \
+    "team_id", "team_alias", "organization_id", THEIR_ACCOUNT, "members_with_roles", "members",    \
+        "admins"
+#define THEIR_USER "user_id", "user_alias", "user_email", "user_role", THEIR_ACCOUNT, "teams"
+
 const struct admin_route admin_routes[] = {
     READ("/status", ROLE_VIEWER, NULL, status_run, status_finish),
     READ_SCOPED("/keys", ROLE_VIEWER, keys_list),
@@ -79,5 +106,29 @@ const struct admin_route admin_routes[] = {
     READ("/decisions/{id}/why", ROLE_VIEWER, NULL, decisions_why, NULL),
     READ("/report", ROLE_VIEWER, NULL, report_run, NULL),
     READ("/audit", ROLE_VIEWER, NULL, audit_list, NULL),
+    THEIRS("/key/generate", ROLE_OPERATOR, true, litellm_key_generate, THEIR_KEY),
+    THEIRS("/key/update", ROLE_OPERATOR, true, litellm_key_update, "key", THEIR_KEY),
+    THEIRS("/key/delete", ROLE_OPERATOR, true, litellm_key_delete, "keys"),
+    THEIRS_READ("/key/info", ROLE_VIEWER, true, litellm_key_info),
+    THEIRS_READ("/key/list", ROLE_VIEWER, true, litellm_key_list),
+    THEIRS("/key/block", ROLE_OPERATOR, true, litellm_key_block, "key"),
+    THEIRS("/key/unblock", ROLE_OPERATOR, true, litellm_key_unblock, "key"),
+    THEIRS("/key/regenerate", ROLE_OPERATOR, true, litellm_key_regenerate, "key", "grace_period"),
+    THEIRS("/team/new", ROLE_ADMIN, false, litellm_team_new, THEIR_TEAM),
+    THEIRS("/team/update", ROLE_ADMIN, false, litellm_team_update, THEIR_TEAM),
+    THEIRS_READ("/team/info", ROLE_VIEWER, false, litellm_team_info),
+    THEIRS_READ("/team/list", ROLE_VIEWER, false, litellm_team_list),
+    THEIRS("/team/member_add", ROLE_ADMIN, false, litellm_team_member_add, "team_id", "member",
+           "max_budget_in_team"),
+    THEIRS("/user/new", ROLE_ADMIN, false, litellm_user_new, THEIR_USER, "auto_create_key",
+           "key_alias", "duration"),
+    THEIRS("/user/update", ROLE_ADMIN, false, litellm_user_update, THEIR_USER),
+    THEIRS_READ("/user/info", ROLE_VIEWER, false, litellm_user_info),
+    THEIRS("/budget/new", ROLE_ADMIN, false, litellm_budget_set, "budget_id", THEIR_MONEY,
+           THEIR_RATES, "model_max_budget"),
+    THEIRS("/budget/update", ROLE_ADMIN, false, litellm_budget_set, "budget_id", THEIR_MONEY,
+           THEIR_RATES, "model_max_budget"),
+    THEIRS("/budget/info", ROLE_VIEWER, false, litellm_budget_info, "budgets"),
+    THEIRS_READ("/budget/list", ROLE_VIEWER, false, litellm_budget_list),
     {.method = NULL},
 };
