@@ -20,6 +20,21 @@ void wire_free(ProtobufCMessage *m);                                  /* NULL is
 int wire_pack(const ProtobufCMessage *m, struct buf *out) MUST_CHECK; /* Appends. */
 size_t wire_size(const ProtobufCMessage *m);
 
+/* One field of a packed message as it lies there, for messages too many to be unpacked. */
+struct wire_field {
+    uint32_t number;
+    enum wire_type {
+        WIRE_TYPE_VARINT = 0,
+        WIRE_TYPE_FIXED64 = 1,
+        WIRE_TYPE_BYTES = 2,
+        WIRE_TYPE_FIXED32 = 5,
+    } type;
+    uint64_t value;   /* Of a number. */
+    struct str bytes; /* Of WIRE_TYPE_BYTES; borrowed from the message. */
+};
+/* Takes the first field off *io_rest. 1: a field, 0: the end, ERR_CORRUPT. Groups are corrupt. */
+int wire_field_next(struct str *io_rest, struct wire_field *out) MUST_CHECK;
+
 static inline struct str wire_bytes(ProtobufCBinaryData b)
 {
     return (struct str){.data = (const char *)b.data, .len = b.len};

@@ -96,7 +96,7 @@ static bool resolve(struct request *r)
     const struct snapshot *s = r->snapshot;
     r->route = snapshot_route(s, r->work->call.model);
     if (r->route != NULL) {
-        if (!scope_has(r->identity->routes, r->route->ordinal))
+        if (!snapshot_key_has_route(r->identity, r->route))
             return false;
         choose_policy(r);
         route_candidates(r);
@@ -105,7 +105,7 @@ static bool resolve(struct request *r)
     const struct snapshot_model *m = snapshot_model(s, r->work->call.model);
     if (m == NULL)
         m = model_at_provider(s, r->work->call.model, &r->work->pin_provider);
-    if (m == NULL || !scope_has(r->identity->models, m->ordinal))
+    if (m == NULL || !snapshot_key_has_model(r->identity, m))
         return false;
     r->flags |= RECORD_FLAG_PINNED;
     add_candidate(r, m, POLICY_UNKNOWN_MODEL);
@@ -203,7 +203,7 @@ static uint32_t exclusions(const struct request *r, const struct snapshot_model 
     /* The estimate may be an eighth too high; the provider has the last word. */
     if (m->context_window != 0 && c->tokens_in - c->tokens_in / 8 > m->context_window)
         excl |= POLICY_EXCL(CONTEXT_LEN);
-    if (!scope_has(r->identity->models, m->ordinal))
+    if (!snapshot_key_has_model(r->identity, m))
         excl |= POLICY_EXCL(KEY_ALLOWLIST);
     return excl;
 }

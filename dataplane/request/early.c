@@ -42,7 +42,7 @@ static bool is_pinned(const struct request *r, struct str name)
     const char *bad_header;
     const struct snapshot *s = r->snapshot;
     const struct snapshot_model *m = snapshot_model(s, name);
-    if (m == NULL || snapshot_route(s, name) != NULL || !scope_has(r->identity->models, m->ordinal))
+    if (m == NULL || snapshot_route(s, name) != NULL || !snapshot_key_has_model(r->identity, m))
         return false;
     steering_read(r->head, &steering, &bad_header);
     return bad_header == NULL && parse_takes_type(r) && all_grow(r, m);

@@ -31,10 +31,10 @@ static void write_list(struct request *r, struct json_writer *w)
     json_writer_key(w, "data");
     json_writer_begin_array(w);
     for (uint32_t i = 0; i < s->route_count; i++)
-        if (scope_has(r->identity->routes, s->routes[i].ordinal))
+        if (snapshot_key_has_route(r->identity, &s->routes[i]))
             write_entry(w, s->routes[i].name, r->env->shared->started_s);
     for (uint32_t i = 0; i < s->model_count; i++)
-        if (scope_has(r->identity->models, s->models[i].ordinal) &&
+        if (snapshot_key_has_model(r->identity, &s->models[i]) &&
             snapshot_route(s, s->models[i].id) == NULL)
             write_entry(w, s->models[i].id, created_of(r, &s->models[i]));
     json_writer_end_array(w);
@@ -44,12 +44,12 @@ static void write_list(struct request *r, struct json_writer *w)
 static bool write_one(struct request *r, struct str id, struct json_writer *w)
 {
     const struct snapshot_route *route = snapshot_route(r->snapshot, id);
-    if (route != NULL && scope_has(r->identity->routes, route->ordinal)) {
+    if (route != NULL && snapshot_key_has_route(r->identity, route)) {
         write_entry(w, route->name, r->env->shared->started_s);
         return true;
     }
     const struct snapshot_model *m = snapshot_model(r->snapshot, id);
-    if (m == NULL || !scope_has(r->identity->models, m->ordinal))
+    if (m == NULL || !snapshot_key_has_model(r->identity, m))
         return false;
     write_entry(w, m->id, created_of(r, m));
     return true;

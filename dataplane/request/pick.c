@@ -53,7 +53,7 @@ static const struct upstream_target *draw(const struct request *r, const struct 
 
 static bool key_may(const struct request *r, const struct snapshot_model *m)
 {
-    return scope_has(r->identity->models, m->ordinal);
+    return snapshot_key_has_model(r->identity, m);
 }
 
 /* Behind the policy's candidates, in the route's order. */

@@ -24,7 +24,6 @@ struct builder {
     const struct resource *at; /* The resource being read. */
     struct map providers;      /* name -> struct snapshot_provider */
     struct map prices;         /* "provider\nmodel" -> rows */
-    struct map scopes;         /* Bits -> struct scope */
     uint32_t deployments;
 };
 

@@ -29,6 +29,18 @@ struct resource *resource_create(uint32_t type, struct str key, struct str body)
     return r;
 }
 
+struct resource *resource_ref(const struct resource *r)
+{
+    struct resource *shared = (struct resource *)(uintptr_t)r;
+    atomic_fetch_add_explicit(&shared->refs, 1, memory_order_relaxed);
+    return shared;
+}
+
+bool resource_holds_keys(struct str key)
+{
+    return str_is(key, "keys") || str_starts(key, STR("keys/"));
+}
+
 void resource_unref(struct resource *r)
 {
     if (r != NULL && atomic_fetch_sub(&r->refs, 1) == 1)
@@ -50,9 +62,7 @@ struct resource_set *resource_set_clone(const struct resource_set *set)
         return copy;
     const struct map_entry *e;
     for (size_t i = 0; (e = map_next(&set->by_key, &i)) != NULL;) {
-        struct resource *r = e->value;
-        atomic_fetch_add(&r->refs, 1);
-        if (resource_set_put(copy, r) != 0) {
+        if (resource_set_put(copy, resource_ref(e->value)) != 0) {
             resource_set_destroy(copy);
             return NULL;
         }

@@ -30,6 +30,10 @@ struct resource {
 };
 /* Copies key and body; computes the version. NULL: out of memory. */
 struct resource *resource_create(uint32_t type, struct str key, struct str body);
+struct resource *resource_ref(const struct resource *r);
+/* "keys/00" to "keys/ff", and "keys" of older control planes: who may come in. Kept on disk apart
+ * from the rest, newest only: no way back to an older configuration brings an older key back. */
+bool resource_holds_keys(struct str key);
 void resource_unref(struct resource *r);
 
 struct resource_set {

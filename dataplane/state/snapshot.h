@@ -92,7 +92,8 @@ struct snapshot_deployment {
 struct snapshot_model {
     struct str id;
     struct str display_name; /* The id when none was given. */
-    uint32_t ordinal;        /* In snapshot.models; bit of identity.models. */
+    uint32_t ordinal;        /* In snapshot.models. */
+    uint64_t name_hash;      /* scope_hash(id) */
     const struct snapshot_deployment *deployments;
     uint32_t deployment_count; /* At least 1. */
     uint32_t context_window;   /* Tokens, 0: unknown. */
@@ -122,7 +123,8 @@ struct snapshot_candidate {
 
 struct snapshot_route {
     struct str name;
-    uint32_t ordinal;                            /* Bit of identity.routes. */
+    uint32_t ordinal;                            /* In snapshot.routes. */
+    uint64_t name_hash;                          /* scope_hash(name) */
     const struct snapshot_policy *policy;        /* NULL: first candidate that can serve. */
     const struct snapshot_candidate *candidates; /* 1..POLICY_CANDIDATES_MAX, in route order. */
     uint32_t candidate_count;
@@ -180,6 +182,15 @@ const struct snapshot_route *snapshot_route(const struct snapshot *s, struct str
 const struct snapshot_policy *snapshot_policy(const struct snapshot *s, struct str name);
 /* The row in force at that time; NULL: price unknown. */
 const struct snapshot_price *snapshot_price(const struct snapshot_deployment *d, int64_t wall_us);
+/* May the key use it? */
+static inline bool snapshot_key_has_model(const struct identity *i, const struct snapshot_model *m)
+{
+    return scope_has(i->terms->models, m->id, m->name_hash);
+}
+static inline bool snapshot_key_has_route(const struct identity *i, const struct snapshot_route *r)
+{
+    return scope_has(i->terms->routes, r->name, r->name_hash);
+}
 /* Seconds since the snapshot was applied. */
 uint32_t snapshot_age_s(const struct snapshot *s);
 

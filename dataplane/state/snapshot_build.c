@@ -1,6 +1,8 @@
-/* Order: limits, catalogue (providers, models, prices, routes), policies, accounts, keys. Each part unpacks
- * its resource, checks it whole and copies what stays into the snapshot's arena. The first fault
- * ends it: a snapshot is taken whole or not at all. */
+/* Order: limits, catalogue (providers, models, prices, routes), policies, accounts, keys. Each part
+ * unpacks its resource, checks it whole and copies what stays into the snapshot's arena; keys are
+ * shared with the snapshot before. The first fault ends it: a snapshot is taken whole or not at
+ * all.
+ */
 #include "dataplane/state/builder.h"
 
 #include <stdarg.h>
@@ -159,7 +161,6 @@ int snapshot_build(struct resource_set *set, const struct snapshot_inputs *input
     map_init(&s->accounts.tags_by_name);
     map_init(&b.providers);
     map_init(&b.prices);
-    map_init(&b.scopes);
     s->era = inputs->era;
     s->generation = inputs->generation;
     s->applied_us = clock_wall_us();
@@ -173,7 +174,6 @@ int snapshot_build(struct resource_set *set, const struct snapshot_inputs *input
         rc = build_keys(&b);
     map_deinit(&b.providers);
     map_deinit(&b.prices);
-    map_deinit(&b.scopes);
     if (rc != 0) {
         snapshot_unref(s);
         return rc;

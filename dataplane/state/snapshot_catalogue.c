@@ -125,6 +125,7 @@ static int take_model(struct builder *b, const Model *m, struct snapshot_model *
     int rc = builder_name(b, "model", m->id, &out->id);
     if (rc != 0)
         return rc;
+    out->name_hash = scope_hash(out->id);
     out->display_name = out->id;
     if (m->display_name[0] != '\0')
         rc = builder_name(b, "display name", m->display_name, &out->display_name);
@@ -223,6 +224,7 @@ static int take_route(struct builder *b, const Route *m, struct snapshot_route *
             return builder_refuse(b, ERR_NOT_FOUND, "REFERENCE",
                                   "route '%s' names unknown policy '%s'", m->name, m->policy);
     }
+    out->name_hash = scope_hash(out->name);
     out->timeout_ms = m->timeout_ms;
     out->retries = m->retries;
     rc = take_candidates(b, m, out);

@@ -162,8 +162,8 @@ static void a_generation_travels_to_the_node_and_is_acknowledged(void **state)
     assert_int_equal(route->candidate_count, 2);
     const struct identity *identity = NULL;
     assert_int_equal(keyring_find(&s->keyring, STR(TEST_KEY), 1, &identity), 0);
-    assert_true(scope_has(identity->models, snapshot_model(s, STR("large"))->ordinal));
-    assert_false(scope_has(identity->models, snapshot_model(s, STR("small"))->ordinal));
+    assert_true(snapshot_key_has_model(identity, snapshot_model(s, STR("large"))));
+    assert_false(snapshot_key_has_model(identity, snapshot_model(s, STR("small"))));
     /* A revocation reaches requests that start after it; the pinned view stays as it was. */
     publish(w, 6, "", true);
     w->plane.accepted = 0;
