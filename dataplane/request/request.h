@@ -321,6 +321,7 @@ struct request {
 
     struct attempt attempt;
     uint32_t attempt_count;
+    unsigned status; /* What the client got or gets. */
     struct record_attempt *attempts; /* In work, or row. */
     uint32_t at_position;            /* Candidate that serves, or POLICY_NONE. */
     uint32_t wait_ms;                /* Smallest known wait of what was tried. */
@@ -339,7 +340,6 @@ struct request {
 
     enum fault fault;
     struct fault_detail detail;
-    unsigned status; /* What the client got or gets. */
     struct str content_type;
     size_t piece_count;
     union {
@@ -349,10 +349,10 @@ struct request {
             char provider_id[REQUEST_ID_BYTES];
         };
     };
-    bool recorded;
     int64_t cost_nanousd;
-    bool cost_unknown;
     enum record_status outcome;
+    bool recorded;
+    bool cost_unknown;
 };
 
 _Static_assert(sizeof(struct request) <= 1024, "what a live stream costs");

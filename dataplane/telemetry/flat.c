@@ -6,11 +6,12 @@
 /* Blocks that are copied as they are. A change of one of these is a new SPOOL_RING_VERSION. */
 #define DECISION_BYTES offsetof(struct record_decision, accounts)
 #define OUTCOME_BYTES  offsetof(struct record_outcome, attempts)
-#define ATTEMPT_BYTES  offsetof(struct record_attempt, server)
+#define ATTEMPT_BYTES  offsetof(struct record_attempt, held)
 #define ROUTED_BYTES   offsetof(struct policy_decision, row)
-static_assert(DECISION_BYTES == 136, "layout of the ring");
+static_assert(DECISION_BYTES == 152, "layout of the ring");
 static_assert(OUTCOME_BYTES == 40, "layout of the ring");
 static_assert(ATTEMPT_BYTES == 72, "layout of the ring");
+static_assert(sizeof(struct record_charge) == 24, "layout of the ring");
 static_assert(ROUTED_BYTES == 88, "layout of the ring");
 static_assert(sizeof(struct policy_candidate) == 64, "layout of the ring");
 static_assert(sizeof(struct policy_row) == 48, "layout of the ring");
@@ -27,6 +28,7 @@ struct flat_shape {
 };
 
 static_assert(DECISION_BYTES + sizeof(struct flat_shape) + RECORD_ACCOUNTS_MAX * 8 +
+                      RECORD_CHARGES_MAX * sizeof(struct record_charge) +
                       (FEATURES_SPARSE_MAX + FEATURES_DENSE) * 2 + 8 + ROUTED_BYTES +
                       POLICY_CANDIDATES_MAX *
                           (sizeof(struct policy_candidate) + sizeof(struct policy_row) + 8) +
@@ -97,6 +99,8 @@ uint8_t *flat_put_decision(uint8_t *at, const struct record_decision *d)
     at = put_block(at, &shape, sizeof(shape));
     if (d->account_count > 0)
         at = put_block(at, d->accounts, 8 * (size_t)d->account_count);
+    if (d->charge_count > 0)
+        at = put_block(at, d->charges, d->charge_count * sizeof(d->charges[0]));
     if (d->features != NULL) {
         at = put_block(at, d->features->dense, sizeof(d->features->dense));
         at = put_block(at, d->features->index, 2 * (size_t)d->features->n);
@@ -129,7 +133,13 @@ uint8_t *flat_put_decision(uint8_t *at, const struct record_decision *d)
 
 uint8_t *flat_put_attempt(uint8_t *at, const struct record_attempt *a)
 {
+    uint64_t charges = a->held != NULL ? a->held->charge_count + UINT64_C(1) : 0;
     at = put_block(at, a, ATTEMPT_BYTES);
+    at = put_block(at, &charges, 8);
+    if (charges != 0) {
+        at = put_block(at, &a->held->reserved_nanousd, 8);
+        at = put_block(at, a->held->charges, (charges - 1) * sizeof(a->held->charges[0]));
+    }
     struct texts t = texts_begin(at, 2);
     put_text(&t, a->server, FLAT_TEXT_MAX);
     put_text(&t, a->provider_id, FLAT_TEXT_MAX);
@@ -234,13 +244,16 @@ bool flat_take_decision(struct str *data, struct flat_scratch *scratch, struct r
     struct flat_shape shape;
     memset(d, 0, sizeof(*d));
     if (!take(data, d, DECISION_BYTES) || !take(data, &shape, sizeof(shape)) ||
-        d->account_count > RECORD_ACCOUNTS_MAX || d->tag_count > RECORD_TAGS_MAX ||
-        shape.candidates > POLICY_CANDIDATES_MAX || shape.routed > 1 ||
-        (shape.candidates > 0 && shape.routed == 0))
+        d->account_count > RECORD_ACCOUNTS_MAX || d->charge_count > RECORD_CHARGES_MAX ||
+        d->tag_count > RECORD_TAGS_MAX || shape.candidates > POLICY_CANDIDATES_MAX ||
+        shape.routed > 1 || (shape.candidates > 0 && shape.routed == 0))
         return false;
     if (!take(data, scratch->accounts, 8 * (size_t)d->account_count))
         return false;
     d->accounts = scratch->accounts;
+    if (!take(data, scratch->charges, d->charge_count * sizeof(scratch->charges[0])))
+        return false;
+    d->charges = scratch->charges;
     if (shape.features != 0) {
         if (!take_features(data, &shape, scratch))
             return false;
@@ -274,11 +287,28 @@ bool flat_take_decision(struct str *data, struct flat_scratch *scratch, struct r
     return true;
 }
 
-bool flat_take_attempt(struct str *data, struct record_attempt *a)
+static bool take_held(struct str *data, uint64_t count, struct record_held *held)
+{
+    if (count > RECORD_GROUP_MAX)
+        return false;
+    held->charge_count = (uint32_t)count;
+    return take(data, &held->reserved_nanousd, 8) &&
+           take(data, held->charges, count * sizeof(held->charges[0]));
+}
+
+bool flat_take_attempt(struct str *data, struct record_held *held, struct record_attempt *a)
 {
     struct texts t;
+    uint64_t charges;
     memset(a, 0, sizeof(*a));
-    if (!take(data, a, ATTEMPT_BYTES) || !texts_take(data, 2, &t))
+    if (!take(data, a, ATTEMPT_BYTES) || !take(data, &charges, 8))
+        return false;
+    if (charges != 0) {
+        if (!take_held(data, charges - 1, held))
+            return false;
+        a->held = held;
+    }
+    if (!texts_take(data, 2, &t))
         return false;
     a->server = text_next(&t);
     a->provider_id = text_next(&t);
@@ -296,7 +326,7 @@ bool flat_take_outcome(struct str *data, struct flat_scratch *scratch, struct re
     o->finish_reason = text_next(&t);
     o->attempts = scratch->attempts;
     for (uint32_t i = 0; i < o->attempt_count; i++)
-        if (!flat_take_attempt(data, &scratch->attempts[i]))
+        if (!flat_take_attempt(data, &scratch->held[i], &scratch->attempts[i]))
             return false;
     return true;
 }

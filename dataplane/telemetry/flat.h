@@ -14,7 +14,8 @@
 /* Error codes and finish reasons are words of our own. */
 #define FLAT_WORD_MAX 64U
 
-#define FLAT_ATTEMPT_MAX  (80U + 2U * (4U + FLAT_TEXT_MAX))
+#define FLAT_HELD_MAX     (16U + RECORD_GROUP_MAX * 24U)
+#define FLAT_ATTEMPT_MAX  (80U + FLAT_HELD_MAX + 2U * (4U + FLAT_TEXT_MAX))
 #define FLAT_OUTCOME_MAX  (64U + 2U * (4U + FLAT_WORD_MAX)) /* Without attempts. */
 #define FLAT_FEEDBACK_MAX (40U + 3U * 4U + 2U * FLAT_TEXT_MAX + RECORD_COMMENT_BYTES_MAX)
 #define FLAT_DECISION_MAX 40960U
@@ -23,7 +24,7 @@
 static inline uint32_t flat_attempt_bound(const struct record_attempt *a)
 {
     uint32_t server = a->server.len < FLAT_TEXT_MAX ? (uint32_t)a->server.len : FLAT_TEXT_MAX;
-    return 80U + 8U + server + FLAT_TEXT_MAX;
+    return 80U + FLAT_HELD_MAX + 8U + server + FLAT_TEXT_MAX;
 }
 
 /* Each writes at `at` (8-byte aligned, the maximum above free) and gives the end. The caller has
@@ -36,6 +37,8 @@ uint8_t *flat_put_feedback(uint8_t *at, const struct record_feedback *f);
 /* Where a read decision's parts stand; large, one for a thread. */
 struct flat_scratch {
     uint64_t accounts[RECORD_ACCOUNTS_MAX];
+    struct record_charge charges[RECORD_CHARGES_MAX];
+    struct record_held held[RECORD_ATTEMPTS_MAX];
     struct str tags[RECORD_TAGS_MAX];
     struct features features;
     struct policy_candidate candidates[POLICY_CANDIDATES_MAX];
@@ -47,7 +50,8 @@ struct flat_scratch {
  * false: malformed. */
 bool flat_take_decision(struct str *data, struct flat_scratch *scratch, struct record_decision *d);
 bool flat_take_outcome(struct str *data, struct flat_scratch *scratch, struct record_outcome *o);
-bool flat_take_attempt(struct str *data, struct record_attempt *a);
+/* What was held, if anything, is read into *held. */
+bool flat_take_attempt(struct str *data, struct record_held *held, struct record_attempt *a);
 bool flat_take_feedback(struct str *data, struct record_feedback *f);
 
 #endif

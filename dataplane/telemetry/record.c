@@ -313,6 +313,20 @@ static void put_candidate(struct writer *w, const struct policy_candidate *c,
     message_end(w, len, 1);
 }
 
+static void put_charges(struct writer *w, uint32_t field, const struct record_charge *charges,
+                        uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t *len = message_begin(w, field, 1);
+        if (!has_room(w, 3 * TAG_AND_VARINT_MAX))
+            return;
+        uint8_t *at = write_fixed64(w->at, 1, charges[i].budget);
+        at = write_i64(at, 2, charges[i].period_start_us);
+        w->at = write_u64(at, 3, charges[i].cfg);
+        message_end(w, len, 1);
+    }
+}
+
 static void put_attempt_fields(struct writer *w, const struct record_attempt *a, uint32_t endpoint)
 {
     if (!has_room(w, 7 * TAG_AND_VARINT_MAX))
@@ -326,7 +340,7 @@ static void put_attempt_fields(struct writer *w, const struct record_attempt *a,
     at = write_u64(at, 6, a->status);
     w->at = write_u64(at, 7, (uint64_t)a->reason);
     put_text(w, 8, a->provider_id);
-    if (!has_room(w, 8 * TAG_AND_VARINT_MAX))
+    if (!has_room(w, 10 * TAG_AND_VARINT_MAX))
         return;
     at = w->at;
     at = write_u64(at, 9, a->tokens_in);
@@ -336,7 +350,14 @@ static void put_attempt_fields(struct writer *w, const struct record_attempt *a,
     at = write_u64(at, 13, a->price_id);
     at = write_i64(at, 14, a->cost_nanousd);
     at = write_u64(at, 15, a->flags);
-    w->at = write_u64(at, 16, a->tokens_cache_write);
+    at = write_u64(at, 16, a->tokens_cache_write);
+    at = write_u64(at, 17, a->usage);
+    if (a->held == NULL) {
+        w->at = at;
+        return;
+    }
+    w->at = write_i64(at, 18, a->held->reserved_nanousd);
+    put_charges(w, 19, a->held->charges, a->held->charge_count);
 }
 
 /* Attempts at one deployment share one entry of `servers`. */
@@ -420,6 +441,10 @@ static void put_request(struct writer *w, const struct record_decision *d)
     at = write_sint(at, 67, d->max_cost_nanousd);
     at = write_u64(at, 68, d->max_latency_ms);
     w->at = write_u64(at, 69, d->explore != 0 ? 1 : 0);
+    put_charges(w, 70, d->charges, d->charge_count);
+    if (!has_room(w, 2 * TAG_AND_VARINT_MAX))
+        return;
+    w->at = write_u64(write_fixed64(w->at, 71, d->lease_epoch), 72, d->pressure_q16);
 }
 
 static int finish(const struct writer *w, const uint8_t *out, size_t *out_len)
@@ -435,7 +460,7 @@ int record_encode_decision(const struct record_decision *d, enum record_detail d
 {
     uint32_t count = d->decision != NULL ? d->decision->count : 0;
     if (d->tag_count > RECORD_TAGS_MAX || d->account_count > RECORD_ACCOUNTS_MAX ||
-        count > POLICY_CANDIDATES_MAX)
+        d->charge_count > RECORD_CHARGES_MAX || count > POLICY_CANDIDATES_MAX)
         return ERR_INVALID;
     struct writer w = {.at = out, .end = out + cap};
     bool drop = detail == RECORD_NO_FEATURES && d->features != NULL;

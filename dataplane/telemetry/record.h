@@ -24,6 +24,8 @@
 #define RECORD_ATTEMPTS_MAX 16U
 #define RECORD_TAGS_MAX     16U
 #define RECORD_ACCOUNTS_MAX 16U
+#define RECORD_CHARGES_MAX  16U /* Budgets of a decision ... */
+#define RECORD_GROUP_MAX    4U  /* ... and of the group of an attempt's model. */
 #define RECORD_TEXT_BYTES_MAX                                                                      \
     256U /* Any string of a decision is cut here, at a UTF-8 boundary.                             \
           */
@@ -48,7 +50,8 @@ enum record_flag {
     RECORD_FLAG_CLIENT_RETRY = 32,
     RECORD_FLAG_USAGE_ESTIMATED = 64,
     RECORD_FLAG_USAGE_SUSPECT = 128,
-    RECORD_FLAG_FEATURES_DROPPED = 256, /* None were taken (early.h), or the spool was nearly full. */
+    RECORD_FLAG_FEATURES_DROPPED =
+        256, /* None were taken (early.h), or the spool was nearly full. */
     RECORD_FLAG_COST_UNKNOWN = 512,
     RECORD_FLAG_NO_POLICY = 1024,
     RECORD_FLAG_SENT_AGAIN = 2048, /* Of an attempt: the provider may have had it twice. */
@@ -72,6 +75,26 @@ enum record_reason {
     RECORD_REASON_NODE_CRASH = 12,
 };
 
+enum record_usage { /* UsageSource of telemetry.proto. */
+                    RECORD_USAGE_NONE = 0,
+                    RECORD_USAGE_PROVIDER = 1,
+                    RECORD_USAGE_COUNTED = 2,
+                    RECORD_USAGE_ESTIMATED = 3,
+};
+
+struct record_charge { /* One budget in one period. */
+    uint64_t budget;
+    int64_t period_start_us;
+    uint32_t cfg;
+};
+
+/* What was reserved for an attempt, on all budgets of its decision and on these. */
+struct record_held {
+    int64_t reserved_nanousd;
+    uint32_t charge_count;
+    struct record_charge charges[RECORD_GROUP_MAX];
+};
+
 /* In the three structs below plain values stand first and what is borrowed behind them, because the
  * spool's ring copies the first part as one block (flat.c checks the sizes). */
 struct record_attempt {
@@ -88,9 +111,11 @@ struct record_attempt {
     uint32_t tokens_cached;
     uint32_t tokens_reasoning;
     uint32_t tokens_cache_write;
-    uint32_t flags;         /* RECORD_FLAG_USAGE_*, _SENT_AGAIN */
-    struct str server;      /* "provider/upstream-model": snapshot_deployment.name. */
-    struct str provider_id; /* The provider's request id. */
+    uint32_t flags;                 /* RECORD_FLAG_USAGE_*, _SENT_AGAIN */
+    uint32_t usage;                 /* enum record_usage: whose counts the tokens are. */
+    const struct record_held *held; /* NULL: there is no budget. */
+    struct str server;              /* "provider/upstream-model": snapshot_deployment.name. */
+    struct str provider_id;         /* The provider's request id. */
 };
 
 struct record_candidate { /* What the router's own structs do not hold. */
@@ -105,10 +130,13 @@ struct record_decision {
     uint64_t key_id;
     uint64_t generation;
     int64_t reserved_nanousd;
+    uint64_t lease_epoch; /* Of the charges; 0: none. */
     int64_t lambda;
     int64_t mu;
     int64_t max_cost_nanousd;
     uint32_t account_count;
+    uint32_t charge_count;
+    uint32_t pressure_q16; /* How far the tightest budget was used up when it was decided. */
     uint32_t tag_count;
     uint32_t segment;
     uint32_t era;
@@ -125,8 +153,9 @@ struct record_decision {
     uint32_t explore; /* 1: exploration was allowed, whether or not there was anything to explore.
                        */
     const uint64_t *accounts;
-    const struct str *tags;          /* "k=v" as the caller sent them. */
-    const struct features *features; /* NULL: none were made. */
+    const struct record_charge *charges; /* Each of the whole cost. */
+    const struct str *tags;              /* "k=v" as the caller sent them. */
+    const struct features *features;     /* NULL: none were made. */
     /* The decision. count of both = decision->count; all NULL when it never came to one. */
     const struct policy_candidate *candidates;
     const struct record_candidate *models;

@@ -232,7 +232,8 @@ static int init_memory(struct spool *s)
 {
     struct spool_set *set = s->set;
     /* No more than the ring has room for at their end. */
-    uint64_t fit = set->ring_bytes / 4 * 3 / (OUTCOME_BOUND + 80U + 8U + FLAT_TEXT_MAX);
+    uint64_t fit =
+        set->ring_bytes / 4 * 3 / (OUTCOME_BOUND + 80U + FLAT_HELD_MAX + 8U + FLAT_TEXT_MAX);
     s->open_max = set->open_max < fit ? set->open_max : (uint32_t)fit;
     s->intents = mem_calloc(s->open_max, sizeof(*s->intents));
     buf_init(&s->out, SPOOL_FILE_BYTES_MAX);

@@ -75,10 +75,11 @@ static int slot_append(struct spool_slot *slot, struct str frames)
 static int slot_pack(struct spool *s, struct spool_slot *slot)
 {
     struct record_decision d;
+    struct record_held held;
     struct record_attempt a;
     struct str payload = spool_ring_payload(spool_ring_at(&s->ring, slot->position));
     bool read =
-        flat_take_decision(&payload, s->set->scratch, &d) && flat_take_attempt(&payload, &a);
+        flat_take_decision(&payload, s->set->scratch, &d) && flat_take_attempt(&payload, &held, &a);
     assert(read); /* Written by this process. */
     enum record_detail detail = detail_now(s->set);
     size_t from = s->out.len;
@@ -107,10 +108,11 @@ static int on_intent(struct spool *s, const struct spool_ring_entry *e)
 
 static int on_attempt(struct spool *s, const struct spool_ring_entry *e)
 {
+    struct record_held held;
     struct record_attempt a;
     struct str payload = spool_ring_payload(e);
     struct spool_slot *slot = slot_at(s, e->slot);
-    bool read = flat_take_attempt(&payload, &a);
+    bool read = flat_take_attempt(&payload, &held, &a);
     assert(read && slot != NULL && slot->id == e->id);
     int rc = slot->frames == NULL ? slot_pack(s, slot) : 0;
     size_t from = s->out.len;

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/checked.h"
 #include "common/base/mem.h"
 #include "common/link/wire.h"
 #include "dataplane/telemetry/spool_recover_internal.h"
@@ -131,7 +132,23 @@ static int add_attempts(Decision *d, const struct recovery_intent *o)
     return 0;
 }
 
-/* The intent as a record: what was reserved counts as spent until someone knows better. */
+/* What was reserved counts as spent, for each attempt and in all, as it does in the budgets' own
+ * counters (dataplane/budget). */
+static int64_t spend_reserved(Decision *d)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < d->n_attempt; i++) {
+        Attempt *a = d->attempt[i];
+        a->cost = a->reserved;
+        if (a->reserved != 0 && a->usage == STEELYARD__TELEMETRY__V1__USAGE_SOURCE__USAGE_NONE)
+            a->usage = STEELYARD__TELEMETRY__V1__USAGE_SOURCE__USAGE_ESTIMATED;
+        if (!checked_add(sum, a->reserved, &sum))
+            sum = INT64_MAX;
+    }
+    return sum > d->reserved ? sum : d->reserved;
+}
+
+/* The intent as a record. */
 static int crash_record(const struct recovery_intent *o, uint64_t seq, struct buf *out)
 {
     ProtobufCMessage *m = NULL;
@@ -147,7 +164,7 @@ static int crash_record(const struct recovery_intent *o, uint64_t seq, struct bu
                 d->attempt[i]->reason =
                     STEELYARD__TELEMETRY__V1__ATTEMPT_REASON__ATTEMPT_NODE_CRASH;
         d->status = STEELYARD__TELEMETRY__V1__DECISION_STATUS__STATUS_NODE_CRASH;
-        d->cost = d->reserved;
+        d->cost = spend_reserved(d);
         d->flags |= RECORD_FLAG_USAGE_ESTIMATED;
         Steelyard__Telemetry__V1__Record record = STEELYARD__TELEMETRY__V1__RECORD__INIT;
         record.body_case = STEELYARD__TELEMETRY__V1__RECORD__BODY_DECISION;

@@ -78,11 +78,12 @@ int recovery_ring_intents(struct recovery *r, struct recovery_ring *ring)
     struct spool_ring_entry e;
     struct str payload;
     struct record_decision d;
+    struct record_held held;
     struct record_attempt a;
     spool_ring_rewind(&ring->scan);
     while (spool_ring_next(&ring->scan, &e, &payload) != NULL) {
         if (e.type != SPOOL_RING_INTENT || !flat_take_decision(&payload, r->set->scratch, &d) ||
-            !flat_take_attempt(&payload, &a))
+            !flat_take_attempt(&payload, &held, &a))
             continue;
         int rc = add_intent(r, e.id, &d, &a);
         if (rc != 0)
@@ -146,6 +147,7 @@ int recovery_ring_rest(struct recovery *r, struct recovery_ring *ring)
     struct spool_ring_entry e;
     struct str payload;
     struct record_decision d;
+    struct record_held held;
     struct record_attempt a;
     int rc = 0;
     spool_ring_rewind(&ring->scan);
@@ -154,11 +156,11 @@ int recovery_ring_rest(struct recovery *r, struct recovery_ring *ring)
         case SPOOL_RING_INTENT:
             /* Its frame may stand in a segment whose end, with the attempt's, is torn. */
             if (flat_take_decision(&payload, r->set->scratch, &d) &&
-                flat_take_attempt(&payload, &a))
+                flat_take_attempt(&payload, &held, &a))
                 rc = add_attempt(r, e.id, &a);
             break;
         case SPOOL_RING_ATTEMPT:
-            if (flat_take_attempt(&payload, &a))
+            if (flat_take_attempt(&payload, &held, &a))
                 rc = add_attempt(r, e.id, &a);
             break;
         case SPOOL_RING_OUTCOME:

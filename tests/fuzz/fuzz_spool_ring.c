@@ -42,19 +42,20 @@ static void check_payload(uint32_t type, struct str payload, struct buf *out)
     static const struct record_outcome nothing;
     struct record_decision d;
     struct record_outcome o;
+    struct record_held held;
     struct record_attempt a;
     struct record_feedback f;
     struct spool_packing p = {.seq = 1, .d = &d, .o = &nothing};
     switch ((enum spool_ring_type)type) {
     case SPOOL_RING_INTENT:
-        if (!flat_take_decision(&payload, &scratch, &d) || !flat_take_attempt(&payload, &a))
+        if (!flat_take_decision(&payload, &scratch, &d) || !flat_take_attempt(&payload, &held, &a))
             return;
         must(spool_pack_intent(out, 1, &d, RECORD_FULL) == 0);
         must(spool_pack_attempt(out, 1, &a) == 0);
         buf_clear(out);
         break;
     case SPOOL_RING_ATTEMPT:
-        if (!flat_take_attempt(&payload, &a))
+        if (!flat_take_attempt(&payload, &held, &a))
             return;
         must(spool_pack_attempt(out, 1, &a) == 0);
         buf_clear(out);

@@ -422,7 +422,13 @@ void sample_init(struct sample *s, uint32_t number)
                                              .tokens_cache_write = 5,
                                              .price_id = 77,
                                              .cost_nanousd = 4567,
-                                             .flags = RECORD_FLAG_USAGE_ESTIMATED};
+                                             .flags = RECORD_FLAG_USAGE_ESTIMATED,
+                                             .usage = RECORD_USAGE_COUNTED,
+                                             .held = &s->held};
+    s->held = (struct record_held){.reserved_nanousd = 8888, .charge_count = 1};
+    s->held.charges[0] = (struct record_charge){.budget = 33, .period_start_us = 5, .cfg = 1};
+    s->charges[0] = (struct record_charge){UINT64_MAX, 1699999000000000, 3};
+    s->charges[1] = (struct record_charge){.budget = 32, .cfg = 1};
     s->tags[0] = STR("task=math");
     s->tags[1] = STR("team=a");
     s->accounts[0] = 11;
@@ -432,6 +438,11 @@ void sample_init(struct sample *s, uint32_t number)
         .key_id = 7,
         .accounts = s->accounts,
         .account_count = 2,
+        .charges = s->charges,
+        .charge_count = 2,
+        .lease_epoch = UINT64_C(5) << 32,
+        .pressure_q16 = 40000,
+        .budget_clamp = 300,
         .segment = 4,
         .tags = s->tags,
         .tag_count = 2,
@@ -447,7 +458,6 @@ void sample_init(struct sample *s, uint32_t number)
         .features = &s->features,
         .t_in = number,
         .pref = -1,
-        .budget_clamp = 0,
         .candidates = s->candidates,
         .models = s->models,
         .decision = &s->decision,

@@ -80,6 +80,8 @@ struct sample {
     struct features features;
     struct str tags[2];
     uint64_t accounts[2];
+    struct record_charge charges[2];
+    struct record_held held;
 };
 void sample_init(struct sample *s, uint32_t number);
 

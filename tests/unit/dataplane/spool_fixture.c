@@ -124,7 +124,14 @@ void read_epoch(struct world *w, struct spool_epoch *epoch, struct found *f)
         if (r->decision->status == STEELYARD__TELEMETRY__V1__DECISION_STATUS__STATUS_NODE_CRASH) {
             f->crashed[number]++;
             f->crashes++;
-            assert_int_equal(r->decision->cost, r->decision->reserved);
+            int64_t held = 0;
+            for (size_t i = 0; i < r->decision->n_attempt; i++) {
+                assert_int_equal(r->decision->attempt[i]->cost, r->decision->attempt[i]->reserved);
+                held += r->decision->attempt[i]->reserved;
+            }
+            assert_true(r->decision->cost == (held != 0 ? held : r->decision->reserved));
+            assert_int_equal(r->decision->n_charge, 2);
+            f->crash_cost += r->decision->cost;
             if (r->decision->n_attempt > 0) /* Not when its frame was damaged. */
                 assert_int_equal(r->decision->attempt[0]->reason, RECORD_REASON_NODE_CRASH);
             assert_true(r->decision->features.len > 0);

@@ -125,6 +125,20 @@ static void every_field_of_a_decision_arrives(void **state)
     assert_int_equal(d->attempt[1]->cache_write, 5);
     assert_int_equal(d->attempt[1]->cost, 4567);
     assert_int_equal(d->attempt[1]->flags, RECORD_FLAG_USAGE_ESTIMATED);
+    assert_int_equal(d->attempt[0]->usage, 0);
+    assert_int_equal(d->attempt[0]->reserved, 0);
+    assert_int_equal(d->attempt[1]->usage, RECORD_USAGE_COUNTED);
+    assert_int_equal(d->attempt[1]->reserved, 8888);
+    assert_int_equal(d->attempt[1]->n_charge, 1);
+    assert_int_equal(d->attempt[1]->charge[0]->budget, 33);
+    assert_int_equal(d->n_charge, 2);
+    assert_true(d->charge[0]->budget == UINT64_MAX);
+    assert_int_equal(d->charge[0]->period_start_us, 1699999000000000);
+    assert_int_equal(d->charge[0]->cfg, 3);
+    assert_int_equal(d->charge[1]->budget, 32);
+    assert_true(d->lease_epoch == UINT64_C(5) << 32);
+    assert_int_equal(d->budget_pressure, 40000);
+    assert_int_equal(d->budget_clamp, 300);
     assert_int_equal(d->n_servers, 2);
     assert_string_equal(d->servers[0], "local/large");
     assert_string_equal(d->servers[1], "local/small");
@@ -290,6 +304,10 @@ static void every_buffer_that_is_too_small_is_refused(void **state)
         assert_int_equal(record_encode_outcome(&s.o, 0, bytes, cap, &len), ERR_TOO_LARGE);
     s.o.attempt_count = RECORD_ATTEMPTS_MAX + 1;
     assert_int_equal(record_encode_outcome(&s.o, 0, bytes, sizeof(bytes), &len), ERR_INVALID);
+    s.d.charge_count = RECORD_CHARGES_MAX + 1;
+    assert_int_equal(record_encode_decision(&s.d, RECORD_FULL, bytes, sizeof(bytes), &len),
+                     ERR_INVALID);
+    s.d.charge_count = 0;
     s.d.tag_count = RECORD_TAGS_MAX + 1;
     assert_int_equal(record_encode_decision(&s.d, RECORD_FULL, bytes, sizeof(bytes), &len),
                      ERR_INVALID);

@@ -46,6 +46,29 @@ static void f4_open_requests_become_node_crash_once(void **state)
     }
 }
 
+static void b44_what_was_reserved_for_each_attempt_is_the_cost_of_a_crash(void **state)
+{
+    struct world *w = *state;
+    open_set(w, 0, 0);
+    struct spool_intent *open = NULL;
+    struct record_held first = {.reserved_nanousd = 500};
+    struct record_held second = {.reserved_nanousd = 70, .charge_count = RECORD_GROUP_MAX};
+    sample_init(&sample, 1);
+    sample.d.reserved_nanousd = first.reserved_nanousd;
+    sample.attempts[0].status = sample.attempts[0].total_ms = 0;
+    sample.attempts[0].held = &first;
+    assert_int_equal(spool_intent(w->spool, &sample.d, &sample.attempts[0], &open, NULL), 0);
+    struct record_attempt later = {.model = 1, .server = STR("local/later"), .held = &second};
+    assert_int_equal(spool_attempt(w->spool, open, &later, NULL), 0);
+    close_set(w);
+    static struct found f;
+    open_set(w, 0, 0);
+    read_first(w, &f);
+    assert_int_equal(f.crashes, 1);
+    assert_int_equal(f.crash_cost, 570);
+    close_set(w);
+}
+
 static void open_requests_are_carried_into_new_segments(void **state)
 {
     struct world *w = *state;
@@ -296,6 +319,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(f4_open_requests_become_node_crash_once),
+        TEST(b44_what_was_reserved_for_each_attempt_is_the_cost_of_a_crash),
         TEST(open_requests_are_carried_into_new_segments),
         TEST(epochs_rise_and_two_processes_cannot_share_a_spool),
         TEST(a_batch_reads_back_stored_and_compressed),
