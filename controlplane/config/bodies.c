@@ -9,7 +9,6 @@
 #include "control.pb-c.h"
 #include "controlplane/config/config.h"
 #include "controlplane/config/model.h"
-#include "controlplane/config/prices.h"
 
 #define BODY_ARENA_MAX (64U << 20)
 
@@ -124,6 +123,7 @@ static void fill_provider(struct body *b, const struct root_config *root,
     out->propagate = p->propagate;
     out->ca_file = body_text(b, p->ca_file);
     out->failure_domain = domain_of(root, p);
+    out->catalog = body_text(b, p->catalog);
     out->transport = (Steelyard__Control__V1__Transport)p->transport; /* In the table's order. */
 }
 
@@ -137,22 +137,11 @@ static const struct provider_config *provider_of(const struct root_config *root,
     return NULL; /* Checked: does not happen in a parsed file. */
 }
 
-static struct str host_of(struct str url)
-{
-    ptrdiff_t scheme = str_search(url, STR("://"));
-    struct str host = scheme < 0 ? url : str_slice(url, (size_t)scheme + 3, url.len);
-    for (size_t i = 0; i < host.len; i++) {
-        if (host.data[i] == '/' || host.data[i] == ':')
-            return str_slice(host, 0, i);
-    }
-    return host;
-}
-
-static const struct price_known *known_of(const struct root_config *root,
+static const struct catalog_row *known_of(const struct root_config *root,
                                           const struct deployment_config *d)
 {
     const struct provider_config *p = provider_of(root, d->provider);
-    return p == NULL ? NULL : prices_find(host_of(p->base_url), d->model);
+    return p == NULL ? NULL : prices_shipped(prices_vendor(p->base_url, p->catalog), d->model);
 }
 
 /* Facts of the shipped table that hold at every deployment: the smallest. */
@@ -162,10 +151,10 @@ static uint32_t known_limit(const struct root_config *root, const struct model_c
     const struct deployment_config *d = m->deployments.data;
     uint32_t least = 0;
     for (size_t i = 0; i < m->deployments.count; i++) {
-        const struct price_known *k = known_of(root, &d[i]);
+        const struct catalog_row *k = known_of(root, &d[i]);
         if (k == NULL)
             return 0;
-        uint32_t value = output ? k->max_output : k->context_window;
+        uint32_t value = output ? k->max_output : k->context;
         if (i == 0 || value < least)
             least = value;
     }
@@ -260,46 +249,64 @@ int config_parse_day(struct str day, int64_t *out_us)
     return 0;
 }
 
-/* The id is made of the content: the same price has the same id, a changed one another. */
-static uint64_t price_id_of(const Steelyard__Control__V1__Price *p)
+/* `day` is what the model says, for a price that does not. */
+static bool given_price(const struct price_config *p, struct str day, struct price_fact *out)
 {
-    char text[512];
-    int n =
-        snprintf(text, sizeof text, "%s\n%s\n%lld\n%lld\n%lld\n%lld\n%lld", p->provider, p->model,
-                 (long long)p->input, (long long)p->output, (long long)p->cached_input,
-                 (long long)p->cache_write, (long long)p->valid_from_us);
-    struct sha256 sum = digest_sha256(text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
-    uint64_t id = 0;
-    for (unsigned i = 0; i < 8; i++)
-        id = id << 8 | sum.bytes[i];
-    id >>= 1; /* Fits a signed column; never 0, which means "none". */
-    return id == 0 ? 1 : id;
+    const struct tier_config *t = p->tiers.data;
+    *out = (struct price_fact){
+        .price = {.base = {p->input, p->output, p->cached_input, p->cache_write, p->cache_write_1h,
+                           p->reasoning}},
+        .source = STEELYARD__CONTROL__V1__PRICE_SOURCE__PRICE_SOURCE_CONFIG,
+    };
+    for (size_t i = 0; i < p->tiers.count && i < PRICE_TIERS_MAX; i++)
+        out->price.tiers[out->price.tier_count++] =
+            (struct price_tier){t[i].above,
+                                {t[i].input, t[i].output, t[i].cached_input, t[i].cache_write,
+                                 t[i].cache_write_1h, t[i].reasoning}};
+    if (p->valid_from.len > 0)
+        day = p->valid_from;
+    if (day.len > 0 && config_parse_day(day, &out->valid_from_us) != 0)
+        return false;
+    return p->input >= 0 && p->output >= 0 && p->tiers.count <= PRICE_TIERS_MAX &&
+           price_known(&out->price);
 }
 
-static bool fill_price(struct body *b, const struct root_config *root, const struct model_config *m,
-                       const struct deployment_config *d, Steelyard__Control__V1__Price *out)
+int config_model_prices(const struct model_config *m, struct price_fact out[PRICES_GIVEN_MAX],
+                        size_t *out_count)
 {
-    const struct price_known *known = known_of(root, d);
-    steelyard__control__v1__price__init(out);
-    if (m->price.input >= 0) {
-        out->input = m->price.input;
-        out->output = m->price.output;
-        out->cached_input = m->price.cached_input;
-        out->cache_write = m->price.cache_write;
-    } else if (known != NULL) {
-        out->input = known->input;
-        out->output = known->output;
-        out->cached_input = known->cached_input;
-        out->cache_write = known->cache_write;
-    } else {
-        return false;
+    const struct price_config *dated = m->prices.data;
+    size_t count = 0;
+    if (m->price.item.node != NULL && !given_price(&m->price, m->valid_from, &out[count++]))
+        return ERR_INVALID;
+    for (size_t i = 0; i < m->prices.count; i++) {
+        struct price_fact fact;
+        if (count == PRICES_GIVEN_MAX || !given_price(&dated[i], STR(""), &fact))
+            return ERR_INVALID;
+        size_t at = count++;
+        for (; at > 0 && out[at - 1].valid_from_us >= fact.valid_from_us; at--) {
+            if (out[at - 1].valid_from_us == fact.valid_from_us)
+                return ERR_EXISTS;
+            out[at] = out[at - 1];
+        }
+        out[at] = fact;
     }
-    if (m->valid_from.len > 0 && config_parse_day(m->valid_from, &out->valid_from_us) != 0)
-        return false; /* Checked when parsed. */
-    out->provider = body_text(b, d->provider);
-    out->model = body_text(b, m->item.name);
-    out->price_id = price_id_of(out);
-    return true;
+    *out_count = count;
+    return 0;
+}
+
+/* Of a checked file. */
+static void fill_prices(struct body *b, const struct model_config *m, struct str provider,
+                        Steelyard__Control__V1__Price *out, size_t *io_count)
+{
+    struct price_fact facts[PRICES_GIVEN_MAX];
+    size_t count = 0;
+    if (config_model_prices(m, facts, &count) != 0)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        if (prices_write(&b->arena, provider, m->item.name, &facts[i], &out[*io_count]) != 0)
+            b->nomem = true;
+        ++*io_count;
+    }
 }
 
 int config_prices(const struct config *c, struct buf *out)
@@ -310,7 +317,7 @@ int config_prices(const struct config *c, struct buf *out)
     const struct model_config *models = c->root.models.data;
     Steelyard__Control__V1__Prices m = STEELYARD__CONTROL__V1__PRICES__INIT;
     for (size_t i = 0; i < c->root.models.count; i++)
-        most += models[i].deployments.count;
+        most += models[i].deployments.count * (1 + models[i].prices.count);
     body_init(&b);
     Steelyard__Control__V1__Price *p = body_array(&b, most, sizeof *p, &pointers);
     m.prices = (Steelyard__Control__V1__Price **)(void *)pointers;
@@ -320,8 +327,8 @@ int config_prices(const struct config *c, struct buf *out)
             bool repeated = false; /* Two deployments of a model at one provider: one price. */
             for (size_t k = 0; k < j; k++)
                 repeated = repeated || str_eq(d[k].provider, d[j].provider);
-            if (!repeated && fill_price(&b, &c->root, &models[i], &d[j], &p[m.n_prices]))
-                m.n_prices++;
+            if (!repeated)
+                fill_prices(&b, &models[i], d[j].provider, p, &m.n_prices);
         }
     }
     return body_pack(&b, &m.base, out);

@@ -109,6 +109,53 @@ static void check_provider(struct findings *f, struct provider_config *p)
         table_finding(f, child(p->item.node, "ca_file"), "must be an absolute path");
 }
 
+static void check_day(struct findings *f, const struct yaml_node *owner, struct str day)
+{
+    int64_t us;
+    if (day.len > 0 && config_parse_day(day, &us) != 0)
+        table_finding(f, child(owner, "valid_from"), "must be a day, e.g. 2026-11-01");
+}
+
+static void check_tiers(struct findings *f, const struct price_config *p)
+{
+    const struct tier_config *t = p->tiers.data;
+    if (p->tiers.count > PRICE_TIERS_MAX)
+        table_finding(f, child(p->item.node, "tiers"), "at most %d tiers", PRICE_TIERS_MAX);
+    for (size_t i = 1; i < p->tiers.count; i++) {
+        if (t[i].above <= t[i - 1].above)
+            table_finding(f, child(t[i].item.node, "above"), "must rise from tier to tier");
+    }
+}
+
+static void check_prices(struct findings *f, const struct model_config *m)
+{
+    const struct price_config *dated = m->prices.data;
+    struct price_fact facts[PRICES_GIVEN_MAX];
+    size_t count, before = f->count;
+    check_day(f, m->item.node, m->valid_from);
+    if (m->price.item.node != NULL) {
+        check_day(f, m->price.item.node, m->price.valid_from);
+        check_tiers(f, &m->price);
+    }
+    if (m->prices.count >= PRICES_GIVEN_MAX)
+        table_finding(f, child(m->item.node, "prices"), "at most %d prices", PRICES_GIVEN_MAX - 1);
+    for (size_t i = 0; i < m->prices.count; i++) {
+        if (dated[i].valid_from.len == 0)
+            table_finding(f, dated[i].item.node, "\"valid_from\" is missing");
+        check_day(f, dated[i].item.node, dated[i].valid_from);
+        check_tiers(f, &dated[i]);
+    }
+    if (f->count > before)
+        return; /* Said already. */
+    int rc = config_model_prices(m, facts, &count);
+    if (rc == ERR_EXISTS)
+        table_finding(f, child(m->item.node, "prices"), "two prices hold from the same day");
+    else if (rc != 0 && f->count == 0)
+        table_finding(f, m->item.node,
+                      "a price is out of range: at most 1000000 USD a million "
+                      "tokens");
+}
+
 static void check_model(struct findings *f, struct model_config *m, const struct root_config *root)
 {
     struct deployment_config *d = m->deployments.data;
@@ -125,9 +172,7 @@ static void check_model(struct findings *f, struct model_config *m, const struct
         table_finding(f, m->item.node,
                       "a route has the same name: clients could not tell them "
                       "apart");
-    int64_t us;
-    if (m->valid_from.len > 0 && config_parse_day(m->valid_from, &us) != 0)
-        table_finding(f, child(m->item.node, "valid_from"), "must be a day, e.g. 2026-11-01");
+    check_prices(f, m);
 }
 
 static void check_route(struct findings *f, const struct route_config *r,

@@ -33,6 +33,7 @@ void config_destroy(struct config *c); /* NULL is allowed. */
 
 /* Bodies of resources (proto/control.proto), packed. Same config, same bytes. */
 int config_catalogue(const struct config *c, struct buf *out) MUST_CHECK;
+/* Only those that the file gives; what else holds is merged in when they are published. */
 int config_prices(const struct config *c, struct buf *out) MUST_CHECK;
 
 /* What derives from the deployment's root key: the first 16 bytes of SHA-256(root || label) with

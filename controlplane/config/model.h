@@ -2,6 +2,7 @@
 #ifndef STEELYARD_CONTROLPLANE_CONFIG_MODEL_H
 #define STEELYARD_CONTROLPLANE_CONFIG_MODEL_H
 
+#include "controlplane/config/prices.h"
 #include "controlplane/config/table.h"
 
 #define CONFIG_ROUTE_MODELS_MAX 64 /* As many as a decision can weigh. */
@@ -14,5 +15,9 @@ struct config {
 
 /* "2026-11-01" -> unix microseconds of its first moment, UTC. ERR_INVALID. */
 int config_parse_day(struct str day, int64_t *out_us) MUST_CHECK;
+/* Prices that a model gives, ascending by day. ERR_INVALID: one is no price, or too many;
+ * ERR_EXISTS: two from the same day. */
+int config_model_prices(const struct model_config *m, struct price_fact out[PRICES_GIVEN_MAX],
+                        size_t *out_count) MUST_CHECK;
 
 #endif

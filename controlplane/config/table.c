@@ -54,6 +54,9 @@ static const struct field provider_fields[] = {
      "read to its usage."},
     {"failure_domain", FIELD_TEXT, F(provider_config, failure_domain), false, NULL, NONE, NULL,
      NULL, "eu-west", "Providers with the same name fail together; fallbacks prefer another one."},
+    {"catalog", FIELD_TEXT, F(provider_config, catalog), false, NULL, NONE, NULL, NULL, "azure",
+     "Whose prices the catalogue is asked for, in the names of models.dev. Default: by the host of "
+     "base_url."},
     {"transport", FIELD_WORD, F(provider_config, transport), false, "auto", NONE, transport_words,
      NULL, "libcurl",
      "Who carries the requests: the node's own lean client, or libcurl. auto is lean."},
@@ -72,6 +75,26 @@ static const struct field deployment_fields[] = {
 static const struct section deployment_section = {
     "deployments", "Who serves the model.", sizeof(struct deployment_config), deployment_fields};
 
+static const struct field tier_fields[] = {
+    {"above", FIELD_NUMBER, F(tier_config, above), true, NULL, 1, 100000000, NULL, NULL, "200000",
+     "With more input tokens than this the whole request costs what stands here."},
+    {"input", FIELD_MONEY, F(tier_config, input), true, NULL, NONE, NULL, NULL, "0.15 USD",
+     "A million input tokens."},
+    {"output", FIELD_MONEY, F(tier_config, output), true, NULL, NONE, NULL, NULL, "0.60 USD",
+     "A million output tokens."},
+    {"cached_input", FIELD_MONEY, F(tier_config, cached_input), false, NULL, NONE, NULL, NULL,
+     "0.075 USD", "A million input tokens read from the provider's cache. Default: as input."},
+    {"cache_write", FIELD_MONEY, F(tier_config, cache_write), false, NULL, NONE, NULL, NULL,
+     "0.15 USD", "A million input tokens written to the provider's cache. Default: twice input."},
+    {"cache_write_1h", FIELD_MONEY, F(tier_config, cache_write_1h), false, NULL, NONE, NULL, NULL,
+     "0.30 USD", "The same, kept for an hour. Default: twice input, or cache_write if dearer."},
+    {"reasoning", FIELD_MONEY, F(tier_config, reasoning), false, NULL, NONE, NULL, NULL, "0.60 USD",
+     "A million reasoning tokens. Default: as output."},
+    {0}};
+static const struct section tier_section = {
+    "tiers", "Other prices for large prompts, smallest `above` first, at most 4.",
+    sizeof(struct tier_config), tier_fields};
+
 static const struct field price_fields[] = {
     {"input", FIELD_MONEY, F(price_config, input), true, NULL, NONE, NULL, NULL, "0.15 USD",
      "A million input tokens."},
@@ -80,13 +103,21 @@ static const struct field price_fields[] = {
     {"cached_input", FIELD_MONEY, F(price_config, cached_input), false, NULL, NONE, NULL, NULL,
      "0.075 USD", "A million input tokens read from the provider's cache. Default: as input."},
     {"cache_write", FIELD_MONEY, F(price_config, cache_write), false, NULL, NONE, NULL, NULL,
-     "0.15 USD", "A million input tokens written to the provider's cache."},
+     "0.15 USD", "A million input tokens written to the provider's cache. Default: twice input."},
+    {"cache_write_1h", FIELD_MONEY, F(price_config, cache_write_1h), false, NULL, NONE, NULL, NULL,
+     "0.30 USD", "The same, kept for an hour. Default: twice input, or cache_write if dearer."},
+    {"reasoning", FIELD_MONEY, F(price_config, reasoning), false, NULL, NONE, NULL, NULL,
+     "0.60 USD", "A million reasoning tokens. Default: as output."},
+    {"tiers", FIELD_LIST, F(price_config, tiers), false, NULL, NONE, NULL, &tier_section, NULL,
+     "Other prices for large prompts."},
+    {"valid_from", FIELD_TEXT, F(price_config, valid_from), false, NULL, NONE, NULL, NULL,
+     "2026-11-01", "Day (UTC) from which this price holds; needed under `prices`."},
     {0}};
 static const struct section price_section = {
     "price",
-    "USD per million tokens. Without it the shipped price table is asked, by the "
-    "provider's host and the model's name there; a price that is still unknown is "
-    "recorded as unknown, never as 0.",
+    "USD per million tokens. Without it the imported prices are asked and then the shipped table, "
+    "by the provider's host (or its `catalog`) and the model's name there; a price that is still "
+    "unknown is recorded as unknown, never as 0.",
     sizeof(struct price_config), price_fields};
 
 static const struct field model_fields[] = {
@@ -106,7 +137,9 @@ static const struct field model_fields[] = {
     {"price", FIELD_SECTION, F(model_config, price), false, NULL, NONE, NULL, &price_section, NULL,
      "USD per million tokens."},
     {"valid_from", FIELD_TEXT, F(model_config, valid_from), false, NULL, NONE, NULL, NULL,
-     "2026-11-01", "Day (UTC) from which the price holds."},
+     "2026-11-01", "Day (UTC) from which `price` holds, if it does not say so itself."},
+    {"prices", FIELD_LIST, F(model_config, prices), false, NULL, NONE, NULL, &price_section, NULL,
+     "Further prices, each from its valid_from on, until the next one."},
     {"display_name", FIELD_TEXT, F(model_config, display_name), false, NULL, NONE, NULL, NULL,
      "Small model", "For lists."},
     {0}};

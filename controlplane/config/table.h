@@ -35,7 +35,7 @@ struct timeouts_config {
 struct provider_config {
     struct item item;
     uint64_t type, transport;
-    struct str base_url, api_key, ca_file, failure_domain;
+    struct str base_url, api_key, ca_file, failure_domain, catalog;
     bool is_private, propagate, abort_stops_billing;
     struct timeouts_config timeouts;
 };
@@ -44,9 +44,16 @@ struct deployment_config {
     struct str provider, model;
     uint64_t weight;
 };
-struct price_config { /* nano-USD per million tokens, -1: not given. */
+struct tier_config { /* nano-USD per million tokens, -1: not given. */
     struct item item;
-    int64_t input, output, cached_input, cache_write;
+    uint64_t above;
+    int64_t input, output, cached_input, cache_write, cache_write_1h, reasoning;
+};
+struct price_config { /* The same. */
+    struct item item;
+    int64_t input, output, cached_input, cache_write, cache_write_1h, reasoning;
+    struct items tiers;
+    struct str valid_from;
 };
 struct model_config {
     struct item item;
@@ -55,6 +62,7 @@ struct model_config {
     uint64_t prior_quality_q16;
     struct str display_name, valid_from;
     struct price_config price;
+    struct items prices;
 };
 struct route_config {
     struct item item;

@@ -64,45 +64,20 @@ static int put_catalogue(struct pq_conn *c, const struct publish_actor *actor,
     return rc;
 }
 
-/* Price rows never change; a row with a known id is there already. */
-static int keep_price(struct pq_conn *c, const Steelyard__Control__V1__Price *price,
-                      struct err *err)
-{
-    struct pq_params p = {0};
-    pq_params_i64(&p, (int64_t)price->price_id);
-    pq_params_text(&p, str_from(price->provider));
-    pq_params_text(&p, str_from(price->model));
-    pq_params_i64(&p, price->input);
-    pq_params_i64(&p, price->output);
-    pq_params_i64(&p, price->cached_input);
-    pq_params_i64(&p, price->cache_write);
-    pq_params_time_us(&p, price->valid_from_us);
-    return pq_conn_query(c,
-                         "INSERT INTO price (price_id, provider, model, input, output, "
-                         "cached_input, cache_write, valid_from) "
-                         "VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
-                         &p, NULL, err);
-}
-
 static int put_prices(struct pq_conn *c, const struct config *config, struct err *err)
 {
-    struct buf body;
-    Steelyard__Control__V1__Prices *prices = NULL;
-    buf_init(&body, BODY_BYTES_MAX);
-    int rc = config_prices(config, &body);
-    if (rc == 0) {
-        prices = steelyard__control__v1__prices__unpack(NULL, body.len, (const uint8_t *)body.data);
-        rc = prices == NULL ? ERR_NOMEM : 0;
-    }
-    if (rc != 0)
-        (void)err_set(err, rc, "prices: %s", err_text(rc));
-    for (size_t i = 0; rc == 0 && i < prices->n_prices; i++)
-        rc = keep_price(c, prices->prices[i], err);
+    struct buf catalogue, given;
+    buf_init(&catalogue, BODY_BYTES_MAX);
+    buf_init(&given, BODY_BYTES_MAX);
+    int rc = config_catalogue(config, &catalogue);
     if (rc == 0)
-        rc = put(c, "prices", STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_PRICES, &body, err);
-    if (prices != NULL)
-        steelyard__control__v1__prices__free_unpacked(prices, NULL);
-    buf_deinit(&body);
+        rc = config_prices(config, &given);
+    if (rc == 0)
+        rc = publish_put_prices(c, buf_str(&catalogue), buf_str(&given), err);
+    else
+        (void)err_set(err, rc, "prices: %s", err_text(rc));
+    buf_deinit(&catalogue);
+    buf_deinit(&given);
     return rc;
 }
 

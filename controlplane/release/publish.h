@@ -106,6 +106,14 @@ int publish_put_keys(struct pq_conn *c, struct err *err) MUST_CHECK;
 /* The Accounts resource from account and budget (between begin and commit). */
 int publish_put_accounts(struct pq_conn *c, struct err *err) MUST_CHECK;
 
+/* The Prices resource (between begin and commit): what the configuration gives (packed Prices; rows
+ * of other sources in it are left out) wins over imported prices, and these over the shipped table,
+ * for the models and providers of the catalogue (packed Catalogue). */
+int publish_put_prices(struct pq_conn *c, struct str catalogue, struct str given,
+                       struct err *err) MUST_CHECK;
+/* The same from what is in force, after an import. */
+int publish_refresh_prices(struct pq_conn *c, struct err *err) MUST_CHECK;
+
 /* --- policy versions -----------------------------------------------------------------------------
  */
 

@@ -3,7 +3,7 @@
 #define STEELYARD_CONTROLPLANE_STORE_MIGRATIONS_H
 
 struct migration {
-    int version; /* Ascending from 1 without a hole; 0 ends the table. */
+    int version; /* Ascending; 0 ends the table. */
     const char *name;
     const char *sql;
 };

@@ -66,8 +66,7 @@ static void a_whole_file_becomes_the_bodies_that_are_pushed(void **state)
     assert_true(m->providers[1]->allow_private);
     assert_int_equal(m->providers[1]->timeouts->total_ms, 120000);
     assert_int_equal(m->providers[1]->failure_domain, 2);
-    assert_int_equal(m->providers[0]->transport,
-                     STEELYARD__CONTROL__V1__TRANSPORT__TRANSPORT_AUTO);
+    assert_int_equal(m->providers[0]->transport, STEELYARD__CONTROL__V1__TRANSPORT__TRANSPORT_AUTO);
     assert_int_equal(m->providers[1]->transport,
                      STEELYARD__CONTROL__V1__TRANSPORT__TRANSPORT_LIBCURL);
     assert_int_equal(m->models[0]->capabilities, 1 | 8);
@@ -84,12 +83,11 @@ static void a_whole_file_becomes_the_bodies_that_are_pushed(void **state)
     assert_int_equal(config_prices(c, &body), 0);
     Steelyard__Control__V1__Prices *p =
         steelyard__control__v1__prices__unpack(NULL, body.len, (const uint8_t *)body.data);
-    assert_int_equal(p->n_prices, 2);
-    assert_int_equal(p->prices[0]->input, 150000000);
-    assert_int_equal(p->prices[1]->output, 250000000);
-    assert_int_equal(p->prices[1]->cached_input, -1);
-    assert_int_equal(p->prices[1]->valid_from_us, INT64_C(1793491200000000));
-    assert_true(p->prices[0]->price_id != p->prices[1]->price_id);
+    assert_int_equal(p->n_prices, 1); /* What the file gives; the rest is merged in later. */
+    assert_int_equal(p->prices[0]->output, 250000000);
+    assert_int_equal(p->prices[0]->cached_input, -1);
+    assert_int_equal(p->prices[0]->valid_from_us, INT64_C(1793491200000000));
+    assert_true(p->prices[0]->price_id != 0);
     steelyard__control__v1__prices__free_unpacked(p, NULL);
 
     assert_int_equal(config_policy_count(c), 2);
@@ -121,6 +119,8 @@ static void the_same_file_gives_the_same_bytes(void **state)
 
 /* Small files with one mistake each, and what must be said about it. */
 #define HEAD "version: 1\nproviders: {p: {}}\nmodels: {m: {deployments: [{provider: p}]}}\n"
+#define HEAD_PRICE(text)                                                                           \
+    "version: 1\nproviders: {p: {}}\nmodels: {m: {deployments: [{provider: p}], " text "}}\n"
 static const struct {
     const char *text;
     const char *finding;
@@ -155,6 +155,16 @@ static const struct {
      "output: 1 USD}}}\n",
      "\"1\" is not an amount of money, e.g. 0.15 USD"},
     {"version: 1\nproviders: {p: {}}\nmodels: {m: {deployments: []}}\n", "at least one deployment"},
+    {HEAD_PRICE("prices: [{input: 1 USD, output: 1 USD}]"), "\"valid_from\" is missing"},
+    {HEAD_PRICE("prices: [{valid_from: 2026-02-30, input: 1 USD, output: 1 USD}]"),
+     "must be a day"},
+    {HEAD_PRICE("price: {input: 1 USD, output: 1 USD}, prices: [{valid_from: 1970-01-01, "
+                "input: 1 USD, output: 1 USD}]"),
+     "two prices hold from the same day"},
+    {HEAD_PRICE("price: {input: 1 USD, output: 1 USD, tiers: [{above: 5, input: 1 USD, output: 1 "
+                "USD}, {above: 5, input: 1 USD, output: 1 USD}]}"),
+     "must rise from tier to tier"},
+    {HEAD_PRICE("price: {input: 1000001 USD, output: 1 USD}"), "is not an amount of money"},
     {"version: 1\nproviders: {p: {}}\nmodels: {m: {deployments: [{provider: q}]}}\n",
      "t.yaml:3:39: models.m.deployments[0].provider: there is no provider \"q\""},
     {HEAD "keys: [{id: a, hash: \"sha256:12\"}]\n", "must be sha256: and 64 hex digits"},
@@ -282,15 +292,90 @@ static void f30_each_failed_allocation_leaves_nothing_behind(void **state)
     }
 }
 
-static void the_shipped_prices_are_sorted_and_found(void **state)
+static size_t merged(const struct price_fact *given, size_t given_count,
+                     const struct price_fact *imported, size_t imported_count, bool shipped,
+                     int64_t *out_inputs)
+{
+    struct price_fact out[PRICES_PER_MODEL_MAX];
+    const struct catalog_row row = {.price = {.base = {1, 1, -1, -1, -1, -1}},
+                                    .source = STR("models.dev")};
+    size_t count =
+        prices_merge(given, given_count, imported, imported_count, shipped ? &row : NULL, out);
+    for (size_t i = 0; i < count; i++) {
+        out_inputs[i] = out[i].price.base.input;
+        assert_true(i == 0 || out[i].valid_from_us > out[i - 1].valid_from_us);
+    }
+    return count;
+}
+
+static void given_prices_win_over_imported_ones_and_these_over_the_shipped(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < prices_count(); i++) {
-        const struct price_known *k = prices_at(i);
-        assert_ptr_equal(prices_find(str_from(k->host), str_from(k->model)), k);
-        assert_true(k->input > 0 && k->output > 0);
-    }
-    assert_null(prices_find(STR("localhost"), STR("gpt-4o")));
+    const struct price_fact imported[] = {{.price.base.input = 20, .valid_from_us = 100},
+                                          {.price.base.input = 21, .valid_from_us = 200}};
+    const struct price_fact first[] = {{.price.base.input = 20, .valid_from_us = 0}};
+    const struct price_fact given[] = {{.price.base.input = 30, .valid_from_us = 150},
+                                       {.price.base.input = 31, .valid_from_us = 300}};
+    const struct price_fact always[] = {{.price.base.input = 30, .valid_from_us = 0}};
+    int64_t in[PRICES_PER_MODEL_MAX];
+    assert_int_equal(merged(NULL, 0, NULL, 0, false, in), 0);
+    assert_int_equal(merged(NULL, 0, NULL, 0, true, in), 1);
+    assert_int_equal(in[0], 1);
+    assert_int_equal(merged(NULL, 0, imported, 2, true, in), 3);
+    assert_int_equal(in[0], 1);
+    assert_int_equal(in[2], 21);
+    assert_int_equal(merged(NULL, 0, first, 1, true, in), 1);
+    assert_int_equal(in[0], 20);
+    /* Before the file says something, the rest holds; after that, nothing but the file. */
+    assert_int_equal(merged(given, 2, imported, 2, true, in), 4);
+    assert_int_equal(in[0], 1);
+    assert_int_equal(in[1], 20);
+    assert_int_equal(in[2], 30);
+    assert_int_equal(in[3], 31);
+    assert_int_equal(merged(always, 1, imported, 2, true, in), 1);
+    assert_int_equal(in[0], 30);
+}
+
+#define PRICED(text)                                                                               \
+    "version: 1\nproviders: {p: {base_url: \"http://127.0.0.1:1/v1\", private: true}}\n"           \
+    "models: {m: {deployments: [{provider: p}], " text "}}\n"
+
+static void prices_of_a_file_have_tiers_and_days(void **state)
+{
+    (void)state;
+    struct buf body = {0};
+    struct price_fact fact;
+    buf_init(&body, 1U << 20);
+    struct config *c = parse_good(
+        PRICED("price: {input: 1 USD, output: 2 USD, reasoning: 3 USD, cache_write_1h: 4 USD, "
+               "tiers: [{above: 200000, input: 5 USD, output: 6 USD, cached_input: 0.5 USD}]}, "
+               "prices: [{valid_from: 2027-01-01, input: 9 USD, output: 9 USD}, "
+               "{valid_from: 2026-12-01, input: 8 USD, output: 8 USD}]"));
+    assert_int_equal(config_prices(c, &body), 0);
+    Steelyard__Control__V1__Prices *p =
+        steelyard__control__v1__prices__unpack(NULL, body.len, (const uint8_t *)body.data);
+    assert_int_equal(p->n_prices, 3);
+    assert_true(prices_read(p->prices[0], &fact));
+    assert_int_equal(fact.valid_from_us, 0);
+    assert_int_equal(fact.price.base.reasoning, 3000000000);
+    assert_int_equal(fact.price.base.cache_write_1h, 4000000000);
+    assert_int_equal(fact.price.base.cache_write, PRICE_UNKNOWN);
+    assert_int_equal(fact.price.tier_count, 1);
+    assert_int_equal(fact.price.tiers[0].above, 200000);
+    assert_int_equal(fact.price.tiers[0].rates.cached_read, 500000000);
+    assert_int_equal(fact.price.tiers[0].rates.cache_write_1h, PRICE_UNKNOWN);
+    assert_int_equal(fact.source, STEELYARD__CONTROL__V1__PRICE_SOURCE__PRICE_SOURCE_CONFIG);
+    assert_true(prices_read(p->prices[1], &fact));
+    assert_int_equal(fact.price.base.input, 8000000000);
+    assert_true(prices_read(p->prices[2], &fact));
+    assert_int_equal(fact.price.base.input, 9000000000);
+    uint64_t id = p->prices[0]->price_id;
+    assert_true(prices_id(p->prices[0]) == id && id != p->prices[1]->price_id);
+    p->prices[0]->tiers[0]->output++;
+    assert_true(prices_id(p->prices[0]) != id);
+    steelyard__control__v1__prices__free_unpacked(p, NULL);
+    config_destroy(c);
+    buf_deinit(&body);
 }
 
 static void the_keys_of_a_deployment_derive_from_its_root(void **state)
@@ -353,7 +438,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(b30_anchors_aliases_tags_depth_and_repeats_are_refused),
         cmocka_unit_test(b30_references_work_only_in_the_local_file),
         cmocka_unit_test(f30_each_failed_allocation_leaves_nothing_behind),
-        cmocka_unit_test(the_shipped_prices_are_sorted_and_found),
+        cmocka_unit_test(given_prices_win_over_imported_ones_and_these_over_the_shipped),
+        cmocka_unit_test(prices_of_a_file_have_tiers_and_days),
         cmocka_unit_test(the_keys_of_a_deployment_derive_from_its_root),
         cmocka_unit_test(schema_and_reference_are_what_is_committed),
     };
