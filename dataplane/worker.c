@@ -160,7 +160,7 @@ static bool has_work(struct worker *w)
     bool moved = w->env.served != w->served_seen || w->conns.open_count != w->connections_seen;
     w->served_seen = w->env.served;
     w->connections_seen = w->conns.open_count;
-    return moved || w->env.active_count > 0;
+    return moved || w->env.active_count > 0 || w->env.shedding;
 }
 
 static void tick(struct worker *w)
