@@ -349,6 +349,7 @@ static void a_path_has_at_most_sixteen_budgets(void **state)
     done(200, path_of("keys", key, "delete"), "{}");
     done(200, "/api/v1/budgets",
          "{\"account\":\"model:small\",\"limit_usd\":\"9\",\"period\":\"day\"}");
+    json_decref(key);
 }
 
 /* --- roles -------------------------------------------------------------------------------------
