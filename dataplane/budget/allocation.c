@@ -233,6 +233,7 @@ void table_note(struct budget_table *t, uint64_t budget, int64_t need, int *out_
     for (uint32_t i = 0; i < 2 * TABLE_ASK_PROBES && rc != 0; i++)
         if (cell_note(&t->asks[(first + i % TABLE_ASK_PROBES) % TABLE_ASKS], budget, need))
             rc = 0;
+    atomic_store(&t->asked, true);
     if (out_rc != NULL)
         *out_rc = rc;
     if (t->options.wake != NULL)

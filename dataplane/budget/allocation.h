@@ -188,6 +188,7 @@ struct budget_table_stats {
     uint64_t fences;         /* Times that the plane was silent for too long. */
     uint64_t epochs_closed;  /* Times that the plane closed this node's life. */
     uint64_t refused_slots;  /* No space, no memory, no room. */
+    int64_t credited;        /* Offline allowances of all outages, nano-USD. */
     int64_t clock_offset_us; /* Of the plane's clock; 0: below five seconds. */
     bool fenced;
     bool in_contact;

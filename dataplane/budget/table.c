@@ -126,6 +126,7 @@ static void credit(struct budget_table *t, uint64_t budget, int64_t wall_us)
     if (shadow->credited || shadow->offline_max <= 0)
         return;
     shadow->credited = true;
+    t->stats.credited += shadow->offline_max;
     /* In this order a death in between counts it as spent. */
     atomic_fetch_add(&s->offline, shadow->offline_max);
     atomic_fetch_add(&s->free, shadow->offline_max);
@@ -139,6 +140,8 @@ static bool outage(const struct budget_table *t, uint64_t mono_ms)
 
 void table_drain_asks(struct budget_table *t, uint64_t mono_ms, int64_t wall_us)
 {
+    if (!atomic_exchange(&t->asked, false))
+        return;
     for (uint32_t i = 0; i < TABLE_ASKS; i++) {
         struct budget_ask_cell *c = &t->asks[i];
         uint64_t budget = atomic_load_explicit(&c->budget, memory_order_relaxed);

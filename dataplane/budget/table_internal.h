@@ -84,6 +84,7 @@ struct budget_table {
     struct budget_entry *entries;
     uint32_t entry_mask;
     struct budget_ask_cell asks[TABLE_ASKS];
+    _Atomic bool asked; /* Some cell may be in use. */
     /* The control thread's. */
     uint32_t entry_count;
     struct slot_file file;

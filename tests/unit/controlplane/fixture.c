@@ -14,7 +14,7 @@
 extern char **environ;
 
 static char dir[256];
-static char conninfo_of[8][256];
+static char conninfo_of[16][256];
 static char base_conninfo[256];
 static unsigned databases;
 
