@@ -115,6 +115,7 @@ static int start_nodes(struct plane *p, struct err *err)
         .tls = {.cert_file = s->sync_cert, .key_file = s->sync_key, .ca_file = s->sync_ca},
         .release = &plane_release_ops,
         .intake = &plane_intake_ops,
+        .lease = &plane_lease_ops,
         .plane = p,
     };
     int rc = nodes_start(&options, &p->nodes, err);
@@ -162,7 +163,11 @@ static int start_stores(struct plane *p, struct err *err)
                                            .hash_key_id = p->keys.hash_key_id,
                                            .on_published = on_policy_published,
                                            .arg = p};
+    const struct lease_service_config leases = {
+        .conninfo = p->conninfo, .on_recall = plane_on_recall, .arg = p};
     int rc = intake_create(p->loop, &intake, &p->intake, err);
+    if (rc == 0)
+        rc = lease_service_create(p->loop, &leases, &p->leases, err);
     if (rc == 0)
         rc = trainer_create(p->loop, &trainer, &p->trainer, err);
     if (rc == 0)
@@ -303,6 +308,10 @@ static void close_next(void *arg)
         struct nodes *nodes = p->nodes;
         p->nodes = NULL;
         nodes_close(nodes, NODES_GRACE, close_next, p);
+    } else if (p->leases != NULL) {
+        struct lease_service *leases = p->leases;
+        p->leases = NULL;
+        lease_service_close(leases, close_next, p);
     } else if (p->trainer != NULL) {
         struct trainer *trainer = p->trainer;
         p->trainer = NULL;

@@ -7,6 +7,7 @@
 #include "common/net/httpd.h"
 #include "common/net/probes.h"
 #include "controlplane/admin/admin.h"
+#include "controlplane/budgets/lease_service.h"
 #include "controlplane/config/config.h"
 #include "controlplane/ingest/intake.h"
 #include "controlplane/nodes/nodes.h"
@@ -40,6 +41,7 @@ struct plane {
     struct work *work;
     struct publish *publish;
     struct intake *intake;
+    struct lease_service *leases;
     struct trainer *trainer;
     struct nodes *nodes;
     struct admin *admin;
@@ -63,6 +65,8 @@ void plane_maintain(struct plane *p);                     /* Partitions, hourly.
 /* plane_links.c */
 extern const struct nodes_release_ops plane_release_ops;
 extern const struct nodes_intake_ops plane_intake_ops;
+extern const struct nodes_lease_ops plane_lease_ops;
+void plane_on_recall(void *plane, struct str node_id);
 void plane_on_set(void *plane, const struct publish_set *set);
 int plane_metrics_create(struct plane *p, struct err *err) MUST_CHECK;
 extern const struct metrics_family plane_metrics_table[];

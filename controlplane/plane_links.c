@@ -157,6 +157,29 @@ static bool intake_ready(void *plane)
 
 const struct nodes_intake_ops plane_intake_ops = {.submit = submit_batch, .ready = intake_ready};
 
+/* ---- budgets ---- */
+
+static int submit_report(void *plane, const struct lease_report *report, nodes_lease_cb cb,
+                         void *user)
+{
+    return lease_service_report(((struct plane *)plane)->leases, report, cb, user);
+}
+
+static int submit_recalls(void *plane, const struct uuid *node_id, uint64_t epoch,
+                          nodes_lease_cb cb, void *user)
+{
+    return lease_service_recalls(((struct plane *)plane)->leases, node_id, epoch, cb, user);
+}
+
+const struct nodes_lease_ops plane_lease_ops = {.report = submit_report, .recalls = submit_recalls};
+
+void plane_on_recall(void *plane, struct str node_id)
+{
+    struct plane *p = plane;
+    if (p->nodes != NULL)
+        nodes_recall(p->nodes, node_id);
+}
+
 /* ---- metrics ---- */
 
 enum {

@@ -154,6 +154,23 @@ static int start_spools(struct node *n, struct err *err)
     return rc;
 }
 
+static int start_budgets(struct node *n, struct err *err)
+{
+    char dir[4096];
+    struct budget_recovery found;
+    int rc = make_path(n->settings->state_dir, "budget", dir, sizeof dir, err);
+    if (rc != 0)
+        return rc;
+    struct budget_table_options options = {.dir = dir, .node_id = n->uuid};
+    budget_boot_id(&options.boot_id);
+    rc = budget_table_create(&options, &n->budgets, &found, err);
+    if (rc == 0 && (found.epochs > 0 || found.quarantined > 0))
+        log_event(LOG_INFO, "budgets of earlier lives recovered", LOG_U64("lives", found.epochs),
+                  LOG_U64("host_crash", found.host_crash), LOG_U64("slots", found.slots),
+                  LOG_U64("quarantined", found.quarantined));
+    return rc;
+}
+
 static void on_applied(void *user, const struct snapshot *s)
 {
     (void)user;
@@ -199,6 +216,16 @@ static int start_link(struct node *n, struct err *err)
         .user = n,
     };
     rc = sync_create(&sync, &n->sync, &loaded, err);
+    if (rc != 0)
+        return rc;
+    const struct lease_client_options leases = {
+        .loop = n->loop,
+        .client = n->client,
+        .table = n->budgets,
+        .node_id = n->id,
+        .build = NODE_BUILD,
+    };
+    rc = lease_client_create(&leases, &n->leases, err);
     if (rc != 0 || n->client == NULL)
         return rc;
     const struct shipper_options shipper = {
@@ -300,6 +327,8 @@ int node_create(uv_loop_t *loop, const struct settings *settings, struct node **
     if (rc == 0)
         rc = start_spools(n, err);
     if (rc == 0)
+        rc = start_budgets(n, err);
+    if (rc == 0)
         rc = start_link(n, err);
     if (rc == 0)
         rc = start_probes(n, err);
@@ -317,6 +346,7 @@ int node_create(uv_loop_t *loop, const struct settings *settings, struct node **
         return rc;
     }
     sync_start(n->sync);
+    lease_client_start(n->leases);
     if (n->shipper != NULL)
         shipper_start(n->shipper);
     uv_timer_start(&n->timer, node_on_timer, TIMER_MS, TIMER_MS);
@@ -364,6 +394,7 @@ void node_destroy(struct node *n)
     mem_free(n->workers);
     snapshot_cell_destroy(n->cell);
     spool_set_destroy(n->spools);
+    budget_table_destroy(n->budgets);
     metrics_destroy(n->metrics);
     endpoint_registry_destroy(n->registry);
     request_shared_deinit(&n->shared);

@@ -6,6 +6,7 @@
 #include "common/link/rpc.h"
 #include "common/net/address.h"
 #include "common/net/probes.h"
+#include "dataplane/budget/lease_client.h"
 #include "dataplane/node.h"
 #include "dataplane/node_metrics.h"
 #include "dataplane/state/sync.h"
@@ -42,6 +43,8 @@ struct node {
     struct rpc_client *client;
     struct sync *sync;
     struct shipper *shipper;
+    struct budget_table *budgets;
+    struct lease_client *leases;
     struct httpd *httpd;
     struct probes probes;
     struct probe_check checks[8];

@@ -36,10 +36,14 @@ static void each_worker(struct node *n, void (*fn)(struct worker *w))
 
 static void on_part_closed(void *user);
 
-/* Sync and shipper first, then their client, then the rest. */
+/* Leases, shipper and sync first, then their client, then the rest. */
 static void close_next(struct node *n)
 {
-    if (n->shipper != NULL) {
+    if (n->leases != NULL) {
+        struct lease_client *c = n->leases;
+        n->leases = NULL;
+        lease_client_close(c, on_part_closed, n);
+    } else if (n->shipper != NULL) {
         struct shipper *s = n->shipper;
         n->shipper = NULL;
         shipper_close(s, on_part_closed, n);
@@ -87,6 +91,8 @@ static void join_workers(struct node *n)
 static bool flushed(const struct node *n)
 {
     struct shipper_status status;
+    if (!lease_client_done(n->leases))
+        return false;
     if (n->shipper == NULL)
         return true;
     shipper_get_status(n->shipper, &status);
@@ -125,6 +131,7 @@ static void drain_step(struct node *n)
         if (!all_finished(n))
             break;
         join_workers(n);
+        lease_client_retire(n->leases);
         if (n->shipper != NULL)
             shipper_kick(n->shipper);
         enter(n, NODE_FLUSH);

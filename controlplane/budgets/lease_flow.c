@@ -376,6 +376,7 @@ void lease_flow_deinit(struct lease_flow *f)
     f->holdings = NULL;
     f->own = NULL;
     f->items = NULL;
+    f->item_count = 0;
 }
 
 int lease_flow_run(struct lease_flow *f, bool made, struct err *err)

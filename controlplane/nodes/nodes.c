@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "budget.pb-c.h"
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/base/rand.h"
@@ -21,13 +22,16 @@
 #define STREAM_MAX_MS_DEFAULT   1800000U
 #define CREDIT_BYTES_DEFAULT    8388608U
 
-const struct rpc_method nodes_methods[2] = {
+const struct rpc_method nodes_methods[3] = {
     [NODES_METHOD_SYNC] = {.path = "/steelyard.control.v1.Control/Sync",
                            .request = &steelyard__control__v1__node_msg__descriptor,
                            .response = &steelyard__control__v1__plane_msg__descriptor},
     [NODES_METHOD_PUSH] = {.path = "/steelyard.telemetry.v1.Telemetry/Push",
                            .request = &steelyard__telemetry__v1__push_up__descriptor,
                            .response = &steelyard__telemetry__v1__push_down__descriptor},
+    [NODES_METHOD_LEASE] = {.path = "/steelyard.budget.v1.Budget/Lease",
+                            .request = &steelyard__budget__v1__lease_up__descriptor,
+                            .response = &steelyard__budget__v1__lease_down__descriptor},
 };
 
 /* ---- known nodes ---- */
@@ -44,7 +48,7 @@ static void forget_old(struct nodes *n, bool make_room)
     int64_t now_us = clock_wall_us();
     LIST_FOREACH_SAFE (it, tmp, &n->entries) {
         struct node_entry *entry = container_of(it, struct node_entry, link);
-        if (entry->sync != NULL || entry->push != NULL)
+        if (entry->sync != NULL || entry->push != NULL || entry->lease != NULL)
             continue;
         if (now_us - entry->last_seen_us < NODES_FORGET_US && !make_room)
             continue;
@@ -138,7 +142,9 @@ static void on_heartbeat(uv_timer_t *timer)
 
 static void on_tick(uv_timer_t *timer)
 {
-    push_peers_tick(container_of(timer, struct nodes, tick_timer));
+    struct nodes *n = container_of(timer, struct nodes, tick_timer);
+    push_peers_tick(n);
+    lease_peers_tick(n);
 }
 
 /* ---- life ---- */
@@ -147,8 +153,10 @@ static void on_accept(struct rpc_stream *stream, const struct rpc_method *method
 {
     if (method == &nodes_methods[NODES_METHOD_SYNC])
         sync_peer_accept(user, stream);
-    else
+    else if (method == &nodes_methods[NODES_METHOD_PUSH])
         push_peer_accept(user, stream);
+    else
+        lease_peer_accept(user, stream);
 }
 
 static uint32_t or_default(uint32_t value, uint32_t fallback)
@@ -173,11 +181,12 @@ int nodes_start(const struct nodes_options *options, struct nodes **out_nodes, s
     list_init(&n->entries);
     list_init(&n->sync_peers);
     list_init(&n->push_peers);
+    list_init(&n->lease_peers);
     map_init(&n->by_id);
     struct rpc_server_options server = {
         .address = options->address, .tls = options->tls, .streams_max = n->options.nodes_max * 4};
     int rc =
-        rpc_server_create(options->loop, &server, nodes_methods, 2, on_accept, n, &n->server, err);
+        rpc_server_create(options->loop, &server, nodes_methods, 3, on_accept, n, &n->server, err);
     if (rc != 0) {
         map_deinit(&n->by_id);
         mem_free(n);

@@ -1,7 +1,7 @@
-/* nodes.h: where nodes come in: the gRPC server of Control.Sync and Telemetry.Push, one object per
- * connected node. It moves messages and keeps the protocol's rules; what a generation holds and how
- * records are stored is behind two tables of callbacks which the plane fills (release/ and
- * ingest/).
+/* nodes.h: where nodes come in: the gRPC server of Control.Sync, Telemetry.Push and Budget.Lease,
+ * one object per connected node. It moves messages and keeps the protocol's rules; what a
+ * generation holds and how records are stored is behind two tables of callbacks which the plane
+ * fills (release/ and ingest/).
  *
  * Everything runs on the plane's loop. */
 #ifndef STEELYARD_CONTROLPLANE_NODES_NODES_H
@@ -15,6 +15,7 @@
 #include "common/base/err.h"
 #include "common/base/str.h"
 #include "common/link/rpc.h"
+#include "controlplane/budgets/lease_store.h"
 
 #define NODES_ID_BYTES          64 /* Of a node id, with the NUL. */
 #define NODES_BATCH_RECORDS_MAX 1000U
@@ -102,6 +103,16 @@ struct nodes_intake_ops {
     bool (*ready)(void *plane);
 };
 
+/* Both: 0: cb exactly once, later, and what is passed stays where it is until then. An error: no
+ * cb, the stream is closed. */
+typedef void (*nodes_lease_cb)(void *user, int status, const struct lease_reply *reply);
+struct nodes_lease_ops {
+    int (*report)(void *plane, const struct lease_report *report, nodes_lease_cb cb, void *user);
+    int (*recalls)(void *plane, const struct uuid *node_id, uint64_t epoch, nodes_lease_cb cb,
+                   void *user);
+    uint32_t fence_after_s; /* Told to nodes; 0: GRANT_FENCE_AFTER_S. */
+};
+
 /* ---- the server ---- */
 
 struct nodes_options {
@@ -110,13 +121,14 @@ struct nodes_options {
     struct rpc_tls tls;  /* cert_file NULL: plain text, loopback and unix only. */
     const struct nodes_release_ops *release;
     const struct nodes_intake_ops *intake;
-    void *plane;              /* First argument of all of them. */
-    uint32_t nodes_max;       /* 0: 1000. */
-    uint32_t debounce_ms;     /* 0: 100. */
-    uint32_t debounce_max_ms; /* 0: 10000. */
-    uint32_t heartbeat_ms;    /* 0: 10000. */
-    uint64_t stream_max_ms;   /* 0: 30 min, +- 20 %: streams are closed and spread again. */
-    uint64_t credit_bytes;    /* Unacknowledged payload per node; 0: 8 MiB. */
+    const struct nodes_lease_ops *lease; /* NULL: no budgets are shared out here. */
+    void *plane;                         /* First argument of all of them. */
+    uint32_t nodes_max;                  /* 0: 1000. */
+    uint32_t debounce_ms;                /* 0: 100. */
+    uint32_t debounce_max_ms;            /* 0: 10000. */
+    uint32_t heartbeat_ms;               /* 0: 10000. */
+    uint64_t stream_max_ms; /* 0: 30 min, +- 20 %: streams are closed and spread again. */
+    uint64_t credit_bytes;  /* Unacknowledged payload per node; 0: 8 MiB. */
 };
 
 struct nodes;
@@ -125,6 +137,8 @@ int nodes_start(const struct nodes_options *options, struct nodes **out_nodes,
 const char *nodes_address(const struct nodes *nodes); /* As bound. */
 /* The current generation changed: push it, after the debounce unless urgent. */
 void nodes_changed(struct nodes *nodes, bool urgent);
+/* Something was recalled from this node: if it is connected here, tell it. */
+void nodes_recall(struct nodes *nodes, struct str node_id);
 /* cb once, after all streams ended; batches at the intake are waited for. */
 void nodes_close(struct nodes *nodes, uint64_t grace_ms, void (*cb)(void *user), void *user);
 

@@ -14,8 +14,8 @@
 #define NODES_SEND_QUEUE  2097152U
 #define NODES_OUTSTANDING 8U /* Batches of one stream at the intake. */
 
-extern const struct rpc_method nodes_methods[2];
-enum { NODES_METHOD_SYNC, NODES_METHOD_PUSH };
+extern const struct rpc_method nodes_methods[3];
+enum { NODES_METHOD_SYNC, NODES_METHOD_PUSH, NODES_METHOD_LEASE };
 
 /* One known node, connected or not. */
 struct node_entry {
@@ -23,8 +23,9 @@ struct node_entry {
     char id[NODES_ID_BYTES];
     char build[NODES_BUILD_BYTES];
     char peer[NODES_PEER_BYTES];
-    struct sync_peer *sync; /* Its Sync stream, or NULL. */
-    struct push_peer *push; /* Its Push stream, or NULL. */
+    struct sync_peer *sync;   /* Its Sync stream, or NULL. */
+    struct push_peer *push;   /* Its Push stream, or NULL. */
+    struct lease_peer *lease; /* Its Lease stream, or NULL. */
     uint32_t era;
     uint64_t generation;
     uint64_t nacked_generation;
@@ -41,10 +42,11 @@ struct nodes {
     struct map by_id;
     struct list sync_peers;
     struct list push_peers;
+    struct list lease_peers;
     uv_timer_t debounce_timer, heartbeat_timer, tick_timer;
     unsigned handles;
     uint64_t changed_since_ms; /* First change of a debounce, 0: none waiting. */
-    size_t outstanding;        /* Batches at the intake. */
+    size_t outstanding;        /* Batches at the intake, reports at the lease service. */
     bool closing, server_closed;
     void (*on_closed)(void *user);
     void *closed_user;
@@ -63,5 +65,7 @@ void sync_peers_push(struct nodes *n);
 void sync_peers_heartbeat(struct nodes *n);
 void push_peer_accept(struct nodes *n, struct rpc_stream *stream);
 void push_peers_tick(struct nodes *n);
+void lease_peer_accept(struct nodes *n, struct rpc_stream *stream);
+void lease_peers_tick(struct nodes *n);
 
 #endif

@@ -236,8 +236,8 @@ void table_note(struct budget_table *t, uint64_t budget, int64_t need, int *out_
     atomic_store(&t->asked, true);
     if (out_rc != NULL)
         *out_rc = rc;
-    if (t->options.wake != NULL)
-        t->options.wake(t->options.user);
+    if (t->wake != NULL)
+        t->wake(t->wake_user);
 }
 
 int budget_ask(struct budget_table *t, uint64_t budget, int64_t need)

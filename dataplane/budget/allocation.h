@@ -99,10 +99,6 @@ struct budget_table_options {
     struct uuid node_id;
     struct uuid boot_id; /* Changes when the host starts (budget_boot_id). */
     uint32_t slots_max;  /* 0: 262144. Budgets times periods held at once. */
-    /* Called by a worker's thread when a report should go out now; must be thread-safe (a
-     * uv_async_send). NULL: none. */
-    void (*wake)(void *user);
-    void *user;
 };
 struct budget_recovery {
     uint32_t epochs;     /* Earlier lives, to be reported as final. */
@@ -116,6 +112,9 @@ int budget_table_create(const struct budget_table_options *options, struct budge
                         struct budget_recovery *out_recovery, struct err *err) MUST_CHECK;
 /* Leaves the files for the next start. No worker may use the table any more. NULL is allowed. */
 void budget_table_destroy(struct budget_table *t);
+/* Called by a worker's thread when a report should go out now; must be thread-safe (a
+ * uv_async_send). NULL: none. Only while no worker uses the table. */
+void budget_table_set_wake(struct budget_table *t, void (*wake)(void *user), void *user);
 void budget_boot_id(struct uuid *out); /* Of this host; zeros if it has none. */
 
 struct budget_usage { /* budget.proto's Usage. */

@@ -1,6 +1,7 @@
 /* The control thread's side: what the plane answered, the fence, outages, ended periods. */
 #include <assert.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "common/base/buf.h"
 #include "common/base/mem.h"
@@ -452,19 +453,26 @@ void budget_boot_id(struct uuid *out)
     buf_deinit(&b);
 }
 
+/* Addresses for as many budgets as a node may ever hold; memory comes as they are used. */
 static int allocate(struct budget_table *t, const struct budget_table_options *options)
 {
-    uint32_t entries = 64;
-    while (entries < 2 * t->options.slots_max)
+    size_t slots = t->options.slots_max, entries = 64;
+    while (entries < 2 * slots)
         entries *= 2;
-    t->entry_mask = entries - 1;
+    t->entry_mask = (uint32_t)entries - 1;
     t->dir = mem_strdup(options->dir);
-    t->entries = mem_calloc(entries, sizeof(*t->entries));
-    t->shadows = mem_calloc(t->options.slots_max, sizeof(*t->shadows));
-    t->free_slots = mem_calloc(t->options.slots_max, sizeof(*t->free_slots));
-    return t->dir != NULL && t->entries != NULL && t->shadows != NULL && t->free_slots != NULL
-               ? 0
-               : ERR_NOMEM;
+    if (t->dir == NULL)
+        return ERR_NOMEM;
+    t->space_bytes = entries * sizeof(*t->entries) + slots * sizeof(*t->shadows) +
+                     slots * sizeof(*t->free_slots);
+    void *space = mmap(NULL, t->space_bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (space == MAP_FAILED)
+        return ERR_NOMEM;
+    t->entries = space;
+    t->shadows = (struct slot_shadow *)(void *)(t->entries + entries);
+    t->free_slots = (uint32_t *)(void *)(t->shadows + slots);
+    return 0;
 }
 
 int budget_table_create(const struct budget_table_options *options, struct budget_table **out_table,
@@ -499,14 +507,19 @@ int budget_table_create(const struct budget_table_options *options, struct budge
     return 0;
 }
 
+void budget_table_set_wake(struct budget_table *t, void (*wake)(void *user), void *user)
+{
+    t->wake = wake;
+    t->wake_user = user;
+}
+
 void budget_table_destroy(struct budget_table *t)
 {
     if (t == NULL)
         return;
     table_close_lives(t);
-    mem_free(t->free_slots);
-    mem_free(t->shadows);
-    mem_free(t->entries);
+    if (t->entries != NULL)
+        (void)munmap(t->entries, t->space_bytes);
     mem_free(t->dir);
     mem_free(t);
 }

@@ -72,6 +72,8 @@ struct ended_life {
 
 struct budget_table {
     struct budget_table_options options;
+    void (*wake)(void *user);
+    void *wake_user;
     char *dir;
     int lock_fd;
     uint32_t counter; /* The last epoch's upper half. */
@@ -82,6 +84,7 @@ struct budget_table {
     _Atomic bool in_contact;
     _Atomic uint64_t epoch; /* 0: none, nothing is admitted. */
     struct budget_entry *entries;
+    size_t space_bytes; /* Of entries, shadows and free_slots together. */
     uint32_t entry_mask;
     struct budget_ask_cell asks[TABLE_ASKS];
     _Atomic bool asked; /* Some cell may be in use. */

@@ -105,15 +105,16 @@ void table_end_life(struct budget_table *t)
     if (t->file.map == NULL)
         return;
     atomic_store(&t->epoch, 0);
-    for (uint32_t i = 0; i < t->entry_mask + 1; i++) {
-        atomic_store(&t->entries[i].slot[0], NULL);
-        atomic_store(&t->entries[i].slot[1], NULL);
-    }
     for (uint32_t i = 0; i < slot_file_used(&t->file); i++) {
         struct budget_slot *s = slot_file_at(&t->file, i);
         uint64_t tag = atomic_load(&s->tag);
         if (tag == 0)
             continue;
+        struct budget_entry *e = table_entry(t, atomic_load(&s->budget));
+        if (e != NULL) {
+            atomic_store(&e->slot[0], NULL);
+            atomic_store(&e->slot[1], NULL);
+        }
         atomic_store(&s->tag, tag | SLOT_TAG_CLOSED);
         (void)slot_give_back(s, 0);
     }

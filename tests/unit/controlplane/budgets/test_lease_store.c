@@ -221,21 +221,24 @@ static void a_final_report_frees_what_was_not_spent_also_what_it_does_not_name(v
                                .cfg = 1,
                                .usage = {.granted = 5000, .settled = 1200, .returned = 300}};
     struct lease_usage u = {.budget = b[0], .usage = {.want = 100}};
-    const struct lease_report r = {.node_id = node(1),
-                                   .epoch = 8,
-                                   .usage = &u,
-                                   .usage_count = 1,
-                                   .final_epoch = 7,
-                                   .final_exact = true,
-                                   .final_last = true,
-                                   .final = &last,
-                                   .final_count = 1};
-    for (int twice = 0; twice < 2; twice++) {
+    struct lease_report r = {.node_id = node(1),
+                             .epoch = 8,
+                             .usage = &u,
+                             .usage_count = 1,
+                             .final_epoch = 7,
+                             .final_exact = true,
+                             .final_last = true,
+                             .final = &last,
+                             .final_count = 1};
+    for (uint32_t twice = 0; twice < 2; twice++) {
         struct lease_reply reply;
+        r.usage_count = twice;
         assert_int_equal(lease_store_report(c, &plain, &r, &reply, NULL), 0);
+        assert_int_equal(reply.alloc_count, twice);
         assert_false(reply.epoch_closed);
         lease_reply_deinit(&reply);
-        assert_int_equal(fixture_i64(c, "SELECT sum(committed)::bigint FROM budget_period"), 1300);
+        assert_int_equal(fixture_i64(c, "SELECT sum(committed)::bigint FROM budget_period"),
+                         1200 + (twice == 0 ? 0 : 100));
         assert_int_equal(fixture_i64(c, "SELECT count(*) FROM budget_alloc WHERE state = 1"), 2);
         assert_int_equal(fixture_i64(c, "SELECT count(*) FROM budget_mismatch"), 0);
     }
