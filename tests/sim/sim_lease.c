@@ -193,7 +193,7 @@ static struct message *message_new(struct sim *s, uint32_t node, bool up)
         m->up = up;
         m->node = node;
         m->stream = s->nodes[node].stream;
-        m->due_us = s->now_us + 200 + (int64_t)draw(chance(100) ? 3000000 : 20000);
+        m->due_us = s->now_us + 200 + (int64_t)draw(!s->quiet && chance(100) ? 3000000 : 20000);
         return m;
     }
     return NULL; /* Lost. */
