@@ -80,7 +80,7 @@ static void periods_neither_overlap_nor_leave_a_hole(void **state)
                     "unnest(ARRAY[NULL, '2024-01-31 02:30Z'::timestamptz, "
                     "'2027-10-25 23:30Z'::timestamptz]) a, "
                     "generate_series('2010-01-01'::timestamptz, '2029-01-01', "
-                    "'83 hours 59 minutes 7 seconds') at, "
+                    "'211 hours 59 minutes 7 seconds') at, "
                     "budget_period_bounds(p, z, a, at) b, "
                     "budget_period_bounds(p, z, a, b.period_end) n, "
                     "budget_period_bounds(p, z, a, b.period_end - interval '1 microsecond') l "
