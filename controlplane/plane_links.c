@@ -35,17 +35,6 @@ static struct nodes_resources *resources_of(const struct publish_set *set)
     return r;
 }
 
-/* Keys (a revocation) and policies (a rollback) do not wait for the debounce. */
-static bool is_urgent(const struct publish_set *set)
-{
-    for (size_t i = 0; i < set->count; i++)
-        if (set->items[i].generation == set->generation &&
-            (set->items[i].type == STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_KEYS ||
-             set->items[i].type == STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_PARAMS))
-            return true;
-    return false;
-}
-
 void plane_on_set(void *plane, const struct publish_set *set)
 {
     struct plane *p = plane;
@@ -55,11 +44,12 @@ void plane_on_set(void *plane, const struct publish_set *set)
                   LOG_U64("generation", set->generation));
         return;
     }
+    bool urgent = nodes_resources_urgent(p->resources, r);
     nodes_resources_unref(p->resources);
     p->resources = r;
     log_event(LOG_INFO, "generation published", LOG_U64("generation", set->generation));
     if (p->nodes != NULL)
-        nodes_changed(p->nodes, is_urgent(set));
+        nodes_changed(p->nodes, urgent);
     else
         plane_booted(p);
 }

@@ -46,6 +46,10 @@ uint64_t nodes_resources_generation(const struct nodes_resources *r);
 size_t nodes_resources_count(const struct nodes_resources *r);
 const struct nodes_resource *nodes_resources_at(const struct nodes_resources *r, size_t index);
 const struct nodes_resource *nodes_resources_find(const struct nodes_resources *r, struct str key);
+/* Must the step from one generation to another skip the debounce? Keys (a revocation) and
+ * parameters (a rollback) must. before NULL: yes. */
+bool nodes_resources_urgent(const struct nodes_resources *before,
+                            const struct nodes_resources *now);
 struct nodes_resources *nodes_resources_ref(struct nodes_resources *r);
 void nodes_resources_unref(struct nodes_resources *r); /* NULL is allowed. */
 

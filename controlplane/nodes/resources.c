@@ -1,5 +1,6 @@
 #include "common/base/map.h"
 #include "common/base/mem.h"
+#include "control.pb-c.h"
 #include "controlplane/nodes/nodes.h"
 
 #define RESOURCES_MAX 4096U
@@ -73,6 +74,32 @@ const struct nodes_resource *nodes_resources_find(const struct nodes_resources *
 {
     uintptr_t index = (uintptr_t)map_get(&r->by_key, key);
     return index != 0 ? &r->items[index - 1] : NULL;
+}
+
+/* Keys (a revocation) and policies (a rollback) do not wait for the debounce. */
+static bool is_urgent_type(uint32_t type)
+{
+    return type == STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_KEYS ||
+           type == STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_PARAMS;
+}
+
+/* Does `to` lack one of them that `from` has, or have it otherwise? */
+static bool loses_urgent(const struct nodes_resources *from, const struct nodes_resources *to)
+{
+    for (size_t i = 0; i < nodes_resources_count(from); i++) {
+        const struct nodes_resource *was = nodes_resources_at(from, i);
+        const struct nodes_resource *is =
+            is_urgent_type(was->type) ? nodes_resources_find(to, was->key) : was;
+        if (is == NULL || !str_eq(is->version, was->version))
+            return true;
+    }
+    return false;
+}
+
+/* Whatever was between the two: generations may be skipped, and a shard without keys is gone. */
+bool nodes_resources_urgent(const struct nodes_resources *before, const struct nodes_resources *now)
+{
+    return before == NULL || loses_urgent(before, now) || loses_urgent(now, before);
 }
 
 struct nodes_resources *nodes_resources_ref(struct nodes_resources *r)

@@ -101,7 +101,9 @@ void publish_abort(struct pq_conn *c);
 /* Between begin and commit: did a resource change? */
 int publish_is_changed(struct pq_conn *c, bool *out_changed, struct err *err) MUST_CHECK;
 
-/* The Keys resource from api_key (between begin and commit). */
+/* The Keys resources "keys/00" to "keys/ff" from api_key (between begin and commit): those whose
+ * rows changed since they were last made. ERR_LIMIT: more than PUBLISH_KEYS_MAX keys. */
+#define PUBLISH_KEYS_MAX 200000
 int publish_put_keys(struct pq_conn *c, struct err *err) MUST_CHECK;
 /* The Accounts resource from account and budget (between begin and commit). */
 int publish_put_accounts(struct pq_conn *c, struct err *err) MUST_CHECK;

@@ -2,27 +2,37 @@
  *
  * Usual path: a connection that LISTENs looks at config_head every poll_ms and at each NOTIFY; when
  * the head differs from what is held, head and resources are read in one statement (one snapshot,
- * so never half of a generation) and replace the set. While Postgres is away the last set stays.
+ * so never half of a generation) and replace the set; bodies that are held already stay where they
+ * are, so a change of one key reads one shard. While Postgres is away the last set stays.
  * What nodes acknowledge is written to push_log without waiting: a lost line there costs a
  * statistic. */
 #include <assert.h>
 #include <string.h>
 
+#include "common/base/map.h"
 #include "common/base/mem.h"
 #include "controlplane/release/publish.h"
 
 #define PUBLISH_CHANNEL "steelyard_head"
-#define SET_BYTES_MAX   (512U << 20)
+#define BODY_BYTES_MAX  (64U << 20)
 
 /* Timeline in front of the log's file name: it rises with every failover (section 2.2). */
 #define ERA_SQL                                                                                    \
     "greatest(h.era, ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int)"
 
+/* A resource; sets of later generations share it as long as it does not change. */
+struct owned_item {
+    int references;
+    size_t key_len, body_len;
+    char bytes[]; /* Key, NUL, body. */
+};
+
 struct owned_set {
     struct publish_set set; /* First: what is handed out. */
     int references;
     struct publish_resource *items;
-    struct buf bytes; /* Keys and bodies. */
+    struct owned_item **owned; /* Beside items. */
+    struct map by_key;         /* Key -> index in items + 1 */
 };
 
 struct publish {
@@ -33,6 +43,7 @@ struct publish {
     struct owned_set *current;
     bool looking; /* A query is under way. */
     bool look_again;
+    bool whole; /* What is held does not fit: read all bodies. */
     bool closing;
     bool poll_closed;
     publish_close_cb close_cb;
@@ -47,6 +58,12 @@ static struct owned_set *owner_of(const struct publish_set *set)
     return (struct owned_set *)(uintptr_t)set;
 }
 
+static void item_unref(struct owned_item *item)
+{
+    if (--item->references == 0)
+        mem_free(item);
+}
+
 void publish_set_ref(const struct publish_set *set)
 {
     owner_of(set)->references++;
@@ -59,67 +76,105 @@ void publish_set_unref(const struct publish_set *set)
     struct owned_set *s = owner_of(set);
     if (--s->references > 0)
         return;
-    buf_deinit(&s->bytes);
+    for (size_t i = 0; i < s->set.count; i++)
+        item_unref(s->owned[i]);
+    map_deinit(&s->by_key);
+    mem_free(s->owned);
     mem_free(s->items);
     mem_free(s);
 }
 
-static int set_append(struct owned_set *s, struct str text, size_t *out_offset)
+static struct owned_set *set_create(size_t rows)
 {
-    *out_offset = s->bytes.len;
-    int rc = buf_append_str(&s->bytes, text);
-    return rc != 0 ? rc : buf_append_char(&s->bytes, '\0');
+    struct owned_set *s = mem_zalloc(sizeof *s);
+    if (s == NULL)
+        return NULL;
+    s->references = 1;
+    map_init(&s->by_key);
+    s->items = mem_calloc(rows + 1, sizeof *s->items);
+    s->owned = mem_calloc(rows + 1, sizeof(struct owned_item *));
+    if (s->items == NULL || s->owned == NULL) {
+        publish_set_unref(&s->set);
+        return NULL;
+    }
+    s->set.items = s->items;
+    return s;
 }
 
-/* Columns: era, generation, key, type, version, generation, body. */
-static int set_from_rows(const struct pq_result *r, struct owned_set **out_set)
+/* Columns from here on: era, generation, key, type, version, generation, body (NULL: as it is
+ * held).
+ */
+static int item_read(const struct pq_result *r, int row, struct owned_item **out_item)
+{
+    struct buf body;
+    struct str key = pq_result_text(r, row, 2);
+    buf_init(&body, BODY_BYTES_MAX);
+    int rc = pq_result_bytes(r, row, 6, &body);
+    struct owned_item *item = rc == 0 ? mem_alloc(sizeof *item + key.len + 1 + body.len) : NULL;
+    if (item != NULL) {
+        *item = (struct owned_item){.references = 1, .key_len = key.len, .body_len = body.len};
+        (void)str_copy(key, item->bytes, key.len + 1);
+        if (body.len > 0)
+            memcpy(item->bytes + key.len + 1, body.data, body.len);
+        *out_item = item;
+    } else if (rc == 0) {
+        rc = ERR_NOMEM;
+    }
+    buf_deinit(&body);
+    return rc;
+}
+
+/* The one that is held. ERR_NOT_FOUND: not in this version. */
+static int item_share(const struct owned_set *held, struct str key, struct str version,
+                      struct owned_item **out_item)
+{
+    size_t at = held != NULL ? (size_t)(uintptr_t)map_get(&held->by_key, key) : 0;
+    if (at == 0 || !str_eq(str_from(held->items[at - 1].version), version))
+        return ERR_NOT_FOUND;
+    *out_item = held->owned[at - 1];
+    (*out_item)->references++;
+    return 0;
+}
+
+static int set_add(struct owned_set *s, const struct owned_set *held, const struct pq_result *r,
+                   int row)
+{
+    size_t at = s->set.count;
+    struct owned_item *owned;
+    int rc = pq_result_is_null(r, row, 6)
+                 ? item_share(held, pq_result_text(r, row, 2), pq_result_text(r, row, 4), &owned)
+                 : item_read(r, row, &owned);
+    if (rc != 0)
+        return rc;
+    s->owned[at] = owned;
+    s->set.count++;
+    struct publish_resource *item = &s->items[at];
+    item->type = (uint32_t)pq_result_i64(r, row, 3);
+    item->generation = (uint64_t)pq_result_i64(r, row, 5);
+    item->key = (struct str){.data = owned->bytes, .len = owned->key_len};
+    item->body = (struct str){.data = owned->bytes + owned->key_len + 1, .len = owned->body_len};
+    (void)str_copy(pq_result_text(r, row, 4), item->version, sizeof item->version);
+    return map_put(&s->by_key, item->key, (void *)(uintptr_t)(at + 1), NULL);
+}
+
+static int set_from_rows(const struct pq_result *r, const struct owned_set *held,
+                         struct owned_set **out_set)
 {
     int rows = pq_result_rows(r);
     int rc = 0;
-    struct owned_set *s = mem_zalloc(sizeof *s);
-    size_t *key_at = mem_calloc((size_t)rows + 1, sizeof *key_at);
-    size_t *body_at = mem_calloc((size_t)rows + 1, sizeof *body_at);
-    if (s == NULL || key_at == NULL || body_at == NULL) {
-        rc = ERR_NOMEM;
-        goto out;
-    }
-    s->references = 1;
-    buf_init(&s->bytes, SET_BYTES_MAX);
-    s->items = mem_calloc((size_t)rows + 1, sizeof *s->items);
-    if (s->items == NULL) {
-        rc = ERR_NOMEM;
-        goto out;
-    }
-    s->set.items = s->items;
+    struct owned_set *s = set_create((size_t)rows);
+    if (s == NULL)
+        return ERR_NOMEM;
     for (int i = 0; i < rows && rc == 0; i++) {
         s->set.era = (uint32_t)pq_result_i64(r, i, 0);
         s->set.generation = (uint64_t)pq_result_i64(r, i, 1);
         if (pq_result_is_null(r, i, 2))
             break; /* A head without resources. */
-        struct publish_resource *item = &s->items[s->set.count];
-        item->type = (uint32_t)pq_result_i64(r, i, 3);
-        item->generation = (uint64_t)pq_result_i64(r, i, 5);
-        item->key.len = pq_result_text(r, i, 2).len;
-        (void)str_copy(pq_result_text(r, i, 4), item->version, sizeof item->version);
-        rc = set_append(s, pq_result_text(r, i, 2), &key_at[s->set.count]);
-        size_t start = s->bytes.len;
-        if (rc == 0)
-            rc = pq_result_bytes(r, i, 6, &s->bytes);
-        body_at[s->set.count] = start;
-        item->body.len = s->bytes.len - start;
-        s->set.count++;
+        rc = set_add(s, held, r, i);
     }
-    /* The buffer has its final place now. */
-    for (size_t i = 0; i < s->set.count && rc == 0; i++) {
-        s->items[i].key.data = s->bytes.data + key_at[i];
-        s->items[i].body.data = s->bytes.data + body_at[i];
-    }
-out:
-    mem_free(key_at);
-    mem_free(body_at);
     if (rc == 0)
         *out_set = s;
-    else if (s != NULL)
+    else
         publish_set_unref(&s->set);
     return rc;
 }
@@ -146,7 +201,13 @@ static void on_set(void *arg, const struct pq_reply *reply)
         p->looking = false;
         return;
     }
-    if (reply->status == 0 && set_from_rows(reply->result, &s) == 0) {
+    int rc = reply->status == 0 ? set_from_rows(reply->result, p->current, &s) : reply->status;
+    if (rc == ERR_NOT_FOUND) { /* A database that was set back, or another one. */
+        p->whole = true;
+        p->look_again = true;
+    }
+    if (rc == 0) {
+        p->whole = false;
         struct owned_set *old = p->current;
         p->current = s;
         if (p->config.on_changed != NULL)
@@ -171,11 +232,15 @@ static void on_head(void *arg, const struct pq_reply *reply)
         look_done(p);
         return;
     }
+    struct pq_params params = {0};
+    bool shared = p->current != NULL && p->current->set.era == era && !p->whole;
+    pq_params_i64(&params, shared ? (int64_t)p->current->set.generation : -1);
     int rc = pq_query(p->pool,
                       "SELECT " ERA_SQL ", h.generation, r.key, r.type, r.version, r.generation, "
-                      "r.body FROM config_head h LEFT JOIN resource r ON true ORDER BY "
+                      "CASE WHEN r.generation > $1 THEN r.body END "
+                      "FROM config_head h LEFT JOIN resource r ON true ORDER BY "
                       "array_position(ARRAY[1, 2, 9, 4, 6, 5, 10, 3, 7, 8], r.type), r.key",
-                      NULL, on_set, p);
+                      &params, on_set, p);
     if (rc != 0)
         look_done(p);
 }
@@ -319,7 +384,10 @@ static void log_push(struct publish *p, const char *node_id, uint64_t generation
     add_text(&params, detail);
     int rc = pq_query(p->pool,
                       "INSERT INTO push_log (node_id, generation, accepted, key, version, code, "
-                      "detail) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                      "detail, after_ms) SELECT $1::text, $2::bigint, $3::boolean, $4::text, "
+                      "$5::text, $6::text, $7::text, CASE WHEN h.generation = $2::bigint THEN "
+                      "least(greatest(extract(epoch FROM clock_timestamp() - h.changed) * 1000, "
+                      "0), 2147483647)::integer END FROM config_head h",
                       &params, on_logged, NULL);
     (void)rc; /* Full queue or no memory: a statistic is lost. */
 }

@@ -203,7 +203,7 @@ static void on_changed(void *arg, const struct publish_set *set)
         char hex[SHA256_HEX_BYTES];
         hex_encode(sum.bytes, 32, hex);
         assert_string_equal(hex, set->items[i].version);
-        if (str_is(set->items[i].key, "keys")) {
+        if (str_starts(set->items[i].key, STR("keys/"))) {
             Steelyard__Control__V1__Keys *m = steelyard__control__v1__keys__unpack(
                 NULL, set->items[i].body.len, (const uint8_t *)set->items[i].body.data);
             assert_non_null(m);
@@ -282,7 +282,10 @@ static void read_resource(struct pq_conn *c, const char *sql, struct buf *out)
 static void check_published_key(struct pq_conn *c)
 {
     struct buf body;
-    read_resource(c, "SELECT body FROM resource WHERE type = 3", &body);
+    read_resource(c,
+                  "SELECT body FROM resource WHERE key = 'keys/' || "
+                  "to_hex(steelyard_key_shard('neg'))",
+                  &body);
     Steelyard__Control__V1__Keys *m =
         steelyard__control__v1__keys__unpack(NULL, body.len, (const uint8_t *)body.data);
     assert_non_null(m);
@@ -359,6 +362,192 @@ static void nodes_are_told_of_accounts_with_a_budget_or_a_rate(void **state)
     pq_conn_close(c);
 }
 
+/* ---- shards of keys ---- */
+
+/* What fn_sql changes is published; *out_generation is the new one, or the old. */
+static uint64_t publish_after(struct pq_conn *c, const char *sql)
+{
+    struct publish_actor a = actor();
+    struct err err = {0};
+    uint64_t generation;
+    assert_int_equal(publish_begin(c, &a, &err), 0);
+    fixture_exec(c, sql);
+    assert_int_equal(publish_put_keys(c, &err), 0);
+    assert_int_equal(
+        publish_commit(c, &a, STR("key.update"), STR("x"), STR_NULL, &generation, &err), 0);
+    return generation;
+}
+
+/* Shards that changed in that generation. */
+static int64_t shards_of(struct pq_conn *c, uint64_t generation)
+{
+    char sql[128];
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM resource WHERE type = 3 AND generation = %llu",
+             (unsigned long long)generation);
+    return fixture_i64(c, sql);
+}
+
+#define MANY_KEYS                                                                                  \
+    "INSERT INTO account (id, kind, name) VALUES (70, 'org', 'o70');"                              \
+    "INSERT INTO account (id, kind, name, parent) VALUES (71, 'team', 't71', 70);"                 \
+    "INSERT INTO api_key (id, public_id, sha256, name, team_id) SELECT 1000 + i, 'many' || i, "    \
+    "sha256(i::text::bytea), 'k', CASE WHEN i <= 3 THEN 71 END FROM generate_series(1, 400) i"
+
+static void a_change_of_one_key_makes_one_shard(void **state)
+{
+    struct pq_conn *c = fixture_connect(*state);
+    struct err err = {0};
+    uint64_t first = publish_after(c, MANY_KEYS);
+    assert_true(shards_of(c, first) > 150);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM key_shard WHERE changed"), 0);
+    assert_int_equal(fixture_i64(c, "SELECT sum(keys) - (SELECT count(*) FROM pushed_key) "
+                                    "FROM key_shard"),
+                     0);
+    uint64_t second = publish_after(c, "UPDATE api_key SET disabled = true, blocked = true "
+                                       "WHERE public_id = 'many9'");
+    assert_int_equal(second, first + 1);
+    assert_int_equal(shards_of(c, second), 1);
+    assert_int_equal(fixture_i64(c, "SELECT generation FROM resource WHERE key = 'keys/' || "
+                                    "lpad(to_hex(steelyard_key_shard('many9')), 2, '0')"),
+                     (int64_t)second);
+    /* Marked, but the same: no new generation. */
+    assert_int_equal(publish_after(c, "UPDATE api_key SET name = name"), second);
+    /* A disabled team refuses its keys, and so does its organisation, moved or not. */
+    int64_t teams = fixture_i64(c, "SELECT count(DISTINCT steelyard_key_shard(public_id)) FROM "
+                                   "api_key WHERE team_id = 71");
+    uint64_t third = publish_after(c, "UPDATE account SET disabled = true WHERE id = 71");
+    assert_int_equal(shards_of(c, third), teams);
+    publish_after(c, "UPDATE account SET disabled = false WHERE id = 71");
+    uint64_t fourth = publish_after(c, "UPDATE account SET disabled = true WHERE id = 70");
+    assert_int_equal(shards_of(c, fourth), teams);
+    /* An index finds the keys of a shard. */
+    fixture_exec(c, "SET enable_seqscan = off");
+    struct pq_result *r = NULL;
+    assert_int_equal(pq_conn_query(c,
+                                   "EXPLAIN SELECT * FROM pushed_key WHERE "
+                                   "steelyard_key_shard(public_id) = 5 ORDER BY id",
+                                   NULL, &r, &err),
+                     0);
+    bool indexed = false;
+    for (int i = 0; i < pq_result_rows(r); i++)
+        indexed = indexed || strstr(pq_result_text(r, i, 0).data, "api_key_shard") != NULL;
+    pq_result_destroy(r);
+    assert_true(indexed);
+    pq_conn_close(c);
+}
+
+static void a_shard_without_keys_goes_and_so_does_the_one_of_older_versions(void **state)
+{
+    struct pq_conn *c = fixture_connect(*state);
+    publish_after(c, "INSERT INTO api_key (id, public_id, sha256, name) VALUES (9001, 'alone', "
+                     "sha256('alone'), 'k')");
+    fixture_exec(c, "INSERT INTO resource (key, type, version, body, generation) VALUES "
+                    "('keys', 3, 'x', 'x', 1)");
+    uint64_t before = (uint64_t)fixture_i64(c, "SELECT generation FROM config_head");
+    publish_after(c, "UPDATE api_key SET disabled = true, blocked = true, removed = now() WHERE "
+                     "steelyard_key_shard(public_id) = steelyard_key_shard('alone')");
+    assert_true((uint64_t)fixture_i64(c, "SELECT generation FROM config_head") > before);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM resource WHERE key = 'keys' OR key = "
+                                    "'keys/' || lpad(to_hex(steelyard_key_shard('alone')), 2, "
+                                    "'0')"),
+                     0);
+    pq_conn_close(c);
+}
+
+static void more_keys_than_are_sent_are_refused_and_fewer_never(void **state)
+{
+    struct pq_conn *c = fixture_connect(*state);
+    struct publish_actor a = actor();
+    struct err err = {0};
+    /* As if a shard of another kind held nearly all. */
+    fixture_exec(c, "UPDATE key_shard SET keys = keys + 200000 - (SELECT sum(keys) FROM key_shard)"
+                    " WHERE shard = (steelyard_key_shard('many8') + 1) % 256");
+    assert_int_equal(publish_begin(c, &a, &err), 0);
+    fixture_exec(c, "INSERT INTO api_key (id, public_id, sha256, name) SELECT 9100 + i, 'more' || "
+                    "i, sha256(i::text::bytea || 'm'), 'k' FROM generate_series(1, 40) i WHERE "
+                    "steelyard_key_shard('more' || i) <> (steelyard_key_shard('many8') + 1) % 256");
+    assert_int_equal(publish_put_keys(c, &err), ERR_LIMIT);
+    assert_non_null(strstr(err.message, "200000"));
+    publish_abort(c);
+    fixture_exec(c, "UPDATE key_shard SET keys = keys + 100 WHERE shard = "
+                    "(steelyard_key_shard('many8') + 1) % 256");
+    publish_after(c, "UPDATE api_key SET disabled = true, blocked = true, removed = now() WHERE "
+                     "public_id = 'many8'");
+    fixture_exec(c, "UPDATE key_shard SET changed = true");
+    publish_after(c, "SELECT 1");
+    pq_conn_close(c);
+}
+
+struct held {
+    const struct publish_set *set;
+    unsigned changes;
+};
+
+static void on_held(void *arg, const struct publish_set *set)
+{
+    struct held *h = arg;
+    publish_set_unref(h->set);
+    h->set = set;
+    publish_set_ref(set);
+    h->changes++;
+}
+
+static void close_now(uv_loop_t *loop, struct publish *p)
+{
+    struct watch w = {0};
+    publish_close(p, on_closed, &w);
+    uv_run(loop, UV_RUN_DEFAULT);
+    assert_true(w.closed);
+}
+
+static void what_did_not_change_is_not_read_again(void **state)
+{
+    const char *db = *state;
+    struct pq_conn *c = fixture_connect(db);
+    struct held h = {0};
+    struct publish *p = NULL;
+    struct err err = {0};
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    struct publish_config config = {
+        .conninfo = db, .poll_ms = 60000, .on_changed = on_held, .arg = &h};
+    assert_int_equal(publish_create(&loop, &config, &p, &err), 0);
+    while (h.changes == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    const struct publish_set *first = h.set;
+    publish_set_ref(first);
+    uint64_t generation = publish_after(
+        c, "UPDATE api_key SET no_explore = NOT no_explore WHERE public_id = 'many20'");
+    while (h.set->generation < generation)
+        uv_run(&loop, UV_RUN_ONCE);
+    assert_int_equal(h.set->count, first->count);
+    size_t shared = 0;
+    for (size_t i = 0; i < first->count; i++) {
+        shared += first->items[i].body.data == h.set->items[i].body.data;
+        assert_true(str_eq(first->items[i].key, h.set->items[i].key));
+    }
+    assert_int_equal(shared, first->count - 1);
+    /* A database that was set back to another past: what is held is not believed. */
+    fixture_exec(c, "UPDATE resource SET body = body || '\\x00', version = "
+                    "encode(sha256(body || '\\x00'), 'hex') WHERE key = 'accounts'; UPDATE "
+                    "config_head SET generation = generation + 1");
+    while (h.set->generation < generation + 1) {
+        publish_refresh(p);
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+    for (size_t i = 0; i < h.set->count; i++) {
+        char hex[SHA256_HEX_BYTES];
+        struct sha256 sum = digest_sha256(h.set->items[i].body.data, h.set->items[i].body.len);
+        hex_encode(sum.bytes, 32, hex);
+        assert_string_equal(hex, h.set->items[i].version);
+    }
+    close_now(&loop, p);
+    publish_set_unref(first);
+    publish_set_unref(h.set);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    pq_conn_close(c);
+}
+
 static int setup(void **state)
 {
     struct err err = {0};
@@ -387,6 +576,10 @@ int main(void)
         cmocka_unit_test(f11_a_deposed_control_plane_changes_nothing),
         cmocka_unit_test(a_change_reaches_the_watcher_as_a_whole_generation),
         cmocka_unit_test(nodes_are_told_of_accounts_with_a_budget_or_a_rate),
+        cmocka_unit_test(a_change_of_one_key_makes_one_shard),
+        cmocka_unit_test(a_shard_without_keys_goes_and_so_does_the_one_of_older_versions),
+        cmocka_unit_test(more_keys_than_are_sent_are_refused_and_fewer_never),
+        cmocka_unit_test(what_did_not_change_is_not_read_again),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

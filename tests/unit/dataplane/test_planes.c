@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/base/rand.h"
+#include "control.pb-c.h"
 #include "dataplane/telemetry/spool_internal.h"
 #include "tests/unit/dataplane/planes_fixture.h"
 
@@ -343,10 +344,46 @@ static void no_credit_means_no_records(void **state)
     plane_stop(&w->plane);
 }
 
+/* The debounce is for catalogues; who may come in does not wait for it. */
+static struct nodes_resources *generation_of(const char *const *texts, size_t count)
+{
+    struct nodes_resources *r = nodes_resources_create(1, 1, NULL, NULL);
+    for (size_t i = 0; i < count; i += 2) {
+        struct nodes_resource item = {.key = str_from(texts[i]), .version = str_from(texts[i + 1])};
+        item.type = str_starts(item.key, STR("keys/"))
+                        ? STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_KEYS
+                        : STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_CATALOGUE;
+        assert_int_equal(nodes_resources_add(r, &item), 0);
+    }
+    return r;
+}
+
+static void keys_skip_the_debounce_also_when_a_generation_was_skipped(void **state)
+{
+    (void)state;
+    static const char *const texts[][6] = {
+        {"catalogue", "1", "keys/00", "a", "keys/ff", "b"},
+        {"catalogue", "2", "keys/00", "a", "keys/ff", "b"},
+        {"catalogue", "2", "keys/00", "c", "keys/ff", "b"},
+        {"catalogue", "2", "keys/00", "a"},
+    };
+    struct nodes_resources *g[4];
+    for (size_t i = 0; i < 4; i++)
+        g[i] = generation_of(texts[i], i == 3 ? 4 : 6);
+    assert_true(nodes_resources_urgent(NULL, g[0]));
+    assert_false(nodes_resources_urgent(g[0], g[1]));
+    assert_true(nodes_resources_urgent(g[0], g[2]));
+    assert_true(nodes_resources_urgent(g[1], g[3])); /* The last key of a shard went. */
+    assert_true(nodes_resources_urgent(g[3], g[1]));
+    for (size_t i = 0; i < 4; i++)
+        nodes_resources_unref(g[i]);
+}
+
 int main(void)
 {
     rpc_init();
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keys_skip_the_debounce_also_when_a_generation_was_skipped),
         cmocka_unit_test_setup_teardown(a_generation_travels_to_the_node_and_is_acknowledged, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(
