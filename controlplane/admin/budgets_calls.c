@@ -14,45 +14,24 @@
     "'offline_usd', " SQL_USD("b.offline_nano") ", 'webhook', b.webhook, 'cfg', b.cfg, "           \
     "'committed_usd', " SQL_USD("coalesce(s.committed, 0)") ", "                                   \
     "'settled_usd', " SQL_USD("coalesce(s.settled, 0)") ", "                                       \
-    "'remaining_usd', " SQL_USD("greatest(b.limit_nano - coalesce(s.committed, 0), 0)") ", "       \
-    "'period_start', " SQL_TIME("s.period_start") ", "                                             \
-    "'period_end', " SQL_TIME("s.period_end") ", "                                                 \
+    "'adjusted_usd', " SQL_USD("coalesce(s.adjust, 0)") ", "                                       \
+    "'remaining_usd', " SQL_USD("greatest(b.limit_nano - coalesce(s.committed + s.adjust, 0), 0)") \
+    ", 'period_start', " SQL_TIME("now_in.period_start") ", "                                      \
+    "'period_end', " SQL_TIME("nullif(now_in.period_end, 'infinity')") ", "                        \
     "'created', " SQL_TIME("b.created") ", 'created_by', b.created_by, "                           \
     "'removed', " SQL_TIME("b.removed") ")"
 /* clang-format on */
-#define BUDGET_FROM " FROM budget b JOIN account a ON a.id = b.account_id LEFT JOIN LATERAL "
-/* The period that runs now, if a node has asked for it. */
-#define STATE_OF_PERIOD                                                                            \
-    "(SELECT * FROM budget_period p WHERE p.budget_id = b.id AND p.cfg = b.cfg AND "               \
-    "p.period_start <= now() AND (p.period_end IS NULL OR p.period_end > now()) "                  \
-    "ORDER BY p.period_start DESC LIMIT 1) s ON true "
-#define STATE_UNKNOWN                                                                              \
-    "(SELECT NULL::bigint AS committed, NULL::bigint AS settled, NULL::timestamptz AS "            \
-    "period_start, NULL::timestamptz AS period_end) s ON true "
-
-/* The bookkeeping of periods is a part of its own: without it, nothing was spent yet. */
-static int has_periods(struct pq_conn *c, bool *out_has, struct err *err)
-{
-    struct pq_result *r = NULL;
-    int rc = pq_conn_query(c, "SELECT to_regclass('budget_period') IS NOT NULL", NULL, &r, err);
-    if (rc == 0)
-        *out_has = pq_result_bool(r, 0, 0);
-    pq_result_destroy(r);
-    return rc;
-}
+/* The period that runs now; its row comes with the first node that asks for money of it. */
+#define BUDGET_FROM                                                                                \
+    " FROM budget b JOIN account a ON a.id = b.account_id CROSS JOIN LATERAL "                     \
+    "budget_period_bounds(b.period, b.tz, b.anchor, now()) now_in LEFT JOIN budget_period s ON "   \
+    "s.budget_id = b.id AND s.cfg = b.cfg AND s.period_start = now_in.period_start "
 
 int budget_json(struct pq_conn *c, int64_t id, json_t **out_json, struct err *err)
 {
     struct pq_params p = {0};
-    bool has = false;
-    int rc = has_periods(c, &has, err);
-    if (rc != 0)
-        return rc;
     pq_params_i64(&p, id);
-    return query_json(c,
-                      has ? "SELECT " BUDGET_JSON BUDGET_FROM STATE_OF_PERIOD "WHERE b.id = $1"
-                          : "SELECT " BUDGET_JSON BUDGET_FROM STATE_UNKNOWN "WHERE b.id = $1",
-                      &p, out_json, err);
+    return query_json(c, "SELECT " BUDGET_JSON BUDGET_FROM "WHERE b.id = $1", &p, out_json, err);
 }
 
 /* Its own accounts, and those of the keys it may see. */
@@ -69,7 +48,6 @@ int budgets_list(struct admin_call *call, struct pq_conn *c, struct err *err)
     char cursor[32], account[200], removed[8];
     struct pq_params p = {0};
     int64_t limit, account_id = 0, after = 0;
-    bool has = false;
     int rc = call_limit(call, &limit, err);
     if (rc != 0)
         return rc;
@@ -81,8 +59,6 @@ int budgets_list(struct admin_call *call, struct pq_conn *c, struct err *err)
         return err_set(err, ERR_INVALID, "cursor, account or removed: not one of ours");
     if (has_account)
         rc = account_find(call, c, account, false, &account_id, err);
-    if (rc == 0)
-        rc = has_periods(c, &has, err);
     if (rc != 0)
         return rc;
     if (has_cursor)
@@ -93,10 +69,8 @@ int budgets_list(struct admin_call *call, struct pq_conn *c, struct err *err)
     pq_params_i64(&p, limit);
     pq_params_bool(&p, with_removed);
     rights_params(call, &p);
-    return query_page(call, c,
-                      has ? "SELECT " BUDGET_JSON ", b.id" BUDGET_FROM STATE_OF_PERIOD LIST_WHERE
-                          : "SELECT " BUDGET_JSON ", b.id" BUDGET_FROM STATE_UNKNOWN LIST_WHERE,
-                      &p, limit, err);
+    return query_page(call, c, "SELECT " BUDGET_JSON ", b.id" BUDGET_FROM LIST_WHERE, &p, limit,
+                      err);
 }
 
 /* A budget's number in the path, if the caller may see it. live: a removed one is a conflict. */

@@ -213,8 +213,12 @@ static void add_usd(json_t *out, const char *name, const struct pq_result *r, in
 static const char money_sql[] =
     "SELECT " SQL_USD("b.limit_nano") ", "
     SQL_USD("(b.limit_nano::numeric * b.warn_permille / 1000)") ", b.period, b.id, "
-    "(SELECT " SQL_USD("coalesce(sum(u.cost), 0)") " FROM usage_hour u JOIN api_key k "
-    "ON k.id = u.key_id WHERE $1 IN (k.id, k.team_id, k.org_id, k.user_id)) "
+    "CASE WHEN b.id IS NOT NULL THEN (SELECT "
+        SQL_USD("coalesce(sum(greatest(s.settled + s.adjust, 0)), 0)") " FROM budget_period s "
+        "WHERE s.budget_id = b.id AND s.cfg = b.cfg AND s.period_start = "
+        "(budget_period_bounds(b.period, b.tz, b.anchor, now())).period_start) "
+    "ELSE (SELECT " SQL_USD("coalesce(sum(u.cost), 0)") " FROM usage_hour u JOIN api_key k "
+        "ON k.id = u.key_id WHERE $1 IN (k.id, k.team_id, k.org_id, k.user_id)) END "
     "FROM (SELECT $1::bigint AS id) x "
     "LEFT JOIN budget b ON b.account_id = x.id AND b.removed IS NULL ORDER BY b.id LIMIT 1";
 /* clang-format on */

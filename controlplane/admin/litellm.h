@@ -23,7 +23,8 @@ int litellm_budget(struct admin_call *call, struct pq_conn *c, const json_t *bod
  * in nano-USD, or 0. */
 int litellm_native_budget(const json_t *body, int64_t limit, json_t **out,
                           struct err *err) MUST_CHECK;
-/* Adds max_budget, budget_duration, soft_budget, budget_reset_at and spend of an account. */
+/* Adds max_budget, budget_duration, soft_budget, budget_reset_at and spend of an account: of its
+ * budget's current period, or of all time without a budget. */
 int litellm_add_budget(struct pq_conn *c, int64_t account, json_t *out, struct err *err) MUST_CHECK;
 /* A key in their words; text: the whole key when it was just made, or NULL. */
 int litellm_key_json(struct pq_conn *c, const struct key_row *key, const char *text,

@@ -389,8 +389,8 @@ int litellm_budget_set(struct admin_call *call, struct pq_conn *c, struct err *e
     if (rc == 0) {
         rc = account_find(call, c, name, true, &id, err);
         if (rc == ERR_INVALID)
-            rc = err_set(err, rc,
-                         "budget_id: name the account it is for, like team:web or user:u1");
+            rc =
+                err_set(err, rc, "budget_id: name the account it is for, like team:web or user:u1");
     }
     if (rc == 0)
         rc = litellm_budget(call, c, call->body, id, detail, err);

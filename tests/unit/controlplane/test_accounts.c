@@ -329,6 +329,53 @@ static void a_budget_is_set_raised_lowered_moved_and_removed(void **state)
     assert_int_equal(count("SELECT count(*) FROM budget WHERE id = %lld", (long long)id), 1);
 }
 
+static void a_budget_shows_what_was_handed_out_and_spent_in_its_period(void **state)
+{
+    char path[64];
+    (void)state;
+    json_t *b = ask(200, "/api/v1/budgets",
+                    "{\"account\":\"tag:shown\",\"limit_usd\":\"10\",\"period\":\"month\"}");
+    long long id = (long long)json_integer_value(json_object_get(b, "id"));
+    const char *start = text_at(b, "period_start"), *end = text_at(b, "period_end");
+    assert_non_null(strstr(start, "-01T00:00:00")); /* The 1st, before any node asked. */
+    assert_true(strcmp(start, end) < 0);
+    snprintf(path, sizeof path, "/api/v1/budgets/%lld", id);
+    assert_int_equal(
+        count("WITH made AS (INSERT INTO budget_period (budget_id, period_start, cfg, period_end, "
+              "limit_nano, committed, settled) VALUES (%lld, '%s', 1, '%s', 10000000000, "
+              "4500000000, 1250000000), (%lld, timestamptz '%s' - interval '1 month', 1, '%s', "
+              "10000000000, 9, 9) RETURNING 1) SELECT count(*) FROM made",
+              id, start, end, id, start, start),
+        2);
+    assert_int_equal(
+        count("WITH made AS (INSERT INTO budget_adjust (budget_id, period_start, cfg, amount, "
+              "actor, reason) VALUES (%lld, '%s', 1, 500000000, 't', 't') RETURNING 1) SELECT "
+              "count(*) FROM made",
+              id, start),
+        1);
+    json_t *shown = admin_ask("GET", path, NULL, 200);
+    assert_string_equal(text_at(shown, "committed_usd"), "4.5");
+    assert_string_equal(text_at(shown, "settled_usd"), "1.25");
+    assert_string_equal(text_at(shown, "adjusted_usd"), "0.5");
+    assert_string_equal(text_at(shown, "remaining_usd"), "5");
+    json_decref(shown);
+    json_t *theirs = admin_ask("POST", "/budget/info", "{\"budgets\":[\"tag:shown\"]}", 200);
+    assert_true(json_number_value(json_object_get(json_array_get(theirs, 0), "spend")) == 1.75);
+    assert_string_equal(text_at(json_array_get(theirs, 0), "budget_reset_at"), end);
+    json_decref(theirs);
+    /* Lowered below what is out: nothing remains, nothing is negative. */
+    shown = ask(200, "/api/v1/budgets",
+                "{\"account\":\"tag:shown\",\"limit_usd\":\"2\",\"period\":\"month\"}");
+    assert_string_equal(text_at(shown, "remaining_usd"), "0");
+    json_decref(shown);
+    /* For ever has no end. */
+    shown = ask(200, "/api/v1/budgets",
+                "{\"account\":\"tag:shown\",\"limit_usd\":\"2\",\"period\":\"total\"}");
+    assert_true(json_is_null(json_object_get(shown, "period_end")));
+    json_decref(shown);
+    json_decref(b);
+}
+
 static void a_path_has_at_most_sixteen_budgets(void **state)
 {
     static const char *const on[] = {"org:acme", "team:web", "user:many", "tag:many1", "tag:many2"};
@@ -637,6 +684,7 @@ int main(void)
         cmocka_unit_test(b28_nonsense_about_keys_teams_and_budgets_is_400),
         cmocka_unit_test(a_disabled_team_stops_its_keys_and_a_team_with_keys_stays),
         cmocka_unit_test(a_budget_is_set_raised_lowered_moved_and_removed),
+        cmocka_unit_test(a_budget_shows_what_was_handed_out_and_spent_in_its_period),
         cmocka_unit_test(each_role_may_call_what_the_table_says),
         cmocka_unit_test(an_operator_of_a_team_sees_and_changes_that_team_alone),
         cmocka_unit_test(no_sequence_of_calls_gives_a_key_more_than_its_maker_has),
