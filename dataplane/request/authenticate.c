@@ -27,6 +27,15 @@ static struct str credential(const struct request *r)
     return str_trim(str_slice(value, 7, value.len));
 }
 
+static bool may_call(const struct request *r)
+{
+    const struct scope *endpoints = r->identity->terms->endpoints;
+    if (endpoints == NULL)
+        return true;
+    struct str name = str_from(r->path->endpoint);
+    return scope_has_name(endpoints, name, scope_hash(name));
+}
+
 enum step_result step_authenticate(struct request *r)
 {
     r->view = upstream_pin(&r->env->upstream);
@@ -41,6 +50,10 @@ enum step_result step_authenticate(struct request *r)
         r->identity = NULL;
         meters_reject(&r->env->meters, "auth");
         return request_fail(r, FAULT_NO_KEY);
+    }
+    if (!may_call(r)) { /* As if there were no such path. */
+        meters_reject(&r->env->meters, "auth");
+        return request_fail(r, FAULT_NOT_FOUND);
     }
     return STEP_NEXT;
 }

@@ -236,6 +236,12 @@ static void fill_candidates(struct request *r)
 
 /* ---- the decision ---- */
 
+/* 0 is no cap. */
+static int64_t lower_cap(int64_t a, int64_t b)
+{
+    return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
 static void fill_request(struct request *r, const struct policy_params *params)
 {
     struct policy_request *q = &r->work->policy_request;
@@ -249,7 +255,8 @@ static void fill_request(struct request *r, const struct policy_params *params)
     q->floor_q16 = params->floor_q16;
     if (r->work->steering.quality_q16 > q->floor_q16)
         q->floor_q16 = r->work->steering.quality_q16;
-    q->max_cost_nanousd = r->work->steering.max_cost_nanousd;
+    q->max_cost_nanousd =
+        lower_cap(r->work->steering.max_cost_nanousd, r->identity->terms->max_cost_nanousd);
     q->explore = !r->identity->no_explore;
     q->policy_version = p != NULL ? p->artifact_sha : STR_NULL;
     memcpy(q->request_id, r->id.bytes, sizeof q->request_id);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/crypto/digest.h"
 #include "common/net/http1.h"
@@ -328,7 +329,7 @@ static void put_prices(struct resource_set *set)
 static void put_keys(struct resource_set *set, const struct rig_options *o)
 {
     const char *text = o->key != NULL ? o->key : RIG_KEY;
-    struct sha256 hash = digest_sha256(text, strlen(text));
+    struct sha256 hash = digest_sha256(text, strlen(text)), before;
     Steelyard__Control__V1__Key key = STEELYARD__CONTROL__V1__KEY__INIT;
     Steelyard__Control__V1__Key *ptr = &key;
     Steelyard__Control__V1__Keys keys = STEELYARD__CONTROL__V1__KEYS__INIT;
@@ -337,6 +338,16 @@ static void put_keys(struct resource_set *set, const struct rig_options *o)
     key.public_id = (char *)(uintptr_t) "0123456789";
     key.sha256 = (ProtobufCBinaryData){sizeof hash.bytes, hash.bytes};
     key.name = (char *)(uintptr_t) "test";
+    key.endpoints = (char **)(uintptr_t)&o->key_endpoint;
+    key.n_endpoints = o->key_endpoint != NULL;
+    key.models = (char **)(uintptr_t)&o->key_model;
+    key.n_models = o->key_model != NULL;
+    key.max_cost = o->key_max_cost;
+    if (o->key_before != NULL) {
+        before = digest_sha256(o->key_before, strlen(o->key_before));
+        key.prev_sha256 = (ProtobufCBinaryData){sizeof before.bytes, before.bytes};
+        key.prev_until_us = clock_wall_us() + INT64_C(3600000000);
+    }
     keys.keys = &ptr;
     keys.n_keys = text[0] != '\0' ? 1 : 0;
     buf_init(&body, 4096);

@@ -77,6 +77,11 @@ struct rig_options {
     uint64_t body_max_bytes;
     const char *key;     /* NULL: RIG_KEY. "": none. */
     uint64_t generation; /* 0: 1. */
+    /* What the key may do; NULL and 0: all. */
+    char *key_endpoint;
+    char *key_model;
+    int64_t key_max_cost;
+    const char *key_before; /* The secret before the last rotation, for an hour. */
 };
 
 void rig_start(struct rig *r, const struct rig_options *options);   /* NULL: all defaults. */

@@ -125,6 +125,69 @@ static void b23_a_revoked_key_stops_with_the_next_request(void **state)
     rig_stop(&r);
 }
 
+/* What a key may not use is answered like what is not there. */
+static void a_key_is_held_to_its_endpoints_models_and_cost(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_options o = {.key_endpoint = (char *)(uintptr_t) "models", .generation = 1};
+    const struct row listing = {
+        "may list", "GET /v1/models HTTP/1.1\r\nHost: x\r\n" AUTH, NULL, 200, "\"list\"", NULL};
+    const struct row no_call = {"may not call", POST AUTH, ASK, 404, "unknown_url", NULL};
+    const struct row call = {"may call", POST AUTH, ASK, 200, "hello", NULL};
+    const struct row dear = {"too dear", POST AUTH, ASK, 400, "cost cap", NULL};
+    const struct row own_cap = {"its own cap is lower still",
+                                POST AUTH "x-steelyard-max-cost-usd: 0.000000001\r\n",
+                                ASK,
+                                400,
+                                "cost cap",
+                                NULL};
+    const struct row no_cap = {"asking for more gives no more",
+                               POST AUTH "x-steelyard-max-cost-usd: 100\r\n",
+                               ASK,
+                               400,
+                               "cost cap",
+                               NULL};
+    const struct row other_model = {
+        "another model",
+        POST AUTH,
+        "{\"model\":\"small\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+        404,
+        "model_not_found",
+        NULL};
+    const struct row before = {"the secret before",
+                               POST "x-api-key: sk-sy-0123456789-before\r\n",
+                               ASK,
+                               200,
+                               "hello",
+                               NULL};
+    rig_start(&r, &o);
+    for (size_t i = 0; i < 2; i++)
+        rig_script(&r, i, (struct rig_script){.reply = OK_REPLY});
+    check(&r, &listing);
+    check(&r, &no_call);
+    o = (struct rig_options){.key_endpoint = (char *)(uintptr_t) "chat.completions",
+                             .generation = 2};
+    rig_publish(&r, &o);
+    check(&r, &call);
+    o = (struct rig_options){.key_max_cost = 1, .generation = 3};
+    rig_publish(&r, &o);
+    check(&r, &dear);
+    check(&r, &no_cap);
+    o = (struct rig_options){.key_max_cost = 1000000000, .generation = 4};
+    rig_publish(&r, &o);
+    check(&r, &call);
+    check(&r, &own_cap);
+    o = (struct rig_options){.key_model = (char *)(uintptr_t) "large", .generation = 5};
+    rig_publish(&r, &o);
+    check(&r, &other_model);
+    o = (struct rig_options){.key_before = "sk-sy-0123456789-before", .generation = 6};
+    rig_publish(&r, &o);
+    check(&r, &before);
+    check(&r, &call);
+    rig_stop(&r);
+}
+
 static void b6_b7_paths_and_methods_match_exactly(void **state)
 {
     (void)state;
@@ -447,6 +510,7 @@ int main(void)
         cmocka_unit_test(lists_show_routes_and_models_of_the_key),
         cmocka_unit_test(a_decision_names_candidates_and_calls_nobody),
         cmocka_unit_test(b31_feedback_is_checked_and_counted_once),
+        cmocka_unit_test(a_key_is_held_to_its_endpoints_models_and_cost),
         cmocka_unit_test(without_a_configuration_everything_is_503),
         cmocka_unit_test(b9_a_request_split_anywhere_is_the_same),
     };
