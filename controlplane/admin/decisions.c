@@ -283,6 +283,8 @@ static void write_attempts(struct json_writer *w, const Steelyard__Telemetry__V1
         json_writer_u64(w, a->out);
         json_writer_key(w, "tokens_cached");
         json_writer_u64(w, a->cached);
+        json_writer_key(w, "usage_source");
+        json_writer_text(w, record_source_name((uint32_t)a->usage, a->flags));
         call_write_usd(w, "cost_usd", a->cost);
         json_writer_key(w, "provider_id");
         json_writer_text(w, a->provider_id);

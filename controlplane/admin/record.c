@@ -288,6 +288,14 @@ const char *record_status_name(uint32_t status)
     return status < sizeof names / sizeof names[0] ? names[status] : "unknown";
 }
 
+const char *record_source_name(uint32_t source, uint32_t flags)
+{
+    static const char *const names[] = {"none", "provider", "counted", "estimated"};
+    if (source == 0 && (flags & STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_USAGE_ESTIMATED) != 0)
+        source = STEELYARD__TELEMETRY__V1__USAGE_SOURCE__USAGE_ESTIMATED;
+    return source < sizeof names / sizeof names[0] ? names[source] : "unknown";
+}
+
 const char *record_reason_name(uint32_t reason)
 {
     static const char *const names[] = {

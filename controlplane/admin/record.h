@@ -52,5 +52,7 @@ int record_replay(struct record *r, struct policy_decision *out_decision,
                   struct explain_mismatch *out_mismatch) MUST_CHECK;
 const char *record_status_name(uint32_t status);
 const char *record_reason_name(uint32_t reason);
+/* Where an attempt's token counts are from; "none": it used nothing, or the record is older. */
+const char *record_source_name(uint32_t source, uint32_t flags);
 
 #endif

@@ -146,6 +146,13 @@ static const char setup_sql[] =
     "ON COMMIT DELETE ROWS; "
     "CREATE TEMP TABLE candidate_in (hour timestamptz, route text, model text, decisions bigint, "
     "cost bigint, actual bigint, q_q16 bigint) ON COMMIT DELETE ROWS; "
+    "CREATE TEMP TABLE spend_in (day date, path uuid, key_id bigint, accounts bigint[], model "
+    "text, "
+    "params_sha bytea, source smallint, decisions bigint, failed bigint, cost bigint, "
+    "unpriced bigint, tokens_in bigint, tokens_out bigint, tokens_cached bigint, "
+    "tokens_reasoning bigint) ON COMMIT DELETE ROWS; "
+    "CREATE TEMP TABLE charge_in (budget_id bigint, period_start timestamptz, cfg integer, "
+    "lease_epoch bigint, cost bigint, rows bigint) ON COMMIT DELETE ROWS; "
     "CREATE TEMP TABLE feedback_in (ts timestamptz, request_id uuid, key_id bigint, source text, "
     "received timestamptz, score_q16 integer, label text, comment bytea, position bigint) "
     "ON COMMIT DELETE ROWS";

@@ -1,10 +1,11 @@
 /* intake.h: telemetry into Postgres, each record exactly once.
  *
  * A record is identified by (node, epoch, seq). One transaction locks the stream's next_seq, skips
- * what is known, refuses a hole that no Gap explains, copies the rows, advances next_seq and
- * commits; only then is the batch acknowledged. If the outcome of a commit is unknown the batch is
- * simply done again: the locked next_seq decides. A record that cannot be decoded or that Postgres
- * refuses goes to ingest_deadletter as raw bytes and the stream advances past it.
+ * what is known, refuses a hole that no Gap explains, copies the rows, adds the sums (usage_hour,
+ * candidate_hour, spend_day, budget_ledger), advances next_seq and commits; only then is the batch
+ * acknowledged. If the outcome of a commit is unknown the batch is simply done again: the locked
+ * next_seq decides. A record that cannot be decoded or that Postgres refuses goes to
+ * ingest_deadletter as raw bytes and the stream advances past it.
  *
  * Batches of one stream are stored in order; batches of different streams in parallel over a few
  * connections. Loop thread only. */

@@ -186,16 +186,29 @@ static void stream_refused(struct stream *s, const struct flight *f, const struc
     snprintf(s->bad_reason, sizeof s->bad_reason, "%s", reply->message);
 }
 
+/* Every transaction takes the tables in this order, and in each the rows by primary key: no two can
+ * wait for each other. */
+static const char charges_sql[] =
+    "INSERT INTO budget_ledger AS l (budget_id, period_start, cfg, node_id, lease_epoch, cost, "
+    "rows) SELECT budget_id, period_start, cfg, node_id, lease_epoch, sum(i.cost)::bigint, "
+    "sum(i.rows)::bigint FROM charge_in i, (SELECT '%s'::uuid AS node_id) n "
+    "GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5 "
+    "ON CONFLICT (budget_id, period_start, cfg, node_id, lease_epoch) DO UPDATE SET "
+    "cost = l.cost + excluded.cost, rows = l.rows + excluded.rows, last_received = now(); ";
+
 static int flight_commit(struct flight *f)
 {
     struct stream *s = f->stream;
-    char node[UUID_TEXT_BYTES], last_ts[96] = "";
+    char node[UUID_TEXT_BYTES], last_ts[96] = "",
+                                charges[sizeof charges_sql + UUID_TEXT_BYTES] = "";
     uuid_format(&s->node_id, node);
     int shard = (int)((s->epoch ^ s->node_id.bytes[15]) & 7);
     if (f->rows.last_ts_us > 0)
         snprintf(last_ts, sizeof last_ts,
                  ", last_ts = timestamptz 'epoch' + %lld * interval '1 microsecond'",
                  (long long)f->rows.last_ts_us);
+    if (f->rows.spend.charges.count > 0)
+        snprintf(charges, sizeof charges, charges_sql, node);
     int n = snprintf(
         f->sql, sizeof f->sql,
         "INSERT INTO usage_hour AS u (hour, key_id, route, model, params_sha, shard, decisions, "
@@ -217,9 +230,24 @@ static int flight_commit(struct flight *f)
         "ON CONFLICT (hour, route, model, shard) DO UPDATE SET "
         "decisions = c.decisions + excluded.decisions, cost = c.cost + excluded.cost, "
         "actual = c.actual + excluded.actual, q_q16 = c.q_q16 + excluded.q_q16; "
-        "%s"
+        "INSERT INTO spend_path (id, key_id, accounts) SELECT DISTINCT ON (path) path, key_id, "
+        "accounts FROM spend_in ORDER BY path ON CONFLICT (id) DO NOTHING; "
+        "INSERT INTO spend_day AS s (day, path, model, params_sha, source, shard, decisions, "
+        "failed, cost, unpriced, tokens_in, tokens_out, tokens_cached, tokens_reasoning) SELECT "
+        "day, path, model, params_sha, source, %d, sum(decisions)::bigint, sum(failed)::bigint, "
+        "sum(cost)::bigint, sum(unpriced)::bigint, sum(tokens_in)::bigint, "
+        "sum(tokens_out)::bigint, sum(tokens_cached)::bigint, sum(tokens_reasoning)::bigint "
+        "FROM spend_in GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5 "
+        "ON CONFLICT (day, path, model, params_sha, source, shard) DO UPDATE SET "
+        "decisions = s.decisions + excluded.decisions, failed = s.failed + excluded.failed, "
+        "cost = s.cost + excluded.cost, unpriced = s.unpriced + excluded.unpriced, "
+        "tokens_in = s.tokens_in + excluded.tokens_in, "
+        "tokens_out = s.tokens_out + excluded.tokens_out, "
+        "tokens_cached = s.tokens_cached + excluded.tokens_cached, "
+        "tokens_reasoning = s.tokens_reasoning + excluded.tokens_reasoning; "
+        "%s%s"
         "UPDATE ingest_stream SET next_seq = %llu%s WHERE node_id = '%s' AND epoch = %lld; COMMIT",
-        shard, shard,
+        shard, shard, shard, charges,
         f->rows.votes == 0
             ? ""
             : "INSERT INTO feedback (ts, request_id, key_id, source, received, score_q16, label, "
@@ -285,6 +313,16 @@ static int flight_next_copy(struct flight *f)
                                &r->candidate_copy);
         /* fall through */
     case FLIGHT_CANDIDATE:
+        if (r->spend.days.count > 0)
+            return flight_copy(f, FLIGHT_SPEND, "COPY spend_in FROM STDIN (FORMAT binary)",
+                               &r->spend.day_copy);
+        /* fall through */
+    case FLIGHT_SPEND:
+        if (r->spend.charges.count > 0)
+            return flight_copy(f, FLIGHT_CHARGE, "COPY charge_in FROM STDIN (FORMAT binary)",
+                               &r->spend.charge_copy);
+        /* fall through */
+    case FLIGHT_CHARGE:
         return flight_commit(f);
     case FLIGHT_IDLE:
     case FLIGHT_TAKE:
@@ -383,6 +421,8 @@ static void flight_step(struct flight *f, const struct pq_reply *reply)
     case FLIGHT_BAD:
     case FLIGHT_USAGE:
     case FLIGHT_CANDIDATE:
+    case FLIGHT_SPEND:
+    case FLIGHT_CHARGE:
         rc = flight_next_copy(f);
         break;
     case FLIGHT_COMMIT:

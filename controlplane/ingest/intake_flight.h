@@ -11,7 +11,7 @@
 
 #define FLIGHT_RECORDS_MAX 4000U
 #define FLIGHT_BYTES_MAX   (4U << 20)
-#define FLIGHT_SQL_BYTES   4096U
+#define FLIGHT_SQL_BYTES   6144U
 
 struct batch {
     struct list node;
@@ -52,6 +52,8 @@ enum flight_state {
     FLIGHT_BAD,
     FLIGHT_USAGE,
     FLIGHT_CANDIDATE,
+    FLIGHT_SPEND,
+    FLIGHT_CHARGE,
     FLIGHT_COMMIT,
     FLIGHT_ROLLBACK,
 };

@@ -18,8 +18,7 @@
 #define SHARDS           8
 #define TOKENS_PER_PRICE 1000000
 #define SCORE_MAX_Q16    65536
-#define COST_MAX         INT64_C(1000000000000000) /* 1e6 USD: no request costs that. */
-#define NO_SQLSTATE      ""                        /* Refused here, before Postgres saw it. */
+#define NO_SQLSTATE      "" /* Refused here, before Postgres saw it. */
 
 /* --- the wire format of RecordList: repeated field 1, each `0a <varint length> <bytes>`
  * ----------- */
@@ -145,6 +144,7 @@ void intake_rows_init(struct intake_rows *r)
                                 &r->bad,      &r->usage_copy, &r->candidate_copy};
     for (size_t i = 0; i < sizeof copies / sizeof copies[0]; i++)
         pq_copy_init(copies[i], ROWS_BYTES_MAX);
+    intake_spend_init(&r->spend, &r->arena, ROWS_BYTES_MAX);
     intake_rows_reset(r);
 }
 
@@ -157,6 +157,7 @@ void intake_rows_deinit(struct intake_rows *r)
     pq_copy_deinit(&r->bad);
     pq_copy_deinit(&r->usage_copy);
     pq_copy_deinit(&r->candidate_copy);
+    intake_spend_deinit(&r->spend);
     map_deinit(&r->usage);
     map_deinit(&r->candidates);
     arena_reset(&r->arena);
@@ -175,6 +176,7 @@ void intake_rows_reset(struct intake_rows *r)
     map_deinit(&r->candidates);
     map_init(&r->usage);
     map_init(&r->candidates);
+    intake_spend_reset(&r->spend);
     arena_reset(&r->arena);
     r->decisions = r->attempts = r->votes = r->gaps = r->bads = 0;
     r->last_ts_us = 0;
@@ -214,7 +216,7 @@ static struct str pb_str(ProtobufCBinaryData data)
 }
 
 /* At most TEXT_BYTES_MAX bytes that a UTF-8 text column takes. */
-static void copy_text(struct pq_copy *c, struct str s)
+void intake_copy_text(struct pq_copy *c, struct str s)
 {
     char clean[TEXT_BYTES_MAX];
     if (s.len > TEXT_BYTES_MAX) {
@@ -253,7 +255,7 @@ static void copy_model(struct pq_copy *c, const Steelyard__Telemetry__V1__Decisi
     if (name.data == NULL)
         pq_copy_null(c);
     else
-        copy_text(c, name);
+        intake_copy_text(c, name);
 }
 
 static int64_t clamp_time(int64_t us, int64_t fallback)
@@ -282,7 +284,7 @@ struct candidate_sum {
     int64_t decisions, cost, actual, q_q16;
 };
 
-static void add_sat(int64_t *sum, int64_t value)
+void intake_add_sat(int64_t *sum, int64_t value)
 {
     if (__builtin_add_overflow(*sum, value, sum))
         *sum = value < 0 ? INT64_MIN : INT64_MAX;
@@ -315,7 +317,7 @@ static struct str raw_i64(const int64_t *value)
 }
 
 /* Finds or makes (zeroed, size bytes) the entry of a key; NULL: out of memory. */
-static void *sum_entry(struct arena *a, struct map *m, const struct str *parts, size_t count,
+void *intake_sum_entry(struct arena *a, struct map *m, const struct str *parts, size_t count,
                        size_t size, bool *out_new)
 {
     struct arena_mark mark = arena_mark(a);
@@ -335,9 +337,16 @@ static void *sum_entry(struct arena *a, struct map *m, const struct str *parts, 
 }
 
 /* An unknown cost is 0 here and counted in `unpriced`; the flag tells the two apart. */
-static int64_t known_cost(const Steelyard__Telemetry__V1__Decision *d)
+int64_t intake_known_cost(const Steelyard__Telemetry__V1__Decision *d)
 {
     return d->cost < 0 ? 0 : d->cost;
+}
+
+bool intake_has_failed(const Steelyard__Telemetry__V1__Decision *d)
+{
+    return d->status == STEELYARD__TELEMETRY__V1__DECISION_STATUS__STATUS_FAILED ||
+           d->status == STEELYARD__TELEMETRY__V1__DECISION_STATUS__STATUS_PARTIAL ||
+           d->status == STEELYARD__TELEMETRY__V1__DECISION_STATUS__STATUS_NODE_CRASH;
 }
 
 struct totals {
@@ -355,7 +364,7 @@ static int add_usage(struct intake_rows *r, const Steelyard__Telemetry__V1__Deci
                           pb_str(d->params_sha)};
     bool is_new;
     struct usage_sum *u =
-        sum_entry(&r->arena, &r->usage, parts, 5, sizeof(struct usage_sum), &is_new);
+        intake_sum_entry(&r->arena, &r->usage, parts, 5, sizeof(struct usage_sum), &is_new);
     if (u == NULL)
         return ERR_NOMEM;
     if (is_new) {
@@ -366,14 +375,12 @@ static int add_usage(struct intake_rows *r, const Steelyard__Telemetry__V1__Deci
         u->params_sha = pb_str(d->params_sha);
     }
     u->decisions++;
-    u->failed += d->status == STEELYARD__TELEMETRY__V1__DECISION_STATUS__STATUS_FAILED ||
-                 d->status == STEELYARD__TELEMETRY__V1__DECISION_STATUS__STATUS_PARTIAL ||
-                 d->status == STEELYARD__TELEMETRY__V1__DECISION_STATUS__STATUS_NODE_CRASH;
+    u->failed += intake_has_failed(d);
     u->explored += (d->flags & STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_EXPLORED) != 0;
     u->unpriced += (d->flags & STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_COST_UNKNOWN) != 0;
-    add_sat(&u->cost, known_cost(d));
-    add_sat(&u->tokens_in, t.tokens_in);
-    add_sat(&u->tokens_out, t.tokens_out);
+    intake_add_sat(&u->cost, intake_known_cost(d));
+    intake_add_sat(&u->tokens_in, t.tokens_in);
+    intake_add_sat(&u->tokens_out, t.tokens_out);
     if (d->ts_us > u->last_ts_us)
         u->last_ts_us = d->ts_us;
     return 0;
@@ -402,13 +409,13 @@ static int add_candidates(struct intake_rows *r, const Steelyard__Telemetry__V1_
         __int128 cost =
             ((__int128)t.tokens_in * cand->price_in + out * cand->price_out) / TOKENS_PER_PRICE;
         if (i == d->served - 1)
-            cost = known_cost(d);
-        if (cost < 0 || cost > COST_MAX)
+            cost = intake_known_cost(d);
+        if (cost < 0 || cost > INTAKE_COST_MAX)
             continue;
         struct str parts[] = {raw_i64(&hour), str_from(d->route), model};
         bool is_new;
-        struct candidate_sum *s =
-            sum_entry(&r->arena, &r->candidates, parts, 3, sizeof(struct candidate_sum), &is_new);
+        struct candidate_sum *s = intake_sum_entry(&r->arena, &r->candidates, parts, 3,
+                                                   sizeof(struct candidate_sum), &is_new);
         if (s == NULL)
             return ERR_NOMEM;
         if (is_new) {
@@ -417,9 +424,9 @@ static int add_candidates(struct intake_rows *r, const Steelyard__Telemetry__V1_
             s->model = model;
         }
         s->decisions++;
-        add_sat(&s->cost, (int64_t)cost);
-        add_sat(&s->actual, known_cost(d));
-        add_sat(&s->q_q16, cand->q);
+        intake_add_sat(&s->cost, (int64_t)cost);
+        intake_add_sat(&s->actual, intake_known_cost(d));
+        intake_add_sat(&s->q_q16, cand->q);
     }
     return 0;
 }
@@ -436,8 +443,8 @@ static void copy_attempt(struct intake_rows *r, const Steelyard__Telemetry__V1__
     pq_copy_time_us(c, d->ts_us);
     pq_copy_bytes(c, pb_str(d->request_id));
     pq_copy_i16(c, clamp_i16(n));
-    copy_text(c, model_name(d, a->model));
-    copy_text(c, a->endpoint < d->n_servers ? str_from(d->servers[a->endpoint]) : STR(""));
+    intake_copy_text(c, model_name(d, a->model));
+    intake_copy_text(c, a->endpoint < d->n_servers ? str_from(d->servers[a->endpoint]) : STR(""));
     pq_copy_time_us(c, clamp_time(a->start_us, d->ts_us));
     pq_copy_i32(c, (int32_t)a->status);
     pq_copy_i32(c, (int32_t)a->reason);
@@ -473,10 +480,10 @@ static int add_decision(struct intake_rows *r, const struct uuid *node_id, uint6
     pq_copy_i64(c, (int64_t)seq);
     pq_copy_i64(c, (int64_t)d->key_id);
     pq_copy_i32(c, (int32_t)d->segment);
-    copy_text(c, str_from(d->endpoint));
-    copy_text(c, str_from(d->route));
-    copy_text(c, str_from(d->alias));
-    copy_text(c, str_from(d->task));
+    intake_copy_text(c, str_from(d->endpoint));
+    intake_copy_text(c, str_from(d->route));
+    intake_copy_text(c, str_from(d->alias));
+    intake_copy_text(c, str_from(d->task));
     copy_bytes_or_null(c, d->policy_version);
     copy_bytes_or_null(c, d->params_sha);
     pq_copy_i64(c, (int64_t)d->generation);
@@ -488,7 +495,7 @@ static int add_decision(struct intake_rows *r, const struct uuid *node_id, uint6
     else
         pq_copy_null(c);
     copy_model(c, d, d->served > 0 ? d->served - 1 : UINT32_MAX);
-    pq_copy_i64(c, known_cost(d));
+    pq_copy_i64(c, intake_known_cost(d));
     pq_copy_i64(c, t.tokens_in);
     pq_copy_i64(c, t.tokens_out);
     pq_copy_i64(c, d->ttft_ms);
@@ -503,6 +510,8 @@ static int add_decision(struct intake_rows *r, const struct uuid *node_id, uint6
     if (d->ts_us > r->last_ts_us)
         r->last_ts_us = d->ts_us;
     int rc = add_usage(r, d, t);
+    if (rc == 0)
+        rc = intake_spend_add(&r->spend, d);
     return rc != 0 ? rc : add_candidates(r, d, t);
 }
 
@@ -515,10 +524,10 @@ static void add_feedback(struct intake_rows *r, const Steelyard__Telemetry__V1__
     pq_copy_time_us(c, uuid_time_ms(&id) * 1000);
     pq_copy_bytes(c, pb_str(f->request_id));
     pq_copy_i64(c, (int64_t)f->key_id);
-    copy_text(c, str_from(f->source));
+    intake_copy_text(c, str_from(f->source));
     pq_copy_time_us(c, f->ts_us);
     pq_copy_i32(c, f->score_q16);
-    copy_text(c, str_from(f->label));
+    intake_copy_text(c, str_from(f->label));
     pq_copy_bytes(c, str_slice(pb_str(f->comment), 0, COMMENT_MAX));
     pq_copy_i64(c, r->votes); /* The order of arrival: the first of two equal votes wins. */
     r->votes++;
@@ -532,8 +541,8 @@ int intake_rows_add_bad(struct intake_rows *r, const struct uuid *node_id, uint6
     pq_copy_bytes(c, (struct str){.data = (const char *)node_id->bytes, .len = 16});
     pq_copy_i64(c, (int64_t)epoch);
     pq_copy_i64(c, (int64_t)seq);
-    copy_text(c, sqlstate);
-    copy_text(c, reason);
+    intake_copy_text(c, sqlstate);
+    intake_copy_text(c, reason);
     pq_copy_bytes(c, record);
     r->bads++;
     return c->status;
@@ -548,7 +557,7 @@ static void add_gap(struct intake_rows *r, const struct uuid *node_id, uint64_t 
     pq_copy_i64(c, (int64_t)epoch);
     pq_copy_i64(c, (int64_t)from);
     pq_copy_i64(c, (int64_t)to);
-    copy_text(c, str_from(gap->reason));
+    intake_copy_text(c, str_from(gap->reason));
     r->gaps++;
 }
 
@@ -561,9 +570,9 @@ static const char *why_decision_is_bad(const Steelyard__Telemetry__V1__Decision 
         return "decision with a time out of range";
     if (d->params_sha.len > 32 || d->policy_version.len > 32 || d->text_hash.len > 64)
         return "decision with an overlong hash";
-    if (d->cost > COST_MAX)
+    if (d->cost > INTAKE_COST_MAX)
         return "decision with a cost out of range";
-    return NULL;
+    return intake_spend_why_bad(d);
 }
 
 static const char *why_feedback_is_bad(const Steelyard__Telemetry__V1__Feedback *f)
@@ -638,8 +647,8 @@ int intake_rows_finish(struct intake_rows *r)
         pq_copy_row(c, 13);
         pq_copy_time_us(c, u->hour_us);
         pq_copy_i64(c, u->key_id);
-        copy_text(c, u->route);
-        copy_text(c, u->model);
+        intake_copy_text(c, u->route);
+        intake_copy_text(c, u->model);
         pq_copy_bytes(c, u->params_sha);
         pq_copy_i64(c, u->decisions);
         pq_copy_i64(c, u->failed);
@@ -655,8 +664,8 @@ int intake_rows_finish(struct intake_rows *r)
         struct pq_copy *c = &r->candidate_copy;
         pq_copy_row(c, 7);
         pq_copy_time_us(c, s->hour_us);
-        copy_text(c, s->route);
-        copy_text(c, s->model);
+        intake_copy_text(c, s->route);
+        intake_copy_text(c, s->model);
         pq_copy_i64(c, s->decisions);
         pq_copy_i64(c, s->cost);
         pq_copy_i64(c, s->actual);
@@ -664,7 +673,7 @@ int intake_rows_finish(struct intake_rows *r)
     }
     struct pq_copy *copies[] = {&r->decision, &r->attempt,    &r->feedback,      &r->gap,
                                 &r->bad,      &r->usage_copy, &r->candidate_copy};
-    int rc = 0;
+    int rc = intake_spend_finish(&r->spend);
     for (size_t i = 0; i < sizeof copies / sizeof copies[0]; i++) {
         pq_copy_end(copies[i]);
         if (rc == 0)

@@ -1,5 +1,5 @@
 /* intake_rows.h: records to rows. Walks a packed RecordList, reads one record at a time and writes
- * the COPY data of one transaction: decisions, attempts, votes, gaps, bad records and the hourly
+ * the COPY data of one transaction: decisions, attempts, votes, gaps, bad records and the
  * sums. Pure but for memory: no I/O. Private to controlplane/ingest. */
 #ifndef STEELYARD_CONTROLPLANE_INGEST_INTAKE_ROWS_H
 #define STEELYARD_CONTROLPLANE_INGEST_INTAKE_ROWS_H
@@ -9,7 +9,10 @@
 #include "common/base/arena.h"
 #include "common/base/map.h"
 #include "common/crypto/uuid.h"
+#include "controlplane/ingest/intake_spend.h"
 #include "controlplane/store/pq.h"
+
+#define INTAKE_COST_MAX INT64_C(1000000000000000) /* 1e6 USD: no request costs that. */
 
 /* Cuts the next record off *io_list: 0, ERR_EOF when empty, ERR_CORRUPT. */
 int record_list_next(struct str *io_list, struct str *out_record) MUST_CHECK;
@@ -22,6 +25,7 @@ struct intake_rows {
     struct arena arena; /* Unpacked records and keys of the sums, until reset. */
     struct map usage;
     struct map candidates;
+    struct intake_spend spend;
     struct pq_copy decision;
     struct pq_copy attempt;
     struct pq_copy feedback;
@@ -50,5 +54,17 @@ int intake_rows_add_bad(struct intake_rows *r, const struct uuid *node_id, uint6
 /* Writes the sums and the trailers; then the copies are ready to send. */
 int intake_rows_finish(struct intake_rows *r) MUST_CHECK;
 uint64_t intake_rows_bytes(const struct intake_rows *r);
+
+/* --- for intake_spend.c -----------------------------------------------------------------------
+ */
+/* At most 256 bytes that a UTF-8 text column takes. */
+void intake_copy_text(struct pq_copy *c, struct str s);
+void intake_add_sat(int64_t *sum, int64_t value);
+/* An unknown cost is 0 in sums and counted in `unpriced`; the flag tells the two apart. */
+int64_t intake_known_cost(const Steelyard__Telemetry__V1__Decision *d);
+bool intake_has_failed(const Steelyard__Telemetry__V1__Decision *d);
+/* Finds or makes (zeroed, size bytes) the entry of a key; NULL: out of memory. */
+void *intake_sum_entry(struct arena *a, struct map *m, const struct str *parts, size_t count,
+                       size_t size, bool *out_new);
 
 #endif

@@ -89,7 +89,8 @@ struct pq_pool_config {
     unsigned queue_max;            /* Waiting queries and takers; 0: 1024. More: ERR_BUSY. */
     uint32_t connect_timeout_ms;   /* 0: 5 s. */
     uint32_t statement_timeout_ms; /* 0: 30 s. Server-side; a silent server is cut 5 s later. */
-    const char *setup;             /* SQL run once on every new connection ("LISTEN x"), or NULL. */
+    const char *setup;             /* SQL run once on every new connection ("LISTEN x"), or NULL. At most
+                                    * 4096 bytes. */
     pq_notify_cb on_notify; /* May be NULL, as may on_state: first connection up, all lost. */
     pq_state_cb on_state;
     void *arg;

@@ -18,6 +18,7 @@
 #define BACKOFF_FIRST_MS 50U
 #define BACKOFF_MAX_MS   5000U
 #define COPY_CHUNK_BYTES 65536U
+#define SETUP_BYTES      4096U
 
 static void conn_start(struct pq_session *s);
 static void conn_lost(struct pq_session *s, const char *why);
@@ -347,7 +348,7 @@ static void on_setup(void *arg, const struct pq_reply *reply)
 static void conn_setup(struct pq_session *s)
 {
     struct pq_pool *pool = s->pool;
-    char sql[1024];
+    char sql[SETUP_BYTES + 256];
     if (PQsetnonblocking(s->conn, 1) != 0) {
         conn_lost(s, "cannot make the connection non-blocking");
         return;
@@ -466,6 +467,8 @@ int pq_pool_create(uv_loop_t *loop, const struct pq_pool_config *config, struct 
     if (rc != 0)
         return rc;
     pq_options_deinit(&probe);
+    if (config->setup != NULL && strlen(config->setup) > SETUP_BYTES)
+        return err_set(err, ERR_TOO_LARGE, "setup of a connection is over %u bytes", SETUP_BYTES);
     struct pq_pool *pool = mem_zalloc(sizeof *pool);
     if (pool == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");

@@ -1,5 +1,6 @@
 /* How many decisions a second intake stores in a private PostgreSQL on this machine, the server's
- * work included. The cluster flushes to disk as in service (unless --no-durable).
+ * work included. The cluster flushes to disk as in service (unless --no-durable). Each decision is
+ * counted for five accounts and charged to three budgets (unless --plain).
  *
  *   bench_ingest [--decisions N] [--streams N] [--batch N] [--connections N] [-o json] */
 #include <stdio.h>
@@ -16,7 +17,7 @@
 
 struct settings {
     uint64_t decisions, streams, batch, connections;
-    bool json, durable;
+    bool json, durable, plain;
 };
 
 struct run {
@@ -85,6 +86,10 @@ static struct settings parse(int argc, char **argv)
             s.durable = false;
             continue;
         }
+        if (strcmp(argv[i], "--plain") == 0) {
+            s.plain = true;
+            continue;
+        }
         if (strcmp(argv[i], "--decisions") == 0)
             s.decisions = number(value);
         else if (strcmp(argv[i], "--streams") == 0)
@@ -97,7 +102,7 @@ static struct settings parse(int argc, char **argv)
             s.json = true;
         else {
             fprintf(stderr, "usage: bench_ingest [--decisions N] [--streams N] [--batch N] "
-                            "[--connections N] [--no-durable] [-o json]\n");
+                            "[--connections N] [--no-durable] [--plain] [-o json]\n");
             exit(2);
         }
         i++;
@@ -129,11 +134,21 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench_ingest: %s\n", err.message);
         return 1;
     }
-    for (uint64_t i = 0; i < s.batch; i++)
-        fixture_add_decision(&r.template, &(struct fixture_decision){.ts_us = now + (int64_t)i,
-                                                                     .key_id = i % 20,
-                                                                     .serial = i,
-                                                                     .cost = 45000});
+    for (uint64_t i = 0; i < s.batch; i++) {
+        struct fixture_decision d = {
+            .ts_us = now + (int64_t)i, .key_id = i % 20, .serial = i, .cost = 45000};
+        if (!s.plain) {
+            uint64_t key = i % 20;
+            memcpy(d.accounts, (uint64_t[]){100, 200 + key % 4, 300 + key, 1000, key},
+                   5 * sizeof *d.accounts);
+            for (uint64_t k = 0; k < 3; k++)
+                d.charges[k] = (struct fixture_charge){
+                    .budget = 1 + (k < 2 ? k : 10 + key), .period_start_us = now, .cfg = 1};
+            d.lease_epoch = 7;
+            d.source = 1;
+        }
+        fixture_add_decision(&r.template, &d);
+    }
     uv_loop_init(&loop);
     struct intake_config config = {.conninfo = db, .connections = (unsigned)s.connections};
     if (intake_create(&loop, &config, &r.intake, &err) != 0) {

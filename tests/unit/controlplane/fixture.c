@@ -236,6 +236,23 @@ void fixture_add_decision(struct buf *list, const struct fixture_decision *in)
     d.ttft_ms = 30;
     d.duration_ms = 120;
     d.generation = 3;
+    uint64_t accounts[6];
+    Steelyard__Telemetry__V1__Charge charge[4], *charges[4];
+    memcpy(accounts, in->accounts, sizeof accounts);
+    d.accounts = accounts;
+    while (d.n_accounts < 6 && accounts[d.n_accounts] != 0)
+        d.n_accounts++;
+    d.charge = charges;
+    for (; d.n_charge < 4 && in->charges[d.n_charge].budget != 0; d.n_charge++) {
+        charges[d.n_charge] = &charge[d.n_charge];
+        steelyard__telemetry__v1__charge__init(charges[d.n_charge]);
+        charges[d.n_charge]->budget = in->charges[d.n_charge].budget;
+        charges[d.n_charge]->period_start_us = in->charges[d.n_charge].period_start_us;
+        charges[d.n_charge]->cfg = in->charges[d.n_charge].cfg;
+    }
+    d.lease_epoch = in->lease_epoch;
+    d.flags = in->flags;
+    attempt.usage = (Steelyard__Telemetry__V1__UsageSource)in->source;
     record.body_case = STEELYARD__TELEMETRY__V1__RECORD__BODY_DECISION;
     record.decision = &d;
     add_record(list, &record);

@@ -32,6 +32,15 @@ struct fixture_decision {
     const char *task;
     int64_t cost;
     struct uuid *out_id;
+    uint64_t accounts[6]; /* Up to the first 0. */
+    struct fixture_charge {
+        uint64_t budget; /* 0: no more. */
+        int64_t period_start_us;
+        uint32_t cfg;
+    } charges[4];
+    uint64_t lease_epoch;
+    uint32_t source; /* Of the attempt's usage. */
+    uint32_t flags;
 };
 /* Each appends one record to a packed RecordList. */
 void fixture_add_decision(struct buf *list, const struct fixture_decision *d);
