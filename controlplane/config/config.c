@@ -363,7 +363,10 @@ struct config_key config_key_at(const struct config *c, size_t index)
                                .routes = k->routes.items,
                                .route_count = k->routes.count,
                                .models = k->models.items,
-                               .model_count = k->models.count};
+                               .model_count = k->models.count,
+                               .rpm = k->rpm,
+                               .tpm = k->tpm,
+                               .concurrency = k->concurrency};
 }
 
 size_t config_model_count(const struct config *c)

@@ -71,6 +71,7 @@ struct config_key {
     size_t route_count;
     const struct str *models;
     size_t model_count;
+    uint64_t rpm, tpm, concurrency; /* 0: no limit. */
 };
 size_t config_key_count(const struct config *c);
 struct config_key config_key_at(const struct config *c, size_t index);

@@ -195,6 +195,12 @@ static const struct field key_fields[] = {
      "Routes it may use. Not given: all."},
     {"models", FIELD_TEXTS, F(key_config, models), false, NULL, NONE, NULL, NULL, "[model-small]",
      "Models it may name. Not given: all."},
+    {"rpm", FIELD_NUMBER, F(key_config, rpm), false, NULL, 1, 1000000000, NULL, NULL, "60",
+     "Requests a minute. Not given: no limit."},
+    {"tpm", FIELD_NUMBER, F(key_config, tpm), false, NULL, 1, 1000000000000, NULL, NULL, "100000",
+     "Tokens a minute. Not given: no limit."},
+    {"concurrency", FIELD_NUMBER, F(key_config, concurrency), false, NULL, 1, 1000000, NULL, NULL,
+     "8", "Requests at a time. Not given: no limit."},
     {0}};
 static const struct section key_section = {
     "keys", "API keys given by hash; others are made with `steelyard keys create`.",

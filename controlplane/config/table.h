@@ -84,6 +84,7 @@ struct key_config {
     struct item item;
     struct str id, hash;
     struct texts routes, models;
+    uint64_t rpm, tpm, concurrency; /* 0: no limit. */
     uint8_t sha256[32];
 };
 struct server_config {

@@ -141,11 +141,18 @@ static int put_key(struct pq_conn *c, const struct config_key *key, struct err *
         pq_params_bytes(&p, (struct str){.data = (const char *)key->sha256, .len = SHA256_BYTES});
         pq_params_text(&p, buf_str(&routes));
         pq_params_text(&p, buf_str(&models));
+        pq_params_i64(&p, (int64_t)key->rpm);
+        pq_params_i64(&p, (int64_t)key->tpm);
+        pq_params_i64(&p, (int64_t)key->concurrency);
         rc = pq_conn_query(c,
                            "INSERT INTO api_key (id, public_id, sha256, name, routes, models, "
-                           "source) VALUES ($1, $2, $3, $2, $4, $5, 'config') "
+                           "source, created_by, rpm, tpm, concurrency) VALUES ($1, $2, $3, $2, $4, "
+                           "$5, 'config', 'config', nullif($6::bigint, 0), nullif($7::bigint, 0), "
+                           "nullif($8::bigint, 0)) "
                            "ON CONFLICT (id) DO UPDATE SET sha256 = excluded.sha256, "
                            "routes = excluded.routes, models = excluded.models, "
+                           "rpm = excluded.rpm, tpm = excluded.tpm, "
+                           "concurrency = excluded.concurrency, "
                            "disabled = api_key.blocked "
                            "WHERE api_key.source = 'config' AND api_key.removed IS NULL",
                            &p, NULL, err);

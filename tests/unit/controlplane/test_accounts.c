@@ -17,7 +17,7 @@ static const char yaml[] =
     "  large: {deployments: [{provider: sim}]}\n"
     "  small: {deployments: [{provider: sim}]}\n"
     "routes: {auto: {models: [small, large]}, cheap: {models: [small]}}\n"
-    "keys: [{id: filed, hash: \"sha256:"
+    "keys: [{id: filed, rpm: 60, tpm: 9000, hash: \"sha256:"
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}]\n";
 
 static const char *database;
@@ -166,6 +166,9 @@ static void a_key_lives_and_is_never_usable_again_after_its_end(void **state)
 static void what_a_person_disabled_no_file_brings_back(void **state)
 {
     (void)state;
+    assert_int_equal(count("SELECT count(*) FROM pushed_key WHERE public_id = 'filed' AND rpm = 60 "
+                           "AND tpm = 9000 AND concurrency IS NULL"),
+                     1);
     done(409, "/api/v1/keys/filed/rotate", "{}");
     done(409, "/api/v1/keys/filed/update", "{\"rpm\":1}");
     done(200, "/api/v1/keys/filed/disable", "{\"reason\":\"leaked\"}");
