@@ -1,18 +1,23 @@
 /* The catalogue as it is pushed now. */
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "control.pb-c.h"
 #include "controlplane/admin/call.h"
 
+/* What the first deployment costs now: of the rows that have begun, the latest. */
 static const Steelyard__Control__V1__Price *price_of(const Steelyard__Control__V1__Prices *prices,
                                                      const Steelyard__Control__V1__Model *m)
 {
-    for (size_t i = 0; prices != NULL && i < prices->n_prices; i++) {
-        if (strcmp(prices->prices[i]->model, m->id) == 0 && m->n_deployments > 0 &&
-            strcmp(prices->prices[i]->provider, m->deployments[0]->provider) == 0)
-            return prices->prices[i];
+    const Steelyard__Control__V1__Price *best = NULL;
+    int64_t now_us = clock_wall_us();
+    for (size_t i = 0; prices != NULL && m->n_deployments > 0 && i < prices->n_prices; i++) {
+        const Steelyard__Control__V1__Price *p = prices->prices[i];
+        if (strcmp(p->model, m->id) == 0 && strcmp(p->provider, m->deployments[0]->provider) == 0 &&
+            p->valid_from_us <= now_us && (best == NULL || p->valid_from_us >= best->valid_from_us))
+            best = p;
     }
-    return NULL;
+    return best;
 }
 
 /* USD per million tokens as a decimal string, so that no reader makes a float of it. */

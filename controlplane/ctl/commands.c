@@ -233,6 +233,58 @@ static const struct flag serve_flags[] = {
     {.name = NULL},
 };
 
+#define FORMAT_FLAG                                                                                \
+    {                                                                                              \
+        "format", 0, FLAG_TEXT, "FORMAT", NULL, NULL, "auto, models.dev, litellm or csv."          \
+    }
+#define IMPORT_FLAGS                                                                               \
+    FORMAT_FLAG,                                                                                   \
+        {"source",                                                                                 \
+         0,                                                                                        \
+         FLAG_TEXT,                                                                                \
+         "NAME",                                                                                   \
+         NULL,                                                                                     \
+         NULL,                                                                                     \
+         "Where the file is from, for the record; the format's name without this."},               \
+        {"source-date",                                                                            \
+         0,                                                                                        \
+         FLAG_TEXT,                                                                                \
+         "DAY",                                                                                    \
+         NULL,                                                                                     \
+         NULL,                                                                                     \
+         "As of which day its facts hold; today without this."},                                   \
+        {"valid-from",                                                                             \
+         0,                                                                                        \
+         FLAG_TEXT,                                                                                \
+         "TIME",                                                                                   \
+         NULL,                                                                                     \
+         NULL,                                                                                     \
+         "From when on the prices hold: now, or a time or day, also a past one."},                 \
+        {"max-factor",                                                                             \
+         0,                                                                                        \
+         FLAG_U64,                                                                                 \
+         "N",                                                                                      \
+         NULL,                                                                                     \
+         NULL,                                                                                     \
+         "Changes by this factor and more, up or down, are held back; 3 without this."},           \
+        {"accept-large", 0, FLAG_BOOL, NULL, NULL, NULL, "Take these too."},                       \
+    {                                                                                              \
+        "provider", 0, FLAG_TEXT, "NAME", NULL, NULL, "Only rows of this provider."                \
+    }
+static const struct flag catalog_list_flags[] = {
+    LIMIT_FLAG("0"),
+    {"provider", 0, FLAG_TEXT, "NAME", NULL, NULL, "Only of this provider."},
+    {"model", 0, FLAG_TEXT, "NAME", NULL, NULL, "Only models with this name."},
+    {.name = NULL},
+};
+static const struct flag catalog_lint_flags[] = {FORMAT_FLAG, {.name = NULL}};
+static const struct flag catalog_import_flags[] = {IMPORT_FLAGS, CHANGE_FLAGS, {.name = NULL}};
+static const struct flag catalog_diff_flags[] = {
+    IMPORT_FLAGS,
+    {"exit-code", 0, FLAG_BOOL, NULL, NULL, NULL, "Exit 10 when something would change."},
+    {.name = NULL},
+};
+
 const struct command commands[] = {
     {"serve", NULL, "", 0, 0, "Run everything on this machine: both planes and a private Postgres.",
      "Starts a private PostgreSQL (Unix socket only), the control plane and a data plane node, "
@@ -288,6 +340,25 @@ const struct command commands[] = {
      delete_flags, budgets_remove, false},
     {"models", "list", "", 0, 0, "Models, where they are served and what they cost.", NULL, NULL,
      models_list, false},
+    {"catalog", "list", "", 0, 0, "Known prices: imported ones, and the shipped table.", NULL,
+     catalog_list_flags, catalog_list, false},
+    {"catalog", "show", "MODEL", 1, 1, "What a model costs, and which source says so.",
+     "Every price of the model that is in force, with the time from which it holds: the "
+     "configuration's wins over an imported one, and that over the shipped table.",
+     NULL, catalog_show, false},
+    {"catalog", "import", "FILE", 1, 1, "Take prices from a published file.",
+     "Reads models.dev's api.json, LiteLLM's model_prices_and_context_window.json, or a table with "
+     "a "
+     "header. Rows that cannot be taken are told with the reason. Only what changed becomes a new "
+     "price; exits 10 when a change was too large to be taken unasked.",
+     catalog_import_flags, catalog_import, false},
+    {"catalog", "diff", "FILE", 1, 1, "What an import of this file would change.",
+     "Old price, new price and factor of each; nothing is changed.", catalog_diff_flags,
+     catalog_diff, false},
+    {"catalog", "lint", "[FILE]", 0, 1, "Prices that are probably wrong.",
+     "Of a file, without a server; or of the configuration and the imports in force. Exits 10 when "
+     "there are any.",
+     catalog_lint_flags, catalog_lint_show, false},
     {"policies", "list", "", 0, 0, "Versions of policies and their state.", NULL, list_flags,
      policies_list, false},
     {"policies", "show", "NAME [VERSION]", 1, 2,

@@ -3,8 +3,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -386,6 +388,96 @@ static void a_budget_is_named_by_account_or_by_id(void **state)
     ran_free(&r);
 }
 
+/* --- catalog -------------------------------------------------------------------------------------
+ */
+
+static const char *price_file(const char *text)
+{
+    static char path[64];
+    snprintf(path, sizeof path, "/tmp/sy-prices-%d.csv", (int)getpid());
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0 && fclose(f) == 0);
+    return path;
+}
+
+static void catalog_import_sends_rows_and_tells_what_was_held_back(void **state)
+{
+    struct fake_admin *a = *state;
+    const char *path = price_file("provider,model,price_in,price_out,price_tiers\n"
+                                  "p,m,0.5,2,200000:1/4//\np,bad,x,1,\nq,n,1,1,\n");
+    fake_admin_answer(
+        a, "POST /api/v1/catalog/import", 200,
+        "{\"counts\":{\"same\":0,\"new\":1,\"changed\":0,\"held\":1},\"skipped\":[],"
+        "\"generation\":7,\"changes\":[{\"provider\":\"p\",\"model\":\"m\",\"change\":"
+        "\"held\",\"factor\":\"5.000\",\"old\":{\"input\":\"0.1\"},\"new\":{\"input\":"
+        "\"0.5\"},\"old_source\":\"builtin\"}]}");
+    struct ran r = ctl_do_at(a, WORDS("catalog", "import", path, "--provider", "p", "--valid-from",
+                                      "2026-01-01", "--reason", "new list"));
+    assert_int_equal(r.code, 10);
+    assert_non_null(strstr(r.err, "skipped p/bad: price_in is no price"));
+    assert_non_null(strstr(r.err, "1 new, 0 changed, 0 the same, 1 held back"));
+    assert_non_null(strstr(r.out, "5.000"));
+    assert_non_null(strstr(a->last_body, "\"input\":\"0.5\""));
+    assert_non_null(strstr(a->last_body, "\"above\":200000"));
+    assert_non_null(strstr(a->last_body, "\"source\":\"csv\""));
+    assert_non_null(strstr(a->last_body, "\"valid_from\":\"2026-01-01\""));
+    assert_non_null(strstr(a->last_body, "\"reason\":\"new list\""));
+    assert_null(strstr(a->last_body, "\"q\""));
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("catalog", "diff", path, "--exit-code", "-o", "json"));
+    assert_int_equal(r.code, 10);
+    assert_non_null(strstr(a->last_body, "\"dry_run\":true"));
+    assert_non_null(strstr(r.out, "\"held\": 1"));
+    ran_free(&r);
+    assert_int_equal(unlink(path), 0);
+    r = ctl_do_at(a, WORDS("catalog", "import", path));
+    assert_int_equal(r.code, 1);
+    ran_free(&r);
+}
+
+static void catalog_lint_of_a_file_needs_no_server(void **state)
+{
+    (void)state;
+    const char *path = price_file("provider,model,price_in,price_out\np,m,2,1\np,n,1,2\n"
+                                  "openai,gpt-5-mini,250,2000\n");
+    struct ran r = ctl_do(WORDS("catalog", "lint", path));
+    assert_int_equal(r.code, 10);
+    assert_non_null(strstr(r.out, "output_below_input"));
+    assert_non_null(strstr(r.out, "unit_1e3"));
+    assert_non_null(strstr(r.err, "3 rows, 0 skipped, 2 suspicious"));
+    ran_free(&r);
+    assert_int_equal(unlink(path), 0);
+    path = price_file("{\"a\": 1}");
+    r = ctl_do(WORDS("catalog", "lint", path, "--format", "xml"));
+    assert_int_equal(r.code, 2);
+    ran_free(&r);
+    r = ctl_do(WORDS("catalog", "lint", path));
+    assert_int_equal(r.code, 2);
+    assert_non_null(strstr(r.err, "neither models.dev"));
+    ran_free(&r);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void catalog_show_says_which_source_applies(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(
+        a, "GET /api/v1/catalog/show?model=m%2F1", 200,
+        "{\"model\":\"m/1\",\"configured\":[{\"model\":\"m/1\",\"provider\":\"p\","
+        "\"upstream_model\":\"u\",\"source\":\"config\",\"prices\":[{\"price_id\":\"5\","
+        "\"valid_from\":null,\"source\":\"config\",\"facts\":\"\",\"holds\":true,\"price\":{"
+        "\"input\":\"1\",\"output\":\"2\",\"tiers\":[{\"above\":200000,\"input\":\"3\","
+        "\"output\":\"4\"}]}}]}],\"catalogue\":[{\"provider\":\"x\",\"model\":\"m/1\","
+        "\"price\":{\"input\":\"9\"},\"source\":\"builtin\",\"facts\":\"models.dev\"}]}");
+    struct ran r = ctl_do_at(a, WORDS("catalog", "show", "m/1"));
+    assert_int_equal(r.code, 0);
+    assert_non_null(strstr(r.out, "config"));
+    assert_non_null(strstr(r.out, ">200000: 3/4"));
+    assert_non_null(strstr(r.out, "builtin"));
+    ran_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -407,6 +499,9 @@ int main(void)
         WITH_ADMIN(a_change_sends_only_what_was_given_and_none_clears),
         WITH_ADMIN(what_cannot_be_taken_back_wants_yes),
         WITH_ADMIN(a_budget_is_named_by_account_or_by_id),
+        WITH_ADMIN(catalog_import_sends_rows_and_tells_what_was_held_back),
+        WITH_ADMIN(catalog_lint_of_a_file_needs_no_server),
+        WITH_ADMIN(catalog_show_says_which_source_applies),
     };
     return cmocka_run_group_tests_name("ctl_nouns", tests, global_start, global_stop);
 }
