@@ -2,6 +2,7 @@
  * Exit codes: 0 ended as asked, 1 failed, 2 usage, 78 bad configuration. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -61,6 +62,9 @@ static int run(const struct settings *settings)
 {
     struct process p = {.plane = NULL};
     struct err err = {0};
+    /* Blocking work has threads enough that reports on budgets, for which requests wait, never
+     * stand behind admin work and training. Read by libuv at its first use. */
+    (void)setenv("UV_THREADPOOL_SIZE", "8", 0);
     if (uv_loop_init(&p.loop) != 0)
         return EXIT_RUNTIME;
     rpc_init();

@@ -230,12 +230,14 @@ bool budget_table_answered(struct budget_table *t, const struct budget_answer *a
         t->fence_after_s = a->fence_after_s;
     if (a->now_us != 0)
         set_offset(t, a->now_us, wall_us);
-    if (a->echo)
-        t->echo_wanted = true;
     if (t->under_way && a->acked_report == t->report_no) {
         t->under_way = false;
         contact(t, mono_ms);
         table_final_acked(t);
+    }
+    if (a->echo) {
+        t->echo_wanted = true;
+        table_retell_lives(t);
     }
     uint64_t epoch = atomic_load(&t->epoch);
     if (a->epoch_closed != 0 && a->epoch_closed == epoch) {
@@ -412,7 +414,7 @@ void budget_table_tick(struct budget_table *t, uint64_t mono_ms, int64_t wall_us
     table_drain_asks(t, mono_ms, wall_us);
     if (mono_ms - t->slow_ms >= TABLE_PERIODIC_MS)
         slow_tick(t, mono_ms, table_now_us(t, wall_us));
-    table_drain_lives(t);
+    table_drain_lives(t, mono_ms);
     if (t->file.map != NULL && atomic_load(&t->epoch) == 0)
         table_end_life(t); /* Could not be ended for want of memory. */
 }
@@ -421,12 +423,12 @@ void budget_table_retire(struct budget_table *t)
 {
     t->retired = true;
     table_end_life(t);
-    table_drain_lives(t);
+    table_drain_lives(t, t->contact_ms);
 }
 
 bool budget_table_idle(const struct budget_table *t)
 {
-    return list_empty(&t->ended) && !t->under_way;
+    return t->stats.epochs == 0 && !t->under_way;
 }
 
 uint64_t budget_table_epoch(const struct budget_table *t)

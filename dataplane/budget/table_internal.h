@@ -26,6 +26,7 @@
 #define TABLE_NEXT_EVERY_MS 5000U
 #define TABLE_GRACE_US      INT64_C(3600000000) /* A slot lives on so long after its period. */
 #define TABLE_OFFSET_US     5000000
+#define TABLE_TOLD_MS       600000U /* So long an acknowledged life is kept. */
 
 /* A budget that this node has met. Never removed: readers need no lock. */
 struct budget_entry {
@@ -64,8 +65,10 @@ struct slot_shadow {
 struct ended_life {
     struct list link;
     struct slot_file file;
-    bool own;        /* Of this process. */
-    bool draining;   /* Open requests still settle to it. */
+    bool own;      /* Of this process. */
+    bool draining; /* Open requests still settle to it. */
+    bool told;     /* Acknowledged; kept a while, in case the database forgets it. */
+    uint64_t told_ms;
     uint32_t cursor; /* Acknowledged so far. */
     uint32_t cursor_sent;
 };
@@ -140,7 +143,10 @@ int table_recover(struct budget_table *t, struct budget_recovery *found,
                   struct err *err) MUST_CHECK;
 int table_open_life(struct budget_table *t, struct err *err) MUST_CHECK;
 void table_end_life(struct budget_table *t);
-void table_drain_lives(struct budget_table *t);
+/* Those that were told are let go after a while. */
+void table_drain_lives(struct budget_table *t, uint64_t mono_ms);
+/* The database may have lost commits: what was told is told again. */
+void table_retell_lives(struct budget_table *t);
 void table_report_final(struct budget_table *t, struct budget_report *r);
 void table_final_acked(struct budget_table *t);
 void table_close_lives(struct budget_table *t);

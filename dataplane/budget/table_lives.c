@@ -140,12 +140,34 @@ static bool life_drained(const struct ended_life *l)
     return true;
 }
 
-void table_drain_lives(struct budget_table *t)
+static void life_free(struct ended_life *l)
 {
-    LIST_FOREACH (it, &t->ended) {
+    slot_file_unlink(&l->file);
+    if (l->own) /* Its addresses stay; what is there says that nobody owns it. */
+        slot_file_forget(&l->file);
+    slot_file_close(&l->file);
+    list_remove(&l->link);
+    mem_free(l);
+}
+
+void table_drain_lives(struct budget_table *t, uint64_t mono_ms)
+{
+    LIST_FOREACH_SAFE (it, tmp, &t->ended) {
         struct ended_life *l = container_of(it, struct ended_life, link);
         if (l->draining && life_drained(l))
             l->draining = false;
+        if (l->told && mono_ms - l->told_ms >= TABLE_TOLD_MS)
+            life_free(l);
+    }
+}
+
+void table_retell_lives(struct budget_table *t)
+{
+    LIST_FOREACH (it, &t->ended) {
+        struct ended_life *l = container_of(it, struct ended_life, link);
+        t->stats.epochs += l->told;
+        l->told = false;
+        l->cursor = 0;
     }
 }
 
@@ -163,7 +185,7 @@ void table_report_final(struct budget_table *t, struct budget_report *r)
 {
     LIST_FOREACH (it, &t->ended) {
         struct ended_life *l = container_of(it, struct ended_life, link);
-        if (l->draining)
+        if (l->draining || l->told)
             continue;
         uint32_t i = l->cursor;
         uint32_t used = slot_file_used(&l->file);
@@ -192,15 +214,11 @@ void table_final_acked(struct budget_table *t)
         if (epoch == 0 || l->file.epoch != epoch)
             continue;
         l->cursor = l->cursor_sent;
-        if (!t->final_last_sent)
-            return;
-        slot_file_unlink(&l->file);
-        if (l->own) /* Its addresses stay; what is there says that nobody owns it. */
-            slot_file_forget(&l->file);
-        slot_file_close(&l->file);
-        list_remove(&l->link);
-        mem_free(l);
-        t->stats.epochs--;
+        if (t->final_last_sent) {
+            l->told = true;
+            l->told_ms = t->contact_ms;
+            t->stats.epochs--;
+        }
         return;
     }
 }

@@ -320,6 +320,34 @@ static void absurd_counters_are_refused_whole(void **state)
     assert_int_equal(fixture_i64(c, "SELECT count(*) FROM lease_life"), 0);
 }
 
+static void a_report_survives_each_failed_allocation(void **state)
+{
+    struct pq_conn *c = *state;
+    uint64_t b = budget(c, 1, 1024000, DAY);
+    bool fired = true;
+    for (unsigned n = 0; fired; n++) {
+        struct lease_usage u = {.budget = b, .usage = {.granted = 10, .need = 100}};
+        const struct lease_report r = {.node_id = node(1),
+                                       .epoch = 8,
+                                       .usage = &u,
+                                       .usage_count = 1,
+                                       .final_epoch = 7,
+                                       .final_exact = true,
+                                       .final_last = true,
+                                       .final = &u,
+                                       .final_count = 1};
+        struct lease_reply reply;
+        fault_arm_alloc(n);
+        int rc = lease_store_report(c, &plain, &r, &reply, NULL);
+        fired = fault_disarm();
+        assert_int_equal(rc, fired ? ERR_NOMEM : 0);
+        lease_reply_deinit(&reply);
+        assert_true(pq_conn_is_usable(c));
+        assert_int_equal(fixture_i64(c, "SELECT count(*) FROM budget_mismatch"), 0);
+        assert_true(n < 1000);
+    }
+}
+
 /* ---- several replicas and nodes at once ---- */
 
 #define RUNNERS 6
@@ -400,6 +428,7 @@ int main(void)
         T(a_silent_life_is_lost_and_strict_money_waits_for_release),
         T(after_a_failover_strict_budgets_wait_for_every_echo),
         T(absurd_counters_are_refused_whole),
+        T(a_report_survives_each_failed_allocation),
         T(many_at_once_neither_deadlock_nor_promise_too_much),
     };
     int rc = cmocka_run_group_tests(tests, NULL, NULL);

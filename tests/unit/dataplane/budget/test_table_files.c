@@ -45,6 +45,15 @@ static void a_killed_process_is_reported_with_what_was_open_as_spent(void **stat
     assert_false(budget_table_idle(f->table));
     fix_ack(f);
     assert_true(budget_table_idle(f->table));
+    /* It is kept a while, for a database that forgets. */
+    struct budget_answer again = {.lease_epoch = budget_table_epoch(f->table), .echo = true};
+    assert_true(budget_table_answered(f->table, &again, f->mono_ms, f->wall_us));
+    assert_false(budget_table_idle(f->table));
+    assert_true(fix_report(f));
+    assert_int_equal(f->report.final_epoch, before);
+    assert_int_equal(fix_final(f, 1)->settled, 35);
+    fix_ack(f);
+    fix_pass(f, 600000);
     fix_close(f);
     fix_open(f);
     assert_int_equal(f->found.epochs, 1); /* Only the one that held nothing. */
