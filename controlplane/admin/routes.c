@@ -88,6 +88,8 @@ const struct admin_route admin_routes[] = {
     ACCOUNT_ROUTES("/tags", "metadata"),
     READ_SCOPED("/budgets", ROLE_VIEWER, budgets_list),
     CHANGE("/budgets", ROLE_ADMIN, budgets_set, NULL, "account", BUDGET_FIELDS, CHANGE_FIELDS),
+    CHANGE("/budgets/reprice", ROLE_ADMIN, budgets_reprice, NULL, "model", "since", "until",
+           "cursor", CHANGE_FIELDS),
     READ_SCOPED("/budgets/{id}", ROLE_VIEWER, budgets_show),
     CHANGE("/budgets/{id}/update", ROLE_ADMIN, budgets_update, NULL, BUDGET_FIELDS, CHANGE_FIELDS),
     CHANGE("/budgets/{id}/delete", ROLE_ADMIN, budgets_delete, NULL, CHANGE_FIELDS),

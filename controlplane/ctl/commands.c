@@ -285,6 +285,13 @@ static const struct flag catalog_diff_flags[] = {
     {.name = NULL},
 };
 
+static const struct flag reprice_flags[] = {
+    {"since", 0, FLAG_TEXT, "TIME", NULL, "30d", "From then on: 24h, 7d or an RFC 3339 time."},
+    {"until", 0, FLAG_TEXT, "TIME", NULL, NULL, "Before that; now without this."},
+    CHANGE_FLAGS,
+    {.name = NULL},
+};
+
 const struct command commands[] = {
     {"serve", NULL, "", 0, 0, "Run everything on this machine: both planes and a private Postgres.",
      "Starts a private PostgreSQL (Unix socket only), the control plane and a data plane node, "
@@ -338,6 +345,14 @@ const struct command commands[] = {
      false},
     {"budgets", "remove", "ID", 1, 1, "Remove a budget; what was spent stays on record.", NULL,
      delete_flags, budgets_remove, false},
+    {"budgets", "reprice", "MODEL", 1, 1, "Rate what was served by the prices in force now.",
+     "Corrects what budgets were charged, after a price was wrong: each stored attempt at the "
+     "model "
+     "is rated by the price that now holds for its time, and the difference is posted as a signed "
+     "adjustment; no row is changed. Runs in batches, each complete by itself: Ctrl-C loses "
+     "nothing, "
+     "and running again posts nothing twice.",
+     reprice_flags, budgets_reprice, false},
     {"models", "list", "", 0, 0, "Models, where they are served and what they cost.", NULL, NULL,
      models_list, false},
     {"catalog", "list", "", 0, 0, "Known prices: imported ones, and the shipped table.", NULL,

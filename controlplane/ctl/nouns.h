@@ -25,6 +25,7 @@ enum ctl_exit budgets_list(struct ctl *c);
 enum ctl_exit budgets_show(struct ctl *c);
 enum ctl_exit budgets_remove(struct ctl *c);
 enum ctl_exit models_list(struct ctl *c);
+enum ctl_exit budgets_reprice(struct ctl *c);
 enum ctl_exit catalog_list(struct ctl *c);
 enum ctl_exit catalog_show(struct ctl *c);
 enum ctl_exit catalog_import(struct ctl *c);

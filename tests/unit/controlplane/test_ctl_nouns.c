@@ -478,6 +478,32 @@ static void catalog_show_says_which_source_applies(void **state)
     ran_free(&r);
 }
 
+static void repricing_goes_on_until_there_is_no_further_batch(void **state)
+{
+    struct fake_admin *a = *state;
+    a->answers[a->answer_count] = (struct canned){
+        "POST /api/v1/budgets/reprice", 200,
+        "{\"decisions\":500,\"attempts\":500,\"changed\":2,\"unpriced\":1,\"delta_usd\":"
+        "\"-0.500000000\",\"next\":\"7.x\",\"accounts\":[{\"account\":\"team:a\",\"budget\":3,"
+        "\"period_start\":\"2026-11-21\",\"amount_usd\":\"-0.500000000\",\"posted\":true}]}",
+        1};
+    a->answer_count++;
+    fake_admin_answer(
+        a, "POST /api/v1/budgets/reprice", 200,
+        "{\"decisions\":1,\"attempts\":1,\"changed\":1,\"unpriced\":0,\"delta_usd\":"
+        "\"0.250000001\",\"next\":null,\"accounts\":[{\"account\":\"team:a\",\"budget\":3,"
+        "\"period_start\":\"2026-11-21\",\"amount_usd\":\"0.250000001\",\"posted\":true}]}");
+    struct ran r =
+        ctl_do_at(a, WORDS("budgets", "reprice", "m", "--since", "2026-11-01T00:00:00Z"));
+    assert_int_equal(r.code, 0);
+    assert_int_equal(a->requests, 2);
+    assert_non_null(strstr(a->last_body, "\"cursor\":\"7.x\""));
+    assert_non_null(strstr(a->last_body, "\"since\":\"2026-11-01T00:00:00Z\""));
+    assert_non_null(strstr(r.out, "-0.249999999"));
+    assert_non_null(strstr(r.err, "3 of 501 attempts cost something else: -0.249999999 USD"));
+    ran_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -502,6 +528,7 @@ int main(void)
         WITH_ADMIN(catalog_import_sends_rows_and_tells_what_was_held_back),
         WITH_ADMIN(catalog_lint_of_a_file_needs_no_server),
         WITH_ADMIN(catalog_show_says_which_source_applies),
+        WITH_ADMIN(repricing_goes_on_until_there_is_no_further_batch),
     };
     return cmocka_run_group_tests_name("ctl_nouns", tests, global_start, global_stop);
 }
