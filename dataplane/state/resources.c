@@ -115,57 +115,6 @@ const struct resource *resource_set_get(const struct resource_set *set, struct s
     return map_get(&set->by_key, key);
 }
 
-int resource_set_encode(const struct resource_set *set, uint32_t era, uint64_t generation,
-                        struct buf *out)
-{
-    typedef Steelyard__Control__V1__Resource Resource;
-    size_t count = set->by_key.count;
-    Resource *items = mem_calloc(count + 1, sizeof(*items));
-    Resource **list = mem_calloc(count + 1, sizeof(*list));
-    struct buf keys; /* C strings: protobuf-c wants them. */
-    buf_init(&keys, (size_t)RESOURCES_MAX * (RESOURCE_KEY_BYTES_MAX + 1));
-    int rc = items == NULL || list == NULL
-                 ? ERR_NOMEM
-                 : buf_reserve(&keys, count * (RESOURCE_KEY_BYTES_MAX + 1));
-    size_t n = 0;
-    const struct map_entry *e;
-    for (size_t i = 0; rc == 0 && (e = map_next(&set->by_key, &i)) != NULL; n++) {
-        struct resource *r = e->value;
-        char *key = keys.data + keys.len;
-        rc = buf_append_str(&keys, r->key);
-        if (rc == 0)
-            rc = buf_append_char(&keys, '\0');
-        steelyard__control__v1__resource__init(&items[n]);
-        items[n].key = key;
-        items[n].version = r->version;
-        items[n].body = wire_data(r->body);
-        items[n].type = (Steelyard__Control__V1__ResourceType)r->type;
-        list[n] = &items[n];
-    }
-    if (rc == 0) {
-        Steelyard__Control__V1__PlaneMsg m = STEELYARD__CONTROL__V1__PLANE_MSG__INIT;
-        m.era = era;
-        m.generation = generation;
-        m.set = list;
-        m.n_set = n;
-        size_t start = out->len;
-        uint8_t head[HEAD_BYTES] = {0};
-        memcpy(head, magic, sizeof(magic));
-        rc = buf_append(out, head, sizeof(head));
-        if (rc == 0)
-            rc = wire_pack(&m.base, out);
-        if (rc == 0) {
-            struct sha256 sum =
-                digest_sha256(out->data + start + HEAD_BYTES, out->len - start - HEAD_BYTES);
-            memcpy(out->data + start + sizeof(magic), sum.bytes, SHA256_BYTES);
-        }
-    }
-    buf_deinit(&keys);
-    mem_free(list);
-    mem_free(items);
-    return rc;
-}
-
 int resource_set_decode(struct str file, struct resource_set **out_set, uint32_t *out_era,
                         uint64_t *out_generation)
 {

@@ -48,10 +48,8 @@ int resource_set_put(struct resource_set *set, struct resource *r) MUST_CHECK;
 void resource_set_remove(struct resource_set *set, struct str key);
 const struct resource *resource_set_get(const struct resource_set *set, struct str key);
 
-/* One file: "SYSNAP1\n" | sha256 of the rest | PlaneMsg with every resource whole. */
-int resource_set_encode(const struct resource_set *set, uint32_t era, uint64_t generation,
-                        struct buf *out) MUST_CHECK;
-/* ERR_CORRUPT, ERR_VERSION, ERR_NOMEM. */
+/* A file of a version before manifests: "SYSNAP1\n" | sha256 of the rest | PlaneMsg with every
+ * resource whole. ERR_CORRUPT, ERR_VERSION, ERR_NOMEM. */
 int resource_set_decode(struct str file, struct resource_set **out_set, uint32_t *out_era,
                         uint64_t *out_generation) MUST_CHECK;
 

@@ -59,6 +59,13 @@ struct sync {
     bool has_crashed;
     uint32_t crashed_era;
     uint64_t crashed_generation;
+    /* On disk, and so what Hello says; behind status while the disk refuses. */
+    uint32_t saved_era;
+    uint64_t saved_generation;
+    bool unsaved;
+    /* Nothing older is taken: keys of it may be on disk though the rest is of an earlier one. */
+    uint32_t newest_era;
+    uint64_t newest_generation;
     uv_timer_t retry_timer, health_timer, settle_timer;
     unsigned handles;
     struct sync_status status;
@@ -89,6 +96,29 @@ static int put_in_service(struct sync *s, struct snapshot *snapshot)
     return 0;
 }
 
+static void note_newest(struct sync *s, uint32_t era, uint64_t generation)
+{
+    if (era > s->newest_era || (era == s->newest_era && generation > s->newest_generation)) {
+        s->newest_era = era;
+        s->newest_generation = generation;
+    }
+}
+
+static int save(struct sync *s, const struct snapshot *snapshot)
+{
+    struct err err = {0};
+    int rc =
+        snapshot_disk_save(s->dir, snapshot->resources, snapshot->era, snapshot->generation, &err);
+    s->unsaved = rc != 0;
+    if (rc != 0) {
+        log_event(LOG_ERROR, "snapshot cannot be saved", LOG_TEXT_FIELD("detail", err.message));
+        return rc;
+    }
+    s->saved_era = snapshot->era;
+    s->saved_generation = snapshot->generation;
+    return 0;
+}
+
 static int load(struct sync *s, bool *out_loaded, struct err *err)
 {
     struct snapshot_loaded loaded;
@@ -99,6 +129,13 @@ static int load(struct sync *s, bool *out_loaded, struct err *err)
     s->has_crashed = loaded.has_crashed;
     s->crashed_era = loaded.crashed_era;
     s->crashed_generation = loaded.crashed_generation;
+    s->newest_era = loaded.newest_era;
+    s->newest_generation = loaded.newest_generation;
+    if (loaded.lost > 0)
+        log_event(LOG_ERROR,
+                  "saved keys are damaged: they are refused until the control plane "
+                  "sends them again",
+                  LOG_U64("shards", loaded.lost));
     if (loaded.set == NULL)
         return 0;
     struct snapshot_inputs inputs = {.era = loaded.era, .generation = loaded.generation};
@@ -115,6 +152,9 @@ static int load(struct sync *s, bool *out_loaded, struct err *err)
     if (rc != 0)
         return err_set(err, rc, "out of memory");
     *out_loaded = true;
+    s->saved_era = loaded.era;
+    s->saved_generation = loaded.generation;
+    note_newest(s, loaded.era, loaded.generation);
     if (loaded.unsettled)
         (void)uv_timer_start(&s->settle_timer, on_settled, s->options.settle_ms, 0);
     return 0;
@@ -232,7 +272,7 @@ static void staging_take(struct staging *g, const PlaneMsg *m)
 static void check_generation(struct sync *s, const PlaneMsg *m)
 {
     struct staging *g = &s->staging;
-    if (m->era < s->status.era || (m->era == s->status.era && m->generation < s->status.generation))
+    if (m->era < s->newest_era || (m->era == s->newest_era && m->generation < s->newest_generation))
         staging_refuse(g, "", "", "STALE", "an older generation than the one in service");
     else if (s->has_crashed && m->era == s->crashed_era && m->generation == s->crashed_generation)
         staging_refuse(g, "", "", "CRASHED", "this node died twice soon after applying it");
@@ -251,14 +291,16 @@ static void apply(struct sync *s, const PlaneMsg *m)
     if (g->refusal.code[0] == '\0' &&
         snapshot_build(g->set, &inputs, &snapshot, &g->refusal) == 0) {
         g->set = NULL; /* The snapshot's now. */
-        struct err err = {0};
-        /* A disk that refuses must not keep a revocation out: served from memory, loudly. */
-        if (snapshot_disk_save(s->dir, snapshot->resources, m->era, m->generation, &err) != 0)
-            log_event(LOG_ERROR, "snapshot cannot be saved", LOG_TEXT_FIELD("detail", err.message));
+        /* A disk that refuses must not keep a revocation out: it is served from memory. But it is
+         * not acknowledged: after the next start a revoked key could work again. */
+        int saved = save(s, snapshot);
         if (put_in_service(s, snapshot) != 0)
             staging_refuse(g, "", "", "NOMEM", "out of memory");
         else
             (void)uv_timer_start(&s->settle_timer, on_settled, s->options.settle_ms, 0);
+        if (saved != 0)
+            staging_refuse(g, "", "", "DISK", "served, but the state directory cannot be written");
+        note_newest(s, m->era, m->generation);
         snapshot_unref(snapshot);
     }
     send_ack(s, m->nonce, g->refusal.code[0] != '\0' ? &g->refusal : NULL);
@@ -346,8 +388,8 @@ static int send_hello(struct sync *s)
         hello.build = wire_text(s->options.build);
         hello.have = list;
         hello.n_have = n;
-        hello.era = s->status.era;
-        hello.applied_generation = s->status.generation;
+        hello.era = s->saved_era;
+        hello.applied_generation = s->saved_generation;
         NodeMsg m = STEELYARD__CONTROL__V1__NODE_MSG__INIT;
         m.body_case = STEELYARD__CONTROL__V1__NODE_MSG__BODY_HELLO;
         m.hello = &hello;
@@ -380,7 +422,11 @@ static void on_health(uv_timer_t *timer)
 {
     struct sync *s = container_of(timer, struct sync, health_timer);
     snapshot_cell_reap(s->options.cell);
-    if (s->state == SYNC_STREAMING)
+    /* The disk is back: a new Hello says what it holds. */
+    const struct snapshot *current = snapshot_cell_current(s->options.cell);
+    if (s->unsaved && current != NULL && save(s, current) == 0 && s->stream != NULL)
+        rpc_stream_cancel(s->stream, RPC_CANCELLED, "saved at last");
+    else if (s->state == SYNC_STREAMING)
         send_health(s);
 }
 

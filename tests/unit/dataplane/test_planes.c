@@ -26,6 +26,7 @@ struct node {
     struct spool_recovery recovery;
 };
 
+static uint32_t health_ms; /* 0: the default. */
 static struct rpc_backoff quick = {.base_ms = 5, .cap_ms = 50};
 
 static void node_start(struct node *n, uv_loop_t *loop, char *dir, const char *address,
@@ -54,6 +55,7 @@ static void node_start(struct node *n, uv_loop_t *loop, char *dir, const char *a
                                 .build = "test",
                                 .epoch = spool_epoch(spool_set_spool(n->spools, 0)),
                                 .cell = n->cell,
+                                .health_ms = health_ms,
                                 .backoff = quick};
     if (sync_create(&sync, &n->sync, &n->loaded, &err) != 0)
         fail_msg("%s", err.message);
@@ -203,6 +205,54 @@ static void b42_a_refused_generation_changes_nothing_also_after_a_restart(void *
     assert_true(w->node.loaded);
     assert_int_equal(snapshot_cell_generation(w->node.cell), 1);
     node_stop(&w->node);
+}
+
+static bool is_acked(void *arg)
+{
+    struct world *w = arg;
+    return nodes_acked(w->plane.nodes, 2) == 1;
+}
+
+static bool key_works(struct node *n)
+{
+    const struct identity *identity;
+    struct snapshot_pin *pin = snapshot_pin(n->reader);
+    int rc = keyring_find(&pin->snapshot->keyring, STR(TEST_KEY), 1, &identity);
+    snapshot_unpin(pin);
+    return rc == 0;
+}
+
+static void a_revocation_is_served_at_once_and_acknowledged_when_it_is_on_disk(void **state)
+{
+    struct world *w = *state;
+    char bodies[600], aside[600];
+    health_ms = 10;
+    plane_start(&w->plane, NULL, NULL);
+    publish(w, 1, "", false);
+    node_start(&w->node, &w->loop, w->dir, w->plane.address, NULL);
+    run_until(&w->loop, has_accepted, &w->plane);
+    assert_true(key_works(&w->node));
+    /* A disk that refuses: what should be a directory is none. */
+    (void)snprintf(bodies, sizeof bodies, "%s/snapshot/bodies", w->dir);
+    (void)snprintf(aside, sizeof aside, "%s/snapshot/aside", w->dir);
+    assert_int_equal(rename(bodies, aside), 0);
+    assert_int_equal(buf_write_file(STR("x"), bodies, 0600, NULL), 0);
+    publish(w, 2, "", true);
+    run_until(&w->loop, has_refused, &w->plane);
+    assert_string_equal(w->plane.last_code, "DISK");
+    assert_false(key_works(&w->node));
+    assert_int_equal(nodes_acked(w->plane.nodes, 2), 0);
+    assert_int_equal(unlink(bodies), 0);
+    assert_int_equal(rename(aside, bodies), 0);
+    run_until(&w->loop, is_acked, w);
+    node_stop(&w->node);
+    plane_stop(&w->plane);
+    /* Without a plane. */
+    node_start(&w->node, &w->loop, w->dir, w->plane.address, NULL);
+    assert_true(w->node.loaded);
+    assert_false(key_works(&w->node));
+    node_stop(&w->node);
+    health_ms = 0;
 }
 
 static void write_samples(struct node *n, uint32_t from, uint32_t to)
@@ -388,6 +438,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(
             b42_a_refused_generation_changes_nothing_also_after_a_restart, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_revocation_is_served_at_once_and_acknowledged_when_it_is_on_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(records_travel_once_and_segments_go_when_acknowledged,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(f2_f9_no_record_is_lost_or_doubled_by_a_plane_that_fails,
