@@ -305,7 +305,7 @@ static void put_catalogue(struct rig *r, struct resource_set *set, const struct 
     buf_deinit(&body);
 }
 
-static void put_prices(struct resource_set *set)
+static void put_prices(struct resource_set *set, const struct rig_options *o)
 {
     Steelyard__Control__V1__Price price = STEELYARD__CONTROL__V1__PRICE__INIT;
     Steelyard__Control__V1__Price *ptr = &price;
@@ -318,6 +318,14 @@ static void put_prices(struct resource_set *set)
     price.output = 2000000000;
     price.cached_input = -1;
     price.cache_write = -1;
+    Steelyard__Control__V1__PriceTier tier = STEELYARD__CONTROL__V1__PRICE_TIER__INIT;
+    Steelyard__Control__V1__PriceTier *tiers = &tier;
+    tier.above = o->tier_above;
+    tier.input = 3 * price.input;
+    tier.output = 3 * price.output;
+    tier.cached_input = tier.cache_write = tier.cache_write_1h = tier.reasoning = -1;
+    price.tiers = &tiers;
+    price.n_tiers = o->tier_above != 0 ? 1 : 0;
     prices.prices = &ptr;
     prices.n_prices = 1;
     buf_init(&body, 4096);
@@ -383,7 +391,7 @@ void rig_publish(struct rig *r, const struct rig_options *o)
                                            .generation = o->generation != 0 ? o->generation : 1};
     assert_non_null(set);
     put_catalogue(r, set, o);
-    put_prices(set);
+    put_prices(set, o);
     put_keys(set, o);
     put_limits(set);
     if (snapshot_build(set, &inputs, &s, &refusal) != 0)

@@ -81,6 +81,8 @@ struct rig_options {
     char *key_endpoint;
     char *key_model;
     int64_t key_max_cost;
+    uint64_t
+        tier_above; /* 0: the price has no tier; else above it all costs three times as much. */
     const char *key_before; /* The secret before the last rotation, for an hour. */
 };
 

@@ -1,3 +1,4 @@
+#include "tests/unit/dataplane/node/replies.h"
 #include "tests/unit/dataplane/node/rig.h"
 
 #include <string.h>
@@ -257,8 +258,8 @@ static void b8_100_continue_comes_only_after_authentication(void **state)
     struct rig_client c;
     rig_start(&r, NULL);
     rig_script(&r, 0, (struct rig_script){.reply = OK_REPLY});
-    static const char good[] = POST AUTH "Expect: 100-continue\r\nContent-Length: 63\r\n\r\n";
-    static const char bad[] = POST "Expect: 100-continue\r\nContent-Length: 63\r\n\r\n";
+    static const char good[] = POST AUTH "Expect: 100-continue\r\nContent-Length: 60\r\n\r\n";
+    static const char bad[] = POST "Expect: 100-continue\r\nContent-Length: 60\r\n\r\n";
     rig_connect(&r, &c);
     rig_send(&c, good, sizeof good - 1);
     rig_until(&r, c.in.len > 0);
@@ -376,6 +377,60 @@ static void lists_show_routes_and_models_of_the_key(void **state)
          NULL},
     };
     CHECK(rows, 0);
+}
+
+/* The number behind `name` in a body, in units of 1e-9. */
+static int64_t nano_in(const struct rig_answer *a, const char *name)
+{
+    struct str body = buf_str(&a->body);
+    int64_t nano = -1;
+    ptrdiff_t at = str_search(body, str_from(name));
+    assert_true(at >= 0);
+    size_t from = (size_t)at + strlen(name), to = from;
+    while (to < body.len &&
+           (body.data[to] == '.' || (body.data[to] >= '0' && body.data[to] <= '9')))
+        to++;
+    assert_int_equal(str_parse_fixed(str_slice(body, from, to), 9, &nano), 0);
+    return nano;
+}
+
+/* What is decided with, and what is charged, are the rates of the tier that the prompt is in. */
+static void prompts_above_a_tier_are_weighed_and_charged_at_its_rates(void **state)
+{
+    (void)state;
+    static const char decision[] =
+        "POST /v1/decision HTTP/1.1\r\nHost: x\r\n" AUTH "Content-Type: application/json\r\n"
+        "Connection: close\r\nContent-Length: 60\r\n\r\n" ASK;
+    assert_int_equal(sizeof ASK - 1, 60);
+    static const struct {
+        uint64_t above;
+        const char *charged; /* 10 tokens in at 1 micro-dollar, 5 out at 2, or thrice that. */
+        int64_t times;
+    } rows[] = {{1000, "x-steelyard-cost-usd: 0.00002\r\n", 1},
+                {10, "x-steelyard-cost-usd: 0.00002\r\n", 1},
+                {9, "x-steelyard-cost-usd: 0.00006\r\n", 0},
+                {1, "x-steelyard-cost-usd: 0.00006\r\n", 3}};
+    struct rig r;
+    int64_t expected = 0;
+    rig_start(&r, NULL);
+    for (uint64_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct rig_options o = {.tier_above = rows[i].above, .generation = i + 2};
+        struct rig_answer a;
+        rig_publish(&r, &o);
+        rig_script(&r, 0, (struct rig_script){.reply = replies_whole()});
+        rig_exchange(&r, ASK, &a);
+        assert_int_equal(a.status, 200);
+        assert_true(rig_has_header(&a, rows[i].charged));
+        buf_deinit(&a.body);
+        rig_exchange_raw(&r, decision, sizeof decision - 1, &a);
+        assert_int_equal(a.status, 200);
+        if (i == 0)
+            expected = nano_in(&a, "\"cost_usd\":");
+        if (rows[i].times != 0) /* The estimate of the prompt lies somewhere between 1 and 10. */
+            assert_int_equal(nano_in(&a, "\"cost_usd\":"), expected * rows[i].times);
+        buf_deinit(&a.body);
+    }
+    rig_stop(&r);
 }
 
 static void a_decision_names_candidates_and_calls_nobody(void **state)
@@ -508,6 +563,7 @@ int main(void)
         cmocka_unit_test(b21_unknown_models_and_forbidden_fields_are_told_apart),
         cmocka_unit_test(b46_steering_headers_are_obeyed_refused_or_warned_about),
         cmocka_unit_test(lists_show_routes_and_models_of_the_key),
+        cmocka_unit_test(prompts_above_a_tier_are_weighed_and_charged_at_its_rates),
         cmocka_unit_test(a_decision_names_candidates_and_calls_nobody),
         cmocka_unit_test(b31_feedback_is_checked_and_counted_once),
         cmocka_unit_test(a_key_is_held_to_its_endpoints_models_and_cost),
