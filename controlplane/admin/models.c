@@ -3,7 +3,9 @@
 
 #include "common/base/clock.h"
 #include "control.pb-c.h"
-#include "controlplane/admin/call.h"
+#include "controlplane/admin/spec.h"
+#include "controlplane/catalog/exchange.h"
+#include "controlplane/config/prices.h"
 
 /* What the first deployment costs now: of the rows that have begun, the latest. */
 static const Steelyard__Control__V1__Price *price_of(const Steelyard__Control__V1__Prices *prices,
@@ -20,27 +22,28 @@ static const Steelyard__Control__V1__Price *price_of(const Steelyard__Control__V
     return best;
 }
 
-/* USD per million tokens as a decimal string, so that no reader makes a float of it. */
-static void write_rate(struct json_writer *w, const char *key, int64_t nano)
+/* USD per million tokens as decimal strings, so that no reader makes a float of them. */
+static int write_price(struct admin_call *call, const Steelyard__Control__V1__Price *row)
 {
-    json_writer_key(w, key);
-    if (nano < 0) {
-        json_writer_null(w);
-        return;
+    static const char *const sources[] = {"unknown", "config", "import", "builtin"};
+    struct price_fact fact;
+    if (row == NULL || !prices_read(row, &fact)) {
+        json_writer_null(&call->w);
+        return 0;
     }
-    char text[48];
-    int n = snprintf(text, sizeof text, "%lld.%09lld", (long long)(nano / 1000000000),
-                     (long long)(nano % 1000000000));
-    while (n > 0 && text[n - 1] == '0')
-        text[--n] = '\0';
-    if (n > 0 && text[n - 1] == '.')
-        text[--n] = '\0';
-    json_writer_text(w, text);
+    json_t *price = catalog_price_to_json(&fact.price);
+    int rc = price == NULL || json_object_set_new(price, "source",
+                                                  json_string(sources[fact.source & 3])) != 0
+                 ? ERR_NOMEM
+                 : write_json(call, price);
+    json_decref(price);
+    return rc;
 }
 
-static void write_model(struct json_writer *w, const Steelyard__Control__V1__Model *m,
-                        const Steelyard__Control__V1__Price *price)
+static int write_model(struct admin_call *call, const Steelyard__Control__V1__Model *m,
+                       const Steelyard__Control__V1__Price *price)
 {
+    struct json_writer *w = &call->w;
     static const char *const words[] = {"tools", "images", "json", "stream", "reasoning"};
     json_writer_begin_object(w);
     json_writer_key(w, "id");
@@ -59,16 +62,7 @@ static void write_model(struct json_writer *w, const Steelyard__Control__V1__Mod
     }
     json_writer_end_array(w);
     json_writer_key(w, "price");
-    if (price == NULL) {
-        json_writer_null(w);
-    } else {
-        json_writer_begin_object(w);
-        write_rate(w, "input", price->input);
-        write_rate(w, "output", price->output);
-        write_rate(w, "cached_input", price->cached_input);
-        write_rate(w, "cache_write", price->cache_write);
-        json_writer_end_object(w);
-    }
+    int rc = write_price(call, price);
     json_writer_key(w, "context_window");
     json_writer_u64(w, m->context_window);
     json_writer_key(w, "max_output");
@@ -86,6 +80,7 @@ static void write_model(struct json_writer *w, const Steelyard__Control__V1__Mod
     else
         json_writer_fixed(w, call_q16(m->prior_quality_q16), 4);
     json_writer_end_object(w);
+    return rc;
 }
 
 int models_list(struct admin_call *call, struct err *err)
@@ -108,8 +103,9 @@ int models_list(struct admin_call *call, struct err *err)
     json_writer_begin_object(&call->w);
     json_writer_key(&call->w, "items");
     json_writer_begin_array(&call->w);
-    for (size_t i = 0; i < m->n_models; i++)
-        write_model(&call->w, m->models[i], price_of(prices, m->models[i]));
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < m->n_models; i++)
+        rc = write_model(call, m->models[i], price_of(prices, m->models[i]));
     json_writer_end_array(&call->w);
     json_writer_key(&call->w, "next");
     json_writer_null(&call->w);
@@ -117,5 +113,5 @@ int models_list(struct admin_call *call, struct err *err)
     steelyard__control__v1__catalogue__free_unpacked(m, NULL);
     if (prices != NULL)
         steelyard__control__v1__prices__free_unpacked(prices, NULL);
-    return 0;
+    return rc;
 }
