@@ -3,6 +3,7 @@
 #include "common/base/checked.h"
 #include "dataplane/request/steps.h"
 #include "dataplane/request/tally.h"
+#include "dataplane/request/throttle.h"
 
 bool account_cost(const struct snapshot_deployment *d, int64_t wall_us, const struct call_usage *u,
                   uint64_t *out_price_id, int64_t *out_cost_nanousd)
@@ -67,5 +68,6 @@ enum step_result step_account(struct request *r)
         settle(r, &r->attempts[i]);
         tally_attempt(r, &r->attempts[i]);
     }
+    throttle_settle(r);
     return STEP_NEXT;
 }

@@ -1,6 +1,7 @@
-/* Is there room? Answered at once, before anything that costs (RELIABILITY F21, F24). The limits of
- * keys (rates, budgets, concurrency) have their place here once the control plane sends them. */
+/* Is there room? Answered at once, before anything that costs (RELIABILITY F21, F24). Rates and
+ * concurrency of keys and teams come last: what is refused before takes nothing of them. */
 #include "dataplane/request/steps.h"
+#include "dataplane/request/throttle.h"
 
 enum step_result step_admit(struct request *r)
 {
@@ -14,5 +15,5 @@ enum step_result step_admit(struct request *r)
         meters_reject(&env->meters, "draining");
         return request_fail(r, FAULT_UNAVAILABLE);
     }
-    return STEP_NEXT;
+    return throttle_admit(r);
 }

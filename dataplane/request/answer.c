@@ -4,6 +4,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/digits.h"
+#include "dataplane/request/throttle.h"
 
 #define ERROR_BODY_BYTES 1024
 
@@ -204,6 +205,8 @@ static void put_common(struct writer *w, struct request *r, bool early)
         put_decision(w, r, early);
         put_session(w, r);
     }
+    if (r->limits != NULL && room_for(w, THROTTLE_HEADERS_BYTES))
+        w->at = throttle_put_headers(r, w->at);
     put_warnings(w, r);
     if (!r->keep_alive)
         put(w, STR("\r\nconnection: close"));

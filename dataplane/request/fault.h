@@ -65,6 +65,8 @@
       "Only 'Expect: 100-continue' is understood. Remove the header.")                             \
     X(TOO_MANY_REQUESTS, 429, "requests", "rate_limit_exceeded", true, false,                      \
       "Too many requests. Wait for retry-after, then try again.")                                  \
+    X(TOO_MANY_TOKENS, 429, "tokens", "rate_limit_exceeded", true, false,                          \
+      "Too many tokens a minute. Wait for retry-after, then try again or ask for fewer.")          \
     X(UPSTREAM_RATE_LIMITED, 429, "requests", "rate_limit_exceeded", true, false,                  \
       "Every provider of this model is rate limited. Wait for retry-after, then try again.")       \
     X(HEADERS_TOO_LARGE, 431, "invalid_request_error", "invalid_value", false, true,               \

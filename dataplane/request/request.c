@@ -11,11 +11,13 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "dataplane/limits/limits.h"
 #include "dataplane/request/answer.h"
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/early.h"
 #include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
+#include "dataplane/request/throttle.h"
 #include "dataplane/request/workspace.h"
 
 #define HEAD_SCRATCH_BYTES 16384U
@@ -77,6 +79,7 @@ void request_env_init(struct request_env *env, struct request_shared *shared, uv
     meters_init(&env->meters, shard);
     retry_budget_init(&env->retries);
     slab_init(&env->slab, sizeof(struct request));
+    slab_init(&env->holds, sizeof(struct limits_hold));
     arena_pool_init(&env->chunks, CHUNKS_KEPT);
     list_init(&env->active);
     list_init(&env->polled);
@@ -112,6 +115,7 @@ void request_env_deinit(struct request_env *env)
     for (struct request *r; (r = freelist_take(&env->requests)) != NULL;)
         request_free(env, r);
     slab_deinit(&env->slab);
+    slab_deinit(&env->holds);
     workspace_deinit(env);
     scan_deinit(env);
     arena_pool_deinit(&env->chunks);
@@ -174,6 +178,7 @@ static void request_end(struct request *r)
     attempt_release(r);
     scan_give(r);
     workspace_give(r);
+    throttle_give(r);
     if (r->view != NULL)
         upstream_unpin(&env->upstream, r->view);
     arena_reset(&r->arena);

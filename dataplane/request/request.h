@@ -54,6 +54,9 @@ enum client_end {
     CLIENT_CUT,   /* Close so that the client sees a broken answer. */
 };
 
+struct limits_hold;
+struct limits_table;
+
 struct client_ops {
     /* Bytes not taken by the socket at once are copied. ERR_CLOSED: the client is gone. */
     int (*send)(void *client, const struct str *pieces, size_t count);
@@ -91,8 +94,9 @@ struct request_shared {
     _Atomic uint32_t counted; /* Requests under way, while requests_max is not 0. */
     int64_t started_s;
     /* Best-effort memory of the node; each slot is overwritten by what comes. */
-    _Atomic uint64_t *sticky; /* Upper half: conversation; lower half: model. */
-    _Atomic uint64_t *votes;  /* Decisions that have had their feedback. */
+    _Atomic uint64_t *sticky;    /* Upper half: conversation; lower half: model. */
+    _Atomic uint64_t *votes;     /* Decisions that have had their feedback. */
+    struct limits_table *limits; /* Borrowed; NULL: nothing has a rate. */
 };
 #define REQUEST_STICKY_SLOTS 16384U
 #define REQUEST_VOTES_SLOTS  65536U
@@ -137,6 +141,7 @@ struct request_env {
     struct meters meters;
     struct retry_budget retries;
     struct arena_pool chunks;
+    struct slab holds;        /* Of requests with limits. */
     struct slab slab;         /* Of requests ... */
     struct freelist requests; /* ... and those kept with their buffers. */
     struct freelist works;
@@ -320,8 +325,9 @@ struct request {
     bool wants_cost;  /* What it cost, in there. */
 
     struct attempt attempt;
+    struct limits_hold *limits; /* NULL: nothing on its path is limited. */
     uint32_t attempt_count;
-    unsigned status; /* What the client got or gets. */
+    unsigned status;                 /* What the client got or gets. */
     struct record_attempt *attempts; /* In work, or row. */
     uint32_t at_position;            /* Candidate that serves, or POLICY_NONE. */
     uint32_t wait_ms;                /* Smallest known wait of what was tried. */

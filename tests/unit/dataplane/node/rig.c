@@ -10,6 +10,7 @@
 #include "common/crypto/digest.h"
 #include "common/net/http1.h"
 #include "control.pb-c.h"
+#include "dataplane/limits/limits.h"
 #include "dataplane/state/snapshot_build.h"
 
 #define WATCHDOG_MS 20000
@@ -351,6 +352,9 @@ static void put_keys(struct resource_set *set, const struct rig_options *o)
     key.models = (char **)(uintptr_t)&o->key_model;
     key.n_models = o->key_model != NULL;
     key.max_cost = o->key_max_cost;
+    key.rpm = o->key_rpm;
+    key.tpm = o->key_tpm;
+    key.concurrency = o->key_concurrency;
     if (o->key_before != NULL) {
         before = digest_sha256(o->key_before, strlen(o->key_before));
         key.prev_sha256 = (ProtobufCBinaryData){sizeof before.bytes, before.bytes};
@@ -482,6 +486,9 @@ void rig_start(struct rig *r, const struct rig_options *options)
     assert_int_equal(spool_set_create(&spool, &r->spools, &recovery, &err), 0);
     assert_int_equal(request_shared_init(&r->shared), 0);
     r->shared.settings.access_log = false;
+    r->shared.limits = limits_create(64, clock_mono_ns());
+    assert_non_null(r->shared.limits);
+    limits_alone(r->shared.limits, clock_mono_ns());
     if (options->body_max_bytes != 0)
         r->shared.settings.body_max_bytes = options->body_max_bytes;
     request_env_init(&r->env, &r->shared, &r->loop, spool_set_spool(r->spools, 0),
@@ -545,6 +552,7 @@ void rig_stop(struct rig *r)
     snapshot_reader_close(r->reader);
     snapshot_cell_destroy(r->cell);
     spool_set_destroy(r->spools);
+    limits_destroy(r->shared.limits);
     request_shared_deinit(&r->shared);
     metrics_destroy(r->metrics);
     endpoint_registry_destroy(r->registry);

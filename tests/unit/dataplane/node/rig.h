@@ -83,6 +83,7 @@ struct rig_options {
     int64_t key_max_cost;
     uint64_t
         tier_above; /* 0: the price has no tier; else above it all costs three times as much. */
+    uint64_t key_rpm, key_tpm, key_concurrency;
     const char *key_before; /* The secret before the last rotation, for an hour. */
 };
 
