@@ -47,6 +47,15 @@ struct call {
     struct call_span stream_options_value; /* Whole value; len 0: no such field. */
     struct call_span include_usage_value;
     bool stream_options_empty;
+    struct call_span max_tokens_value;
+    struct call_span max_completion_value;
+    /* What no tokenizer can exceed: a token a byte of text, a table for images. For reservations.
+     */
+    uint32_t tokens_most;
+    struct str user;     /* Of the caller's own users; len 0: none. */
+    bool price_varies;   /* Asks for what the price of a token does not say (a faster tier, ...). */
+    uint32_t clamp_out;  /* Not 0: the most output tokens that are asked for upstream ... */
+    bool clamp_complete; /* ... as max_completion_tokens, if the caller named neither. */
     uint32_t object_open;  /* Offset just past the body's '{' ... */
     uint32_t object_close; /* ... and of its '}'. */
 };

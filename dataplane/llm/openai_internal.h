@@ -15,6 +15,7 @@ struct openai_reading {
     uint32_t user_content;   /* Of the last user message. */
     uint32_t system_content; /* Of the first system or developer message. */
     uint64_t tokens_q8;
+    uint64_t image_bytes;   /* Of the body: they are no text. */
     int64_t max_completion; /* -1: not given. */
 };
 

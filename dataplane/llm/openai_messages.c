@@ -21,8 +21,10 @@ static int read_image(struct openai_reading *r, uint32_t part)
     uint32_t detail = json_get(r->json, image, STR("detail"));
     enum tokens_image kind =
         json_string_is(r->json, detail, STR("low")) ? TOKENS_IMAGE_LOW : TOKENS_IMAGE_AUTO;
-    if (json_kind(r->json, json_get(r->json, image, STR("url"))) != JSON_STRING)
+    uint32_t url = json_get(r->json, image, STR("url"));
+    if (json_kind(r->json, url) != JSON_STRING)
         return openai_bad(r, image == JSON_NONE ? part : image);
+    r->image_bytes += json_raw(r->json, url).len;
     r->call->images++;
     r->call->has_images = true;
     r->tokens_q8 += 256ULL * tokens_image(kind);

@@ -81,6 +81,7 @@ static int read_count(struct openai_reading *r, uint32_t node, int64_t min, int6
 
 static int read_max_tokens(struct openai_reading *r, uint32_t node)
 {
+    r->call->max_tokens_value = span_of(r, node);
     int64_t v = r->call->max_tokens;
     int rc = read_count(r, node, 1, UINT32_MAX, &v);
     r->call->max_tokens = (uint32_t)v;
@@ -89,6 +90,7 @@ static int read_max_tokens(struct openai_reading *r, uint32_t node)
 
 static int read_max_completion(struct openai_reading *r, uint32_t node)
 {
+    r->call->max_completion_value = span_of(r, node);
     return read_count(r, node, 1, UINT32_MAX, &r->max_completion);
 }
 
@@ -201,6 +203,41 @@ static int read_string(struct openai_reading *r, uint32_t node)
     return is_null(r, node) || json_kind(r->json, node) == JSON_STRING ? 0 : openai_bad(r, node);
 }
 
+static int read_user(struct openai_reading *r, uint32_t node)
+{
+    if (is_null(r, node))
+        return 0;
+    if (json_kind(r->json, node) != JSON_STRING)
+        return openai_bad(r, node);
+    if (json_text(r->json, node, r->arena, &r->call->user) != 0)
+        return openai_refuse(r, CALL_NO_MEMORY, JSON_NONE, NULL);
+    return 0;
+}
+
+/* Tiers that cost what the price says, or less. */
+static int read_tier(struct openai_reading *r, uint32_t node)
+{
+    if (!is_null(r, node) && !json_string_is(r->json, node, STR("auto")) &&
+        !json_string_is(r->json, node, STR("default")) &&
+        !json_string_is(r->json, node, STR("flex")))
+        r->call->price_varies = true;
+    return read_string(r, node);
+}
+
+static int read_best_of(struct openai_reading *r, uint32_t node)
+{
+    int64_t v = 1;
+    int rc = read_count(r, node, 1, INT32_MAX, &v);
+    r->call->price_varies |= v != 1;
+    return rc;
+}
+
+static int read_extra(struct openai_reading *r, uint32_t node)
+{
+    r->call->price_varies |= !is_null(r, node);
+    return 0;
+}
+
 static int read_forbidden(struct openai_reading *r, uint32_t node)
 {
     return openai_refuse(r, CALL_FORBIDDEN_FIELD, node, NULL);
@@ -232,8 +269,11 @@ static const struct field {
     FIELD("top_logprobs", read_top_logprobs),
     FIELD("logprobs", read_bool),
     FIELD("parallel_tool_calls", read_bool),
-    FIELD("user", read_string),
-    FIELD("service_tier", read_string),
+    FIELD("user", read_user),
+    FIELD("service_tier", read_tier),
+    FIELD("best_of", read_best_of),
+    FIELD("speed", read_extra),
+    FIELD("web_search_options", read_extra),
     FIELD("api_base", read_forbidden),
     FIELD("base_url", read_forbidden),
     FIELD("api_key", read_forbidden),
@@ -257,6 +297,15 @@ static int read_fields(struct openai_reading *r)
         }
     }
     return 0;
+}
+
+/* No token is shorter than a byte of its text, and JSON is never shorter than the text it holds;
+ * tools and formats are in there too. Images count by the largest number published for one. */
+static uint32_t tokens_most(const struct openai_reading *r, size_t body_bytes)
+{
+    uint64_t n = body_bytes - r->image_bytes + (uint64_t)TOKENS_IMAGE_MOST * r->call->images +
+                 (uint64_t)TOKENS_MESSAGE_MOST * r->call->messages;
+    return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
 }
 
 static int refuse_json(const struct json_error *e, int rc, struct arena *arena,
@@ -313,6 +362,7 @@ int openai_read_call(struct json *json, struct str body, struct arena *arena, st
     if (r.max_completion > 0)
         out_call->max_tokens = (uint32_t)r.max_completion;
     out_call->tokens_in = tokens_round(r.tokens_q8 + 256ULL * TOKENS_PER_REPLY);
+    out_call->tokens_most = tokens_most(&r, body.len);
     if (!openai_take_texts(&r))
         return openai_refuse(&r, CALL_NO_MEMORY, JSON_NONE, NULL);
     return 0;

@@ -15,7 +15,7 @@
 #include "common/net/sse.h"
 #include "dataplane/llm/call.h"
 
-#define PROVIDER_REQUEST_PIECES_MAX 8
+#define PROVIDER_REQUEST_PIECES_MAX 10
 #define PROVIDER_REPLY_PIECES_MAX   8
 
 /* Why a caller's body was refused. */

@@ -11,10 +11,13 @@
 
 #include "common/base/str.h"
 
-#define TOKENS_PER_MESSAGE 4U  /* Role and separators. */
-#define TOKENS_PER_REPLY   3U  /* The primed answer. */
-#define TOKENS_PER_TOOL    12U /* On top of the tool's own text. */
-#define TOKENS_PER_NAME    1U
+#define TOKENS_PER_MESSAGE  4U  /* Role and separators. */
+#define TOKENS_PER_REPLY    3U  /* The primed answer. */
+#define TOKENS_PER_TOOL     12U /* On top of the tool's own text. */
+#define TOKENS_PER_NAME     1U
+/* For what must not be exceeded: frames of a message, and of an image 1536 patches at 2.46 each. */
+#define TOKENS_MESSAGE_MOST 16U
+#define TOKENS_IMAGE_MOST   3779U
 
 enum tokens_image { TOKENS_IMAGE_LOW, TOKENS_IMAGE_AUTO, TOKENS_IMAGE_HIGH };
 

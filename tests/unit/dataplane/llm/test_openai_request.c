@@ -1,4 +1,5 @@
 #include "dataplane/llm/openai.h"
+#include "dataplane/llm/tokens.h"
 
 #include <string.h>
 
@@ -265,6 +266,80 @@ static void only_model_and_stream_options_change_on_the_way_up(void **state)
     assert_sent(f, "{\"model\":\"auto\"," M "}", "a\"b", "{\"model\":\"a\\\"b\"," M "}");
 }
 
+static void assert_clamped(struct fixture *f, const char *body, bool complete, const char *want)
+{
+    struct str pieces[PROVIDER_REQUEST_PIECES_MAX];
+    size_t count = 0;
+    struct buf out;
+    assert_int_equal(read_text(f, body), 0);
+    f->call.clamp_out = 300;
+    f->call.clamp_complete = complete;
+    assert_int_equal(
+        openai_write_call(&f->call, str_from(body), STR("up"), &f->arena, pieces, &count), 0);
+    assert_true(count <= PROVIDER_REQUEST_PIECES_MAX);
+    buf_init(&out, 4096);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(buf_append_str(&out, pieces[i]), 0);
+    assert_string_equal(buf_cstr(&out), want);
+    buf_deinit(&out);
+}
+
+static void less_output_is_asked_for_where_the_caller_said_how_much(void **state)
+{
+    struct fixture *f = *state;
+    assert_clamped(f, "{\"max_tokens\" : 9000,\"model\":\"auto\"," M "}", false,
+                   "{\"max_tokens\" : 300,\"model\":\"up\"," M "}");
+    assert_clamped(f, "{\"model\":\"auto\"," M ",\"max_completion_tokens\":9000}", false,
+                   "{\"model\":\"up\"," M ",\"max_completion_tokens\":300}");
+    assert_clamped(f,
+                   "{\"max_completion_tokens\":null,\"model\":\"auto\"," M
+                   ",\"stream\":true,\"max_tokens\":9000}",
+                   false,
+                   "{\"stream_options\":{\"include_usage\":true},\"max_completion_tokens\":300,"
+                   "\"model\":\"up\"," M ",\"stream\":true,\"max_tokens\":300}");
+    assert_clamped(f, "{\"model\":\"auto\"," M "}", false,
+                   "{\"max_tokens\":300,\"model\":\"up\"," M "}");
+    assert_clamped(f, "{\"model\":\"auto\"," M "}", true,
+                   "{\"max_completion_tokens\":300,\"model\":\"up\"," M "}");
+}
+
+static void what_a_reservation_needs_is_found(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *more;
+        bool varies;
+    } rows[] = {
+        {"", false},
+        {",\"service_tier\":\"auto\"", false},
+        {",\"service_tier\":\"flex\"", false},
+        {",\"service_tier\":null", false},
+        {",\"service_tier\":\"priority\"", true},
+        {",\"best_of\":1", false},
+        {",\"best_of\":2", true},
+        {",\"speed\":\"fast\"", true},
+        {",\"web_search_options\":{}", true},
+        {",\"web_search_options\":null", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct buf body;
+        buf_init(&body, 4096);
+        assert_int_equal(buf_append_text(&body, "{\"model\":\"m\",\"user\":\"al\\u0069ce\"," M), 0);
+        assert_int_equal(buf_append_text(&body, rows[i].more), 0);
+        assert_int_equal(buf_append_text(&body, "}"), 0);
+        assert_int_equal(read_text(f, buf_cstr(&body)), 0);
+        assert_int_equal(f->call.price_varies, rows[i].varies);
+        assert_true(str_is(f->call.user, "alice"));
+        assert_int_equal(f->call.tokens_most, body.len + TOKENS_MESSAGE_MOST);
+        buf_deinit(&body);
+    }
+    const char *image = "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":"
+                        "\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64,AAAA\"}}]}]}";
+    assert_int_equal(read_text(f, image), 0);
+    assert_int_equal(f->call.tokens_most,
+                     strlen(image) - 28 + TOKENS_MESSAGE_MOST + TOKENS_IMAGE_MOST);
+}
+
 static void f30_reading_survives_each_failed_allocation(void **state)
 {
     struct fixture *f = *state;
@@ -411,6 +486,8 @@ int main(void)
         TEST(b19_more_choices_than_eight_are_refused),
         TEST(fields_of_the_wrong_kind_are_refused_with_their_path),
         TEST(only_model_and_stream_options_change_on_the_way_up),
+        TEST(less_output_is_asked_for_where_the_caller_said_how_much),
+        TEST(what_a_reservation_needs_is_found),
         TEST(f30_reading_survives_each_failed_allocation),
         TEST(of_a_long_text_the_ends_are_kept),
         TEST(a_body_that_was_scanned_while_it_came_is_not_read_again),
