@@ -70,6 +70,11 @@ int64_t budget_ref_free(const struct budget_ref *ref)
     return atomic_load_explicit(&ref->slot->free, memory_order_relaxed);
 }
 
+int64_t budget_ref_end_us(const struct budget_ref *ref)
+{
+    return atomic_load_explicit(&ref->slot->period_end_us, memory_order_relaxed);
+}
+
 /* ---- pressure ---- */
 
 uint32_t budget_ref_pressure(const struct budget_ref *ref)

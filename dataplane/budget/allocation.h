@@ -61,7 +61,8 @@ struct budget_charge {
 int budget_find(const struct budget_table *t, uint64_t budget, int64_t wall_us,
                 struct budget_ref *out_ref) MUST_CHECK;
 struct budget_charge budget_ref_charge(const struct budget_ref *ref);
-int64_t budget_ref_free(const struct budget_ref *ref); /* May be below 0. */
+int64_t budget_ref_free(const struct budget_ref *ref);   /* May be below 0. */
+int64_t budget_ref_end_us(const struct budget_ref *ref); /* Of its period; or BUDGET_FOREVER_US. */
 /* How much of the limit is spent or reserved, as far as known here: 0..BUDGET_PRESSURE_ONE. */
 uint32_t budget_ref_pressure(const struct budget_ref *ref);
 /* The largest of several; 0 for none. */

@@ -165,9 +165,12 @@ void provider_usage_check(struct call_usage *u, uint32_t tokens_in_estimate, uin
     bool absurd = u->tokens_in > TOKENS_ABSURD || u->tokens_out > TOKENS_ABSURD ||
                   u->tokens_cached > TOKENS_ABSURD || u->tokens_reasoning > TOKENS_ABSURD ||
                   u->tokens_cache_write > TOKENS_ABSURD;
+    /* Nothing at all is what a provider says that takes no money for it; a part of it is not. */
+    bool nothing = u->tokens_in == 0 && u->tokens_out == 0 && u->tokens_cached == 0 &&
+                   u->tokens_cache_write == 0 && u->tokens_reasoning == 0;
     bool too_little = (u->tokens_in == 0 && tokens_in_estimate > 0) ||
                       u->tokens_out * BYTES_A_TOKEN_MAX < content_bytes_seen;
-    if (absurd || too_little)
+    if (absurd || (too_little && !nothing))
         u->suspect = true;
     if (u->suspect) {
         u->tokens_in = tokens_in_estimate;

@@ -46,9 +46,12 @@ static void settle(struct request *r, struct record_attempt *row)
     };
     int64_t cost = 0, sum;
     r->flags |= row->flags;
-    if (row->tokens_in == 0 && row->tokens_out == 0)
+    if (row->usage == RECORD_USAGE_NONE || (row->tokens_in == 0 && row->tokens_out == 0))
         return; /* Nothing was made: nothing to pay. */
-    if (d == NULL || !account_cost(d, row->start_us, &u, &row->price_id, &cost)) {
+    if (row->held != NULL && row->held->reserved_nanousd > 0 &&
+        row->usage == RECORD_USAGE_ESTIMATED) {
+        cost = row->held->reserved_nanousd; /* The worst, as nobody knows better. */
+    } else if (d == NULL || !account_cost(d, row->start_us, &u, &row->price_id, &cost)) {
         r->cost_unknown = true;
         r->flags |= RECORD_FLAG_COST_UNKNOWN;
         return;

@@ -1,5 +1,7 @@
-/* Is there room? Answered at once, before anything that costs (RELIABILITY F21, F24). Rates and
- * concurrency of keys and teams come last: what is refused before takes nothing of them. */
+/* Is there room? Answered at once, before anything that costs (RELIABILITY F21, F24). And whose
+ * budgets will pay: what they have is weighed in `decide`. Rates and concurrency of keys and teams
+ * come last: what is refused before takes nothing of them. */
+#include "dataplane/request/charge.h"
 #include "dataplane/request/steps.h"
 #include "dataplane/request/throttle.h"
 
@@ -15,5 +17,5 @@ enum step_result step_admit(struct request *r)
         meters_reject(&env->meters, "draining");
         return request_fail(r, FAULT_UNAVAILABLE);
     }
-    return throttle_admit(r);
+    return charge_open(r) == STEP_NEXT ? throttle_admit(r) : STEP_FAIL;
 }

@@ -4,6 +4,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/digits.h"
+#include "dataplane/request/charge.h"
 #include "dataplane/request/throttle.h"
 
 #define ERROR_BODY_BYTES 1024
@@ -183,6 +184,14 @@ static void put_warnings(struct writer *w, const struct request *r)
     }
 }
 
+static void put_clamp(struct writer *w, const struct request *r)
+{
+    if (r->charge == NULL || r->charge->clamp == 0)
+        return;
+    put(w, STR("\r\nx-steelyard-budget-clamped: "));
+    put_u64(w, r->charge->clamp);
+}
+
 static void put_session(struct writer *w, const struct request *r)
 {
     if (r->work->session_text.len == 0)
@@ -208,6 +217,8 @@ static void put_common(struct writer *w, struct request *r, bool early)
     if (r->limits != NULL && room_for(w, THROTTLE_HEADERS_BYTES))
         w->at = throttle_put_headers(r, w->at);
     put_warnings(w, r);
+    if (!early)
+        put_clamp(w, r);
     if (!r->keep_alive)
         put(w, STR("\r\nconnection: close"));
     else if (r->minor_version == 0)
@@ -230,7 +241,7 @@ static void put_retry(struct writer *w, bool again, int64_t wait_ms)
 /* A wait that the row implies although none was measured. */
 static int64_t fault_wait_ms(const struct request *r)
 {
-    if (r->detail.wait_ms >= 0)
+    if (r->detail.wait_ms >= 0 || r->fault == FAULT_BUDGET_SPENT) /* Perhaps for ever. */
         return r->detail.wait_ms;
     switch (fault_get(r->fault)->status) {
     case 503:

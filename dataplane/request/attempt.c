@@ -3,6 +3,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/rand.h"
+#include "dataplane/request/charge.h"
 #include "dataplane/request/relay.h"
 #include "dataplane/request/steps.h"
 
@@ -57,6 +58,8 @@ static bool open_next(struct request *r)
     if (!other && !(may_pass(a) && attempt_pick_again(r)))
         return false;
     if (!retry_budget_take(&r->env->retries, now_ms))
+        return false;
+    if (r->charge != NULL && charge_take(r) != 0) /* Without money the chain ends. */
         return false;
     if (!other)
         r->retry_at_ms = now_ms + 1 + retry_backoff_ms(r->attempt_count - 1, rand_u64());
@@ -162,7 +165,9 @@ static bool read_on(struct request *r)
 {
     struct request_shared *shared = r->env->shared;
     const struct attempt *a = &r->attempt;
-    if (a->status != 200 || a->target->deployment->provider->abort_stops_billing ||
+    /* What has gone up whole may be thought about already, though nothing has come back. */
+    bool taken = a->status == 200 || (a->status == 0 && a->target->origin->ops->sent(a->call));
+    if (!taken || a->cancelled || a->target->deployment->provider->abort_stops_billing ||
         atomic_load_explicit(&shared->ending, memory_order_relaxed))
         return false;
     if (atomic_fetch_add(&shared->unseen, 1) >= shared->settings.unseen_max) {

@@ -17,6 +17,8 @@ void attempt_deinit(struct request *r);       /* Its buffers go, too. */
 
 /* pick.c: the next deployment, into r->next_target and r->at_position. false: nothing is left. */
 bool attempt_pick(struct request *r);
+/* The picked candidate is out; the next one. */
+bool attempt_pick_other(struct request *r);
 /* The one just tried may be tried once more (nothing else is left and the fault may pass). */
 bool attempt_pick_again(struct request *r);
 

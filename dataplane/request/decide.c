@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "dataplane/request/charge.h"
 #include "dataplane/request/session.h"
 #include "dataplane/request/steps.h"
 #include "dataplane/request/tally.h"
@@ -173,6 +174,7 @@ static void describe(struct request *r, uint32_t i, const struct live *l)
     struct policy_candidate *c = &r->work->candidates[i];
     const struct upstream_target *t = face(r, l, m);
     const struct snapshot_price *price = snapshot_price(t->deployment, r->start_us);
+    r->work->candidate_prices[i] = price;
     struct endpoint_latency latency = endpoint_estimate(t->endpoint, r->work->call.tokens_in);
     /* Of the tier that this prompt is charged at: the record holds what was decided with. */
     static const struct price_rates unknown = PRICE_RATES_UNKNOWN;
@@ -252,6 +254,8 @@ static void fill_request(struct request *r, const struct policy_params *params)
         q->t_out_cap = p->default_out_tokens;
     policy_preference_apply(p != NULL ? p->artifact : NULL, r->identity->segment,
                             POLICY_PREFER_NONE, params, &q->lambda, &q->mu);
+    if (r->charge != NULL)
+        q->lambda = charge_lambda(r, q->lambda);
     q->floor_q16 = params->floor_q16;
     if (r->work->steering.quality_q16 > q->floor_q16)
         q->floor_q16 = r->work->steering.quality_q16;
@@ -284,8 +288,9 @@ static enum step_result refuse(struct request *r)
     case POLICY_EXCLUSION_COST_CAP:
     case POLICY_EXCLUSION_LATENCY_CAP:
         return request_fail(r, FAULT_CONSTRAINTS);
-    case POLICY_EXCLUSION_RATE:
     case POLICY_EXCLUSION_BUDGET:
+        return charge_refuse(r);
+    case POLICY_EXCLUSION_RATE:
         return request_fail(r, FAULT_UPSTREAM_RATE_LIMITED);
     case POLICY_EXCLUSION_BREAKER_OPEN:
     case POLICY_EXCLUSION_STICKY:
@@ -303,13 +308,44 @@ static void count_decision(struct request *r)
     tally_decision(r, chosen != POLICY_NONE ? r->work->candidate_models[chosen] : NULL);
 }
 
+static bool open_decision(struct request *r)
+{
+    if (!resolve(r))
+        return false;
+    r->id = uuid_v7_signed(r->start_us, r->identity->id, r->snapshot->limits.decision_id_key);
+    uuid_format(&r->id, r->id_text);
+    if (r->work->steering.no_log && !r->identity->may_no_log)
+        request_warn(r, "no_log_not_granted");
+    fill_candidates(r);
+    return true;
+}
+
+/* Whether somebody is affordable; else money is asked for, and the step waits. */
+static enum step_result weigh(struct request *r)
+{
+    if (charge_weigh(r)) {
+        charge_woken(r);
+        return STEP_NEXT;
+    }
+    return !r->path->asks_only && charge_wait(r) ? STEP_WAIT : STEP_NEXT;
+}
+
 enum step_result step_decide(struct request *r)
 {
     __attribute__((uninitialized)) struct policy_params plain;
-    if (!resolve(r)) {
+    bool again = r->charge != NULL && r->charge->parked;
+    if (again && r->client_gone) {
+        r->outcome = RECORD_STATUS_CANCELLED;
+        return STEP_FAIL;
+    }
+    if (charge_sleeps(r))
+        return STEP_WAIT;
+    if (!again && !open_decision(r)) {
         r->detail.param = STR("model");
         return request_fail(r, FAULT_MODEL_NOT_FOUND);
     }
+    if (r->charge != NULL && weigh(r) == STEP_WAIT)
+        return STEP_WAIT;
     const struct policy_params *params = &plain;
     if (r->policy != NULL) {
         params = &r->policy->params;
@@ -318,11 +354,6 @@ enum step_result step_decide(struct request *r)
         plain.strategy = POLICY_STATIC;
         plain.draw_key = r->snapshot->limits.draw_key;
     }
-    r->id = uuid_v7_signed(r->start_us, r->identity->id, r->snapshot->limits.decision_id_key);
-    uuid_format(&r->id, r->id_text);
-    if (r->work->steering.no_log && !r->identity->may_no_log)
-        request_warn(r, "no_log_not_granted");
-    fill_candidates(r);
     fill_request(r, params);
     const struct artifact *artifact = r->policy != NULL ? r->policy->artifact : NULL;
     /* What a snapshot holds was checked when it was built. */

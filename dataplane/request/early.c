@@ -6,6 +6,7 @@
 #include "common/route/features.h"
 #include "dataplane/llm/openai.h"
 #include "dataplane/request/attempt.h"
+#include "dataplane/request/charge.h"
 #include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
 
@@ -45,7 +46,8 @@ static bool is_pinned(const struct request *r, struct str name)
     if (m == NULL || snapshot_route(s, name) != NULL || !snapshot_key_has_model(r->identity, m))
         return false;
     steering_read(r->head, &steering, &bad_header);
-    return bad_header == NULL && parse_takes_type(r) && all_grow(r, m);
+    return bad_header == NULL && parse_takes_type(r) && all_grow(r, m) &&
+           charge_may_forward(r, m, &steering);
 }
 
 bool request_may_forward(struct request *r)
@@ -90,6 +92,8 @@ enum step_result early_parse(struct request *r)
     call->choices = 1;
     call->temperature_q8 = FEATURES_TEMPERATURE_UNSET;
     call->tokens_in = (uint32_t)TOKENS_OF_BYTES(r->head->content_length);
+    call->tokens_most =
+        r->head->content_length < UINT32_MAX ? (uint32_t)r->head->content_length : UINT32_MAX;
     call->previous_failed = r->work->steering.client_retry;
     r->flags |= RECORD_FLAG_FEATURES_DROPPED;
     if (r->work->steering.client_retry)
@@ -215,6 +219,13 @@ void early_whole(struct request *r)
     r->now_ns = clock_mono_ns();
     if (parse_body(r) == STEP_FAIL) {
         early_refuse(r, r->fault);
+        return;
+    }
+    if (r->charge != NULL && (r->work->call.price_varies || charge_whole(r) != 0)) {
+        if (r->work->call.price_varies)
+            early_refuse(r, FAULT_PRICE_VARIES);
+        else
+            early_refuse(r, charge_refusal(r));
         return;
     }
     attempt_note_call(r);

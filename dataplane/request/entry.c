@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "dataplane/request/charge.h"
 #include "dataplane/request/steps.h"
 
 static uint32_t ms_of(uint64_t ns)
@@ -56,6 +57,8 @@ void entry_fill_decision(struct request *r, struct record_decision *d)
     d->max_cost_nanousd = r->work->policy_request.max_cost_nanousd;
     d->max_latency_ms = r->work->policy_request.max_latency_ms;
     d->explore = r->work->policy_request.explore;
+    if (r->charge != NULL)
+        charge_fill(r, d);
 }
 
 void entry_fill_outcome(struct request *r, struct record_outcome *o)

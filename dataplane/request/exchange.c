@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "dataplane/llm/tokens.h"
 #include "dataplane/request/attempt.h"
+#include "dataplane/request/charge.h"
 #include "dataplane/request/early.h"
 #include "dataplane/request/relay.h"
 
@@ -81,6 +82,7 @@ void attempt_open(struct request *r)
         .server = a->target->deployment->name,
         .start_us = request_wall_us(r),
     };
+    charge_note(r, a->record);
     if (r->work->tried_count < REQUEST_TRIED_MAX)
         r->work->tried[r->work->tried_count++] = a->target->deployment->ordinal;
 }
@@ -411,22 +413,75 @@ static void cool_down(struct attempt *a, enum record_reason reason, uint64_t now
         endpoint_cool(e, a->wait_known ? a->wait_ms : BUSY_COOLDOWN_MS, false, now_ms);
 }
 
-/* What it took, by the provider's count or ours (B38). */
-static void bill(struct request *r, enum record_reason reason)
+/* May the provider have been at work on it, though nobody knows what it made? */
+static bool may_have_worked(const struct attempt *a, enum record_reason reason,
+                            const struct fetch_result *result)
+{
+    switch (reason) {
+    case RECORD_REASON_OK:
+        return true;
+    case RECORD_REASON_TIMEOUT:
+    case RECORD_REASON_CUT:
+    case RECORD_REASON_CANCELLED:
+    case RECORD_REASON_PROTOCOL:
+        return result->request_sent && (a->status == 0 || a->status == 200);
+    case RECORD_REASON_CONNECT: /* Also closed by the provider before a head: its own failure. */
+    case RECORD_REASON_TLS:
+    case RECORD_REASON_STATUS:
+    case RECORD_REASON_RATE_LIMITED:
+    case RECORD_REASON_AUTH:
+    case RECORD_REASON_CLIENT_ERROR:
+    case RECORD_REASON_ADDRESS:
+    case RECORD_REASON_NODE_CRASH:
+        break;
+    }
+    return false;
+}
+
+/* Whose counts it is billed by (3.5 of the design; B38): the provider's, else ours, else what was
+ * reserved. Where cutting the connection ends the billing, ours are all there can be. */
+static enum record_usage usage_source(const struct attempt *a, enum record_reason reason,
+                                      const struct fetch_result *result)
+{
+    if (a->reply.usage.known)
+        return RECORD_USAGE_PROVIDER;
+    if (a->status == 200 && (reason == RECORD_REASON_OK || a->reply.anything))
+        return RECORD_USAGE_COUNTED;
+    if (!may_have_worked(a, reason, result))
+        return RECORD_USAGE_NONE;
+    return a->target->deployment->provider->abort_stops_billing ? RECORD_USAGE_COUNTED
+                                                                : RECORD_USAGE_ESTIMATED;
+}
+
+/* More than the model can take or make, whatever was asked for: no provider bills that. */
+static bool beyond_model(const struct attempt *a, const struct call_usage *u)
+{
+    uint64_t out = a->model->max_output != 0 ? a->model->max_output : a->model->context_window;
+    return (out != 0 && u->tokens_out / CALL_CHOICES_MAX > out) ||
+           (a->model->context_window != 0 && u->tokens_in / 2 > a->model->context_window);
+}
+
+static void bill(struct request *r, enum record_reason reason, const struct fetch_result *result)
 {
     struct attempt *a = &r->attempt;
     struct record_attempt *row = a->record;
     struct call_usage u = a->reply.usage;
+    row->usage = usage_source(a, reason, result);
+    if (row->usage == RECORD_USAGE_NONE)
+        return;
     if (!u.known) {
-        if (a->status != 200 || (reason != RECORD_REASON_OK && !a->reply.anything))
-            return; /* Nothing was made. */
         u.tokens_in = r->tokens_in;
         u.tokens_out = tokens_round(a->reply.text_q8);
         row->flags |= RECORD_FLAG_USAGE_ESTIMATED;
     }
+    u.suspect |= beyond_model(a, &u);
     provider_usage_check(&u, r->tokens_in, a->reply.text_q8, a->reply.content_bytes);
-    if (u.suspect)
+    if (u.tokens_in == 0 && u.tokens_out == 0 && a->reply.content_bytes > 0)
+        row->flags |= RECORD_FLAG_USAGE_SUSPECT; /* Believed, but somebody should look. */
+    if (u.suspect) {
         row->flags |= RECORD_FLAG_USAGE_SUSPECT | RECORD_FLAG_USAGE_ESTIMATED;
+        row->usage = RECORD_USAGE_COUNTED;
+    }
     row->tokens_in = (uint32_t)u.tokens_in;
     row->tokens_out = (uint32_t)u.tokens_out;
     row->tokens_cached = (uint32_t)u.tokens_cached;
@@ -491,7 +546,7 @@ static void on_done(void *arg, struct transport_call *call, const struct fetch_r
     a->reason = reason;
     a->record->reason = reason;
     a->record->status = a->status;
-    bill(r, reason);
+    bill(r, reason, result);
     observe(r, now_ns, result);
     cool_down(a, reason, now_ns / 1000000);
     endpoint_done(a->target->endpoint, outcome_of(reason), now_ns / 1000000);

@@ -35,6 +35,13 @@
       "No model of this route supports what the request asks for. Name a model that does.")        \
     X(CONSTRAINTS, 400, "invalid_request_error", "invalid_value", false, false,                    \
       "No model meets the given quality floor and cost cap. Loosen one of them.")                  \
+    X(PRICE_UNKNOWN, 400, "invalid_request_error", "price_unknown", false, false,                  \
+      "No price is known for this model, and this key has a budget. Name a model that has one.")   \
+    X(PRICE_VARIES, 400, "invalid_request_error", "unsupported_parameter", false, false,           \
+      "service_tier, best_of, speed and web_search_options can change the price, and this key "    \
+      "has a budget. Leave them out.")                                                             \
+    X(BUDGETS_MANY, 400, "invalid_request_error", "too_many_budgets", false, false,                \
+      "More than 16 budgets would be charged for this request. Send fewer tags.")                  \
     X(UPSTREAM_REFUSED, 400, "invalid_request_error", "upstream_refused", false, false,            \
       "The provider refused the request without saying why. Check its fields.")                    \
     X(NO_KEY, 401, "invalid_request_error", "invalid_api_key", false, false,                       \
@@ -69,6 +76,8 @@
       "Too many tokens a minute. Wait for retry-after, then try again or ask for fewer.")          \
     X(UPSTREAM_RATE_LIMITED, 429, "requests", "rate_limit_exceeded", true, false,                  \
       "Every provider of this model is rate limited. Wait for retry-after, then try again.")       \
+    X(BUDGET_SPENT, 429, "insufficient_quota", "budget_exceeded", false, false,                    \
+      "A budget of this key is used up. Ask for less, or have it raised.")                         \
     X(HEADERS_TOO_LARGE, 431, "invalid_request_error", "invalid_value", false, true,               \
       "The request headers are too large. Send fewer or shorter ones.")                            \
     X(INTERNAL, 500, "server_error", "internal_error", false, false,                               \
@@ -85,6 +94,8 @@
       "The gateway is starting or stopping. Try again.")                                           \
     X(SPOOL, 503, "server_error", "unavailable", true, false,                                      \
       "The gateway cannot record requests now and accepts none until it can. Try again later.")    \
+    X(BUDGET_UNKNOWN, 503, "server_error", "budget_unavailable", true, false,                      \
+      "What is left of a budget of this key is not known here at the moment. Try again later.")    \
     X(TIMEOUT, 504, "server_error", "timeout", false, false,                                       \
       "The answer took too long. Ask for less or name a faster model.")                            \
     X(HTTP_VERSION, 505, "invalid_request_error", "invalid_value", false, true,                    \

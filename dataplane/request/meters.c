@@ -71,6 +71,15 @@ const struct metrics_family meters_table[METER_COUNT + 1] = {
                    .type = METRICS_COUNTER,
                    .help = "Client connections cut with a request under way.",
                    .labels = {"reason"}},
+    [METER_BUDGET_CLAMPED] = {.name = "steelyard_budget_clamped_total",
+                              .type = METRICS_COUNTER,
+                              .help = "Attempts with less output than asked for, for want of "
+                                      "money."},
+    [METER_BUDGET_WAITS] = {.name = "steelyard_budget_waits_total",
+                            .type = METRICS_COUNTER,
+                            .help = "Requests that asked the control plane for more of a budget: "
+                                    "granted, in_vain, exhausted, unavailable.",
+                            .labels = {"outcome"}},
     [METER_CONNECTIONS] = {.name = "steelyard_connections",
                            .type = METRICS_GAUGE,
                            .help = "Client connections open."},

@@ -75,10 +75,9 @@ static uint32_t next_position(const struct request *r)
     return next != POLICY_NONE ? next : next_fallback(r);
 }
 
-bool attempt_pick(struct request *r)
+static bool pick_from(struct request *r, uint32_t position)
 {
     uint64_t now_ms = r->now_ns / 1000000;
-    uint32_t position = r->at_position != POLICY_NONE ? r->at_position : next_position(r);
     while (position != POLICY_NONE) {
         const struct upstream_target *t = draw(r, r->work->candidate_models[position], now_ms);
         r->at_position = position;
@@ -90,6 +89,17 @@ bool attempt_pick(struct request *r)
         position = next_position(r);
     }
     return false;
+}
+
+bool attempt_pick(struct request *r)
+{
+    return pick_from(r, r->at_position != POLICY_NONE ? r->at_position : next_position(r));
+}
+
+bool attempt_pick_other(struct request *r)
+{
+    r->work->failed_mask |= UINT64_C(1) << r->at_position;
+    return pick_from(r, next_position(r));
 }
 
 bool attempt_pick_again(struct request *r)

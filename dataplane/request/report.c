@@ -7,6 +7,7 @@
 #include "common/base/log.h"
 #include "common/base/log_put.h"
 #include "dataplane/request/answer.h"
+#include "dataplane/request/charge.h"
 #include "dataplane/request/entry.h"
 #include "dataplane/request/relay.h"
 #include "dataplane/request/session.h"
@@ -211,6 +212,7 @@ enum step_result step_report(struct request *r)
                 session_note(r, r->at_position);
             write_record(r);
         }
+        charge_settle(r); /* Beside its record: what dies in between is a matter of one request. */
         r->recorded = true;
     }
     if (awaits_disk(r))

@@ -14,6 +14,7 @@
 #include "dataplane/limits/limits.h"
 #include "dataplane/request/answer.h"
 #include "dataplane/request/attempt.h"
+#include "dataplane/request/charge.h"
 #include "dataplane/request/early.h"
 #include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
@@ -42,6 +43,8 @@ void request_settings_init(struct request_settings *s)
         .unseen_bytes = 8U << 20,
         .buffer_mark_bytes = 32768,
         .forward_early_bytes = 65536,
+        .pressure_from_q16 = BUDGET_PRESSURE_ONE / 2,
+        .pressure_factor = 4,
         .feedback_rate = 200,
         .access_log = true,
     };
@@ -117,6 +120,7 @@ void request_env_deinit(struct request_env *env)
     slab_deinit(&env->slab);
     slab_deinit(&env->holds);
     workspace_deinit(env);
+    charge_deinit(env);
     scan_deinit(env);
     arena_pool_deinit(&env->chunks);
     buf_deinit(&env->head);
@@ -176,6 +180,7 @@ static void request_end(struct request *r)
                           : r->keep_alive  ? CLIENT_KEEP
                                            : CLIENT_CLOSE;
     attempt_release(r);
+    charge_give(r);
     scan_give(r);
     workspace_give(r);
     throttle_give(r);

@@ -30,6 +30,7 @@
 #include "dataplane/llm/call.h"
 #include "dataplane/llm/openai_shape.h"
 #include "dataplane/llm/provider.h"
+#include "dataplane/request/charge_plan.h"
 #include "dataplane/request/fault.h"
 #include "dataplane/request/meters.h"
 #include "dataplane/request/steering.h"
@@ -79,6 +80,8 @@ struct request_settings { /* Zero takes no default: see request_settings_init. *
     uint32_t unseen_bytes; /* Of one such read. */
     uint32_t buffer_mark_bytes;
     uint32_t feedback_rate;       /* Votes a second of one key on one worker. */
+    uint32_t pressure_from_q16;   /* Part of a budget from which on cost weighs more ... */
+    uint32_t pressure_factor;     /* ... up to so many times, where nothing is left; 1: never. */
     uint64_t forward_early_bytes; /* Above it a body may go up while it comes; 0: none does. */
     bool access_log;
     bool durability_host;
@@ -88,6 +91,7 @@ void request_settings_init(struct request_settings *s);
 /* What all workers share; the only members that change are atomics. */
 struct request_shared {
     struct request_settings settings;
+    struct budget_table *budgets; /* Of the node; NULL: requests that need it are refused. */
     _Atomic bool draining;
     _Atomic bool ending;      /* Drain time is over: running streams get their error. */
     _Atomic uint32_t unseen;  /* Reads for usage under way. */
@@ -146,6 +150,7 @@ struct request_env {
     struct freelist requests; /* ... and those kept with their buffers. */
     struct freelist works;
     struct freelist scans;
+    struct freelist charges;
     struct tally_kind kinds[REQUEST_KINDS];
     struct tally_choice choices[REQUEST_CHOICES];
     struct list active;
@@ -261,6 +266,8 @@ struct request_work {
     struct policy_candidate candidates[POLICY_CANDIDATES_MAX];
     struct record_candidate candidate_names[POLICY_CANDIDATES_MAX];
     const struct snapshot_model *candidate_models[POLICY_CANDIDATES_MAX];
+    const struct snapshot_price *candidate_prices[POLICY_CANDIDATES_MAX]; /* NULL: unknown. */
+    struct charge_plan plan;
     uint32_t tried[REQUEST_TRIED_MAX]; /* Deployment ordinals. */
     const char *warnings[REQUEST_WARNINGS_MAX];
     struct record_attempt attempts[REQUEST_ATTEMPTS_MAX];
@@ -274,6 +281,7 @@ struct request {
     void *client_arg;
     const struct http1_head *head; /* Borrowed; NULL once let go. */
     const struct request_path *path;
+    struct charge *charge;     /* NULL: no budget is charged. */
     struct request_work *work; /* NULL until the body is there, and once let go. */
     unsigned step;
     bool client_gone;
@@ -303,6 +311,8 @@ struct request {
     struct str path_text; /* As sent; in the arena unless path_is_static. */
     bool path_is_static;
     uint8_t warning_count;
+    bool recorded;
+    bool cost_unknown;
     enum http1_method method;
     uint8_t minor_version; /* Of the request; head may be gone. */
     struct uuid id;
@@ -338,13 +348,14 @@ struct request {
     uint64_t retry_at_ms; /* Backoff; 0: none. */
     bool committed;       /* A reply that goes to the client is there. */
     bool unseen;          /* Reading on for usage only. */
-
-    enum stream_state stream;
-    uint64_t sent_ms; /* Last byte to the client. */
-    uint64_t ttft_ns; /* First content byte to the client, from start; 0: none. */
     bool stream_broken;
 
+    enum stream_state stream;
     enum fault fault;
+    enum record_status outcome;
+    uint64_t sent_ms; /* Last byte to the client. */
+    uint64_t ttft_ns; /* First content byte to the client, from start; 0: none. */
+
     struct fault_detail detail;
     struct str content_type;
     size_t piece_count;
@@ -356,9 +367,6 @@ struct request {
         };
     };
     int64_t cost_nanousd;
-    enum record_status outcome;
-    bool recorded;
-    bool cost_unknown;
 };
 
 _Static_assert(sizeof(struct request) <= 1024, "what a live stream costs");

@@ -1,17 +1,61 @@
-/* The first attempt is fixed and its intent is in the spool, before any byte goes upstream (promise
- * P1). Budget leases will be taken here. */
+/* The first attempt is fixed, its worst case is reserved on all budgets, and its intent is in the
+ * spool, before any byte goes upstream (promises P1, P3). */
 #include "dataplane/request/attempt.h"
+#include "dataplane/request/charge.h"
 #include "dataplane/request/entry.h"
 #include "dataplane/request/steps.h"
+
+/* What was affordable when it was weighed may not be any more, or not at the deployment that was
+ * drawn: then the next candidate. ERR_NOT_FOUND: nobody is there. */
+static int pick_affordable(struct request *r)
+{
+    if (!attempt_pick(r))
+        return ERR_NOT_FOUND;
+    if (r->charge == NULL)
+        return 0;
+    int rc;
+    do {
+        rc = charge_take(r);
+    } while (rc == ERR_LIMIT && attempt_pick_other(r));
+    return rc;
+}
+
+static enum step_result refuse(struct request *r, int rc)
+{
+    switch (rc) {
+    case ERR_NOT_FOUND:
+        if (r->wait_known)
+            r->detail.wait_ms = r->wait_ms;
+        return request_fail(r, FAULT_NO_UPSTREAM);
+    case ERR_LIMIT:
+        return charge_refuse(r);
+    case ERR_NOMEM:
+        return request_fail(r, FAULT_OVERLOAD);
+    default:
+        meters_reject(&r->env->meters, "budget");
+        r->detail.wait_ms = 1000;
+        return request_fail(r, FAULT_BUDGET_UNKNOWN);
+    }
+}
 
 enum step_result step_reserve(struct request *r)
 {
     struct record_decision d;
-    if (!attempt_pick(r)) {
-        if (r->wait_known)
-            r->detail.wait_ms = r->wait_ms;
-        return request_fail(r, FAULT_NO_UPSTREAM);
+    if (charge_sleeps(r))
+        return STEP_WAIT;
+    if (r->client_gone) { /* While it waited. */
+        r->outcome = RECORD_STATUS_CANCELLED;
+        return STEP_FAIL;
     }
+    int rc = pick_affordable(r);
+    if (rc == ERR_LIMIT && charge_wait(r)) {
+        r->at_position = POLICY_NONE;
+        r->work->failed_mask = 0;
+        return STEP_WAIT;
+    }
+    if (rc != 0)
+        return refuse(r, rc);
+    charge_woken(r);
     uint32_t timeout_ms = r->route != NULL ? r->route->timeout_ms : 0;
     if (timeout_ms == 0)
         timeout_ms = r->env->shared->settings.total_ms;

@@ -95,8 +95,10 @@ static int put_name(struct builder *b, struct account *account)
     case ACCOUNT_MODEL: {
         /* A name that the catalogue does not have serves nothing, so nothing is charged to it. */
         struct snapshot_model *model = map_get(&b->s->models_by_id, account->name);
-        if (model != NULL)
+        if (model != NULL) {
             model->account = account;
+            b->s->accounts.models |= account->budget_count > 0;
+        }
         return 0;
     }
     case ACCOUNT_UNKNOWN:

@@ -57,7 +57,8 @@ struct accounts {
     const struct account *list;
     uint32_t count;   /* 0: nobody has a limit, and there is nothing to look up. */
     bool users;       /* Some end user has a budget. */
-    bool tags;        /* Some tag has. */
+    bool tags;        /* Some tag has ... */
+    bool models;      /* ... or some model's group. */
     uint32_t *by_id;  /* Places in list + 1; 0: free. Open addressing. */
     uint32_t id_mask; /* Slots of it - 1. */
     struct map users_by_name;

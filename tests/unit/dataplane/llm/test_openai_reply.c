@@ -252,6 +252,8 @@ static void b38_usage_that_cannot_be_true_is_replaced_by_our_own_count(void **st
 {
     struct fixture *f = *state;
     assert_usage(f, "{\"prompt_tokens\":7,\"completion_tokens\":20}", true, false);
+    assert_usage(f, "{\"prompt_tokens\":0,\"completion_tokens\":0}", true, false);
+    assert_int_equal(f->reply.usage.tokens_in, 0);
     assert_usage(f, "null", false, false);
     assert_usage(f, "{}", false, false);
     assert_usage(f, "{\"prompt_tokens\":7}", false, false);

@@ -1,4 +1,4 @@
-#include "tests/unit/dataplane/node/rig.h"
+#include "tests/unit/dataplane/node/rig_internal.h"
 
 #include <ftw.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 #include "common/crypto/digest.h"
 #include "common/net/http1.h"
 #include "control.pb-c.h"
+#include "dataplane/budget/allocation.h"
 #include "dataplane/limits/limits.h"
 #include "dataplane/state/snapshot_build.h"
 
@@ -230,14 +231,7 @@ int rig_run_for_each_transport(const struct CMUnitTest *tests, size_t count)
     return failed;
 }
 
-#define PACK(type, message, out)                                                                   \
-    do {                                                                                           \
-        size_t len = type##__get_packed_size(&message);                                            \
-        assert_int_equal(buf_reserve(&(out), len), 0);                                             \
-        (out).len += type##__pack(&message, (uint8_t *)(out).data + (out).len);                    \
-    } while (0)
-
-static void put(struct resource_set *set, uint32_t type, const char *key, const struct buf *body)
+void rig_put(struct resource_set *set, uint32_t type, const char *key, const struct buf *body)
 {
     struct resource *res = resource_create(type, str_from(key), buf_str(body));
     assert_non_null(res);
@@ -283,6 +277,7 @@ static void put_catalogue(struct rig *r, struct resource_set *set, const struct 
         model[i].deployments = &deployment_ptrs[i];
         model[i].n_deployments = 1;
         model[i].context_window = 100000;
+        model[i].max_output = o->max_output;
         provider_ptrs[i] = &providers[i];
         model_ptrs[i] = &model[i];
         route_models[i] = models[i];
@@ -301,37 +296,8 @@ static void put_catalogue(struct rig *r, struct resource_set *set, const struct 
     c.routes = &route_ptr;
     c.n_routes = 1;
     buf_init(&body, 65536);
-    PACK(steelyard__control__v1__catalogue, c, body);
-    put(set, STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_CATALOGUE, "catalogue", &body);
-    buf_deinit(&body);
-}
-
-static void put_prices(struct resource_set *set, const struct rig_options *o)
-{
-    Steelyard__Control__V1__Price price = STEELYARD__CONTROL__V1__PRICE__INIT;
-    Steelyard__Control__V1__Price *ptr = &price;
-    Steelyard__Control__V1__Prices prices = STEELYARD__CONTROL__V1__PRICES__INIT;
-    struct buf body;
-    price.price_id = 11;
-    price.provider = (char *)(uintptr_t) "one";
-    price.model = (char *)(uintptr_t) "small";
-    price.input = 1000000000; /* 1 USD a million: 1000 nano-USD a token. */
-    price.output = 2000000000;
-    price.cached_input = -1;
-    price.cache_write = -1;
-    Steelyard__Control__V1__PriceTier tier = STEELYARD__CONTROL__V1__PRICE_TIER__INIT;
-    Steelyard__Control__V1__PriceTier *tiers = &tier;
-    tier.above = o->tier_above;
-    tier.input = 3 * price.input;
-    tier.output = 3 * price.output;
-    tier.cached_input = tier.cache_write = tier.cache_write_1h = tier.reasoning = -1;
-    price.tiers = &tiers;
-    price.n_tiers = o->tier_above != 0 ? 1 : 0;
-    prices.prices = &ptr;
-    prices.n_prices = 1;
-    buf_init(&body, 4096);
-    PACK(steelyard__control__v1__prices, prices, body);
-    put(set, STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_PRICES, "prices", &body);
+    RIG_PACK(steelyard__control__v1__catalogue, c, body);
+    rig_put(set, STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_CATALOGUE, "catalogue", &body);
     buf_deinit(&body);
 }
 
@@ -360,11 +326,19 @@ static void put_keys(struct resource_set *set, const struct rig_options *o)
         key.prev_sha256 = (ProtobufCBinaryData){sizeof before.bytes, before.bytes};
         key.prev_until_us = clock_wall_us() + INT64_C(3600000000);
     }
+    uint64_t path[RIG_ACCOUNTS];
+    char *tag = (char *)(uintptr_t)o->key_tag;
+    for (size_t i = 0; i < o->account_count; i++)
+        if (o->accounts[i].kind <= 3)
+            path[key.n_accounts++] = o->accounts[i].id;
+    key.accounts = path;
+    key.tags = &tag;
+    key.n_tags = tag != NULL ? 1 : 0;
     keys.keys = &ptr;
     keys.n_keys = text[0] != '\0' ? 1 : 0;
     buf_init(&body, 4096);
-    PACK(steelyard__control__v1__keys, keys, body);
-    put(set, STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_KEYS, "keys", &body);
+    RIG_PACK(steelyard__control__v1__keys, keys, body);
+    rig_put(set, STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_KEYS, "keys", &body);
     buf_deinit(&body);
 }
 
@@ -381,8 +355,8 @@ static void put_limits(struct resource_set *set)
     l.text_key = (ProtobufCBinaryData){16, bytes[3]};
     l.hash_key_id = 5;
     buf_init(&body, 4096);
-    PACK(steelyard__control__v1__limits, l, body);
-    put(set, STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_LIMITS, "limits", &body);
+    RIG_PACK(steelyard__control__v1__limits, l, body);
+    rig_put(set, STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_LIMITS, "limits", &body);
     buf_deinit(&body);
 }
 
@@ -395,7 +369,9 @@ void rig_publish(struct rig *r, const struct rig_options *o)
                                            .generation = o->generation != 0 ? o->generation : 1};
     assert_non_null(set);
     put_catalogue(r, set, o);
-    put_prices(set, o);
+    rig_put_prices(set, o);
+    if (o->account_count > 0)
+        rig_put_accounts(set, o);
     put_keys(set, o);
     put_limits(set);
     if (snapshot_build(set, &inputs, &s, &refusal) != 0)
@@ -446,6 +422,16 @@ static void on_accept(void *arg, int fd)
     conn_open(&((struct rig *)arg)->conns, fd);
 }
 
+static struct spool_options spool_options(const struct rig *r)
+{
+    return (struct spool_options){.dir = r->dir,
+                                  .spools = 1,
+                                  .max_bytes = 64U << 20,
+                                  .sync_ms = 1,
+                                  .audit_strict = true,
+                                  .ring_bytes = 256U << 10};
+}
+
 void rig_start(struct rig *r, const struct rig_options *options)
 {
     static const struct rig_options defaults = {.abort_stops_billing = true};
@@ -477,14 +463,11 @@ void rig_start(struct rig *r, const struct rig_options *options)
     r->registry = endpoint_registry_create();
     r->metrics = metrics_create(meters_table, 0);
     make_dir(r);
-    const struct spool_options spool = {.dir = r->dir,
-                                        .spools = 1,
-                                        .max_bytes = 64U << 20,
-                                        .sync_ms = 1,
-                                        .audit_strict = true,
-                                        .ring_bytes = 256U << 10};
+    const struct spool_options spool = spool_options(r);
     assert_int_equal(spool_set_create(&spool, &r->spools, &recovery, &err), 0);
     assert_int_equal(request_shared_init(&r->shared), 0);
+    if (options->account_count > 0 && !options->without_budgets)
+        rig_start_budgets(r);
     r->shared.settings.access_log = false;
     r->shared.limits = limits_create(64, clock_mono_ns());
     assert_non_null(r->shared.limits);
@@ -551,8 +534,12 @@ void rig_stop(struct rig *r)
     assert_int_equal(uv_loop_close(&r->loop), 0);
     snapshot_reader_close(r->reader);
     snapshot_cell_destroy(r->cell);
+    const struct spool_options spool = spool_options(r);
+    if (r->on_row != NULL)
+        rig_read_rows(r, &spool);
     spool_set_destroy(r->spools);
     limits_destroy(r->shared.limits);
+    budget_table_destroy(r->budgets);
     request_shared_deinit(&r->shared);
     metrics_destroy(r->metrics);
     endpoint_registry_destroy(r->registry);

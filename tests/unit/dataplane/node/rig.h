@@ -11,6 +11,7 @@
 #include "dataplane/conn.h"
 #include "dataplane/state/snapshot.h"
 #include "dataplane/telemetry/spool.h"
+#include "telemetry.pb-c.h"
 #include "tests/lib/fault.h"
 
 #define RIG_KEY       "sk-sy-0123456789-abcdefghijklmnopqrstuvwxyzABCDEF"
@@ -47,8 +48,22 @@ struct rig_provider {
     struct list peers;
 };
 
+struct budget_table;
+
+/* An account with one budget of a day, whose id is the account's plus 1000. */
+#define RIG_ACCOUNTS 32
+struct rig_account {
+    uint64_t id;
+    unsigned kind; /* enum account_kind */
+    const char *name;
+};
+
 struct rig {
     uv_loop_t loop;
+    struct budget_table *budgets; /* If there are accounts. */
+    /* Called by rig_stop for each record, oldest first; NULL: none. */
+    void (*on_row)(const Steelyard__Telemetry__V1__Decision *row, void *arg);
+    void *on_row_arg;
     uv_timer_t tick;
     uv_timer_t watchdog;
     bool timed_out;
@@ -84,8 +99,19 @@ struct rig_options {
     uint64_t
         tier_above; /* 0: the price has no tier; else above it all costs three times as much. */
     uint64_t key_rpm, key_tpm, key_concurrency;
-    const char *key_before; /* The secret before the last rotation, for an hour. */
+    const char *key_before;             /* The secret before the last rotation, for an hour. */
+    const struct rig_account *accounts; /* The key's path: those of kinds org, team and key. */
+    size_t account_count;
+    const char *key_tag;  /* Of the key; NULL: none. */
+    uint32_t max_output;  /* Of both models; 0: unknown. */
+    int64_t large_price;  /* nano-USD a million tokens; 0: none is known. */
+    bool without_budgets; /* The node keeps no table although there are accounts. */
 };
+/* The control plane hands out so much of a budget, in all. */
+void rig_grant(struct rig *r, uint64_t budget, int64_t granted, int64_t limit);
+void rig_contact(struct rig *r); /* It has answered the last report. */
+/* What this node has of it: free, and spent or reserved. */
+int64_t rig_free(struct rig *r, uint64_t budget);
 
 void rig_start(struct rig *r, const struct rig_options *options);   /* NULL: all defaults. */
 void rig_publish(struct rig *r, const struct rig_options *options); /* Another snapshot. */
