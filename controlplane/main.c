@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/base/process.h"
 #include "common/link/rpc.h"
+#include "common/net/fetch.h"
 #include "controlplane/config/config.h"
 #include "controlplane/plane.h"
 #include "controlplane/store/migrate.h"
@@ -65,6 +66,8 @@ static int run(const struct settings *settings)
     /* Blocking work has threads enough that reports on budgets, for which requests wait, never
      * stand behind admin work and training. Read by libuv at its first use. */
     (void)setenv("UV_THREADPOOL_SIZE", "8", 0);
+    if (fetch_global_init(&err) != 0)
+        return fail(&err, EXIT_RUNTIME);
     if (uv_loop_init(&p.loop) != 0)
         return EXIT_RUNTIME;
     rpc_init();
@@ -80,6 +83,7 @@ static int run(const struct settings *settings)
     plane_destroy(p.plane);
     rpc_shutdown();
     uv_loop_close(&p.loop);
+    fetch_global_deinit();
     return 0;
 }
 

@@ -165,7 +165,11 @@ static int start_stores(struct plane *p, struct err *err)
                                            .arg = p};
     const struct lease_service_config leases = {
         .conninfo = p->conninfo, .on_recall = plane_on_recall, .arg = p};
+    const struct keeper_config keeper = {.work = p->work,
+                                         .allow_private = p->settings->private_webhooks};
     int rc = intake_create(p->loop, &intake, &p->intake, err);
+    if (rc == 0)
+        rc = keeper_start(p->loop, &keeper, &p->keeper, err);
     if (rc == 0)
         rc = lease_service_create(p->loop, &leases, &p->leases, err);
     if (rc == 0)
@@ -324,6 +328,10 @@ static void close_next(void *arg)
         struct publish *publish = p->publish;
         p->publish = NULL;
         publish_close(publish, close_next, p);
+    } else if (p->keeper != NULL) {
+        struct keeper *keeper = p->keeper;
+        p->keeper = NULL;
+        keeper_close(keeper, close_next, p);
     } else if (p->work != NULL) {
         struct work *work = p->work;
         p->work = NULL;

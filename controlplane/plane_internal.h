@@ -15,6 +15,7 @@
 #include "controlplane/release/apply.h"
 #include "controlplane/release/publish.h"
 #include "controlplane/release/train.h"
+#include "controlplane/spend/keeper.h"
 #include "controlplane/store/work.h"
 
 #define PLANE_HOLDER_BYTES 128
@@ -45,6 +46,7 @@ struct plane {
     struct trainer *trainer;
     struct nodes *nodes;
     struct admin *admin;
+    struct keeper *keeper;
     struct nodes_resources *resources; /* Of the current generation. */
     struct metrics *metrics;
     struct metrics_shard *shard;

@@ -180,6 +180,12 @@ enum {
     METER_DUPLICATES,
     METER_QUARANTINED,
     METER_QUEUE,
+    METER_NOTICED,
+    METER_DELIVERED,
+    METER_UNDELIVERED,
+    METER_CHECKED,
+    METER_CHECK_ALARMS,
+    METER_CHECK_WORST,
 };
 
 const struct metrics_family plane_metrics_table[] = {
@@ -205,6 +211,25 @@ const struct metrics_family plane_metrics_table[] = {
     {.name = "steelyard_ingest_queue_bytes",
      .type = METRICS_GAUGE,
      .help = "Telemetry received and not yet committed."},
+    {.name = "steelyard_budget_thresholds_noticed",
+     .type = METRICS_GAUGE,
+     .help = "Thresholds of budgets that were crossed, since the start."},
+    {.name = "steelyard_budget_messages_delivered",
+     .type = METRICS_GAUGE,
+     .help = "Messages that budgets' webhooks took, since the start."},
+    {.name = "steelyard_budget_messages_failed",
+     .type = METRICS_GAUGE,
+     .help = "Tries at budgets' webhooks that failed, since the start; they are tried again."},
+    {.name = "steelyard_reconcile_last_seconds",
+     .type = METRICS_GAUGE,
+     .help = "Unix time of the last reconciliation by this control plane; 0: none yet."},
+    {.name = "steelyard_reconcile_alarms",
+     .type = METRICS_GAUGE,
+     .help = "Differences above 0.1 % in the last reconciliation; more than 0 wants a look: "
+             "steelyard spend checks."},
+    {.name = "steelyard_reconcile_worst_ppm",
+     .type = METRICS_GAUGE,
+     .help = "The largest difference in the last reconciliation, parts per million."},
     {.name = NULL},
 };
 
@@ -219,6 +244,15 @@ static void collect(void *arg)
     const struct publish_set *set = p->publish != NULL ? publish_current(p->publish) : NULL;
     set_gauge(p, METER_NODES, p->nodes != NULL ? nodes_connected(p->nodes) : 0);
     set_gauge(p, METER_GENERATION, set != NULL ? set->generation : 0);
+    if (p->keeper != NULL) {
+        const struct keeper_stats k = keeper_stats(p->keeper);
+        set_gauge(p, METER_NOTICED, k.noticed);
+        set_gauge(p, METER_DELIVERED, k.delivered);
+        set_gauge(p, METER_UNDELIVERED, k.failed);
+        set_gauge(p, METER_CHECKED, (uint64_t)k.last_check_wall_s);
+        set_gauge(p, METER_CHECK_ALARMS, (uint64_t)k.last_alarms);
+        set_gauge(p, METER_CHECK_WORST, (uint64_t)k.last_worst_ppm);
+    }
     if (p->intake == NULL)
         return;
     const struct intake_stats stats = intake_stats(p->intake);

@@ -32,6 +32,8 @@ const struct option_row settings_table[] = {
      "How long decisions are kept; 0: for ever."},
     {"ingest-connections", OPTION_U64, AT(ingest_connections), "4", 1, 32, "connections", "4",
      "Connections to Postgres for telemetry."},
+    {"private-webhooks", OPTION_BOOL, AT(private_webhooks), "false", 0, 0, "", "true",
+     "Let budgets' webhooks be at loopback and private addresses, and there without TLS."},
     {"drain-timeout", OPTION_DURATION, AT(drain_timeout_ms), "15s", 0, 600000, "ms", "15s",
      "How long running admin requests and batches may take to end after SIGTERM."},
     {"log-level", OPTION_STRING, AT(log_level), "info", 0, 0, "", "info",

@@ -24,6 +24,7 @@ struct settings {
     const char *log_format;
     bool allow_remote_admin;
     uint64_t retention_days;
+    bool private_webhooks;
     uint64_t ingest_connections;
     uint64_t drain_timeout_ms;
     /* Worked out from the above. */

@@ -126,6 +126,9 @@ int auth_allow(const struct admin_call *call, struct err *err) MUST_CHECK;
 const char *auth_role_name(enum admin_role role);
 
 /* Handlers, one file per noun. */
+int spend_list(struct admin_call *call, struct pq_conn *c, struct err *err);
+int spend_checks(struct admin_call *call, struct pq_conn *c, struct err *err);
+int spend_reconcile(struct admin_call *call, struct pq_conn *c, struct err *err);
 int keys_create(struct admin_call *call, struct pq_conn *c, struct err *err);
 int keys_list(struct admin_call *call, struct pq_conn *c, struct err *err);
 int keys_show(struct admin_call *call, struct pq_conn *c, struct err *err);

@@ -34,6 +34,10 @@ int litellm_make_key(struct admin_call *call, struct pq_conn *c, const json_t *b
                      struct key_row *out, char out_text[KEY_TEXT_BYTES], json_t *detail,
                      struct err *err) MUST_CHECK;
 
+int litellm_spend_logs(struct admin_call *call, struct pq_conn *c, struct err *err);
+int litellm_spend_keys(struct admin_call *call, struct pq_conn *c, struct err *err);
+int litellm_spend_tags(struct admin_call *call, struct pq_conn *c, struct err *err);
+int litellm_global_report(struct admin_call *call, struct pq_conn *c, struct err *err);
 int litellm_key_generate(struct admin_call *call, struct pq_conn *c, struct err *err);
 int litellm_key_update(struct admin_call *call, struct pq_conn *c, struct err *err);
 int litellm_key_delete(struct admin_call *call, struct pq_conn *c, struct err *err);

@@ -45,6 +45,26 @@ static const struct flag report_flags[] = {
         "yes", 'y', FLAG_BOOL, NULL, NULL, NULL, "Do not ask."                                     \
     }
 
+static const struct flag spend_flags[] = {
+    {"by", 0, FLAG_TEXT, "WHAT", NULL, "day",
+     "account, key, team, org, user, tag, model, policy, source or day."},
+    {"since", 0, FLAG_TEXT, "TIME", NULL, "30d", "From that day on: 24h, 7d or an RFC 3339 time."},
+    {"until", 0, FLAG_TEXT, "TIME", NULL, NULL, "Up to that day."},
+    {"account", 0, FLAG_TEXT, "A", NULL, NULL, "Only of this account, such as team:web."},
+    {"key", 0, FLAG_TEXT, "ID", NULL, NULL, "Only of this key."},
+    {"team", 0, FLAG_TEXT, "NAME", NULL, NULL, "Only of this team."},
+    {"model", 0, FLAG_TEXT, "ID", NULL, NULL, "Only of this model."},
+    {"policy", 0, FLAG_TEXT, "NAME@V", NULL, NULL, "Only of this version of a policy."},
+    LIMIT_FLAG("50"),
+    {.name = NULL},
+};
+static const struct flag reconcile_flags[] = {
+    {"since", 0, FLAG_TEXT, "TIME", NULL, "2d",
+     "Periods that ended before, and days before, are left out."},
+    REASON_FLAG,
+    {.name = NULL},
+};
+
 static const struct flag key_list_flags[] = {
     LIMIT_FLAG("0"),
     {"team", 0, FLAG_TEXT, "NAME", NULL, NULL, "Only of this team."},
@@ -353,6 +373,15 @@ const struct command commands[] = {
      "nothing, "
      "and running again posts nothing twice.",
      reprice_flags, budgets_reprice, false},
+    {"spend", "show", "", 0, 0, "What was spent, by account, key, model, policy or day.",
+     "From the daily sums, in whole UTC days. The total counts every decision once, also where "
+     "groups overlap. Decisions whose price is not known are counted apart.",
+     spend_flags, spend_show, false},
+    {"spend", "reconcile", "", 0, 0, "Compare decisions, settlements and sums now.",
+     "Ended lives of allocations are trued up first. Exits 10 when a difference is an alarm.",
+     reconcile_flags, spend_reconcile, false},
+    {"spend", "checks", "", 0, 0, "The last reconciliations.", NULL, list_flags, spend_checks,
+     false},
     {"models", "list", "", 0, 0, "Models, where they are served and what they cost.", NULL, NULL,
      models_list, false},
     {"catalog", "list", "", 0, 0, "Known prices: imported ones, and the shipped table.", NULL,

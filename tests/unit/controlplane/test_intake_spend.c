@@ -7,7 +7,7 @@
 #include "tests/lib/fault.h"
 #include "tests/unit/controlplane/fixture.h"
 
-#define TS0    INT64_C(1795233600000000) /* 2026-11-21 */
+#define TS0    INT64_C(1795233600000000) /* 2026-11-21 04:00 UTC */
 #define DAY_US INT64_C(86400000000)
 
 struct wait {
