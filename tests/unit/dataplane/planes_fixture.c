@@ -31,6 +31,12 @@ static void release_bodies(void *owner)
     mem_free(o);
 }
 
+static uint32_t type_of(const char *key)
+{
+    return strncmp(key, "keys", 4) == 0 ? STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_KEYS
+                                        : STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_CATALOGUE;
+}
+
 void plane_publish(struct plane *p, uint32_t era, uint64_t generation, const char *const *keys,
                    const struct str *bodies, size_t count)
 {
@@ -46,15 +52,16 @@ void plane_publish(struct plane *p, uint32_t era, uint64_t generation, const cha
         hex_encode(sum.bytes, SHA256_BYTES, o->versions[i]);
         o->count = i + 1;
         struct nodes_resource item = {.key = str_from(o->keys[i]),
-                                      .type = 1,
+                                      .type = type_of(keys[i]),
                                       .version = str_from(o->versions[i]),
                                       .body = buf_str(&o->bodies[i])};
         assert_int_equal(nodes_resources_add(r, &item), 0);
     }
+    bool urgent = p->debounce_ms == 0 || nodes_resources_urgent(p->resources, r);
     nodes_resources_unref(p->resources);
     p->resources = r;
     if (p->nodes != NULL)
-        nodes_changed(p->nodes, true);
+        nodes_changed(p->nodes, urgent);
 }
 
 static struct nodes_resources *on_resources(void *plane)
@@ -217,6 +224,8 @@ void plane_start(struct plane *p, const char *address, const struct rpc_tls *tls
                                     .release = &release_ops,
                                     .intake = &intake_ops,
                                     .plane = p,
+                                    .debounce_ms = p->debounce_ms,
+                                    .debounce_max_ms = p->debounce_ms,
                                     .heartbeat_ms = 200};
     if (tls != NULL)
         options.tls = *tls;

@@ -31,6 +31,7 @@ struct plane {
     char address[64];
     /* Release. */
     struct nodes_resources *resources;
+    uint32_t debounce_ms; /* 0: pushed at once, whatever it is. */
     unsigned accepted, refused;
     uint64_t accepted_generation;
     char last_code[64], last_key[128];
