@@ -40,6 +40,11 @@ static const struct flag report_flags[] = {
     {                                                                                              \
         "dry-run", 0, FLAG_BOOL, NULL, NULL, NULL, "Say what would be, and change nothing."        \
     }
+#define NODES_WAIT_FLAG                                                                            \
+    {                                                                                              \
+        "wait", 0, FLAG_DURATION, "D", NULL, "2s",                                                 \
+            "How long to wait until all nodes refuse it; fewer is exit 10. 0s: not at all."        \
+    }
 #define YES_FLAG                                                                                   \
     {                                                                                              \
         "yes", 'y', FLAG_BOOL, NULL, NULL, NULL, "Do not ask."                                     \
@@ -128,12 +133,16 @@ static const struct flag key_rotate_flags[] = {
     {.name = NULL},
 };
 static const struct flag key_expire_flags[] = {
+    NODES_WAIT_FLAG,
     {"at", 0, FLAG_TEXT, "TIME", NULL, NULL,
      "When; now without this. Only ever earlier than before."},
     CHANGE_FLAGS,
     {.name = NULL},
 };
 static const struct flag plain_change_flags[] = {CHANGE_FLAGS, {.name = NULL}};
+static const struct flag key_disable_flags[] = {NODES_WAIT_FLAG, CHANGE_FLAGS, {.name = NULL}};
+static const struct flag key_delete_flags[] = {
+    NODES_WAIT_FLAG, CHANGE_FLAGS, YES_FLAG, {.name = NULL}};
 static const struct flag delete_flags[] = {CHANGE_FLAGS, YES_FLAG, {.name = NULL}};
 #define RATE_FLAGS                                                                                 \
     {                                                                                              \
@@ -334,12 +343,12 @@ const struct command commands[] = {
     {"keys", "rotate", "ID", 1, 1, "Give a key a new secret; the old one works for a while.", NULL,
      key_rotate_flags, keys_rotate, false},
     {"keys", "disable", "ID", 1, 1, "Refuse a key from now on, on every node.", NULL,
-     plain_change_flags, keys_disable, false},
+     key_disable_flags, keys_disable, false},
     {"keys", "enable", "ID", 1, 1, "Take a disabled key again.", NULL, plain_change_flags,
      keys_enable, false},
     {"keys", "expire", "ID", 1, 1, "Let a key end now, or at a time.", NULL, key_expire_flags,
      keys_expire, false},
-    {"keys", "delete", "ID", 1, 1, "End a key for ever; its records stay.", NULL, delete_flags,
+    {"keys", "delete", "ID", 1, 1, "End a key for ever; its records stay.", NULL, key_delete_flags,
      keys_delete, false},
     {"teams", "list", "", 0, 0, "Teams and what they may do.", NULL, list_flags, teams_list, false},
     {"teams", "show", "NAME", 1, 1, "One team.", NULL, NULL, teams_show, false},

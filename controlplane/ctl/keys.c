@@ -1,11 +1,14 @@
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/str.h"
 #include "controlplane/ctl/change.h"
 #include "controlplane/ctl/client.h"
 #include "controlplane/ctl/nouns.h"
 #include "controlplane/ctl/output.h"
 #include "controlplane/ctl/query.h"
+
+#define POLL_MS 50U
 
 static const struct column columns[] = {
     {.title = "ID", .path = "id"},
@@ -216,14 +219,59 @@ enum ctl_exit keys_rotate(struct ctl *c)
     return code;
 }
 
-static enum ctl_exit stop(struct ctl *c, const char *verb, const struct change_field *with)
+static enum ctl_exit change(struct ctl *c, const char *verb, const struct change_field *with,
+                            json_int_t *out_generation)
 {
     json_t *reply = NULL;
     enum ctl_exit code = change_post(c, "/keys", verb, with, &reply);
     if (code == CTL_OK)
         code = output_object(c, columns, reply, "id");
+    *out_generation = json_integer_value(json_object_get(reply, "generation"));
     json_decref(reply);
     return code;
+}
+
+/* Of the connected nodes, those whose disk has this generation. false: not known. */
+static bool count_nodes(struct ctl *c, json_int_t generation, size_t *out_acked, size_t *out_all)
+{
+    json_t *status = NULL;
+    if (client_try(c, "GET", "/status", &status) != CTL_OK)
+        return false;
+    size_t acked = 0, all = 0, i;
+    const json_t *node;
+    json_array_foreach(json_object_get(status, "nodes"), i, node)
+    {
+        if (!json_is_true(json_object_get(node, "connected")))
+            continue;
+        all++;
+        acked += json_integer_value(json_object_get(node, "generation")) >= generation;
+    }
+    json_decref(status);
+    *out_acked = acked;
+    *out_all = all;
+    return true;
+}
+
+/* A node that is away refuses the key with the first message after its return. */
+static enum ctl_exit stop(struct ctl *c, const char *verb, const struct change_field *with)
+{
+    json_int_t generation;
+    uint64_t wait_ms = ctl_u64(c, "wait");
+    size_t acked = 0, all = 0;
+    enum ctl_exit code = change(c, verb, with, &generation);
+    if (code != CTL_OK || generation == 0 || wait_ms == 0)
+        return code;
+    uint64_t until_ms = clock_mono_ms() + wait_ms;
+    bool known = count_nodes(c, generation, &acked, &all);
+    while ((!known || acked < all) && clock_mono_ms() < until_ms && !client_wait(c, POLL_MS))
+        known = count_nodes(c, generation, &acked, &all);
+    if (!known)
+        return ctl_fail(c, CTL_NO, "done, but how many nodes know it is not known");
+    if (acked < all)
+        return ctl_fail(c, CTL_NO, "done, but only %zu of %zu connected nodes acknowledged it",
+                        acked, all);
+    ctl_note(c, "%zu of %zu connected nodes acknowledged it.", acked, all);
+    return CTL_OK;
 }
 
 enum ctl_exit keys_disable(struct ctl *c)
@@ -233,7 +281,8 @@ enum ctl_exit keys_disable(struct ctl *c)
 
 enum ctl_exit keys_enable(struct ctl *c)
 {
-    return stop(c, "enable", NULL);
+    json_int_t generation;
+    return change(c, "enable", NULL, &generation);
 }
 
 enum ctl_exit keys_expire(struct ctl *c)

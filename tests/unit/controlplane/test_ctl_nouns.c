@@ -166,6 +166,34 @@ static void a_new_key_is_printed_alone_for_scripts(void **state)
     ran_free(&r);
 }
 
+#define NODES(first, second)                                                                       \
+    "{\"nodes\":[{\"connected\":true,\"generation\":" first "},{\"connected\":true,"               \
+    "\"generation\":" second "},{\"connected\":false,\"generation\":1}]}"
+
+static void a_disabled_key_waits_for_the_nodes_and_says_how_many(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(a, "POST /api/v1/keys/A/disable", 200,
+                      "{\"id\":\"A\",\"disabled\":true,\"generation\":7}");
+    fake_admin_answer(a, "GET /api/v1/status", 200, NODES("6", "7"));
+    a->answers[a->answer_count - 1].uses = 1;
+    fake_admin_answer(a, "GET /api/v1/status", 200, NODES("7", "8"));
+    a->answers[a->answer_count - 1].uses = 1;
+    struct ran r = ctl_do_at(a, WORDS("keys", "disable", "A"));
+    assert_int_equal(r.code, 0);
+    assert_non_null(strstr(r.err, "2 of 2 connected nodes"));
+    ran_free(&r);
+    fake_admin_answer(a, "GET /api/v1/status", 200, NODES("6", "7"));
+    r = ctl_do_at(a, WORDS("keys", "disable", "A", "--wait", "1ms"));
+    assert_int_equal(r.code, 10);
+    assert_non_null(strstr(r.err, "1 of 2 connected nodes"));
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("keys", "disable", "A", "--wait", "0s"));
+    assert_int_equal(r.code, 0);
+    assert_int_equal(r.err_len, 0);
+    ran_free(&r);
+}
+
 static void training_waits_shows_progress_and_prints_the_version(void **state)
 {
     struct fake_admin *a = *state;
@@ -515,6 +543,7 @@ int main(void)
         WITH_ADMIN(nobody_listening_is_exit_6),
         WITH_ADMIN(a_wrong_key_is_exit_4),
         WITH_ADMIN(a_new_key_is_printed_alone_for_scripts),
+        WITH_ADMIN(a_disabled_key_waits_for_the_nodes_and_says_how_many),
         WITH_ADMIN(training_waits_shows_progress_and_prints_the_version),
         WITH_ADMIN(a_rejected_version_is_exit_10),
         WITH_ADMIN(a_policy_is_named_with_or_without_its_version),
