@@ -127,6 +127,8 @@ static void fill_shared(struct node *n)
     r->stream_head_after_ms = (uint32_t)s->stream_head_after_ms;
     r->keepalive_ms = (uint32_t)s->keepalive_ms;
     r->total_ms = (uint32_t)s->request_timeout_ms;
+    r->pressure_from_q16 = (uint32_t)(s->pressure_from * BUDGET_PRESSURE_ONE / 100);
+    r->pressure_factor = (uint32_t)s->pressure_factor;
     r->feedback_rate = (uint32_t)s->feedback_rate;
     r->forward_early_bytes = s->forward_early_bytes;
 }
@@ -328,6 +330,7 @@ int node_create(uv_loop_t *loop, const struct settings *settings, struct node **
         rc = start_spools(n, err);
     if (rc == 0)
         rc = start_budgets(n, err);
+    n->shared.budgets = n->budgets;
     if (rc == 0)
         rc = start_link(n, err);
     if (rc == 0)
@@ -336,7 +339,7 @@ int node_create(uv_loop_t *loop, const struct settings *settings, struct node **
         rc = start_workers(n, err);
     if (rc == 0)
         rc = node_metrics_init(&n->meters, n->metrics, n->registry, n->cell, n->spools, n->sync,
-                               err);
+                               n->budgets, err);
     if (rc == 0)
         rc = write_addresses(n, err);
     if (rc != 0) {

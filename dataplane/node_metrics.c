@@ -52,6 +52,17 @@ static void hide_policies(struct node_metrics *m, const struct snapshot *s)
     m->generation = s != NULL ? s->generation : 0;
 }
 
+static void collect_budgets(struct node_metrics *m)
+{
+    struct budget_table_stats stats;
+    if (m->budgets == NULL)
+        return;
+    budget_table_get_stats(m->budgets, &stats);
+    metrics_gauge_set(meter(&m->meters, METER_BUDGET_SLOTS, NULL), (int64_t)stats.slots);
+    metrics_gauge_set(meter(&m->meters, METER_BUDGET_CONTACT, NULL),
+                      stats.in_contact && !stats.fenced ? 1 : 0);
+}
+
 static void collect(void *arg)
 {
     struct node_metrics *m = arg;
@@ -70,6 +81,7 @@ static void collect(void *arg)
     metrics_add(meter(&m->meters, METER_SPOOL_REFUSED, NULL), refused - m->spool_refused);
     m->spool_refused = refused;
     metrics_gauge_set(meter(&m->meters, METER_LEDGER, NULL), (int64_t)mem_live_bytes());
+    collect_budgets(m);
     endpoint_registry_each(m->registry, collect_endpoint, m);
     if (s != NULL && s->generation != m->generation)
         hide_policies(m, s);
@@ -79,7 +91,8 @@ static void collect(void *arg)
 
 int node_metrics_init(struct node_metrics *m, struct metrics *metrics,
                       struct endpoint_registry *registry, struct snapshot_cell *cell,
-                      struct spool_set *spools, struct sync *sync, struct err *err)
+                      struct spool_set *spools, struct sync *sync, struct budget_table *budgets,
+                      struct err *err)
 {
     struct metrics_shard *shard = metrics_shard_create(metrics);
     if (shard == NULL)
@@ -88,6 +101,7 @@ int node_metrics_init(struct node_metrics *m, struct metrics *metrics,
     m->cell = cell;
     m->spools = spools;
     m->sync = sync;
+    m->budgets = budgets;
     m->generation = 0;
     m->spool_refused = 0;
     m->shown_count = 0;

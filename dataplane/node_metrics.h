@@ -3,6 +3,7 @@
 #ifndef STEELYARD_DATAPLANE_NODE_METRICS_H
 #define STEELYARD_DATAPLANE_NODE_METRICS_H
 
+#include "dataplane/budget/allocation.h"
 #include "dataplane/request/meters.h"
 #include "dataplane/state/sync.h"
 #include "dataplane/telemetry/spool.h"
@@ -15,9 +16,10 @@ struct node_metrics {
     struct endpoint_registry *registry;
     struct snapshot_cell *cell;
     struct spool_set *spools;
-    struct sync *sync;   /* NULL once closed. */
-    uint64_t generation;    /* Whose policies are shown. */
-    uint64_t spool_refused; /* As counted so far. */
+    struct sync *sync;            /* NULL once closed. */
+    struct budget_table *budgets; /* NULL: none. */
+    uint64_t generation;          /* Whose policies are shown. */
+    uint64_t spool_refused;       /* As counted so far. */
     struct shown_policy {
         char name[64];
         char version[24];
@@ -27,6 +29,7 @@ struct node_metrics {
 /* All borrowed. ERR_NOMEM. */
 int node_metrics_init(struct node_metrics *m, struct metrics *metrics,
                       struct endpoint_registry *registry, struct snapshot_cell *cell,
-                      struct spool_set *spools, struct sync *sync, struct err *err) MUST_CHECK;
+                      struct spool_set *spools, struct sync *sync, struct budget_table *budgets,
+                      struct err *err) MUST_CHECK;
 
 #endif

@@ -82,6 +82,11 @@ const struct option_row settings_table[] = {
      "Longest time of a request whose route has no timeout."},
     {"feedback-rate", OPTION_U64, AT(feedback_rate), "200", 1, 1000000, "a second", "200",
      "Feedback taken from one key a second on each worker; more is answered 429."},
+    {"budget-pressure-from", OPTION_U64, AT(pressure_from), "50", 0, 100, "percent", "80",
+     "Part of a budget beyond which cost weighs more in the choice of a model."},
+    {"budget-pressure-factor", OPTION_U64, AT(pressure_factor), "4", 1, 1000, "times", "10",
+     "How much more it weighs where the budget is used up; it rises smoothly up to there; 1: never "
+     "more."},
     {"access-log", OPTION_BOOL, AT(access_log), "true", 0, 0, "", "false",
      "Write one line a request."},
     {"log-level", OPTION_STRING, AT(log_level), "info", 0, 0, "", "debug",

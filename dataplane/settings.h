@@ -44,6 +44,8 @@ struct settings {
     uint64_t stream_head_after_ms;
     uint64_t keepalive_ms;
     uint64_t request_timeout_ms;
+    uint64_t pressure_from;
+    uint64_t pressure_factor;
     uint64_t feedback_rate;
     /* Worked out from the above. */
     enum log_level level;

@@ -80,6 +80,13 @@ const struct metrics_family meters_table[METER_COUNT + 1] = {
                             .help = "Requests that asked the control plane for more of a budget: "
                                     "granted, in_vain, exhausted, unavailable.",
                             .labels = {"outcome"}},
+    [METER_BUDGET_SLOTS] = {.name = "steelyard_budget_slots",
+                            .type = METRICS_GAUGE,
+                            .help = "Budgets, each in one period, of which this node holds a "
+                                    "part."},
+    [METER_BUDGET_CONTACT] = {.name = "steelyard_budget_contact",
+                              .type = METRICS_GAUGE,
+                              .help = "1 while the control plane answers reports of budgets."},
     [METER_CONNECTIONS] = {.name = "steelyard_connections",
                            .type = METRICS_GAUGE,
                            .help = "Client connections open."},
