@@ -431,7 +431,7 @@ static int fill(struct making *m, struct str body)
 {
     struct keyring_part *part = m->part;
     struct wire_field f;
-    size_t count;
+    size_t count = 0;
     int rc = count_keys(m, body, &count);
     if (rc != 0)
         return rc;
