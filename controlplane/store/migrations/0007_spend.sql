@@ -31,6 +31,19 @@ CREATE TABLE spend_day (
 );
 CREATE INDEX spend_day_path ON spend_day (path, day);
 
+-- What was stored before: its accounts are not known, but for the key's own.
+INSERT INTO spend_path (id, key_id, accounts)
+SELECT encode(substr(sha256(int8send(key_id) || array_send(accounts)), 1, 16), 'hex')::uuid, key_id,
+       accounts
+FROM (SELECT DISTINCT key_id, CASE key_id WHEN 0 THEN '{}' ELSE ARRAY[key_id] END AS accounts
+      FROM decision) k;
+INSERT INTO spend_day
+SELECT (d.ts AT TIME ZONE 'UTC')::date, p.id, coalesce(d.served_model, ''),
+       coalesce(d.params_sha, ''), CASE WHEN d.flags & 64 <> 0 THEN 3 ELSE 0 END, 0, count(*),
+       count(*) FILTER (WHERE d.status IN (3, 4, 5)), sum(d.cost),
+       count(*) FILTER (WHERE d.flags & 512 <> 0), sum(d.tokens_in), sum(d.tokens_out), 0, 0
+FROM decision d JOIN spend_path p USING (key_id) GROUP BY 1, 2, 3, 4, 5;
+
 -- What the decisions say was charged to a budget, by the life of the node's allocations.
 CREATE TABLE budget_ledger (
     budget_id     bigint      NOT NULL,

@@ -96,6 +96,9 @@ static void a_decision_counts_for_its_accounts_and_is_charged_to_its_budgets(voi
     assert_int_equal(one(&b, "SELECT count(*) FROM spend_path WHERE key_id = 0 AND accounts = "
                              "'{}'"),
                      1);
+    assert_int_equal(one(&b, "SELECT count(*) FROM spend_path WHERE id = encode(substr(sha256("
+                             "int8send(key_id) || array_send(accounts)), 1, 16), 'hex')::uuid"),
+                     2);
     assert_int_equal(one(&b, "SELECT sum(cost) FROM spend_day WHERE day = '2026-11-21'"), 200);
     assert_int_equal(one(&b, "SELECT sum(cost) FROM spend_day WHERE day = '2026-11-22'"), 100);
     assert_int_equal(one(&b, "SELECT sum(tokens_in) FROM spend_day WHERE source = 2"), 100);
