@@ -14,7 +14,8 @@ enum { EXIT_OK = 0, EXIT_RUNTIME = 1, EXIT_USAGE = 2 };
 struct settings {
     const char *listen, *state_dir, *ledger;
     const char *error_rate, *rate_limit_rate, *cut_rate, *slow_rate, *no_usage_rate;
-    uint64_t slow_ms, seed, latency_percent;
+    const char *prices;
+    uint64_t slow_ms, seed, latency_percent, token_bytes;
 };
 
 #define RATE(flag, member, text)                                                                   \
@@ -55,6 +56,21 @@ static const struct option_row rows[] = {
      .unit = "%",
      .example = "50",
      .help = "Speed of the models: 100 as in their table, 0 at once."},
+    {.name = "prices",
+     .type = OPTION_STRING,
+     .offset = offsetof(struct settings, prices),
+     .default_value = "",
+     .example = "sim-strong=2500/10000,sim-weak=150/600",
+     .help = "What its ledger bills: nano-USD a token of input and output, by model."},
+    {.name = "token-bytes",
+     .type = OPTION_U64,
+     .offset = offsetof(struct settings, token_bytes),
+     .default_value = "4",
+     .min = 1,
+     .max = 1000,
+     .unit = "bytes",
+     .example = "1",
+     .help = "Bytes of a prompt that are a token."},
     RATE("error-rate", error_rate, "Share of requests answered 500."),
     RATE("rate-limit-rate", rate_limit_rate, "Share of requests answered 429."),
     RATE("cut-rate", cut_rate, "Share of requests whose connection is cut, streams half-way."),
@@ -138,10 +154,13 @@ static int serve(const struct settings *s, struct err *err)
     struct simulator_config config = {.address = s->listen,
                                       .ledger_path = s->ledger,
                                       .seed = s->seed,
-                                      .latency_percent = (uint32_t)s->latency_percent};
+                                      .latency_percent = (uint32_t)s->latency_percent,
+                                      .token_bytes = s->token_bytes};
     struct edge e = {0};
     uv_loop_t loop;
     int rc = read_rates(s, &config.faults, err);
+    if (rc == 0)
+        rc = sim_prices_parse(s->prices, config.prices, err);
     if (rc != 0)
         return EXIT_USAGE;
     if (uv_loop_init(&loop) != 0)

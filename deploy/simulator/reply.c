@@ -43,6 +43,7 @@ void reply_compose(const struct sim_model *m, const struct sim_reply *answer, ui
     out->words = 0;
     out->tokens_in = tokens_in;
     out->with_usage = true;
+    out->choices = 1;
     snprintf(out->id, sizeof(out->id), "chatcmpl-sim-%016llx", (unsigned long long)number);
     if (answer->nonce[0] != '\0')
         add_word(out, "", answer->nonce);
@@ -83,7 +84,7 @@ static int write_usage(const struct reply *r, struct buf *out)
     return buf_printf(out,
                       "\"usage\":{\"prompt_tokens\":%u,\"completion_tokens\":%u,"
                       "\"total_tokens\":%u,\"prompt_tokens_details\":{\"cached_tokens\":0}}",
-                      r->tokens_in, r->words, r->tokens_in + r->words);
+                      r->tokens_in, r->words * r->choices, r->tokens_in + r->words * r->choices);
 }
 
 static int write_head(const struct reply *r, const char *object, struct buf *out)
@@ -99,16 +100,28 @@ static const char *finish_reason(const struct reply *r)
     return r->cut_by_limit ? "length" : "stop";
 }
 
+static int write_choice(const struct reply *r, uint32_t choice, struct buf *out)
+{
+    int rc = buf_printf(out,
+                        "%s{\"index\":%u,\"message\":{\"role\":\"assistant\","
+                        "\"refusal\":null,\"content\":",
+                        choice > 0 ? "," : "", choice);
+    if (rc == 0)
+        rc = write_text(reply_words(r, 0, r->words), out);
+    return rc != 0
+               ? rc
+               : buf_printf(out, "},\"logprobs\":null,\"finish_reason\":\"%s\"}", finish_reason(r));
+}
+
 int reply_write_whole(const struct reply *r, struct buf *out)
 {
     int rc = write_head(r, "chat.completion", out);
     if (rc == 0)
-        rc = buf_append_text(out, "[{\"index\":0,\"message\":{\"role\":\"assistant\","
-                                  "\"refusal\":null,\"content\":");
+        rc = buf_append_char(out, '[');
+    for (uint32_t i = 0; rc == 0 && i < r->choices; i++)
+        rc = write_choice(r, i, out);
     if (rc == 0)
-        rc = write_text(reply_words(r, 0, r->words), out);
-    if (rc == 0)
-        rc = buf_printf(out, "},\"logprobs\":null,\"finish_reason\":\"%s\"}]", finish_reason(r));
+        rc = buf_append_char(out, ']');
     if (rc == 0 && r->with_usage)
         rc = buf_append_char(out, ',');
     if (rc == 0 && r->with_usage)
@@ -116,33 +129,49 @@ int reply_write_whole(const struct reply *r, struct buf *out)
     return rc != 0 ? rc : buf_append_char(out, '}');
 }
 
-int reply_write_chunk(const struct reply *r, unsigned from, unsigned to, bool usage_null,
-                      struct buf *out)
+static int write_chunk(const struct reply *r, uint32_t choice, unsigned word, bool usage_null,
+                       struct buf *out)
 {
     int rc = buf_append_text(out, "data: ");
     if (rc == 0)
         rc = write_head(r, "chat.completion.chunk", out);
     if (rc == 0)
-        rc = buf_printf(out, "[{\"index\":0,\"delta\":{%s\"content\":",
-                        from == 0 ? "\"role\":\"assistant\"," : "");
+        rc = buf_printf(out, "[{\"index\":%u,\"delta\":{%s\"content\":", choice,
+                        word == 0 ? "\"role\":\"assistant\"," : "");
     if (rc == 0)
-        rc = write_text(reply_words(r, from, to), out);
+        rc = write_text(reply_words(r, word, word + 1), out);
     if (rc == 0)
         rc = buf_printf(out, "},\"logprobs\":null,\"finish_reason\":null}]%s}\n\n",
                         usage_null ? ",\"usage\":null" : "");
     return rc;
 }
 
-int reply_write_finish(const struct reply *r, bool include_usage, struct buf *out)
+int reply_write_chunks(const struct reply *r, unsigned word, bool usage_null, struct buf *out)
+{
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < r->choices; i++)
+        rc = write_chunk(r, i, word, usage_null, out);
+    return rc;
+}
+
+static int write_reason(const struct reply *r, uint32_t choice, bool usage_null, struct buf *out)
 {
     int rc = buf_append_text(out, "data: ");
     if (rc == 0)
         rc = write_head(r, "chat.completion.chunk", out);
     if (rc == 0)
         rc = buf_printf(out,
-                        "[{\"index\":0,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"%s\"}]"
+                        "[{\"index\":%u,\"delta\":{},\"logprobs\":null,\"finish_reason\":\"%s\"}]"
                         "%s}\n\n",
-                        finish_reason(r), include_usage ? ",\"usage\":null" : "");
+                        choice, finish_reason(r), usage_null ? ",\"usage\":null" : "");
+    return rc;
+}
+
+int reply_write_finish(const struct reply *r, bool include_usage, struct buf *out)
+{
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < r->choices; i++)
+        rc = write_reason(r, i, include_usage, out);
     if (rc == 0 && include_usage) {
         rc = buf_append_text(out, "data: ");
         if (rc == 0)

@@ -7,6 +7,7 @@
 
 #define REPLY_WORDS_MAX   160U
 #define REPLY_TOKENS_MAX  100000U
+#define REPLY_CHOICES_MAX 8
 #define REPLY_FINGERPRINT "steelyard-simulator"
 
 /* One word is one token. Each piece holds its own leading space or line end. */
@@ -20,6 +21,7 @@ struct reply {
     bool cut_by_limit; /* finish_reason "length". */
     uint32_t tokens_in;
     bool with_usage;
+    uint32_t choices; /* All say the same. */
 };
 
 /* max_tokens 0: no limit. prompt_bytes: of all messages. */
@@ -27,10 +29,10 @@ void reply_compose(const struct sim_model *m, const struct sim_reply *answer, ui
                    uint32_t tokens_in, uint64_t number, struct reply *out);
 struct str reply_words(const struct reply *r, unsigned from, unsigned to);
 
-/* Append to out. `from`..`to` are words; the first chunk also names the role. */
+/* Append to out. A chunk a choice for this word; the first also name the role. */
 int reply_write_whole(const struct reply *r, struct buf *out) MUST_CHECK;
-int reply_write_chunk(const struct reply *r, unsigned from, unsigned to, bool usage_null,
-                      struct buf *out) MUST_CHECK;
+int reply_write_chunks(const struct reply *r, unsigned word, bool usage_null,
+                       struct buf *out) MUST_CHECK;
 int reply_write_finish(const struct reply *r, bool include_usage, struct buf *out) MUST_CHECK;
 int reply_write_error(const char *type, const char *code, const char *message,
                       struct buf *out) MUST_CHECK;

@@ -3,7 +3,6 @@
 #include "deploy/simulator/simulator.h"
 
 #include <assert.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -15,10 +14,11 @@
 #include "common/base/list.h"
 #include "common/base/mem.h"
 #include "common/net/httpd.h"
+#include "deploy/simulator/ledger.h"
 #include "deploy/simulator/reply.h"
 
 #define BODY_BYTES_MAX  (32U << 20)
-#define REPLY_BYTES_MAX (256U << 10)
+#define REPLY_BYTES_MAX (1U << 20)
 #define TICK_MS         5U
 #define TEXT_BYTES_MAX  4096U
 
@@ -52,7 +52,7 @@ struct exchange {
     bool stream, include_usage, started;
     enum fault_kind fault;
     unsigned sent_words;
-    uint64_t words_due_ns; /* When the first word is due. */
+    uint64_t words_due_ns; /* When the first word is due; a whole answer is sent with its last. */
 };
 
 #define MEDIA_JSON STR("application/json")
@@ -63,7 +63,7 @@ struct asked {
     const char *model_name;
     char text[TEXT_BYTES_MAX]; /* The last user message, or what fits of it. */
     bool stream, include_usage;
-    uint32_t max_tokens, tokens_in;
+    uint32_t max_tokens, tokens_in, choices;
 };
 
 static struct str content_text(const json_t *content)
@@ -81,7 +81,7 @@ static struct str content_text(const json_t *content)
     return STR_NULL;
 }
 
-static bool read_messages(const json_t *messages, struct asked *out)
+static bool read_messages(const json_t *messages, uint64_t token_bytes, struct asked *out)
 {
     size_t i, bytes = 0;
     json_t *message;
@@ -97,14 +97,16 @@ static bool read_messages(const json_t *messages, struct asked *out)
                 out->text[0] = '\0';
     }
     /* Four bytes a token and four tokens a message: the rule of thumb, as a fixed rule. */
-    out->tokens_in = (uint32_t)((bytes + 3) / 4 + 4 * json_array_size(messages));
+    out->tokens_in =
+        (uint32_t)((bytes + token_bytes - 1) / token_bytes + 4 * json_array_size(messages));
     return true;
 }
 
-static bool read_asked(const json_t *root, struct asked *out)
+static bool read_asked(const json_t *root, uint64_t token_bytes, struct asked *out)
 {
     out->model_name = json_string_value(json_object_get(root, "model"));
-    if (out->model_name == NULL || !read_messages(json_object_get(root, "messages"), out))
+    if (out->model_name == NULL ||
+        !read_messages(json_object_get(root, "messages"), token_bytes, out))
         return false;
     out->model = sim_model_find(str_from(out->model_name));
     out->stream = json_is_true(json_object_get(root, "stream"));
@@ -114,33 +116,46 @@ static bool read_asked(const json_t *root, struct asked *out)
     if (!json_is_integer(limit))
         limit = json_object_get(root, "max_tokens");
     json_int_t most = json_is_integer(limit) ? json_integer_value(limit) : 0;
+    const json_t *n = json_object_get(root, "n");
+    json_int_t choices = json_is_integer(n) ? json_integer_value(n) : 1;
+    if (choices < 1 || choices > REPLY_CHOICES_MAX)
+        return false;
+    out->choices = (uint32_t)choices;
     out->max_tokens = most > 0 && most < REPLY_TOKENS_MAX ? (uint32_t)most : 0;
     return true;
 }
 
-static void ledger_write(struct exchange *x, unsigned status, const char *outcome)
+/* How many words are made by now, of a stream or not. */
+static unsigned words_made(const struct exchange *x)
+{
+    uint64_t token_us = (uint64_t)x->model->token_us * x->sim->config.latency_percent / 100;
+    uint64_t now = clock_mono_ns();
+    if (now < x->words_due_ns)
+        return 0;
+    if (token_us == 0)
+        return x->reply.words;
+    uint64_t n = 1 + (now - x->words_due_ns) / 1000 / token_us;
+    return n < x->reply.words ? (unsigned)n : x->reply.words;
+}
+
+/* `words` of each choice were made, and are billed whether somebody read them or not. */
+static void ledger_write(struct exchange *x, unsigned status, unsigned words, const char *outcome)
 {
     struct simulator *s = x->sim;
-    if (s->ledger_fd < 0)
-        return;
-    char line[512], when[CLOCK_RFC3339_BYTES];
-    clock_format_rfc3339(clock_wall_us(), when);
-    bool counted = status == 200;
-    int n = snprintf(
-        line, sizeof(line),
-        "{\"ts\":\"%s\",\"number\":%llu,\"nonce\":\"%s\",\"model\":\"%s\","
-        "\"task\":\"%s\",\"difficulty\":%u,\"correct\":%s,\"stream\":%s,"
-        "\"status\":%u,\"tokens_in\":%u,\"tokens_out\":%u,\"outcome\":\"%s\"}\n",
-        when, (unsigned long long)x->sim->stats.requests, x->answer.nonce, x->model->id,
-        x->answer.known ? task_family_name(x->answer.solution.family) : "none",
-        x->answer.known ? x->answer.solution.difficulty : 0, x->answer.correct ? "true" : "false",
-        x->stream ? "true" : "false", status, counted ? x->reply.tokens_in : 0,
-        counted ? (x->stream && strcmp(outcome, "complete") != 0 ? x->sent_words : x->reply.words)
-                : 0,
-        outcome);
-    /* One write of one line: with O_APPEND lines of several processes do not mix. */
-    if (n > 0 && (size_t)n < sizeof(line) && write(s->ledger_fd, line, (size_t)n) != n)
-        fprintf(stderr, "steelyard-simulator: the ledger could not be written\n");
+    const struct sim_billed b = {
+        .outcome = outcome,
+        .model = x->model,
+        .answer = &x->answer,
+        .number = s->stats.requests,
+        .status = status,
+        .stream = x->stream,
+        .with_usage = x->reply.with_usage,
+        .choices = x->reply.choices,
+        .tokens_in = status == 200 ? x->reply.tokens_in : 0,
+        .tokens_out = status == 200 ? words * x->reply.choices : 0,
+        .price = &s->config.prices[x->model - sim_models],
+    };
+    s->stats.billed_nano += sim_ledger_write(s->ledger_fd, &b);
 }
 
 static void on_timer_closed(uv_handle_t *handle)
@@ -171,18 +186,18 @@ static void finish_fault(struct exchange *x)
     struct simulator *s = x->sim;
     if (x->fault == FAULT_ERROR) {
         s->stats.errors++;
-        ledger_write(x, 500, "error");
+        ledger_write(x, 500, 0, "error");
         reply_error(x->req, 500, "server_error", "simulated_error", "An error as asked for");
     } else if (x->fault == FAULT_RATE_LIMIT) {
         s->stats.rate_limited++;
-        ledger_write(x, 429, "rate_limited");
+        ledger_write(x, 429, 0, "rate_limited");
         if (httpd_add_header(x->req, STR("retry-after-ms"), STR("200")) != 0)
             httpd_abort(x->req);
         else
             reply_error(x->req, 429, "requests", "rate_limit_exceeded", "Slow down as asked for");
     } else {
         s->stats.cut++;
-        ledger_write(x, 200, "cut");
+        ledger_write(x, 200, x->stream ? x->sent_words : x->reply.words, "cut");
         httpd_abort(x->req);
     }
     exchange_end(x);
@@ -193,8 +208,8 @@ static void count_complete(struct exchange *x)
     struct simulator *s = x->sim;
     s->stats.complete++;
     s->stats.tokens_in += x->reply.tokens_in;
-    s->stats.tokens_out += x->reply.words;
-    ledger_write(x, 200, "complete");
+    s->stats.tokens_out += (uint64_t)x->reply.words * x->reply.choices;
+    ledger_write(x, 200, x->reply.words, "complete");
 }
 
 static void finish_whole(struct exchange *x)
@@ -211,17 +226,6 @@ static void finish_whole(struct exchange *x)
     exchange_end(x);
 }
 
-/* How many words are due by now. */
-static unsigned words_due(const struct exchange *x)
-{
-    uint64_t token_us = (uint64_t)x->model->token_us * x->sim->config.latency_percent / 100;
-    uint64_t now = clock_mono_ns();
-    if (token_us == 0)
-        return x->reply.words;
-    uint64_t n = now > x->words_due_ns ? 1 + (now - x->words_due_ns) / 1000 / token_us : 1;
-    return n < x->reply.words ? (unsigned)n : x->reply.words;
-}
-
 static void step_stream(struct exchange *x)
 {
     struct buf out;
@@ -232,12 +236,14 @@ static void step_stream(struct exchange *x)
         rc = httpd_start_stream(x->req, 200, STR("text/event-stream"));
         x->started = true;
     }
-    unsigned due = words_due(x);
+    unsigned due = words_made(x);
+    if (due == 0)
+        due = 1; /* The timer counts in milliseconds. */
     bool cutting = x->fault == FAULT_CUT && due >= (x->reply.words + 1) / 2;
     if (cutting)
         due = (x->reply.words + 1) / 2;
     for (; rc == 0 && x->sent_words < due; x->sent_words++)
-        rc = reply_write_chunk(&x->reply, x->sent_words, x->sent_words + 1, usage_null, &out);
+        rc = reply_write_chunks(&x->reply, x->sent_words, usage_null, &out);
     bool last = !cutting && rc == 0 && x->sent_words == x->reply.words;
     if (last) {
         rc = reply_write_finish(&x->reply, usage_null, &out);
@@ -276,7 +282,8 @@ static void on_gone(void *arg, struct httpd_request *req)
 {
     struct exchange *x = arg;
     x->sim->stats.cancelled++;
-    ledger_write(x, 200, "cancelled");
+    unsigned made = words_made(x);
+    ledger_write(x, 200, made > x->sent_words ? made : x->sent_words, "cancelled");
     httpd_abort(req);
     uv_timer_stop(&x->timer);
     exchange_end(x);
@@ -315,14 +322,15 @@ static void exchange_begin(struct simulator *s, struct httpd_request *req,
     sim_model_answer(asked->model, str_from(asked->text), s->config.seed, &x->answer);
     reply_compose(asked->model, &x->answer, asked->max_tokens, asked->tokens_in, s->number,
                   &x->reply);
+    x->reply.choices = asked->choices;
     x->reply.with_usage = x->fault != FAULT_NO_USAGE;
-    uint64_t wait_us = (uint64_t)asked->model->ttft_ms * 1000;
-    if (!x->stream)
-        wait_us += (uint64_t)asked->model->token_us * x->reply.words;
-    wait_us = wait_us * s->config.latency_percent / 100;
+    uint64_t wait_us = (uint64_t)asked->model->ttft_ms * s->config.latency_percent * 10;
     if (x->fault == FAULT_SLOW)
         wait_us += (uint64_t)s->config.faults.slow_ms * 1000;
     x->words_due_ns = clock_mono_ns() + wait_us * 1000;
+    if (!x->stream)
+        wait_us +=
+            (uint64_t)asked->model->token_us * x->reply.words * s->config.latency_percent / 100;
     httpd_on_gone(req, on_gone, x);
     uv_timer_start(&x->timer, on_timer, (wait_us + 500) / 1000, 0);
 }
@@ -332,12 +340,13 @@ static void on_chat(struct simulator *s, struct httpd_request *req)
     struct asked asked = {0};
     struct str body = httpd_body(req);
     json_t *root = json_loadb(body.data != NULL ? body.data : "", body.len, 0, NULL);
-    bool ok = root != NULL && read_asked(root, &asked);
+    uint64_t token_bytes = s->config.token_bytes != 0 ? s->config.token_bytes : 4;
+    bool ok = root != NULL && read_asked(root, token_bytes, &asked);
     s->number++;
     s->stats.requests++;
     if (!ok)
         reply_error(req, 400, "invalid_request_error", "invalid_value",
-                    "model and messages are needed");
+                    "model and messages are needed, n is 1 to 8");
     else if (asked.model == NULL)
         reply_error(req, 404, "invalid_request_error", "model_not_found",
                     "no such model; GET /v1/models lists them");
@@ -354,11 +363,12 @@ static void on_stats(struct simulator *s, struct httpd_request *req)
     int rc = buf_printf(&body,
                         "{\"simulated\":true,\"requests\":%llu,\"complete\":%llu,\"errors\":%llu,"
                         "\"rate_limited\":%llu,\"cut\":%llu,\"cancelled\":%llu,\"tokens_in\":%llu,"
-                        "\"tokens_out\":%llu}",
+                        "\"tokens_out\":%llu,\"billed_nano\":%lld}",
                         (unsigned long long)t->requests, (unsigned long long)t->complete,
                         (unsigned long long)t->errors, (unsigned long long)t->rate_limited,
                         (unsigned long long)t->cut, (unsigned long long)t->cancelled,
-                        (unsigned long long)t->tokens_in, (unsigned long long)t->tokens_out);
+                        (unsigned long long)t->tokens_in, (unsigned long long)t->tokens_out,
+                        (long long)t->billed_nano);
     if (rc == 0)
         httpd_reply(req, 200, MEDIA_JSON, buf_str(&body));
     else
@@ -443,11 +453,8 @@ int simulator_start(uv_loop_t *loop, const struct simulator_config *config,
     s->config = *config;
     s->ledger_fd = -1;
     int rc = 0;
-    if (config->ledger_path != NULL) {
-        s->ledger_fd = open(config->ledger_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-        if (s->ledger_fd < 0)
-            rc = err_set(err, ERR_IO, "cannot open the ledger '%s'", config->ledger_path);
-    }
+    if (config->ledger_path != NULL)
+        rc = sim_ledger_open(config->ledger_path, &s->ledger_fd, err);
     struct httpd_config http = {.address = config->address,
                                 .max_connections = 8192,
                                 .body_max_bytes = BODY_BYTES_MAX,

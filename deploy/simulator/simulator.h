@@ -14,6 +14,7 @@
 #include <uv.h>
 
 #include "common/base/err.h"
+#include "deploy/simulator/ledger.h"
 
 /* Each request suffers at most one of these; parts per million, drawn per request from the seed and
  * the request's number. */
@@ -31,12 +32,15 @@ struct simulator_config {
     const char *ledger_path;  /* NULL: none. Appended to, one JSON object a request. */
     uint64_t seed;            /* Of the models' mistakes and of the faults. */
     uint32_t latency_percent; /* 100: as in the table of models; 0: at once. */
+    uint64_t token_bytes;     /* Bytes a token of input; 0: 4. */
+    struct sim_price prices[SIM_MODEL_COUNT]; /* What its ledger bills. */
     struct sim_faults faults;
 };
 
 struct simulator_stats {
     uint64_t requests, complete, errors, rate_limited, cut, cancelled;
     uint64_t tokens_in, tokens_out;
+    int64_t billed_nano; /* Also of what was cut or cancelled. */
 };
 
 struct simulator;

@@ -64,6 +64,8 @@ static int start(void **state)
     assert_int_equal(uv_loop_init(&f->loop), 0);
     struct simulator_config config = {
         .address = "127.0.0.1:0", .ledger_path = f->ledger, .seed = 1, .latency_percent = 0};
+    assert_int_equal(sim_prices_parse("sim-strong=3/7,sim-weak=0/1000000000", config.prices, &err),
+                     0);
     assert_int_equal(simulator_start(&f->loop, &config, &f->sim, &err), 0);
     snprintf(url, sizeof(url), "http://127.0.0.1:%u", simulator_port(f->sim));
     f->fetch = fetch_loop_create(&f->loop);
@@ -136,6 +138,37 @@ static void max_tokens_cuts_the_answer(void **state)
     ask(f, "POST", CHAT, "{\"model\":\"sim-strong\",\"max_tokens\":2," QUESTION "}");
     assert_non_null(strstr(f->body, "\"finish_reason\":\"length\""));
     assert_non_null(strstr(f->body, "\"completion_tokens\":2"));
+}
+
+static void its_book_says_what_it_bills_and_nobody_else_does(void **state)
+{
+    struct fixture *f = *state;
+    /* "Be brief." and "Nonce n7. What is 12 + 30?" are 35 bytes, two messages: 17 tokens. */
+    ask(f, "POST", CHAT, "{\"model\":\"sim-strong\",\"max_tokens\":2,\"n\":3," QUESTION "}");
+    assert_non_null(strstr(f->body, "\"prompt_tokens\":17,\"completion_tokens\":6,"));
+    assert_non_null(strstr(f->body, "{\"index\":2,\"message\":"));
+    assert_true(ledger_has(f, "\"choices\":3,\"usage\":true,\"status\":200,\"tokens_in\":17,"
+                              "\"tokens_out\":6,\"billed_nano\":93,\"outcome\":\"complete\""));
+    assert_null(strstr(f->body, "billed"));
+    ask(f, "POST", CHAT,
+        "{\"model\":\"sim-strong\",\"max_tokens\":1,\"n\":2,\"stream\":true," QUESTION "}");
+    assert_non_null(strstr(f->body, "[{\"index\":1,\"delta\":{\"role\":\"assistant\","));
+    assert_non_null(strstr(f->body, "[{\"index\":1,\"delta\":{},"));
+    assert_true(simulator_stats(f->sim).billed_nano == 93 + 17 * 3 + 2 * 7);
+    ask(f, "POST", CHAT, "{\"model\":\"sim-strong\",\"n\":9," QUESTION "}");
+    assert_int_equal(f->http_status, 400);
+}
+
+static void prices_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"sim-strong",    "sim-strong=1",          "gpt-4=1/2",
+                                      "sim-weak=-1/2", "sim-weak=1/2000000000", "sim-weak=a/b"};
+    struct sim_price prices[SIM_MODEL_COUNT] = {0};
+    struct err err = {0};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_int_not_equal(sim_prices_parse(bad[i], prices, &err), 0);
+    assert_int_equal(sim_prices_parse("", prices, &err), 0);
 }
 
 static void bad_requests_are_answered_in_the_dialect(void **state)
@@ -225,6 +258,8 @@ int main(void)
         RUNNING(a_whole_answer_says_that_it_is_simulated),
         RUNNING(a_stream_ends_with_reason_usage_and_done),
         RUNNING(max_tokens_cuts_the_answer),
+        RUNNING(its_book_says_what_it_bills_and_nobody_else_does),
+        cmocka_unit_test(prices_that_cannot_be_are_refused),
         RUNNING(bad_requests_are_answered_in_the_dialect),
         RUNNING(faults_come_as_asked_and_stand_in_the_ledger),
         RUNNING(models_are_listed),
