@@ -116,6 +116,7 @@ static int start_nodes(struct plane *p, struct err *err)
         .release = &plane_release_ops,
         .intake = &plane_intake_ops,
         .lease = &plane_lease_ops,
+        .rates_term = p->term,
         .plane = p,
     };
     int rc = nodes_start(&options, &p->nodes, err);

@@ -228,6 +228,17 @@ static int start_link(struct node *n, struct err *err)
         .build = NODE_BUILD,
     };
     rc = lease_client_create(&leases, &n->leases, err);
+    if (rc != 0)
+        return rc;
+    const struct limits_client_options limits = {
+        .loop = n->loop,
+        .client = n->client,
+        .table = n->shared.limits,
+        .state_dir = s->state_dir,
+        .node_id = n->id,
+        .build = NODE_BUILD,
+    };
+    rc = limits_client_create(&limits, &n->limits, err);
     if (rc != 0 || n->client == NULL)
         return rc;
     const struct shipper_options shipper = {
@@ -306,7 +317,8 @@ static int create_parts(struct node *n, struct err *err)
     n->metrics = metrics_create(meters_table, 0);
     n->cell = snapshot_cell_create((uint32_t)n->settings->workers);
     if (n->registry == NULL || n->metrics == NULL || n->cell == NULL ||
-        request_shared_init(&n->shared) != 0)
+        request_shared_init(&n->shared) != 0 ||
+        (n->shared.limits = limits_create(0, clock_mono_ns())) == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
     fill_shared(n);
     return 0;
@@ -350,6 +362,7 @@ int node_create(uv_loop_t *loop, const struct settings *settings, struct node **
     }
     sync_start(n->sync);
     lease_client_start(n->leases);
+    limits_client_start(n->limits);
     if (n->shipper != NULL)
         shipper_start(n->shipper);
     uv_timer_start(&n->timer, node_on_timer, TIMER_MS, TIMER_MS);
@@ -400,6 +413,7 @@ void node_destroy(struct node *n)
     budget_table_destroy(n->budgets);
     metrics_destroy(n->metrics);
     endpoint_registry_destroy(n->registry);
+    limits_destroy(n->shared.limits);
     request_shared_deinit(&n->shared);
     mem_free(n);
 }

@@ -7,6 +7,7 @@
 #include "common/net/address.h"
 #include "common/net/probes.h"
 #include "dataplane/budget/lease_client.h"
+#include "dataplane/limits/limits_client.h"
 #include "dataplane/node.h"
 #include "dataplane/node_metrics.h"
 #include "dataplane/state/sync.h"
@@ -42,6 +43,7 @@ struct node {
     struct spool_set *spools;
     struct rpc_client *client;
     struct sync *sync;
+    struct limits_client *limits;
     struct shipper *shipper;
     struct budget_table *budgets;
     struct lease_client *leases;

@@ -36,13 +36,17 @@ static void each_worker(struct node *n, void (*fn)(struct worker *w))
 
 static void on_part_closed(void *user);
 
-/* Leases, shipper and sync first, then their client, then the rest. */
+/* Leases, limits, shipper and sync first, then their client, then the rest. */
 static void close_next(struct node *n)
 {
     if (n->leases != NULL) {
         struct lease_client *c = n->leases;
         n->leases = NULL;
         lease_client_close(c, on_part_closed, n);
+    } else if (n->limits != NULL) {
+        struct limits_client *c = n->limits;
+        n->limits = NULL;
+        limits_client_close(c, on_part_closed, n);
     } else if (n->shipper != NULL) {
         struct shipper *s = n->shipper;
         n->shipper = NULL;
@@ -91,7 +95,7 @@ static void join_workers(struct node *n)
 static bool flushed(const struct node *n)
 {
     struct shipper_status status;
-    if (!lease_client_done(n->leases))
+    if (!lease_client_done(n->leases) || !limits_client_done(n->limits))
         return false;
     if (n->shipper == NULL)
         return true;
@@ -132,6 +136,7 @@ static void drain_step(struct node *n)
             break;
         join_workers(n);
         lease_client_retire(n->leases);
+        limits_client_leave(n->limits);
         if (n->shipper != NULL)
             shipper_kick(n->shipper);
         enter(n, NODE_FLUSH);

@@ -13,6 +13,7 @@
 #include "common/base/rand.h"
 #include "control.pb-c.h"
 #include "controlplane/nodes/nodes_internal.h"
+#include "rates.pb-c.h"
 #include "telemetry.pb-c.h"
 
 #define NODES_MAX_DEFAULT       1000U
@@ -22,7 +23,7 @@
 #define STREAM_MAX_MS_DEFAULT   1800000U
 #define CREDIT_BYTES_DEFAULT    8388608U
 
-const struct rpc_method nodes_methods[3] = {
+const struct rpc_method nodes_methods[4] = {
     [NODES_METHOD_SYNC] = {.path = "/steelyard.control.v1.Control/Sync",
                            .request = &steelyard__control__v1__node_msg__descriptor,
                            .response = &steelyard__control__v1__plane_msg__descriptor},
@@ -32,6 +33,9 @@ const struct rpc_method nodes_methods[3] = {
     [NODES_METHOD_LEASE] = {.path = "/steelyard.budget.v1.Budget/Lease",
                             .request = &steelyard__budget__v1__lease_up__descriptor,
                             .response = &steelyard__budget__v1__lease_down__descriptor},
+    [NODES_METHOD_RATES] = {.path = "/steelyard.rates.v1.Rates/Share",
+                            .request = &steelyard__rates__v1__rate_up__descriptor,
+                            .response = &steelyard__rates__v1__rate_down__descriptor},
 };
 
 /* ---- known nodes ---- */
@@ -48,7 +52,8 @@ static void forget_old(struct nodes *n, bool make_room)
     int64_t now_us = clock_wall_us();
     LIST_FOREACH_SAFE (it, tmp, &n->entries) {
         struct node_entry *entry = container_of(it, struct node_entry, link);
-        if (entry->sync != NULL || entry->push != NULL || entry->lease != NULL)
+        if (entry->sync != NULL || entry->push != NULL || entry->lease != NULL ||
+            entry->rates != NULL)
             continue;
         if (now_us - entry->last_seen_us < NODES_FORGET_US && !make_room)
             continue;
@@ -145,6 +150,7 @@ static void on_tick(uv_timer_t *timer)
     struct nodes *n = container_of(timer, struct nodes, tick_timer);
     push_peers_tick(n);
     lease_peers_tick(n);
+    rates_peers_tick(n);
 }
 
 /* ---- life ---- */
@@ -155,8 +161,10 @@ static void on_accept(struct rpc_stream *stream, const struct rpc_method *method
         sync_peer_accept(user, stream);
     else if (method == &nodes_methods[NODES_METHOD_PUSH])
         push_peer_accept(user, stream);
-    else
+    else if (method == &nodes_methods[NODES_METHOD_LEASE])
         lease_peer_accept(user, stream);
+    else
+        rates_peer_accept(user, stream);
 }
 
 static uint32_t or_default(uint32_t value, uint32_t fallback)
@@ -182,13 +190,22 @@ int nodes_start(const struct nodes_options *options, struct nodes **out_nodes, s
     list_init(&n->sync_peers);
     list_init(&n->push_peers);
     list_init(&n->lease_peers);
+    list_init(&n->rates_peers);
     map_init(&n->by_id);
     struct rpc_server_options server = {
         .address = options->address, .tls = options->tls, .streams_max = n->options.nodes_max * 4};
+    if (options->rates_term != 0) {
+        n->rates = rates_create(options->rates_term, options->rates_term == 1, clock_mono_ms());
+        if (n->rates == NULL) {
+            mem_free(n);
+            return err_set(err, ERR_NOMEM, "out of memory");
+        }
+    }
     int rc =
-        rpc_server_create(options->loop, &server, nodes_methods, 3, on_accept, n, &n->server, err);
+        rpc_server_create(options->loop, &server, nodes_methods, 4, on_accept, n, &n->server, err);
     if (rc != 0) {
         map_deinit(&n->by_id);
+        rates_destroy(n->rates);
         mem_free(n);
         return rc;
     }
@@ -215,6 +232,7 @@ static void on_handle_closed(uv_handle_t *handle)
         return;
     while (!list_empty(&n->entries))
         entry_free(n, container_of(n->entries.next, struct node_entry, link));
+    rates_destroy(n->rates);
     map_deinit(&n->by_id);
     void (*on_closed)(void *) = n->on_closed;
     void *user = n->closed_user;

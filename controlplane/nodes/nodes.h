@@ -1,4 +1,5 @@
-/* nodes.h: where nodes come in: the gRPC server of Control.Sync, Telemetry.Push and Budget.Lease,
+/* nodes.h: where nodes come in: the gRPC server of Control.Sync, Telemetry.Push Budget.Lease
+ * and Rates.Share,
  * one object per connected node. It moves messages and keeps the protocol's rules; what a
  * generation holds and how records are stored is behind two tables of callbacks which the plane
  * fills (release/ and ingest/).
@@ -126,13 +127,14 @@ struct nodes_options {
     const struct nodes_release_ops *release;
     const struct nodes_intake_ops *intake;
     const struct nodes_lease_ops *lease; /* NULL: no budgets are shared out here. */
-    void *plane;                         /* First argument of all of them. */
-    uint32_t nodes_max;                  /* 0: 1000. */
-    uint32_t debounce_ms;                /* 0: 100. */
-    uint32_t debounce_max_ms;            /* 0: 10000. */
-    uint32_t heartbeat_ms;               /* 0: 10000. */
-    uint64_t stream_max_ms; /* 0: 30 min, +- 20 %: streams are closed and spread again. */
-    uint64_t credit_bytes;  /* Unacknowledged payload per node; 0: 8 MiB. */
+    uint64_t rates_term;      /* 0: no rates are shared out here. Above every earlier plane's. */
+    void *plane;              /* First argument of all of them. */
+    uint32_t nodes_max;       /* 0: 1000. */
+    uint32_t debounce_ms;     /* 0: 100. */
+    uint32_t debounce_max_ms; /* 0: 10000. */
+    uint32_t heartbeat_ms;    /* 0: 10000. */
+    uint64_t stream_max_ms;   /* 0: 30 min, +- 20 %: streams are closed and spread again. */
+    uint64_t credit_bytes;    /* Unacknowledged payload per node; 0: 8 MiB. */
 };
 
 struct nodes;

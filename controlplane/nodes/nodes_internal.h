@@ -5,6 +5,7 @@
 
 #include "common/base/list.h"
 #include "common/base/map.h"
+#include "controlplane/budgets/rates.h"
 #include "controlplane/nodes/nodes.h"
 
 #define NODES_BUILD_BYTES 64
@@ -14,8 +15,8 @@
 #define NODES_SEND_QUEUE  2097152U
 #define NODES_OUTSTANDING 8U /* Batches of one stream at the intake. */
 
-extern const struct rpc_method nodes_methods[3];
-enum { NODES_METHOD_SYNC, NODES_METHOD_PUSH, NODES_METHOD_LEASE };
+extern const struct rpc_method nodes_methods[4];
+enum { NODES_METHOD_SYNC, NODES_METHOD_PUSH, NODES_METHOD_LEASE, NODES_METHOD_RATES };
 
 /* One known node, connected or not. */
 struct node_entry {
@@ -26,6 +27,7 @@ struct node_entry {
     struct sync_peer *sync;   /* Its Sync stream, or NULL. */
     struct push_peer *push;   /* Its Push stream, or NULL. */
     struct lease_peer *lease; /* Its Lease stream, or NULL. */
+    struct rates_peer *rates; /* Its Share stream, or NULL. */
     uint32_t era;
     uint64_t generation;
     uint64_t nacked_generation;
@@ -43,6 +45,8 @@ struct nodes {
     struct list sync_peers;
     struct list push_peers;
     struct list lease_peers;
+    struct list rates_peers;
+    struct rates *rates; /* NULL: none are shared out here. */
     uv_timer_t debounce_timer, heartbeat_timer, tick_timer;
     unsigned handles;
     uint64_t changed_since_ms; /* First change of a debounce, 0: none waiting. */
@@ -67,5 +71,7 @@ void push_peer_accept(struct nodes *n, struct rpc_stream *stream);
 void push_peers_tick(struct nodes *n);
 void lease_peer_accept(struct nodes *n, struct rpc_stream *stream);
 void lease_peers_tick(struct nodes *n);
+void rates_peer_accept(struct nodes *n, struct rpc_stream *stream);
+void rates_peers_tick(struct nodes *n);
 
 #endif

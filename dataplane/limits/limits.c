@@ -44,7 +44,7 @@ void limits_destroy(struct limits_table *t)
 
 static struct limits_slot *slot_new(struct limits_table *t, uint64_t account,
                                     const struct limits_values *v, uint64_t generation,
-                                    uint64_t now_ns, uint32_t *out_index)
+                                    uint32_t *out_index)
 {
     uint32_t i = atomic_fetch_add(&t->used, 1);
     if (i >= t->slots_max) {
@@ -59,8 +59,10 @@ static struct limits_slot *slot_new(struct limits_table *t, uint64_t account,
     atomic_store(&s->concurrency, v->concurrency);
     for (int k = 0; k < LIMITS_KINDS; k++)
         atomic_store(&s->share[k], atomic_load(&t->safe));
-    for (int k = 0; k < BUCKET_KINDS; k++)
-        atomic_store(&s->buckets[k].full_ns, now_ns);
+    for (int k = 0; k < BUCKET_KINDS; k++) {
+        atomic_store(&s->buckets[k].full_ns, atomic_load(&t->fresh.full_ns));
+        atomic_store(&s->first[k], true);
+    }
     *out_index = i;
     return s;
 }
@@ -102,7 +104,7 @@ struct limits_slot *limits_slot_get(struct limits_table *t, uint64_t account,
         uint32_t found = atomic_load_explicit(cell, memory_order_acquire);
         if (found == 0) {
             if (mine == NULL)
-                mine = slot_new(t, account, v, generation, now_ns, &my_index);
+                mine = slot_new(t, account, v, generation, &my_index);
             if (mine == NULL)
                 break;
             if (atomic_compare_exchange_strong(cell, &found, my_index + 1)) {
@@ -169,7 +171,10 @@ static bool take_bucket(struct limits_slot *s, int kind, uint64_t need, uint64_t
     if (atomic_load_explicit(&s->per_min[kind], memory_order_relaxed) == 0 || need == 0)
         return true;
     uint64_t rate = slot_rate(s, kind);
-    if (!bucket_take(&s->buckets[kind], need, rate, now_ns, &wait))
+    if (atomic_load_explicit(&s->first[kind], memory_order_relaxed) &&
+        atomic_exchange(&s->first[kind], false))
+        bucket_debit(&s->buckets[kind], need, rate, now_ns);
+    else if (!bucket_take(&s->buckets[kind], need, rate, now_ns, &wait))
         return false;
     if (rate == 0)
         atomic_fetch_add(&s->advance[kind], need);

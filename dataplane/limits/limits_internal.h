@@ -14,6 +14,8 @@ struct limits_slot {
     _Atomic uint64_t concurrency;
     _Atomic uint32_t share[LIMITS_KINDS];
     struct bucket buckets[BUCKET_KINDS];
+    /* Nothing was taken yet: the first request goes through and is owed. */
+    _Atomic bool first[BUCKET_KINDS];
     /* Taken while there was no share at all; moved into the bucket with the first one. */
     _Atomic uint64_t advance[BUCKET_KINDS];
     _Atomic uint64_t asked[BUCKET_KINDS];
@@ -40,6 +42,9 @@ struct limits_table {
     _Atomic uint32_t used;
     _Atomic uint64_t full;
     _Atomic uint32_t safe; /* In force. */
+    /* How full the bucket of an account is that was not met yet: empty when a life gets its first
+     * share (the last life may have used all it had), then as the safe share lets it be. */
+    struct bucket fresh;
     /* The control thread's. */
     uint32_t remembered; /* Of the last life. */
     uint32_t nodes;

@@ -5,8 +5,9 @@
 
 __extension__ typedef unsigned __int128 u128;
 
-#define ACTIVE_NS  UINT64_C(30000000000) /* Reported for so long after the last request. */
-#define AVERAGE_NS UINT64_C(5000000000)  /* Of what is asked for. */
+#define FRESH_LIMIT (1U << 20)            /* Any: only the part that is left counts. */
+#define ACTIVE_NS   UINT64_C(30000000000) /* Reported for so long after the last request. */
+#define AVERAGE_NS  UINT64_C(5000000000)  /* Of what is asked for. */
 
 static uint32_t least(uint32_t a, uint32_t b)
 {
@@ -39,11 +40,24 @@ void limits_set_share(struct limits_slot *s, int kind, uint32_t share, uint64_t 
     uint64_t new_rate = bucket_rate(per_min, share);
     if (share < old)
         atomic_store(&s->share[kind], share);
-    if (old == 0)
-        bucket_reset(&s->buckets[kind], atomic_exchange(&s->advance[kind], 0), new_rate, now_ns);
-    else
+    if (old == 0) { /* As fresh, less what was taken. */
+        atomic_store(&s->buckets[kind].full_ns, now_ns + BUCKET_SPAN_NS);
+        bucket_debit(&s->buckets[kind], atomic_exchange(&s->advance[kind], 0), new_rate, now_ns);
+    } else {
         bucket_rescale(&s->buckets[kind], bucket_rate(per_min, old), new_rate, now_ns);
+    }
     atomic_store(&s->share[kind], share);
+}
+
+static void set_safe(struct limits_table *t, uint32_t safe, uint64_t now_ns)
+{
+    uint32_t old = atomic_load(&t->safe);
+    if (old == 0 && safe > 0)
+        atomic_store(&t->fresh.full_ns, now_ns + BUCKET_SPAN_NS);
+    else if (safe > 0)
+        bucket_rescale(&t->fresh, bucket_rate(FRESH_LIMIT, old), bucket_rate(FRESH_LIMIT, safe),
+                       now_ns);
+    atomic_store(&t->safe, safe);
 }
 
 static void put_in_force(const struct limits_table *t, struct limits_slot *s, uint64_t now_ns)
@@ -100,7 +114,7 @@ void limits_tick(struct limits_table *t, uint64_t now_ns)
     bool due = t->stats.shared > 0;
     if (!t->answered && atomic_load(&t->safe) != t->remembered &&
         now_ns - t->started_ns >= LIMITS_HOLD_NS) {
-        atomic_store(&t->safe, t->remembered);
+        set_safe(t, t->remembered, now_ns);
         due = true;
     }
     if (due)
@@ -239,7 +253,7 @@ bool limits_apply(struct limits_table *t, const struct limits_answer *a, uint64_
     t->applied = a->answer_no;
     t->nodes = a->nodes;
     t->answered = true;
-    atomic_store(&t->safe, least(a->safe, BUCKET_SHARE_ONE));
+    set_safe(t, least(a->safe, BUCKET_SHARE_ONE), now_ns);
     put_all_in_force(t, now_ns);
     return true;
 }

@@ -19,7 +19,10 @@
 static void start(struct rig *r, uint64_t rpm, uint64_t tpm, uint64_t concurrency,
                   const char *reply)
 {
-    const struct rig_options o = {.key_rpm = rpm, .key_tpm = tpm, .key_concurrency = concurrency};
+    const struct rig_options o = {.abort_stops_billing = true,
+                                  .key_rpm = rpm,
+                                  .key_tpm = tpm,
+                                  .key_concurrency = concurrency};
     rig_start(r, &o);
     for (size_t i = 0; i < RIG_PROVIDERS; i++)
         rig_script(r, i, (struct rig_script){.reply = reply});
