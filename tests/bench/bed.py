@@ -2,6 +2,7 @@
 here, durable telemetry to a control plane with Postgres."""
 import json
 import os
+import random
 import subprocess
 import sys
 
@@ -87,24 +88,33 @@ class PlainAddress:
     port, ca = 9, None
 
 
+def prose(size):
+    """Words of one to four syllables, many of them different, as in a text; the same each time."""
+    draw, words, length = random.Random(1), [], 0
+    while length < size:
+        word = "".join(draw.choice("bdfghklmnprstvw") + draw.choice("aeiou")
+                       for _ in range(min(draw.randint(1, 4), draw.randint(1, 4))))
+        words.append(word + draw.choice(["", "n", "r", "s", ",", "."]))
+        length += len(words[-1]) + 1
+    return " ".join(words)
+
+
 def chat_body(size, events=0, interval_ms=0, model="auto"):
     """events > 0 asks for a stream; what bench_upstream reads stands first. bench_load counts in the
     number that the text begins with."""
-    text = ("Weigh the quality of an answer against its cost, and say which of the models should "
-            "answer this question: what is the boiling point of water at an altitude of 2,000 m? ")
     shell = {"stream": True, "max_tokens": events, "seed": interval_ms} if events else {"max_tokens": 256}
     shell.update({"model": model, "messages": [{"role": "user", "content": ""}]})
     room = size - len(json.dumps(shell, separators=(",", ":")))
-    shell["messages"][0]["content"] = ("#00000000# " + text * (room // len(text) + 1))[:room]
+    shell["messages"][0]["content"] = ("#00000000# " + prose(room))[:room]
     return json.dumps(shell, separators=(",", ":")).encode()
 
 
-def write_request(path, key, size=1024, events=0, interval_ms=0, model="auto"):
+def write_request(path, key, size=1024, events=0, interval_ms=0, model="auto", fields=b""):
     body = chat_body(size, events, interval_ms, model)
     with open(path, "wb") as f:
         f.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\n"
                 b"content-type: application/json\r\nauthorization: Bearer " + key.encode() +
-                b"\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+                b"\r\n" + fields + b"content-length: %d\r\n\r\n" % len(body) + body)
     return path
 
 

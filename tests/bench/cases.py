@@ -6,14 +6,17 @@ from procfs import cpu_us
 from stand import progress
 
 SSE_EVENTS, SSE_INTERVAL_MS = 150, 20
+# The node against itself: a key with nothing to charge, and one whose path has five budgets.
+ACCOUNTS = "five accounts, 1 KB, 16 connections"
+WITH_ACCOUNTS = ", five accounts"
 
 
 class Case:
     """One row: what is sent, over how many connections; `wait`: its own time matters, not the CPU."""
 
-    def __init__(self, name, size, connections, tls=False, events=0, interval_ms=0):
+    def __init__(self, name, size, connections, tls=False, events=0, interval_ms=0, accounts=False):
         self.name, self.size, self.connections, self.tls = name, size, connections, tls
-        self.events, self.interval_ms = events, interval_ms
+        self.events, self.interval_ms, self.accounts = events, interval_ms, accounts
 
     @property
     def marked(self):
@@ -37,6 +40,7 @@ def all_cases():
         yield Case("SSE, %d streams, 50 events/s" % streams, 1024, streams, events=SSE_EVENTS,
                    interval_ms=SSE_INTERVAL_MS)
     yield Case("SSE, 20 streams, 2 events/s", 1024, 20, events=8, interval_ms=500)
+    yield Case(ACCOUNTS, 1024, 16, accounts=True)
 
 
 def sample(case, port, pids, request, seconds):
@@ -66,8 +70,14 @@ def summary(samples):
 
 def measure(stand, case, rounds, seconds, only_marked=False):
     request = stand.request(case.size, case.events, case.interval_ms)
-    logging = case.size == 1024 and not case.tls and not case.events
+    logging = case.size == 1024 and not case.tls and not case.events and not case.accounts
     contestants = list(stand.contestants(case.tls, logging, only_marked))
+    requests = {}
+    if case.accounts:
+        contestants = [row for row in contestants if row[0] == stand.node_name(stand.node_variants[0])]
+        name, *rest = contestants[0]
+        contestants.append((name + WITH_ACCOUNTS, *rest))
+        requests[name + WITH_ACCOUNTS] = stand.charged_request(case.size)
     if case.connections == 1 and not case.tls:
         contestants.insert(0, ("direct", lambda: None, stand.upstream.port, []))
     samples = {name: [] for name, *_ in contestants}
@@ -80,7 +90,8 @@ def measure(stand, case, rounds, seconds, only_marked=False):
                 load(port, case.connections, 60, stand.request(case.size, 5, 20), "-n",
                      str(case.connections), "--ramp", "200")
             else:
-                taken = sample(case, port, pids, request, 1 if warming else seconds)
+                taken = sample(case, port, pids, requests.get(name, request),
+                               1 if warming else seconds)
                 if not warming:
                     samples[name].append(taken)
     row = {"case": case.name, "size": case.size, "connections": case.connections, "tls": case.tls,

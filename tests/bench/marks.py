@@ -1,6 +1,8 @@
 """What the figures are held against. A mark says what is asked; nothing here changes what is
 measured, and a mark that is not met is printed as such."""
 
+from cases import ACCOUNTS, WITH_ACCOUNTS
+
 
 class Mark:
     def __init__(self, what, limit, stretch, unit, value):
@@ -32,6 +34,13 @@ def capacity(case, field, scale=1.0):
         found = result.get("capacity", {}).get(case, {}).get(field)
         return None if found is None else found * scale
     return value
+
+
+def charged(result):
+    by = _row(result, ACCOUNTS)
+    if by is None or result["node"] + WITH_ACCOUNTS not in by:
+        return None
+    return by[result["node"] + WITH_ACCOUNTS]["cpu_us"] / by[result["node"]]["cpu_us"]
 
 
 def late(result):
@@ -69,6 +78,7 @@ def telemetry(field, scale=1.0):
 
 
 MARKS = [
+    Mark("CPU with five accounts, 1 KB, 16 connections", 1.15, None, "x without", charged),
     Mark("CPU, 1 KB, 16 connections", 1.0, 0.85, "x nginx", ratio("1 KB, 16 connections")),
     Mark("CPU, 1 KB, 128 connections", 1.0, 0.85, "x nginx", ratio("1 KB, 128 connections")),
     Mark("CPU, 20 KB, 16 connections", 1.25, 1.0, "x nginx", ratio("20 KB, 16 connections")),

@@ -1,5 +1,6 @@
 """Results as a table for a terminal and as the tables of docs/performance.md."""
 from bed import expect
+from cases import WITH_ACCOUNTS
 
 BEGIN, END = "<!-- results:", "<!-- end of results -->"
 
@@ -29,7 +30,8 @@ def tables(result):
          if row["measured"] is not None else "-", met(row)] for row in result["marks"]
         if row["measured"] is not None or not result["only"]])
     rows = result.get("proxy", [])
-    names = [n for n in ("nginx", "nginx logging", "haproxy", "node", "node lean", "node libcurl")
+    names = [n for n in ("nginx", "nginx logging", "haproxy", "node", "node lean", "node libcurl",
+                         result["node"] + WITH_ACCOUNTS)
              if any(n in row["by"] for row in rows)]
     if rows:
         yield ("CPU microseconds a request, or an event: median (least to most of the rounds)",

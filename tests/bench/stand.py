@@ -1,4 +1,5 @@
 """Everything that a run needs, started once: providers, proxies, the node with its control plane."""
+import json
 import os
 import resource
 import shutil
@@ -6,8 +7,8 @@ import signal
 import sys
 import tempfile
 
-from bed import (Cluster, PROXY_CORE, Upstream, config, pin_cluster, train_policy, transports,
-                 wait_until, write_request)
+from bed import (Cluster, PROXY_CORE, Upstream, config, expect, http, pin_cluster, train_policy,
+                 transports, wait_until, write_request)
 from procfs import pin
 from proxies import Haproxy, Nginx
 
@@ -96,6 +97,39 @@ class Stand:
     def request(self, size=1024, events=0, interval_ms=20):
         path = os.path.join(self.directory, "request-%d-%d-%d" % (size, events, interval_ms))
         return path if os.path.exists(path) else write_request(path, self.key, size, events, interval_ms)
+
+    def charged_request(self, size):
+        """With a key that has budgets on five accounts: its own, a user's, a team's, an
+        organisation's and a tag's; none of them runs out."""
+        path = os.path.join(self.directory, "charged-%d" % size)
+        if not os.path.exists(path):
+            self.make("/orgs", {"name": "bench"})
+            self.make("/teams", {"name": "bench", "org": "bench"})
+            made = self.make("/keys", {"name": "charged", "team": "bench", "user": "bench"})
+            for account in ("org:bench", "team:bench", "user:bench", "tag:bench=yes",
+                            "key:%s" % made["id"]):
+                self.make("/budgets", {"account": account, "limit_usd": "1000000", "period": "month"})
+            write_request(path, made["key"], size, fields=b"x-steelyard-tags: bench=yes\r\n")
+            wait_until("the budgets to be on the path", lambda: self._charged(path))
+        return path
+
+    def make(self, path, body):
+        status, made = self.cluster.admin("POST", path, body)
+        expect(status in (200, 201), "%s answered %d: %s" % (path, status, made))
+        return made
+
+    def _charged(self, path):
+        """Whether a request with this key is recorded with five charges."""
+        with open(path, "rb") as f:
+            head, body = f.read().split(b"\r\n\r\n", 1)
+        key = head.split(b"Bearer ")[1].split(b"\r\n")[0].decode()
+        status, headers, _ = http("POST", self.cluster.node_url() + "/v1/chat/completions",
+                                  json.loads(body), key, {"x-steelyard-tags": "bench=yes"})
+        if status != 200:
+            return False
+        self.cluster.wait_drained()
+        found = self.cluster.postgres.value("SELECT count(DISTINCT budget_id) FROM budget_ledger")
+        return int(found) == 5
 
     def _in_service(self):
         with open(self.cluster.nodes[0].log_path, "rb") as f:
