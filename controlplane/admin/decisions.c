@@ -315,6 +315,16 @@ static void write_facts(struct json_writer *w, const Steelyard__Telemetry__V1__D
     json_writer_fixed(w, call_q16(d->floor_q16), 4);
     json_writer_key(w, "lambda");
     json_writer_i64(w, d->lambda);
+    json_writer_key(w, "budget_used"); /* Of the tightest one: lambda follows it. */
+    if (d->budget_pressure != 0)
+        json_writer_fixed(w, call_q16(d->budget_pressure), 4);
+    else
+        json_writer_null(w);
+    json_writer_key(w, "budget_clamp");
+    if (d->budget_clamp > 0)
+        json_writer_i64(w, d->budget_clamp);
+    else
+        json_writer_null(w);
     json_writer_key(w, "error_code");
     json_writer_text(w, d->error_code);
     json_writer_key(w, "finish_reason");

@@ -12,6 +12,8 @@ static const struct column facts[] = {
     {.title = "Policy", .path = "policy"},
     {.title = "Task", .path = "request.task"},
     {.title = "Tokens in (estimate)", .path = "request.tokens_in_estimate"},
+    {.title = "Budget used up", .path = "request.budget_used", .kind = COLUMN_PERCENT},
+    {.title = "Output cut to", .path = "request.budget_clamp", .kind = COLUMN_NUMBER},
     {.title = "Named by the caller", .path = "request.pinned", .kind = COLUMN_BOOL},
     {.title = "Chosen", .path = "chosen"},
     {.title = "Best by utility", .path = "greedy"},
