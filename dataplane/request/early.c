@@ -204,6 +204,7 @@ static void complete_attempt(struct request *r)
         return;
     adapter_of(r)->write_rest(&r->work->call, r->body, e->end, e->pieces + e->count, &count);
     e->count += count;
+    e->whole = true;
     a->start_ns = r->now_ns; /* Nobody could have answered before. */
     a->last_ms = a->start_ns / 1000000;
     attempt_whole(r);

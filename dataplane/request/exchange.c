@@ -165,6 +165,8 @@ static int start(struct request *r)
     if (adapter == NULL)
         return ERR_UNSUPPORTED;
     struct fetch_request request = {.method = STR("POST")};
+    if (!early_open(r))
+        early_stop(r); /* What an attempt before this one had begun. */
     int rc = early_open(r)
                  ? early_start(r, &request)
                  : adapter->write_call(&r->work->call, r->body, t->deployment->upstream_model,
@@ -414,9 +416,12 @@ static void cool_down(struct attempt *a, enum record_reason reason, uint64_t now
 }
 
 /* May the provider have been at work on it, though nobody knows what it made? */
-static bool may_have_worked(const struct attempt *a, enum record_reason reason,
+static bool may_have_worked(const struct request *r, enum record_reason reason,
                             const struct fetch_result *result)
 {
+    const struct attempt *a = &r->attempt;
+    if (early_open(r) || (r->work != NULL && r->work->early.growing && !r->work->early.whole))
+        return false; /* A part of a request is none. */
     switch (reason) {
     case RECORD_REASON_OK:
         return true;
@@ -440,14 +445,15 @@ static bool may_have_worked(const struct attempt *a, enum record_reason reason,
 
 /* Whose counts it is billed by (3.5 of the design; B38): the provider's, else ours, else what was
  * reserved. Where cutting the connection ends the billing, ours are all there can be. */
-static enum record_usage usage_source(const struct attempt *a, enum record_reason reason,
+static enum record_usage usage_source(const struct request *r, enum record_reason reason,
                                       const struct fetch_result *result)
 {
+    const struct attempt *a = &r->attempt;
     if (a->reply.usage.known)
         return RECORD_USAGE_PROVIDER;
     if (a->status == 200 && (reason == RECORD_REASON_OK || a->reply.anything))
         return RECORD_USAGE_COUNTED;
-    if (!may_have_worked(a, reason, result))
+    if (!may_have_worked(r, reason, result))
         return RECORD_USAGE_NONE;
     return a->target->deployment->provider->abort_stops_billing ? RECORD_USAGE_COUNTED
                                                                 : RECORD_USAGE_ESTIMATED;
@@ -466,7 +472,7 @@ static void bill(struct request *r, enum record_reason reason, const struct fetc
     struct attempt *a = &r->attempt;
     struct record_attempt *row = a->record;
     struct call_usage u = a->reply.usage;
-    row->usage = usage_source(a, reason, result);
+    row->usage = usage_source(r, reason, result);
     if (row->usage == RECORD_USAGE_NONE)
         return;
     if (!u.known) {

@@ -241,6 +241,7 @@ struct early_body {
     size_t offset;
     size_t end;   /* Of the caller's body, as far as the pieces go. */
     bool growing; /* The running attempt's. */
+    bool whole;   /* The rest is known: what the provider has can be a request. */
 };
 
 /* What the decision and the attempts need: borrowed from env when the body is there, given back

@@ -316,6 +316,60 @@ static void more_than_sixteen_budgets_are_refused(void **state)
     }
 }
 
+/* ---- bodies that go up while they come ---- */
+
+static void a_body_on_its_way_up_is_held_for_by_its_length(void **state)
+{
+    (void)state;
+    enum { TEXT = 80000 };
+    static const char *const ends[] = {"", ",\"n\":8"};
+    const struct rig_options o = charge_options_of(charge_five, 2);
+    for (size_t i = 0; i < 2; i++) {
+        struct rig r;
+        struct rig_client c;
+        struct rig_answer a;
+        struct sums s;
+        struct buf ask;
+        char text[TEXT];
+        memset(text, 'a', TEXT);
+        buf_init(&ask, TEXT + 1024);
+        assert_int_equal(buf_append_text(&ask, "{\"model\":\"small\",\"messages\":[{\"role\":"
+                                               "\"user\",\"content\":\""),
+                         0);
+        assert_int_equal(buf_append(&ask, text, TEXT), 0);
+        assert_int_equal(buf_printf(&ask, "\"}]%s}", ends[i]), 0);
+        /* Enough for one choice, and for less than the floor of eight. */
+        int64_t granted = 2000 * ((int64_t)ask.len + TOKENS_MESSAGE_MOST + MAX_OUT);
+        charge_begin(&r, &o, &s, granted);
+        rig_script(&r, 0, charge_whole_reply());
+        rig_connect(&r, &c);
+        char head[512];
+        int n = snprintf(
+            head, sizeof head,
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " RIG_KEY
+            "\r\nContent-Length: %zu\r\n\r\n",
+            ask.len);
+        rig_send(&c, head, (size_t)n);
+        rig_send(&c, ask.data, ask.len / 2);
+        for (int turn = 0; turn < 20; turn++)
+            assert_true(rig_turn(&r));
+        if (r.providers[0].received > 0)
+            assert_true(rig_free(&r, 1001) < 2000 * 100);
+        rig_send(&c, ask.data + ask.len / 2, ask.len - ask.len / 2);
+        rig_until(&r, rig_answered(&c) || c.ended);
+        rig_answer_read(&c, &a);
+        assert_int_equal(a.status, i == 0 ? 200 : 429);
+        assert_int_equal(r.providers[0].requests, i == 0 ? 1 : 0);
+        buf_deinit(&a.body);
+        buf_deinit(&ask);
+        rig_disconnect(&r, &c);
+        rig_until(&r, r.env.active_count == 0);
+        assert_true(rig_free(&r, 1001) == granted - (i == 0 ? COST : 0));
+        rig_stop(&r);
+        assert_true(s.of[1] == (i == 0 ? COST : 0));
+    }
+}
+
 /* ---- retries ---- */
 
 static void f16_each_attempt_is_held_and_paid_by_its_own_model(void **state)
@@ -377,6 +431,7 @@ int main(void)
         cmocka_unit_test(f36_a_model_without_a_price_is_refused_where_there_is_a_budget),
         cmocka_unit_test(b18_fields_that_change_the_price_are_refused_where_there_is_a_budget),
         cmocka_unit_test(more_than_sixteen_budgets_are_refused),
+        cmocka_unit_test(a_body_on_its_way_up_is_held_for_by_its_length),
         cmocka_unit_test(f16_each_attempt_is_held_and_paid_by_its_own_model),
         cmocka_unit_test(a_chain_ends_where_the_next_attempt_is_not_affordable),
     };
