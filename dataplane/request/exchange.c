@@ -444,7 +444,8 @@ static bool may_have_worked(const struct request *r, enum record_reason reason,
 }
 
 /* Whose counts it is billed by (3.5 of the design; B38): the provider's, else ours, else what was
- * reserved. Where cutting the connection ends the billing, ours are all there can be. */
+ * reserved. Where cutting the connection ends the billing, what a stream has brought is what was
+ * made; of an answer that comes whole nobody here knows how much of it there was by then. */
 static enum record_usage usage_source(const struct request *r, enum record_reason reason,
                                       const struct fetch_result *result)
 {
@@ -455,8 +456,10 @@ static enum record_usage usage_source(const struct request *r, enum record_reaso
         return RECORD_USAGE_COUNTED;
     if (!may_have_worked(r, reason, result))
         return RECORD_USAGE_NONE;
-    return a->target->deployment->provider->abort_stops_billing ? RECORD_USAGE_COUNTED
-                                                                : RECORD_USAGE_ESTIMATED;
+    return a->target->deployment->provider->abort_stops_billing &&
+                   (r->flags & RECORD_FLAG_STREAM) != 0
+               ? RECORD_USAGE_COUNTED
+               : RECORD_USAGE_ESTIMATED;
 }
 
 /* More than the model can take or make, whatever was asked for: no provider bills that. */
