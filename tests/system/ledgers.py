@@ -10,6 +10,7 @@ from harness import Failure
 
 STATUS_OK, STATUS_NODE_CRASH = 1, 5
 ATTEMPT_OK = 0
+USAGE_NONE, USAGE_PROVIDER, USAGE_COUNTED, USAGE_ESTIMATED = range(4)
 FLAG_SENT_AGAIN = 2048
 
 
@@ -59,6 +60,7 @@ class Attempt:
         self.cost = signed(f.get(14, 0))
         self.server = f.get(2, 0)
         self.cand = f.get(1, 0)
+        self.usage = f.get(17, 0)
         self.sent_again = bool(f.get(15, 0) & FLAG_SENT_AGAIN)
 
 

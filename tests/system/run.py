@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs the system tests: every function test_* of every test_*.py beside this file, in order.
 
-  tests/system/run.py [NAME...]     only tests whose name holds one of the words
+  tests/system/run.py [NAME...]             only tests whose name holds one of the words
+  tests/system/run.py [NAME...] --long      those that take minutes instead: functions long_*
 A test that raises Skip is counted as skipped and says why. Closes with "N passed, N failed, N skipped".
 """
 import importlib
@@ -14,20 +15,21 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 
 
-def collect(words):
+def collect(words, prefix):
     for name in sorted(os.listdir(HERE)):
         if name.startswith("test_") and name.endswith(".py"):
             module = importlib.import_module(name[:-3])
             for attribute in sorted(vars(module)):
                 full = "%s.%s" % (name[5:-3], attribute[5:])
-                if attribute.startswith("test_") and (not words or any(w in full for w in words)):
+                if attribute.startswith(prefix) and (not words or any(w in full for w in words)):
                     yield full, getattr(module, attribute)
 
 
 def main():
     from skip import Skip
     passed = failed = skipped = 0
-    for name, test in collect(sys.argv[1:]):
+    words = [w for w in sys.argv[1:] if w != "--long"]
+    for name, test in collect(words, "long_" if "--long" in sys.argv else "test_"):
         started = time.monotonic()
         try:
             note = test() or ""
