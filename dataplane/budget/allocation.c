@@ -225,8 +225,10 @@ static bool cell_note(struct budget_ask_cell *c, uint64_t budget, int64_t need)
     uint64_t id = 0;
     if (!atomic_compare_exchange_strong(&c->budget, &id, budget) && id != budget)
         return false;
-    int64_t old = atomic_load(&c->need);
+    int64_t old = atomic_load(&c->need), sum = atomic_load(&c->sum);
     while (old < need && !atomic_compare_exchange_weak(&c->need, &old, need)) {
+    }
+    while (!atomic_compare_exchange_weak(&c->sum, &sum, table_sum(sum, need))) {
     }
     return atomic_load(&c->budget) == budget; /* Else it was drained meanwhile. */
 }

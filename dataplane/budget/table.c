@@ -100,13 +100,14 @@ static void entry_place(struct budget_entry *e, struct budget_slot *s, const str
 
 /* ---- asks ---- */
 
-void table_pend(struct budget_table *t, uint64_t budget, int64_t need, uint64_t due_ms)
+void table_pend(struct budget_table *t, uint64_t budget, int64_t need, int64_t sum, uint64_t due_ms)
 {
     for (uint32_t i = 0; i < t->pending_count; i++) {
         struct pending_ask *p = &t->pending[i];
         if (p->budget != budget)
             continue;
         p->need = need > p->need || p->sent ? need : p->need;
+        p->sum = p->sent ? sum : table_sum(p->sum, sum);
         p->due_ms = due_ms < p->due_ms || p->sent ? due_ms : p->due_ms;
         p->sent = false;
         p->tries = 0;
@@ -114,7 +115,7 @@ void table_pend(struct budget_table *t, uint64_t budget, int64_t need, uint64_t 
     }
     if (t->pending_count < TABLE_ASKS)
         t->pending[t->pending_count++] =
-            (struct pending_ask){.budget = budget, .need = need, .due_ms = due_ms};
+            (struct pending_ask){.budget = budget, .need = need, .sum = sum, .due_ms = due_ms};
 }
 
 /* In an outage: what may be spent beyond the allocation appears on the slot, once an outage. */
@@ -149,7 +150,7 @@ void table_drain_asks(struct budget_table *t, uint64_t mono_ms, int64_t wall_us)
         if (budget == 0)
             continue;
         budget = atomic_exchange(&c->budget, TABLE_ASK_CLAIMED);
-        int64_t need = atomic_exchange(&c->need, 0);
+        int64_t need = atomic_exchange(&c->need, 0), sum = atomic_exchange(&c->sum, 0);
         atomic_store(&c->budget, 0);
         if (outage(t, mono_ms)) {
             credit(t, budget, wall_us);
@@ -157,7 +158,7 @@ void table_drain_asks(struct budget_table *t, uint64_t mono_ms, int64_t wall_us)
         }
         const struct budget_entry *e = table_entry(t, budget);
         uint32_t refused = e == NULL ? 0 : atomic_load(&e->refused);
-        table_pend(t, budget, need, refused == 0 ? mono_ms : mono_ms + refused);
+        table_pend(t, budget, need, sum, refused == 0 ? mono_ms : mono_ms + refused);
     }
 }
 

@@ -37,13 +37,14 @@ struct budget_entry {
 
 struct budget_ask_cell {
     _Atomic uint64_t budget; /* 0: free. */
-    _Atomic int64_t need;
+    _Atomic int64_t need;    /* The largest of them ... */
+    _Atomic int64_t sum;     /* ... and all together. */
 };
 
 /* An ask on the control thread's side. */
 struct pending_ask {
     uint64_t budget;
-    int64_t need;
+    int64_t need, sum;
     uint64_t due_ms;
     uint32_t tries;
     bool sent; /* In the report under way. */
@@ -132,7 +133,12 @@ int64_t slot_give_back(struct budget_slot *slot, int64_t keep);
 /* table.c */
 /* NULL: none. */
 struct budget_slot *table_slot(const struct budget_table *t, uint64_t budget, int64_t wall_us);
-void table_pend(struct budget_table *t, uint64_t budget, int64_t need, uint64_t due_ms);
+void table_pend(struct budget_table *t, uint64_t budget, int64_t need, int64_t sum,
+                uint64_t due_ms);
+static inline int64_t table_sum(int64_t a, int64_t b) /* At most BUDGET_AMOUNT_MAX. */
+{
+    return a < BUDGET_AMOUNT_MAX - b ? a + b : BUDGET_AMOUNT_MAX;
+}
 void table_drain_asks(struct budget_table *t, uint64_t mono_ms, int64_t wall_us);
 
 /* table_report.c: was this told, in a report that was sent? */

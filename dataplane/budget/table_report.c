@@ -20,16 +20,13 @@ static int64_t runway(const struct slot_shadow *shadow)
                : BUDGET_AMOUNT_MAX;
 }
 
-static int64_t sum_to_max(int64_t a, int64_t b)
-{
-    return a < BUDGET_AMOUNT_MAX - b ? a + b : BUDGET_AMOUNT_MAX;
-}
-
-/* A request's worth of ask becomes a few of them: the next ones need not ask. */
-static int64_t wanted(int64_t reserved, int64_t runway_nano, int64_t need)
+/* All that wait are to be served by one answer; and a request's worth of ask becomes a few of them,
+ * so that the next ones need not ask. */
+static int64_t wanted(int64_t reserved, int64_t runway_nano, int64_t need, int64_t sum)
 {
     int64_t few = need < BUDGET_AMOUNT_MAX / 4 ? need * 4 : BUDGET_AMOUNT_MAX;
-    return sum_to_max(reserved, runway_nano > few ? runway_nano : few);
+    int64_t asked = sum > few ? sum : few;
+    return table_sum(reserved, runway_nano > asked ? runway_nano : asked);
 }
 
 static bool room(const struct budget_report *r)
@@ -38,13 +35,13 @@ static bool room(const struct budget_report *r)
 }
 
 static void tell(struct budget_table *t, struct budget_report *r, struct budget_slot *s,
-                 int64_t need, int64_t now_us)
+                 int64_t need, int64_t sum, int64_t now_us)
 {
     struct slot_shadow *shadow = &t->shadows[slot_file_index(&t->file, s)];
     struct budget_usage u = slot_usage(s);
     bool over = atomic_load(&s->period_end_us) <= now_us || t->fenced;
     u.need = over ? 0 : need;
-    u.want = over ? 0 : wanted(u.reserved, runway(shadow), need);
+    u.want = over ? 0 : wanted(u.reserved, runway(shadow), need, sum);
     shadow->told_settled = u.settled;
     shadow->told_returned = u.returned;
     shadow->told_reserved = u.reserved;
@@ -67,10 +64,10 @@ static void report_asks(struct budget_table *t, struct budget_report *r, uint64_
         }
         struct budget_slot *s = table_slot(t, p->budget, wall_us);
         if (s != NULL) {
-            tell(t, r, s, p->need, table_now_us(t, wall_us));
+            tell(t, r, s, p->need, p->sum, table_now_us(t, wall_us));
         } else if (p->need > 0) {
             r->usage[r->usage_count++] = (struct budget_usage){
-                .budget = p->budget, .need = p->need, .want = wanted(0, 0, p->need)};
+                .budget = p->budget, .need = p->need, .want = wanted(0, 0, p->need, p->sum)};
         }
         if (p->need > 0) {
             p->sent = true;
@@ -125,7 +122,7 @@ static bool report_round(struct budget_table *t, struct budget_report *r, bool a
         report_next(t, r, s, mono_ms, now_us);
         struct budget_usage u = slot_usage(s);
         if (!told_in_this(r, shadow) && (all || !table_told(shadow, &u)))
-            tell(t, r, s, 0, now_us);
+            tell(t, r, s, 0, 0, now_us);
     }
     return t->cursor == used;
 }

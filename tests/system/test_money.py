@@ -150,6 +150,13 @@ def long_one_dollar_with_usage_missing():
         return account.check(LEAVING, exact=False)
 
 
+def long_a_burst_on_a_full_budget_is_not_told_that_it_is_used_up():
+    with Bank() as bank:
+        account = bank.account("burst", 10 * DOLLAR)
+        account.spenders(count=CLIENTS, stop_codes=(), most=2000).run()  # A dollar of ten.
+        return account.check(("200",), spent=False)
+
+
 # --- the short form --------------------------------------------------------------------------------
 
 def test_f35_a_strict_budget_on_eight_nodes_is_never_exceeded_and_can_be_spent():

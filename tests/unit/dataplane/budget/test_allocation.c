@@ -129,6 +129,27 @@ static void nothing_left_is_said_at_once_and_asked_again_later(void **state)
     assert_int_equal(budget_ask(f->table, 1, 10), 0);
 }
 
+static void all_that_wait_are_wanted_together(void **state)
+{
+    struct budget_fix *f = *state;
+    assert_true(fix_report(f));
+    fix_ack(f);
+    assert_int_equal(budget_ask(f->table, 1, 10), 0);
+    assert_true(fix_report(f));
+    assert_int_equal(fix_usage(f, 1)->want, 40); /* One, and a few more. */
+    fix_ack(f);
+    for (int i = 0; i < 64; i++)
+        assert_int_equal(budget_ask(f->table, 1, i % 2 == 0 ? 10 : 20), 0);
+    assert_true(fix_report(f));
+    assert_int_equal(fix_usage(f, 1)->need, 20);      /* So that each can be served, */
+    assert_int_equal(fix_usage(f, 1)->want, 32 * 30); /* so that all are. */
+    fix_ack(f);
+    for (int i = 0; i < 64; i++)
+        assert_int_equal(budget_ask(f->table, 1, BUDGET_AMOUNT_MAX / 3), 0);
+    assert_true(fix_report(f));
+    assert_int_equal(fix_usage(f, 1)->want, BUDGET_AMOUNT_MAX);
+}
+
 static void without_contact_an_ask_says_so(void **state)
 {
     struct budget_fix *f = *state;
@@ -244,6 +265,7 @@ int main(void)
         T(pressure_counts_what_is_spent_and_reserved_anywhere),
         T(below_half_of_a_grant_the_node_asks_by_itself),
         T(nothing_left_is_said_at_once_and_asked_again_later),
+        T(all_that_wait_are_wanted_together),
         T(without_contact_an_ask_says_so),
         T(many_budgets_may_wait_at_once_within_a_bound),
         T(workers_at_once_spend_no_more_than_was_granted),
