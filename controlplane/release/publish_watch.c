@@ -140,7 +140,7 @@ static int set_add(struct owned_set *s, const struct owned_set *held, const stru
                    int row)
 {
     size_t at = s->set.count;
-    struct owned_item *owned;
+    struct owned_item *owned = NULL;
     int rc = pq_result_is_null(r, row, 6)
                  ? item_share(held, pq_result_text(r, row, 2), pq_result_text(r, row, 4), &owned)
                  : item_read(r, row, &owned);

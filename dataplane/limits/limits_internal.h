@@ -36,6 +36,7 @@ struct limits_slot {
 
 struct limits_table {
     uint32_t slots_max;
+    size_t space_bytes; /* Of slots and index, mapped together. */
     uint32_t index_mask;
     _Atomic uint32_t *index; /* Slot + 1; 0: free. Nothing is ever taken out. */
     struct limits_slot *slots;
