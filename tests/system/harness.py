@@ -236,7 +236,7 @@ class Cluster:
         d = self._dir("node%d" % i)
         node = Process("node%d" % i, d, [
             os.path.join(BIN, "steelyard-dataplane"), "--listen", "127.0.0.1:%d" % free_port(),
-            "--metrics-listen", "127.0.0.1:%d" % free_port(), "--control",
+            "--metrics-listen", "127.0.0.1:0", "--control",
             "127.0.0.1:%d" % self.sync_port, "--state-dir", d, "--drain-delay", "0s"]
             + self.node_args, self.env)
         self.processes.append(node)
