@@ -15,7 +15,7 @@
 
 #define SLOTS 128U /* The last is shared. */
 
-bool (*mem_fail_hook)(void);
+_Thread_local bool (*mem_fail_hook)(void);
 
 struct slot {
     _Alignas(64) atomic_llong bytes; /* A cache line of its own. */

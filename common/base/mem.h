@@ -23,7 +23,8 @@ uint64_t mem_live_bytes(void);
 /* Gives free memory back to the system. Takes milliseconds after large frees. */
 void mem_trim(void);
 
-/* For tests: called before each allocation; true makes it fail. NULL (the default) = never. */
-extern bool (*mem_fail_hook)(void);
+/* For tests: called before each allocation of the thread that sets it; true makes it fail. NULL (the
+ * default) = never. */
+extern _Thread_local bool (*mem_fail_hook)(void);
 
 #endif

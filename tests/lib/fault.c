@@ -2,9 +2,9 @@
 
 #include "common/base/mem.h"
 
-static unsigned left;
-static bool fired;
-static unsigned suspended;
+static _Thread_local unsigned left;
+static _Thread_local bool fired;
+static _Thread_local unsigned suspended;
 
 static bool fail_when_counted_down(void)
 {

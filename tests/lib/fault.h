@@ -1,4 +1,4 @@
-/* fault.h: makes the n-th allocation fail. For single-threaded tests. */
+/* fault.h: makes the n-th allocation of the calling thread fail; other threads never see it. */
 #ifndef STEELYARD_TESTS_LIB_FAULT_H
 #define STEELYARD_TESTS_LIB_FAULT_H
 
