@@ -3,8 +3,10 @@
 Everything listens on unix sockets or ephemeral loopback ports and lives below one temporary
 directory. A Cluster is a context manager: leaving it stops everything that it started.
 """
+import fcntl
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -40,10 +42,26 @@ def wait_until(what, predicate, timeout_s=60.0):
     raise Failure("waited %d s for %s" % (timeout_s, what))
 
 
+PORTS = range(10240, 32000)  # Below what the kernel gives to outgoing connections.
+_port_locks = []  # Held until this process ends.
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A loopback port that no other test takes meanwhile: one lock file a port, held by this process."""
+    directory = os.path.join(tempfile.gettempdir(), "steelyard-test-ports.%d" % os.getuid())
+    os.makedirs(directory, exist_ok=True)
+    for port in random.sample(PORTS, 1000):
+        lock = os.open(os.path.join(directory, str(port)), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as s:
+                s.bind(("127.0.0.1", port))
+        except OSError:
+            os.close(lock)
+            continue
+        _port_locks.append(lock)
+        return port
+    raise Failure("no free port between %d and %d" % (PORTS[0], PORTS[-1]))
 
 
 def http(method, url, body=None, key=None, headers=None, timeout_s=30.0):

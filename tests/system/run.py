@@ -1,49 +1,106 @@
 #!/usr/bin/env python3
-"""Runs the system tests: every function test_* of every test_*.py beside this file, in order.
+"""Runs the system tests: every function test_* of every test_*.py beside this file.
 
   tests/system/run.py [NAME...]             only tests whose name holds one of the words
   tests/system/run.py [NAME...] --long      those that take minutes instead: functions long_*
-A test that raises Skip is counted as skipped and says why. Closes with "N passed, N failed, N skipped".
+  tests/system/run.py [NAME...] -j N        so many at a time (2; long ones 1)
+Each test runs in a process of its own. Those of a module that says ALONE = True compare what they see with
+what they saw before, and run when nothing else does. A test that raises Skip is counted as skipped and says
+why. Closes with "N passed, N failed, N skipped".
 """
+import argparse
+import concurrent.futures
 import importlib
 import os
+import signal
+import subprocess
 import sys
 import time
 import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
+OK, FAILED, SKIPPED = 0, 1, 77
 
 
 def collect(words, prefix):
+    """(full name, module, function name, alone) of the tests asked for, in order."""
     for name in sorted(os.listdir(HERE)):
         if name.startswith("test_") and name.endswith(".py"):
             module = importlib.import_module(name[:-3])
             for attribute in sorted(vars(module)):
                 full = "%s.%s" % (name[5:-3], attribute[5:])
                 if attribute.startswith(prefix) and (not words or any(w in full for w in words)):
-                    yield full, getattr(module, attribute)
+                    yield full, name[:-3], attribute, getattr(module, "ALONE", False)
+
+
+def run_here(module, function):
+    """In the child: the test itself; its note goes to standard output."""
+    from skip import Skip
+    try:
+        print(getattr(importlib.import_module(module), function)() or "")
+        return OK
+    except Skip as e:
+        print(e)
+        return SKIPPED
+    except Exception:
+        print("\n" + traceback.format_exc())
+        return FAILED
+
+
+class Suite:
+    def __init__(self):
+        self.counts = {OK: 0, FAILED: 0, SKIPPED: 0}
+        self.children = set()
+        self.stopping = False
+
+    def run(self, test):
+        full, module, function, _ = test
+        if self.stopping:
+            return
+        started = time.monotonic()
+        child = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--child", module, function],
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        self.children.add(child)
+        note = child.communicate()[0].rstrip("\n")
+        self.children.discard(child)
+        code = child.returncode if child.returncode in self.counts else FAILED
+        self.counts[code] += 1
+        print("%-4s %-60s %5.1f s  %s" % ({OK: "ok", FAILED: "FAIL", SKIPPED: "SKIP"}[code], full,
+                                         time.monotonic() - started, note), flush=True)
+
+    def stop(self):
+        """Each child cleans up after itself, as it would at its own Ctrl-C."""
+        self.stopping = True
+        for child in list(self.children):
+            child.send_signal(signal.SIGINT)
 
 
 def main():
-    from skip import Skip
-    passed = failed = skipped = 0
-    words = [w for w in sys.argv[1:] if w != "--long"]
-    for name, test in collect(words, "long_" if "--long" in sys.argv else "test_"):
-        started = time.monotonic()
+    parser = argparse.ArgumentParser(usage=__doc__.partition("\n\n")[2])
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("-j", type=int, default=0)
+    options = parser.parse_args()
+    tests = list(collect(options.words, "long_" if options.long else "test_"))
+    jobs = options.j or (1 if options.long else 2)
+    suite = Suite()
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         try:
-            note = test() or ""
-            verdict = "ok"
-            passed += 1
-        except Skip as e:
-            verdict, note = "SKIP", str(e)
-            skipped += 1
-        except Exception:
-            verdict, note = "FAIL", "\n" + traceback.format_exc()
-            failed += 1
-        print("%-4s %-60s %5.1f s  %s" % (verdict, name, time.monotonic() - started, note), flush=True)
-    print("system: %d passed, %d failed, %d skipped" % (passed, failed, skipped))
-    return 1 if failed or not passed else 0
+            for done in [pool.submit(suite.run, t) for t in tests if not t[3]]:
+                done.result()
+            for test in tests:
+                if test[3]:
+                    suite.run(test)
+        except KeyboardInterrupt:
+            suite.stop()
+    if suite.stopping:
+        return 130
+    print("system: %d passed, %d failed, %d skipped" % (suite.counts[OK], suite.counts[FAILED],
+                                                       suite.counts[SKIPPED]))
+    return 1 if suite.counts[FAILED] or not suite.counts[OK] else 0
 
 
+if sys.argv[1:2] == ["--child"]:
+    sys.exit(run_here(*sys.argv[2:4]))
 sys.exit(main())

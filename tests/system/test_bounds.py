@@ -13,6 +13,8 @@ import time
 
 from harness import Cluster, ROOT, expect, http, wait_until
 
+ALONE = True  # It bounds memory and the slowest request.
+
 STALLED = int(os.environ.get("STEELYARD_STALLED", "300"))
 BYTES_PER_STALLED = 1.5 * 2**30 / 10000  # 10,000 of them: 1.5 GiB, sockets included.
 FAST = ["--latency-percent", "0"]
