@@ -77,7 +77,7 @@ class Suite:
 
 
 def main():
-    parser = argparse.ArgumentParser(usage=__doc__.partition("\n\n")[2])
+    parser = argparse.ArgumentParser(usage="\n".join(__doc__.splitlines()[2:]))
     parser.add_argument("words", nargs="*")
     parser.add_argument("--long", action="store_true")
     parser.add_argument("-j", type=int, default=0)
