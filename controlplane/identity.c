@@ -39,13 +39,50 @@ static int read_or_make(const char *path, struct str fresh, struct buf *out, str
     return rc == 0 ? buf_append_str(out, fresh) : rc;
 }
 
-int identity_load_keys(const char *state_dir, struct config_keys *out_keys, struct err *err)
+/* A key that people handle is hex; it becomes the bytes it stands for. */
+static void take_hex(struct buf *key)
+{
+    uint8_t bytes[ROOT_KEY_BYTES];
+    struct str text = buf_str(key);
+    while (text.len > 0 && (text.data[text.len - 1] == '\n' || text.data[text.len - 1] == '\r'))
+        text.len--;
+    if (text.len == 2 * sizeof bytes && hex_decode(text, bytes, sizeof bytes) == 0) {
+        memcpy(key->data, bytes, sizeof bytes);
+        key->len = sizeof bytes;
+    }
+    explicit_bzero(bytes, sizeof bytes);
+}
+
+static int read_key_file(const char *path, struct config_keys *out_keys, struct err *err)
+{
+    struct buf key;
+    buf_init(&key, OPERATOR_MAX_BYTES);
+    int rc = buf_read_file(&key, path, OPERATOR_MAX_BYTES, err);
+    if (rc == 0 && key.len != ROOT_KEY_BYTES)
+        take_hex(&key);
+    if (rc == 0 && key.len != ROOT_KEY_BYTES)
+        rc = err_set(err, ERR_INVALID, "%s holds neither %u bytes nor %u hex digits", path,
+                     ROOT_KEY_BYTES, 2 * ROOT_KEY_BYTES);
+    if (rc == 0)
+        config_keys_derive((const uint8_t *)key.data, out_keys);
+    else
+        err_wrap(err, "--hash-key-file");
+    if (key.data != NULL)
+        explicit_bzero(key.data, key.cap);
+    buf_deinit(&key);
+    return rc;
+}
+
+int identity_load_keys(const char *state_dir, const char *key_file, struct config_keys *out_keys,
+                       struct err *err)
 {
     char path[PATH_BYTES];
     uint8_t fresh[ROOT_KEY_BYTES];
     struct buf key;
     buf_init(&key, OPERATOR_MAX_BYTES);
     int rc = make_directory(state_dir, err);
+    if (rc == 0 && key_file != NULL)
+        return read_key_file(key_file, out_keys, err);
     if (rc == 0)
         rc = path_of(state_dir, "hash.key", path, err);
     if (rc == 0 && rand_secure(fresh, sizeof fresh) != 0)

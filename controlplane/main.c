@@ -23,7 +23,7 @@ enum { EXIT_RUNTIME = 1, EXIT_USAGE = 2, EXIT_CONFIG = 78 };
 
 struct process {
     uv_loop_t loop;
-    uv_signal_t signals[3];
+    uv_signal_t signals[4];
     struct plane *plane;
 };
 
@@ -39,13 +39,15 @@ static void on_signal(uv_signal_t *handle, int number)
     struct process *p = handle->data;
     if (number == SIGHUP)
         plane_reload(p->plane);
+    else if (number == SIGQUIT)
+        plane_dump(p->plane);
     else
         plane_drain(p->plane, on_stopped, p);
 }
 
 static void watch_signals(struct process *p)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         uv_signal_init(&p->loop, &p->signals[i]);
         p->signals[i].data = p;
@@ -106,6 +108,19 @@ static int migrate(const struct settings *s)
     return 0;
 }
 
+/* Every migration that this program knows is there, and none that it does not know. */
+static int check_current(struct pq_conn *c, struct err *err)
+{
+    struct migrate_status s;
+    int rc = migrate_check(c, err);
+    if (rc == 0)
+        rc = migrate_status(c, &s, err);
+    if (rc == 0 && s.version < s.known_max)
+        rc = err_set(err, ERR_VERSION, "the database has schema %d, this program brings %d",
+                     s.version, s.known_max);
+    return rc;
+}
+
 /* Waits for somebody else's migration: what an init container runs. */
 static int wait_schema(const struct settings *s)
 {
@@ -115,7 +130,7 @@ static int wait_schema(const struct settings *s)
         err = (struct err){0};
         int rc = pq_conn_open(s->database, "steelyard-wait", CONNECT_MS, CONNECT_MS, &c, &err);
         if (rc == 0)
-            rc = migrate_check(c, &err);
+            rc = check_current(c, &err);
         pq_conn_close(c);
         if (rc == 0)
             return 0;

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -53,6 +54,32 @@ void plane_reload(struct plane *p)
         return;
     }
     plane_apply(p, config);
+}
+
+/* A mounted ConfigMap is replaced whole by renaming a link, so that what is seen through it is
+ * another file; inode and times tell. */
+static void watch_file(struct plane *p)
+{
+    struct stat st;
+    if (!p->settings->config_watch || p->settings->config == NULL || p->applying ||
+        stat(p->settings->config, &st) != 0)
+        return;
+    if (st.st_ino == p->file_seen.st_ino && st.st_dev == p->file_seen.st_dev &&
+        st.st_size == p->file_seen.st_size && st.st_mtim.tv_sec == p->file_seen.st_mtim.tv_sec &&
+        st.st_mtim.tv_nsec == p->file_seen.st_mtim.tv_nsec)
+        return;
+    p->file_seen = st;
+    plane_reload(p);
+}
+
+void plane_dump(const struct plane *p)
+{
+    const struct publish_set *set = p->publish != NULL ? publish_current(p->publish) : NULL;
+    log_event(LOG_INFO, "state", LOG_U64("state", p->state), LOG_U64("term", p->term),
+              LOG_U64("generation", set != NULL ? set->generation : 0),
+              LOG_U64("nodes", p->nodes != NULL ? nodes_connected(p->nodes) : 0),
+              LOG_BOOL("database", p->intake != NULL && intake_is_up(p->intake)),
+              LOG_U64("memory_bytes", mem_live_bytes()), LOG_U64("log_dropped", log_dropped()));
 }
 
 /* ---- probes ---- */
@@ -223,6 +250,8 @@ static void on_timer(uv_timer_t *timer)
     log_tick();
     if (p->state == PLANE_BOOTING)
         plane_boot(p);
+    if (p->state == PLANE_SERVING)
+        watch_file(p);
     if (p->state == PLANE_SERVING && clock_mono_ms() - p->last_partitions_ms > PARTITIONS_MS) {
         p->last_partitions_ms = clock_mono_ms();
         plane_maintain(p);
@@ -258,10 +287,12 @@ int plane_create(uv_loop_t *loop, const struct settings *settings, struct plane 
     p->loop = loop;
     p->settings = settings;
     name_holder(p);
-    int rc = identity_load_keys(settings->state_dir, &p->keys, err);
+    int rc = identity_load_keys(settings->state_dir, settings->hash_key_file, &p->keys, err);
     if (rc == 0)
         rc = identity_load_operator(settings->state_dir, settings->operator_key, &p->operator_key,
                                     err);
+    if (settings->config != NULL)
+        (void)stat(settings->config, &p->file_seen);
     if (rc == 0 && settings->config != NULL)
         rc = load_file(settings->config, &p->config, err);
     if (rc == 0)

@@ -25,7 +25,8 @@ struct plane;
  * borrowed until plane_destroy. */
 int plane_create(uv_loop_t *loop, const struct settings *settings, struct plane **out_plane,
                  struct err *err) MUST_CHECK;
-void plane_reload(struct plane *p); /* SIGHUP: a bad file keeps the old one. */
+void plane_reload(struct plane *p);     /* SIGHUP: a bad file keeps the old one. */
+void plane_dump(const struct plane *p); /* SIGQUIT: what it is at, to the log. */
 /* The first call ends in order, a second one at once. cb (may be NULL) comes once, last. */
 void plane_drain(struct plane *p, void (*cb)(void *arg), void *arg);
 /* 0, or ERR_*: why it ended by itself (a schema that this program does not know). */

@@ -31,7 +31,7 @@ static int run_boot(void *arg, struct pq_conn *c, struct err *err)
 {
     struct plane *p = arg;
     uint64_t generation;
-    int rc = migrate_run(c, NULL, err);
+    int rc = p->settings->auto_migrate ? migrate_run(c, NULL, err) : 0;
     if (rc == 0)
         rc = migrate_check(c, err);
     if (rc == 0)

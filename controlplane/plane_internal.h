@@ -3,6 +3,8 @@
 #ifndef STEELYARD_CONTROLPLANE_PLANE_INTERNAL_H
 #define STEELYARD_CONTROLPLANE_PLANE_INTERNAL_H
 
+#include <sys/stat.h>
+
 #include "common/metrics/metrics.h"
 #include "common/net/httpd.h"
 #include "common/net/probes.h"
@@ -36,6 +38,7 @@ struct plane {
     char conninfo[4096];
     struct config *config; /* NULL: no --config. */
     struct config *next_config;
+    struct stat file_seen;      /* Of the file that was read last. */
     uint64_t label_maturity_ms; /* Of the file; training leaves younger feedback out. */
     struct config_keys keys;
     struct secret *operator_key;

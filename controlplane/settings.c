@@ -7,8 +7,13 @@
 const struct option_row settings_table[] = {
     {"config", OPTION_STRING, AT(config), NULL, 0, 0, "", "/etc/steelyard/steelyard.yaml",
      "Configuration file: providers, models, routes, policies; read again on SIGHUP."},
+    {"config-watch", OPTION_BOOL, AT(config_watch), "false", 0, 0, "", "true",
+     "Read the configuration file again when it was replaced, as where it is mounted from a "
+     "ConfigMap; a bad one keeps the old."},
     {"database", OPTION_STRING, AT(database), NULL, 0, 0, "", "postgresql://steelyard@db/steelyard",
      "Postgres, as libpq keywords or URI; without it store.postgres of the file."},
+    {"auto-migrate", OPTION_BOOL, AT(auto_migrate), "true", 0, 0, "", "false",
+     "Bring the schema up to date at start; otherwise `migrate` must have done it."},
     {"listen", OPTION_STRING, AT(listen), "127.0.0.1:8090", 0, 0, "", "127.0.0.1:8090",
      "Address of the admin API."},
     {"allow-remote-admin", OPTION_BOOL, AT(allow_remote_admin), "false", 0, 0, "", "true",
@@ -25,6 +30,10 @@ const struct option_row settings_table[] = {
      "0.0.0.0:9464", "Address of probes and metrics."},
     {"state-dir", OPTION_STRING, AT(state_dir), "/var/lib/steelyard", 0, 0, "",
      "/var/lib/steelyard", "Where the deployment key and the operator key are kept."},
+    {"hash-key-file", OPTION_STRING, AT(hash_key_file), NULL, 0, 0, "",
+     "/etc/steelyard/keys/encryption-key",
+     "File with the deployment's root key, 32 bytes or 64 hex digits, the same for every replica. "
+     "Without it the state directory's hash.key, made at the first start."},
     {"operator-key", OPTION_STRING, AT(operator_key), NULL, 0, 0, "", "sk-op-...",
      "Key of the admin API; better given as STEELYARD_OPERATOR_KEY than as a flag. Without it the "
      "state directory's operator.key, made at the first start."},

@@ -19,10 +19,13 @@ struct settings {
     const char *sync_cert;
     const char *sync_key;
     const char *sync_ca;
-    const char *operator_key; /* From the environment; NULL: the state directory's file. */
+    const char *hash_key_file; /* NULL: hash.key of the state directory. */
+    const char *operator_key;  /* From the environment; NULL: the state directory's file. */
     const char *log_level;
     const char *log_format;
     bool allow_remote_admin;
+    bool auto_migrate;
+    bool config_watch;
     uint64_t retention_days;
     bool private_webhooks;
     uint64_t ingest_connections;

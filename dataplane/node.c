@@ -378,10 +378,12 @@ int node_create(uv_loop_t *loop, const struct settings *settings, struct node **
 
 void node_reload(struct node *n)
 {
-    /* Provider secrets come with the control plane's configuration and are resolved then; the node
-     * itself has nothing that can change while it runs. */
-    log_event(LOG_INFO, "nothing to reload: configuration comes from the control plane",
-              LOG_U64("generation", snapshot_cell_generation(n->cell)));
+    /* Configuration comes from the control plane by itself; the keys of providers are here. */
+    if (!sync_refresh_secrets(n->sync))
+        log_event(LOG_INFO,
+                  "nothing to reload: provider keys are the same, configuration comes from "
+                  "the control plane",
+                  LOG_U64("generation", snapshot_cell_generation(n->cell)));
 }
 
 void node_dump(struct node *n)

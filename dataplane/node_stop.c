@@ -9,10 +9,11 @@
 #include "common/base/process.h"
 #include "dataplane/node_internal.h"
 
-#define ENDING_MS  2000U /* For the error events of the rest. */
-#define FLUSH_MS   15000U
-#define TURN_MS    50U /* While stopping. */
-#define REAP_TURNS 20U
+#define ENDING_MS    2000U /* For the error events of the rest. */
+#define FLUSH_MS     15000U
+#define TURN_MS      50U /* While stopping. */
+#define REAP_TURNS   20U
+#define SECRET_TURNS 5U /* While running, each a second. */
 
 static void enter(struct node *n, enum node_state state)
 {
@@ -158,6 +159,8 @@ void node_on_timer(uv_timer_t *timer)
         if (trim_watch_due(&n->trim, mem_live_bytes(), uv_now(n->loop)))
             process_trim();
     }
+    if (n->state == NODE_RUNNING && ++n->turns % SECRET_TURNS == 0)
+        (void)sync_refresh_secrets(n->sync);
     drain_step(n);
 }
 

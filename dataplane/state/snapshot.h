@@ -61,6 +61,7 @@ struct snapshot_provider {
     uint16_t port;
     struct str prefix;     /* "/v1", or empty. No trailing slash. */
     struct str origin;     /* "https://host:port": what the secret is bound to. */
+    struct str secret_ref; /* "env:NAME", "file:/path" or empty. */
     struct secret *secret; /* NULL: no auth header, or secret_missing. */
     bool secret_missing;   /* secret_ref could not be resolved here: do not use the provider. */
     bool allow_private;    /* Private, loopback and link-local addresses are allowed. */

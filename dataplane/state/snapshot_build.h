@@ -28,6 +28,9 @@ struct snapshot_inputs {
  * (any ERR_*) *out_refusal says why and set stays the caller's. */
 int snapshot_build(struct resource_set *set, const struct snapshot_inputs *inputs,
                    struct snapshot **out_snapshot, struct snapshot_refusal *out_refusal) MUST_CHECK;
+/* Some provider's key file holds another key than the snapshot, and each of them can be read.
+ * Reads files. */
+bool snapshot_secrets_changed(const struct snapshot *s);
 void snapshot_free(struct snapshot *s); /* By the last snapshot_unref. */
 
 /* "https://host[:port][/prefix]" into its parts; false: not such a URL. Pure. */

@@ -49,9 +49,12 @@ static int take_secret(struct builder *b, const Provider *m, struct snapshot_pro
     if (m->secret_ref[0] == '\0')
         return 0;
     struct err err = {0};
+    int rc = builder_text(b, str_from(m->secret_ref), &p->secret_ref);
+    if (rc != 0)
+        return rc;
     int (*resolve)(struct str, struct secret **, struct err *) =
         b->inputs->resolve != NULL ? b->inputs->resolve : secret_resolve;
-    int rc = resolve(str_from(m->secret_ref), &p->secret, &err);
+    rc = resolve(str_from(m->secret_ref), &p->secret, &err);
     if (rc == ERR_NOMEM)
         return builder_no_memory(b);
     /* One provider without its key on this node must not stop the others, or a revocation. */
@@ -118,4 +121,26 @@ int build_providers(struct builder *b, const Catalogue *c)
             return rc;
     }
     return 0;
+}
+
+/* ---- keys that change while they are in service ---- */
+
+bool snapshot_secrets_changed(const struct snapshot *s)
+{
+    bool changed = false;
+    for (uint32_t i = 0; i < s->provider_count; i++) {
+        const struct snapshot_provider *p = &s->providers[i];
+        struct secret *now = NULL;
+        struct err err = {0};
+        if (!str_starts(p->secret_ref, STR("file:")))
+            continue; /* The environment of a process does not change. */
+        if (secret_resolve(p->secret_ref, &now, &err) != 0) {
+            if (!p->secret_missing)
+                return false; /* About to be replaced, or lost: the key at hand may still work. */
+            continue;
+        }
+        changed = changed || p->secret_missing || !str_eq(secret_get(now), secret_get(p->secret));
+        secret_destroy(now);
+    }
+    return changed;
 }

@@ -160,6 +160,32 @@ static int load(struct sync *s, bool *out_loaded, struct err *err)
     return 0;
 }
 
+/* ---- providers' keys, which are not the control plane's to send ---- */
+
+bool sync_refresh_secrets(struct sync *s)
+{
+    struct snapshot *current = snapshot_cell_current(s->options.cell), *next = NULL;
+    if (current == NULL || !snapshot_secrets_changed(current))
+        return false;
+    struct resource_set *set = resource_set_clone(current->resources);
+    struct snapshot_inputs inputs = {
+        .era = current->era, .generation = current->generation, .previous = current};
+    struct snapshot_refusal refusal = {.code = "NOMEM", .detail = "out of memory"};
+    int rc = set != NULL ? snapshot_build(set, &inputs, &next, &refusal) : ERR_NOMEM;
+    if (rc != 0)
+        resource_set_destroy(set);
+    if (rc == 0)
+        rc = snapshot_cell_publish(s->options.cell, next);
+    snapshot_unref(next);
+    if (rc != 0)
+        log_event(LOG_ERROR, "new provider keys are not in service",
+                  LOG_TEXT_FIELD("code", refusal.code), LOG_TEXT_FIELD("detail", refusal.detail));
+    else
+        log_event(LOG_INFO, "provider keys read again",
+                  LOG_U64("generation", s->status.generation));
+    return rc == 0;
+}
+
 /* ---- answers ---- */
 
 static void send_message(struct sync *s, const NodeMsg *m)

@@ -47,6 +47,10 @@ struct sync;
 int sync_create(const struct sync_options *options, struct sync **out_sync, bool *out_loaded,
                 struct err *err) MUST_CHECK;
 void sync_start(struct sync *sync);
+/* Builds the snapshot in service again when a provider's key on this node is another than the one
+ * in use: its file was replaced, or has come. Nothing is sent, saved or counted; while a file
+ * cannot be read, all stays as it is. True: there are new keys. */
+bool sync_refresh_secrets(struct sync *sync);
 /* cb once, later; the object is gone then. Close it before the client. */
 void sync_close(struct sync *sync, void (*cb)(void *user), void *user);
 
