@@ -330,3 +330,13 @@ size_t nodes_connected(const struct nodes *n)
         count += container_of(it, struct node_entry, link)->sync != NULL;
     return count;
 }
+
+size_t nodes_holding(const struct nodes *n, struct str key, struct str version)
+{
+    size_t count = 0;
+    LIST_FOREACH (it, &n->entries) {
+        const struct sync_peer *p = container_of(it, struct node_entry, link)->sync;
+        count += p != NULL && sync_peer_holds(p, key, version);
+    }
+    return count;
+}

@@ -38,8 +38,8 @@ struct nodes_resources;
  */
 struct nodes_resources *nodes_resources_create(uint32_t era, uint64_t generation,
                                                void (*release)(void *owner), void *owner);
-/* In push order (catalogue, prices, limits, artifacts, params, keys). ERR_EXISTS for a repeated
- * key, ERR_NOMEM. Before anyone else holds a reference. */
+/* In push order (catalogue, prices, limits, artifacts, params, keys, rollouts). ERR_EXISTS for a
+ * repeated key, ERR_NOMEM. Before anyone else holds a reference. */
 int nodes_resources_add(struct nodes_resources *r,
                         const struct nodes_resource *resource) MUST_CHECK;
 uint32_t nodes_resources_era(const struct nodes_resources *r);
@@ -79,6 +79,10 @@ struct nodes_release_ops {
     void (*on_result)(void *plane, const struct nodes_push_result *result);
     /* A node's Sync stream came or went, or a Health arrived (NULL is allowed). */
     void (*on_node)(void *plane, const char *node_id, bool connected);
+    /* A node refused the candidate of this policy, or its rollout, or died of what brought it: the
+     * wave has stopped, nodes that have not got it do not get it (wave.h). on_result comes first.
+     * NULL is allowed. */
+    void (*on_wave_nack)(void *plane, struct str policy, const struct nodes_push_result *result);
 };
 
 /* A batch as it came, after decompression: `records` is a packed RecordList whose framing was
@@ -135,6 +139,7 @@ struct nodes_options {
     uint32_t heartbeat_ms;    /* 0: 10000. */
     uint64_t stream_max_ms;   /* 0: 30 min, +- 20 %: streams are closed and spread again. */
     uint64_t credit_bytes;    /* Unacknowledged payload per node; 0: 8 MiB. */
+    uint32_t wave_healthy_ms; /* A candidate must have served so long; 0: 30000. */
 };
 
 struct nodes;
@@ -145,6 +150,18 @@ const char *nodes_address(const struct nodes *nodes); /* As bound. */
 void nodes_changed(struct nodes *nodes, bool urgent);
 /* Something was recalled from this node: if it is connected here, tell it. */
 void nodes_recall(struct nodes *nodes, struct str node_id);
+
+/* Rollouts whose guards somebody looks at: said to every node connected here with each heartbeat,
+ * whereupon their ttl starts again. Replaces what was said before, copies; an id that is new is
+ * told at once. Above NODES_ROLLOUTS_MAX the rest is left out. Call it with count 0 when nobody
+ * looks any more: candidates then revert by themselves when their ttl ends. */
+#define NODES_ROLLOUTS_MAX 256U
+void nodes_watch(struct nodes *nodes, const uint64_t *ids, size_t count);
+/* Back to stable at once and for good, on every node connected here, without a generation: nodes
+ * remember the id and never serve it again, whatever is published (a new attempt is a new id). Said
+ * again with every heartbeat and to every node that connects, for the last NODES_ROLLOUTS_MAX ids.
+ * For a halt that may be resumed publish a generation without the rollout, or stop watching. */
+void nodes_abort(struct nodes *nodes, uint64_t id);
 /* cb once, after all streams ended; batches at the intake are waited for. */
 void nodes_close(struct nodes *nodes, uint64_t grace_ms, void (*cb)(void *user), void *user);
 
@@ -173,5 +190,8 @@ void nodes_get_info(const struct nodes *nodes, size_t index, struct nodes_info *
 /* How many connected nodes serve this generation or a later one. */
 size_t nodes_acked(const struct nodes *nodes, uint64_t generation);
 size_t nodes_connected(const struct nodes *nodes);
+/* How many connected nodes have acknowledged this resource in this version ("rollout/auto": a
+ * stage has begun where nearly all have it). */
+size_t nodes_holding(const struct nodes *nodes, struct str key, struct str version);
 
 #endif

@@ -37,8 +37,16 @@ struct node_entry {
     uint32_t inflight;
 };
 
+struct told { /* Rollout ids, as they are sent. */
+    size_t count;
+    char text[NODES_ROLLOUTS_MAX][21];
+};
+
 struct nodes {
     struct nodes_options options;
+    struct told watched;
+    struct told aborted; /* A ring: */
+    size_t aborted_next; /* the oldest is overwritten. */
     struct rpc_server *server;
     struct list entries; /* Oldest first. */
     struct map by_id;
@@ -67,6 +75,8 @@ uint64_t nodes_stream_expiry(const struct nodes *n);
 void sync_peer_accept(struct nodes *n, struct rpc_stream *stream);
 void sync_peers_push(struct nodes *n);
 void sync_peers_heartbeat(struct nodes *n);
+void sync_peers_tell(struct nodes *n); /* A heartbeat at once: something is new in it. */
+bool sync_peer_holds(const struct sync_peer *p, struct str key, struct str version);
 void push_peer_accept(struct nodes *n, struct rpc_stream *stream);
 void push_peers_tick(struct nodes *n);
 void lease_peer_accept(struct nodes *n, struct rpc_stream *stream);

@@ -73,10 +73,15 @@ static int have_put(struct sync_peer *p, struct str key, struct str version)
     return rc;
 }
 
+bool sync_peer_holds(const struct sync_peer *p, struct str key, struct str version)
+{
+    const struct have *h = map_get(&p->have, key);
+    return h != NULL && str_eq(str_from(h->version), version);
+}
+
 static bool node_has(const struct sync_peer *p, const struct nodes_resource *r)
 {
-    const struct have *h = map_get(&p->have, r->key);
-    return h != NULL && str_eq(str_from(h->version), r->version);
+    return sync_peer_holds(p, r->key, r->version);
 }
 
 /* ---- sending ---- */
@@ -131,6 +136,38 @@ static int send_last(struct sync_peer *p)
     int rc = rpc_stream_send(p->stream, &m.base);
     mem_free(removed);
     return rc;
+}
+
+static void list_told(struct told *told, char **out)
+{
+    for (size_t i = 0; i < told->count; i++)
+        out[i] = told->text[i];
+}
+
+/* A full queue is a sign of life of its own; but what was aborted must reach the node: the stream
+ * that cannot take it ends, and the next one says it first. */
+static void send_heartbeat(struct sync_peer *p)
+{
+    struct nodes *n = p->nodes;
+    if (p->entry == NULL)
+        return;
+    char *watched[NODES_ROLLOUTS_MAX], *aborted[NODES_ROLLOUTS_MAX];
+    list_told(&n->watched, watched);
+    list_told(&n->aborted, aborted);
+    PlaneMsg m = STEELYARD__CONTROL__V1__PLANE_MSG__INIT;
+    m.heartbeat = true;
+    struct nodes_resources *current = n->options.release->resources(n->options.plane);
+    if (current != NULL) {
+        m.era = nodes_resources_era(current);
+        m.generation = nodes_resources_generation(current);
+        nodes_resources_unref(current);
+    }
+    m.watched_rollout = watched;
+    m.n_watched_rollout = n->watched.count;
+    m.abort_rollout = aborted;
+    m.n_abort_rollout = n->aborted.count;
+    if (rpc_stream_send(p->stream, &m.base) != 0 && n->aborted.count > 0)
+        rpc_stream_cancel(p->stream, RPC_EXHAUSTED, "an abort cannot be sent");
 }
 
 /* Sends on until the queue is full; on_writable goes on. */
@@ -234,6 +271,7 @@ static void on_hello(struct sync_peer *p, const Hello *hello)
                    entry->peer, sizeof(entry->peer));
     if (n->options.release->on_node != NULL)
         n->options.release->on_node(n->options.plane, entry->id, true);
+    send_heartbeat(p);
     update_start(p);
 }
 
@@ -374,21 +412,17 @@ void sync_peers_push(struct nodes *n)
 void sync_peers_heartbeat(struct nodes *n)
 {
     uint64_t now_ms = clock_mono_ms();
-    struct nodes_resources *current = n->options.release->resources(n->options.plane);
-    LIST_FOREACH (it, &n->sync_peers) {
+    LIST_FOREACH_SAFE (it, tmp, &n->sync_peers) {
         struct sync_peer *p = container_of(it, struct sync_peer, link);
-        if (now_ms >= p->expires_ms && p->sending == NULL) {
+        if (now_ms >= p->expires_ms && p->sending == NULL)
             rpc_stream_finish(p->stream, RPC_OK, "streams are spread again");
-            continue;
-        }
-        PlaneMsg m = STEELYARD__CONTROL__V1__PLANE_MSG__INIT;
-        m.heartbeat = true;
-        if (current != NULL) {
-            m.era = nodes_resources_era(current);
-            m.generation = nodes_resources_generation(current);
-        }
-        int rc = rpc_stream_send(p->stream, &m.base);
-        (void)rc; /* A full queue is a sign of life of its own. */
+        else
+            send_heartbeat(p);
     }
-    nodes_resources_unref(current);
+}
+
+void sync_peers_tell(struct nodes *n)
+{
+    LIST_FOREACH (it, &n->sync_peers)
+        send_heartbeat(container_of(it, struct sync_peer, link));
 }
