@@ -19,9 +19,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define EVENT_GUARD_GRID       7U
-#define EVENT_GUARD_EVENTS_MIN 5U /* Of the candidate, before anything can be a breach. */
-#define EVENT_GUARD_UNITS_MIN  3U /* That these events come from. */
+#define EVENT_GUARD_GRID          7U
+#define EVENT_GUARD_TOLERATED_MAX 8.0 /* At least one point of the grid stays above it. */
+#define EVENT_GUARD_EVENTS_MIN    5U  /* Of the candidate, before anything can be a breach. */
+#define EVENT_GUARD_UNITS_MIN     3U  /* That these events come from. */
 
 struct event_guard {
     double tolerated;               /* d: 0.1 allows a rate 10 % above stable's. */
@@ -36,7 +37,7 @@ struct event_cell {
     uint64_t events[2]; /* Each at most its exposures. */
 };
 
-/* tolerated in [0, 8]: at least one point of the grid stays above it. */
+/* tolerated in [0, EVENT_GUARD_TOLERATED_MAX]. */
 void event_guard_init(struct event_guard *g, double tolerated);
 /* A cell in which one arm has no exposures says nothing and only adds to the counts. */
 void event_guard_fold(struct event_guard *g, const struct event_cell *cell);

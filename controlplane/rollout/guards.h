@@ -98,9 +98,16 @@ void guard_rules_default(struct guard_rules *rules);
 /* ERR_INVALID: an alpha, margin or goal outside its range, or alphas that sum to more than 0.05. */
 int guard_rules_check(const struct guard_rules *rules, struct err *err) MUST_CHECK;
 
-/* start: the baseline's means (mean_guard.h). */
+/* What stable was like before, frozen when the rollout is made. */
+struct guard_baseline {
+    double mean[GUARD_MEANS];
+    /* 99.5th percentile, at which values are winsorised before they are summed; 0: none was above
+     * 0, and nothing is winsorised. A label's is 1, whatever is given. */
+    double cap[GUARD_MEANS];
+};
+/* rules: checked. */
 void guards_init(struct guards *g, const struct guard_rules *rules,
-                 const double start[GUARD_MEANS]);
+                 const struct guard_baseline *baseline);
 /* Metrics whose rule is off ignore what is folded. Buckets in the order of their time. */
 void guards_fold_event(struct guards *g, enum guard_metric metric, const struct event_cell *cell);
 void guards_fold_mean(struct guards *g, enum guard_metric metric, const struct mean_bucket *bucket);

@@ -38,8 +38,9 @@ enum rollout_state {
     ROLLOUT_STATE_ROLLED_BACK,
 };
 
-#define ROLLOUT_STAGES_MAX 16U
-#define ROLLOUT_NO_STAGE   (-1) /* Of SHADOW. HOLD and HALTED keep the stage they came from. */
+#define ROLLOUT_STAGES_MAX   16U
+#define ROLLOUT_SHARE_ALL_BP 10000U
+#define ROLLOUT_NO_STAGE     (-1) /* Of SHADOW. HOLD and HALTED keep the stage they came from. */
 
 struct rollout_stage {
     uint32_t share_bp; /* 1..10000; rising. */
@@ -66,22 +67,12 @@ struct rollout_config {
     uint32_t ready_percent; /* Of connected nodes, before a stage starts; 99. */
 };
 
-/* Where a rollout is. */
-struct rollout_place {
-    enum rollout_state state;
-    int32_t stage;          /* Index, or ROLLOUT_NO_STAGE. */
-    int64_t state_since_ms; /* When it came into this state. */
-    int64_t
-        stage_since_ms; /* Dwell is counted from here; HOLD goes on counting, a resume restarts. */
-};
-
 enum rollout_command {
     ROLLOUT_COMMAND_NONE = 0,
-    ROLLOUT_COMMAND_HOLD,    /* SHADOW or CANARY -> HOLD. */
-    ROLLOUT_COMMAND_RESUME,  /* HOLD or HALTED -> where it was. */
-    ROLLOUT_COMMAND_ADVANCE, /* To the next stage without waiting; needs the nodes, never past harm.
-                              */
-    ROLLOUT_COMMAND_HALT,    /* -> HALTED. */
+    ROLLOUT_COMMAND_HOLD,     /* SHADOW or CANARY -> HOLD. */
+    ROLLOUT_COMMAND_RESUME,   /* HOLD or HALTED -> where it was. */
+    ROLLOUT_COMMAND_ADVANCE,  /* To the next stage without waiting, but never past harm. */
+    ROLLOUT_COMMAND_HALT,     /* -> HALTED. */
     ROLLOUT_COMMAND_ROLLBACK, /* -> ROLLED_BACK. */
 };
 
@@ -89,7 +80,9 @@ enum rollout_command {
 struct rollout_facts {
     int64_t now_ms;
     int64_t last_look_ms; /* Of any leader, for this rollout; its creation before the first. */
-    int64_t data_age_s;   /* Age of the newest guard data of the node that is furthest behind. */
+    /* How far the node's guard data are behind that is furthest behind; a node with nothing to send
+     * is not behind. */
+    int64_t data_age_s;
     uint32_t nodes;       /* Connected. */
     uint32_t nodes_ready; /* Of these, have acknowledged the candidate. */
     uint64_t shadow_requests;
@@ -131,6 +124,15 @@ enum rollout_reason {
     ROLLOUT_REASON_REFUSED, /* The command is not possible here. */
 };
 
+/* Where a rollout is. */
+struct rollout_place {
+    enum rollout_state state;
+    int32_t stage;           /* Index, or ROLLOUT_NO_STAGE. */
+    int64_t state_since_ms;  /* When it came into this state. */
+    int64_t stage_since_ms;  /* Dwell counts from here, HOLD included; a resume resets it. */
+    enum rollout_reason why; /* Of the edge that led to this state. */
+};
+
 struct rollout_edge {
     bool changes; /* False: `to` is where it was. */
     struct rollout_place to;
@@ -148,18 +150,18 @@ struct rollout_edge rollout_step(const struct rollout_config *config,
 uint32_t rollout_share_bp(const struct rollout_config *config, const struct rollout_place *place);
 bool rollout_is_terminal(enum rollout_state state);
 
-/* Shadow 10 min; stages 1, 5, 25, 50, 100 % with 30 min, 1 h, 2 h, 6 h, 10 min, at most 24 h each.
- */
+/* Shadow 10 min; 1, 5, 25, 50, 100 % for 30 min, 1 h, 2 h, 6 h, 10 min, each 24 h at most. */
 void rollout_config_default(struct rollout_config *config);
 /* Straight to 100 % without evidence: for `revert`, whose candidate served before. */
 void rollout_config_revert(struct rollout_config *config);
 /* ERR_INVALID with what is wrong. */
 int rollout_config_check(const struct rollout_config *config, struct err *err) MUST_CHECK;
-/* Where a new rollout starts: in shadow, or at its first stage when shadow_max_s is 0. */
-struct rollout_place rollout_start(const struct rollout_config *config, int64_t now_ms);
+/* Where a new rollout starts: in shadow, however short that may be. */
+struct rollout_place rollout_start(int64_t now_ms);
 
 struct str rollout_state_name(enum rollout_state state);    /* "shadow", .. "rolled_back" */
 struct str rollout_reason_name(enum rollout_reason reason); /* "ready", "breach", .. */
 bool rollout_state_find(struct str name, enum rollout_state *out);
+bool rollout_reason_find(struct str name, enum rollout_reason *out);
 
 #endif

@@ -25,11 +25,13 @@
 #include <stdint.h>
 
 #define MEAN_GUARD_CLUSTERS     64U
-#define MEAN_GUARD_REQUESTS_MIN 1000U /* Per arm, with a value. */
-#define MEAN_GUARD_UNITS_MIN    100U  /* Of the candidate. */
+#define MEAN_GUARD_REQUESTS_MIN 1000U  /* Per arm, with a value. */
+#define MEAN_GUARD_UNITS_MIN    100U   /* Of the candidate. */
+#define MEAN_GUARD_WEIGHT_OPT   2500.0 /* sum v of 10,000 requests at 50 %: narrowest there. */
 
 struct mean_guard {
-    double start;   /* Taken as both arms' mean until there is one: the baseline's. */
+    double start;   /* Taken as stable's mean until there is one, and that as the candidate's. */
+    double range;   /* The most that two values can differ. */
     uint64_t n[2];  /* Stable, candidate. */
     double sum[2];  /* Of Y. */
     double weight;  /* sum v */
@@ -57,10 +59,14 @@ struct mean_bucket {
 struct mean_interval {
     double low, mean, high; /* Candidate minus stable. */
     double stable;          /* Stable's mean, weighted over the stages as `mean` is. */
-    double variance;        /* V */
+    double variance;        /* V, with range^2 */
 };
 
-void mean_guard_init(struct mean_guard *g, double start);
+/* start: stable's mean as the baseline had it. range: the most that two values can differ, that is
+ * the cap they are winsorised at (1 for a label in [0, 1]); range^2 is added to V as if one request
+ * more had been as far off as one can be, so that a thousand equal values are not taken for
+ * certainty. 0 if all values were 0 in the baseline (models without a price). */
+void mean_guard_init(struct mean_guard *g, double start, double range);
 void mean_guard_fold(struct mean_guard *g, const struct mean_bucket *bucket);
 /* Are there enough requests, and units, for the interval to be what it says? */
 bool mean_guard_ready(const struct mean_guard *g, uint64_t candidate_units);
