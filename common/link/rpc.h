@@ -9,7 +9,7 @@
  * sockets are accepted (ERR_DENIED otherwise); with them it is TLS in both directions: the peer
  * must show a certificate of the CA. Files are read again when they change (F33).
  *
- * Reconnecting is the user's job (rpc_backoff helps): a stream that closes is gone. */
+ * A stream that closes is gone: who wants another one at once keeps one with rpc_keep.h. */
 #ifndef STEELYARD_COMMON_LINK_RPC_H
 #define STEELYARD_COMMON_LINK_RPC_H
 
@@ -25,6 +25,7 @@
 #define RPC_SEND_BYTES_MAX    16777216U /* Default bound of a stream's send queue. */
 #define RPC_STREAMS_MAX       4096U     /* Default bound of a server's open streams. */
 #define RPC_METADATA_BYTES    16384
+#define RPC_TARGETS_MAX       64U /* Of one client. */
 
 void rpc_init(void);     /* Once a process, before threads that use it. Counted. */
 void rpc_shutdown(void); /* Blocks until gRPC's threads ended. */
@@ -109,6 +110,26 @@ struct rpc_client;
 /* target: "host:port", "[::1]:port" or "unix:/path". tls NULL: plain text. */
 int rpc_client_create(uv_loop_t *loop, const char *target, const struct rpc_tls *tls,
                       struct rpc_client **out_client, struct err *err) MUST_CHECK;
+/* One of several, all of which do the same (1 to RPC_TARGETS_MAX). A connection is made only to
+ * that which is used: at first one drawn at random, so that many clients spread; another after
+ * rpc_client_turn_on. names[i]: what the certificate of targets[i] must say, NULL: as tls says,
+ * else the name in the target. names NULL: all are. All texts are copied. */
+int rpc_client_create_list(uv_loop_t *loop, const char *const *targets, const char *const *names,
+                           size_t count, const struct rpc_tls *tls, struct rpc_client **out_client,
+                           struct err *err) MUST_CHECK;
+/* Replaces the list (addresses of a name may change). Streams that are open stay as they are; the
+ * target in use stays the one in use if it is still listed, else one is drawn. On an error the old
+ * list stays. */
+int rpc_client_set_targets(struct rpc_client *client, const char *const *targets,
+                           const char *const *names, size_t count, struct err *err) MUST_CHECK;
+/* The target in use, as it was given; borrowed until the list changes. */
+const char *rpc_client_target(const struct rpc_client *client);
+size_t rpc_client_target_count(const struct rpc_client *client);
+/* A number for the choice of target that new streams get; it rises with each other choice. */
+uint64_t rpc_client_turn(const struct rpc_client *client);
+/* Goes on to the next target, unless somebody has done so since that turn: whoever loses a stream
+ * says so, and a lost connection with several streams counts once. */
+void rpc_client_turn_on(struct rpc_client *client, uint64_t turn);
 /* Starts a stream; events and user as rpc_stream_set_user. deadline_ms 0: none. An unreachable peer
  * shows as on_close with RPC_UNAVAILABLE. */
 int rpc_client_open(struct rpc_client *client, const struct rpc_method *method,
