@@ -270,6 +270,11 @@ static const char copy_attempt[] =
     "COPY attempt (ts, request_id, n, model, server, started, status, reason, ttft_ms, total_ms, "
     "tokens_in, tokens_out, cached, cost, price_id, flags) FROM STDIN (FORMAT binary)";
 
+static const char copy_canary[] =
+    "COPY canary_obs (bucket, rollout_id, request_id, unit_hash, arm, stage, slot, stratum, "
+    "cluster, status, flags, cost, latency_ms, ttft_ms, tokens_out, chosen_q, chosen_cost, "
+    "shadow_q, shadow_cost) FROM STDIN (FORMAT binary)";
+
 /* The COPYs in order; those without rows are left out. */
 static int flight_next_copy(struct flight *f)
 {
@@ -323,6 +328,10 @@ static int flight_next_copy(struct flight *f)
                                &r->spend.charge_copy);
         /* fall through */
     case FLIGHT_CHARGE:
+        if (r->canaries > 0)
+            return flight_copy(f, FLIGHT_CANARY, copy_canary, &r->canary);
+        /* fall through */
+    case FLIGHT_CANARY:
         return flight_commit(f);
     case FLIGHT_IDLE:
     case FLIGHT_TAKE:
@@ -423,6 +432,7 @@ static void flight_step(struct flight *f, const struct pq_reply *reply)
     case FLIGHT_CANDIDATE:
     case FLIGHT_SPEND:
     case FLIGHT_CHARGE:
+    case FLIGHT_CANARY:
         rc = flight_next_copy(f);
         break;
     case FLIGHT_COMMIT:

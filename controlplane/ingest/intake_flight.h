@@ -54,6 +54,7 @@ enum flight_state {
     FLIGHT_CANDIDATE,
     FLIGHT_SPEND,
     FLIGHT_CHARGE,
+    FLIGHT_CANARY,
     FLIGHT_COMMIT,
     FLIGHT_ROLLBACK,
 };

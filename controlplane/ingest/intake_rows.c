@@ -7,6 +7,7 @@
 
 #include "common/base/mem.h"
 #include "common/route/policy.h"
+#include "controlplane/ingest/intake_canary.h"
 #include "telemetry.pb-c.h"
 
 #define ROWS_BYTES_MAX   (64U << 20)
@@ -140,8 +141,8 @@ void intake_rows_init(struct intake_rows *r)
     arena_init(&r->arena, &r->chunks, ROWS_BYTES_MAX);
     map_init(&r->usage);
     map_init(&r->candidates);
-    struct pq_copy *copies[] = {&r->decision, &r->attempt,    &r->feedback,      &r->gap,
-                                &r->bad,      &r->usage_copy, &r->candidate_copy};
+    struct pq_copy *copies[] = {&r->decision, &r->attempt,    &r->feedback,       &r->gap,
+                                &r->bad,      &r->usage_copy, &r->candidate_copy, &r->canary};
     for (size_t i = 0; i < sizeof copies / sizeof copies[0]; i++)
         pq_copy_init(copies[i], ROWS_BYTES_MAX);
     intake_spend_init(&r->spend, &r->arena, ROWS_BYTES_MAX);
@@ -157,6 +158,7 @@ void intake_rows_deinit(struct intake_rows *r)
     pq_copy_deinit(&r->bad);
     pq_copy_deinit(&r->usage_copy);
     pq_copy_deinit(&r->candidate_copy);
+    pq_copy_deinit(&r->canary);
     intake_spend_deinit(&r->spend);
     map_deinit(&r->usage);
     map_deinit(&r->candidates);
@@ -166,8 +168,8 @@ void intake_rows_deinit(struct intake_rows *r)
 
 void intake_rows_reset(struct intake_rows *r)
 {
-    struct pq_copy *copies[] = {&r->decision, &r->attempt,    &r->feedback,      &r->gap,
-                                &r->bad,      &r->usage_copy, &r->candidate_copy};
+    struct pq_copy *copies[] = {&r->decision, &r->attempt,    &r->feedback,       &r->gap,
+                                &r->bad,      &r->usage_copy, &r->candidate_copy, &r->canary};
     for (size_t i = 0; i < sizeof copies / sizeof copies[0]; i++) {
         pq_copy_reset(copies[i]);
         pq_copy_begin(copies[i]);
@@ -178,13 +180,14 @@ void intake_rows_reset(struct intake_rows *r)
     map_init(&r->candidates);
     intake_spend_reset(&r->spend);
     arena_reset(&r->arena);
-    r->decisions = r->attempts = r->votes = r->gaps = r->bads = 0;
+    r->decisions = r->attempts = r->votes = r->gaps = r->bads = r->canaries = 0;
     r->last_ts_us = 0;
 }
 
 uint64_t intake_rows_bytes(const struct intake_rows *r)
 {
-    return r->decision.data.len + r->attempt.data.len + r->feedback.data.len + r->bad.data.len;
+    return r->decision.data.len + r->attempt.data.len + r->feedback.data.len + r->bad.data.len +
+           r->canary.data.len;
 }
 
 /* Says afterwards whether a record was malformed or memory short: they read alike from outside. */
@@ -507,6 +510,10 @@ static int add_decision(struct intake_rows *r, const struct uuid *node_id, uint6
     for (size_t i = 0; i < d->n_attempt; i++)
         copy_attempt(r, d, i);
     r->decisions++;
+    if (d->rollout_id != 0) {
+        intake_canary_add(&r->canary, d);
+        r->canaries++;
+    }
     if (d->ts_us > r->last_ts_us)
         r->last_ts_us = d->ts_us;
     int rc = add_usage(r, d, t);
@@ -572,6 +579,8 @@ static const char *why_decision_is_bad(const Steelyard__Telemetry__V1__Decision 
         return "decision with an overlong hash";
     if (d->cost > INTAKE_COST_MAX)
         return "decision with a cost out of range";
+    if (d->rollout_id > INT64_MAX)
+        return "decision with a rollout out of range";
     return intake_spend_why_bad(d);
 }
 
@@ -671,8 +680,8 @@ int intake_rows_finish(struct intake_rows *r)
         pq_copy_i64(c, s->actual);
         pq_copy_i64(c, s->q_q16);
     }
-    struct pq_copy *copies[] = {&r->decision, &r->attempt,    &r->feedback,      &r->gap,
-                                &r->bad,      &r->usage_copy, &r->candidate_copy};
+    struct pq_copy *copies[] = {&r->decision, &r->attempt,    &r->feedback,       &r->gap,
+                                &r->bad,      &r->usage_copy, &r->candidate_copy, &r->canary};
     int rc = intake_spend_finish(&r->spend);
     for (size_t i = 0; i < sizeof copies / sizeof copies[0]; i++) {
         pq_copy_end(copies[i]);

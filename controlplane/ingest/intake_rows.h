@@ -1,6 +1,6 @@
 /* intake_rows.h: records to rows. Walks a packed RecordList, reads one record at a time and writes
- * the COPY data of one transaction: decisions, attempts, votes, gaps, bad records and the
- * sums. Pure but for memory: no I/O. Private to controlplane/ingest. */
+ * the COPY data of one transaction: decisions, attempts, votes, gaps, bad records, what rollouts
+ * see, and the sums. Pure but for memory: no I/O. Private to controlplane/ingest. */
 #ifndef STEELYARD_CONTROLPLANE_INGEST_INTAKE_ROWS_H
 #define STEELYARD_CONTROLPLANE_INGEST_INTAKE_ROWS_H
 
@@ -33,11 +33,13 @@ struct intake_rows {
     struct pq_copy bad;
     struct pq_copy usage_copy;
     struct pq_copy candidate_copy;
+    struct pq_copy canary;
     uint32_t decisions;
     uint32_t attempts;
     uint32_t votes;
     uint32_t gaps;
     uint32_t bads;
+    uint32_t canaries;  /* Decisions of a rollout. */
     int64_t last_ts_us; /* Newest ts, 0: none. */
 };
 

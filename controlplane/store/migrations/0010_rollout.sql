@@ -8,28 +8,31 @@ CREATE TABLE rollout (
     candidate         bigint   NOT NULL,
     stable_params     text     NOT NULL, -- Hex sha256 of their Params.
     candidate_params  text     NOT NULL,
-    state             text     NOT NULL CHECK (state IN ('VALIDATED', 'SHADOW', 'CANARY', 'HOLD',
-                                   'HALTED', 'PROMOTED', 'ROLLED_BACK', 'OVERRIDE', 'ENDED')),
-    stage             integer  NOT NULL DEFAULT 0 CHECK (stage >= 0),
+    state             text     NOT NULL CHECK (state IN ('shadow', 'canary', 'hold', 'halted',
+                                   'promoted', 'rolled_back', 'override', 'ended')),
+    stage             integer  NOT NULL CHECK (stage >= -1), -- -1: shadow.
     pct_bp            integer  NOT NULL DEFAULT 0 CHECK (pct_bp BETWEEN 0 AND 10000),
     salt              bytea    NOT NULL CHECK (octet_length(salt) = 16),
     salt2             bytea    NOT NULL CHECK (octet_length(salt2) = 16),
     cfg               jsonb    NOT NULL,
     baseline          jsonb    NOT NULL DEFAULT '{}', -- Frozen at the start, of the stable version.
-    status            jsonb    NOT NULL DEFAULT '{}', -- The machine's and the guards' own, as of the last look.
+    guards            bytea,             -- Their state, as of the last fold.
+    counts            jsonb    NOT NULL DEFAULT '{}', -- What was seen so far, as of the last fold.
+    report            jsonb    NOT NULL DEFAULT '{}', -- What the last look said, for people.
     created           timestamptz NOT NULL DEFAULT now(),
     created_by        text     NOT NULL,
     reason            text     NOT NULL DEFAULT '',
     expires           timestamptz,       -- Of an override.
-    entered           timestamptz NOT NULL DEFAULT now(), -- Its state and stage, at its last edge.
+    state_since       timestamptz NOT NULL DEFAULT now(),
+    stage_since       timestamptz NOT NULL DEFAULT now(), -- Dwell is counted from here.
     ended             timestamptz,
     term              bigint   NOT NULL DEFAULT 0, -- Of the role, at the last look.
     watched_at        timestamptz NOT NULL DEFAULT now(), -- The last look at its guards.
     fold              bigint   NOT NULL DEFAULT 0, -- How many buckets were folded.
     folded_xid        xid8     NOT NULL, -- Every row of an earlier transaction is in the cells.
-    CHECK ((kind = 'override') = (state IN ('OVERRIDE', 'ENDED'))),
+    CHECK ((kind = 'override') = (state IN ('override', 'ended'))),
     CHECK ((kind = 'override') = (expires IS NOT NULL)),
-    CHECK ((ended IS NOT NULL) = (state IN ('PROMOTED', 'ROLLED_BACK', 'ENDED'))),
+    CHECK ((ended IS NOT NULL) = (state IN ('promoted', 'rolled_back', 'ended'))),
     FOREIGN KEY (policy, stable) REFERENCES policy_version (name, version),
     FOREIGN KEY (policy, candidate) REFERENCES policy_version (name, version)
 );
@@ -91,7 +94,7 @@ CREATE TABLE canary_obs (
     request_id   uuid     NOT NULL,
     unit_hash    bigint   NOT NULL,
     arm          smallint NOT NULL, -- 1 stable, 2 candidate, 3 unavailable.
-    stage        smallint NOT NULL,
+    stage        smallint NOT NULL, -- -1: shadow.
     slot         smallint NOT NULL,
     stratum      smallint NOT NULL, -- Of the route, 0..15.
     cluster      smallint NOT NULL, -- 0..63, by salt2 and unit.
@@ -101,7 +104,7 @@ CREATE TABLE canary_obs (
     latency_ms   bigint   NOT NULL,
     ttft_ms      bigint   NOT NULL,
     tokens_out   bigint   NOT NULL,
-    chosen_q     integer,           -- Q16, predicted; NULL: no policy chose.
+    chosen_q     integer  NOT NULL, -- Q16, predicted.
     chosen_cost  bigint,            -- nano-USD, predicted; NULL: unknown.
     shadow_q     integer,           -- The same of the other version's choice; NULL: not computed.
     shadow_cost  bigint,
@@ -147,8 +150,7 @@ CREATE TABLE canary_cell (
     dear            bigint   NOT NULL, -- Above the baseline's p99.
     disliked        bigint   NOT NULL, -- Thumbs down.
     clamped         bigint   NOT NULL, -- Output clamped by a budget.
-
-    cost_n          bigint   NOT NULL, -- USD, winsorised at the baseline's p99.5.
+    cost_n          bigint   NOT NULL, -- Of served requests, nano-USD, winsorised at the baseline's p99.5.
     cost_sum        double precision NOT NULL,
     cost_sumsq      double precision NOT NULL,
     tokens_n        bigint   NOT NULL,
@@ -172,9 +174,12 @@ CREATE TABLE canary_unit (
     unit_hash    bigint   NOT NULL,
     first_fold   bigint   NOT NULL,
     exposures    bigint   NOT NULL, -- Requests.
+    events       integer  NOT NULL DEFAULT 0, -- As candidate: bits of guard_metric, each once.
+    valued       integer  NOT NULL DEFAULT 0, -- As candidate: bits of guard_metric; bit 15: seen.
     apart        boolean  NOT NULL DEFAULT false, -- More than 5 % of all: left out of tests from then on.
     PRIMARY KEY (rollout_id, unit_hash)
 );
+CREATE INDEX canary_unit_heavy ON canary_unit (rollout_id, exposures);
 
 -- No edge forward while one holds; back is always allowed.
 CREATE TABLE rollout_freeze (

@@ -252,6 +252,12 @@ void fixture_add_decision(struct buf *list, const struct fixture_decision *in)
     }
     d.lease_epoch = in->lease_epoch;
     d.flags = in->flags;
+    d.rollout_id = in->rollout_id;
+    d.unit = in->unit;
+    d.arm = in->arm;
+    d.stage = in->stage;
+    d.slot = in->slot;
+    attempt.reason = in->reason;
     attempt.usage = (Steelyard__Telemetry__V1__UsageSource)in->source;
     record.body_case = STEELYARD__TELEMETRY__V1__RECORD__BODY_DECISION;
     record.decision = &d;

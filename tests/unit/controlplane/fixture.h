@@ -41,6 +41,9 @@ struct fixture_decision {
     uint64_t lease_epoch;
     uint32_t source; /* Of the attempt's usage. */
     uint32_t flags;
+    uint64_t rollout_id, unit; /* 0: of no rollout. */
+    uint32_t arm, stage, slot;
+    uint32_t reason; /* AttemptReason of the attempt. */
 };
 /* Each appends one record to a packed RecordList. */
 void fixture_add_decision(struct buf *list, const struct fixture_decision *d);

@@ -8,6 +8,7 @@
 
 #include "common/base/mem.h"
 #include "common/base/rand.h"
+#include "controlplane/ingest/intake_canary.h"
 #include "tests/lib/fault.h"
 #include "tests/unit/controlplane/fixture.h"
 
@@ -410,6 +411,58 @@ static int teardown(void **state)
     return 0;
 }
 
+static void a_decision_of_a_rollout_leaves_its_observation_beside_it(void **state)
+{
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    struct pq_conn *c = fixture_connect(*state);
+    struct intake *in = make_intake(&loop, *state);
+    struct buf list = {0};
+    struct uuid id;
+    fixture_add_decision(&list, &(struct fixture_decision){.serial = 900, .key_id = 1});
+    fixture_add_decision(&list, &(struct fixture_decision){.serial = 901,
+                                                           .key_id = 1,
+                                                           .cost = 77,
+                                                           .rollout_id = 1700000000123,
+                                                           .unit = UINT64_MAX - 4,
+                                                           .arm = 2,
+                                                           .stage = 3,
+                                                           .slot = 41,
+                                                           .out_id = &id});
+    /* A fallback served it: the client saw nothing, the guard does (a timeout). */
+    fixture_add_decision(&list, &(struct fixture_decision){.serial = 902,
+                                                           .key_id = 1,
+                                                           .rollout_id = 1700000000123,
+                                                           .unit = 9,
+                                                           .arm = 1,
+                                                           .reason = 3});
+    fixture_add_feedback(&list, &id, 1, "thumb", 0, TS0 + 5000000);
+    assert_int_equal(submit_and_wait(&loop, in, batch_of(&list, 91, 1, 1, 4)).outcome,
+                     INTAKE_STORED);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM canary_obs"), 2);
+    char sql[400];
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM canary_obs o JOIN decision d USING (request_id) WHERE "
+             "o.unit_hash = -5 AND arm = 2 AND stage = 2 AND slot = 41 AND o.cost = 77 AND "
+             "o.flags = 16 AND latency_ms = 120 AND o.tokens_out = 50 AND cluster = %u AND "
+             "shadow_q IS NULL AND stratum BETWEEN 0 AND 15 AND "
+             "bucket BETWEEN now() - interval '1 minute' AND now()",
+             intake_canary_cluster(1700000000123, UINT64_MAX - 4));
+    assert_int_equal(fixture_i64(c, sql), 1);
+    assert_int_equal(fixture_i64(c, "SELECT flags FROM canary_obs WHERE unit_hash = 9"),
+                     OBS_ERROR | OBS_TIMEOUT | OBS_SERVED);
+    assert_int_equal(fixture_i64(c, "SELECT stage FROM canary_obs WHERE unit_hash = 9"), -1);
+    /* All of one transaction, whose number says when they can be folded. */
+    assert_int_equal(fixture_i64(c,
+                                 "SELECT count(DISTINCT x) FROM (SELECT xid AS x FROM canary_obs "
+                                 "UNION ALL SELECT xid FROM feedback WHERE source = 'thumb' AND "
+                                 "xid IS NOT NULL AND request_id = (SELECT request_id FROM "
+                                 "canary_obs WHERE unit_hash = -5)) s"),
+                     1);
+    pq_conn_close(c);
+    close_intake(&loop, in);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -420,6 +473,7 @@ int main(void)
         cmocka_unit_test(b17_bytes_that_no_text_column_takes_are_stored_in_the_record),
         cmocka_unit_test(b31_the_first_vote_of_a_source_wins),
         cmocka_unit_test(f9_the_ledger_is_equal_after_duplicates_holes_kills_and_poison),
+        cmocka_unit_test(a_decision_of_a_rollout_leaves_its_observation_beside_it),
         cmocka_unit_test(f2_batches_wait_while_postgres_restarts),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
