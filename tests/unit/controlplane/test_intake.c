@@ -444,7 +444,7 @@ static void a_decision_of_a_rollout_leaves_its_observation_beside_it(void **stat
     snprintf(sql, sizeof sql,
              "SELECT count(*) FROM canary_obs o JOIN decision d USING (request_id) WHERE "
              "o.unit_hash = -5 AND arm = 2 AND stage = 2 AND slot = 41 AND o.cost = 77 AND "
-             "o.flags = 16 AND latency_ms = 120 AND o.tokens_out = 50 AND cluster = %u AND "
+             "o.flags = 16 AND o.latency_ms = 120 AND o.tokens_out = 50 AND cluster = %u AND "
              "shadow_q IS NULL AND stratum BETWEEN 0 AND 15 AND "
              "bucket BETWEEN now() - interval '1 minute' AND now()",
              intake_canary_cluster(1700000000123, UINT64_MAX - 4));
