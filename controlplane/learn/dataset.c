@@ -271,6 +271,7 @@ static void store_row(struct dataset *d, const struct dataset_row *row, int32_t 
     struct dataset_entry *e = &d->rows[d->row_count++];
     *e = (struct dataset_entry){
         .unit = row->unit,
+        .cluster = row->cluster != 0 ? row->cluster : row->unit,
         .first_index = d->index_count,
         .first_label = d->label_count,
         .index_count = row->features->n,
@@ -278,6 +279,7 @@ static void store_row(struct dataset *d, const struct dataset_row *row, int32_t 
         .in_tok = row->in_tok,
         .task = task,
         .omega = (float)omega,
+        .propensity = (float)(row->label_count > 1 ? 1 : row->propensity),
         .ipw = (float)(row->label_count > 1 ? 1 : 1 / (row->propensity * row->label_prob)),
         .sample = 1,
     };
@@ -357,7 +359,7 @@ int dataset_digest(const struct dataset *d, struct sha256 *out_digest)
         digest_stream_update(s, d->models[m].data, d->models[m].len + 1);
     for (uint32_t i = 0; i < d->row_count; i++) {
         const struct dataset_entry *e = &d->rows[i];
-        uint64_t head[4] = {e->unit, e->index_count, e->label_count, e->in_tok};
+        uint64_t head[5] = {e->unit, e->cluster, e->index_count, e->label_count, e->in_tok};
         float weights[3] = {e->omega, e->ipw, e->sample};
         digest_stream_update(s, head, sizeof(head));
         digest_stream_update(s, weights, sizeof(weights));

@@ -40,8 +40,9 @@ struct dataset_label { /* What one model gave for one row. NAN: not known. */
 struct dataset_row { /* All borrowed for the call. */
     const struct features *features;
     uint64_t unit;   /* Hash of what must not be split over folds (user, conversation, question). */
-    uint32_t in_tok; /* t_in */
-    struct str task; /* len 0: none. */
+    uint64_t cluster; /* Hash of what is drawn together in intervals (Decision.unit); 0: unit. */
+    uint32_t in_tok;  /* t_in */
+    struct str task;  /* len 0: none. */
     const struct dataset_label *labels;
     uint32_t label_count; /* 1: observed (see propensity); more: full information. */
     double propensity; /* Chance with which the labelled model was chosen; 1 if label_count > 1. */
@@ -70,15 +71,17 @@ int dataset_digest(const struct dataset *d, struct sha256 *out_digest) MUST_CHEC
 /* Inside: rows as the trainer walks them. */
 struct dataset_entry {
     uint64_t unit;
+    uint64_t cluster;
     uint64_t first_index; /* Into indices. */
     uint64_t first_label; /* Into labels. */
     uint16_t index_count;
     uint16_t label_count;
     uint32_t in_tok;
-    int32_t task; /* DATASET_NO_TASK or an index into tasks. */
-    float omega;  /* Fit weight of each of its labels. */
-    float ipw;    /* 1 / (propensity * label_prob), not clipped; 1 for full information. */
-    float sample; /* Weight in means: 1 unless rows were sampled. */
+    int32_t task;     /* DATASET_NO_TASK or an index into tasks. */
+    float omega;      /* Fit weight of each of its labels. */
+    float ipw;        /* 1 / (propensity * label_prob), not clipped; 1 for full information. */
+    float propensity; /* 1 for full information, and for a choice without an alternative. */
+    float sample;     /* Weight in means: 1 unless rows were sampled. */
     int16_t dense[FEATURES_DENSE];
 };
 struct dataset_cell { /* A stored label. */

@@ -7,10 +7,12 @@
 #include "common/route/score.h"
 #include "controlplane/learn/run.h"
 
-#define BINS            10
-#define Q16             65536.0
-#define BOOTSTRAPS      1000
-#define PROBABILITY_MIN 1e-6
+#define BINS                10
+#define Q16                 65536.0
+#define PROBABILITY_MIN     1e-6
+#define GAIN_CONFIDENCE     0.9 /* One-sided, section 6.8. */
+#define GAIN_QUANTILE       1.2816
+#define INTERVAL_CONFIDENCE 0.9 /* Two-sided: 5 % and 95 %. */
 
 /* Labels of one model; fold_wanted: of that fold alone (`in`) or of all others. */
 static uint32_t collect(const struct run *run, uint32_t model, uint32_t fold, bool all,
@@ -234,37 +236,91 @@ static void measure_curves(struct run *run)
     run->metrics.aiq_oracle = frontier_aiq(run->oracle, run->oracle_count, low, high);
 }
 
-/* Rows that one model served, as off-policy rows under `choice`. */
-static uint32_t off_policy_rows(const struct run *run, const uint8_t *choice,
-                                struct estimate_row *out)
+/* What the choices are judged by: quality alone, or quality less lambda times cost. */
+static double worth(const struct run *run, uint32_t row, uint32_t model, double lambda,
+                    const struct dataset_cell *label)
+{
+    size_t at = (size_t)row * run->view.model_count + model;
+    double in = run->view.rows[run->fit.rows[row]].in_tok;
+    double quality = label != NULL ? (double)label->score : quality_of(run, row, model);
+    double tokens = label != NULL && !isnan(label->out_tok) ? (double)label->out_tok
+                                                            : (double)run->fit.tokens[at];
+    double cost = label != NULL && !isnan(label->cost_usd)
+                      ? (double)label->cost_usd
+                      : outcome_cost_usd(run->prices[model], in, tokens);
+    return lambda > 0 ? quality - lambda * cost : quality;
+}
+
+/* Rows that one model served and might not have, as off-policy rows under `choice`; with `other`
+ * under the difference of the two. */
+static uint32_t off_policy_rows(const struct run *run, const uint8_t *choice, const uint8_t *other,
+                                double lambda, struct estimate_row *out)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < run->fit.row_count; i++) {
         const struct dataset_entry *e = &run->view.rows[run->fit.rows[i]];
         const struct dataset_cell *l = &run->view.labels[e->first_label];
-        if (e->label_count != 1 || isnan(l->score) || !(e->ipw > 1))
+        if (e->label_count != 1 || isnan(l->score) || !(e->propensity < 1))
             continue;
-        out[count++] = (struct estimate_row){
-            .propensity = 1 / (double)e->ipw,
-            .reward = (double)l->score,
+        double label_prob = 1 / ((double)e->ipw * (double)e->propensity);
+        struct estimate_row row = {
+            .unit = e->cluster,
+            .propensity = (double)e->propensity,
+            .label_prob = fmin(label_prob, 1),
+            .labelled = true,
+            .reward = worth(run, i, l->model, lambda, l),
             .target = choice[i] == l->model ? 1 : 0,
-            .model = quality_of(run, i, l->model),
-            .direct = quality_of(run, i, choice[i]),
+            .model = worth(run, i, l->model, lambda, NULL),
+            .direct = worth(run, i, choice[i], lambda, NULL),
         };
+        if (other != NULL) {
+            row.target -= other[i] == l->model ? 1 : 0;
+            row.direct -= worth(run, i, other[i], lambda, NULL);
+        }
+        out[count++] = row;
     }
     return count;
+}
+
+static uint32_t bootstraps_of(const struct run *run)
+{
+    return run->options->bootstraps != 0 ? run->options->bootstraps : ESTIMATE_BOOTSTRAPS;
 }
 
 static int estimate_choice(const struct run *run, const uint8_t *choice, bool *out_any,
                            struct estimate *out)
 {
+    struct estimate_options options;
     struct estimate_row *rows = mem_calloc((size_t)run->fit.row_count + 1, sizeof(*rows));
     if (rows == NULL)
         return ERR_NOMEM;
-    uint32_t count = off_policy_rows(run, choice, rows);
-    uint32_t bootstraps = run->options->bootstraps != 0 ? run->options->bootstraps : BOOTSTRAPS;
-    int rc = count == 0 ? 0 : estimate_policy(rows, count, ESTIMATE_SWITCH_TAU, bootstraps, out);
+    estimate_options_init(&options);
+    options.bootstraps = bootstraps_of(run);
+    uint32_t count = off_policy_rows(run, choice, NULL, 0, rows);
+    int rc = count == 0 ? 0 : estimate_policy(rows, count, &options, out);
     *out_any = count != 0;
+    mem_free(rows);
+    return rc;
+}
+
+/* Utility over the incumbent's by what was observed: *out_low is the lower end at 90 %, one-sided.
+ */
+static int estimate_gain(const struct run *run, const uint8_t *ours, const uint8_t *theirs,
+                         double lambda, double *out_low)
+{
+    struct estimate_options options;
+    struct estimate difference;
+    struct estimate_row *rows = mem_calloc((size_t)run->fit.row_count + 1, sizeof(*rows));
+    if (rows == NULL)
+        return ERR_NOMEM;
+    estimate_options_init(&options);
+    options.bootstraps = bootstraps_of(run);
+    options.confidence = 2 * GAIN_CONFIDENCE - 1;
+    options.reward_low = options.reward_high = 0;
+    uint32_t count = off_policy_rows(run, ours, theirs, lambda, rows);
+    int rc = estimate_policy(rows, count, &options, &difference);
+    if (rc == 0)
+        *out_low = difference.of[ESTIMATE_DR].low;
     mem_free(rows);
     return rc;
 }
@@ -273,15 +329,17 @@ static int measure_interval(struct run *run, const uint8_t *choice)
 {
     const struct sweep *s = &run->sweep;
     double best = fmax(s->single_quality[s->best], 1e-9);
+    struct estimate_value interval = {0};
     double *values = mem_calloc((size_t)s->row_count + 1, sizeof(*values));
     if (values == NULL)
         return ERR_NOMEM;
     for (uint32_t i = 0; i < s->row_count; i++)
         values[i] = (double)s->outcome->reward[(size_t)i * s->model_count + choice[i]] *
                     s->weight[i] * s->row_count / best;
-    uint32_t bootstraps = run->options->bootstraps != 0 ? run->options->bootstraps : BOOTSTRAPS;
-    int rc = estimate_interval(values, s->row_count, bootstraps, &run->metrics.quality_low,
-                               &run->metrics.quality_high);
+    int rc = estimate_mean(values, s->units, s->row_count, bootstraps_of(run), INTERVAL_CONFIDENCE,
+                           &interval);
+    run->metrics.quality_low = interval.low;
+    run->metrics.quality_high = interval.high;
     mem_free(values);
     return rc;
 }
@@ -305,10 +363,10 @@ static int compare_choices(struct run *run, const uint8_t *ours, const uint8_t *
         run->metrics.churn += ours[i] != theirs[i] ? s->weight[i] : 0;
     }
     sweep_mean(s, gain, &mean, &error);
-    run->utility_gain_low = mean - 1.2816 * error; /* One-sided 90 %. */
+    run->utility_gain_low = mean - GAIN_QUANTILE * error;
     run->compared = true;
     mem_free(gain);
-    return 0;
+    return run->observed ? estimate_gain(run, ours, theirs, lambda, &run->utility_gain_low) : 0;
 }
 
 static int compare_incumbent(struct run *run, const uint8_t *ours, struct err *err)

@@ -109,11 +109,16 @@ static json_t *config_part(const struct run *run)
 
 static json_t *estimate_json(const struct estimate *e)
 {
-    return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:[oo],s:s}", "ips", real(e->ips), "snips",
-                     real(e->snips), "dm", real(e->dm), "dr", real(e->dr), "switch_dr",
-                     real(e->switch_dr), "ess", real(e->ess), "weight_share", real(e->weight_share),
-                     "dr_interval", real(e->dr_low), real(e->dr_high), "verdict",
-                     e->support ? "SUPPORT" : "NO_SUPPORT");
+    json_t *out =
+        json_pack("{s:I,s:I,s:I,s:o,s:o,s:o,s:s,s:s}", "rows", (json_int_t)e->rows, "labelled",
+                  (json_int_t)e->labelled, "units", (json_int_t)e->units, "ess", real(e->ess),
+                  "weight_share", real(e->weight_share), "cut", real(e->cut), "verdict",
+                  e->support ? "SUPPORT" : "NO_SUPPORT", "trusted", estimate_kind_name(e->trusted));
+    for (int k = 0; out != NULL && k < ESTIMATE_KINDS; k++)
+        json_object_set_new(out, estimate_kind_name((enum estimate_kind)k),
+                            json_pack("{s:o,s:o,s:o}", "value", real(e->of[k].value), "low",
+                                      real(e->of[k].low), "high", real(e->of[k].high)));
+    return out;
 }
 
 static json_t *metrics_part(const struct run *run)

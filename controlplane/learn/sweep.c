@@ -45,7 +45,7 @@ static int prepare(const struct crossfit *fit, const struct dataset_view *view, 
         return ERR_NOMEM;
     for (uint32_t i = 0; i < s->row_count; i++) {
         s->weight[i] = (double)view->rows[fit->rows[i]].sample;
-        s->units[i] = view->rows[fit->rows[i]].unit;
+        s->units[i] = view->rows[fit->rows[i]].cluster;
         s->by_unit[i] = i;
         sum += s->weight[i];
     }

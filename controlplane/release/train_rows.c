@@ -269,6 +269,12 @@ static uint64_t unit_of_request(const Steelyard__Telemetry__V1__Decision *d)
     return unit_of(d->request_id.data, d->request_id.len);
 }
 
+uint64_t train_rows_cluster(const Steelyard__Telemetry__V1__Decision *d)
+{
+    uint64_t unit = d->unit != 0 ? d->unit : unit_of(d->request_id.data, d->request_id.len);
+    return unit != 0 ? unit : 1;
+}
+
 static double age_days(const struct train_rows *r, int64_t ts_us)
 {
     double age = (double)(r->now_us - ts_us) / DAY_US;
@@ -292,6 +298,7 @@ static int add_observed(struct train_rows *r, const Steelyard__Telemetry__V1__De
     struct dataset_label label = label_of(d, (uint32_t)model, row->score_q16);
     struct dataset_row out = {.features = &features,
                               .unit = unit_of_request(d),
+                              .cluster = train_rows_cluster(d),
                               .in_tok = d->t_in,
                               .task = str_from(d->task),
                               .labels = &label,

@@ -7,6 +7,7 @@
 #include "controlplane/learn/pipeline.h"
 #include "controlplane/release/train.h"
 #include "controlplane/store/training_store.h"
+#include "telemetry.pb-c.h"
 
 /* The policy's routes, the models they choose among, and what is known of them. */
 struct train_facts {
@@ -53,6 +54,8 @@ void train_rows_init(struct train_rows *r, const struct train_facts *facts, stru
                      enum train_mode mode, int64_t now_us);
 int train_rows_add(void *rows, const struct training_row *row); /* A training_row_cb. */
 int train_rows_finish(struct train_rows *r) MUST_CHECK;         /* The last question. */
+/* What is drawn together in intervals: the record's unit, else its request id. Never 0. */
+uint64_t train_rows_cluster(const Steelyard__Telemetry__V1__Decision *d);
 void train_rows_deinit(struct train_rows *r);
 
 #endif
