@@ -6,7 +6,7 @@
 #include "common/base/mem.h"
 #include "common/crypto/uuid.h"
 #include "controlplane/admin/call.h"
-#include "controlplane/admin/record.h"
+#include "controlplane/release/record.h"
 
 #define DETAIL_MAX     (4U << 20)
 #define EXAMPLES_MAX   5

@@ -1,7 +1,7 @@
 /* record.h: a stored decision opened up again: the protobuf, the artifact and parameters it was
  * made with, and the inputs of common/route, ready to recompute. Worker thread. */
-#ifndef STEELYARD_CONTROLPLANE_ADMIN_RECORD_H
-#define STEELYARD_CONTROLPLANE_ADMIN_RECORD_H
+#ifndef STEELYARD_CONTROLPLANE_RELEASE_RECORD_H
+#define STEELYARD_CONTROLPLANE_RELEASE_RECORD_H
 
 #include "common/route/explain.h"
 #include "controlplane/store/pq.h"

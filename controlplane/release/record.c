@@ -1,6 +1,6 @@
 /* A record holds every input of its decision but the exclusions the caller had set: those are what
  * the policy itself never sets. */
-#include "controlplane/admin/record.h"
+#include "controlplane/release/record.h"
 
 #include <string.h>
 
