@@ -5,6 +5,8 @@
 #include "control.pb-c.h"
 #include "controlplane/plane_internal.h"
 
+#define ROLLOUT_TTL_S 600U /* Unwatched so long, a node goes back to stable by itself. */
+
 /* ---- resources for the nodes ---- */
 
 static void release_set(void *owner)
@@ -23,10 +25,12 @@ static struct nodes_resources *resources_of(const struct publish_set *set)
     }
     for (size_t i = 0; i < set->count; i++) {
         const struct publish_resource *item = &set->items[i];
+        bool is_rollout = item->type == STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_ROLLOUT;
         const struct nodes_resource resource = {.key = item->key,
                                                 .type = item->type,
                                                 .version = str_from(item->version),
-                                                .body = item->body};
+                                                .body = item->body,
+                                                .ttl_s = is_rollout ? ROLLOUT_TTL_S : 0};
         if (nodes_resources_add(r, &resource) != 0) {
             nodes_resources_unref(r);
             return NULL;

@@ -4,24 +4,18 @@
 
 #include "common/base/mem.h"
 #include "control.pb-c.h"
-#include "controlplane/release/publish.h"
+#include "controlplane/release/policy_internal.h"
 
-#define ARTIFACT_MAX    (64U << 20)
-#define PARAMS_MAX      65536U
-#define POLICY_NAME_MAX 64U
+#define ARTIFACT_MAX (64U << 20)
+#define PARAMS_MAX   65536U
 
-struct content {
-    struct buf artifact_sha; /* Empty: none. */
-    struct buf params;
-};
-
-static void content_init(struct content *x)
+void policy_content_init(struct policy_content *x)
 {
     buf_init(&x->artifact_sha, SHA256_BYTES);
     buf_init(&x->params, PARAMS_MAX);
 }
 
-static void content_deinit(struct content *x)
+void policy_content_deinit(struct policy_content *x)
 {
     buf_deinit(&x->artifact_sha);
     buf_deinit(&x->params);
@@ -133,7 +127,7 @@ static int insert_version(struct pq_conn *c, const struct version_row *v, struct
 }
 
 /* Whoever is current steps back. */
-static int retire_current(struct pq_conn *c, struct str name, struct err *err)
+int policy_retire_current(struct pq_conn *c, struct str name, struct err *err)
 {
     struct pq_params p = {0};
     pq_params_text(&p, name);
@@ -150,57 +144,61 @@ static int retire_current(struct pq_conn *c, struct str name, struct err *err)
                          &p, NULL, err);
 }
 
-/* The resources of a version: artifact (or none) and params. */
-static int put_resources(struct pq_conn *c, struct str name, const struct buf *artifact_sha,
-                         struct str params, struct err *err)
+static int load_artifact(struct pq_conn *c, struct str name, const struct buf *sha, struct buf *out,
+                         struct err *err)
 {
-    char key[POLICY_NAME_MAX + 16];
-    struct buf artifact = {0};
     struct pq_params p = {0};
     struct pq_result *r = NULL;
+    pq_params_bytes(&p, buf_str(sha));
+    int rc = pq_conn_query(c, "SELECT body FROM policy_artifact WHERE sha256 = $1", &p, &r, err);
+    if (rc == 0 && pq_result_rows(r) == 0)
+        rc = err_set(err, ERR_CORRUPT, "the artifact of policy %.*s is missing", STR_ARG(name));
+    if (rc == 0)
+        rc = pq_result_bytes(r, 0, 0, out);
+    pq_result_destroy(r);
+    return rc;
+}
+
+int policy_put_resources(struct pq_conn *c, struct str name, const char *suffix,
+                         const struct buf *artifact_sha, struct str params, struct err *err)
+{
+    char key[POLICY_NAME_MAX + 32];
+    struct buf artifact = {0};
     int rc = 0;
     buf_init(&artifact, ARTIFACT_MAX);
-    if (artifact_sha->len > 0) {
-        pq_params_bytes(&p, buf_str(artifact_sha));
-        rc = pq_conn_query(c, "SELECT body FROM policy_artifact WHERE sha256 = $1", &p, &r, err);
-        if (rc == 0 && pq_result_rows(r) == 0)
-            rc = err_set(err, ERR_CORRUPT, "the artifact of policy %.*s is missing", STR_ARG(name));
-        if (rc == 0)
-            rc = pq_result_bytes(r, 0, 0, &artifact);
-        pq_result_destroy(r);
-        if (rc != 0)
-            goto out;
+    if (artifact_sha->len > 0)
+        rc = load_artifact(c, name, artifact_sha, &artifact, err);
+    if (rc == 0) {
+        snprintf(key, sizeof key, "artifact/%.*s%s", STR_ARG(name), suffix);
+        rc = publish_put(c,
+                         &(struct publish_change){
+                             .key = str_from(key),
+                             .type = STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_ARTIFACT,
+                             .body = or_null(&artifact)},
+                         err);
     }
-    snprintf(key, sizeof key, "artifact/%.*s", STR_ARG(name));
-    rc = publish_put(
-        c,
-        &(struct publish_change){.key = str_from(key),
-                                 .type = STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_ARTIFACT,
-                                 .body = or_null(&artifact)},
-        err);
-    if (rc != 0)
-        goto out;
-    snprintf(key, sizeof key, "params/%.*s", STR_ARG(name));
-    rc = publish_put(
-        c,
-        &(struct publish_change){.key = str_from(key),
-                                 .type = STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_PARAMS,
-                                 .body = params},
-        err);
-out:
+    if (rc == 0) {
+        snprintf(key, sizeof key, "params/%.*s%s", STR_ARG(name), suffix);
+        rc = publish_put(
+            c,
+            &(struct publish_change){.key = str_from(key),
+                                     .type = STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_PARAMS,
+                                     .body = params},
+            err);
+    }
     buf_deinit(&artifact);
     return rc;
 }
 
-static int load_row(const struct pq_result *r, struct content *out)
+static int load_row(const struct pq_result *r, struct policy_content *out)
 {
     int rc = pq_result_is_null(r, 0, 2) ? 0 : pq_result_bytes(r, 0, 2, &out->artifact_sha);
     return rc != 0 ? rc : pq_result_bytes(r, 0, 3, &out->params);
 }
 
 /* version 0: the one in `state`. ERR_NOT_FOUND. */
-static int load_version(struct pq_conn *c, struct str name, uint64_t version, const char *state,
-                        uint64_t *out_version, char out_state[16], struct content *out,
+int policy_load_version(struct pq_conn *c, struct str name, uint64_t version, const char *state,
+                        uint64_t *out_version, char out_state[16], struct policy_content *out,
                         struct err *err)
 {
     struct pq_params p = {0};
@@ -289,44 +287,50 @@ int publish_policy_store(struct pq_conn *c, const struct publish_actor *actor,
 
 static uint64_t current_version(struct pq_conn *c, struct str name)
 {
-    struct content ignored;
+    struct policy_content ignored;
     uint64_t version = 0;
     char state[16];
-    content_init(&ignored);
-    if (load_version(c, name, 0, "current", &version, state, &ignored, NULL) != 0)
+    policy_content_init(&ignored);
+    if (policy_load_version(c, name, 0, "current", &version, state, &ignored, NULL) != 0)
         version = 0;
-    content_deinit(&ignored);
+    policy_content_deinit(&ignored);
     return version;
 }
 
-int publish_policy_promote(struct pq_conn *c, const struct publish_actor *actor, struct str name,
-                           uint64_t version, uint64_t *out_generation, struct err *err)
+/* May the version become the current one? */
+static int check_promotable(struct str name, uint64_t found, const char *state, uint64_t current,
+                            struct err *err)
 {
-    struct content content;
+    if (strcmp(state, "rejected") == 0)
+        return err_set(err, ERR_CONFLICT, "%.*s@%llu was rejected by its gates", STR_ARG(name),
+                       (unsigned long long)found);
+    if (strcmp(state, "current") == 0)
+        return err_set(err, ERR_CONFLICT, "%.*s@%llu is current already", STR_ARG(name),
+                       (unsigned long long)found);
+    if (found < current)
+        return err_set(err, ERR_CONFLICT,
+                       "%.*s@%llu is older than the current @%llu and numbers only rise: roll "
+                       "back to it instead",
+                       STR_ARG(name), (unsigned long long)found, (unsigned long long)current);
+    return 0;
+}
+
+int publish_policy_install(struct pq_conn *c, struct str name, uint64_t version, uint64_t *out_from,
+                           struct err *err)
+{
+    struct policy_content content;
+    struct pq_params p = {0};
     char state[16] = "";
     uint64_t found = 0, current = 0;
-    content_init(&content);
-    int rc = publish_begin(c, actor, err);
-    if (rc == 0)
-        rc = load_version(c, name, version, "candidate", &found, state, &content, err);
+    policy_content_init(&content);
+    int rc = policy_load_version(c, name, version, "candidate", &found, state, &content, err);
     if (rc == 0) {
         current = current_version(c, name);
-        if (strcmp(state, "rejected") == 0)
-            rc = err_set(err, ERR_CONFLICT, "%.*s@%llu was rejected by its gates", STR_ARG(name),
-                         (unsigned long long)found);
-        else if (strcmp(state, "current") == 0)
-            rc = err_set(err, ERR_CONFLICT, "%.*s@%llu is current already", STR_ARG(name),
-                         (unsigned long long)found);
-        else if (found < current)
-            rc = err_set(err, ERR_CONFLICT,
-                         "%.*s@%llu is older than the current @%llu and numbers only rise: roll "
-                         "back to it instead",
-                         STR_ARG(name), (unsigned long long)found, (unsigned long long)current);
+        rc = check_promotable(name, found, state, current, err);
     }
     if (rc == 0)
-        rc = retire_current(c, name, err);
+        rc = policy_retire_current(c, name, err);
     if (rc == 0) {
-        struct pq_params p = {0};
         pq_params_text(&p, name);
         pq_params_i64(&p, (int64_t)found);
         rc = pq_conn_query(c,
@@ -335,31 +339,49 @@ int publish_policy_promote(struct pq_conn *c, const struct publish_actor *actor,
                            &p, NULL, err);
     }
     if (rc == 0)
-        rc = put_resources(c, name, &content.artifact_sha, buf_str(&content.params), err);
+        rc =
+            policy_put_resources(c, name, "", &content.artifact_sha, buf_str(&content.params), err);
     if (rc == 0)
-        rc = commit_policy(c, actor, "policy.promote", name, found, current, out_generation, err);
+        *out_from = current;
+    policy_content_deinit(&content);
+    return rc;
+}
+
+int publish_policy_promote(struct pq_conn *c, const struct publish_actor *actor, struct str name,
+                           uint64_t version, uint64_t *out_generation, struct err *err)
+{
+    uint64_t from = 0;
+    int rc = publish_begin(c, actor, err);
+    if (rc == 0)
+        rc = publish_policy_install(c, name, version, &from, err);
+    if (rc == 0)
+        rc = publish_rollout_overtake(c, actor, name, version, err);
+    if (rc == 0)
+        rc = commit_policy(c, actor, "policy.promote", name, version, from, out_generation, err);
     if (rc != 0)
         publish_abort(c);
-    content_deinit(&content);
     return rc;
 }
 
 /* A new version, current at once, with the given content (settings: from the file, or NULL). Inside
  * a transaction. */
 static int install_copy(struct pq_conn *c, const struct publish_actor *actor, struct str name,
-                        const struct content *content, uint64_t copy_of,
+                        const struct policy_content *content, uint64_t copy_of,
                         const Steelyard__Control__V1__Params *settings, uint64_t *out_version,
                         struct err *err)
 {
     struct buf params = {0};
     uint64_t version = 0;
     buf_init(&params, PARAMS_MAX);
-    int rc = next_version(c, name, &version, err);
+    /* What a rollout compares with changes: it cannot go on. */
+    int rc = publish_rollout_overtake(c, actor, name, 0, err);
+    if (rc == 0)
+        rc = next_version(c, name, &version, err);
     if (rc == 0)
         rc = params_stamp(buf_str(&content->params), name, version, or_null(&content->artifact_sha),
                           settings, &params, err);
     if (rc == 0)
-        rc = retire_current(c, name, err);
+        rc = policy_retire_current(c, name, err);
     if (rc == 0) {
         struct version_row v = {.name = name,
                                 .version = version,
@@ -384,7 +406,7 @@ static int install_copy(struct pq_conn *c, const struct publish_actor *actor, st
                            &p, NULL, err);
     }
     if (rc == 0)
-        rc = put_resources(c, name, &content->artifact_sha, buf_str(&params), err);
+        rc = policy_put_resources(c, name, "", &content->artifact_sha, buf_str(&params), err);
     if (rc == 0)
         *out_version = version;
     buf_deinit(&params);
@@ -395,13 +417,13 @@ int publish_policy_rollback(struct pq_conn *c, const struct publish_actor *actor
                             uint64_t to, uint64_t *out_version, uint64_t *out_generation,
                             struct err *err)
 {
-    struct content content;
+    struct policy_content content;
     char state[16] = "";
     uint64_t from = 0, version = 0;
-    content_init(&content);
+    policy_content_init(&content);
     int rc = publish_begin(c, actor, err);
     if (rc == 0)
-        rc = load_version(c, name, to, "previous", &from, state, &content, err);
+        rc = policy_load_version(c, name, to, "previous", &from, state, &content, err);
     if (rc == 0 && (strcmp(state, "current") == 0 || strcmp(state, "rejected") == 0))
         rc = err_set(err, ERR_CONFLICT, "%.*s@%llu is %s", STR_ARG(name), (unsigned long long)from,
                      state);
@@ -413,23 +435,23 @@ int publish_policy_rollback(struct pq_conn *c, const struct publish_actor *actor
         publish_abort(c);
     else
         *out_version = version;
-    content_deinit(&content);
+    policy_content_deinit(&content);
     return rc;
 }
 
 int publish_put_policy(struct pq_conn *c, const struct publish_actor *actor, struct str name,
                        struct str params, struct err *err)
 {
-    struct content content;
+    struct policy_content content;
     char state[16];
     uint64_t current = 0, version;
-    content_init(&content);
+    policy_content_init(&content);
     Steelyard__Control__V1__Params *want =
         steelyard__control__v1__params__unpack(NULL, params.len, (const uint8_t *)params.data);
     Steelyard__Control__V1__Params *have = NULL;
     int rc = want == NULL ? err_set(err, ERR_INVALID, "parameters cannot be read") : 0;
     if (rc == 0)
-        rc = load_version(c, name, 0, "current", &current, state, &content, err);
+        rc = policy_load_version(c, name, 0, "current", &current, state, &content, err);
     if (rc == ERR_NOT_FOUND) { /* The first: no artifact yet. */
         rc = buf_append_str(&content.params, params);
         if (rc == 0)
@@ -446,6 +468,6 @@ int publish_put_policy(struct pq_conn *c, const struct publish_actor *actor, str
         steelyard__control__v1__params__free_unpacked(want, NULL);
     if (have != NULL)
         steelyard__control__v1__params__free_unpacked(have, NULL);
-    content_deinit(&content);
+    policy_content_deinit(&content);
     return rc;
 }

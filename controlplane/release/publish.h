@@ -33,7 +33,8 @@ struct publish_resource {
     uint64_t generation; /* In which it last changed. */
 };
 
-/* Immutable. Sorted in push order: catalogue, prices, limits, artifacts, params, accounts, keys. */
+/* Immutable. Sorted in push order: catalogue, prices, limits, artifacts, params, accounts, keys,
+ * rollouts. */
 struct publish_set {
     uint32_t era;
     uint64_t generation;
@@ -133,18 +134,58 @@ struct publish_policy {
 int publish_policy_store(struct pq_conn *c, const struct publish_actor *actor,
                          const struct publish_policy *policy, uint64_t *out_version,
                          struct err *err) MUST_CHECK;
-/* Makes a candidate (or previous) version the current one. ERR_NOT_FOUND; ERR_CONFLICT: rejected.
- */
+/* A person makes a candidate (or previous) version the current one, without evidence. A rollout of
+ * this version ends as promoted. ERR_NOT_FOUND; ERR_CONFLICT: rejected, or a rollout of another
+ * version or an override is under way. */
 int publish_policy_promote(struct pq_conn *c, const struct publish_actor *actor, struct str name,
                            uint64_t version, uint64_t *out_generation, struct err *err) MUST_CHECK;
 /* Brings the content of version `to` (0: the one before the current) back under a new number. */
 int publish_policy_rollback(struct pq_conn *c, const struct publish_actor *actor, struct str name,
                             uint64_t to, uint64_t *out_version, uint64_t *out_generation,
                             struct err *err) MUST_CHECK;
+/* The same between begin and commit, for a rollout that ends well; *out_from: the version before.
+ */
+int publish_policy_install(struct pq_conn *c, struct str name, uint64_t version, uint64_t *out_from,
+                           struct err *err) MUST_CHECK;
 /* Between begin and commit: policy `name` exists with the floor and exploration of these Params (of
  * the file). The first version has no artifact; a later change of the file makes a new version with
  * the artifact in service. */
 int publish_put_policy(struct pq_conn *c, const struct publish_actor *actor, struct str name,
                        struct str params, struct err *err) MUST_CHECK;
+
+/* --- rollouts: what nodes get of them (controlplane/rollout decides; all between begin and commit)
+ */
+
+#define PUBLISH_SALT_BYTES 16U
+
+struct publish_rollout {
+    uint64_t id;
+    struct str policy;
+    uint64_t candidate; /* Version number. */
+    uint32_t state;     /* RolloutState */
+    uint32_t stage;     /* 0: shadow; 1: the first. */
+    uint32_t pct_bp;
+    const uint8_t *salt;                        /* 16 bytes */
+    struct str stable_params, candidate_params; /* Hex sha256. */
+};
+/* "rollout/<policy>", and the candidate's parameters and, unless stable's is the same, artifact. */
+int publish_put_rollout(struct pq_conn *c, const struct publish_rollout *r,
+                        struct err *err) MUST_CHECK;
+/* Removes the three. */
+int publish_remove_rollout(struct pq_conn *c, struct str policy, struct err *err) MUST_CHECK;
+/* A person (or the file) changes what is in service while a rollout or an override may be under
+ * way. version 0: whatever is under way ends (rolled_back, ended). Else a rollout of this very
+ * version ends as promoted, and anything else refuses with ERR_CONFLICT. */
+int publish_rollout_overtake(struct pq_conn *c, const struct publish_actor *actor,
+                             struct str policy, uint64_t version, struct err *err) MUST_CHECK;
+/* Hex sha256 of the Params of a version, and its state. version 0: the current one.
+ * ERR_NOT_FOUND. */
+struct publish_version {
+    uint64_t version;
+    char state[16];
+    char params[SHA256_HEX_BYTES];
+};
+int publish_policy_find(struct pq_conn *c, struct str name, uint64_t version,
+                        struct publish_version *out, struct err *err) MUST_CHECK;
 
 #endif

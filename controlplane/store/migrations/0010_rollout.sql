@@ -23,6 +23,7 @@ CREATE TABLE rollout (
     created_by        text     NOT NULL,
     reason            text     NOT NULL DEFAULT '',
     expires           timestamptz,       -- Of an override.
+    why               text     NOT NULL DEFAULT 'none', -- Of the edge that led to this state.
     state_since       timestamptz NOT NULL DEFAULT now(),
     stage_since       timestamptz NOT NULL DEFAULT now(), -- Dwell is counted from here.
     ended             timestamptz,
