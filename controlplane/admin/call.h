@@ -169,6 +169,13 @@ int decisions_show(struct admin_call *call, struct pq_conn *c, struct err *err);
 int decisions_why(struct admin_call *call, struct pq_conn *c, struct err *err);
 int decisions_replay(struct admin_call *call, struct pq_conn *c, struct err *err);
 int report_run(struct admin_call *call, struct pq_conn *c, struct err *err);
+int decisions_export(struct admin_call *call, struct pq_conn *c, struct err *err);
+int audit_request(struct admin_call *call, struct pq_conn *c, struct err *err);
+int audit_key(struct admin_call *call, struct pq_conn *c, struct err *err);
+int audit_off_greedy(struct admin_call *call, struct pq_conn *c, struct err *err);
+int audit_served_elsewhere(struct admin_call *call, struct pq_conn *c, struct err *err);
+int audit_spend(struct admin_call *call, struct pq_conn *c, struct err *err);
+int audit_rollout(struct admin_call *call, struct pq_conn *c, struct err *err);
 int audit_list(struct admin_call *call, struct pq_conn *c, struct err *err);
 
 #endif

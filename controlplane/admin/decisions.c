@@ -5,7 +5,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/crypto/uuid.h"
-#include "controlplane/admin/call.h"
+#include "controlplane/admin/decision_json.h"
 #include "controlplane/release/record.h"
 
 #define DETAIL_MAX     (4U << 20)
@@ -13,55 +13,6 @@
 #define REPLAY_MAX     1000000
 #define REPLAY_DEFAULT 10000
 #define REPLAY_STEP    1000
-
-#define LIST_COLUMNS                                                                               \
-    "d.request_id, d.ts, coalesce(k.public_id, d.key_id::text), d.route, d.alias, "                \
-    "d.chosen_model, "                                                                             \
-    "d.served_model, v.name || '@' || v.version, d.status, d.http_status, d.cost, d.tokens_in, "   \
-    "d.tokens_out, d.ttft_ms, d.latency_ms, d.attempts, d.flags, (SELECT f.score_q16 FROM "        \
-    "feedback f WHERE f.request_id = d.request_id AND f.ts BETWEEN d.ts - interval '1 minute' "    \
-    "AND "                                                                                         \
-    "d.ts + interval '1 minute' ORDER BY array_position(ARRAY['eval', 'judge', 'thumb', "          \
-    "'implicit'], f.source), f.received LIMIT 1)"
-#define LIST_FROM                                                                                  \
-    " FROM decision d LEFT JOIN api_key k ON k.id = d.key_id LEFT JOIN LATERAL (SELECT name, "     \
-    "version FROM policy_version WHERE params = d.params_sha LIMIT 1) v ON true "
-
-static void write_row(struct json_writer *w, const struct pq_result *r, int row)
-{
-    uint32_t flags = (uint32_t)pq_result_i64(r, row, 16);
-    call_write_column(w, "id", r, row, 0);
-    call_write_time(w, "ts", r, row, 1);
-    call_write_column(w, "key_id", r, row, 2);
-    call_write_column(w, "route", r, row, 3);
-    call_write_column(w, "alias", r, row, 4);
-    call_write_column(w, "chosen", r, row, 5);
-    call_write_column(w, "served", r, row, 6);
-    call_write_column(w, "policy", r, row, 7);
-    json_writer_key(w, "status");
-    json_writer_text(w, record_status_name((uint32_t)pq_result_i64(r, row, 8)));
-    json_writer_key(w, "http_status");
-    json_writer_i64(w, pq_result_i64(r, row, 9));
-    if ((flags & STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_COST_UNKNOWN) != 0) {
-        json_writer_key(w, "cost_usd");
-        json_writer_null(w);
-    } else {
-        call_write_usd(w, "cost_usd", pq_result_i64(r, row, 10));
-    }
-    static const char *const numbers[] = {"tokens_in", "tokens_out", "ttft_ms", "latency_ms",
-                                          "attempts"};
-    for (int i = 0; i < 5; i++) {
-        json_writer_key(w, numbers[i]);
-        json_writer_i64(w, pq_result_i64(r, row, 11 + i));
-    }
-    json_writer_key(w, "explored");
-    json_writer_bool(w, (flags & STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_EXPLORED) != 0);
-    json_writer_key(w, "score");
-    if (pq_result_is_null(r, row, 17))
-        json_writer_null(w);
-    else
-        json_writer_fixed(w, call_q16((uint32_t)pq_result_i64(r, row, 17)), 4);
-}
 
 static int status_from_name(const char *name, int64_t *out)
 {
@@ -131,7 +82,7 @@ int decisions_list(struct admin_call *call, struct pq_conn *c, struct err *err)
         pq_params_null(&p);
     rc = pq_conn_query(
         c,
-        "SELECT " LIST_COLUMNS LIST_FROM
+        "SELECT " DECISION_COLUMNS DECISION_FROM
         "WHERE ($1::uuid IS NULL OR d.request_id < $1) AND ($2::timestamptz IS NULL OR d.ts >= $2) "
         "AND ($3::timestamptz IS NULL OR d.ts < $3) AND ($4::text IS NULL OR d.key_id = (SELECT id "
         "FROM api_key WHERE public_id = $4 OR name = $4 ORDER BY created LIMIT 1)) "
@@ -147,7 +98,7 @@ int decisions_list(struct admin_call *call, struct pq_conn *c, struct err *err)
     json_writer_begin_array(w);
     for (int i = 0; i < rows; i++) {
         json_writer_begin_object(w);
-        write_row(w, r, i);
+        decision_write_row(w, r, i);
         json_writer_end_object(w);
     }
     json_writer_end_array(w);
@@ -178,7 +129,8 @@ static int load_one(struct admin_call *call, struct pq_conn *c, struct pq_result
         return err_set(err, ERR_NOT_FOUND, "there is no decision %s", call->param[0]);
     }
     int rc = pq_conn_query(c,
-                           "SELECT " LIST_COLUMNS ", d.detail, d.node_id, d.epoch, d.seq" LIST_FROM
+                           "SELECT " DECISION_COLUMNS
+                           ", d.detail, d.node_id, d.epoch, d.seq" DECISION_FROM
                            "WHERE d.request_id = $1::uuid AND d.ts BETWEEN $2 AND $3",
                            &p, out_result, err);
     if (rc != 0)
@@ -187,162 +139,6 @@ static int load_one(struct admin_call *call, struct pq_conn *c, struct pq_result
         return err_set(err, ERR_NOT_FOUND, "there is no decision %s", call->param[0]);
     buf_init(detail, DETAIL_MAX);
     return pq_result_bytes(*out_result, 0, 18, detail);
-}
-
-/* --- writing a record
- * ------------------------------------------------------------------------------ */
-
-static void write_excluded(struct json_writer *w, uint32_t excl)
-{
-    json_writer_key(w, "excluded");
-    json_writer_begin_array(w);
-    for (uint32_t bit = 0; bit < 32; bit++) {
-        if ((excl >> bit & 1) == 0)
-            continue;
-        const char *name = policy_exclusion_name(bit);
-        json_writer_text(w, name == NULL ? "UNKNOWN" : name);
-    }
-    json_writer_end_array(w);
-}
-
-static const char *model_at(const Steelyard__Telemetry__V1__Decision *d, uint32_t i)
-{
-    return i < d->n_models ? d->models[i] : NULL;
-}
-
-static void write_probability(struct json_writer *w, uint32_t p)
-{
-    json_writer_key(w, "probability");
-    /* All ones is what a certain choice records: there is no 2^32 in 32 bits. */
-    if (p == UINT32_MAX)
-        json_writer_i64(w, 1);
-    else
-        json_writer_fixed(w, (int64_t)((uint64_t)p * 1000000000 >> 32), 9);
-}
-
-static void write_candidates(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d)
-{
-    json_writer_key(w, "candidates");
-    json_writer_begin_array(w);
-    for (uint32_t i = 0; i < d->n_cand; i++) {
-        const Steelyard__Telemetry__V1__Cand *m = d->cand[i];
-        json_writer_begin_object(w);
-        json_writer_key(w, "model");
-        json_writer_text(w, model_at(d, i));
-        json_writer_key(w, "quality");
-        json_writer_fixed(w, (int64_t)m->q * 1000000 / 65536, 6);
-        if (m->cost < 0) {
-            json_writer_key(w, "cost_usd");
-            json_writer_null(w);
-        } else {
-            call_write_usd(w, "cost_usd", m->cost);
-        }
-        json_writer_key(w, "latency_ms");
-        json_writer_u64(w, m->lat_ms);
-        json_writer_key(w, "output_tokens");
-        json_writer_u64(w, m->out_tok);
-        json_writer_key(w, "utility"); /* In units of quality: U / 2^36. */
-        json_writer_fixed(w, (int64_t)((__int128)m->u * 1000000 / (INT64_C(1) << 36)), 6);
-        write_probability(w, m->p);
-        json_writer_key(w, "z");
-        json_writer_i64(w, m->z);
-        json_writer_key(w, "known_to_policy");
-        json_writer_bool(w, m->model > 0);
-        write_excluded(w, m->excl);
-        json_writer_end_object(w);
-    }
-    json_writer_end_array(w);
-}
-
-static void write_attempts(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d)
-{
-    json_writer_key(w, "attempts");
-    json_writer_begin_array(w);
-    for (size_t i = 0; i < d->n_attempt; i++) {
-        const Steelyard__Telemetry__V1__Attempt *a = d->attempt[i];
-        char start[CLOCK_RFC3339_BYTES];
-        json_writer_begin_object(w);
-        json_writer_key(w, "model");
-        json_writer_text(w, model_at(d, a->model));
-        json_writer_key(w, "server");
-        json_writer_text(w, a->endpoint < d->n_servers ? d->servers[a->endpoint] : NULL);
-        json_writer_key(w, "start");
-        clock_format_rfc3339(a->start_us, start);
-        json_writer_text(w, start);
-        json_writer_key(w, "status");
-        json_writer_u64(w, a->status);
-        json_writer_key(w, "reason");
-        json_writer_text(w, record_reason_name(a->reason));
-        json_writer_key(w, "ttft_ms");
-        json_writer_u64(w, a->ttft_ms);
-        json_writer_key(w, "total_ms");
-        json_writer_u64(w, a->total_ms);
-        json_writer_key(w, "tokens_in");
-        json_writer_u64(w, a->in);
-        json_writer_key(w, "tokens_out");
-        json_writer_u64(w, a->out);
-        json_writer_key(w, "tokens_cached");
-        json_writer_u64(w, a->cached);
-        json_writer_key(w, "usage_source");
-        json_writer_text(w, record_source_name((uint32_t)a->usage, a->flags));
-        call_write_usd(w, "cost_usd", a->cost);
-        json_writer_key(w, "provider_id");
-        json_writer_text(w, a->provider_id);
-        json_writer_end_object(w);
-    }
-    json_writer_end_array(w);
-}
-
-static void write_facts(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d)
-{
-    json_writer_key(w, "endpoint");
-    json_writer_text(w, d->endpoint);
-    json_writer_key(w, "task");
-    json_writer_text(w, d->task);
-    json_writer_key(w, "client_request_id");
-    json_writer_text(w, d->client_request_id);
-    json_writer_key(w, "tokens_in_estimate");
-    json_writer_u64(w, d->t_in);
-    json_writer_key(w, "max_output");
-    json_writer_u64(w, d->t_out_cap);
-    json_writer_key(w, "stream");
-    json_writer_bool(w, (d->flags & STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_STREAM) != 0);
-    json_writer_key(w, "pinned");
-    json_writer_bool(w, (d->flags & STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_PINNED) != 0);
-    json_writer_key(w, "sticky");
-    json_writer_bool(w, (d->flags & STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_STICKY) != 0);
-    json_writer_key(w, "floor");
-    json_writer_fixed(w, call_q16(d->floor_q16), 4);
-    json_writer_key(w, "lambda");
-    json_writer_i64(w, d->lambda);
-    json_writer_key(w, "budget_used"); /* Of the tightest one: lambda follows it. */
-    if (d->budget_pressure != 0)
-        json_writer_fixed(w, call_q16(d->budget_pressure), 4);
-    else
-        json_writer_null(w);
-    json_writer_key(w, "budget_clamp");
-    if (d->budget_clamp > 0)
-        json_writer_i64(w, d->budget_clamp);
-    else
-        json_writer_null(w);
-    json_writer_key(w, "error_code");
-    json_writer_text(w, d->error_code);
-    json_writer_key(w, "finish_reason");
-    json_writer_text(w, d->finish_reason);
-    json_writer_key(w, "overhead_us");
-    json_writer_u64(w, d->overhead_us);
-    json_writer_key(w, "generation");
-    json_writer_u64(w, d->generation);
-    json_writer_key(w, "config_age_s");
-    json_writer_u64(w, d->config_age_s);
-    call_write_hex(w, "artifact", d->policy_version.data, d->policy_version.len);
-    call_write_hex(w, "params", d->params_sha.data, d->params_sha.len);
-    call_write_hex(w, "text_hash", d->text_hash.data, d->text_hash.len);
-    json_writer_key(w, "tags");
-    json_writer_begin_array(w);
-    for (size_t i = 0; i < d->n_tags; i++)
-        json_writer_text(w, d->tags[i]);
-    json_writer_end_array(w);
 }
 
 int decisions_show(struct admin_call *call, struct pq_conn *c, struct err *err)
@@ -359,15 +155,15 @@ int decisions_show(struct admin_call *call, struct pq_conn *c, struct err *err)
         rc = err_set(err, ERR_CORRUPT, "the record cannot be read");
     if (rc == 0) {
         json_writer_begin_object(w);
-        write_row(w, r, 0);
+        decision_write_row(w, r, 0);
         call_write_column(w, "node_id", r, 0, 19);
         json_writer_key(w, "epoch");
         json_writer_u64(w, (uint64_t)pq_result_i64(r, 0, 20));
         json_writer_key(w, "seq");
         json_writer_i64(w, pq_result_i64(r, 0, 21));
-        write_facts(w, d);
-        write_candidates(w, d);
-        write_attempts(w, d);
+        decision_write_facts(w, d);
+        decision_write_candidates(w, d);
+        decision_write_attempts(w, d);
         json_writer_end_object(w);
     }
     if (d != NULL)
@@ -411,13 +207,13 @@ static void write_counterfactual(struct json_writer *w, struct record *r,
     explain_threshold(&r->input, d, &t);
     bool cheaper = t.above_position != POLICY_NONE;
     uint32_t other = cheaper ? t.above_position : t.below_position;
-    if (other == POLICY_NONE || model_at(r->pb, other) == NULL) {
+    if (other == POLICY_NONE || decision_model(r->pb, other) == NULL) {
         json_writer_null(w);
         return;
     }
     int64_t at = cheaper ? t.above : t.below;
     snprintf(text, sizeof text, "would have chosen %s if lambda were %s %lld (it was %lld)",
-             model_at(r->pb, other), cheaper ? "at least" : "at most", (long long)at,
+             decision_model(r->pb, other), cheaper ? "at least" : "at most", (long long)at,
              (long long)r->request.lambda);
     json_writer_begin_object(w);
     json_writer_key(w, "text");
@@ -425,7 +221,7 @@ static void write_counterfactual(struct json_writer *w, struct record *r,
     json_writer_key(w, cheaper ? "lambda_above" : "lambda_below");
     json_writer_i64(w, at);
     json_writer_key(w, "model");
-    json_writer_text(w, model_at(r->pb, other));
+    json_writer_text(w, decision_model(r->pb, other));
     json_writer_end_object(w);
 }
 
@@ -441,7 +237,7 @@ static void write_mismatch(struct json_writer *w, const struct record *r,
     json_writer_key(w, "field");
     json_writer_text(w, m->field);
     json_writer_key(w, "model");
-    json_writer_text(w, m->position == POLICY_NONE ? NULL : model_at(r->pb, m->position));
+    json_writer_text(w, m->position == POLICY_NONE ? NULL : decision_model(r->pb, m->position));
     json_writer_key(w, "recorded");
     json_writer_i64(w, m->recorded);
     json_writer_key(w, "recomputed");
@@ -466,7 +262,8 @@ static void write_reasoning(struct json_writer *w, struct record *r)
     json_writer_key(w, "terms");
     json_writer_begin_array(w);
     for (uint32_t i = 0; i < terms.count; i++)
-        write_term(w, &terms.term[i], model_at(r->pb, terms.a), model_at(r->pb, terms.b));
+        write_term(w, &terms.term[i], decision_model(r->pb, terms.a),
+                   decision_model(r->pb, terms.b));
     json_writer_end_array(w);
     if (done && d.chosen != POLICY_NONE) {
         write_counterfactual(w, r, &d);
@@ -496,21 +293,21 @@ int decisions_why(struct admin_call *call, struct pq_conn *c, struct err *err)
         call_write_column(w, "key_id", r, 0, 2);
         call_write_column(w, "route", r, 0, 3);
         call_write_column(w, "alias", r, 0, 4);
-        write_facts(w, d);
+        decision_write_facts(w, d);
         json_writer_end_object(w);
-        write_candidates(w, d);
+        decision_write_candidates(w, d);
         call_write_column(w, "chosen", r, 0, 5);
         json_writer_key(w, "greedy");
-        json_writer_text(w, d->n_cand == 0 ? NULL : model_at(d, d->greedy));
+        json_writer_text(w, d->n_cand == 0 ? NULL : decision_model(d, d->greedy));
         json_writer_key(w, "explored");
         json_writer_bool(w,
                          (d->flags & STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_EXPLORED) != 0);
         call_write_column(w, "policy", r, 0, 7);
         write_reasoning(w, record);
-        write_attempts(w, d);
+        decision_write_attempts(w, d);
         json_writer_key(w, "outcome");
         json_writer_begin_object(w);
-        write_row(w, r, 0);
+        decision_write_row(w, r, 0);
         json_writer_end_object(w);
         json_writer_end_object(w);
     }

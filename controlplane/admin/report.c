@@ -1,5 +1,5 @@
 /* GET /report: what routing cost, what it would have cost otherwise, and what quality came back.
- * From the hourly sums, so it does not grow with traffic; quality from feedback. GET /audit. */
+ * From the hourly sums, so it does not grow with traffic; quality from feedback. */
 #include <string.h>
 
 #include "common/base/clock.h"
@@ -174,56 +174,4 @@ int report_run(struct admin_call *call, struct pq_conn *c, struct err *err)
             since, err);
     json_writer_end_object(&call->w);
     return rc;
-}
-
-int audit_list(struct admin_call *call, struct pq_conn *c, struct err *err)
-{
-    int64_t limit;
-    uint64_t before = 0;
-    char cursor[32];
-    struct pq_params p = {0};
-    struct pq_result *r = NULL;
-    struct json_writer *w = &call->w;
-    int rc = call_limit(call, &limit, err);
-    if (rc != 0)
-        return rc;
-    bool given = call_query(call, "cursor", cursor, sizeof cursor, &rc);
-    if (rc != 0 || (given && str_parse_u64(str_from(cursor), INT64_MAX, &before) != 0))
-        return err_set(err, ERR_INVALID, "cursor: not one of ours");
-    pq_params_i64(&p, given ? (int64_t)before : INT64_MAX);
-    pq_params_i64(&p, limit);
-    rc = pq_conn_query(c,
-                       "SELECT id, ts, actor, action, subject, reason, detail, generation FROM "
-                       "audit_log WHERE id < $1 ORDER BY id DESC LIMIT $2",
-                       &p, &r, err);
-    if (rc != 0)
-        return rc;
-    int rows = pq_result_rows(r);
-    json_writer_begin_object(w);
-    json_writer_key(w, "items");
-    json_writer_begin_array(w);
-    for (int i = 0; i < rows; i++) {
-        json_writer_begin_object(w);
-        json_writer_key(w, "id");
-        json_writer_i64(w, pq_result_i64(r, i, 0));
-        call_write_time(w, "ts", r, i, 1);
-        call_write_column(w, "actor", r, i, 2);
-        call_write_column(w, "action", r, i, 3);
-        call_write_column(w, "subject", r, i, 4);
-        call_write_column(w, "reason", r, i, 5);
-        json_writer_key(w, "detail");
-        json_writer_raw(w, pq_result_text(r, i, 6));
-        json_writer_key(w, "generation");
-        json_writer_i64(w, pq_result_i64(r, i, 7));
-        json_writer_end_object(w);
-    }
-    json_writer_end_array(w);
-    json_writer_key(w, "next");
-    if (rows < limit)
-        json_writer_null(w);
-    else
-        json_writer_string(w, pq_result_text(r, rows - 1, 0));
-    json_writer_end_object(w);
-    pq_result_destroy(r);
-    return 0;
 }

@@ -265,7 +265,7 @@ static const char copy_decision[] =
     "task, policy_sha, params_sha, generation, flags, status, http_status, chosen_model, "
     "served_model, cost, tokens_in, tokens_out, ttft_ms, latency_ms, attempts, excl_any, "
     "text_hash, "
-    "detail) FROM STDIN (FORMAT binary)";
+    "detail, greedy_model) FROM STDIN (FORMAT binary)";
 static const char copy_attempt[] =
     "COPY attempt (ts, request_id, n, model, server, started, status, reason, ttft_ms, total_ms, "
     "tokens_in, tokens_out, cached, cost, price_id, flags) FROM STDIN (FORMAT binary)";

@@ -475,7 +475,7 @@ static int add_decision(struct intake_rows *r, const struct uuid *node_id, uint6
     for (size_t i = 0; i < d->n_cand; i++)
         excl_any |= d->cand[i]->excl;
     struct pq_copy *c = &r->decision;
-    pq_copy_row(c, 28);
+    pq_copy_row(c, 29);
     pq_copy_time_us(c, d->ts_us);
     pq_copy_bytes(c, pb_str(d->request_id));
     pq_copy_bytes(c, (struct str){.data = (const char *)node_id->bytes, .len = 16});
@@ -507,6 +507,10 @@ static int add_decision(struct intake_rows *r, const struct uuid *node_id, uint6
     pq_copy_i64(c, (int64_t)excl_any);
     copy_bytes_or_null(c, d->text_hash);
     pq_copy_bytes(c, detail);
+    if (d->n_cand > 0 && d->greedy != d->chosen)
+        copy_model(c, d, d->greedy);
+    else
+        pq_copy_null(c);
     for (size_t i = 0; i < d->n_attempt; i++)
         copy_attempt(r, d, i);
     r->decisions++;

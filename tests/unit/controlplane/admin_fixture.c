@@ -102,6 +102,7 @@ void admin_fixture_start(const char *conninfo, const char *yaml)
 {
     struct err err = {0};
     admin_fixture_apply(conninfo, yaml);
+    f.posted = false;
     uv_loop_init(&f.loop);
     uv_sem_init(&f.loaded, 0);
     f.key = secret_create(STR(ADMIN_KEY));
