@@ -31,6 +31,15 @@ static const struct flag status_flags[] = {
      "Wait until a node is connected and up to date, at most this long."},
     {.name = NULL},
 };
+static const struct flag doctor_flags[] = {
+    {"in-cluster", 0, FLAG_BOOL, NULL, NULL, NULL,
+     "Look for nothing on this machine: --server and --node say where all is."},
+    {"node", 0, FLAG_TEXT, "URL", "STEELYARD_NODE", NULL,
+     "A node's API; without it that of `steelyard serve` on this machine."},
+    {"model", 0, FLAG_TEXT, "NAME", NULL, NULL,
+     "Model or route to ask for an answer, whole and as a stream; none is asked without it."},
+    {.name = NULL},
+};
 static const struct flag report_flags[] = {
     {"since", 0, FLAG_TEXT, "TIME", NULL, "7d", "From then on: 24h, 7d or an RFC 3339 time."},
     {.name = NULL},
@@ -445,6 +454,10 @@ const struct command commands[] = {
     {"decisions", "replay", "", 0, 0, "Recompute recorded decisions and compare them bit by bit.",
      "Exits 10 if any decision is not what its record says.", replay_flags, decisions_replay,
      false},
+    {"doctor", NULL, "", 0, 0, "Is it well: control plane, schema, nodes, a request.",
+     "Makes a key that lives ten minutes, asks a node with it, and takes it back. Exits 10 when "
+     "something is wrong.",
+     doctor_flags, doctor_run, false},
     {"report", NULL, "", 0, 0, "Cost and quality, against always-best and always-cheapest.", NULL,
      report_flags, report_show, false},
     {"config", "validate", "FILE", 1, 1, "Check a configuration; every error with line and column.",

@@ -5,6 +5,7 @@
 #include "controlplane/ctl/ctl.h"
 
 enum ctl_exit status_show(struct ctl *c);
+enum ctl_exit doctor_run(struct ctl *c);
 enum ctl_exit report_show(struct ctl *c);
 enum ctl_exit keys_create(struct ctl *c);
 enum ctl_exit keys_list(struct ctl *c);
