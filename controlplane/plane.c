@@ -75,7 +75,10 @@ static void watch_file(struct plane *p)
 void plane_dump(const struct plane *p)
 {
     const struct publish_set *set = p->publish != NULL ? publish_current(p->publish) : NULL;
-    log_event(LOG_INFO, "state", LOG_U64("state", p->state), LOG_U64("term", p->term),
+    for (unsigned i = 0; p->leader != NULL && i < LEADER_ROLES; i++)
+        log_event(LOG_INFO, "role", LOG_TEXT_FIELD("role", leader_role_name((enum leader_role)i)),
+                  LOG_U64("term", leader_term(p->leader, (enum leader_role)i)));
+    log_event(LOG_INFO, "state", LOG_U64("state", p->state),
               LOG_U64("generation", set != NULL ? set->generation : 0),
               LOG_U64("nodes", p->nodes != NULL ? nodes_connected(p->nodes) : 0),
               LOG_BOOL("database", p->intake != NULL && intake_is_up(p->intake)),
@@ -143,12 +146,13 @@ static int start_nodes(struct plane *p, struct err *err)
         .release = &plane_release_ops,
         .intake = &plane_intake_ops,
         .lease = &plane_lease_ops,
-        .rates_term = p->term,
         .plane = p,
     };
     int rc = nodes_start(&options, &p->nodes, err);
     if (rc != 0)
         err_wrap(err, "--sync-listen");
+    if (rc == 0)
+        plane_on_role(p, LEADER_RATES, leader_term(p->leader, LEADER_RATES));
     return rc;
 }
 
@@ -163,8 +167,6 @@ static int start_admin(struct plane *p, struct err *err)
         .publish = p->publish,
         .trainer = p->trainer,
         .nodes = &p->nodes,
-        .term = &p->term,
-        .holder = str_from(p->holder),
         .draw_key = siphash_key_from_bytes(p->keys.draw),
         .version = STEELYARD_VERSION,
         .started_mono_ms = clock_mono_ms(),
@@ -185,9 +187,13 @@ static int start_stores(struct plane *p, struct err *err)
                                          .connections = (unsigned)p->settings->ingest_connections};
     const struct publish_config publish = {
         .conninfo = p->conninfo, .on_changed = plane_on_set, .arg = p};
+    const struct leader_config leader = {
+        .work = p->work, .holder = p->holder, .on_change = plane_on_role, .arg = p};
+    int rc = leader_create(p->loop, &leader, &p->leader, err);
+    if (rc != 0)
+        return rc;
     const struct trainer_config trainer = {.conninfo = p->conninfo,
-                                           .term = &p->term,
-                                           .holder = str_from(p->holder),
+                                           .leader = p->leader,
                                            .hash_key_id = p->keys.hash_key_id,
                                            .on_published = on_policy_published,
                                            .arg = p};
@@ -195,7 +201,7 @@ static int start_stores(struct plane *p, struct err *err)
         .conninfo = p->conninfo, .on_recall = plane_on_recall, .arg = p};
     const struct keeper_config keeper = {.work = p->work,
                                          .allow_private = p->settings->private_webhooks};
-    int rc = intake_create(p->loop, &intake, &p->intake, err);
+    rc = intake_create(p->loop, &intake, &p->intake, err);
     if (rc == 0)
         rc = keeper_start(p->loop, &keeper, &p->keeper, err);
     if (rc == 0)
@@ -216,7 +222,7 @@ static int start_servers(struct plane *p, struct err *err)
         rc = write_addresses(p, err);
     if (rc == 0)
         log_event(LOG_INFO, "listening", LOG_TEXT_FIELD("admin", p->settings->listen),
-                  LOG_TEXT_FIELD("sync", nodes_address(p->nodes)), LOG_U64("term", p->term));
+                  LOG_TEXT_FIELD("sync", nodes_address(p->nodes)));
     return rc;
 }
 
@@ -360,6 +366,10 @@ static void close_next(void *arg)
         struct publish *publish = p->publish;
         p->publish = NULL;
         publish_close(publish, close_next, p);
+    } else if (p->leader != NULL) {
+        struct leader *leader = p->leader;
+        p->leader = NULL;
+        leader_close(leader, close_next, p);
     } else if (p->keeper != NULL) {
         struct keeper *keeper = p->keeper;
         p->keeper = NULL;

@@ -10,12 +10,9 @@
 
 #define DAYS_AHEAD 7U
 
-static struct publish_actor config_actor(const struct plane *p)
+static struct publish_actor config_actor(void)
 {
-    return (struct publish_actor){.name = STR("config"),
-                                  .reason = STR("configuration file"),
-                                  .term = p->term,
-                                  .holder = str_from(p->holder)};
+    return (struct publish_actor){.name = STR("config"), .reason = STR("configuration file")};
 }
 
 static int keep_partitions(const struct plane *p, struct pq_conn *c, struct err *err)
@@ -38,10 +35,8 @@ static int run_boot(void *arg, struct pq_conn *c, struct err *err)
         rc = keep_partitions(p, c, err);
     if (rc == 0)
         rc = train_recover(c, err);
-    if (rc == 0)
-        rc = publish_fence_take(c, str_from(p->holder), &p->term, err);
     if (rc == 0) {
-        const struct publish_actor actor = config_actor(p);
+        const struct publish_actor actor = config_actor();
         rc = apply_config(c, &actor, p->config, &p->keys, &generation, err);
     }
     return rc;
@@ -72,7 +67,7 @@ static int run_apply(void *arg, struct pq_conn *c, struct err *err)
 {
     struct plane *p = arg;
     uint64_t generation;
-    const struct publish_actor actor = config_actor(p);
+    const struct publish_actor actor = config_actor();
     return apply_config(c, &actor, p->next_config, &p->keys, &generation, err);
 }
 

@@ -12,6 +12,7 @@
 #include "controlplane/budgets/lease_service.h"
 #include "controlplane/config/config.h"
 #include "controlplane/ingest/intake.h"
+#include "controlplane/leader/leader.h"
 #include "controlplane/nodes/nodes.h"
 #include "controlplane/plane.h"
 #include "controlplane/release/apply.h"
@@ -33,8 +34,7 @@ struct plane {
     uint64_t last_partitions_ms;
     bool booting; /* A boot job runs. */
     bool applying;
-    char holder[PLANE_HOLDER_BYTES]; /* "host/pid": who holds the fence. */
-    uint64_t term;
+    char holder[PLANE_HOLDER_BYTES]; /* "host/pid": who leads. */
     char conninfo[4096];
     struct config *config; /* NULL: no --config. */
     struct config *next_config;
@@ -43,6 +43,7 @@ struct plane {
     struct config_keys keys;
     struct secret *operator_key;
     struct work *work;
+    struct leader *leader;
     struct publish *publish;
     struct intake *intake;
     struct lease_service *leases;
@@ -64,6 +65,7 @@ struct plane {
 void plane_boot(struct plane *p);
 void plane_booted(struct plane *p); /* In plane.c: the state machine goes on. */
 void plane_fail(struct plane *p, int status);
+void plane_on_role(void *plane, enum leader_role role, uint64_t term);
 void plane_apply(struct plane *p, struct config *config); /* Takes config. */
 void plane_maintain(struct plane *p);                     /* Partitions, hourly. */
 

@@ -174,6 +174,25 @@ void plane_on_recall(void *plane, struct str node_id)
         nodes_recall(p->nodes, node_id);
 }
 
+/* ---- roles ---- */
+
+void plane_on_role(void *plane, enum leader_role role, uint64_t term)
+{
+    struct plane *p = plane;
+    switch (role) {
+    case LEADER_RATES:
+        if (p->nodes != NULL &&
+            nodes_lead_rates(p->nodes, term, leader_is_first(p->leader, role)) != 0)
+            log_event(LOG_ERROR, "rates are not shared out: out of memory");
+        break;
+    case LEADER_TRAINER:
+    case LEADER_ROLLOUT:
+    case LEADER_KEEPER:
+    case LEADER_ROLES:
+        break;
+    }
+}
+
 /* ---- metrics ---- */
 
 enum {

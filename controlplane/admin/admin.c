@@ -243,7 +243,6 @@ static void call_begin(struct admin_call *call)
     struct err err = {0};
     const struct admin_route *route = call->route;
     const struct admin_config *config = call->config;
-    call->term = *config->term;
     call->label_maturity_ms = *config->label_maturity_ms;
     call->connected_nodes = *config->nodes == NULL ? 0 : nodes_connected(*config->nodes);
     call->set = publish_current(config->publish);
@@ -255,8 +254,6 @@ static void call_begin(struct admin_call *call)
         rc = read_body(call, &err);
         if (rc == 0)
             rc = call_check_fields(call->body, route->fields, &err);
-        if (rc == 0 && call->term == 0 && route->run != decisions_replay)
-            rc = err_set(&err, ERR_UNAVAILABLE, "the database is not ready for changes");
     }
     if (rc == 0 && route->prepare != NULL)
         rc = route->prepare(call, &err);

@@ -31,9 +31,7 @@ struct admin_config { /* All borrowed until admin_close. */
     const char *conninfo; /* For jobs that read with two connections. */
     struct publish *publish;
     struct trainer *trainer;
-    struct nodes *const *nodes; /* Points to NULL while the sync server is not up. */
-    const uint64_t *term;       /* Of the release fence; 0 while it is not held: changes are 503. */
-    struct str holder;
+    struct nodes *const *nodes;  /* Points to NULL while the sync server is not up. */
     struct siphash_key draw_key; /* For recomputing decisions. */
     const char *version;
     uint64_t started_mono_ms;

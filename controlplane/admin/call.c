@@ -157,9 +157,7 @@ struct publish_actor call_actor(const struct admin_call *call)
 {
     const json_t *reason = json_object_get(call->body, "reason");
     return (struct publish_actor){.name = str_from(call->caller.name),
-                                  .reason = str_from(json_string_value(reason)),
-                                  .term = call->term,
-                                  .holder = call->config->holder};
+                                  .reason = str_from(json_string_value(reason))};
 }
 
 void call_write_time(struct json_writer *w, const char *key, const struct pq_result *r, int row,

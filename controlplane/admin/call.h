@@ -38,7 +38,6 @@ struct admin_call {
     char param[2][CALL_PARAM_BYTES]; /* {…} of the pattern, in order. */
     json_t *body;                    /* Of a POST; an object, maybe empty. */
     const struct publish_set *set;   /* As it was when the request came; may be NULL. */
-    uint64_t term;
     size_t connected_nodes;
     uint64_t label_maturity_ms;
     unsigned status;      /* Of the answer; 0: 200. */

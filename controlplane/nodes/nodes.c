@@ -194,18 +194,10 @@ int nodes_start(const struct nodes_options *options, struct nodes **out_nodes, s
     map_init(&n->by_id);
     struct rpc_server_options server = {
         .address = options->address, .tls = options->tls, .streams_max = n->options.nodes_max * 4};
-    if (options->rates_term != 0) {
-        n->rates = rates_create(options->rates_term, options->rates_term == 1, clock_mono_ms());
-        if (n->rates == NULL) {
-            mem_free(n);
-            return err_set(err, ERR_NOMEM, "out of memory");
-        }
-    }
     int rc =
         rpc_server_create(options->loop, &server, nodes_methods, 4, on_accept, n, &n->server, err);
     if (rc != 0) {
         map_deinit(&n->by_id);
-        rates_destroy(n->rates);
         mem_free(n);
         return rc;
     }

@@ -131,12 +131,11 @@ struct nodes_options {
     const struct nodes_release_ops *release;
     const struct nodes_intake_ops *intake;
     const struct nodes_lease_ops *lease; /* NULL: no budgets are shared out here. */
-    uint64_t rates_term;      /* 0: no rates are shared out here. Above every earlier plane's. */
-    void *plane;              /* First argument of all of them. */
-    uint32_t nodes_max;       /* 0: 1000. */
-    uint32_t debounce_ms;     /* 0: 100. */
-    uint32_t debounce_max_ms; /* 0: 10000. */
-    uint32_t heartbeat_ms;    /* 0: 10000. */
+    void *plane;                         /* First argument of all of them. */
+    uint32_t nodes_max;                  /* 0: 1000. */
+    uint32_t debounce_ms;                /* 0: 100. */
+    uint32_t debounce_max_ms;            /* 0: 10000. */
+    uint32_t heartbeat_ms;               /* 0: 10000. */
     uint64_t stream_max_ms;   /* 0: 30 min, +- 20 %: streams are closed and spread again. */
     uint64_t credit_bytes;    /* Unacknowledged payload per node; 0: 8 MiB. */
     uint32_t wave_healthy_ms; /* A candidate must have served so long; 0: 30000. */
@@ -148,6 +147,10 @@ int nodes_start(const struct nodes_options *options, struct nodes **out_nodes,
 const char *nodes_address(const struct nodes *nodes); /* As bound. */
 /* The current generation changed: push it, after the debounce unless urgent. */
 void nodes_changed(struct nodes *nodes, bool urgent);
+/* From now on shares of rates are handed out here (term > 0, above every earlier holder's; first:
+ * there was none), or here no more (0): then nodes are sent on with RPC_UNAVAILABLE. A node finds
+ * who does by trying one control plane after the other. ERR_NOMEM: they are not. */
+int nodes_lead_rates(struct nodes *nodes, uint64_t term, bool first) MUST_CHECK;
 /* Something was recalled from this node: if it is connected here, tell it. */
 void nodes_recall(struct nodes *nodes, struct str node_id);
 

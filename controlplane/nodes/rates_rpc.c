@@ -107,7 +107,9 @@ static void on_message(struct rpc_stream *stream, const ProtobufCMessage *base, 
 {
     struct rates_peer *p = user;
     const RateUp *m = (const RateUp *)base;
-    int code = m->hello != NULL ? on_hello(p, m->hello) : 0;
+    int code = p->nodes->rates == NULL ? RPC_UNAVAILABLE : 0;
+    if (code == 0 && m->hello != NULL)
+        code = on_hello(p, m->hello);
     if (code == 0 && (p->entry == NULL || p->entry->rates != p))
         code = RPC_INVALID;
     if (code == 0)
@@ -140,8 +142,8 @@ void rates_peer_accept(struct nodes *n, struct rpc_stream *stream)
 {
     struct rates_peer *p = n->rates != NULL ? mem_zalloc(sizeof(*p)) : NULL;
     if (p == NULL) {
-        rpc_stream_cancel(stream, n->rates != NULL ? RPC_EXHAUSTED : RPC_UNIMPLEMENTED,
-                          "no rates here");
+        rpc_stream_cancel(stream, n->rates != NULL ? RPC_EXHAUSTED : RPC_UNAVAILABLE,
+                          "rates are shared out by another control plane");
         return;
     }
     p->nodes = n;
@@ -159,4 +161,17 @@ void rates_peers_tick(struct nodes *n)
         if (now_ms >= p->expires_ms)
             rpc_stream_finish(p->stream, RPC_OK, "streams are spread again");
     }
+}
+
+int nodes_lead_rates(struct nodes *n, uint64_t term, bool first)
+{
+    struct rates *now = term != 0 ? rates_create(term, first, clock_mono_ms()) : NULL;
+    rates_destroy(n->rates);
+    n->rates = now;
+    LIST_FOREACH_SAFE (it, tmp, &n->rates_peers) {
+        struct rates_peer *p = container_of(it, struct rates_peer, link);
+        rpc_stream_cancel(p->stream, RPC_UNAVAILABLE,
+                          "rates are shared out by another control plane");
+    }
+    return now != NULL || term == 0 ? 0 : ERR_NOMEM;
 }

@@ -1,9 +1,9 @@
 /* publish.h: what every node should run: the resources of the current generation.
  *
  * A change writes its rows, the new resources, generation + 1 and its audit row in one transaction
- * under the release fence; readers see whole generations. Versions are rows: a policy version is
- * (name, number) and has one content for ever. A rollback is a new, higher number with the old
- * content, in a new generation.
+ * that holds the lock on the head; readers see whole generations. Versions are rows: a policy
+ * version is (name, number) and has one content for ever. A rollback is a new, higher number with
+ * the old content, in a new generation.
  *
  * Two halves:
  *  - struct publish (loop thread): keeps the current set in memory, learns of changes by NOTIFY (a
@@ -20,6 +20,7 @@
 #include "common/base/err.h"
 #include "common/base/str.h"
 #include "common/crypto/digest.h"
+#include "controlplane/leader/leader.h"
 #include "controlplane/store/pq.h"
 
 /* --- the current set ---------------------------------------------------------------------------
@@ -74,13 +75,10 @@ void publish_nacked(struct publish *p, const char *node_id, uint64_t generation,
 struct publish_actor {
     struct str name;   /* "operator", "config", "trainer" */
     struct str reason; /* May be empty where the caller allows it. */
-    uint64_t term; /* Of the release fence; a higher one in the table refuses with ERR_CONFLICT. */
-    struct str holder;
+    /* NULL: a person or a file, on any replica: the lock on the head orders them. A leader: a newer
+     * term of its role refuses the change with ERR_CONFLICT. Borrowed. */
+    const struct leader_claim *claim;
 };
-
-/* Becomes the newest holder of the release fence. */
-int publish_fence_take(struct pq_conn *c, struct str holder, uint64_t *out_term,
-                       struct err *err) MUST_CHECK;
 
 /* A resource to set (body.data NULL: remove). type 0 with a removal. */
 struct publish_change {
@@ -89,9 +87,10 @@ struct publish_change {
     struct str body;
 };
 
-/* A transaction around a change: begin locks the head, end bumps the generation when a resource
- * really changed (same body: no change), writes the audit row, notifies and commits. In between the
- * caller runs its own statements on c. After an error the caller rolls back with publish_abort. */
+/* A transaction around a change: begin is the leader's fence, if any, and locks the head, end bumps
+ * the generation when a resource really changed (same body: no change), writes the audit row,
+ * notifies and commits. In between the caller runs its own statements on c. After an error the
+ * caller rolls back with publish_abort. */
 int publish_begin(struct pq_conn *c, const struct publish_actor *actor, struct err *err) MUST_CHECK;
 int publish_put(struct pq_conn *c, const struct publish_change *change, struct err *err) MUST_CHECK;
 /* detail: JSON text for the audit row. *out_generation: the current one afterwards. */

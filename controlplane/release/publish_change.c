@@ -5,42 +5,13 @@
 
 #include "controlplane/release/publish.h"
 
-int publish_fence_take(struct pq_conn *c, struct str holder, uint64_t *out_term, struct err *err)
-{
-    struct pq_params p = {0};
-    struct pq_result *r = NULL;
-    pq_params_text(&p, holder);
-    int rc = pq_conn_query(c,
-                           "UPDATE leader_fence SET term = term + 1, holder = $1 "
-                           "WHERE role = 'release' RETURNING term",
-                           &p, &r, err);
-    if (rc != 0)
-        return rc;
-    *out_term = (uint64_t)pq_result_i64(r, 0, 0);
-    pq_result_destroy(r);
-    return 0;
-}
-
 int publish_begin(struct pq_conn *c, const struct publish_actor *actor, struct err *err)
 {
-    struct pq_params p = {0};
-    struct pq_result *r = NULL;
     int rc = pq_conn_script(c, "BEGIN", err);
+    if (rc == 0 && actor->claim != NULL)
+        rc = leader_fence(c, actor->claim, err);
     if (rc != 0)
         return rc;
-    pq_params_i64(&p, (int64_t)actor->term);
-    pq_params_text(&p, actor->holder.data == NULL ? STR("") : actor->holder);
-    rc = pq_conn_query(c,
-                       "UPDATE leader_fence SET term = $1, holder = $2 "
-                       "WHERE role = 'release' AND term <= $1",
-                       &p, &r, err);
-    if (rc != 0)
-        return rc;
-    bool fenced = pq_result_affected(r) == 0;
-    pq_result_destroy(r);
-    if (fenced)
-        return err_set(err, ERR_CONFLICT,
-                       "another control plane has taken over; this one may change nothing");
     return pq_conn_query(c, "SELECT generation FROM config_head FOR UPDATE", NULL, NULL, err);
 }
 

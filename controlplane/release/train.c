@@ -25,8 +25,7 @@ struct run {
     struct train_request request;
     const struct publish_set *set; /* A reference; its memory is immutable. */
     char *conninfo;
-    uint64_t term;
-    struct str holder;
+    struct leader_claim claim;
     uint32_t hash_key_id;
     int status;
     struct err err;
@@ -194,8 +193,7 @@ static int store_result(struct pq_conn *c, struct run *run, const struct train_f
     if (rc == 0) {
         struct publish_actor actor = {.name = str_from(run->request.actor),
                                       .reason = str_from(run->request.reason),
-                                      .term = run->term,
-                                      .holder = run->holder};
+                                      .claim = &run->claim};
         struct publish_policy policy = {
             .name = str_from(run->request.policy),
             .artifact = buf_str(&result->artifact),
@@ -361,6 +359,9 @@ int trainer_start(struct trainer *t, const struct train_request *request,
         return err_set(err, ERR_BUSY, "a training run is under way; wait for it to end");
     if (set == NULL)
         return err_set(err, ERR_UNAVAILABLE, "no configuration is published yet");
+    struct leader_claim claim;
+    if (!leader_get_claim(t->config.leader, LEADER_TRAINER, &claim))
+        return err_set(err, ERR_UNAVAILABLE, "another control plane trains");
     struct run *run = mem_zalloc(sizeof *run);
     char *conninfo = mem_strdup(t->conninfo);
     if (run == NULL || conninfo == NULL) {
@@ -372,8 +373,7 @@ int trainer_start(struct trainer *t, const struct train_request *request,
     run->request = *request;
     run->set = set;
     run->conninfo = conninfo;
-    run->term = *t->config.term;
-    run->holder = t->config.holder;
+    run->claim = claim;
     run->hash_key_id = t->config.hash_key_id;
     t->cancel = false;
     t->progress = (struct train_progress){.phase = "queued", .total = 1};

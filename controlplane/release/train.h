@@ -42,9 +42,8 @@ struct train_progress {
 };
 
 struct trainer_config {
-    const char *conninfo; /* Copied. */
-    const uint64_t *term; /* Of the release fence; read on the loop when a run starts. */
-    struct str holder;    /* Borrowed. */
+    const char *conninfo;  /* Copied. */
+    struct leader *leader; /* Borrowed: runs are this replica's while it leads LEADER_TRAINER. */
     uint32_t hash_key_id;
     void (*on_published)(void *arg); /* Loop: a version was promoted. */
     void *arg;
@@ -53,7 +52,7 @@ struct trainer_config {
 struct trainer;
 int trainer_create(uv_loop_t *loop, const struct trainer_config *config,
                    struct trainer **out_trainer, struct err *err) MUST_CHECK;
-/* ERR_BUSY: a run is under way. */
+/* ERR_BUSY: a run is under way. ERR_UNAVAILABLE: another replica trains. */
 int trainer_start(struct trainer *t, const struct train_request *request,
                   const struct publish_set *set, struct err *err) MUST_CHECK;
 /* Of the run with this job id; false: it is not the one under way. */

@@ -21,12 +21,12 @@ static struct {
     bool posted;
     struct work *work;
     struct publish *publish;
+    struct leader *leader;
     struct trainer *trainer;
     struct nodes *nodes;
     struct admin *admin;
     struct secret *key;
     struct config_keys keys;
-    uint64_t term;
     uint64_t label_maturity_ms;
     uint16_t port;
 } f;
@@ -57,10 +57,16 @@ static void on_publish_closed(void *arg)
     work_close(f.work, NULL, NULL);
 }
 
-static void on_trainer_closed(void *arg)
+static void on_leader_closed(void *arg)
 {
     (void)arg;
     publish_close(f.publish, on_publish_closed, NULL);
+}
+
+static void on_trainer_closed(void *arg)
+{
+    (void)arg;
+    leader_close(f.leader, on_leader_closed, NULL);
 }
 
 static void on_admin_closed(void *arg)
@@ -91,8 +97,7 @@ void admin_fixture_apply(const char *conninfo, const char *yaml)
     config_keys_derive(root, &f.keys);
     assert_int_equal(config_parse(str_from(yaml), "t.yaml", CONFIG_LOCAL_FILE, &config, NULL, &err),
                      0);
-    assert_int_equal(publish_fence_take(c, STR("test"), &f.term, &err), 0);
-    struct publish_actor actor = {.name = STR("config"), .term = f.term, .holder = STR("test")};
+    struct publish_actor actor = {.name = STR("config")};
     assert_int_equal(apply_config(c, &actor, config, &f.keys, &generation, &err), 0);
     config_destroy(config);
     pq_conn_close(c);
@@ -116,9 +121,12 @@ void admin_fixture_start(const char *conninfo, const char *yaml)
                        &(struct publish_config){.conninfo = conninfo, .on_changed = on_set},
                        &f.publish, &err),
         0);
+    const struct leader_config leader = {.work = f.work, .holder = "test"};
+    assert_int_equal(leader_create(&f.loop, &leader, &f.leader, &err), 0);
+    while (leader_term(f.leader, LEADER_TRAINER) == 0)
+        uv_run(&f.loop, UV_RUN_ONCE);
     struct trainer_config trainer = {.conninfo = conninfo,
-                                     .term = &f.term,
-                                     .holder = STR("test"),
+                                     .leader = f.leader,
                                      .hash_key_id = f.keys.hash_key_id,
                                      .on_published = on_published};
     assert_int_equal(trainer_create(&f.loop, &trainer, &f.trainer, &err), 0);
@@ -129,8 +137,6 @@ void admin_fixture_start(const char *conninfo, const char *yaml)
                                  .publish = f.publish,
                                  .trainer = f.trainer,
                                  .nodes = &f.nodes,
-                                 .term = &f.term,
-                                 .holder = STR("test"),
                                  .draw_key = siphash_key_from_bytes(f.keys.draw),
                                  .version = "test",
                                  .started_mono_ms = clock_mono_ms(),

@@ -10,12 +10,9 @@
 #include "tests/lib/fault.h"
 #include "tests/unit/controlplane/fixture.h"
 
-static uint64_t term;
-
 static struct publish_actor actor(void)
 {
-    return (struct publish_actor){
-        .name = STR("operator"), .reason = STR("test"), .term = term, .holder = STR("here")};
+    return (struct publish_actor){.name = STR("operator"), .reason = STR("test")};
 }
 
 static struct buf params_body(const char *policy, int64_t lambda, uint32_t floor)
@@ -171,18 +168,30 @@ static void p8_one_number_keeps_one_content_whatever_is_done(void **state)
 static void f11_a_deposed_control_plane_changes_nothing(void **state)
 {
     struct pq_conn *c = fixture_connect(*state);
-    struct publish_actor old = actor();
+    const struct leader_claim old_claim = {LEADER_TRAINER, 5, STR("old")};
+    const struct leader_claim new_claim = {LEADER_TRAINER, 6, STR("new")};
+    struct publish_actor old = actor(), new = actor();
+    old.claim = &old_claim;
+    new.claim = &new_claim;
     struct err err = {0};
     uint64_t generation = 0;
+    fixture_exec(c, "UPDATE leader_fence SET term = 5");
+    assert_int_equal(publish_begin(c, &old, &err), 0);
+    publish_abort(c);
     int64_t before = fixture_i64(c, "SELECT generation FROM config_head");
     int64_t audit = fixture_i64(c, "SELECT count(*) FROM audit_log");
-    assert_int_equal(publish_fence_take(c, STR("successor"), &term, &err), 0);
+    assert_int_equal(publish_begin(c, &new, &err), 0);
+    assert_int_equal(pq_conn_script(c, "COMMIT", &err), 0);
     assert_int_equal(publish_begin(c, &old, &err), ERR_CONFLICT);
     publish_abort(c);
     assert_int_equal(publish_policy_rollback(c, &old, STR("p"), 0, &generation, &generation, &err),
                      ERR_CONFLICT);
     assert_int_equal(fixture_i64(c, "SELECT generation FROM config_head"), before);
     assert_int_equal(fixture_i64(c, "SELECT count(*) FROM audit_log"), audit);
+    /* Another role's newer term is none of its business, and people are bound by none. */
+    struct publish_actor person = actor();
+    assert_int_equal(publish_begin(c, &person, &err), 0);
+    publish_abort(c);
     pq_conn_close(c);
 }
 
@@ -550,12 +559,8 @@ static void what_did_not_change_is_not_read_again(void **state)
 
 static int setup(void **state)
 {
-    struct err err = {0};
     cluster_start();
     const char *db = cluster_database("publish", true);
-    struct pq_conn *c = fixture_connect(db);
-    assert_int_equal(publish_fence_take(c, STR("here"), &term, &err), 0);
-    pq_conn_close(c);
     *state = (void *)(uintptr_t)db;
     return 0;
 }

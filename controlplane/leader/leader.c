@@ -1,0 +1,150 @@
+/* Roles and who is told. Terms come from the source; a change is told from an async callback, so
+ * that nobody is called from inside his own call. */
+#include "controlplane/leader/leader.h"
+
+#include <assert.h>
+
+#include "common/base/log.h"
+#include "common/base/mem.h"
+#include "controlplane/leader/leader_internal.h"
+
+static const char *const role_names[LEADER_ROLES] = {
+    [LEADER_TRAINER] = "trainer",
+    [LEADER_ROLLOUT] = "rollout",
+    [LEADER_RATES] = "rates",
+    [LEADER_KEEPER] = "keeper",
+};
+
+const char *leader_role_name(enum leader_role role)
+{
+    assert(role < LEADER_ROLES);
+    return role_names[role];
+}
+
+int leader_fence(struct pq_conn *c, const struct leader_claim *claim, struct err *err)
+{
+    struct pq_params p = {0};
+    struct pq_result *r = NULL;
+    pq_params_i64(&p, (int64_t)claim->term);
+    pq_params_text(&p, claim->holder.data == NULL ? STR("") : claim->holder);
+    pq_params_text(&p, str_from(leader_role_name(claim->role)));
+    int rc = pq_conn_query(c,
+                           "UPDATE leader_fence SET term = $1, holder = $2 "
+                           "WHERE role = $3 AND term <= $1",
+                           &p, &r, err);
+    if (rc != 0)
+        return rc;
+    bool fenced = claim->term == 0 || pq_result_affected(r) == 0;
+    pq_result_destroy(r);
+    return fenced
+               ? err_set(err, ERR_CONFLICT,
+                         "another control plane leads '%s' now; this one may change nothing there",
+                         leader_role_name(claim->role))
+               : 0;
+}
+
+static void on_changed(uv_async_t *async)
+{
+    struct leader *l = async->data;
+    for (unsigned i = 0; i < LEADER_ROLES && !l->closing; i++) {
+        enum leader_role role = (enum leader_role)i;
+        uint64_t term = l->term[i];
+        if (l->told[i] == term)
+            continue;
+        l->told[i] = term;
+        log_event(LOG_INFO, term != 0 ? "leads a role" : "leads a role no more",
+                  LOG_TEXT_FIELD("role", leader_role_name(role)), LOG_U64("term", term));
+        if (l->config.on_change != NULL)
+            l->config.on_change(l->config.arg, role, term);
+    }
+}
+
+void leader_set(struct leader *l, enum leader_role role, uint64_t term, bool first)
+{
+    if (l->term[role] == term)
+        return;
+    l->term[role] = term;
+    l->first[role] = first;
+    (void)uv_async_send(&l->changed);
+}
+
+uint64_t leader_term(const struct leader *l, enum leader_role role)
+{
+    if (l->closing || l->term[role] == 0 || !l->source->holds(l, role))
+        return 0;
+    return l->term[role];
+}
+
+bool leader_get_claim(const struct leader *l, enum leader_role role, struct leader_claim *out_claim)
+{
+    uint64_t term = leader_term(l, role);
+    if (term == 0)
+        return false;
+    *out_claim = (struct leader_claim){.role = role, .term = term, .holder = str_from(l->holder)};
+    return true;
+}
+
+void leader_deposed(struct leader *l, enum leader_role role, uint64_t term)
+{
+    if (l->closing || term == 0 || l->term[role] != term)
+        return;
+    log_event(LOG_WARN, "another control plane took a role over",
+              LOG_TEXT_FIELD("role", leader_role_name(role)), LOG_U64("term", term));
+    l->source->give_up(l, role);
+    leader_set(l, role, 0, false);
+}
+
+bool leader_is_first(const struct leader *l, enum leader_role role)
+{
+    return l->term[role] != 0 && l->first[role];
+}
+
+int leader_create(uv_loop_t *loop, const struct leader_config *config, struct leader **out_leader,
+                  struct err *err)
+{
+    struct leader *l = mem_zalloc(sizeof *l);
+    if (l == NULL)
+        return err_set(err, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    l->loop = loop;
+    l->config = *config;
+    l->source = &leader_alone;
+    if (!str_copy(str_from(config->holder), l->holder, sizeof l->holder) || l->holder[0] == '\0') {
+        mem_free(l);
+        return err_set(err, ERR_INVALID, "a replica's id has 1 to %d bytes",
+                       LEADER_HOLDER_BYTES - 1);
+    }
+    (void)uv_async_init(loop, &l->changed, on_changed);
+    l->changed.data = l;
+    int rc = l->source->start(l, err);
+    if (rc != 0) {
+        leader_close(l, NULL, NULL);
+        return rc;
+    }
+    *out_leader = l;
+    return 0;
+}
+
+static void on_changed_closed(uv_handle_t *handle)
+{
+    struct leader *l = handle->data;
+    void (*cb)(void *) = l->close_cb;
+    void *arg = l->close_arg;
+    mem_free(l);
+    if (cb != NULL)
+        cb(arg);
+}
+
+void leader_stopped(struct leader *l)
+{
+    assert(l->closing);
+    uv_close((uv_handle_t *)&l->changed, on_changed_closed);
+}
+
+void leader_close(struct leader *l, void (*cb)(void *arg), void *arg)
+{
+    assert(!l->closing);
+    l->closing = true;
+    l->close_cb = cb;
+    l->close_arg = arg;
+    l->source->stop(l);
+}

@@ -1,0 +1,79 @@
+/* leader.h: which control plane does what only one may do: one election per role, so that roles
+ * spread over replicas. What every replica does (push, ingest, allocations, admin) needs none.
+ *
+ * A term is a number that rises with each holder of a role. That this replica holds one is a hint
+ * for who tries; what is true is decided in Postgres: the first statement of every transaction of a
+ * leader is leader_fence(), which refuses every term but the newest (LEARNING-AND-CONTROL 9).
+ *
+ * With etcd: term = etcd_era * 2^40 + create_revision of the owner's key. Without: this replica
+ * takes a new era of every role from Postgres when it starts, and leads until another one does.
+ * Changes by people are made on any replica and are not fenced by a role: the row lock on
+ * config_head orders them. Loop thread, except where said. */
+#ifndef STEELYARD_CONTROLPLANE_LEADER_LEADER_H
+#define STEELYARD_CONTROLPLANE_LEADER_LEADER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/base/err.h"
+#include "common/base/str.h"
+#include "controlplane/store/work.h"
+
+enum leader_role {
+    LEADER_TRAINER, /* Training, drift, lambda. */
+    LEADER_ROLLOUT,
+    LEADER_RATES,
+    LEADER_KEEPER, /* Partitions, retention, reconciliation, notices. */
+    LEADER_ROLES,
+};
+const char *leader_role_name(enum leader_role role); /* "trainer", ...: as in leader_fence. */
+
+#define LEADER_HOLDER_BYTES 128
+#define LEADER_ERA_SHIFT    40U /* term = etcd_era << 40 | revision */
+
+/* What a transaction of a leader is fenced with. holder is borrowed, from the struct leader when
+ * leader_get_claim made it; that does not change while the leader lives, so any thread may read it.
+ */
+struct leader_claim {
+    enum leader_role role;
+    uint64_t term;
+    struct str holder;
+};
+
+struct leader;
+/* A role came (term > 0) or went (0), later than the call that caused it, never from inside one. */
+typedef void (*leader_change_cb)(void *arg, enum leader_role role, uint64_t term);
+
+struct leader_config {
+    struct work *work;  /* Borrowed until leader_close is done. */
+    const char *holder; /* This replica: --replica-id. Copied. */
+    uint32_t check_ms;  /* 0: 3 s. How often Postgres is asked whether another one took over. */
+    leader_change_cb on_change;
+    void *arg;
+};
+/* The schema is there. Terms follow through on_change. */
+int leader_create(uv_loop_t *loop, const struct leader_config *config, struct leader **out_leader,
+                  struct err *err) MUST_CHECK;
+/* Every role ends at once, without on_change; with etcd the keys are given back. */
+void leader_close(struct leader *l, void (*cb)(void *arg), void *arg);
+
+/* 0: not the leader here (any more). Looks at the monotonic clock, so that a process that was
+ * stopped past its lease says 0 before it did anything. */
+uint64_t leader_term(const struct leader *l, enum leader_role role);
+/* The claim to hand to a worker thread. False, nothing written: not the leader. */
+bool leader_get_claim(const struct leader *l, enum leader_role role,
+                      struct leader_claim *out_claim);
+/* Nobody held the role before its present term: there is nothing that an earlier holder may have
+ * left behind in other processes. */
+bool leader_is_first(const struct leader *l, enum leader_role role);
+/* A transaction with this claim was refused (ERR_CONFLICT of leader_fence): the role ends here at
+ * once, if that is still its term. */
+void leader_deposed(struct leader *l, enum leader_role role, uint64_t term);
+
+/* Worker thread. First statement of every transaction of a leader, inside it: takes the row of the
+ * role, which orders old and new leaders. ERR_CONFLICT: a higher term was there; roll back and call
+ * leader_deposed on the loop. */
+int leader_fence(struct pq_conn *c, const struct leader_claim *claim, struct err *err) MUST_CHECK;
+
+#endif
