@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <math.h>
 
+#define LUMPS_EVENTS_MIN 20.0
+
 static const double ratios[EVENT_GUARD_GRID] = {1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0};
 
 static bool is_tested(const struct event_guard *g, uint32_t j)
@@ -44,6 +46,10 @@ void event_guard_fold(struct event_guard *g, const struct event_cell *cell)
         g->exposures[arm] += cell->exposures[arm];
         g->events[arm] += cell->events[arm];
     }
+    for (uint32_t i = 0; i < EVENT_GUARD_CLUSTERS; i++) {
+        g->cluster_exposures[i] += cell->cluster_exposures[i];
+        g->cluster_events[i] += cell->cluster_events[i];
+    }
     if (cell->exposures[0] == 0 || cell->exposures[1] == 0)
         return;
     const double candidate = (double)cell->exposures[1];
@@ -68,8 +74,33 @@ double event_guard_log_m(const struct event_guard *g)
     return largest + log(sum / tested);
 }
 
+/* Pearson's statistic over the clusters, by its degrees of freedom: about 1 for single events, with
+ * a deviation of about sqrt((2 + 1 / expected) / clusters). Two deviations are taken off, so that
+ * chance alone seldom asks for more evidence. */
+double event_guard_lumps(const struct event_guard *g)
+{
+    double exposures = 0.0, events = 0.0, sum = 0.0;
+    uint32_t clusters = 0;
+    for (uint32_t i = 0; i < EVENT_GUARD_CLUSTERS; i++) {
+        exposures += (double)g->cluster_exposures[i];
+        events += (double)g->cluster_events[i];
+        clusters += g->cluster_exposures[i] > 0;
+    }
+    if (events < LUMPS_EVENTS_MIN || events >= exposures || clusters < 2)
+        return 1.0;
+    const double rate = events / exposures;
+    for (uint32_t i = 0; i < EVENT_GUARD_CLUSTERS; i++) {
+        const double expected = rate * (double)g->cluster_exposures[i];
+        const double e = (double)g->cluster_events[i] - expected;
+        if (expected > 0.0)
+            sum += e * e / (expected * (1.0 - rate));
+    }
+    const double chance = sqrt((2.0 + clusters / events) / clusters);
+    return fmax(1.0, sum / (clusters - 1) / (1.0 + 2.0 * chance));
+}
+
 bool event_guard_breached(const struct event_guard *g, double alpha, uint64_t candidate_units)
 {
     return g->events[1] >= EVENT_GUARD_EVENTS_MIN && candidate_units >= EVENT_GUARD_UNITS_MIN &&
-           event_guard_log_m(g) >= -log(alpha);
+           event_guard_log_m(g) >= -log(alpha) * event_guard_lumps(g);
 }

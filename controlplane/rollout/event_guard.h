@@ -10,6 +10,13 @@
  *   M = mean of exp(log M_j)
  * M is at least 1 / alpha with a chance of at most alpha, ever, if the candidate is not worse.
  *
+ * That is exact if events come one by one. Units that stay in their arm and differ from each other
+ * (one fails always, another never) bring them in lumps, and a few such units in the candidate's
+ * arm look like harm. So the lumps are measured in the stable arm, as the variance of its events
+ * over 64 clusters of units against what single events would have; where it is surely larger, by a
+ * factor of f, the breach asks for log M / f >= log(1 / alpha). f is never below 1: what is exact
+ * stays so.
+ *
  * Pure: no clock, no I/O. Callers fold each (bucket, stratum) once, in any order. At most one event
  * per unit per minute is to be counted, so that one caller who repeats itself is not a crowd; units
  * set apart (exclusions.h) and requests of arm `unavailable` are neither events nor exposures. */
@@ -24,17 +31,24 @@
 #define EVENT_GUARD_EVENTS_MIN    5U  /* Of the candidate, before anything can be a breach. */
 #define EVENT_GUARD_UNITS_MIN     3U  /* That these events come from. */
 
+#define EVENT_GUARD_CLUSTERS 64U
+
 struct event_guard {
     double tolerated;               /* d: 0.1 allows a rate 10 % above stable's. */
     double log_m[EVENT_GUARD_GRID]; /* Grid points not above th_0 stay 0 and are left out. */
     uint64_t exposures[2];          /* Stable, candidate. */
     uint64_t events[2];
+    uint64_t cluster_exposures[EVENT_GUARD_CLUSTERS]; /* Of stable. */
+    uint64_t cluster_events[EVENT_GUARD_CLUSTERS];
 };
 
 /* Of one bucket and stratum: [0] stable, [1] candidate. */
 struct event_cell {
     uint64_t exposures[2];
     uint64_t events[2]; /* Each at most its exposures. */
+    /* Stable's, by cluster of the unit. All zero: nothing is learnt about lumps. */
+    uint64_t cluster_exposures[EVENT_GUARD_CLUSTERS];
+    uint64_t cluster_events[EVENT_GUARD_CLUSTERS];
 };
 
 /* tolerated in [0, EVENT_GUARD_TOLERATED_MAX]. */
@@ -43,6 +57,8 @@ void event_guard_init(struct event_guard *g, double tolerated);
 void event_guard_fold(struct event_guard *g, const struct event_cell *cell);
 /* One event at a share of pi in (0, 1); event_guard_fold is this for counts. */
 void event_guard_event(struct event_guard *g, double pi, bool candidate);
+/* f >= 1, as above; 1 before 20 stable events. */
+double event_guard_lumps(const struct event_guard *g);
 /* log M; 0 before any event. */
 double event_guard_log_m(const struct event_guard *g);
 /* candidate_units: distinct units that the candidate's events so far came from. */

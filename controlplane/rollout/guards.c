@@ -161,6 +161,7 @@ void guards_look(struct guards *g, const struct guard_look *look, struct guard_r
                                  .tripped = trips(look)};
     for (uint32_t i = 0; i < GUARD_EVENTS; i++) {
         out->log_m[i] = event_guard_log_m(&g->event[i]);
+        out->lumps[i] = event_guard_lumps(&g->event[i]);
         out->verdict[i] = judge_event(&g->event[i], &g->rules.metric[i], look->units_event[i]);
     }
     for (uint32_t i = 0; i < GUARD_MEANS; i++) {

@@ -78,7 +78,8 @@ struct guard_look {
 
 struct guard_report {
     enum guard_verdict verdict[GUARD_METRICS];
-    double log_m[GUARD_EVENTS];
+    double log_m[GUARD_EVENTS]; /* A breach from log(1 / alpha) * lumps on. */
+    double lumps[GUARD_EVENTS];
     struct mean_interval interval[GUARD_MEANS]; /* Zero where the verdict is NO_DATA. */
     double ratio_log_m;
     bool ratio_mismatch; /* Hold: the arms do not get the units that they should. */

@@ -79,6 +79,10 @@ static void walk_event(struct walk *w, struct event_guard *g)
         walk_word(w, &g->exposures[arm]);
         walk_word(w, &g->events[arm]);
     }
+    for (uint32_t i = 0; i < EVENT_GUARD_CLUSTERS; i++) {
+        walk_word(w, &g->cluster_exposures[i]);
+        walk_word(w, &g->cluster_events[i]);
+    }
     if (w->rc == 0 && !(g->tolerated >= 0.0 && g->tolerated <= EVENT_GUARD_TOLERATED_MAX))
         w->rc = ERR_INVALID;
 }
