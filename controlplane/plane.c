@@ -187,8 +187,15 @@ static int start_stores(struct plane *p, struct err *err)
                                          .connections = (unsigned)p->settings->ingest_connections};
     const struct publish_config publish = {
         .conninfo = p->conninfo, .on_changed = plane_on_set, .arg = p};
-    const struct leader_config leader = {
-        .work = p->work, .holder = p->holder, .on_change = plane_on_role, .arg = p};
+    const struct leader_config leader = {.work = p->work,
+                                         .holder = p->holder,
+                                         .etcd = p->settings->etcd,
+                                         .etcd_ca = p->settings->etcd_ca,
+                                         .etcd_cert = p->settings->etcd_cert,
+                                         .etcd_key = p->settings->etcd_key,
+                                         .ttl_ms = (uint32_t)p->settings->etcd_ttl_ms,
+                                         .on_change = plane_on_role,
+                                         .arg = p};
     int rc = leader_create(p->loop, &leader, &p->leader, err);
     if (rc != 0)
         return rc;
@@ -280,6 +287,10 @@ static int find_database(struct plane *p, struct err *err)
 static void name_holder(struct plane *p)
 {
     char host[64] = "localhost";
+    if (p->settings->replica_id != NULL) {
+        (void)snprintf(p->holder, sizeof p->holder, "%s", p->settings->replica_id);
+        return;
+    }
     (void)gethostname(host, sizeof host - 1);
     (void)snprintf(p->holder, sizeof p->holder, "%s/%ld", host, (long)getpid());
 }

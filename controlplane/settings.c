@@ -26,6 +26,20 @@ const struct option_row settings_table[] = {
      "Its private key (PEM)."},
     {"sync-ca", OPTION_STRING, AT(sync_ca), NULL, 0, 0, "", "/etc/steelyard/tls/ca.crt",
      "CA that nodes' certificates must come from (PEM)."},
+    {"etcd", OPTION_STRING, AT(etcd), NULL, 0, 0, "", "http://127.0.0.1:2379,http://10.0.0.2:2379",
+     "Endpoints of etcd, for several control planes on one database: they elect who trains, rolls "
+     "out, shares rates and keeps house. Without it this one leads everything."},
+    {"etcd-ca", OPTION_STRING, AT(etcd_ca), NULL, 0, 0, "", "/etc/steelyard/etcd/ca.crt",
+     "CA of etcd's certificates (PEM); without it the system's."},
+    {"etcd-cert", OPTION_STRING, AT(etcd_cert), NULL, 0, 0, "", "/etc/steelyard/etcd/tls.crt",
+     "Certificate towards etcd (PEM)."},
+    {"etcd-key", OPTION_STRING, AT(etcd_key), NULL, 0, 0, "", "/etc/steelyard/etcd/tls.key",
+     "Its private key (PEM)."},
+    {"etcd-ttl", OPTION_DURATION, AT(etcd_ttl_ms), "10s", 1000, 60000, "ms", "10s",
+     "How long etcd waits for a silent leader before another one is elected; whole seconds. The "
+     "leader itself stops after seven tenths."},
+    {"replica-id", OPTION_STRING, AT(replica_id), NULL, 0, 0, "", "steelyard-control-0",
+     "Name of this control plane among the others; without it host name and process id."},
     {"metrics-listen", OPTION_STRING, AT(metrics_listen), "127.0.0.1:9464", 0, 0, "",
      "0.0.0.0:9464", "Address of probes and metrics."},
     {"state-dir", OPTION_STRING, AT(state_dir), "/var/lib/steelyard", 0, 0, "",
@@ -68,5 +82,9 @@ int settings_check(struct settings *s, struct err *err)
     if (some && !all)
         return err_set(err, ERR_INVALID,
                        "--sync-cert, --sync-key and --sync-ca go together: give all three");
+    if ((s->etcd_cert != NULL) != (s->etcd_key != NULL))
+        return err_set(err, ERR_INVALID, "--etcd-cert and --etcd-key go together: give both");
+    if (s->etcd_ttl_ms % 1000 != 0)
+        return err_set(err, ERR_INVALID, "--etcd-ttl: etcd counts in whole seconds, e.g. 10s");
     return 0;
 }

@@ -19,6 +19,12 @@ struct settings {
     const char *sync_cert;
     const char *sync_key;
     const char *sync_ca;
+    const char *etcd;
+    const char *etcd_ca;
+    const char *etcd_cert;
+    const char *etcd_key;
+    uint64_t etcd_ttl_ms;
+    const char *replica_id;
     const char *hash_key_file; /* NULL: hash.key of the state directory. */
     const char *operator_key;  /* From the environment; NULL: the state directory's file. */
     const char *log_level;

@@ -94,6 +94,14 @@ void leader_deposed(struct leader *l, enum leader_role role, uint64_t term)
     leader_set(l, role, 0, false);
 }
 
+struct leader_stats leader_get_stats(const struct leader *l)
+{
+    struct leader_stats stats = {0};
+    if (!l->closing && l->source->get_stats != NULL)
+        l->source->get_stats(l, &stats);
+    return stats;
+}
+
 bool leader_is_first(const struct leader *l, enum leader_role role)
 {
     return l->term[role] != 0 && l->first[role];
@@ -107,7 +115,7 @@ int leader_create(uv_loop_t *loop, const struct leader_config *config, struct le
         return err_set(err, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     l->loop = loop;
     l->config = *config;
-    l->source = &leader_alone;
+    l->source = config->etcd != NULL && config->etcd[0] != '\0' ? &leader_etcd : &leader_alone;
     if (!str_copy(str_from(config->holder), l->holder, sizeof l->holder) || l->holder[0] == '\0') {
         mem_free(l);
         return err_set(err, ERR_INVALID, "a replica's id has 1 to %d bytes",

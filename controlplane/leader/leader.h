@@ -48,7 +48,14 @@ typedef void (*leader_change_cb)(void *arg, enum leader_role role, uint64_t term
 struct leader_config {
     struct work *work;  /* Borrowed until leader_close is done. */
     const char *holder; /* This replica: --replica-id. Copied. */
-    uint32_t check_ms;  /* 0: 3 s. How often Postgres is asked whether another one took over. */
+    uint32_t check_ms;  /* 0: 3 s. Without etcd: how often Postgres is asked whether another one
+                         * took over. */
+    /* etcd: "http://127.0.0.1:2379,https://..."; NULL or "": none, this replica leads every role.
+     * Borrowed until leader_close is done. */
+    const char *etcd;
+    const char *etcd_ca; /* PEM; NULL: the system's. */
+    const char *etcd_cert, *etcd_key;
+    uint32_t ttl_ms; /* Of its lease; 0: 10 s. Whole seconds. */
     leader_change_cb on_change;
     void *arg;
 };
@@ -64,6 +71,11 @@ uint64_t leader_term(const struct leader *l, enum leader_role role);
 /* The claim to hand to a worker thread. False, nothing written: not the leader. */
 bool leader_get_claim(const struct leader *l, enum leader_role role,
                       struct leader_claim *out_claim);
+struct leader_stats {
+    uint64_t etcd_asked;
+    uint64_t etcd_failed; /* No answer, or one of no use. */
+};
+struct leader_stats leader_get_stats(const struct leader *l);
 /* Nobody held the role before its present term: there is nothing that an earlier holder may have
  * left behind in other processes. */
 bool leader_is_first(const struct leader *l, enum leader_role role);

@@ -1,5 +1,5 @@
-/* leader_internal.h: what leader.c (roles, and who is told) and leader_alone.c (terms from Postgres
- * alone) share. */
+/* leader_internal.h: what leader.c (roles, and who is told) and the sources of terms share:
+ * leader_alone.c (Postgres alone) and leader_etcd.c (elections). */
 #ifndef STEELYARD_CONTROLPLANE_LEADER_INTERNAL_H
 #define STEELYARD_CONTROLPLANE_LEADER_INTERNAL_H
 
@@ -11,8 +11,9 @@ struct leader_source {
     void (*stop)(struct leader *l);                               /* Ends with leader_stopped. */
     bool (*holds)(const struct leader *l, enum leader_role role); /* By the clock, now. */
     void (*give_up)(struct leader *l, enum leader_role role);     /* Deposed in Postgres. */
+    void (*get_stats)(const struct leader *l, struct leader_stats *out); /* NULL: zeros. */
 };
-extern const struct leader_source leader_alone;
+extern const struct leader_source leader_alone, leader_etcd;
 
 struct leader {
     uv_loop_t *loop;
