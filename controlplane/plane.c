@@ -136,6 +136,12 @@ static void on_policy_published(void *arg)
     publish_refresh(p->publish);
 }
 
+static const struct publish_set *current_set(void *arg)
+{
+    const struct plane *p = arg;
+    return p->publish != NULL ? publish_current(p->publish) : NULL;
+}
+
 static int start_nodes(struct plane *p, struct err *err)
 {
     const struct settings *s = p->settings;
@@ -201,13 +207,15 @@ static int start_stores(struct plane *p, struct err *err)
         return rc;
     const struct trainer_config trainer = {.conninfo = p->conninfo,
                                            .leader = p->leader,
+                                           .work = p->work,
+                                           .current = current_set,
                                            .hash_key_id = p->keys.hash_key_id,
                                            .on_published = on_policy_published,
                                            .arg = p};
     const struct lease_service_config leases = {
         .conninfo = p->conninfo, .on_recall = plane_on_recall, .arg = p};
-    const struct keeper_config keeper = {.work = p->work,
-                                         .allow_private = p->settings->private_webhooks};
+    const struct keeper_config keeper = {
+        .work = p->work, .leader = p->leader, .allow_private = p->settings->private_webhooks};
     rc = intake_create(p->loop, &intake, &p->intake, err);
     if (rc == 0)
         rc = keeper_start(p->loop, &keeper, &p->keeper, err);
@@ -265,7 +273,8 @@ static void on_timer(uv_timer_t *timer)
         plane_boot(p);
     if (p->state == PLANE_SERVING)
         watch_file(p);
-    if (p->state == PLANE_SERVING && clock_mono_ms() - p->last_partitions_ms > PARTITIONS_MS) {
+    if (p->state == PLANE_SERVING && clock_mono_ms() - p->last_partitions_ms > PARTITIONS_MS &&
+        leader_get_claim(p->leader, LEADER_KEEPER, &p->keeper_claim)) {
         p->last_partitions_ms = clock_mono_ms();
         plane_maintain(p);
     }

@@ -33,8 +33,6 @@ static int run_boot(void *arg, struct pq_conn *c, struct err *err)
         rc = migrate_check(c, err);
     if (rc == 0)
         rc = keep_partitions(p, c, err);
-    if (rc == 0)
-        rc = train_recover(c, err);
     if (rc == 0) {
         const struct publish_actor actor = config_actor();
         rc = apply_config(c, &actor, p->config, &p->keys, &generation, err);
@@ -109,12 +107,16 @@ void plane_apply(struct plane *p, struct config *config)
 
 static int run_maintain(void *arg, struct pq_conn *c, struct err *err)
 {
-    return keep_partitions(arg, c, err);
+    const struct plane *p = arg;
+    int rc = leader_check(c, &p->keeper_claim, err); /* Two may do it; a deposed one finds out. */
+    return rc == 0 ? keep_partitions(p, c, err) : rc;
 }
 
 static void on_maintained(void *arg, int status, const struct err *err)
 {
-    (void)arg;
+    struct plane *p = arg;
+    if (status == ERR_CONFLICT)
+        leader_deposed(p->leader, LEADER_KEEPER, p->keeper_claim.term);
     if (status != 0 && status != ERR_CANCELED)
         log_event(LOG_WARN, "partitions not checked", LOG_TEXT_FIELD("error", err->message));
 }

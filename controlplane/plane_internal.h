@@ -32,7 +32,8 @@ struct plane {
     int status; /* Why it ended by itself. */
     uv_timer_t timer;
     uint64_t last_partitions_ms;
-    bool booting; /* A boot job runs. */
+    struct leader_claim keeper_claim; /* Of the job about partitions. */
+    bool booting;                     /* A boot job runs. */
     bool applying;
     char holder[PLANE_HOLDER_BYTES]; /* "host/pid": who leads. */
     char conninfo[4096];

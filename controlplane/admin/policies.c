@@ -7,6 +7,7 @@
 #include "common/base/rand.h"
 #include "control.pb-c.h"
 #include "controlplane/admin/call.h"
+#include "controlplane/release/train_queue.h"
 
 static int param_version(const struct admin_call *call, uint64_t *out_version, struct err *err)
 {
@@ -393,8 +394,6 @@ int train_run(struct admin_call *call, struct pq_conn *c, struct err *err)
     struct train_request *t = &call->state.train;
     const json_t *promote = json_object_get(call->body, "promote");
     struct uuid id = uuid_v7(clock_wall_us());
-    struct pq_params p = {0};
-    struct pq_result *r = NULL;
     const char *reason;
     int rc = call_text(call->body, "reason", false, 255, &reason, err);
     if (rc == 0)
@@ -414,17 +413,7 @@ int train_run(struct admin_call *call, struct pq_conn *c, struct err *err)
         (void)str_copy(str_from(reason), t->reason, sizeof t->reason);
     uuid_format(&id, t->job);
     char *request = json_dumps(call->body, JSON_COMPACT | JSON_ENSURE_ASCII);
-    pq_params_text(&p, str_from(t->job));
-    pq_params_text(&p, str_from(t->policy));
-    pq_params_text(&p, request == NULL ? STR("{}") : str_from(request));
-    rc = pq_conn_query(c,
-                       "INSERT INTO job (id, kind, subject, state, phase, request, actor) SELECT "
-                       "$1::uuid, 'train', $2, 'queued', 'queued', $3, 'operator' WHERE EXISTS "
-                       "(SELECT FROM policy_version WHERE name = $2)",
-                       &p, &r, err);
-    if (rc == 0 && pq_result_affected(r) == 0)
-        rc = err_set(err, ERR_NOT_FOUND, "there is no policy %s", call->param[0]);
-    pq_result_destroy(r);
+    rc = train_queue_put(c, t, request == NULL ? STR("{}") : str_from(request), err);
     void (*release)(void *);
     void *(*take)(size_t);
     json_get_alloc_funcs(&take, &release);
@@ -434,10 +423,10 @@ int train_run(struct admin_call *call, struct pq_conn *c, struct err *err)
 
 int train_finish(struct admin_call *call, int status, struct err *err)
 {
-    if (status == 0)
-        status = trainer_start(call->config->trainer, &call->state.train, call->set, err);
+    (void)err;
     if (status != 0)
-        return status == ERR_BUSY ? ERR_CONFLICT : status;
+        return status;
+    trainer_look(call->config->trainer);
     json_writer_begin_object(&call->w);
     json_writer_key(&call->w, "job");
     json_writer_text(&call->w, call->state.train.job);

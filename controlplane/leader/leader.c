@@ -43,6 +43,17 @@ int leader_fence(struct pq_conn *c, const struct leader_claim *claim, struct err
                : 0;
 }
 
+int leader_check(struct pq_conn *c, const struct leader_claim *claim, struct err *err)
+{
+    int rc = pq_conn_script(c, "BEGIN", err);
+    if (rc == 0)
+        rc = leader_fence(c, claim, err);
+    if (rc == 0)
+        return pq_conn_script(c, "COMMIT", err);
+    pq_conn_attempt(c, "ROLLBACK");
+    return rc;
+}
+
 static void on_changed(uv_async_t *async)
 {
     struct leader *l = async->data;

@@ -87,5 +87,8 @@ void leader_deposed(struct leader *l, enum leader_role role, uint64_t term);
  * role, which orders old and new leaders. ERR_CONFLICT: a higher term was there; roll back and call
  * leader_deposed on the loop. */
 int leader_fence(struct pq_conn *c, const struct leader_claim *claim, struct err *err) MUST_CHECK;
+/* The same in a transaction of its own: before work whose every step is safe to be done by two, so
+ * that a deposed leader finds out and ends. */
+int leader_check(struct pq_conn *c, const struct leader_claim *claim, struct err *err) MUST_CHECK;
 
 #endif

@@ -15,10 +15,15 @@
 
 #include "common/base/clock.h"
 #include "common/base/hash.h"
+#include "common/base/log.h"
 #include "common/base/mem.h"
 #include "controlplane/learn/pipeline.h"
+#include "controlplane/release/train_queue.h"
 #include "controlplane/release/train_rows.h"
+
 #include "controlplane/store/training_store.h"
+
+#define LOOK_MS 1000U
 
 struct run {
     struct trainer *trainer;
@@ -44,6 +49,13 @@ struct trainer {
     struct run *run; /* NULL: none. */
     struct train_progress progress;
     bool cancel;
+    /* Of the loop alone. */
+    uv_timer_t timer;
+    bool taking; /* A job looks for the next run; it alone writes what follows. */
+    bool found;
+    struct leader_claim claim;
+    struct train_request next;
+    unsigned handles;
     bool closing;
     void (*close_cb)(void *arg);
     void *close_arg;
@@ -82,19 +94,8 @@ bool trainer_progress(const struct trainer *t, const char *job, struct train_pro
 /* --- job rows ----------------------------------------------------------------------------------
  */
 
-static int job_running(struct pq_conn *c, const struct run *run, struct err *err)
-{
-    struct pq_params p = {0};
-    pq_params_text(&p, str_from(run->request.job));
-    return pq_conn_query(c,
-                         "UPDATE job SET state = 'running', phase = 'rows', started = now(), "
-                         "touched = now() WHERE id = $1::uuid",
-                         &p, NULL, err);
-}
-
 static void job_finished(struct pq_conn *c, const struct run *run)
 {
-    struct pq_params p = {0};
     struct err ignored;
     char result[160] = "{}", message[600];
     if (run->version > 0)
@@ -107,26 +108,9 @@ static void job_finished(struct pq_conn *c, const struct run *run)
         snprintf(message, sizeof message, "%s",
                  run->promoted ? "promoted"
                                : (run->passed ? "all gates passed" : "rejected by its gates"));
-    pq_params_text(&p, str_from(run->request.job));
-    pq_params_text(&p, run->status == 0 ? STR("done") : STR("failed"));
-    pq_params_text(&p, str_from(message));
-    pq_params_text(&p, str_from(result));
-    int rc = pq_conn_query(c,
-                           "UPDATE job SET state = $2, phase = $2, message = $3, result = $4, "
-                           "done = greatest(total, 1), total = greatest(total, 1), "
-                           "finished = now(), touched = now() WHERE id = $1::uuid",
-                           &p, NULL, &ignored);
-    (void)rc; /* train_recover fails it when the program starts again. */
-}
-
-int train_recover(struct pq_conn *c, struct err *err)
-{
-    return pq_conn_query(
-        c,
-        "UPDATE job SET state = 'failed', phase = 'failed', message = 'the control "
-        "plane restarted', finished = now(), touched = now() "
-        "WHERE state IN ('queued', 'running')",
-        NULL, NULL, err);
+    int rc = train_queue_end(c, &run->claim, run->request.job, run->status == 0, str_from(message),
+                             str_from(result), &ignored);
+    (void)rc; /* Whoever leads next finds it running under an older term, and runs it again. */
 }
 
 /* --- learning ----------------------------------------------------------------------------------
@@ -247,9 +231,7 @@ static int run_all(struct pq_conn *c, struct run *run, struct err *err)
     struct train_rows rows = {0};
     if (run->request.until_us == 0)
         run->request.until_us = clock_wall_us() + 1000000;
-    int rc = job_running(c, run, err);
-    if (rc == 0)
-        rc = train_facts_load(c, run->set, run->request.policy, &facts, err);
+    int rc = train_facts_load(c, run->set, run->request.policy, &facts, err);
     if (rc == 0)
         rc = dataset_create(facts.model_ids, facts.model_count, 0, &data, err);
     if (rc == 0) {
@@ -280,6 +262,16 @@ static int run_all(struct pq_conn *c, struct run *run, struct err *err)
     return rc;
 }
 
+/* Deposed, or told to stop: the run is the next leader's. */
+static bool is_interrupted(const struct run *run)
+{
+    struct trainer *t = run->trainer;
+    uv_mutex_lock(&t->lock);
+    bool cancel = t->cancel;
+    uv_mutex_unlock(&t->lock);
+    return run->status != 0 && (cancel || run->status == ERR_CONFLICT);
+}
+
 static void run_thread(void *arg)
 {
     struct run *run = arg;
@@ -291,25 +283,44 @@ static void run_thread(void *arg)
         (void)err_set(&run->err, run->status, "%s", err_text(run->status));
     if (c != NULL && pq_conn_in_transaction(c))
         pq_conn_attempt(c, "ROLLBACK");
-    if (c != NULL)
+    if (c != NULL && !is_interrupted(run))
         job_finished(c, run);
     pq_conn_close(c);
     (void)uv_async_send(&run->trainer->done);
 }
 
 /* --- the trainer on the loop --------------------------------------------------------------------
+ *
+ *   IDLE -> taking (a job) -> running (a thread) -> IDLE; only while the role is held.
  */
 
-static void on_async_closed(uv_handle_t *handle)
+static void on_handle_closed(uv_handle_t *handle)
 {
     struct trainer *t = handle->data;
     void (*cb)(void *) = t->close_cb;
     void *arg = t->close_arg;
+    if (--t->handles > 0)
+        return;
     uv_mutex_destroy(&t->lock);
     mem_free(t->conninfo);
     mem_free(t);
     if (cb != NULL)
         cb(arg);
+}
+
+static void maybe_gone(struct trainer *t)
+{
+    if (!t->closing || t->run != NULL || t->taking)
+        return;
+    uv_close((uv_handle_t *)&t->done, on_handle_closed);
+    uv_close((uv_handle_t *)&t->timer, on_handle_closed);
+}
+
+static void run_destroy(struct run *run)
+{
+    publish_set_unref(run->set);
+    mem_free(run->conninfo);
+    mem_free(run);
 }
 
 static void on_done(uv_async_t *async)
@@ -323,13 +334,87 @@ static void on_done(uv_async_t *async)
     t->run = NULL;
     uv_mutex_unlock(&t->lock);
     bool promoted = run->promoted;
-    publish_set_unref(run->set);
-    mem_free(run->conninfo);
-    mem_free(run);
+    if (run->status == ERR_CONFLICT)
+        leader_deposed(t->config.leader, LEADER_TRAINER, run->claim.term);
+    if (run->status != 0)
+        log_event(LOG_WARN, "a training run ended", LOG_TEXT_FIELD("job", run->request.job),
+                  LOG_TEXT_FIELD("error", run->err.message));
+    run_destroy(run);
     if (promoted && t->config.on_published != NULL && !t->closing)
         t->config.on_published(t->config.arg);
-    if (t->closing)
-        uv_close((uv_handle_t *)&t->done, on_async_closed);
+    maybe_gone(t);
+}
+
+/* 0, or why the run that was taken cannot begin here: the next leader takes it. */
+static int begin(struct trainer *t, const struct publish_set *set)
+{
+    struct run *run = mem_zalloc(sizeof *run);
+    char *conninfo = mem_strdup(t->conninfo);
+    if (run == NULL || conninfo == NULL) {
+        mem_free(run);
+        mem_free(conninfo);
+        return ERR_NOMEM;
+    }
+    run->trainer = t;
+    run->request = t->next;
+    run->set = set;
+    run->conninfo = conninfo;
+    run->claim = t->claim;
+    run->hash_key_id = t->config.hash_key_id;
+    t->cancel = false;
+    t->progress = (struct train_progress){.phase = "queued", .total = 1};
+    t->run = run;
+    publish_set_ref(set);
+    if (uv_thread_create(&t->thread, run_thread, run) != 0) {
+        t->run = NULL;
+        run_destroy(run);
+        return ERR_NOMEM;
+    }
+    return 0;
+}
+
+/* Worker thread. */
+static int run_take(void *arg, struct pq_conn *c, struct err *err)
+{
+    struct trainer *t = arg;
+    return train_queue_take(c, &t->claim, &t->next, &t->found, err);
+}
+
+static void on_taken(void *arg, int status, const struct err *err)
+{
+    struct trainer *t = arg;
+    t->taking = false;
+    if (status == ERR_CONFLICT)
+        leader_deposed(t->config.leader, LEADER_TRAINER, t->claim.term);
+    else if (status != 0 && status != ERR_CANCELED)
+        log_event(LOG_WARN, "training runs were not looked for",
+                  LOG_TEXT_FIELD("error", err->message));
+    const struct publish_set *set = t->config.current(t->config.arg);
+    if (status == 0 && t->found && !t->closing && set != NULL && begin(t, set) != 0)
+        log_event(LOG_ERROR, "a training run cannot begin: out of memory",
+                  LOG_TEXT_FIELD("job", t->next.job));
+    maybe_gone(t);
+}
+
+void trainer_look(struct trainer *t)
+{
+    if (t->taking || t->run != NULL || t->closing || t->config.current(t->config.arg) == NULL ||
+        !leader_get_claim(t->config.leader, LEADER_TRAINER, &t->claim))
+        return;
+    t->found = false;
+    t->taking = work_submit(t->config.work, run_take, on_taken, t) == 0;
+}
+
+/* A run whose role went ends without a result, as soon as it looks. */
+static void on_timer(uv_timer_t *timer)
+{
+    struct trainer *t = timer->data;
+    if (t->run != NULL && leader_term(t->config.leader, LEADER_TRAINER) != t->run->claim.term) {
+        uv_mutex_lock(&t->lock);
+        t->cancel = true;
+        uv_mutex_unlock(&t->lock);
+    }
+    trainer_look(t);
 }
 
 int trainer_create(uv_loop_t *loop, const struct trainer_config *config,
@@ -347,45 +432,11 @@ int trainer_create(uv_loop_t *loop, const struct trainer_config *config,
         return err_set(err, ERR_NOMEM, "out of memory");
     }
     (void)uv_async_init(loop, &t->done, on_done);
-    t->done.data = t;
+    (void)uv_timer_init(loop, &t->timer);
+    t->done.data = t->timer.data = t;
+    t->handles = 2;
+    (void)uv_timer_start(&t->timer, on_timer, LOOK_MS, LOOK_MS);
     *out_trainer = t;
-    return 0;
-}
-
-int trainer_start(struct trainer *t, const struct train_request *request,
-                  const struct publish_set *set, struct err *err)
-{
-    if (t->run != NULL || t->closing)
-        return err_set(err, ERR_BUSY, "a training run is under way; wait for it to end");
-    if (set == NULL)
-        return err_set(err, ERR_UNAVAILABLE, "no configuration is published yet");
-    struct leader_claim claim;
-    if (!leader_get_claim(t->config.leader, LEADER_TRAINER, &claim))
-        return err_set(err, ERR_UNAVAILABLE, "another control plane trains");
-    struct run *run = mem_zalloc(sizeof *run);
-    char *conninfo = mem_strdup(t->conninfo);
-    if (run == NULL || conninfo == NULL) {
-        mem_free(run);
-        mem_free(conninfo);
-        return err_set(err, ERR_NOMEM, "out of memory");
-    }
-    run->trainer = t;
-    run->request = *request;
-    run->set = set;
-    run->conninfo = conninfo;
-    run->claim = claim;
-    run->hash_key_id = t->config.hash_key_id;
-    t->cancel = false;
-    t->progress = (struct train_progress){.phase = "queued", .total = 1};
-    t->run = run;
-    publish_set_ref(set);
-    if (uv_thread_create(&t->thread, run_thread, run) != 0) {
-        t->run = NULL;
-        publish_set_unref(set);
-        mem_free(conninfo);
-        mem_free(run);
-        return err_set(err, ERR_NOMEM, "no thread to train on");
-    }
     return 0;
 }
 
@@ -395,9 +446,9 @@ void trainer_close(struct trainer *t, void (*cb)(void *arg), void *arg)
     t->closing = true;
     t->close_cb = cb;
     t->close_arg = arg;
+    (void)uv_timer_stop(&t->timer);
     uv_mutex_lock(&t->lock);
     t->cancel = true;
     uv_mutex_unlock(&t->lock);
-    if (t->run == NULL)
-        uv_close((uv_handle_t *)&t->done, on_async_closed);
+    maybe_gone(t);
 }

@@ -1,6 +1,8 @@
 /* train.h: training as a background job: rows from Postgres into controlplane/learn, the result
- * back as a policy version. One run at a time, on a thread of its own (runs take seconds to minutes
- * and would starve libuv's pool); progress is in memory, states are rows of `job`. */
+ * back as a policy version. Runs are asked for on any replica (train_queue.h) and taken by the one
+ * that leads LEADER_TRAINER; one at a time, on a thread of its own (runs take seconds to minutes
+ * and would starve libuv's pool). Progress is in memory, states are rows of `job`. A run whose
+ * leader lost the role ends without a result, and the next leader begins it anew. */
 #ifndef STEELYARD_CONTROLPLANE_RELEASE_TRAIN_H
 #define STEELYARD_CONTROLPLANE_RELEASE_TRAIN_H
 
@@ -22,7 +24,7 @@ enum train_mode {
 };
 
 struct train_request {
-    char job[UUID_TEXT_BYTES]; /* Its row exists, state queued. */
+    char job[UUID_TEXT_BYTES];
     char policy[TRAIN_NAME_BYTES];
     enum train_target target;
     double value; /* 0..1, or USD a day. */
@@ -44,24 +46,22 @@ struct train_progress {
 struct trainer_config {
     const char *conninfo;  /* Copied. */
     struct leader *leader; /* Borrowed: runs are this replica's while it leads LEADER_TRAINER. */
+    struct work *work;     /* Borrowed, as is the leader. */
     uint32_t hash_key_id;
-    void (*on_published)(void *arg); /* Loop: a version was promoted. */
+    const struct publish_set *(*current)(void *arg); /* NULL: nothing is published yet. */
+    void (*on_published)(void *arg);                 /* Loop: a version was promoted. */
     void *arg;
 };
 
 struct trainer;
 int trainer_create(uv_loop_t *loop, const struct trainer_config *config,
                    struct trainer **out_trainer, struct err *err) MUST_CHECK;
-/* ERR_BUSY: a run is under way. ERR_UNAVAILABLE: another replica trains. */
-int trainer_start(struct trainer *t, const struct train_request *request,
-                  const struct publish_set *set, struct err *err) MUST_CHECK;
+/* Something was put in line: look now rather than within a second. */
+void trainer_look(struct trainer *t);
 /* Of the run with this job id; false: it is not the one under way. */
 bool trainer_progress(const struct trainer *t, const char *job,
                       struct train_progress *out_progress);
-/* A run under way is cancelled. */
+/* A run under way is cancelled; who leads next begins it anew. */
 void trainer_close(struct trainer *t, void (*cb)(void *arg), void *arg);
-
-/* Jobs that another process left running are failed (it is gone). Worker thread. */
-int train_recover(struct pq_conn *c, struct err *err) MUST_CHECK;
 
 #endif

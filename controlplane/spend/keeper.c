@@ -41,6 +41,7 @@ struct keeper {
     bool ran;          /* A check, in this turn. */
     struct reconcile_result check;
     int64_t noticed;
+    struct leader_claim claim; /* Of this turn. */
     struct keeper_stats stats;
     bool closing;
     void (*close_cb)(void *arg);
@@ -187,7 +188,9 @@ static void end_turn(struct keeper *k)
 
 static void next_message(struct keeper *k)
 {
-    if (k->closing || k->at >= k->count) {
+    /* What was claimed and not sent is due again, for whoever leads. */
+    bool leads = leader_term(k->config.leader, LEADER_KEEPER) == k->claim.term;
+    if (k->closing || !leads || k->at >= k->count) {
         end_turn(k);
         return;
     }
@@ -198,7 +201,9 @@ static void next_message(struct keeper *k)
 static int run_turn(void *arg, struct pq_conn *c, struct err *err)
 {
     struct keeper *k = arg;
-    int rc = notices_scan(c, &k->noticed, err);
+    int rc = leader_check(c, &k->claim, err); /* The steps are safe to be done by two. */
+    if (rc == 0)
+        rc = notices_scan(c, &k->noticed, err);
     if (rc == 0)
         rc = notices_claim(c, k->config.retry_first_ms, k->notices, &k->count, err);
     if (rc == 0)
@@ -226,6 +231,8 @@ static void on_turn(void *arg, int status, const struct err *err)
 {
     struct keeper *k = arg;
     assert(k->state == KEEPER_TURN);
+    if (status == ERR_CONFLICT && k->count == 0)
+        leader_deposed(k->config.leader, LEADER_KEEPER, k->claim.term);
     if (status != 0) {
         k->stats.scan_errors++;
         log_event(LOG_WARN, "budgets were not looked at", LOG_TEXT_FIELD("error", err->message));
@@ -241,7 +248,8 @@ static void on_turn(void *arg, int status, const struct err *err)
 static void on_timer(uv_timer_t *timer)
 {
     struct keeper *k = timer->data;
-    if (k->state != KEEPER_IDLE || k->closing)
+    if (k->state != KEEPER_IDLE || k->closing ||
+        !leader_get_claim(k->config.leader, LEADER_KEEPER, &k->claim))
         return;
     k->noticed = 0;
     k->ran = false;

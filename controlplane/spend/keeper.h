@@ -1,7 +1,8 @@
-/* keeper.h: what goes on about spending without being asked: thresholds are noticed and their
- * messages posted to the budgets' webhooks, and once a day everything is reconciled. The database
- * work is on worker threads, the messages on the loop. Several control planes may each have one:
- * what is done once is guarded in the database. Loop thread. */
+/* keeper.h: what goes on about spending without being asked, while this replica leads
+ * LEADER_KEEPER: thresholds are noticed and their messages posted to the budgets' webhooks, and
+ * once a day everything is reconciled. The database work is on worker threads, the messages on the
+ * loop. Should two control planes both believe that they lead, each row is still done once: that is
+ * guarded in the database. Loop thread. */
 #ifndef STEELYARD_CONTROLPLANE_SPEND_KEEPER_H
 #define STEELYARD_CONTROLPLANE_SPEND_KEEPER_H
 
@@ -10,12 +11,14 @@
 #include <uv.h>
 
 #include "common/base/err.h"
+#include "controlplane/leader/leader.h"
 #include "controlplane/store/work.h"
 
 struct keeper;
 
 struct keeper_config {
-    struct work *work;  /* Borrowed until keeper_close is done. */
+    struct work *work; /* Borrowed until keeper_close is done, as is the leader. */
+    struct leader *leader;
     bool allow_private; /* Webhooks at loopback and private addresses, and there also plain http. */
     uint32_t scan_ms;   /* 0: 5 s. */
     uint64_t retry_first_ms;     /* 0: 30 s. */

@@ -32,3 +32,9 @@ CREATE TABLE node_presence (
     seen        timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX node_presence_replica ON node_presence (replica);
+
+-- A training run may be asked for on any replica and is run by the one that leads it.
+ALTER TABLE job
+    ADD COLUMN spec  jsonb  NOT NULL DEFAULT '{}', -- What to do, as it was understood when asked for.
+    ADD COLUMN term  bigint NOT NULL DEFAULT 0,    -- Of who runs it.
+    ADD COLUMN tries integer NOT NULL DEFAULT 0;

@@ -51,6 +51,12 @@ static void on_published(void *arg)
     publish_refresh(f.publish);
 }
 
+static const struct publish_set *current_set(void *arg)
+{
+    (void)arg;
+    return f.publish == NULL ? NULL : publish_current(f.publish);
+}
+
 static void on_publish_closed(void *arg)
 {
     (void)arg;
@@ -127,6 +133,8 @@ void admin_fixture_start(const char *conninfo, const char *yaml)
         uv_run(&f.loop, UV_RUN_ONCE);
     struct trainer_config trainer = {.conninfo = conninfo,
                                      .leader = f.leader,
+                                     .work = f.work,
+                                     .current = current_set,
                                      .hash_key_id = f.keys.hash_key_id,
                                      .on_published = on_published};
     assert_int_equal(trainer_create(&f.loop, &trainer, &f.trainer, &err), 0);

@@ -379,7 +379,11 @@ static void keep_until(struct receiver *r, bool allow_private, const char *sql, 
                     &(struct work_config){.conninfo = database, .application_name = "test-keeper"},
                     &work),
         0);
+    struct leader *leader = NULL;
+    const struct leader_config roles = {.work = work, .holder = "test"};
+    assert_int_equal(leader_create(&r->loop, &roles, &leader, &err), 0);
     const struct keeper_config config = {.work = work,
+                                         .leader = leader,
                                          .allow_private = allow_private,
                                          .scan_ms = 5,
                                          .retry_first_ms = 10,
@@ -389,6 +393,10 @@ static void keep_until(struct receiver *r, bool allow_private, const char *sql, 
         uv_run(&r->loop, UV_RUN_ONCE);
     *out_stats = keeper_stats(keeper);
     keeper_close(keeper, on_gone, &gone);
+    while (!gone)
+        uv_run(&r->loop, UV_RUN_ONCE);
+    gone = false;
+    leader_close(leader, on_gone, &gone);
     while (!gone)
         uv_run(&r->loop, UV_RUN_ONCE);
     work_close(work, on_gone, &work_gone);
