@@ -6,11 +6,10 @@
 #define DURATION_S_MAX (90U * 86400U)
 #define BP_PER_PERCENT 100.0
 
-const char *const plan_fields[] = {"stages",   "shadow",        "evidence_from_percent",
-                                   "evidence", "inconclusive",  "stale_after",
-                                   "ttl",      "ready_percent", "bucket",
-                                   "guards",   "ratio_alpha",   "declared_saving",
-                                   NULL};
+const char *const plan_fields[] = {"stages",        "shadow",          "evidence_from_percent",
+                                   "evidence",      "inconclusive",    "stale_after",
+                                   "ready_percent", "bucket",          "guards",
+                                   "ratio_alpha",   "declared_saving", NULL};
 
 static const char *const inconclusive_names[] = {
     [ROLLOUT_INCONCLUSIVE_HOLD] = "hold",
@@ -359,9 +358,9 @@ int plan_write(const struct rollout_plan *plan, json_t **out_object)
                   duration(m->shadow_max_s), "requests", (json_int_t)m->shadow_requests_min,
                   "evidence_from_percent", percent(m->evidence_from_bp), "evidence",
                   evidence_json(m->evidence), "inconclusive", inconclusive_names[m->inconclusive],
-                  "stale_after", duration(m->stale_after_s), "ttl", duration(m->ttl_s),
-                  "ready_percent", (int)m->ready_percent, "bucket", duration(plan->bucket_s),
-                  "guards", guards_json(&plan->rules), "ratio_alpha", plan->rules.ratio_alpha);
+                  "stale_after", duration(m->stale_after_s), "ready_percent", (int)m->ready_percent,
+                  "bucket", duration(plan->bucket_s), "guards", guards_json(&plan->rules),
+                  "ratio_alpha", plan->rules.ratio_alpha);
     if (o == NULL)
         return ERR_NOMEM;
     *out_object = o;

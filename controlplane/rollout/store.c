@@ -140,8 +140,9 @@ static int write_event(struct pq_conn *c, int64_t id, const char *from, int32_t 
     int rc = pq_conn_query(
         c,
         "INSERT INTO rollout_event (rollout_id, ts, from_state, from_stage, to_state, to_stage, "
-        "pct_bp, actor, reason, evidence, term, generation) SELECT $1, $2, $3, CASE WHEN $3 IS NOT "
-        "NULL THEN $4::integer END, $5, $6, $7, $8, $9, $10::jsonb, $11, CASE WHEN "
+        "pct_bp, actor, reason, evidence, term, generation) SELECT $1, $2, $3, CASE WHEN $3::text "
+        "IS "
+        "NOT NULL THEN $4::integer END, $5, $6, $7, $8, $9, $10::jsonb, $11, CASE WHEN "
         "coalesce(current_setting('steelyard.changed', true), '') = '1' THEN generation + 1 END "
         "FROM config_head",
         &p, NULL, err);
