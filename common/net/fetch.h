@@ -124,6 +124,7 @@ struct fetch_result {
     int status;
     enum fetch_phase phase; /* Where it was when that happened. */
     bool request_sent;      /* Any byte of the request may have reached the peer. */
+    bool request_taken;     /* All of it may have: the peer may have been at work on it. */
     bool reply_seen;        /* Any byte of a reply arrived. */
     bool reused;            /* The connection had served another exchange before. */
     unsigned http_status;   /* 0: no head. */

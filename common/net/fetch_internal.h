@@ -105,6 +105,7 @@ struct fetch {
     bool curl_paused;            /* curl was told. */
     bool denied;                 /* An address was refused. */
     bool with_curl;              /* In its multi handle. */
+    bool undelivered;            /* Its connection ended before the request had arrived. */
     bool on_used;                /* Its connection had served another exchange. */
     bool reuse_forbidden;        /* curl was told to close the connection afterwards. */
     int fd;                      /* The socket opened last for it, or -1. */

@@ -18,6 +18,7 @@
 
 #include "common/base/mem.h"
 #include "common/net/fetch_internal.h"
+#include "common/net/undelivered.h"
 
 #define SOCKET_SLOTS_MIN 64U
 #define SPOIL_READS_MAX  64
@@ -287,6 +288,9 @@ int fetch_on_close(void *origin, curl_socket_t fd)
 {
     struct fetch_origin *o = origin;
     struct fetch_socket *s = find_socket(o->loop, fd);
+    /* Over TLS curl has said goodbye by now, and that has not arrived either. */
+    if (s != NULL && s->user != NULL && !o->https)
+        s->user->undelivered = undelivered_at_end(fd);
     if (s != NULL)
         drop_socket(s); /* Out of epoll before the number can be used again. */
     return close(fd);

@@ -7,6 +7,7 @@
 #include <assert.h>
 
 #include "common/base/mem.h"
+#include "common/net/undelivered.h"
 #include "dataplane/upstream/lean_internal.h"
 
 static uint64_t now_of(const struct transport_call *c)
@@ -87,6 +88,18 @@ static struct lean_conn *call_end(struct transport_call *c)
     return conn;
 }
 
+/* May the peer have all of the request? Not if it ended the connection before that had come. */
+static bool is_taken(const struct transport_call *c)
+{
+    const struct lean_conn *conn = c->conn;
+    if (!c->result.request_sent || c->unsent != NULL || c->growing_left != 0 || c->send_failed ||
+        lean_send_pending(conn))
+        return false;
+    if (c->result.status != ERR_CLOSED || (conn->secure != NULL && conn->secure->answered))
+        return true;
+    return !undelivered_at_end(conn->fd);
+}
+
 void lean_call_fail(struct transport_call *c, int status)
 {
     if (c->state == LEAN_ENDED) /* The first end counts. */
@@ -95,6 +108,7 @@ void lean_call_fail(struct transport_call *c, int status)
         (c->conn->dial->dial.state == DIAL_CONNECTING || c->conn->dial->dial.result.resolved))
         c->result.phase = FETCH_CONNECT;
     c->result.status = status;
+    c->result.request_taken = is_taken(c);
     struct lean_conn *conn = call_end(c);
     mem_free(c->unsent);
     c->unsent = NULL;
@@ -118,6 +132,7 @@ void lean_call_complete(struct transport_call *c, bool reusable)
     reusable =
         reusable && c->keep_alive && c->unsent == NULL && c->growing_left == 0 && !c->send_failed;
     c->result.phase = FETCH_COMPLETE;
+    c->result.request_taken = is_taken(c);
     struct lean_conn *conn = call_end(c);
     mem_free(c->unsent);
     c->unsent = NULL;

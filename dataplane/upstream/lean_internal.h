@@ -217,6 +217,7 @@ struct lean_dial {
 struct lean_tls {
     struct tls *tls;
     struct buf rest; /* Cipher bytes the socket did not take, at most LEAN_REST_BYTES_MAX. */
+    bool answered;   /* The engine had something to say after the request. */
 };
 
 struct lean_conn {

@@ -119,9 +119,11 @@ void lean_tls_input(struct lean_conn *conn, struct str cipher)
         size_t got = 0;
         rc = tls_feed(conn->secure->tls, &cipher, t->plain, LEAN_PLAIN_BYTES, &got, &t->cipher);
         full = got == LEAN_PLAIN_BYTES;
-        if (t->cipher.len > 0)
-            sent = lean_send_cipher(conn);
         struct transport_call *c = conn->call;
+        if (t->cipher.len > 0) {
+            conn->secure->answered = c != NULL && c->state != LEAN_DIALING;
+            sent = lean_send_cipher(conn);
+        }
         if (c != NULL && c->state == LEAN_DIALING && tls_state(conn->secure->tls) == TLS_OPEN)
             lean_conn_ready(conn);
         if (conn->fd < 0)

@@ -138,6 +138,7 @@ static void on_done(void *arg, struct transport_call *call, const struct fetch_r
     assert_true(result->body_bytes >= x->delivered);
     assert_true(result->request_sent || !result->reply_seen);
     assert_true(result->request_sent == (result->phase >= FETCH_HEAD));
+    assert_true(result->request_sent || !result->request_taken);
     assert_true(result->reply_seen || x->heads == 0);
     assert_true((result->phase == FETCH_COMPLETE) == (result->status == 0));
     assert_true(result->status != 0 || x->heads == 1);

@@ -81,7 +81,7 @@ static void f19_cancelled_while_sending(void **state)
     assert_true(wire_run(&c->loop, conform_saw_hold, c));
     cancel_now(c, FETCH_HEAD);
     assert_true(c->x.result.request_sent && !c->x.result.reply_seen);
-    assert_true(c->x.result.sent_bytes < sizeof(large));
+    assert_true(c->x.result.sent_bytes < sizeof(large) && !c->x.result.request_taken);
     expect_fresh_start(c, 2);
 }
 
@@ -96,7 +96,7 @@ static void f19_cancelled_while_waiting_for_the_head(void **state)
         exchange_begin(c, &c->x, (struct fetch_request){0});
         assert_true(wire_run(&c->loop, conform_saw_hold, c));
         cancel_now(c, FETCH_HEAD);
-        assert_true(c->x.result.request_sent);
+        assert_true(c->x.result.request_sent && c->x.result.request_taken);
         assert_true(c->x.result.reply_seen == (i == 2));
         assert_true(wire_run(&c->loop, conform_saw_gone, c));
     }
@@ -200,7 +200,7 @@ static void f12_the_head_has_its_deadline_however_it_drips(void **state)
     for (unsigned i = 1; i <= 3; i++) {
         c->evil.gone = 0;
         expect_timeout(c, r, FETCH_HEAD);
-        assert_true(c->x.result.request_sent);
+        assert_true(c->x.result.request_sent && c->x.result.request_taken);
         assert_true(c->x.result.reply_seen == (i > 1));
         assert_true(wire_run(&c->loop, conform_saw_gone, c));
         assert_int_equal(c->evil.connections, i);
@@ -209,7 +209,7 @@ static void f12_the_head_has_its_deadline_however_it_drips(void **state)
         c,
         (struct fetch_request){.body = &large_body, .body_count = 1, .timeouts = {.head_ms = 120}},
         FETCH_HEAD);
-    assert_true(c->x.result.sent_bytes < sizeof(large));
+    assert_true(c->x.result.sent_bytes < sizeof(large) && !c->x.result.request_taken);
 }
 
 static void f12_the_first_byte_has_its_deadline(void **state)

@@ -23,7 +23,7 @@ static uint64_t seed = 1;
 struct client_row {
     int status;
     bool happened;
-    bool request_sent;
+    bool request_taken;
     bool reply_seen;
     bool reused;
 };
@@ -108,7 +108,7 @@ static void on_done(void *arg, struct transport_call *call, const struct fetch_r
     r->rows[n->nonce * RACE_STARTS_MAX + n->starts - 1] =
         (struct client_row){.status = result->status,
                             .happened = true,
-                            .request_sent = result->request_sent,
+                            .request_taken = result->request_taken,
                             .reply_seen = result->reply_seen,
                             .reused = result->reused};
     if (result->status == 0) {
@@ -175,7 +175,7 @@ static size_t compare(struct race *r)
             const struct race_row *theirs = race_upstream_row(r->upstream, nonce, s);
             delivered += theirs->delivered;
             bool fine = theirs->delivered <= 1 && (ours->happened || theirs->delivered == 0) &&
-                        (ours->request_sent || theirs->delivered == 0) &&
+                        (ours->request_taken || theirs->delivered == 0) &&
                         (!ours->reply_seen || theirs->replies > 0) &&
                         (theirs->delivered == 0 || ours->reused == theirs->on_used);
             if (ours->happened && ours->status == 0)
@@ -185,7 +185,7 @@ static size_t compare(struct race *r)
             if (!fine)
                 print_error("nonce %zu, start %zu: ours %d/%d/%d/%d status %s; theirs "
                             "%u/%u/%u/%d\n",
-                            nonce, s, ours->happened, ours->request_sent, ours->reply_seen,
+                            nonce, s, ours->happened, ours->request_taken, ours->reply_seen,
                             ours->reused, err_name(ours->status), theirs->delivered,
                             theirs->replies, theirs->whole, theirs->on_used);
             assert_true(fine);

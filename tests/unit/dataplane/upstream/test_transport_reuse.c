@@ -132,6 +132,30 @@ static void f20_a_connection_that_ended_while_idle_is_not_used(void **state)
     }
 }
 
+/* The peer had closed before the request came to it, and we could not know yet. */
+static void f20_what_comes_to_a_closed_connection_was_never_taken(void **state)
+{
+    struct conform *c = *state;
+    const struct str body[] = {STR("once")};
+    const struct fetch_request r = {.body = body, .body_count = 1};
+    conform_serve(c, NULL);
+    EVIL_SCRIPT(&c->evil, S_REQUEST, S_SEND(SOUND), S_HOLD, S_CLOSE);
+    EVIL_SCRIPT(&c->evil, S_REQUEST, S_SEND(SOUND));
+    assert_int_equal(conform_run(c, r), 0);
+    assert_true(wire_run(&c->loop, conform_saw_hold, c));
+    evil_go(&c->evil);
+    exchange_begin(c, &c->x, r);
+    exchange_wait(&c->x);
+    if (c->x.result.status == 0) { /* It looked before it used it. */
+        assert_false(c->x.result.reused);
+        return;
+    }
+    assert_int_equal(c->x.result.status, ERR_CLOSED);
+    assert_true(c->x.result.reused && !c->x.result.reply_seen && !c->x.result.request_taken);
+    assert_int_equal(conform_run(c, r), 0);
+    assert_int_equal(c->evil.requests, 2);
+}
+
 /* The peer closed, and we could not know yet: told apart from a fault of the upstream. */
 static void f20_a_kept_connection_that_dies_under_a_request_is_told(void **state)
 {
@@ -150,6 +174,8 @@ static void f20_a_kept_connection_that_dies_under_a_request_is_told(void **state
         assert_int_equal(conform_run(c, r), 0);
         assert_int_equal(conform_run(c, r), ERR_CLOSED);
         assert_true(c->x.result.reused && !c->x.result.reply_seen && c->x.result.request_sent);
+        assert_true(
+            c->x.result.request_taken); /* It had come; a reset does not say if it was read. */
         assert_int_equal(c->x.result.phase, FETCH_HEAD);
         wire_run_turns(&c->loop, 20);
         /* Nobody sent it a second time on his own. */
@@ -331,6 +357,7 @@ int main(int argc, char **argv)
         CONFORM(f20_a_reply_that_says_close_is_the_last),
         CONFORM(f20_stray_bytes_spoil_the_connection),
         CONFORM(f20_a_connection_that_ended_while_idle_is_not_used),
+        CONFORM(f20_what_comes_to_a_closed_connection_was_never_taken),
         CONFORM(f20_a_kept_connection_that_dies_under_a_request_is_told),
         CONFORM(f20_unclean_ends_close_the_connection),
         CONFORM(f20_a_reply_to_half_a_request_is_the_last_on_its_connection),
