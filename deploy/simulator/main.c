@@ -13,7 +13,7 @@ enum { EXIT_OK = 0, EXIT_RUNTIME = 1, EXIT_USAGE = 2 };
 
 struct settings {
     const char *listen, *state_dir, *ledger;
-    const char *error_rate, *rate_limit_rate, *cut_rate, *slow_rate, *no_usage_rate;
+    const char *error_rate, *rate_limit_rate, *cut_rate, *slow_rate, *no_usage_rate, *mute_rate;
     const char *prices;
     uint64_t slow_ms, seed, latency_percent, token_bytes;
 };
@@ -76,6 +76,7 @@ static const struct option_row rows[] = {
     RATE("cut-rate", cut_rate, "Share of requests whose connection is cut, streams half-way."),
     RATE("slow-rate", slow_rate, "Share of requests delayed by --slow-delay."),
     RATE("no-usage-rate", no_usage_rate, "Share of answers without a usage object."),
+    RATE("mute-rate", mute_rate, "Share of answers that are made and billed and never sent."),
     {.name = "slow-delay",
      .type = OPTION_DURATION,
      .offset = offsetof(struct settings, slow_ms),
@@ -96,7 +97,8 @@ static int read_rates(const struct settings *s, struct sim_faults *out, struct e
                  {"rate-limit-rate", s->rate_limit_rate, &out->rate_limit_ppm},
                  {"cut-rate", s->cut_rate, &out->cut_ppm},
                  {"slow-rate", s->slow_rate, &out->slow_ppm},
-                 {"no-usage-rate", s->no_usage_rate, &out->no_usage_ppm}};
+                 {"no-usage-rate", s->no_usage_rate, &out->no_usage_ppm},
+                 {"mute-rate", s->mute_rate, &out->mute_ppm}};
     for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
         int64_t ppm;
         if (str_parse_fixed(str_from(rates[i].text), 6, &ppm) != 0 || ppm < 0 || ppm > 1000000)

@@ -28,7 +28,8 @@ enum fault_kind {
     FAULT_RATE_LIMIT,
     FAULT_CUT,
     FAULT_SLOW,
-    FAULT_NO_USAGE
+    FAULT_NO_USAGE,
+    FAULT_MUTE
 };
 
 struct simulator {
@@ -197,7 +198,8 @@ static void finish_fault(struct exchange *x)
             reply_error(x->req, 429, "requests", "rate_limit_exceeded", "Slow down as asked for");
     } else {
         s->stats.cut++;
-        ledger_write(x, 200, x->stream ? x->sent_words : x->reply.words, "cut");
+        bool partly = x->stream && x->fault == FAULT_CUT;
+        ledger_write(x, 200, partly ? x->sent_words : x->reply.words, "cut");
         httpd_abort(x->req);
     }
     exchange_end(x);
@@ -269,7 +271,7 @@ static void step_stream(struct exchange *x)
 static void on_timer(uv_timer_t *timer)
 {
     struct exchange *x = container_of(timer, struct exchange, timer);
-    if (x->fault == FAULT_ERROR || x->fault == FAULT_RATE_LIMIT ||
+    if (x->fault == FAULT_ERROR || x->fault == FAULT_RATE_LIMIT || x->fault == FAULT_MUTE ||
         (x->fault == FAULT_CUT && !x->stream))
         finish_fault(x);
     else if (x->stream)
@@ -292,8 +294,8 @@ static void on_gone(void *arg, struct httpd_request *req)
 static enum fault_kind draw_fault(const struct simulator *s, uint64_t number)
 {
     const struct sim_faults *f = &s->config.faults;
-    const uint32_t ppm[] = {f->error_ppm, f->rate_limit_ppm, f->cut_ppm, f->slow_ppm,
-                            f->no_usage_ppm};
+    const uint32_t ppm[] = {f->error_ppm, f->rate_limit_ppm, f->cut_ppm,
+                            f->slow_ppm,  f->no_usage_ppm,   f->mute_ppm};
     struct siphash_key key = {.k0 = s->config.seed, .k1 = 0x6661756c7473ULL};
     uint64_t at = siphash_2_4(key, &number, sizeof(number)) % 1000000;
     for (size_t i = 0; i < sizeof(ppm) / sizeof(ppm[0]); i++) {
@@ -398,7 +400,8 @@ static void on_faults(struct simulator *s, struct httpd_request *req)
               read_rate(root, "rate_limit_rate", &f.rate_limit_ppm) &&
               read_rate(root, "cut_rate", &f.cut_ppm) &&
               read_rate(root, "slow_rate", &f.slow_ppm) &&
-              read_rate(root, "no_usage_rate", &f.no_usage_ppm);
+              read_rate(root, "no_usage_rate", &f.no_usage_ppm) &&
+              read_rate(root, "mute_rate", &f.mute_ppm);
     const json_t *slow_ms = json_object_get(root, "slow_ms");
     if (json_is_integer(slow_ms) && json_integer_value(slow_ms) >= 0 &&
         json_integer_value(slow_ms) <= 600000)

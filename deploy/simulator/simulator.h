@@ -24,6 +24,7 @@ struct sim_faults {
     uint32_t cut_ppm;        /* The connection is cut: streams after half of the words. */
     uint32_t slow_ppm;       /* slow_ms are added in front. */
     uint32_t no_usage_ppm;   /* An answer without usage. */
+    uint32_t mute_ppm; /* Made and billed whole, and then the connection is cut: no byte comes. */
     uint32_t slow_ms;
 };
 

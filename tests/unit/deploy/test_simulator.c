@@ -213,7 +213,18 @@ static void faults_come_as_asked_and_stand_in_the_ledger(void **state)
     assert_null(strstr(f->body, "[DONE]"));
     ask(f, "POST", CHAT, "{\"model\":\"sim-weak\"," QUESTION "}");
     assert_int_not_equal(f->status, 0);
-    set_faults(f, "{\"cut_rate\":0,\"no_usage_rate\":1}");
+    set_faults(f, "{\"cut_rate\":0,\"mute_rate\":1}");
+    int64_t billed = simulator_stats(f->sim).billed_nano;
+    for (int i = 0; i < 2; i++) {
+        ask(f, "POST", CHAT,
+            i == 0 ? "{\"model\":\"sim-strong\",\"stream\":true," QUESTION "}"
+                   : "{\"model\":\"sim-strong\"," QUESTION "}");
+        assert_int_not_equal(f->status, 0);
+        assert_string_equal(f->body, "");
+        assert_true(simulator_stats(f->sim).billed_nano > billed);
+        billed = simulator_stats(f->sim).billed_nano;
+    }
+    set_faults(f, "{\"mute_rate\":0,\"no_usage_rate\":1}");
     ask(f, "POST", CHAT, "{\"model\":\"sim-weak\"," QUESTION "}");
     assert_int_equal(f->http_status, 200);
     assert_null(strstr(f->body, "usage"));
@@ -221,7 +232,7 @@ static void faults_come_as_asked_and_stand_in_the_ledger(void **state)
     assert_true(ledger_has(f, "\"outcome\":\"rate_limited\""));
     assert_true(ledger_has(f, "\"outcome\":\"cut\""));
     struct simulator_stats s = simulator_stats(f->sim);
-    assert_int_equal(s.requests, 5);
+    assert_int_equal(s.requests, 7);
     assert_int_equal(s.complete, 1);
     ask(f, "POST", "/simulator/faults", "{\"error_rate\":2}");
     assert_int_equal(f->http_status, 400);
