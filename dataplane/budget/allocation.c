@@ -247,12 +247,17 @@ void table_note(struct budget_table *t, uint64_t budget, int64_t need, int *out_
         t->wake(t->wake_user);
 }
 
+bool budget_refused(const struct budget_table *t, uint64_t budget)
+{
+    const struct budget_entry *e = table_entry(t, budget);
+    return e != NULL && atomic_load_explicit(&e->refused, memory_order_relaxed) != 0;
+}
+
 int budget_ask(struct budget_table *t, uint64_t budget, int64_t need)
 {
     int rc;
     assert(need >= 0 && need <= BUDGET_AMOUNT_MAX);
-    const struct budget_entry *e = table_entry(t, budget);
-    bool refused = e != NULL && atomic_load_explicit(&e->refused, memory_order_relaxed) != 0;
+    bool refused = budget_refused(t, budget);
     table_note(t, budget, need, &rc);
     if (refused)
         return ERR_LIMIT;

@@ -380,6 +380,8 @@ int charge_whole(struct request *r)
     int rc = take(r, group, worst - held->reserved_nanousd, NULL);
     if (rc == 0)
         held->reserved_nanousd = worst;
+    else
+        r->work->plan.need = worst;
     return rc;
 }
 

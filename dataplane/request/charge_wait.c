@@ -1,5 +1,6 @@
-/* Too little money here: the control plane is asked once, while the request waits; if nothing comes
- * it is told whose budget is used up, how much of it is left and until when. */
+/* Too little money here: the control plane is asked once, while the request waits. If it says that
+ * nothing is left, the answer tells whose budget is used up, how much of it is left and until when;
+ * if it says nothing, that it could not be asked: the request may be tried again. */
 #include "common/base/clock.h"
 #include "dataplane/request/answer.h"
 #include "dataplane/request/charge_internal.h"
@@ -118,14 +119,11 @@ static int append_period(const struct charge_plan *plan, int64_t end_us, struct 
     return rc == 0 ? buf_append_text(b, ".") : rc;
 }
 
-static int write_message(const struct request *r, int64_t end_us, struct buf *b)
+/* "team 'search' (day)" */
+static int append_whose(const struct charge_plan *plan, struct buf *b)
 {
-    const struct charge_plan *plan = &r->work->plan;
     const struct account *a = plan->tight.account;
-    int64_t left = plan->tight_free > 0 ? plan->tight_free : 0;
-    int rc = buf_append_text(b, "The budget of ");
-    if (rc == 0)
-        rc = buf_append_text(b, account_kind_name(a->kind));
+    int rc = buf_append_text(b, account_kind_name(a->kind));
     /* A name that JSON would have to escape is left out: what is told is whose kind it is. */
     if (rc == 0 && provider_is_plain(a->name)) {
         rc = buf_append_text(b, " '");
@@ -138,17 +136,64 @@ static int write_message(const struct request *r, int64_t end_us, struct buf *b)
         rc = buf_append_text(b, " (");
     if (rc == 0)
         rc = buf_append_text(b, account_period_name(plan->tight.budget->period));
+    return rc == 0 ? buf_append_text(b, ")") : rc;
+}
+
+static int append_amounts(const struct charge_plan *plan, const char *between, struct buf *b)
+{
+    int rc = answer_write_usd(plan->tight_free > 0 ? plan->tight_free : 0, b);
     if (rc == 0)
-        rc = buf_append_text(b, ") is used up: ");
-    if (rc == 0)
-        rc = answer_write_usd(left, b);
-    if (rc == 0)
-        rc = buf_append_text(b, " USD are left, and this request may cost up to ");
+        rc = buf_append_text(b, between);
     if (rc == 0)
         rc = answer_write_usd(plan->need, b);
+    return rc == 0 ? buf_append_text(b, " USD") : rc;
+}
+
+static int write_used_up(const struct charge_plan *plan, int64_t end_us, struct buf *b)
+{
+    int rc = buf_append_text(b, "The budget of ");
     if (rc == 0)
-        rc = buf_append_text(b, " USD.");
+        rc = append_whose(plan, b);
+    if (rc == 0)
+        rc = buf_append_text(b, " is used up: ");
+    if (rc == 0)
+        rc = append_amounts(plan, " USD are left, and this request may cost up to ", b);
+    if (rc == 0)
+        rc = buf_append_text(b, ".");
     return rc == 0 ? append_period(plan, end_us, b) : rc;
+}
+
+static int write_not_asked(const struct charge_plan *plan, struct buf *b)
+{
+    int rc = buf_append_text(b, "Of the budget of ");
+    if (rc == 0)
+        rc = append_whose(plan, b);
+    if (rc == 0)
+        rc = buf_append_text(b, " this node holds ");
+    if (rc == 0)
+        rc = append_amounts(plan, " USD, this request may cost up to ", b);
+    return rc == 0 ? buf_append_text(b, ", and the control plane could not be asked for more in "
+                                        "time. Try again.")
+                   : rc;
+}
+
+/* Of those that have too little, one of which the plane has said that there is no more. */
+static bool find_used_up(struct request *r)
+{
+    const struct budget_table *table = r->env->shared->budgets;
+    struct charge_plan *plan = &r->work->plan;
+    if (budget_refused(table, plan->tight.budget->id))
+        return true;
+    for (uint32_t i = 0; i < plan->count; i++) {
+        const struct budget_ref *ref = &r->charge->path.ref[i];
+        if ((plan->missing >> i & 1) != 0 || budget_ref_free(ref) >= plan->need ||
+            !budget_refused(table, plan->budgets[i].budget->id))
+            continue;
+        plan->tight = plan->budgets[i];
+        plan->tight_ref = *ref;
+        return true;
+    }
+    return false;
 }
 
 enum fault charge_refusal(struct request *r)
@@ -162,11 +207,19 @@ enum fault charge_refusal(struct request *r)
         r->detail.wait_ms = 1000;
         return FAULT_BUDGET_UNKNOWN;
     }
+    bool used_up = find_used_up(r);
     int64_t end_us = budget_ref_end_us(&plan->tight_ref), now_us = request_wall_us(r);
     struct buf text = answer_arena_buf(r, TEXT_BYTES);
     plan->tight_free = budget_ref_free(&plan->tight_ref);
-    if (write_message(r, end_us, &text) == 0 && buf_append_char(&text, '\0') == 0)
+    int rc = used_up ? write_used_up(plan, end_us, &text) : write_not_asked(plan, &text);
+    if (rc == 0 && buf_append_char(&text, '\0') == 0)
         r->detail.message = text.data;
+    if (!used_up) {
+        if (!r->path->asks_only)
+            (void)ask_all(r); /* For the next try. */
+        r->detail.wait_ms = 1000;
+        return FAULT_BUDGET_UNKNOWN;
+    }
     if (end_us != BUDGET_FOREVER_US)
         r->detail.wait_ms = end_us > now_us ? (end_us - now_us) / 1000 : 0;
     return FAULT_BUDGET_SPENT;

@@ -106,7 +106,7 @@ void rig_contact(struct rig *r)
     }
 }
 
-void rig_grant(struct rig *r, uint64_t budget, int64_t granted, int64_t limit)
+static void allocate(struct rig *r, uint64_t budget, int64_t granted, int64_t limit, bool exhausted)
 {
     const int64_t day = INT64_C(86400000000);
     int64_t wall_us = clock_wall_us();
@@ -115,9 +115,20 @@ void rig_grant(struct rig *r, uint64_t budget, int64_t granted, int64_t limit)
                                        .period_end_us = (wall_us / day + 1) * day,
                                        .cfg = 1,
                                        .granted = granted,
-                                       .limit = limit};
+                                       .limit = limit,
+                                       .exhausted = exhausted};
     rig_contact(r);
     assert_int_equal(budget_table_apply(r->budgets, &alloc, clock_mono_ms(), wall_us), 0);
+}
+
+void rig_grant(struct rig *r, uint64_t budget, int64_t granted, int64_t limit)
+{
+    allocate(r, budget, granted, limit, false);
+}
+
+void rig_exhaust(struct rig *r, uint64_t budget, int64_t granted)
+{
+    allocate(r, budget, granted, granted, true);
 }
 
 int64_t rig_free(struct rig *r, uint64_t budget)
