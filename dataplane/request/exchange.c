@@ -415,51 +415,48 @@ static void cool_down(struct attempt *a, enum record_reason reason, uint64_t now
         endpoint_cool(e, a->wait_known ? a->wait_ms : BUSY_COOLDOWN_MS, false, now_ms);
 }
 
-/* May the provider have been at work on it, though nobody knows what it made? */
-static bool may_have_worked(const struct request *r, enum record_reason reason,
-                            const struct fetch_result *result)
+/* May the provider have been at work on it, though nobody knows what it made? However it ended:
+ * what has no head may have been cut by either side, and only the transport knows whether the
+ * request had arrived. An answer that says that it failed is believed. */
+static bool may_have_worked(const struct request *r, const struct fetch_result *result)
 {
     const struct attempt *a = &r->attempt;
     if (early_open(r) || (r->work != NULL && r->work->early.growing && !r->work->early.whole))
         return false; /* A part of a request is none. */
-    switch (reason) {
-    case RECORD_REASON_OK:
-        return true;
-    case RECORD_REASON_TIMEOUT:
-    case RECORD_REASON_CUT:
-    case RECORD_REASON_CANCELLED:
-    case RECORD_REASON_PROTOCOL:
-        return result->request_sent && (a->status == 0 || a->status == 200);
-    case RECORD_REASON_CONNECT: /* Also closed by the provider before a head: its own failure. */
-    case RECORD_REASON_TLS:
-    case RECORD_REASON_STATUS:
-    case RECORD_REASON_RATE_LIMITED:
-    case RECORD_REASON_AUTH:
-    case RECORD_REASON_CLIENT_ERROR:
-    case RECORD_REASON_ADDRESS:
-    case RECORD_REASON_NODE_CRASH:
-        break;
-    }
-    return false;
+    return a->status == 200 || (a->status == 0 && result->request_taken);
+}
+
+/* The provider itself ended what it had begun to say; else this node cut it. */
+static bool ended_by_provider(const struct attempt *a, const struct fetch_result *result)
+{
+    return !a->cancelled && (result->status == 0 || result->status == ERR_CLOSED);
+}
+
+/* Does the billing end with a connection that this node cuts? Then what a stream has brought is
+ * what was made, and nothing if the caller left before it began. */
+static bool stops_billing(const struct request *r, enum record_reason reason)
+{
+    const struct attempt *a = &r->attempt;
+    return a->target->deployment->provider->abort_stops_billing &&
+           (r->flags & RECORD_FLAG_STREAM) != 0 &&
+           (a->reply.content || reason == RECORD_REASON_CANCELLED);
 }
 
 /* Whose counts it is billed by (3.5 of the design; B38): the provider's, else ours, else what was
- * reserved. Where cutting the connection ends the billing, what a stream has brought is what was
- * made; of an answer that comes whole nobody here knows how much of it there was by then. */
+ * reserved: of an answer that comes whole, of a stream that goes on where nobody reads it, and of a
+ * request without an answer nobody here knows how much was made. */
 static enum record_usage usage_source(const struct request *r, enum record_reason reason,
                                       const struct fetch_result *result)
 {
     const struct attempt *a = &r->attempt;
     if (a->reply.usage.known)
         return RECORD_USAGE_PROVIDER;
-    if (a->status == 200 && (reason == RECORD_REASON_OK || a->reply.anything))
+    if (a->status == 200 &&
+        (reason == RECORD_REASON_OK || (a->reply.content && ended_by_provider(a, result))))
         return RECORD_USAGE_COUNTED;
-    if (!may_have_worked(r, reason, result))
+    if (!may_have_worked(r, result))
         return RECORD_USAGE_NONE;
-    return a->target->deployment->provider->abort_stops_billing &&
-                   (r->flags & RECORD_FLAG_STREAM) != 0
-               ? RECORD_USAGE_COUNTED
-               : RECORD_USAGE_ESTIMATED;
+    return stops_billing(r, reason) ? RECORD_USAGE_COUNTED : RECORD_USAGE_ESTIMATED;
 }
 
 /* More than the model can take or make, whatever was asked for: no provider bills that. */
@@ -523,14 +520,16 @@ static void observe(struct request *r, uint64_t now_ns, const struct fetch_resul
 
 /* A kept connection that the provider had closed meanwhile says nothing about the provider: the
  * same try goes out once more, on another connection, under the intent it has, and its row says so.
- * Such a connection is found dead at once; where the end took longer the provider may have been at
- * work on the request, and whether it is sent again is a matter of retries, with rows of their own.
- */
+ * Only if the first can never be billed: the provider has not had all of it. Where it may have, or
+ * where finding out took longer than the moment in which such a connection is found dead, it is a
+ * failed attempt, and whether it is sent again is a matter of retries, with money and rows of their
+ * own. */
 static bool was_stale(const struct request *r, const struct fetch_result *result, uint64_t now_ns)
 {
     const struct attempt *a = &r->attempt;
-    return result->status == ERR_CLOSED && result->reused && !result->reply_seen && !a->restarted &&
-           !a->cancelled && !r->client_gone && (now_ns - a->start_ns) / 1000000 < STALE_MS_MAX;
+    return result->status == ERR_CLOSED && result->reused && !result->request_taken &&
+           !result->reply_seen && !a->restarted && !a->cancelled && !r->client_gone &&
+           (now_ns - a->start_ns) / 1000000 < STALE_MS_MAX;
 }
 
 static void on_done(void *arg, struct transport_call *call, const struct fetch_result *result)

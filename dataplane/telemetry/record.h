@@ -54,7 +54,7 @@ enum record_flag {
         256, /* None were taken (early.h), or the spool was nearly full. */
     RECORD_FLAG_COST_UNKNOWN = 512,
     RECORD_FLAG_NO_POLICY = 1024,
-    RECORD_FLAG_SENT_AGAIN = 2048, /* Of an attempt: the provider may have had it twice. */
+    RECORD_FLAG_SENT_AGAIN = 2048, /* Of an attempt: the first time it did not arrive. */
 };
 /* The DecisionFlag bits that policy_decide knows. */
 uint32_t record_flags_from_policy(uint32_t policy_flags);

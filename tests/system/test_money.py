@@ -8,6 +8,7 @@ tests/run plays the short form: a few variants on one cluster, half a dollar, fe
 import os
 import time
 
+import ledgers
 from bank import DOLLAR, Bank
 from harness import expect, http, wait_until
 
@@ -36,6 +37,10 @@ def by_route(rng, number):
 
 def stream_by_route(rng, number):
     return {"model": "auto", "max_tokens": 32, "stream": True}
+
+
+def whole_by_route(rng, number):
+    return {"model": "auto", "max_tokens": 32}
 
 
 def play(account, breaking=None, clients=CLIENTS, **kw):
@@ -142,6 +147,42 @@ def long_one_dollar_with_cut_streams():
         return account.check(tuple(account.verdicts()))
 
 
+def unanswered(bank, account, breaking=None, **kw):
+    """A fifth is billed whole, and then the connection ends without a byte of an answer."""
+    bank.faults(mute_rate=0.2)
+    play(account, breaking, body=by_route, **kw)
+    bank.faults(mute_rate=0)
+    account.spend_up()
+    rows = account.rows()
+    paid = sum(a.usage == ledgers.USAGE_ESTIMATED for r in rows for a in r.attempts)
+    expect(paid > 0, "nothing ended without an answer")
+    expect(any(len(r.attempts) > 1 for r in rows), "nothing was tried again")
+    silent = sum(e["outcome"] == "cut" for e in account.entries())
+    expect(paid >= silent, "%d were billed without an answer, %d paid" % (silent, paid))
+    return "%s; %d billed without an answer, %d paid as held" % (
+        account.check(tuple(account.verdicts())), silent, paid)
+
+
+def long_one_dollar_with_answers_that_are_billed_and_never_come():
+    with Bank() as bank:
+        return unanswered(bank, bank.account("mute"))
+
+
+def long_one_dollar_with_answers_that_never_come_where_leaving_stops_the_provider():
+    with Bank(abort_stops_billing=True) as bank:
+        return unanswered(bank, bank.account("mute-aborted"))
+
+
+def long_one_dollar_with_whole_answers_cut():
+    with Bank() as bank:
+        account = bank.account("cut-whole")
+        bank.faults(cut_rate=0.2)
+        play(account, body=whole_by_route)
+        bank.faults(cut_rate=0)
+        account.spend_up()
+        return account.check(tuple(account.verdicts()))
+
+
 def long_one_dollar_with_usage_missing():
     with Bank(token_bytes=4) as bank:
         account = bank.account("nousage")
@@ -170,6 +211,7 @@ def test_f35_a_strict_budget_on_eight_nodes_is_never_exceeded_and_can_be_spent()
             account = bank.account(name, DOLLAR // 2)
             play(account, breaking, clients=SHORT_CLIENTS, **kw)
             lines.append(account.check(allowed))
+        lines.append(unanswered(bank, bank.account("mute", DOLLAR // 2), clients=SHORT_CLIENTS))
         return "\n  ".join([""] + lines)
 
 

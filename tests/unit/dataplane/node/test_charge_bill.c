@@ -112,6 +112,131 @@ static void f19_what_is_read_unseen_is_paid_by_its_usage(void **state)
     assert_int_equal(s.usage, RECORD_USAGE_PROVIDER);
 }
 
+static void f19_a_stream_that_goes_on_unread_is_paid_as_it_was_held(void **state)
+{
+    (void)state;
+    for (int stops = 0; stops < 2; stops++) {
+        struct rig_options o = charge_options_of(charge_five, 1);
+        struct rig r;
+        struct rig_client c;
+        struct sums s;
+        o.abort_stops_billing = stops != 0;
+        charge_begin(&r, &o, &s, PLENTY);
+        r.shared.settings.unseen_max = 0; /* Too many are read on already. */
+        rig_script(&r, 0,
+                   (struct rig_script){.reply = replies_make(SSE_HEAD, EV_ROLE EV_TEXT, ""),
+                                       .then = RIG_HOLD});
+        rig_connect(&r, &c);
+        rig_ask(&c, ASK_STREAM);
+        rig_until(&r, c.in.len > 0);
+        rig_disconnect(&r, &c);
+        rig_until(&r, r.env.active_count == 0);
+        int64_t spent = PLENTY - rig_free(&r, 1001);
+        rig_stop(&r);
+        assert_int_equal(s.status, RECORD_STATUS_CANCELLED);
+        assert_true(stops != 0 ? spent > 0 && spent < s.reserved : spent == s.reserved);
+        assert_int_equal(s.usage, stops != 0 ? RECORD_USAGE_COUNTED : RECORD_USAGE_ESTIMATED);
+    }
+}
+
+/* ---- without an answer ---- */
+
+/* The provider may have worked on each, and bill it, and nobody here will ever know. */
+static void b38_what_was_taken_and_never_answered_is_paid_as_it_was_held(void **state)
+{
+    (void)state;
+    static const struct rig_script scripts[] = {
+        {.then = RIG_CLOSE},
+        {.then = RIG_RESET},
+        {.reply = "HTTP/1.1 200", .then = RIG_CLOSE},
+        {.reply = "HTTP/1.1 200 OK\r\nContent-Type: text/ev", .then = RIG_RESET},
+        {.reply = "HTTP/1.1 100 Continue\r\n\r\n", .then = RIG_CLOSE},
+        {.reply = "none of your business\r\n\r\n", .then = RIG_CLOSE},
+        {.then = RIG_HOLD}, /* Until the head is late. */
+        {.reply = SSE_HEAD "8\r\n: wait\n\n\r\n", .then = RIG_CLOSE},
+        {.reply = JSON_HEAD "Content-Length: 300\r\n\r\n{\"id\"", .then = RIG_CLOSE},
+    };
+    for (size_t i = 0; i < 4 * sizeof scripts / sizeof scripts[0]; i++) {
+        struct rig_options o = charge_options_of(charge_five, 3);
+        struct rig r;
+        struct rig_answer a;
+        struct sums s;
+        o.abort_stops_billing = (i & 1) != 0;
+        o.head_ms = 60;
+        charge_begin(&r, &o, &s, PLENTY);
+        rig_script(&r, 0, scripts[i / 4]);
+        rig_script(&r, 1, scripts[i / 4]);
+        rig_exchange(&r, (i & 2) != 0 ? ASK_STREAM : ASK, &a);
+        assert_true(a.status >= 500 || a.status == 0 || (i & 2) != 0);
+        buf_deinit(&a.body);
+        int64_t spent[3];
+        for (uint64_t k = 0; k < 3; k++)
+            spent[k] = PLENTY - rig_free(&r, 1001 + k);
+        rig_stop(&r);
+        assert_int_equal(s.usage, RECORD_USAGE_ESTIMATED);
+        assert_true(s.attempts >= 1 && s.reserved >= WORST);
+        for (uint64_t k = 0; k < 3; k++) {
+            assert_true(spent[k] >= s.attempts * s.reserved); /* "large" costs more. */
+            assert_true(spent[k] == s.of[k + 1]);
+        }
+    }
+}
+
+static void f20_what_the_provider_never_took_costs_nothing(void **state)
+{
+    (void)state;
+    const struct rig_options o = charge_options_of(charge_five, 1);
+    struct rig r;
+    struct rig_client c;
+    struct rig_answer a;
+    struct sums s;
+    charge_begin(&r, &o, &s, PLENTY);
+    rig_script(&r, 0, charge_whole_reply());
+    rig_connect(&r, &c);
+    for (int i = 0; i < 2; i++) {
+        rig_ask(&c, ASK);
+        if (i == 1)
+            rig_cut(&r, 0); /* The connection that is kept is dead by now. */
+        rig_until(&r, rig_answered(&c));
+        rig_answer_read(&c, &a);
+        buf_clear(&c.in);
+        assert_int_equal(a.status, 200);
+        buf_deinit(&a.body);
+    }
+    assert_true(rig_free(&r, 1001) == PLENTY - 2 * COST);
+    rig_disconnect(&r, &c);
+    rig_stop(&r);
+    assert_int_equal(s.attempts, 1);
+}
+
+static void f20_a_kept_connection_that_took_it_is_paid_and_the_next_sending_held_anew(void **state)
+{
+    (void)state;
+    for (int poor = 0; poor < 2; poor++) {
+        const struct rig_options o = charge_options_of(charge_five, 1);
+        struct rig r;
+        struct rig_answer a;
+        struct sums s;
+        charge_begin(&r, &o, &s, COST + WORST + (poor != 0 ? 0 : WORST));
+        rig_script(&r, 0, charge_whole_reply());
+        rig_script(&r, 0, (struct rig_script){.then = RIG_CLOSE});
+        rig_script(&r, 0, charge_whole_reply());
+        rig_exchange(&r, ASK_SMALL, &a);
+        assert_int_equal(a.status, 200);
+        buf_deinit(&a.body);
+        int64_t before = rig_free(&r, 1001);
+        rig_exchange(&r, ASK_SMALL, &a);
+        assert_int_equal(a.status, poor != 0 ? 502 : 200);
+        buf_deinit(&a.body);
+        int64_t spent = before - rig_free(&r, 1001);
+        size_t requests = r.providers[0].requests;
+        rig_stop(&r);
+        assert_int_equal(requests, poor != 0 ? 2 : 3);
+        assert_int_equal(s.attempts, poor != 0 ? 1 : 2);
+        assert_true(spent == s.reserved + (poor != 0 ? 0 : COST));
+    }
+}
+
 /* ---- pressure ---- */
 
 static void cost_weighs_more_as_the_tightest_budget_nears_its_end(void **state)
@@ -234,6 +359,10 @@ int main(void)
         cmocka_unit_test(usage_is_the_providers_zero_included_else_ours),
         cmocka_unit_test(f19_who_leaves_early_pays_for_what_the_provider_made),
         cmocka_unit_test(f19_what_is_read_unseen_is_paid_by_its_usage),
+        cmocka_unit_test(f19_a_stream_that_goes_on_unread_is_paid_as_it_was_held),
+        cmocka_unit_test(b38_what_was_taken_and_never_answered_is_paid_as_it_was_held),
+        cmocka_unit_test(f20_what_the_provider_never_took_costs_nothing),
+        cmocka_unit_test(f20_a_kept_connection_that_took_it_is_paid_and_the_next_sending_held_anew),
         cmocka_unit_test(cost_weighs_more_as_the_tightest_budget_nears_its_end),
         cmocka_unit_test(p3_what_is_settled_is_what_the_rows_say),
     };

@@ -250,17 +250,43 @@ static void f20_a_kept_connection_that_died_is_no_failure_of_the_provider(void *
     struct rig_answer a;
     rig_start(&r, NULL);
     rig_script(&r, 0, (struct rig_script){.reply = replies_whole()});
-    rig_script(&r, 0,
-               (struct rig_script){.then = RIG_CLOSE}); /* As if it had been idle too long. */
-    rig_script(&r, 0, (struct rig_script){.reply = replies_whole()});
+    struct rig_client c;
+    rig_connect(&r, &c);
     for (int i = 0; i < 2; i++) {
-        rig_exchange(&r, ASK, &a);
+        rig_ask(&c, ASK);
+        if (i == 1)
+            rig_cut(&r, 0); /* It was idle too long: that shows when the request is out. */
+        rig_until(&r, rig_answered(&c));
+        rig_answer_read(&c, &a);
         assert_int_equal(a.status, 200);
         assert_true(rig_has_header(&a, "x-steelyard-served: one/small\r\n"));
         assert_true(rig_has_header(&a, "x-steelyard-attempts: 1\r\n"));
+        buf_clear(&c.in);
         buf_deinit(&a.body);
     }
-    assert_int_equal(r.providers[0].requests, 3);
+    assert_int_equal(r.providers[0].requests, 2);
+    rig_disconnect(&r, &c);
+    rig_stop(&r);
+}
+
+static void f20_a_kept_connection_that_took_the_request_is_a_failed_attempt(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_answer a;
+    rig_start(&r, NULL);
+    rig_script(&r, 0, (struct rig_script){.reply = replies_whole()});
+    rig_script(&r, 0, (struct rig_script){.then = RIG_CLOSE});
+    rig_script(&r, 1, (struct rig_script){.reply = replies_whole()});
+    for (int i = 0; i < 2; i++) {
+        rig_exchange(&r, ASK, &a);
+        assert_int_equal(a.status, 200);
+        assert_true(rig_has_header(&a, i == 0 ? "x-steelyard-attempts: 1\r\n"
+                                              : "x-steelyard-attempts: 2\r\n"));
+        buf_deinit(&a.body);
+    }
+    assert_int_equal(r.providers[0].requests, 2);
+    assert_int_equal(r.providers[1].requests, 1);
     rig_stop(&r);
 }
 
@@ -324,6 +350,7 @@ int main(void)
         cmocka_unit_test(html_of_a_provider_is_never_echoed),
         cmocka_unit_test(b9_pipelined_requests_are_answered_in_order),
         cmocka_unit_test(f20_a_kept_connection_that_died_is_no_failure_of_the_provider),
+        cmocka_unit_test(f20_a_kept_connection_that_took_the_request_is_a_failed_attempt),
         cmocka_unit_test(f20_a_kept_connection_that_died_late_is_a_failed_attempt),
     };
     int failed = rig_run_for_each_transport(tests, sizeof tests / sizeof tests[0]);
