@@ -158,6 +158,7 @@ int status_finish(struct admin_call *call, int status, struct err *err);
 int policies_list(struct admin_call *call, struct pq_conn *c, struct err *err);
 int policies_show(struct admin_call *call, struct pq_conn *c, struct err *err);
 int policies_frontier(struct admin_call *call, struct pq_conn *c, struct err *err);
+int policies_explain(struct admin_call *call, struct pq_conn *c, struct err *err);
 int policies_promote(struct admin_call *call, struct pq_conn *c, struct err *err);
 int policies_rollback(struct admin_call *call, struct pq_conn *c, struct err *err);
 int train_run(struct admin_call *call, struct pq_conn *c, struct err *err);

@@ -105,6 +105,7 @@ const struct admin_route admin_routes[] = {
     READ("/policies", ROLE_VIEWER, NULL, policies_list, NULL),
     READ("/policies/{name}/frontier", ROLE_VIEWER, NULL, policies_frontier, NULL),
     READ("/policies/{name}/{version}", ROLE_VIEWER, NULL, policies_show, NULL),
+    READ("/policies/{name}/{version}/explain", ROLE_VIEWER, NULL, policies_explain, NULL),
     CHANGE("/policies/{name}/train", ROLE_ADMIN, train_run, train_finish, "target", "data",
            "promote", "reason"),
     CHANGE("/policies/{name}/rollback", ROLE_ADMIN, policies_rollback, NULL, "reason", "to"),

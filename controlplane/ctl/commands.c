@@ -203,6 +203,12 @@ static const struct flag budget_flags[] = {
     CHANGE_FLAGS,
     {.name = NULL},
 };
+static const struct flag explain_flags[] = {
+    {"last", 0, FLAG_U64, "N", NULL, "10000", "Decisions to look at, the latest ones."},
+    {"against", 0, FLAG_U64, "V", NULL, NULL,
+     "Compare with this version instead of with what was recorded."},
+    {.name = NULL},
+};
 static const struct flag train_flags[] = {
     {"quality", 0, FLAG_TEXT, "Q", NULL, NULL, "Target: this share of the best model's quality."},
     {"quality-floor", 0, FLAG_TEXT, "Q", NULL, NULL, "Target: this mean quality."},
@@ -435,6 +441,11 @@ const struct command commands[] = {
     {"policies", "route", "", 0, 0, "What a policy file would choose, without a server.",
      "Writes a line for each query: id, model, and every model's expected quality and cost.",
      route_flags, policies_route, false},
+    {"policies", "explain", "NAME VERSION", 1, 2,
+     "What a version would change, on the last decisions.",
+     "Recomputes recorded decisions with the version: share by model, other choices, expected cost "
+     "and quality with intervals at 95 %, and what they rest on. NAME@VERSION works too.",
+     explain_flags, policies_explain, false},
     {"policies", "promote", "NAME VERSION", 1, 2, "Put a version in force on every node.", NULL,
      change_flags, policies_promote, false},
     {"policies", "rollback", "NAME [VERSION]", 1, 2,

@@ -275,6 +275,7 @@ static void store_row(struct dataset *d, const struct dataset_row *row, int32_t 
         .first_index = d->index_count,
         .first_label = d->label_count,
         .index_count = row->features->n,
+        .seen = row->seen,
         .label_count = (uint16_t)row->label_count,
         .in_tok = row->in_tok,
         .task = task,

@@ -39,7 +39,7 @@ struct dataset_label { /* What one model gave for one row. NAN: not known. */
 
 struct dataset_row { /* All borrowed for the call. */
     const struct features *features;
-    uint64_t unit;   /* Hash of what must not be split over folds (user, conversation, question). */
+    uint64_t unit; /* Hash of what must not be split over folds (user, conversation, question). */
     uint64_t cluster; /* Hash of what is drawn together in intervals (Decision.unit); 0: unit. */
     uint32_t in_tok;  /* t_in */
     struct str task;  /* len 0: none. */
@@ -48,6 +48,7 @@ struct dataset_row { /* All borrowed for the call. */
     double propensity; /* Chance with which the labelled model was chosen; 1 if label_count > 1. */
     double label_prob; /* Chance with which the label was asked for; 1 if always. */
     double weight;     /* DATASET_WEIGHT_*. */
+    bool seen;         /* The incumbent may have learned from it. */
     double age_days;   /* Weight halves every 14 days; 0 in offline sets. */
 };
 
@@ -76,6 +77,7 @@ struct dataset_entry {
     uint64_t first_label; /* Into labels. */
     uint16_t index_count;
     uint16_t label_count;
+    bool seen;
     uint32_t in_tok;
     int32_t task;     /* DATASET_NO_TASK or an index into tasks. */
     float omega;      /* Fit weight of each of its labels. */

@@ -171,6 +171,12 @@ out:
     return rc;
 }
 
+static double expected_cost(const struct run *run, uint32_t row, uint32_t model)
+{
+    return outcome_cost_usd(run->prices[model], run->view.rows[run->fit.rows[row]].in_tok,
+                            (double)run->fit.tokens[(size_t)row * run->view.model_count + model]);
+}
+
 /* Quality and cost at the chosen lambda, beside what was predicted for the same rows. Where the
  * target is a cost, quality may be given up for it: then the gap is one of utility. */
 static int measure_choices(struct run *run, const struct artifact *a)
@@ -187,6 +193,7 @@ static int measure_choices(struct run *run, const struct artifact *a)
     if (rc == 0)
         rc = sweep_choose_with(a, NULL, &run->fit, &run->view, (const int64_t(*)[2])run->prices,
                                s->lambda[run->target.point], choice);
+    double expected[2] = {0, 0};
     m->final_quality = 0;
     m->final_cost = 0;
     for (uint32_t i = 0; rc == 0 && i < s->row_count; i++) {
@@ -197,11 +204,17 @@ static int measure_choices(struct run *run, const struct artifact *a)
         gap[i] = reward - (double)s->outcome->reward[at + ours[i]] - lambda * cost_gap;
         m->final_quality += s->weight[i] * reward;
         m->final_cost += s->weight[i] * cost;
+        expected[0] += s->weight[i] * expected_cost(run, i, ours[i]);
+        expected[1] += s->weight[i] * expected_cost(run, i, choice[i]);
     }
+    m->final_cost_ratio = expected[1] > 0 ? expected[0] / expected[1] : 1;
     if (rc == 0)
         sweep_mean(s, gap, &m->final_gap, &m->final_gap_error);
-    mem_free(choice);
     mem_free(gap);
+    if (rc == 0)
+        run->final_choice = choice;
+    else
+        mem_free(choice);
     return rc;
 }
 

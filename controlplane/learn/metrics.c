@@ -11,7 +11,7 @@
 #define Q16                 65536.0
 #define PROBABILITY_MIN     1e-6
 #define GAIN_CONFIDENCE     0.9 /* One-sided, section 6.8. */
-#define GAIN_QUANTILE       1.2816
+#define COMPARE_UNITS_MIN   200 /* That the incumbent has not seen, to be compared on. */
 #define INTERVAL_CONFIDENCE 0.9 /* Two-sided: 5 % and 95 %. */
 
 /* Labels of one model; fold_wanted: of that fold alone (`in`) or of all others. */
@@ -251,6 +251,12 @@ static double worth(const struct run *run, uint32_t row, uint32_t model, double 
     return lambda > 0 ? quality - lambda * cost : quality;
 }
 
+/* Rows to compare on: all, or those that the incumbent has not learned from. */
+static bool compares(const struct run *run, uint32_t row)
+{
+    return !run->compared_unseen || !run->view.rows[run->fit.rows[row]].seen;
+}
+
 /* Rows that one model served and might not have, as off-policy rows under `choice`; with `other`
  * under the difference of the two. */
 static uint32_t off_policy_rows(const struct run *run, const uint8_t *choice, const uint8_t *other,
@@ -260,7 +266,8 @@ static uint32_t off_policy_rows(const struct run *run, const uint8_t *choice, co
     for (uint32_t i = 0; i < run->fit.row_count; i++) {
         const struct dataset_entry *e = &run->view.rows[run->fit.rows[i]];
         const struct dataset_cell *l = &run->view.labels[e->first_label];
-        if (e->label_count != 1 || isnan(l->score) || !(e->propensity < 1))
+        if (e->label_count != 1 || isnan(l->score) || !(e->propensity < 1) ||
+            (other != NULL && !compares(run, i)))
             continue;
         double label_prob = 1 / ((double)e->ipw * (double)e->propensity);
         struct estimate_row row = {
@@ -303,10 +310,10 @@ static int estimate_choice(const struct run *run, const uint8_t *choice, bool *o
     return rc;
 }
 
-/* Utility over the incumbent's by what was observed: *out_low is the lower end at 90 %, one-sided.
- */
+/* Utility over the incumbent's by what was observed: *io_low is the lower end at 90 %, one-sided.
+ * It stays as it is when no row can tell. */
 static int estimate_gain(const struct run *run, const uint8_t *ours, const uint8_t *theirs,
-                         double lambda, double *out_low)
+                         double lambda, double *io_low)
 {
     struct estimate_options options;
     struct estimate difference;
@@ -318,9 +325,9 @@ static int estimate_gain(const struct run *run, const uint8_t *ours, const uint8
     options.confidence = 2 * GAIN_CONFIDENCE - 1;
     options.reward_low = options.reward_high = 0;
     uint32_t count = off_policy_rows(run, ours, theirs, lambda, rows);
-    int rc = estimate_policy(rows, count, &options, &difference);
-    if (rc == 0)
-        *out_low = difference.of[ESTIMATE_DR].low;
+    int rc = count == 0 ? 0 : estimate_policy(rows, count, &options, &difference);
+    if (rc == 0 && count != 0)
+        *io_low = difference.of[ESTIMATE_DR].low;
     mem_free(rows);
     return rc;
 }
@@ -349,33 +356,86 @@ static int compare_choices(struct run *run, const uint8_t *ours, const uint8_t *
 {
     const struct sweep *s = &run->sweep;
     double lambda = s->points[run->target.point].lambda;
-    double mean = 0;
-    double error = 0;
+    struct estimate_value mean = {0};
+    double weights = 0;
+    uint32_t count = 0;
     double *gain = mem_calloc((size_t)s->row_count + 1, sizeof(*gain));
-    if (gain == NULL)
-        return ERR_NOMEM;
-    run->metrics.churn = 0;
-    for (uint32_t i = 0; i < s->row_count; i++) {
+    uint64_t *units = mem_calloc((size_t)s->row_count + 1, sizeof(*units));
+    int rc = gain == NULL || units == NULL ? ERR_NOMEM : 0;
+    for (uint32_t i = 0; rc == 0 && i < s->row_count; i++) {
         const float *r = s->outcome->reward + (size_t)i * s->model_count;
         const float *c = s->outcome->cost + (size_t)i * s->model_count;
-        gain[i] = (double)r[ours[i]] - (double)r[theirs[i]] -
-                  lambda * ((double)c[ours[i]] - (double)c[theirs[i]]);
-        run->metrics.churn += ours[i] != theirs[i] ? s->weight[i] : 0;
+        if (!compares(run, i))
+            continue;
+        weights += s->weight[i];
+        units[count] = s->units[i];
+        gain[count++] = s->weight[i] * ((double)r[ours[i]] - (double)r[theirs[i]] -
+                                        lambda * ((double)c[ours[i]] - (double)c[theirs[i]]));
     }
-    sweep_mean(s, gain, &mean, &error);
-    run->utility_gain_low = mean - GAIN_QUANTILE * error;
+    for (uint32_t i = 0; i < count; i++)
+        gain[i] *= count / weights;
+    if (rc == 0 && count != 0)
+        rc = estimate_mean(gain, units, count, bootstraps_of(run), 2 * GAIN_CONFIDENCE - 1, &mean);
+    run->utility_gain_low = mean.low;
     run->compared = true;
     mem_free(gain);
-    return run->observed ? estimate_gain(run, ours, theirs, lambda, &run->utility_gain_low) : 0;
+    mem_free(units);
+    if (rc == 0 && run->observed)
+        rc = estimate_gain(run, ours, theirs, lambda, &run->utility_gain_low);
+    return rc;
 }
 
-static int compare_incumbent(struct run *run, const uint8_t *ours, struct err *err)
+/* Units among the rows that the incumbent has not seen. */
+static uint32_t count_unseen(const struct run *run)
 {
-    struct artifact *a = NULL;
-    enum artifact_reason reason;
+    const struct sweep *s = &run->sweep;
+    uint32_t units = 0;
+    for (uint32_t i = 0; i < s->row_count;) {
+        uint64_t unit = s->units[s->by_unit[i]];
+        bool unseen = false;
+        for (; i < s->row_count && s->units[s->by_unit[i]] == unit; i++)
+            unseen = unseen || !run->view.rows[run->fit.rows[s->by_unit[i]]].seen;
+        units += unseen;
+    }
+    return units;
+}
+
+static double ece_of(const struct artifact *a)
+{
+    for (uint32_t i = 0; i < a->meta.metric_count; i++)
+        if (str_is(a->meta.metrics[i].name, "ece"))
+            return (double)a->meta.metrics[i].value / pow(10, a->meta.metrics[i].decimals);
+    return NAN;
+}
+
+static int compare_with(struct run *run, const struct artifact *a, uint8_t *theirs)
+{
     int32_t ordinal[ARTIFACT_MODELS_MAX];
     struct policy_params params;
     bool any = false;
+    for (uint32_t m = 0; m < run->view.model_count; m++)
+        ordinal[m] = artifact_model(a, run->models[m]);
+    policy_params_init(&params);
+    policy_params_from_artifact(&params, a, 0);
+    int rc = sweep_choose_with(a, ordinal, &run->fit, &run->view, (const int64_t(*)[2])run->prices,
+                               params.lambda, theirs);
+    if (rc != 0)
+        return rc;
+    run->compared_units = count_unseen(run);
+    run->compared_unseen = run->compared_units >= COMPARE_UNITS_MIN;
+    run->incumbent_ece = ece_of(a);
+    run->metrics.churn = 0;
+    for (uint32_t i = 0; i < run->sweep.row_count; i++)
+        run->metrics.churn += run->final_choice[i] != theirs[i] ? run->sweep.weight[i] : 0;
+    const uint8_t *ours = run->sweep.choice + (size_t)run->target.point * run->fit.row_count;
+    rc = compare_choices(run, run->compared_unseen ? ours : run->final_choice, theirs);
+    return rc != 0 ? rc : estimate_choice(run, theirs, &any, &run->incumbent);
+}
+
+int run_compare_incumbent(struct run *run, struct err *err)
+{
+    struct artifact *a = NULL;
+    enum artifact_reason reason;
     if (run->options->incumbent.len == 0)
         return 0;
     int rc = artifact_decode(run->options->incumbent, &a, &reason, err);
@@ -385,18 +445,8 @@ static int compare_incumbent(struct run *run, const uint8_t *ours, struct err *e
     }
     uint8_t *theirs = mem_calloc((size_t)run->fit.row_count + 1, sizeof(*theirs));
     rc = theirs == NULL ? ERR_NOMEM : 0;
-    if (rc == 0 && a->meta.hash_key_id == run->options->hash_key_id) {
-        for (uint32_t m = 0; m < run->view.model_count; m++)
-            ordinal[m] = artifact_model(a, run->models[m]);
-        policy_params_init(&params);
-        policy_params_from_artifact(&params, a, 0);
-        rc = sweep_choose_with(a, ordinal, &run->fit, &run->view, (const int64_t(*)[2])run->prices,
-                               params.lambda, theirs);
-        if (rc == 0)
-            rc = compare_choices(run, ours, theirs);
-        if (rc == 0)
-            rc = estimate_choice(run, theirs, &any, &run->incumbent);
-    }
+    if (rc == 0 && a->meta.hash_key_id == run->options->hash_key_id)
+        rc = compare_with(run, a, theirs);
     mem_free(theirs);
     artifact_destroy(a);
     return rc;
@@ -411,9 +461,10 @@ int run_compare_calibration(struct run *run, double *out_area, double *out_ece)
     return rc;
 }
 
-int run_measure(struct run *run, struct err *err)
+int run_measure(struct run *run)
 {
     run->metrics.churn = NAN;
+    run->incumbent_ece = NAN;
     int rc = measure_predictions(run);
     measure_oracle(run);
     measure_curves(run);
@@ -425,7 +476,5 @@ int run_measure(struct run *run, struct err *err)
     rc = measure_interval(run, ours);
     if (rc == 0 && run->view.observed != 0)
         rc = estimate_choice(run, ours, &run->observed, &run->estimate);
-    if (rc == 0)
-        rc = compare_incumbent(run, ours, err);
     return rc;
 }

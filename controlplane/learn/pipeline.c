@@ -198,7 +198,7 @@ static int choose_calibration(struct run *run)
     return rc != 0 ? rc : sweep_calibrated(run, best);
 }
 
-static int evaluate(struct run *run, struct err *err)
+static int evaluate(struct run *run)
 {
     int rc = choose_calibration(run);
     if (rc == 0)
@@ -206,7 +206,7 @@ static int evaluate(struct run *run, struct err *err)
     if (rc == 0)
         rc = sweep_choose(&run->sweep, &run->options->target,
                           normal_quantile(run->options->confidence), &run->target);
-    return rc != 0 ? rc : run_measure(run, err);
+    return rc != 0 ? rc : run_measure(run);
 }
 
 /* Hull points by rising lambda, thinned to what the file holds; cost must not rise. */
@@ -267,25 +267,57 @@ static void gate_final(const struct run *run, struct learn_result *result)
         m->final_gap / best, -most / best, m->final_rounding, ROUNDING_MAX);
 }
 
+/* Without support a rollout may start all the same, at its smallest. */
+static void gate_incumbent(const struct run *run, struct learn_result *result)
+{
+    bool support = result->verdict != LEARN_NO_SUPPORT;
+    put_gate(result, "incumbent", run->utility_gain_low >= -REGRET_MAX || !support,
+             "utility against the incumbent at least %+.4f on %s%s; %.1f %% go elsewhere",
+             run->utility_gain_low,
+             run->compared_unseen ? "rows it has not seen" : "rows that both have seen",
+             support ? "" : " (NO_SUPPORT)", 100 * run->metrics.churn);
+}
+
+static void gate_calibration(const struct run *run, struct learn_result *result)
+{
+    double ece = run->metrics.ece;
+    double theirs = run->incumbent_ece;
+    if (ece > ECE_MAX && ece <= theirs)
+        put_gate(result, "calibration", true, "ECE %.4f, the incumbent's %.4f", ece, theirs);
+    else
+        put_gate(result, "calibration", ece <= ECE_MAX, "ECE %.4f, at most %.2f", ece, ECE_MAX);
+}
+
+static enum learn_verdict verdict_of(const struct run *run)
+{
+    if (run->view.observed == 0)
+        return LEARN_FULL;
+    return run->observed && run->estimate.support ? LEARN_SUPPORT : LEARN_NO_SUPPORT;
+}
+
+const char *learn_verdict_name(enum learn_verdict verdict)
+{
+    static const char *const names[] = {"full", "support", "no_support"};
+    return names[verdict];
+}
+
 static int fill_gates(const struct run *run, struct learn_result *result)
 {
     const struct learn_point *chosen = &run->sweep.points[run->target.point];
     double envelope = run->options->cost_max_usd;
     int rc = gate_selftest(run, result);
-    put_gate(result, "calibration", run->metrics.ece <= ECE_MAX, "ECE %.4f, at most %.2f",
-             run->metrics.ece, ECE_MAX);
+    gate_calibration(run, result);
     put_gate(result, "target", run->target.certain,
              "%.4f expected, %.4f with %g %% confidence, asked %.4f", run->target.reached,
              run->target.bound, 100 * run->options->confidence, run->options->target.value);
     gate_final(run, result);
     if (run->compared)
-        put_gate(result, "incumbent",
-                 run->utility_gain_low >= -REGRET_MAX || (run->observed && !run->estimate.support),
-                 "utility against the incumbent at least %+.4f%s", run->utility_gain_low,
-                 run->observed && !run->estimate.support ? " (NO_SUPPORT)" : "");
+        gate_incumbent(run, result);
     if (envelope > 0)
         put_gate(result, "cost", chosen->cost_usd <= envelope, "%.9f USD a request, at most %.9f",
                  chosen->cost_usd, envelope);
+    for (uint32_t i = 0; i < run->options->gate_count && i < LEARN_CALLER_GATES_MAX; i++)
+        result->gates[result->gate_count++] = run->options->gates[i];
     result->passed = true;
     for (uint32_t i = 0; i < result->gate_count; i++)
         result->passed = result->passed && result->gates[i].ok;
@@ -310,12 +342,16 @@ static int finish(struct run *run, struct learn_result *result, struct err *err)
     fill_frontier(run, result);
     if (reachable) {
         result->chosen = run->sweep.points[run->target.point];
+        result->verdict = verdict_of(run);
         rc = run_fit_final(run, result, err);
+        if (rc == 0)
+            rc = run_compare_incumbent(run, err);
         if (rc == 0)
             rc = run_enter(run, "finish");
         if (rc == 0)
             rc = fill_gates(run, result);
     }
+    result->churn = run->metrics.churn;
     if (rc == 0)
         rc = run_report(run, result, &result->report);
     if (rc == 0 && !reachable)
@@ -341,9 +377,10 @@ int learn_run(const struct dataset *data, const struct learn_options *options,
         if (rc == 0)
             rc = cross_fit(run, &why);
         if (rc == 0)
-            rc = evaluate(run, &why);
+            rc = evaluate(run);
         if (rc == 0)
             rc = finish(run, &result, &why);
+        mem_free(run->final_choice);
         sweep_deinit(&run->sweep);
         crossfit_deinit(&run->fit);
         fit_design_deinit(&run->design);

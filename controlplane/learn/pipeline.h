@@ -18,9 +18,10 @@
 #include "common/route/artifact.h"
 #include "controlplane/learn/dataset.h"
 
-#define LEARN_POINTS_MAX ARTIFACT_FRONTIER_MAX
-#define LEARN_GATES_MAX  16
-#define LEARN_ROWS_MIN   50 /* Fewer rows with a score teach nothing; priors serve until then. */
+#define LEARN_POINTS_MAX       ARTIFACT_FRONTIER_MAX
+#define LEARN_GATES_MAX        16
+#define LEARN_CALLER_GATES_MAX 4
+#define LEARN_ROWS_MIN         50 /* Fewer rows with a score teach nothing; priors serve until then. */
 
 enum learn_target_kind {
     LEARN_TARGET_QUALITY, /* Mean quality >= value * that of the best single model. */
@@ -52,6 +53,21 @@ struct learn_model {  /* What the catalogue knows of a model; by ordinal of the 
     double prior_out_tok; /* 0: unknown. */
 };
 
+struct learn_gate {   /* Section 6.8. */
+    const char *name; /* "selftest", "calibration", "target", "final_fit", "incumbent", "cost", and
+                         what the caller has judged. Static. */
+    bool ok;
+    char detail[160];
+};
+
+/* How well the rows can say what the policy would do. */
+enum learn_verdict {
+    LEARN_FULL,       /* Answers of all models were known. */
+    LEARN_SUPPORT,    /* Observed answers carry the estimates. */
+    LEARN_NO_SUPPORT, /* They do not: a rollout starts at 1 %, section 6.6. */
+};
+const char *learn_verdict_name(enum learn_verdict verdict); /* "full", "support", "no_support" */
+
 struct learn_options {
     const struct learn_model *models; /* dataset_models() of them; NULL: nothing is known. */
     struct learn_target target;
@@ -60,21 +76,17 @@ struct learn_options {
     struct sha256 parent; /* Zero: none. */
     int64_t window_from_us;
     int64_t window_to_us;
-    uint64_t hash_key_id;          /* Of the features' key. */
-    struct str incumbent;          /* Policy file in service, same feature key; len 0: none. */
-    double cost_max_usd;           /* Envelope: predicted mean cost of a request; 0: none. */
-    uint32_t folds;                /* 0: chosen by the number of rows. */
-    uint32_t bootstraps;           /* Resamples behind intervals; 0: 1000. */
-    learn_progress_cb on_progress; /* May be NULL. */
+    uint64_t hash_key_id;           /* Of the features' key. */
+    struct str incumbent;           /* Policy file in service, same feature key; len 0: none. */
+    double cost_max_usd;            /* Envelope: predicted mean cost of a request; 0: none. */
+    const struct learn_gate *gates; /* Already judged by the caller; join the others. */
+    uint32_t gate_count;            /* At most LEARN_CALLER_GATES_MAX. */
+    uint32_t folds;                 /* 0: chosen by the number of rows. */
+    uint32_t bootstraps;            /* Resamples behind intervals; 0: 1000. */
+    learn_progress_cb on_progress;  /* May be NULL. */
     void *on_progress_data;
 };
 void learn_options_init(struct learn_options *options);
-
-struct learn_gate {   /* Section 6.8. */
-    const char *name; /* "selftest", "calibration", "target", "final_fit", "incumbent", "cost". */
-    bool ok;
-    char detail[160];
-};
 
 struct learn_point { /* Held-out means of the policy at one lambda. */
     double lambda;   /* Quality per USD. */
@@ -94,6 +106,8 @@ struct learn_result {
     struct learn_gate gates[LEARN_GATES_MAX];
     uint32_t gate_count;
     bool passed; /* All gates are ok. */
+    enum learn_verdict verdict;
+    double churn; /* Rows that go elsewhere than with the incumbent; NAN without one. */
 };
 
 /* On success the caller owns *out_result (learn_result_deinit). ERR_RANGE: the target cannot be

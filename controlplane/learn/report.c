@@ -140,6 +140,8 @@ static json_t *metrics_part(const struct run *run)
     if (out != NULL && run->compared) {
         json_object_set_new(out, "incumbent", estimate_json(&run->incumbent));
         json_object_set_new(out, "utility_gain_low", real(run->utility_gain_low));
+        json_object_set_new(out, "compared_on_unseen", json_boolean(run->compared_unseen));
+        json_object_set_new(out, "unseen_units", json_integer((json_int_t)run->compared_units));
         json_object_set_new(out, "churn", real(m->churn));
     }
     return out;
@@ -155,8 +157,9 @@ static json_t *chosen_part(const struct run *run)
     json_object_set_new(out, "target_reached", real(run->target.reached));
     json_object_set_new(out, "target_bound", real(run->target.bound));
     json_object_set_new(out, "final_on_training_rows",
-                        json_pack("{s:o,s:o,s:o}", "quality", real(run->metrics.final_quality),
-                                  "cost_usd", real(run->metrics.final_cost), "rounding",
+                        json_pack("{s:o,s:o,s:o,s:o}", "quality", real(run->metrics.final_quality),
+                                  "cost_ratio", real(run->metrics.final_cost_ratio), "cost_usd",
+                                  real(run->metrics.final_cost), "rounding",
                                   real(run->metrics.final_rounding)));
     json_object_set_new(out, "certain", json_boolean(run->target.certain));
     json_object_set_new(
@@ -195,13 +198,13 @@ static int dump_to_buf(const char *data, size_t len, void *buf)
 
 int run_report(const struct run *run, const struct learn_result *result, struct buf *out_json)
 {
-    json_t *report =
-        json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "target", target_part(run),
-                  "chosen", chosen_part(run), "best_single", text(run->models[run->sweep.best]),
-                  "metrics", metrics_part(run), "config", config_part(run), "data", data_part(run),
-                  "models", models_part(run), "gates", gates_part(result), "frontier",
-                  frontier_part(run, result), "random_mix", curve(run->singles, run->single_count),
-                  "oracle", curve(run->oracle, run->oracle_count));
+    json_t *report = json_pack(
+        "{s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "target", target_part(run), "verdict",
+        learn_verdict_name(result->verdict), "chosen", chosen_part(run), "best_single",
+        text(run->models[run->sweep.best]), "metrics", metrics_part(run), "config",
+        config_part(run), "data", data_part(run), "models", models_part(run), "gates",
+        gates_part(result), "frontier", frontier_part(run, result), "random_mix",
+        curve(run->singles, run->single_count), "oracle", curve(run->oracle, run->oracle_count));
     if (report == NULL)
         return ERR_NOMEM;
     int rc = json_dump_callback(report, dump_to_buf, out_json,

@@ -23,12 +23,13 @@ struct run_metrics { /* All on rows left out, by the integer engine. */
     double collapse;    /* Largest excess of the dearest model's share over the oracle's. */
     double quality_low; /* Bootstrap interval (5 %, 95 %) of quality relative to best ... */
     double quality_high;
-    double final_quality;   /* Of the final policy on the rows it was fitted on, at its lambda. */
-    double final_cost;      /* USD a request, likewise. */
-    double final_gap;       /* Of quality (cost targets: utility) over the prediction ... */
-    double final_gap_error; /* ... and its standard error. */
-    double final_rounding;  /* Mean |z| between its integers and what was fitted; logits. */
-    double churn;           /* Rows that the incumbent sends elsewhere; NAN without one. */
+    double final_quality;    /* Of the final policy on the rows it was fitted on, at its lambda. */
+    double final_cost;       /* USD a request, likewise. */
+    double final_cost_ratio; /* Expected cost of choices on rows left out over the final ones'. */
+    double final_gap;        /* Of quality (cost targets: utility) over the prediction ... */
+    double final_gap_error;  /* ... and its standard error. */
+    double final_rounding;   /* Mean |z| between its integers and what was fitted; logits. */
+    double churn;            /* Rows that the incumbent sends elsewhere; NAN without one. */
 };
 
 struct run {
@@ -57,7 +58,11 @@ struct run {
     struct estimate estimate;
     struct estimate incumbent;
     double utility_gain_low; /* Lower 5 % bound of utility over the incumbent's. */
-    bool compared;           /* With an incumbent. */
+    bool compared;           /* With an incumbent ... */
+    bool compared_unseen;    /* ... on rows that it has not learned from. */
+    uint32_t compared_units;
+    double incumbent_ece;  /* By its own file; NAN: not known. */
+    uint8_t *final_choice; /* [rows evaluated], of the file that was made. */
     uint32_t done;
     uint32_t steps;
     const char *phase;
@@ -75,7 +80,11 @@ int run_calibrate(struct run *run, enum calibrate_method most) MUST_CHECK;
  */
 int run_compare_calibration(struct run *run, double *out_area, double *out_ece) MUST_CHECK;
 /* Fills metrics, hulls and estimates after the sweep and the choice of the target. */
-int run_measure(struct run *run, struct err *err) MUST_CHECK;
+int run_measure(struct run *run) MUST_CHECK;
+/* Against the incumbent, after run_fit_final: on rows that it has not seen, where ours are choices
+ * of weights that have not seen them either; or, with too few of those, both on rows that both have
+ * learned from. */
+int run_compare_incumbent(struct run *run, struct err *err) MUST_CHECK;
 /* The report as JSON. result may lack the artifact. */
 int run_report(const struct run *run, const struct learn_result *result,
                struct buf *out_json) MUST_CHECK;

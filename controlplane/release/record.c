@@ -92,16 +92,16 @@ static int cached_params(struct pq_conn *c, struct record_cache *cache, const ui
 }
 
 /* As the node reads Params (dataplane/state): what is 0 there stays as it starts. */
-static int fill_params(struct record *r, const struct buf *body)
+int record_params(struct str body, const struct artifact *artifact, struct policy_params *io_params)
 {
+    struct policy_params *q = io_params;
     Steelyard__Control__V1__Params *m =
-        steelyard__control__v1__params__unpack(NULL, body->len, (const uint8_t *)body->data);
-    struct policy_params *q = &r->params;
+        steelyard__control__v1__params__unpack(NULL, body.len, (const uint8_t *)body.data);
     if (m == NULL)
         return ERR_CORRUPT;
     q->strategy = POLICY_LEARNED;
-    if (r->artifact != NULL)
-        policy_params_from_artifact(q, r->artifact, 0);
+    if (artifact != NULL)
+        policy_params_from_artifact(q, artifact, 0);
     q->lambda = m->lambda;
     q->mu = m->mu;
     q->floor_q16 = m->floor_q16;
@@ -112,8 +112,8 @@ static int fill_params(struct record *r, const struct buf *body)
         q->delta_q16 = m->delta_q16;
     if (m->stick_margin != 0)
         q->stick_margin = m->stick_margin;
-    for (size_t i = 0; i < m->n_offsets && r->artifact != NULL; i++) {
-        int32_t ordinal = artifact_model(r->artifact, str_from(m->offsets[i]->model));
+    for (size_t i = 0; i < m->n_offsets && artifact != NULL; i++) {
+        int32_t ordinal = artifact_model(artifact, str_from(m->offsets[i]->model));
         if (ordinal >= 0)
             q->off[ordinal] = m->offsets[i]->offset;
     }
@@ -232,7 +232,7 @@ int record_open(struct pq_conn *c, struct record_cache *cache, struct str detail
         if (rc == 0 && params == NULL)
             r->skip = RECORD_NO_ARTIFACT;
         else if (rc == 0)
-            rc = fill_params(r, params);
+            rc = record_params(buf_str(params), r->artifact, &r->params);
     }
     if (rc != 0) {
         record_close(r);

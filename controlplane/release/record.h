@@ -50,6 +50,10 @@ void record_close(struct record *r);
 /* Recomputes; .field NULL: equal. */
 int record_replay(struct record *r, struct policy_decision *out_decision,
                   struct explain_mismatch *out_mismatch) MUST_CHECK;
+/* A Params resource as the node reads it, over parameters that policy_params_init has set.
+ * ERR_CORRUPT. */
+int record_params(struct str body, const struct artifact *artifact,
+                  struct policy_params *io_params) MUST_CHECK;
 const char *record_status_name(uint32_t status);
 const char *record_reason_name(uint32_t reason);
 /* Where an attempt's token counts are from; "none": it used nothing, or the record is older. */

@@ -79,6 +79,18 @@ static void fill_model(const struct train_facts *f, struct str id, struct learn_
     }
 }
 
+/* An artifact that cannot be read is refused where it is compared with. */
+static int64_t learned_until(struct str file)
+{
+    struct artifact *a = NULL;
+    enum artifact_reason reason;
+    int64_t until = 0;
+    if (file.len != 0 && artifact_decode(file, &a, &reason, NULL) == 0)
+        until = a->meta.window_to_us;
+    artifact_destroy(a);
+    return until;
+}
+
 int train_facts_load(struct pq_conn *c, const struct publish_set *set, const char *policy,
                      struct train_facts *out_facts, struct err *err)
 {
@@ -115,6 +127,7 @@ int train_facts_load(struct pq_conn *c, const struct publish_set *set, const cha
     snprintf(key, sizeof key, "artifact/%s", policy);
     if (rc == 0)
         rc = copy_body(set, key, &f->incumbent);
+    f->incumbent_until_us = learned_until(buf_str(&f->incumbent));
     snprintf(key, sizeof key, "params/%s", policy);
     if (rc == 0)
         rc = copy_body(set, key, &f->params);
@@ -305,6 +318,7 @@ static int add_observed(struct train_rows *r, const Steelyard__Telemetry__V1__De
                               .label_count = 1,
                               .propensity = propensity,
                               .label_prob = 1,
+                              .seen = row->ts_us < r->facts->incumbent_until_us,
                               .weight = weight_of(row->source),
                               .age_days = age_days(r, row->ts_us)};
     return dataset_add(r->data, &out, &r->err);
@@ -329,6 +343,7 @@ static int flush_question(struct train_rows *r)
                               .label_count = count,
                               .propensity = 1,
                               .label_prob = 1,
+                              .seen = r->ts_us < r->facts->incumbent_until_us,
                               .weight = r->weight,
                               .age_days = age_days(r, r->ts_us)};
     return dataset_add(r->data, &out, &r->err);

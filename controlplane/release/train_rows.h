@@ -18,8 +18,9 @@ struct train_facts {
     uint32_t model_count;
     struct str *routes;
     size_t route_count;
-    struct buf incumbent; /* Artifact in service, or empty. */
-    struct buf params;    /* Params in service. */
+    struct buf incumbent;       /* Artifact in service, or empty ... */
+    int64_t incumbent_until_us; /* ... which may have learned from what was before. */
+    struct buf params;          /* Params in service. */
     uint64_t next_version;
 };
 int train_facts_load(struct pq_conn *c, const struct publish_set *set, const char *policy,

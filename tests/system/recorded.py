@@ -93,18 +93,19 @@ class Replay:
     def __exit__(self, *reason):
         self.cluster.__exit__(*reason)
 
-    def drive(self, name, mode, route):
+    def drive(self, name, mode, route, part=None):
+        part = [] if part is None else ["1000000", str(part[0]), str(part[1])]
         out = subprocess.run([os.path.join(TOOLS, "replay_driver"), self.cluster.node_url(), self.key,
-                              os.path.join(ROUTING, name), mode, route], stdout=subprocess.PIPE,
-                             text=True, check=False)
+                              os.path.join(ROUTING, name), mode, route] + part,
+                             stdout=subprocess.PIPE, text=True, check=False)
         expect(out.returncode == 0, "replay_driver %s %s failed: %s" % (name, mode, out.stdout))
         return json.loads(out.stdout)
 
-    def train(self, policy, mode, promote=True):
+    def train(self, policy, mode, promote=True, quality=0.95):
         """{"version", "promoted"}; a version that its gates reject is stored and not promoted."""
         self.cluster.wait_drained()
         status, job = self.cluster.admin("POST", "/policies/%s/train" % policy, {
-            "target": {"quality": 0.95}, "data": {"mode": mode}, "promote": promote})
+            "target": {"quality": quality}, "data": {"mode": mode}, "promote": promote})
         expect(status == 202, "training was refused: %s %s" % (status, job))
 
         def ended():
@@ -116,6 +117,26 @@ class Replay:
         if result["promoted"]:
             wait_until("the nodes to run it", lambda: self.promoted(policy, result["version"]), 60)
         return result
+
+    def explain(self, policy, number, decisions):
+        self.cluster.wait_drained()
+        status, reply = self.cluster.admin(
+            "GET", "/policies/%s/%d/explain?decisions=%d" % (policy, number, decisions))
+        expect(status == 200, "explain was refused: %s %s" % (status, reply))
+        return reply
+
+    def promote(self, policy, number):
+        status, reply = self.cluster.admin("POST", "/policies/%s/%d/promote" % (policy, number),
+                                           {"reason": "its cost was predicted"})
+        expect(status == 200, "promotion was refused: %s %s" % (status, reply))
+        wait_until("the nodes to run it", lambda: self.promoted(policy, number), 60)
+
+    def mean_cost(self, route, last):
+        """USD a request over the last so many decisions of a route, as they were charged."""
+        self.cluster.wait_drained()
+        return float(self.cluster.postgres.value(
+            "SELECT avg(cost) / 1e9 FROM (SELECT cost FROM decision WHERE route = '%s' "
+            "ORDER BY request_id DESC LIMIT %d) d" % (route, last)))
 
     def version(self, policy, number):
         return self.cluster.admin("GET", "/policies/%s/%d" % (policy, number))[1]

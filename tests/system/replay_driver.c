@@ -1,11 +1,12 @@
 /* Posts recorded questions through a node like any client and feeds the recorded scores back.
  *
- *   replay_driver NODE_URL KEY SET_DIRECTORY full|observed|serve ROUTE [LIMIT]
+ *   replay_driver NODE_URL KEY SET_DIRECTORY full|observed|serve ROUTE [LIMIT [PART PARTS]]
  * full      each train question to each model by its id ("SET:model"), with feedback
  * observed  each train question once to ROUTE, with feedback for the model that served
  * serve     each valid question once to ROUTE; nothing is fed back
- * Prints one JSON object: what was asked, what it scored and cost by the recorded figures, and the
- * best single model (best on the train rows) on the same rows. Exit 1 when a request failed. */
+ * At most LIMIT questions are asked, of those with number mod PARTS = PART. Prints one JSON object:
+ * what was asked, what it scored and cost by the recorded figures, and the best single model (best
+ * on the train rows) on the same rows. Exit 1 when a request failed. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,10 +45,18 @@ static char authorization[256];
 static struct fetch_origin *origin;
 static struct fetch_loop *fetch_loop;
 static size_t next_job, job_count, done, failed;
+static uint64_t part, parts = 1;
 static double quality, cost_usd;
 static size_t served_by[RECORDED_MODELS_MAX];
 
 static void lane_ask(struct lane *lane);
+
+/* Of the part of the questions that is asked. */
+static const struct recorded_row *row_at(size_t i)
+{
+    size_t at = i * parts + part;
+    return mode == MODE_SERVE ? &set->valid[at] : &set->train[at];
+}
 
 static void fail(const struct lane *lane, const char *what)
 {
@@ -148,7 +157,7 @@ static void lane_ask(struct lane *lane)
         return;
     size_t job = next_job++;
     size_t per_row = mode == MODE_FULL ? set->model_count : 1;
-    lane->row = mode == MODE_SERVE ? &set->valid[job] : &set->train[job / per_row];
+    lane->row = row_at(job / per_row);
     lane->model = -1;
     lane->feeding_back = false;
     char model[512];
@@ -183,14 +192,14 @@ static int best_single(void)
 
 static void print_summary(void)
 {
-    const struct recorded_row *rows = mode == MODE_SERVE ? set->valid : set->train;
     size_t per_row = mode == MODE_FULL ? set->model_count : 1;
     size_t count = job_count / per_row;
     int best = best_single();
     double best_quality = 0, best_cost = 0;
     for (size_t i = 0; i < count; i++) {
-        best_quality += isnan(rows[i].score[best]) ? 0 : rows[i].score[best];
-        best_cost += rows[i].cost_usd[best];
+        const struct recorded_row *row = row_at(i);
+        best_quality += isnan(row->score[best]) ? 0 : row->score[best];
+        best_cost += row->cost_usd[best];
     }
     json_t *shares = json_object();
     for (size_t m = 0; m < set->model_count; m++)
@@ -213,9 +222,13 @@ int main(int argc, char **argv)
     static struct lane lanes[LANES];
     struct err err = {0};
     uint64_t limit = UINT64_MAX;
-    if (argc < 6 || (argc > 6 && str_parse_u64(str_from(argv[6]), UINT32_MAX, &limit) != 0)) {
+    if (argc < 6 || (argc > 6 && str_parse_u64(str_from(argv[6]), UINT32_MAX, &limit) != 0) ||
+        argc == 8 ||
+        (argc > 8 &&
+         (str_parse_u64(str_from(argv[7]), UINT32_MAX, &part) != 0 ||
+          str_parse_u64(str_from(argv[8]), UINT32_MAX, &parts) != 0 || part >= parts))) {
         fprintf(stderr, "usage: replay_driver NODE_URL KEY SET_DIRECTORY full|observed|serve ROUTE"
-                        " [LIMIT]\n");
+                        " [LIMIT [PART PARTS]]\n");
         return 2;
     }
     json_set_alloc_funcs(mem_alloc, mem_free);
@@ -226,6 +239,7 @@ int main(int argc, char **argv)
                                            : MODE_OBSERVED;
     route = argv[5];
     job_count = mode == MODE_SERVE ? set->valid_count : set->train_count;
+    job_count = (job_count + parts - 1 - part) / parts;
     job_count = (job_count < limit ? job_count : (size_t)limit) *
                 (mode == MODE_FULL ? set->model_count : 1);
     const struct fetch_origin_config config = {

@@ -1,0 +1,178 @@
+#include <math.h>
+#include <string.h>
+
+#include "controlplane/learn/explain_version.h"
+#include "tests/lib/fault.h"
+
+#define assert_near(a, b, most) assert_true(fabs((double)(a) - (double)(b)) <= (most))
+
+static const struct str names[2] = {STR("cheap"), STR("dear")};
+
+/* Two models; `now` takes the cheap one with chance p, `then` the dear one with chance q. */
+struct plan {
+    double now[2];
+    double then[2];
+    double cost[2];
+    double quality[2];
+};
+
+static int add(struct explain_version *x, const struct plan *plan, uint64_t unit, struct str task,
+               uint32_t served, double cost, double score)
+{
+    const struct explain_version_row row = {
+        .unit = unit,
+        .task = task,
+        .arms = 2,
+        .models = names,
+        .recorded_p = plan->now,
+        .now = {.p = plan->now, .cost = plan->cost, .quality = plan->quality},
+        .then = {.p = plan->then, .cost = plan->cost, .quality = plan->quality},
+        .evidence = true,
+        .served = served,
+        .cost = cost,
+        .score = score,
+    };
+    return explain_version_add(x, &row);
+}
+
+static const struct explain_version_model *find(const struct explain_version_result *r,
+                                                const char *name)
+{
+    for (uint32_t i = 0; i < r->model_count; i++)
+        if (str_is(r->model[i].name, name))
+            return &r->model[i];
+    fail_msg("no model %s", name);
+    return NULL;
+}
+
+static void costs_that_were_expected_too_low_are_corrected(void **state)
+{
+    (void)state;
+    const struct plan plan = {{.8, .2}, {.1, .9}, {.001, .010}, {.5, .9}};
+    static struct explain_version_result r;
+    struct explain_version *x;
+    assert_int_equal(explain_version_create(true, &x), 0);
+    for (uint64_t i = 0; i < 5000; i++) { /* Calls cost twice what was expected of them. */
+        uint32_t served = i % 5 == 0 ? 1 : 0;
+        assert_int_equal(
+            add(x, &plan, i, STR("t"), served, served == 1 ? .020 : .002, served == 1 ? .8 : .4),
+            0);
+    }
+    assert_int_equal(explain_version_finish(x, 200, &r), 0);
+    assert_int_equal(r.rows, 5000);
+    assert_int_equal(r.units, 5000);
+    assert_near(r.churn, 1, 1e-9);
+    assert_near(r.cost_now.of.value, .8 * .002 + .2 * .020, 1e-9);
+    assert_near(r.cost_then.of.value, .1 * .002 + .9 * .020, 1e-6);
+    assert_int_equal(r.cost_then.basis, EXPLAIN_DR);
+    assert_int_equal(r.cost_now.basis, EXPLAIN_RECORDED);
+    assert_near(r.quality_then.of.value, .1 * .4 + .9 * .8, 1e-6);
+    assert_near(r.quality_now.of.value, .8 * .4 + .2 * .8, 1e-6);
+    assert_near(find(&r, "dear")->factor, 2, .02);
+    assert_near(find(&r, "dear")->share_then, .9, 1e-6);
+    assert_near(find(&r, "cheap")->share_now, .8, 1e-6);
+    assert_int_equal(r.flow_count, 1);
+    assert_true(str_is(r.model[r.flow[0].from].name, "cheap"));
+    assert_true(str_is(r.model[r.flow[0].to].name, "dear"));
+    assert_near(r.flow[0].share, 1, 1e-9);
+    assert_int_equal(r.task_count, 1);
+    explain_version_destroy(x);
+}
+
+static void what_was_never_tried_is_the_models_word_and_says_so(void **state)
+{
+    (void)state;
+    const struct plan plan = {{1, 0}, {0, 1}, {.001, .010}, {.5, .9}};
+    static struct explain_version_result r;
+    struct explain_version *x;
+    assert_int_equal(explain_version_create(true, &x), 0);
+    for (uint64_t i = 0; i < 1000; i++)
+        assert_int_equal(add(x, &plan, i, STR(""), 0, .001, .4), 0);
+    for (uint64_t i = 0; i < 200; i++) /* But somebody called it by its name. */
+        explain_version_call(x, STR("dear"), .030, .010, .010);
+    explain_version_call(x, STR("unheard of"), .030, .010, .010);
+    assert_int_equal(explain_version_finish(x, 100, &r), 0);
+    assert_int_equal(r.cost_then.basis, EXPLAIN_MODEL);
+    assert_int_equal(r.quality_then.basis, EXPLAIN_MODEL);
+    assert_near(r.cost_then.overlap, 0, 1e-9);
+    assert_near(r.cost_then.of.value, .030, .0006);
+    assert_near(r.quality_then.of.value, .9, 1e-9);
+    assert_int_equal(r.model_count, 2);
+    explain_version_destroy(x);
+}
+
+/* Without exploration, where it would do as before it is known what comes of it. */
+static void a_certain_choice_it_would_repeat_is_its_own_evidence(void **state)
+{
+    (void)state;
+    const struct plan same = {{1, 0}, {1, 0}, {.001, .010}, {.5, .9}};
+    const struct plan other = {{1, 0}, {0, 1}, {.001, .010}, {.5, .9}};
+    static struct explain_version_result r;
+    struct explain_version *x;
+    assert_int_equal(explain_version_create(true, &x), 0);
+    for (uint64_t i = 0; i < 1000; i++)
+        assert_int_equal(add(x, i % 5 == 0 ? &other : &same, i,
+                             i % 5 == 0 ? STR("math") : STR("chat"), 0, .002, NAN),
+                         0);
+    assert_int_equal(explain_version_finish(x, 100, &r), 0);
+    assert_int_equal(r.cost_then.basis, EXPLAIN_MIXED);
+    assert_near(r.cost_then.overlap, .8, 1e-9);
+    assert_near(r.churn, .2, 1e-9);
+    assert_int_equal(r.quality_then.rows, 0);
+    assert_true(isnan(r.quality_now.of.value));
+    assert_int_equal(r.task_count, 2);
+    assert_true(str_is(r.task[0].name, "chat"));
+    assert_near(r.task[1].churn, 1, 1e-9);
+    explain_version_destroy(x);
+}
+
+static void nonsense_is_refused(void **state)
+{
+    (void)state;
+    struct plan plan = {{1, 0}, {1, 0}, {.001, .010}, {.5, .9}};
+    static struct explain_version_result r;
+    struct explain_version *x;
+    assert_int_equal(explain_version_create(true, &x), 0);
+    assert_int_equal(explain_version_finish(x, 10, &r), ERR_INVALID);
+    assert_int_equal(add(x, &plan, 1, STR(""), 1, 0, 0), ERR_INVALID); /* Had no chance. */
+    assert_int_equal(add(x, &plan, 1, STR(""), 7, 0, 0), ERR_INVALID);
+    explain_version_destroy(x);
+}
+
+static int whole_life(void)
+{
+    const struct plan plan = {{.5, .5}, {.5, .5}, {.001, .010}, {.5, .9}};
+    static struct explain_version_result r;
+    struct explain_version *x = NULL;
+    int rc = explain_version_create(false, &x);
+    for (uint64_t i = 0; rc == 0 && i < 300; i++)
+        rc = add(x, &plan, i, STR("t"), (uint32_t)(i % 2), .001, 1);
+    if (rc == 0)
+        rc = explain_version_finish(x, 10, &r);
+    explain_version_destroy(x);
+    return rc;
+}
+
+static void explaining_survives_each_failed_allocation(void **state)
+{
+    (void)state;
+    bool fired = true;
+    for (unsigned n = 0; fired; n++) {
+        fault_arm_alloc(n);
+        int rc = whole_life();
+        fired = fault_disarm();
+        assert_int_equal(rc, fired ? ERR_NOMEM : 0);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(costs_that_were_expected_too_low_are_corrected),
+        cmocka_unit_test(what_was_never_tried_is_the_models_word_and_says_so),
+        cmocka_unit_test(a_certain_choice_it_would_repeat_is_its_own_evidence),
+        cmocka_unit_test(nonsense_is_refused),
+        cmocka_unit_test(explaining_survives_each_failed_allocation),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
