@@ -75,8 +75,8 @@ double event_guard_log_m(const struct event_guard *g)
 }
 
 /* Pearson's statistic over the clusters, by its degrees of freedom: about 1 for single events, with
- * a deviation of about sqrt((2 + 1 / expected) / clusters). Two deviations are taken off, so that
- * chance alone seldom asks for more evidence. */
+ * a deviation of about sqrt((2 + 1 / expected) / clusters). Within two deviations of 1 it is taken
+ * for chance. */
 double event_guard_lumps(const struct event_guard *g)
 {
     double exposures = 0.0, events = 0.0, sum = 0.0;
@@ -96,7 +96,8 @@ double event_guard_lumps(const struct event_guard *g)
             sum += e * e / (expected * (1.0 - rate));
     }
     const double chance = sqrt((2.0 + clusters / events) / clusters);
-    return fmax(1.0, sum / (clusters - 1) / (1.0 + 2.0 * chance));
+    const double lumps = sum / (clusters - 1);
+    return lumps > 1.0 + 2.0 * chance ? lumps : 1.0;
 }
 
 bool event_guard_breached(const struct event_guard *g, double alpha, uint64_t candidate_units)

@@ -401,9 +401,16 @@ static void feed_events(struct rollout *r, const struct pq_result *cells)
             if (!is_tested(cells, i))
                 continue;
             unsigned arm = arm_index(cells, i);
+            uint64_t exposures = cell_u64(cells, i, CELL_EXPOSURES);
+            int64_t cluster = pq_result_i64(cells, i, CELL_CLUSTER);
             for (unsigned k = 0; k < GUARD_EVENTS; k++) {
-                cell[k].exposures[arm] += cell_u64(cells, i, CELL_EXPOSURES);
-                cell[k].events[arm] += cell_u64(cells, i, CELL_EVENTS + k);
+                uint64_t events = cell_u64(cells, i, CELL_EVENTS + k);
+                cell[k].exposures[arm] += exposures;
+                cell[k].events[arm] += events;
+                if (arm == 0 && cluster >= 0) {
+                    cell[k].cluster_exposures[cluster] += exposures;
+                    cell[k].cluster_events[cluster] += events;
+                }
             }
         }
         if (stage >= 0 && stage < (int32_t)r->plan.machine.stages)

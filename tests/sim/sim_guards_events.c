@@ -139,20 +139,28 @@ void sim_events(uint32_t runs)
         {"event: no difference, 0.2 %, ramp", {.002, .002}, 0, 0, 0, 80000, 0, 100},
         {"event: no difference, 20,000 sticky units, ramp", {.02, .02}, 0, 0, 0, 80000, 20000, 100},
         {"event: no difference, outages of both arms, ramp", {.02, .02}, 0, 0, .05, 80000, 0, 100},
-        {"event: 2,000 units of unequal rates (x/: 2), ramp", {.02, .02}, 0, .7, 0, 80000, 2000, 100},
+        {"event: 2,000 units of unequal rates (x/: 2), ramp",
+         {.02, .02}, 0, .7, 0, 80000, 2000, 100},
         {"event: 300 units of unequal rates (x/: 2), ramp", {.02, .02}, 0, .7, 0, 80000, 300, 100},
-        {"event: 300 units of very unequal rates (x/: 3), ramp", {.02, .02}, 0, 1.1, 0, 80000, 300, 100},
+        {"event: 300 units of very unequal rates (x/: 3), ramp",
+         {.02, .02}, 0, 1.1, 0, 80000, 300, 100},
     };
     static const struct {
         struct event_world w;
         double low, high; /* Between which the median must be. */
     } bad[] = {
-        {{"event: requests until caught, 2 % -> 20 %, stage of 5 %", {.02, .2}, .05, 0, 0, 5000, 0, 20}, 300, 750},
-        {{"event: requests until caught, 2 % -> 4 %, stage of 5 %", {.02, .04}, .05, 0, 0, 200000, 0, 20}, 10000, 24000},
-        {{"event: requests until caught, 2 % -> 3 %, stage of 5 %", {.02, .03}, .05, 0, 0, 400000, 0, 20}, 36000, 80000},
-        {{"event: requests until caught, 2 % -> 3 %, stage of 25 %", {.02, .03}, .25, 0, 0, 400000, 0, 20}, 8500, 22000},
-        {{"event: requests until caught, 0 % -> 10 %, stage of 1 %", {0, .1}, .01, 0, 0, 50000, 0, 20}, 3000, 6500},
-        {{"event: the same as 2 % -> 4 %, 300 unequal units (x/: 2)", {.02, .04}, .05, .7, 0, 400000, 300, 20}, 0, 0},
+        {{"event: requests until caught, 2 % -> 20 %, stage of 5 %",
+          {.02, .2}, .05, 0, 0, 5000, 0, 20}, 300, 750},
+        {{"event: requests until caught, 2 % -> 4 %, stage of 5 %",
+          {.02, .04}, .05, 0, 0, 200000, 0, 20}, 10000, 24000},
+        {{"event: requests until caught, 2 % -> 3 %, stage of 5 %",
+          {.02, .03}, .05, 0, 0, 400000, 0, 20}, 36000, 80000},
+        {{"event: requests until caught, 2 % -> 3 %, stage of 25 %",
+          {.02, .03}, .25, 0, 0, 400000, 0, 20}, 8500, 22000},
+        {{"event: requests until caught, 0 % -> 10 %, stage of 1 %",
+          {0, .1}, .01, 0, 0, 50000, 0, 20}, 3000, 6500},
+        {{"event: the same as 2 % -> 4 %, 300 unequal units (x/: 2)",
+          {.02, .04}, .05, .7, 0, 400000, 300, 20}, 0, 0},
     };
     /* clang-format on */
     for (size_t i = 0; i < sizeof(calm) / sizeof(calm[0]); i++)

@@ -138,8 +138,8 @@ static void events_that_come_in_lumps_must_be_more(void **state)
     }
     assert_int_equal(even.events[0], lumpy.events[0]);
     assert_near(event_guard_log_m(&even), event_guard_log_m(&lumpy), 1e-9);
-    assert_true(event_guard_lumps(&even) > 1 && event_guard_lumps(&even) < 5);
-    assert_true(event_guard_lumps(&lumpy) > 15);
+    assert_true(event_guard_lumps(&even) > 1 && event_guard_lumps(&even) < 6);
+    assert_true(event_guard_lumps(&lumpy) > 30);
     /* The same at an alpha that the one reaches and the other does not. */
     const double alpha = exp(-event_guard_log_m(&even) / 8);
     assert_true(event_guard_breached(&even, alpha, 100));
