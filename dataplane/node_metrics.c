@@ -63,6 +63,18 @@ static void collect_budgets(struct node_metrics *m)
                       stats.in_contact && !stats.fenced ? 1 : 0);
 }
 
+static void collect_rollouts(struct node_metrics *m, const struct sync_status *sync)
+{
+    static const struct str expired[] = {{"expired", 7}}, aborted[] = {{"aborted", 7}};
+    metrics_gauge_set(meter(&m->meters, METER_ROLLOUTS_OPEN, NULL), (int64_t)sync->rollouts_open);
+    metrics_add(meter(&m->meters, METER_ROLLOUT_REVERTS, expired),
+                sync->rollouts_expired - m->rollouts_expired);
+    metrics_add(meter(&m->meters, METER_ROLLOUT_REVERTS, aborted),
+                sync->rollouts_aborted - m->rollouts_aborted);
+    m->rollouts_expired = sync->rollouts_expired;
+    m->rollouts_aborted = sync->rollouts_aborted;
+}
+
 static void collect(void *arg)
 {
     struct node_metrics *m = arg;
@@ -82,6 +94,8 @@ static void collect(void *arg)
     m->spool_refused = refused;
     metrics_gauge_set(meter(&m->meters, METER_LEDGER, NULL), (int64_t)mem_live_bytes());
     collect_budgets(m);
+    if (m->sync != NULL)
+        collect_rollouts(m, &sync);
     endpoint_registry_each(m->registry, collect_endpoint, m);
     if (s != NULL && s->generation != m->generation)
         hide_policies(m, s);
@@ -104,6 +118,7 @@ int node_metrics_init(struct node_metrics *m, struct metrics *metrics,
     m->budgets = budgets;
     m->generation = 0;
     m->spool_refused = 0;
+    m->rollouts_expired = m->rollouts_aborted = 0;
     m->shown_count = 0;
     meters_init(&m->meters, shard);
     const struct str build[] = {BUILD_VERSION, STR("")};

@@ -19,7 +19,9 @@ struct node_metrics {
     struct sync *sync;            /* NULL once closed. */
     struct budget_table *budgets; /* NULL: none. */
     uint64_t generation;          /* Whose policies are shown. */
-    uint64_t spool_refused;       /* As counted so far. */
+    uint64_t spool_refused;       /* As counted so far, as the next two. */
+    uint64_t rollouts_expired;
+    uint64_t rollouts_aborted;
     struct shown_policy {
         char name[64];
         char version[24];

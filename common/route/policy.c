@@ -320,12 +320,11 @@ static void order_fallbacks(const struct policy_candidate *candidates, const int
     }
 }
 
-/* Everything after z and out_tok, which are already in the rows. */
-static void decide_rest(const struct artifact *a, const struct policy_params *params,
+/* From z and out_tok, which are already in the rows, to the greedy choice. */
+static inline void rank(const struct artifact *a, const struct policy_params *params,
                         const struct policy_request *r, const struct policy_candidate *candidates,
-                        struct policy_decision *d)
+                        struct policy_decision *d, int64_t *cost, int64_t *u)
 {
-    __attribute__((uninitialized)) int64_t cost[POLICY_CANDIDATES_MAX], u[POLICY_CANDIDATES_MAX];
     bool learned = params->strategy == POLICY_LEARNED;
     for (uint32_t i = 0; i < d->count; i++) {
         struct policy_row *row = &d->row[i];
@@ -341,8 +340,17 @@ static void decide_rest(const struct artifact *a, const struct policy_params *pa
     if ((d->flags & POLICY_FLAG_STATIC) == 0)
         exclude_by_floor(params, r, d);
     fill_utility(r, d, cost, u);
-    d->draw = draw_u32(params, r);
     d->greedy = utility_argmax(d->row, u, cost, d->count);
+}
+
+/* Everything after z and out_tok. */
+static void decide_rest(const struct artifact *a, const struct policy_params *params,
+                        const struct policy_request *r, const struct policy_candidate *candidates,
+                        struct policy_decision *d)
+{
+    __attribute__((uninitialized)) int64_t cost[POLICY_CANDIDATES_MAX], u[POLICY_CANDIDATES_MAX];
+    rank(a, params, r, candidates, d, cost, u);
+    d->draw = draw_u32(params, r);
     d->chosen = POLICY_NONE;
     if (d->greedy == POLICY_NONE)
         return;
@@ -367,17 +375,13 @@ int policy_decide(const struct artifact *a, const struct features *f,
     return policy_decide_by_valid(a, f, params, request, candidates, count, out_decision);
 }
 
-int policy_decide_by_valid(const struct artifact *a, const struct features *f,
-                           const struct policy_params *params, const struct policy_request *request,
-                           const struct policy_candidate *candidates, uint32_t count,
-                           struct policy_decision *out_decision)
+/* Inputs were looked at; scored: by the artifact. */
+static inline void expect(const struct artifact *a, const struct features *f, bool scored,
+                          const struct policy_params *params, const struct policy_request *request,
+                          const struct policy_candidate *candidates, uint32_t count,
+                          struct policy_decision *out_decision)
 {
     __attribute__((uninitialized)) struct score score;
-    if (!inputs_valid(a, request, candidates, count))
-        return ERR_INVALID;
-    bool scored = a != NULL && params->strategy == POLICY_LEARNED;
-    if (scored && f->n > FEATURES_SPARSE_MAX)
-        return ERR_INVALID;
     decision_begin(out_decision, count);
     if (scored)
         score_models(a, f, &score);
@@ -392,7 +396,74 @@ int policy_decide_by_valid(const struct artifact *a, const struct features *f,
             row->out_tok = prior_out(c, cap);
         }
     }
+}
+
+int policy_decide_by_valid(const struct artifact *a, const struct features *f,
+                           const struct policy_params *params, const struct policy_request *request,
+                           const struct policy_candidate *candidates, uint32_t count,
+                           struct policy_decision *out_decision)
+{
+    if (!inputs_valid(a, request, candidates, count))
+        return ERR_INVALID;
+    bool scored = a != NULL && params->strategy == POLICY_LEARNED;
+    if (scored && f->n > FEATURES_SPARSE_MAX)
+        return ERR_INVALID;
+    expect(a, f, scored, params, request, candidates, count, out_decision);
     decide_rest(a, params, request, candidates, out_decision);
+    return 0;
+}
+
+static struct policy_choice choice_of(const struct policy_decision *d)
+{
+    struct policy_choice c = {.position = d->greedy, .cost = PRICE_UNKNOWN};
+    for (uint32_t i = 0; i < d->count; i++)
+        c.excl_any |= d->row[i].excl;
+    if (d->greedy != POLICY_NONE) {
+        c.q = d->row[d->greedy].q;
+        c.cost = d->row[d->greedy].cost;
+    }
+    return c;
+}
+
+int policy_greedy_by_valid(const struct artifact *a, const struct features *f,
+                           const struct policy_params *params, const struct policy_request *request,
+                           const struct policy_candidate *candidates, uint32_t count,
+                           struct policy_choice *out_choice)
+{
+    __attribute__((uninitialized)) struct policy_decision d;
+    __attribute__((uninitialized)) int64_t cost[POLICY_CANDIDATES_MAX], u[POLICY_CANDIDATES_MAX];
+    if (!inputs_valid(a, request, candidates, count))
+        return ERR_INVALID;
+    bool scored = a != NULL && params->strategy == POLICY_LEARNED;
+    if (scored && f->n > FEATURES_SPARSE_MAX)
+        return ERR_INVALID;
+    expect(a, f, scored, params, request, candidates, count, &d);
+    rank(a, params, request, candidates, &d, cost, u);
+    *out_choice = choice_of(&d);
+    return 0;
+}
+
+int policy_greedy_beside(const struct artifact *a, const struct policy_decision *decided,
+                         const struct policy_params *by, const struct policy_params *params,
+                         const struct policy_request *request,
+                         const struct policy_candidate *candidates,
+                         struct policy_choice *out_choice)
+{
+    __attribute__((uninitialized)) struct policy_decision d;
+    __attribute__((uninitialized)) int64_t cost[POLICY_CANDIDATES_MAX], u[POLICY_CANDIDATES_MAX];
+    if (!inputs_valid(a, request, candidates, decided->count) || by->strategy != params->strategy)
+        return ERR_INVALID;
+    bool scored = a != NULL && params->strategy == POLICY_LEARNED;
+    decision_begin(&d, decided->count);
+    for (uint32_t i = 0; i < d.count; i++) {
+        const int32_t ordinal = candidates[i].ordinal;
+        d.row[i].z = decided->row[i].z;
+        if (scored && ordinal >= 0)
+            d.row[i].z += params->off[ordinal] - by->off[ordinal];
+        d.row[i].out_tok = decided->row[i].out_tok;
+    }
+    rank(a, params, request, candidates, &d, cost, u);
+    *out_choice = choice_of(&d);
     return 0;
 }
 

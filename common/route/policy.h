@@ -190,6 +190,25 @@ int policy_decide_by_valid(const struct artifact *a, const struct features *f,
                            const struct policy_params *params, const struct policy_request *request,
                            const struct policy_candidate *candidates, uint32_t count,
                            struct policy_decision *out_decision) MUST_CHECK;
+/* The greedy choice alone: no stickiness, no exploration, no draw, no fallbacks. What a version
+ * that does not serve the request would have said; sticky and explore are not read. */
+struct policy_choice {
+    uint32_t position; /* POLICY_NONE: all are excluded. */
+    uint32_t q;        /* Q16, of it. */
+    int64_t cost;      /* nano-USD, of it, or PRICE_UNKNOWN. */
+    uint32_t excl_any; /* Exclusion bits of all candidates together. */
+};
+int policy_greedy_by_valid(const struct artifact *a, const struct features *f,
+                           const struct policy_params *params, const struct policy_request *request,
+                           const struct policy_candidate *candidates, uint32_t count,
+                           struct policy_choice *out_choice) MUST_CHECK;
+/* The same result beside a decision by the same artifact and the same output cap: nothing is scored
+ * again. decided was made by `by`; candidates have its ordinals. */
+int policy_greedy_beside(const struct artifact *a, const struct policy_decision *decided,
+                         const struct policy_params *by, const struct policy_params *params,
+                         const struct policy_request *request,
+                         const struct policy_candidate *candidates,
+                         struct policy_choice *out_choice) MUST_CHECK;
 /* The same from recorded z and length scores on (a replay whose features were dropped):
  * z[i] by position with off already in it, out_tok[i] as recorded. */
 int policy_decide_from_z(const struct artifact *a, const int32_t *z, const uint32_t *out_tok,

@@ -4,10 +4,13 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "dataplane/request/arm.h"
 #include "dataplane/request/charge.h"
 #include "dataplane/request/session.h"
+#include "dataplane/request/shadow.h"
 #include "dataplane/request/steps.h"
 #include "dataplane/request/tally.h"
+#include "dataplane/request/weights.h"
 
 /* ModelCapability bits of control.proto. */
 enum { CAPABILITY_TOOLS = 1, CAPABILITY_IMAGES = 2, CAPABILITY_JSON = 4 };
@@ -249,16 +252,7 @@ static void fill_request(struct request *r, const struct policy_params *params)
     struct policy_request *q = &r->work->policy_request;
     const struct snapshot_policy *p = r->policy;
     q->t_in = r->work->call.tokens_in;
-    q->t_out_cap = r->work->call.max_tokens;
-    if (q->t_out_cap == 0 && p != NULL)
-        q->t_out_cap = p->default_out_tokens;
-    policy_preference_apply(p != NULL ? p->artifact : NULL, r->identity->segment,
-                            POLICY_PREFER_NONE, params, &q->lambda, &q->mu);
-    if (r->charge != NULL)
-        q->lambda = charge_lambda(r, q->lambda);
-    q->floor_q16 = params->floor_q16;
-    if (r->work->steering.quality_q16 > q->floor_q16)
-        q->floor_q16 = r->work->steering.quality_q16;
+    weights_fill(r, p, params, q);
     q->max_cost_nanousd =
         lower_cap(r->work->steering.max_cost_nanousd, r->identity->terms->max_cost_nanousd);
     q->explore = !r->identity->no_explore;
@@ -314,6 +308,10 @@ static bool open_decision(struct request *r)
         return false;
     r->id = uuid_v7_signed(r->start_us, r->identity->id, r->snapshot->limits.decision_id_key);
     uuid_format(&r->id, r->id_text);
+    if (r->work->steering.session.len > 0)
+        session_read(r);
+    if (r->policy != NULL && r->policy->rollout != NULL)
+        arm_choose(r);
     if (r->work->steering.no_log && !r->identity->may_no_log)
         request_warn(r, "no_log_not_granted");
     fill_candidates(r);
@@ -361,6 +359,8 @@ enum step_result step_decide(struct request *r)
                                r->work->candidates, r->work->candidate_count,
                                &r->work->decision) != 0)
         return request_fail(r, FAULT_INTERNAL);
+    if (r->work->in_rollout)
+        shadow_decide(r);
     r->decided = true;
     r->flags |= record_flags_from_policy(r->work->decision.flags);
     count_decision(r);

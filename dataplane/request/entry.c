@@ -46,6 +46,8 @@ void entry_fill_decision(struct request *r, struct record_decision *d)
     d->candidates = r->work->candidates;
     d->models = r->work->candidate_names;
     d->decision = &r->work->decision;
+    if (r->work->in_rollout)
+        d->rollout = &r->work->rollout;
     d->flags = r->flags;
     d->endpoint = str_from(r->path->endpoint);
     d->client_request_id = r->request_id;

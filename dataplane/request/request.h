@@ -253,6 +253,7 @@ struct request_work {
     struct str session_text; /* x-steelyard-session of the answer; len 0: none. */
     struct str retry_after;  /* Passed through from a provider's 4xx. */
     uint64_t conversation;   /* Keyed hash; 0: none. */
+    uint64_t session_model;  /* Hash of the model that served it last; 0: unknown. */
     uint64_t text_hash;      /* Keyed, of the whole dialogue: the same question has the same. */
     uint64_t failed_mask;    /* Candidates with nothing left to try. */
     uint32_t candidate_count;
@@ -260,7 +261,9 @@ struct request_work {
     const struct upstream_target *next_target; /* Picked, not yet started. */
     struct early_body early;
     struct policy_request policy_request;
+    bool in_rollout;
     /* Zeroed up to here. */
+    struct record_rollout rollout; /* If in_rollout. */
     struct call call;
     struct policy_decision decision;
     struct features features;

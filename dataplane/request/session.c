@@ -57,16 +57,18 @@ static uint32_t remembered(const struct request *r)
     return slot >> 32 == r->work->conversation >> 32 ? (uint32_t)slot : 0;
 }
 
-uint32_t session_position(struct request *r)
+void session_read(struct request *r)
 {
     struct str session = r->work->steering.session;
-    uint64_t model = 0;
-    if (session.len == 0)
-        return POLICY_NONE;
-    if (!read_token(r, session, &r->work->conversation, &model)) {
-        r->work->conversation = hash(r, "session", session.data, session.len) | 1;
-        model = remembered(r);
-    }
+    if (read_token(r, session, &r->work->conversation, &r->work->session_model))
+        return;
+    r->work->conversation = hash(r, "session", session.data, session.len) | 1;
+    r->work->session_model = remembered(r);
+}
+
+uint32_t session_position(const struct request *r)
+{
+    const uint64_t model = r->work->session_model;
     for (uint32_t i = 0; model != 0 && i < r->work->candidate_count; i++)
         if (r->work->candidates[i].excl == 0 &&
             (uint32_t)model_hash(r, r->work->candidate_models[i]) == (uint32_t)model)

@@ -7,9 +7,11 @@
 
 #include "dataplane/request/request.h"
 
-/* Position of the conversation's model among the candidates, or POLICY_NONE. Also notes the
- * conversation's hash for the record. */
-uint32_t session_position(struct request *r);
+/* The caller names its conversation: its hash, and the model that served it last. Once, before the
+ * others. */
+void session_read(struct request *r);
+/* Position of the conversation's model among the candidates, or POLICY_NONE. */
+uint32_t session_position(const struct request *r);
 /* The candidate at this position serves: remember it, and make the answer header. */
 void session_note(struct request *r, uint32_t position);
 

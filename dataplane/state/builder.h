@@ -43,7 +43,8 @@ int builder_unpack(struct builder *b, const char *key, const ProtobufCMessageDes
 int build_catalogue(struct builder *b)
     MUST_CHECK; /* Prices, providers, models, policies, routes. */
 int build_providers(struct builder *b, const Steelyard__Control__V1__Catalogue *c) MUST_CHECK;
-int build_policies(struct builder *b) MUST_CHECK;
+int build_policies(struct builder *b) MUST_CHECK; /* Also candidates, and rollouts of both. */
+int build_rollouts(struct builder *b) MUST_CHECK; /* After them; snapshot_rollout.c. */
 int build_keys(struct builder *b) MUST_CHECK;
 int build_accounts(struct builder *b) MUST_CHECK; /* accounts.c; after the models. */
 

@@ -22,7 +22,8 @@
 
 struct resource {
     atomic_uint refs;
-    uint32_t type; /* ResourceType */
+    uint32_t type;  /* ResourceType */
+    uint32_t ttl_s; /* As it came with it; 0: none said. Set after it was made. */
     struct str key;
     char version[SHA256_HEX_BYTES];
     struct sha256 sha256;

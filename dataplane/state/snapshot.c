@@ -42,6 +42,14 @@ const struct snapshot_policy *snapshot_policy(const struct snapshot *s, struct s
     return map_get(&s->policies_by_name, name);
 }
 
+const struct snapshot_policy *snapshot_next_policy(const struct snapshot *s, struct str name)
+{
+    for (uint32_t i = 0; i < s->next_policy_count; i++)
+        if (str_eq(s->next_policies[i].name, name))
+            return &s->next_policies[i];
+    return NULL;
+}
+
 const struct snapshot_price *snapshot_price(const struct snapshot_deployment *d, int64_t wall_us)
 {
     for (uint32_t i = 0; i < d->price_count; i++)

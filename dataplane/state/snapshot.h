@@ -27,6 +27,7 @@
 #include "common/route/price.h"
 #include "dataplane/state/accounts.h"
 #include "dataplane/state/keyring.h"
+#include "dataplane/state/snapshot_rollout.h"
 
 #define SNAPSHOT_PROVIDERS_MAX   256
 #define SNAPSHOT_MODELS_MAX      4096
@@ -114,12 +115,14 @@ struct snapshot_policy {
     struct str artifact_sha;         /* 32 bytes, or empty. */
     struct sha256 params_sha;        /* Of the PARAMS body. */
     struct policy_params params;
-    uint32_t default_out_tokens; /* 0: none. */
+    uint32_t default_out_tokens;            /* 0: none. */
+    const struct snapshot_rollout *rollout; /* From this version to another; NULL: none. */
 };
 
 struct snapshot_candidate {
     const struct snapshot_model *model;
-    int32_t ordinal; /* In the policy's artifact, or POLICY_UNKNOWN_MODEL. */
+    int32_t ordinal;      /* In the policy's artifact, or POLICY_UNKNOWN_MODEL. */
+    int32_t next_ordinal; /* The same in that of its rollout's candidate. */
 };
 
 struct snapshot_route {
@@ -163,6 +166,11 @@ struct snapshot {
     uint32_t route_count;
     const struct snapshot_policy *policies;
     uint32_t policy_count;
+    /* Candidates of rollouts, begun or not: verified, found by no name. */
+    const struct snapshot_policy *next_policies;
+    uint32_t next_policy_count;
+    const struct snapshot_rollout *rollouts;
+    uint32_t rollout_count;
     struct snapshot_limits limits;
     struct keyring keyring;
     struct accounts accounts;
@@ -172,6 +180,7 @@ struct snapshot {
     struct map policies_by_name;
     struct resource_set *resources; /* What it was built from; see resources.h. */
     struct snapshot_policy_private *policy_artifacts;
+    struct snapshot_policy_private *next_policy_artifacts;
     struct arena arena;
     struct arena_pool pool;
     atomic_uint refs;
@@ -181,6 +190,9 @@ struct snapshot {
 const struct snapshot_model *snapshot_model(const struct snapshot *s, struct str id);
 const struct snapshot_route *snapshot_route(const struct snapshot *s, struct str name);
 const struct snapshot_policy *snapshot_policy(const struct snapshot *s, struct str name);
+/* The candidate that may follow this policy's version; NULL: none is here. Not for requests: they
+ * have policy->rollout. */
+const struct snapshot_policy *snapshot_next_policy(const struct snapshot *s, struct str name);
 /* The row in force at that time; NULL: price unknown. */
 const struct snapshot_price *snapshot_price(const struct snapshot_deployment *d, int64_t wall_us);
 /* May the key use it? */

@@ -129,6 +129,10 @@ void snapshot_free(struct snapshot *s)
         secret_destroy(s->providers[i].secret);
     for (uint32_t i = 0; i < s->policy_count; i++)
         shared_artifact_unref(s->policy_artifacts[i].shared);
+    for (uint32_t i = 0; i < s->next_policy_count; i++)
+        shared_artifact_unref(s->next_policy_artifacts[i].shared);
+    for (uint32_t i = 0; i < s->rollout_count; i++)
+        rollout_gate_unref(s->rollouts[i].gate);
     keyring_deinit(&s->keyring);
     map_deinit(&s->models_by_id);
     map_deinit(&s->routes_by_name);

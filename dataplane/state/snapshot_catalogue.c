@@ -173,6 +173,17 @@ static int build_models(struct builder *b, const Catalogue *c)
 
 /* ---- routes ---- */
 
+static const struct snapshot_policy *next_version(const struct snapshot_policy *p)
+{
+    return p != NULL && p->rollout != NULL ? p->rollout->candidate : NULL;
+}
+
+static int32_t ordinal_in(const struct snapshot_policy *p, const struct snapshot_model *model)
+{
+    return p != NULL && p->artifact != NULL ? artifact_model(p->artifact, model->id)
+                                            : POLICY_UNKNOWN_MODEL;
+}
+
 static int take_candidates(struct builder *b, const Route *m, struct snapshot_route *out)
 {
     if (m->n_models == 0 || m->n_models > POLICY_CANDIDATES_MAX)
@@ -205,10 +216,11 @@ static int take_candidates(struct builder *b, const Route *m, struct snapshot_ro
             if (list[j].model == model)
                 return builder_refuse(b, ERR_EXISTS, "DUPLICATE",
                                       "route '%s' names model '%s' twice", m->name, id);
-        const struct artifact *a = out->policy != NULL ? out->policy->artifact : NULL;
-        list[i] = (struct snapshot_candidate){.model = model,
-                                              .ordinal = a != NULL ? artifact_model(a, model->id)
-                                                                   : POLICY_UNKNOWN_MODEL};
+        list[i] = (struct snapshot_candidate){
+            .model = model,
+            .ordinal = ordinal_in(out->policy, model),
+            .next_ordinal = ordinal_in(next_version(out->policy), model),
+        };
     }
     return 0;
 }
@@ -263,6 +275,8 @@ int build_catalogue(struct builder *b)
         rc = build_models(b, c);
     if (rc == 0)
         rc = build_policies(b);
+    if (rc == 0)
+        rc = build_rollouts(b);
     if (rc == 0) {
         b->at = r;
         rc = build_routes(b, c);

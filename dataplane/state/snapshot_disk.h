@@ -5,6 +5,7 @@
  *   state-dir/snapshot/previous   the rest as it was before
  *   state-dir/snapshot/bodies/    what those three name
  *   state-dir/snapshot/applying   "era generation deaths": current has not yet served for 30 s
+ *   state-dir/snapshot/rollouts   when each was watched last, and which were aborted (rollouts.h)
  *   state-dir/snapshot/crashed    "era generation": blamed for crashes, refused until a newer one
  * came
  *

@@ -184,6 +184,7 @@ static int pack(const struct resource_set *set, enum snapshot_share share, uint3
         items[n].key = keys.data + keys.len;
         items[n].version = r->version;
         items[n].type = (Steelyard__Control__V1__ResourceType)r->type;
+        items[n].ttl_s = r->ttl_s;
         list[n] = &items[n];
         n++;
         rc = buf_append_str(&keys, r->key);
@@ -322,6 +323,8 @@ static int load_body(const char *dir, const Resource *m, struct resource **out)
     if (rc == 0) {
         *out = resource_create((uint32_t)m->type, str_from(m->key), buf_str(&body));
         rc = *out == NULL ? ERR_NOMEM : 0;
+        if (*out != NULL)
+            (*out)->ttl_s = m->ttl_s;
     } else if (rc != ERR_NOMEM) {
         rc = 0;
     }

@@ -14,6 +14,7 @@
 #include "common/base/mem.h"
 #include "common/link/wire.h"
 #include "control.pb-c.h"
+#include "dataplane/state/rollouts.h"
 #include "dataplane/state/snapshot_build.h"
 #include "dataplane/state/snapshot_disk.h"
 
@@ -66,12 +67,120 @@ struct sync {
     /* Nothing older is taken: keys of it may be on disk though the rest is of an earlier one. */
     uint32_t newest_era;
     uint64_t newest_generation;
-    uv_timer_t retry_timer, health_timer, settle_timer;
+    struct rollouts rollouts;
+    uv_timer_t retry_timer, health_timer, settle_timer, ttl_timer;
     unsigned handles;
     struct sync_status status;
     void (*on_closed)(void *user);
     void *closed_user;
 };
+
+/* ---- rollouts: what no snapshot says ---- */
+
+static void on_rollout(void *user, uint64_t id, enum rollouts_event event)
+{
+    struct sync *s = user;
+    switch (event) {
+    case ROLLOUTS_OPENED:
+        log_event(LOG_INFO, "rollout: its candidate is in use", LOG_U64("rollout", id));
+        break;
+    case ROLLOUTS_EXPIRED:
+        s->status.rollouts_expired++;
+        log_event(LOG_WARN, "rollout: nobody watches it, back to the stable version",
+                  LOG_U64("rollout", id));
+        break;
+    case ROLLOUTS_ABORTED:
+        s->status.rollouts_aborted++;
+        log_event(LOG_WARN, "rollout: aborted, back to the stable version", LOG_U64("rollout", id));
+        break;
+    case ROLLOUTS_REVIVED:
+        log_event(LOG_INFO, "rollout: watched again, its candidate is in use",
+                  LOG_U64("rollout", id));
+        break;
+    }
+}
+
+static struct rollouts_time rollouts_now(void)
+{
+    return (struct rollouts_time){.mono_ms = clock_mono_ms(), .wall_us = clock_wall_us()};
+}
+
+static int rollouts_path(const struct sync *s, char out[PATH_BYTES])
+{
+    int n = snprintf(out, PATH_BYTES, "%s/rollouts", s->dir);
+    return n < 0 || n >= PATH_BYTES ? ERR_TOO_LARGE : 0;
+}
+
+/* What cannot be written is tried again with the next Health. Until then a start could take up an
+ * aborted rollout again, for what was left of its ttl. */
+static void rollouts_save(struct sync *s)
+{
+    char path[PATH_BYTES];
+    struct buf b;
+    struct err err = {0};
+    if (!rollouts_need_save(&s->rollouts))
+        return;
+    buf_init(&b, ROLLOUTS_FILE_BYTES_MAX);
+    int rc = rollouts_path(s, path);
+    if (rc == 0)
+        rc = rollouts_encode(&s->rollouts, &b);
+    if (rc == 0)
+        rc = buf_write_file(buf_str(&b), path, 0600, &err);
+    if (rc == 0)
+        rollouts_saved(&s->rollouts);
+    else
+        log_event(LOG_ERROR, "rollouts cannot be saved", LOG_TEXT_FIELD("detail", err.message));
+    buf_deinit(&b);
+}
+
+/* Without a file nothing was watched: what a snapshot from disk lists stays closed. */
+static void rollouts_load(struct sync *s)
+{
+    char path[PATH_BYTES];
+    struct buf b = {0};
+    if (rollouts_path(s, path) == 0 &&
+        buf_read_file(&b, path, ROLLOUTS_FILE_BYTES_MAX, NULL) == 0 &&
+        rollouts_decode(&s->rollouts, buf_str(&b)) != 0)
+        log_event(LOG_ERROR, "the file of rollouts is damaged: none is served until it is watched",
+                  LOG_TEXT_FIELD("path", path));
+    buf_deinit(&b);
+}
+
+static void on_ttl(uv_timer_t *timer);
+
+/* Closes what is due, and comes back when the next one is. */
+static void rollouts_look(struct sync *s)
+{
+    uint64_t next_ms = rollouts_expire(&s->rollouts, clock_mono_ms());
+    if (s->state == SYNC_CLOSING)
+        return;
+    if (next_ms != 0)
+        (void)uv_timer_start(&s->ttl_timer, on_ttl, next_ms, 0);
+    else
+        (void)uv_timer_stop(&s->ttl_timer);
+}
+
+static void on_ttl(uv_timer_t *timer)
+{
+    rollouts_look(container_of(timer, struct sync, ttl_timer));
+}
+
+/* Of any message. Aborts first: who aborts does not watch. */
+static void rollouts_hear(struct sync *s, const PlaneMsg *m)
+{
+    uint64_t id;
+    if (m->n_abort_rollout == 0 && m->n_watched_rollout == 0)
+        return;
+    for (size_t i = 0; i < m->n_abort_rollout; i++)
+        if (str_parse_u64(str_from(m->abort_rollout[i]), UINT64_MAX, &id) == 0)
+            rollouts_abort(&s->rollouts, id);
+    bool listed = m->era == s->status.era && m->generation == s->status.generation;
+    for (size_t i = 0; i < m->n_watched_rollout; i++)
+        if (str_parse_u64(str_from(m->watched_rollout[i]), UINT64_MAX, &id) == 0)
+            rollouts_watch(&s->rollouts, id, listed, rollouts_now());
+    rollouts_save(s);
+    rollouts_look(s);
+}
 
 /* ---- putting into service ---- */
 
@@ -80,8 +189,11 @@ static void on_settled(uv_timer_t *timer)
     snapshot_disk_settle(container_of(timer, struct sync, settle_timer)->dir);
 }
 
-static int put_in_service(struct sync *s, struct snapshot *snapshot)
+static int put_in_service(struct sync *s, struct snapshot *snapshot, bool fresh)
 {
+    rollouts_take(&s->rollouts, snapshot, fresh, rollouts_now());
+    rollouts_save(s);
+    rollouts_look(s);
     int rc = snapshot_cell_publish(s->options.cell, snapshot);
     if (rc != 0)
         return rc;
@@ -147,7 +259,7 @@ static int load(struct sync *s, bool *out_loaded, struct err *err)
         resource_set_destroy(loaded.set);
         return 0;
     }
-    rc = put_in_service(s, snapshot);
+    rc = put_in_service(s, snapshot, false);
     snapshot_unref(snapshot);
     if (rc != 0)
         return err_set(err, rc, "out of memory");
@@ -248,7 +360,10 @@ static void staging_put(struct staging *g, const Resource *m, struct str body)
     struct resource *r = resource_create((uint32_t)m->type, str_from(m->key), body);
     if (r == NULL) {
         staging_refuse(g, m->key, m->version, "NOMEM", "out of memory");
-    } else if (!str_is(str_from(r->version), m->version)) {
+        return;
+    }
+    r->ttl_s = m->ttl_s;
+    if (!str_is(str_from(r->version), m->version)) {
         resource_unref(r);
         staging_refuse(g, m->key, m->version, "CHECKSUM", "the body's sha256 is not its version");
     } else if (resource_set_put(g->set, r) != 0) {
@@ -320,7 +435,7 @@ static void apply(struct sync *s, const PlaneMsg *m)
         /* A disk that refuses must not keep a revocation out: it is served from memory. But it is
          * not acknowledged: after the next start a revoked key could work again. */
         int saved = save(s, snapshot);
-        if (put_in_service(s, snapshot) != 0)
+        if (put_in_service(s, snapshot, true) != 0)
             staging_refuse(g, "", "", "NOMEM", "out of memory");
         else
             (void)uv_timer_start(&s->settle_timer, on_settled, s->options.settle_ms, 0);
@@ -341,6 +456,7 @@ static void on_message(struct rpc_stream *stream, const ProtobufCMessage *base, 
     s->status.connected = true;
     rpc_backoff_reset(&s->options.backoff);
     snapshot_cell_reap(s->options.cell);
+    rollouts_hear(s, m);
     if (m->heartbeat && m->n_set == 0 && m->n_removed == 0)
         return;
     struct staging *g = &s->staging;
@@ -448,6 +564,7 @@ static void on_health(uv_timer_t *timer)
 {
     struct sync *s = container_of(timer, struct sync, health_timer);
     snapshot_cell_reap(s->options.cell);
+    rollouts_save(s);
     /* The disk is back: a new Hello says what it holds. */
     const struct snapshot *current = snapshot_cell_current(s->options.cell);
     if (s->unsaved && current != NULL && save(s, current) == 0 && s->stream != NULL)
@@ -485,6 +602,7 @@ static void on_handle_closed(uv_handle_t *handle)
     if (--s->handles > 0)
         return;
     staging_clear(&s->staging);
+    rollouts_deinit(&s->rollouts);
     void (*on_closed)(void *) = s->on_closed;
     void *user = s->closed_user;
     mem_free(s);
@@ -494,7 +612,7 @@ static void on_handle_closed(uv_handle_t *handle)
 
 static void close_handles(struct sync *s)
 {
-    uv_timer_t *timers[] = {&s->retry_timer, &s->health_timer, &s->settle_timer};
+    uv_timer_t *timers[] = {&s->retry_timer, &s->health_timer, &s->settle_timer, &s->ttl_timer};
     for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
         timers[i]->data = s;
         uv_close((uv_handle_t *)timers[i], on_handle_closed);
@@ -520,7 +638,10 @@ int sync_create(const struct sync_options *options, struct sync **out_sync, bool
     (void)uv_timer_init(options->loop, &s->retry_timer);
     (void)uv_timer_init(options->loop, &s->health_timer);
     (void)uv_timer_init(options->loop, &s->settle_timer);
-    s->handles = 3;
+    (void)uv_timer_init(options->loop, &s->ttl_timer);
+    s->handles = 4;
+    rollouts_init(&s->rollouts, on_rollout, s);
+    rollouts_load(s);
     int rc = load(s, out_loaded, err);
     if (rc != 0) {
         s->state = SYNC_CLOSING;
@@ -549,6 +670,8 @@ void sync_close(struct sync *s, void (*cb)(void *user), void *user)
     (void)uv_timer_stop(&s->retry_timer);
     (void)uv_timer_stop(&s->health_timer);
     (void)uv_timer_stop(&s->settle_timer);
+    (void)uv_timer_stop(&s->ttl_timer);
+    rollouts_save(s);
     if (s->stream != NULL)
         rpc_stream_cancel(s->stream, RPC_CANCELLED, "closing");
     else
@@ -558,4 +681,5 @@ void sync_close(struct sync *s, void (*cb)(void *user), void *user)
 void sync_get_status(const struct sync *s, struct sync_status *out_status)
 {
     *out_status = s->status;
+    out_status->rollouts_open = rollouts_open(&s->rollouts);
 }

@@ -61,8 +61,11 @@ struct sync_status {
     uint64_t acked;      /* Messages applied since start. */
     uint64_t nacked;     /* Refused since start. */
     uint64_t reconnects;
-    int64_t last_contact_us; /* Wall clock of the last message, 0: never. */
-    char last_nack[256];     /* "CODE key: detail" of the last refusal, or empty. */
+    int64_t last_contact_us;   /* Wall clock of the last message, 0: never. */
+    char last_nack[256];       /* "CODE key: detail" of the last refusal, or empty. */
+    size_t rollouts_open;      /* Whose candidate is in use here. */
+    uint64_t rollouts_expired; /* Since start: nobody watched them for their ttl ... */
+    uint64_t rollouts_aborted; /* ... and by the control plane's word. */
 };
 void sync_get_status(const struct sync *sync, struct sync_status *out_status);
 

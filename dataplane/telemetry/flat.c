@@ -16,19 +16,21 @@ static_assert(ROUTED_BYTES == 88, "layout of the ring");
 static_assert(sizeof(struct policy_candidate) == 64, "layout of the ring");
 static_assert(sizeof(struct policy_row) == 48, "layout of the ring");
 static_assert(sizeof(((struct features *)0)->dense) == 48, "layout of the ring");
+static_assert(sizeof(struct record_rollout) == 88, "layout of the ring");
 
 #define DECISION_TEXTS 10U
 
-/* What a reader must know before the arrays. */
+/* What a reader must know before the arrays. Version 2 had no rollouts and wrote 0 there, so that
+ * its rings are read as they are. */
 struct flat_shape {
     uint16_t candidates;
     uint16_t features; /* Indices + 1; 0: none were made. */
     uint16_t routed;   /* 1: there is a decision. */
-    uint16_t zero;
+    uint16_t rollout;  /* 1: there is one. */
 };
 
-static_assert(DECISION_BYTES + sizeof(struct flat_shape) + RECORD_ACCOUNTS_MAX * 8 +
-                      RECORD_CHARGES_MAX * sizeof(struct record_charge) +
+static_assert(DECISION_BYTES + sizeof(struct flat_shape) + sizeof(struct record_rollout) +
+                      RECORD_ACCOUNTS_MAX * 8 + RECORD_CHARGES_MAX * sizeof(struct record_charge) +
                       (FEATURES_SPARSE_MAX + FEATURES_DENSE) * 2 + 8 + ROUTED_BYTES +
                       POLICY_CANDIDATES_MAX *
                           (sizeof(struct policy_candidate) + sizeof(struct policy_row) + 8) +
@@ -94,9 +96,12 @@ uint8_t *flat_put_decision(uint8_t *at, const struct record_decision *d)
         .candidates = (uint16_t)count,
         .features = (uint16_t)(d->features != NULL ? d->features->n + 1 : 0),
         .routed = d->decision != NULL,
+        .rollout = d->rollout != NULL,
     };
     at = put_block(at, d, DECISION_BYTES);
     at = put_block(at, &shape, sizeof(shape));
+    if (d->rollout != NULL)
+        at = put_block(at, d->rollout, sizeof(*d->rollout));
     if (d->account_count > 0)
         at = put_block(at, d->accounts, 8 * (size_t)d->account_count);
     if (d->charge_count > 0)
@@ -246,8 +251,13 @@ bool flat_take_decision(struct str *data, struct flat_scratch *scratch, struct r
     if (!take(data, d, DECISION_BYTES) || !take(data, &shape, sizeof(shape)) ||
         d->account_count > RECORD_ACCOUNTS_MAX || d->charge_count > RECORD_CHARGES_MAX ||
         d->tag_count > RECORD_TAGS_MAX || shape.candidates > POLICY_CANDIDATES_MAX ||
-        shape.routed > 1 || (shape.candidates > 0 && shape.routed == 0))
+        shape.routed > 1 || (shape.candidates > 0 && shape.routed == 0) || shape.rollout > 1)
         return false;
+    if (shape.rollout != 0) {
+        if (!take(data, &scratch->rollout, sizeof(scratch->rollout)))
+            return false;
+        d->rollout = &scratch->rollout;
+    }
     if (!take(data, scratch->accounts, 8 * (size_t)d->account_count))
         return false;
     d->accounts = scratch->accounts;

@@ -44,6 +44,7 @@ struct flat_scratch {
     struct policy_candidate candidates[POLICY_CANDIDATES_MAX];
     struct record_candidate models[POLICY_CANDIDATES_MAX];
     struct policy_decision decision;
+    struct record_rollout rollout;
     struct record_attempt attempts[RECORD_ATTEMPTS_MAX];
 };
 /* Reads what stands at the start of *data and moves it on. Results borrow from data and scratch.

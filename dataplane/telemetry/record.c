@@ -378,6 +378,19 @@ static uint32_t server_index(const struct record_outcome *o, uint32_t attempt)
     return index;
 }
 
+static void put_shadow(struct writer *w, const struct record_rollout *r)
+{
+    uint8_t *len = message_begin(w, 36, 1);
+    put_bytes(w, 1, r->shadow_params_sha, sizeof(r->shadow_params_sha));
+    if (!has_room(w, 4 * TAG_AND_VARINT_MAX))
+        return;
+    uint8_t *at = write_u64(w->at, 2, r->shadow_chosen);
+    at = write_u64(at, 3, r->shadow_q);
+    at = write_i64(at, 4, r->shadow_cost_nanousd);
+    w->at = write_u64(at, 5, r->shadow_excl_any);
+    message_end(w, len, 1);
+}
+
 static void put_attempts(struct writer *w, const struct record_outcome *o)
 {
     for (uint32_t i = 0; i < o->attempt_count; i++) {
@@ -410,13 +423,19 @@ static void put_identity(struct writer *w, const struct record_decision *d)
     put_text(w, 10, d->alias);
     put_blob(w, 11, d->policy_version);
     put_blob(w, 12, d->params_sha);
-    if (!has_room(w, 6 * TAG_AND_VARINT_MAX))
+    if (!has_room(w, 10 * TAG_AND_VARINT_MAX))
         return;
     uint8_t *at = w->at;
     at = write_u64(at, 14, d->era);
     at = write_u64(at, 15, d->generation);
     at = write_u64(at, 16, FEATURES_SPEC);
     at = write_u64(at, 17, d->hash_key_id);
+    if (d->rollout != NULL) {
+        at = write_fixed64(at, 18, d->rollout->id);
+        at = write_u64(at, 19, d->rollout->stage);
+        at = write_u64(at, 20, d->rollout->arm);
+        at = write_u64(at, 21, d->rollout->slot);
+    }
     at = write_u64(at, 22, d->config_age_s);
     w->at = write_sint(at, 23, d->ts_correction_us);
 }
@@ -442,9 +461,11 @@ static void put_request(struct writer *w, const struct record_decision *d)
     at = write_u64(at, 68, d->max_latency_ms);
     w->at = write_u64(at, 69, d->explore != 0 ? 1 : 0);
     put_charges(w, 70, d->charges, d->charge_count);
-    if (!has_room(w, 2 * TAG_AND_VARINT_MAX))
+    if (!has_room(w, 3 * TAG_AND_VARINT_MAX))
         return;
     w->at = write_u64(write_fixed64(w->at, 71, d->lease_epoch), 72, d->pressure_q16);
+    if (d->rollout != NULL)
+        w->at = write_fixed64(w->at, 73, d->rollout->unit);
 }
 
 static int finish(const struct writer *w, const uint8_t *out, size_t *out_len)
@@ -484,6 +505,8 @@ int record_encode_decision(const struct record_decision *d, enum record_detail d
     w.at = write_u64(w.at, 34, d->flags | (drop ? RECORD_FLAG_FEATURES_DROPPED : 0));
     if (d->decision != NULL)
         put_positions(&w, 35, d->decision->fallback, d->decision->fallback_count);
+    if (d->rollout != NULL && d->rollout->has_shadow != 0)
+        put_shadow(&w, d->rollout);
     if (!has_room(&w, TAG_AND_VARINT_MAX))
         return ERR_TOO_LARGE;
     w.at = write_i64(w.at, 41, d->reserved_nanousd);

@@ -95,6 +95,30 @@ struct record_held {
     struct record_charge charges[RECORD_GROUP_MAX];
 };
 
+enum record_arm { /* Of Decision.arm. */
+                  RECORD_ARM_NONE = 0,
+                  RECORD_ARM_STABLE = 1,
+                  RECORD_ARM_CANDIDATE = 2,
+                  RECORD_ARM_UNAVAILABLE = 3,
+};
+
+/* The part that a decision has in a rollout. Copied by the ring as one block. */
+struct record_rollout {
+    uint64_t id;
+    uint64_t unit; /* Keyed hash of what is always served by the same arm. */
+    uint32_t stage;
+    uint32_t arm; /* enum record_arm */
+    uint32_t slot;
+    uint32_t has_shadow; /* 1: the rest is there. */
+    /* The greedy choice of the version that did not serve. */
+    int64_t shadow_cost_nanousd; /* Or PRICE_UNKNOWN. */
+    uint32_t shadow_chosen;      /* Position + 1, 0: nothing was left to choose. */
+    uint32_t shadow_q;           /* Q16 */
+    uint32_t shadow_excl_any;
+    uint32_t zero;
+    uint8_t shadow_params_sha[32];
+};
+
 /* In the three structs below plain values stand first and what is borrowed behind them, because the
  * spool's ring copies the first part as one block (flat.c checks the sizes). */
 struct record_attempt {
@@ -160,7 +184,8 @@ struct record_decision {
     const struct policy_candidate *candidates;
     const struct record_candidate *models;
     const struct policy_decision *decision;
-    struct str conv_hash; /* Bytes. */
+    const struct record_rollout *rollout; /* NULL: it has no part in any. */
+    struct str conv_hash;                 /* Bytes. */
     struct str text_hash;
     struct str alias;
     struct str policy_version; /* 32 bytes of the artifact's sha256, or empty. */

@@ -106,7 +106,8 @@ int spool_ring_header_decode(struct str data, struct spool_ring_header *out_head
     const uint8_t *p = (const uint8_t *)data.data;
     if (memcmp(p, magic, sizeof(magic)) != 0 || spool_get_u64(p + 72) != crc32c(0, p, 72))
         return ERR_CORRUPT;
-    if (spool_get_u64(p + 8) != SPOOL_RING_VERSION)
+    uint64_t version = spool_get_u64(p + 8);
+    if (version < SPOOL_RING_VERSION_MIN || version > SPOOL_RING_VERSION)
         return ERR_VERSION;
     struct spool_ring_header h = {.epoch = spool_get_u64(p + 16), .size = spool_get_u64(p + 24)};
     if (!size_valid(h.size))

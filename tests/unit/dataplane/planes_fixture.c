@@ -438,6 +438,18 @@ void sample_init(struct sample *s, uint32_t number)
     s->held.charges[0] = (struct record_charge){.budget = 33, .period_start_us = 5, .cfg = 1};
     s->charges[0] = (struct record_charge){UINT64_MAX, 1699999000000000, 3};
     s->charges[1] = (struct record_charge){.budget = 32, .cfg = 1};
+    s->rollout = (struct record_rollout){.id = 1700000000123,
+                                         .unit = UINT64_MAX - 1,
+                                         .stage = 3,
+                                         .arm = RECORD_ARM_STABLE,
+                                         .slot = 9999,
+                                         .has_shadow = 1,
+                                         .shadow_cost_nanousd = PRICE_UNKNOWN,
+                                         .shadow_chosen = 3,
+                                         .shadow_q = 65536,
+                                         .shadow_excl_any = 20};
+    for (uint8_t i = 0; i < sizeof(s->rollout.shadow_params_sha); i++)
+        s->rollout.shadow_params_sha[i] = i;
     s->tags[0] = STR("task=math");
     s->tags[1] = STR("team=a");
     s->accounts[0] = 11;
@@ -464,6 +476,7 @@ void sample_init(struct sample *s, uint32_t number)
         .hash_key_id = 5,
         .config_age_s = 60,
         .ts_correction_us = -3,
+        .rollout = &s->rollout,
         .features = &s->features,
         .t_in = number,
         .pref = -1,

@@ -83,6 +83,7 @@ struct sample {
     uint64_t accounts[2];
     struct record_charge charges[2];
     struct record_held held;
+    struct record_rollout rollout;
 };
 void sample_init(struct sample *s, uint32_t number);
 

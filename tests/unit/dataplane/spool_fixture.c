@@ -99,6 +99,24 @@ void one(struct world *w, uint32_t number)
     end(w, number, intent);
 }
 
+/* None, or whole: an intent keeps what was decided, however its process ended. */
+static void check_rollout(struct found *f, const Steelyard__Telemetry__V1__Decision *d)
+{
+    if (d->rollout_id == 0) {
+        assert_true(d->arm == 0 && d->unit == 0 && d->shadow == NULL);
+        return;
+    }
+    assert_true(d->rollout_id == 1700000000123);
+    assert_true(d->unit == UINT64_MAX - 1);
+    assert_int_equal(d->stage, 3);
+    assert_int_equal(d->arm, RECORD_ARM_STABLE);
+    assert_int_equal(d->slot, 9999);
+    assert_int_equal(d->shadow->chosen, 3);
+    assert_int_equal(d->shadow->q, 65536);
+    assert_int_equal(d->shadow->params_sha.len, 32);
+    f->in_rollout++;
+}
+
 void read_epoch(struct world *w, struct spool_epoch *epoch, struct found *f)
 {
     struct shipper_cursor c;
@@ -121,6 +139,7 @@ void read_epoch(struct world *w, struct spool_epoch *epoch, struct found *f)
         assert_int_equal(r->body_case, STEELYARD__TELEMETRY__V1__RECORD__BODY_DECISION);
         uint32_t number = r->decision->t_in;
         assert_true(number < NUMBERS_MAX);
+        check_rollout(f, r->decision);
         if (r->decision->status == STEELYARD__TELEMETRY__V1__DECISION_STATUS__STATUS_NODE_CRASH) {
             f->crashed[number]++;
             f->crashes++;

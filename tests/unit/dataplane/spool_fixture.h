@@ -45,6 +45,7 @@ void end_in_ring(struct world *w, uint32_t number, struct spool_intent *intent);
 struct found {
     uint8_t ok[NUMBERS_MAX], crashed[NUMBERS_MAX]; /* Times, by number. */
     uint64_t records, crashes, gap_records, next_seq;
+    uint64_t in_rollout; /* With all that sample_init says of it. */
     int64_t crash_cost;
 };
 void read_epoch(struct world *w, struct spool_epoch *epoch, struct found *f);

@@ -3,6 +3,7 @@
 
 #include "common/base/clock.h"
 #include "common/link/wire.h"
+#include "dataplane/telemetry/flat.h"
 #include "dataplane/telemetry/record_indices.h"
 #include "telemetry.pb-c.h"
 #include "tests/unit/dataplane/planes_fixture.h"
@@ -388,6 +389,64 @@ static void a_sync_that_was_asked_for_comes_without_waiting_for_the_second(void 
     temp_dir_remove(dir);
 }
 
+static void the_part_in_a_rollout_arrives_whole_with_its_shadow_and_without(void **state)
+{
+    (void)state;
+    static struct sample s;
+    sample_init(&s, 42);
+    const struct record_rollout rollout = s.rollout;
+    s.d.rollout = NULL;
+    Decision *d = encode(&s.d, RECORD_FULL);
+    assert_true(d->rollout_id == 0 && d->arm == 0 && d->unit == 0 && d->shadow == NULL);
+    wire_free(&d->base);
+    s.d.rollout = &s.rollout;
+    for (uint32_t shadow = 0; shadow < 2; shadow++) {
+        s.rollout.has_shadow = shadow;
+        d = encode_both(&s.d, RECORD_FULL, &s.o, 0);
+        assert_true(d->rollout_id == rollout.id);
+        assert_true(d->unit == rollout.unit);
+        assert_int_equal(d->stage, 3);
+        assert_int_equal(d->arm, 1);
+        assert_int_equal(d->slot, 9999);
+        assert_int_equal(d->shadow != NULL, shadow);
+        if (shadow) {
+            assert_int_equal(d->shadow->params_sha.len, 32);
+            assert_memory_equal(d->shadow->params_sha.data, rollout.shadow_params_sha, 32);
+            assert_int_equal(d->shadow->chosen, 3);
+            assert_int_equal(d->shadow->q, 65536);
+            assert_true(d->shadow->cost == PRICE_UNKNOWN);
+            assert_int_equal(d->shadow->excl_any, 20);
+        }
+        wire_free(&d->base);
+    }
+}
+
+static void a_part_in_a_rollout_passes_the_ring_and_is_refused_where_it_is_cut(void **state)
+{
+    (void)state;
+    static struct sample s;
+    static struct flat_scratch scratch;
+    static uint64_t ring[FLAT_DECISION_MAX / 8];
+    struct record_decision back;
+    sample_init(&s, 42);
+    for (int shape = 0; shape < 3; shape++) {
+        s.rollout.has_shadow = shape == 2;
+        s.d.rollout = shape == 0 ? NULL : &s.rollout;
+        uint8_t *at = (uint8_t *)ring;
+        size_t len = (size_t)(flat_put_decision(at, &s.d) - at);
+        struct str data = {.data = (const char *)at, .len = len};
+        assert_true(flat_take_decision(&data, &scratch, &back));
+        assert_int_equal(data.len, 0);
+        assert_int_equal(back.rollout != NULL, shape != 0);
+        if (shape != 0)
+            assert_memory_equal(back.rollout, &s.rollout, sizeof s.rollout);
+        for (size_t cut = 0; cut < len; cut++) {
+            data = (struct str){.data = (const char *)at, .len = cut};
+            assert_false(flat_take_decision(&data, &scratch, &back));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -403,6 +462,8 @@ int main(void)
         cmocka_unit_test(feedback_and_gaps_read_back),
         cmocka_unit_test(enumerations_are_those_of_the_protocol),
         cmocka_unit_test(a_sync_that_was_asked_for_comes_without_waiting_for_the_second),
+        cmocka_unit_test(the_part_in_a_rollout_arrives_whole_with_its_shadow_and_without),
+        cmocka_unit_test(a_part_in_a_rollout_passes_the_ring_and_is_refused_where_it_is_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,6 +66,7 @@ static void b44_what_was_reserved_for_each_attempt_is_the_cost_of_a_crash(void *
     read_first(w, &f);
     assert_int_equal(f.crashes, 1);
     assert_int_equal(f.crash_cost, 570);
+    assert_int_equal(f.in_rollout, 1);
     close_set(w);
 }
 

@@ -262,6 +262,17 @@ static void three_in_the_ring(struct world *w)
     }
 }
 
+static void three_without_rollout(struct world *w)
+{
+    struct spool_intent *intent = NULL;
+    for (uint32_t i = 0; i < 3; i++) {
+        sample_init(&sample, i);
+        sample.d.rollout = NULL;
+        must(spool_intent(w->spool, &sample.d, &sample.attempts[0], &intent, NULL) == 0);
+        end_in_ring(w, i, intent);
+    }
+}
+
 static void write_at(const char *path, off_t at, const void *data, size_t len)
 {
     int fd = open(path, O_WRONLY);
@@ -334,6 +345,29 @@ static void b44_a_ring_that_is_not_ours_is_refused_and_left_alone(void **state)
         assert_int_equal(lstat(path, &st), 0);
         mem_free(path);
     }
+}
+
+static void a_ring_of_the_version_before_is_read_and_its_records_have_no_rollout(void **state)
+{
+    struct world *w = *state;
+    const uint8_t before[8] = {SPOOL_RING_VERSION_MIN};
+    uint8_t header[SPOOL_RING_HEADER_BYTES];
+    struct buf file;
+    die_after(w, three_without_rollout);
+    char *path = ring_path(w);
+    memcpy(header, slurp(path, &file).data, sizeof(header));
+    buf_deinit(&file);
+    assert_int_equal(header[8], SPOOL_RING_VERSION);
+    memcpy(header + 8, before, sizeof(before));
+    spool_put_u64(header + 72, crc32c(0, header, 72));
+    write_at(path, 0, header, sizeof(header));
+    open_set(w, 0, 0);
+    assert_int_equal(w->recovery.refused_files, 0);
+    assert_int_equal(w->recovery.records, 3);
+    read_first(w, &found);
+    assert_int_equal(found.in_rollout, 0);
+    close_set(w);
+    mem_free(path);
 }
 
 static void a_ring_that_was_never_finished_holds_nothing(void **state)
@@ -450,6 +484,7 @@ int main(void)
         TEST(b44_a_flipped_bit_in_a_ring_costs_its_own_entry_only),
         TEST(b44_a_ring_that_is_not_ours_is_refused_and_left_alone),
         TEST(a_ring_that_was_never_finished_holds_nothing),
+        TEST(a_ring_of_the_version_before_is_read_and_its_records_have_no_rollout),
         TEST(each_call_that_fails_at_a_start_leaves_the_ring_for_the_next),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -579,6 +579,68 @@ static void thresholds_are_exact_on_both_sides(void **state)
     assert_true(below > 100 && above > 100);
 }
 
+/* What is asked beside a decision is what it would have said, but for stickiness and exploration.
+ */
+static void a_version_that_is_only_asked_gives_the_greedy_choice_of_a_decision(void **state)
+{
+    (void)state;
+    struct random r = {5};
+    for (int round = 0; round < 300; round++) {
+        uint32_t models = 1 + random_below(&r, 6);
+        struct artifact *a = fixture_artifact(&r, 8, models, 0, 300);
+        struct fixture_case c;
+        fixture_case_init(&c, &r, models, 1 + random_below(&r, 20), round % 5 == 0);
+        struct policy_decision d;
+        struct policy_choice choice;
+        assert_int_equal(
+            policy_decide(a, &c.features, &c.params, &c.request, c.candidates, c.count, &d), 0);
+        assert_int_equal(policy_greedy_by_valid(a, &c.features, &c.params, &c.request, c.candidates,
+                                                c.count, &choice),
+                         0);
+        uint32_t excl = 0;
+        for (uint32_t i = 0; i < d.count; i++)
+            excl |= d.row[i].excl;
+        assert_int_equal(choice.position, d.greedy);
+        assert_int_equal(choice.excl_any, excl);
+        if (d.greedy != POLICY_NONE) {
+            assert_int_equal(choice.q, d.row[d.greedy].q);
+            assert_true(choice.cost == d.row[d.greedy].cost);
+        }
+        artifact_destroy(a);
+    }
+}
+
+static void other_parameters_beside_a_decision_need_no_second_scoring(void **state)
+{
+    (void)state;
+    struct random r = {6};
+    for (int round = 0; round < 300; round++) {
+        uint32_t models = 1 + random_below(&r, 6);
+        struct artifact *a = fixture_artifact(&r, 8, models, 0, 300);
+        struct fixture_case c, other;
+        uint32_t count = 1 + random_below(&r, 20);
+        fixture_case_init(&c, &r, models, count, false);
+        fixture_case_init(&other, &r, models, count, false);
+        other.params.strategy = c.params.strategy;
+        other.request.t_out_cap = c.request.t_out_cap;
+        struct policy_decision d;
+        struct policy_choice whole, beside;
+        assert_int_equal(
+            policy_decide(a, &c.features, &c.params, &c.request, c.candidates, count, &d), 0);
+        assert_int_equal(policy_greedy_by_valid(a, &c.features, &other.params, &other.request,
+                                                c.candidates, count, &whole),
+                         0);
+        assert_int_equal(policy_greedy_beside(a, &d, &c.params, &other.params, &other.request,
+                                              c.candidates, &beside),
+                         0);
+        assert_int_equal(whole.position, beside.position);
+        assert_int_equal(whole.q, beside.q);
+        assert_true(whole.cost == beside.cost);
+        assert_int_equal(whole.excl_any, beside.excl_any);
+        artifact_destroy(a);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -603,6 +665,8 @@ int main(void)
         cmocka_unit_test(inputs_out_of_range_are_refused),
         cmocka_unit_test(ten_thousand_decisions_are_recomputed_from_their_bytes),
         cmocka_unit_test(thresholds_are_exact_on_both_sides),
+        cmocka_unit_test(a_version_that_is_only_asked_gives_the_greedy_choice_of_a_decision),
+        cmocka_unit_test(other_parameters_beside_a_decision_need_no_second_scoring),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

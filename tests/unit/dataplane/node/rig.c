@@ -288,6 +288,8 @@ static void put_catalogue(struct rig *r, struct resource_set *set, const struct 
     route.models = route_models;
     route.n_models = RIG_PROVIDERS;
     route.timeout_ms = o->route_timeout_ms;
+    if (o->rollout != NULL)
+        route.policy = (char *)(uintptr_t) "best";
     Steelyard__Control__V1__Catalogue c = STEELYARD__CONTROL__V1__CATALOGUE__INIT;
     c.providers = provider_ptrs;
     c.n_providers = RIG_PROVIDERS;
@@ -374,8 +376,12 @@ void rig_publish(struct rig *r, const struct rig_options *o)
         rig_put_accounts(set, o);
     put_keys(set, o);
     put_limits(set);
+    if (o->rollout != NULL)
+        rig_put_rollout(set, o->rollout);
     if (snapshot_build(set, &inputs, &s, &refusal) != 0)
         fail_msg("%s %s: %s", refusal.code, refusal.key, refusal.detail);
+    for (uint32_t i = 0; i < s->rollout_count; i++)
+        atomic_store(&s->rollouts[i].gate->open, !o->rollout->closed);
     assert_int_equal(snapshot_cell_publish(r->cell, s), 0);
     snapshot_unref(s);
 }

@@ -80,8 +80,20 @@ struct rig {
     struct rig_provider providers[RIG_PROVIDERS];
 };
 
+/* Policy "best" of the route "auto" from version 1 to version 2. */
+struct rig_rollout {
+    uint64_t id; /* 0: there is a policy, and no rollout of it. */
+    uint32_t state, stage, pct_bp;
+    bool closed;
+    bool one_artifact; /* Both versions have that of the stable one. */
+    /* Filled by rig_publish, for replay; rig_rollout_deinit. */
+    struct buf artifacts[2], params[2]; /* Stable, candidate. */
+};
+void rig_rollout_deinit(struct rig_rollout *rollout);
+
 struct rig_options {
-    uint32_t first_content_ms; /* 0: the defaults. */
+    struct rig_rollout *rollout; /* NULL: the route has no policy. */
+    uint32_t first_content_ms;   /* 0: the defaults. */
     uint32_t head_ms;
     uint32_t idle_ms;
     uint32_t route_timeout_ms;

@@ -14,6 +14,9 @@
 
 void rig_put(struct resource_set *set, uint32_t type, const char *key, const struct buf *body);
 
+/* rig_rollout.c */
+void rig_put_rollout(struct resource_set *set, struct rig_rollout *rollout);
+
 /* rig_budget.c */
 void rig_put_prices(struct resource_set *set, const struct rig_options *o);
 void rig_put_accounts(struct resource_set *set, const struct rig_options *o);
