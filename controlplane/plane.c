@@ -210,6 +210,7 @@ static int start_stores(struct plane *p, struct err *err)
                                            .work = p->work,
                                            .current = current_set,
                                            .hash_key_id = p->keys.hash_key_id,
+                                           .draw_key = siphash_key_from_bytes(p->keys.draw),
                                            .on_published = on_policy_published,
                                            .arg = p};
     const struct lease_service_config leases = {

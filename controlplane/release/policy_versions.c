@@ -89,7 +89,7 @@ struct version_row {
     const char *state;
     struct str artifact_sha; /* .data NULL: none */
     struct str params;       /* Stamped. */
-    struct str created_by, report, target, data_digest;
+    struct str created_by, report, target, data_digest, verdict;
     uint64_t rows;
     uint64_t copy_of; /* 0: none */
 };
@@ -118,12 +118,15 @@ static int insert_version(struct pq_conn *c, const struct version_row *v, struct
         pq_params_i64(&p, (int64_t)v->copy_of);
     else
         pq_params_null(&p);
-    return pq_conn_query(c,
-                         "INSERT INTO policy_version (name, version, state, artifact, params, "
-                         "created_by, rows, data_digest, target, report, copy_of, promoted) VALUES "
-                         "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, "
-                         "CASE WHEN $3 = 'current' THEN now() END)",
-                         &p, NULL, err);
+    pq_params_text(&p, v->verdict.len > 0 ? v->verdict : STR("none"));
+    return pq_conn_query(
+        c,
+        "INSERT INTO policy_version (name, version, state, artifact, params, "
+        "created_by, rows, data_digest, target, report, copy_of, verdict, promoted) "
+        "VALUES "
+        "($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, "
+        "CASE WHEN $3 = 'current' THEN now() END)",
+        &p, NULL, err);
 }
 
 /* Whoever is current steps back. */
@@ -272,6 +275,7 @@ int publish_policy_store(struct pq_conn *c, const struct publish_actor *actor,
                                 .report = policy->report_json,
                                 .target = policy->target_json,
                                 .data_digest = policy->data_digest,
+                                .verdict = policy->verdict,
                                 .rows = policy->rows};
         rc = insert_version(c, &v, err);
     }

@@ -127,7 +127,8 @@ struct publish_policy {
     struct str target_json;
     struct str data_digest; /* 32 bytes, or empty. */
     uint64_t rows;
-    bool gates_ok; /* false: stored as rejected, cannot be promoted. */
+    struct str verdict; /* learn_verdict_name; empty: none. */
+    bool gates_ok;      /* false: stored as rejected, cannot be promoted. */
 };
 /* Stores artifact (by content), params and the version row (state candidate or rejected). */
 int publish_policy_store(struct pq_conn *c, const struct publish_actor *actor,

@@ -18,6 +18,8 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "controlplane/learn/pipeline.h"
+#include "controlplane/release/explain_run.h"
+#include "controlplane/release/replay_gate.h"
 #include "controlplane/release/train_queue.h"
 #include "controlplane/release/train_rows.h"
 
@@ -32,6 +34,7 @@ struct run {
     char *conninfo;
     struct leader_claim claim;
     uint32_t hash_key_id;
+    struct siphash_key draw_key;
     int status;
     struct err err;
     uint64_t version;
@@ -186,6 +189,7 @@ static int store_result(struct pq_conn *c, struct run *run, const struct train_f
             .target_json = str_from(target),
             .data_digest = {.data = (const char *)digest.bytes, .len = sizeof digest.bytes},
             .rows = dataset_rows(data),
+            .verdict = str_from(learn_verdict_name(result->verdict)),
             .gates_ok = result->passed};
         uint64_t generation;
         rc = publish_policy_store(c, &actor, &policy, &run->version, err);
@@ -199,11 +203,67 @@ static int store_result(struct pq_conn *c, struct run *run, const struct train_f
     return rc;
 }
 
+static void real_or_null(struct pq_params *p, double value)
+{
+    char text[40];
+    snprintf(text, sizeof text, "%.17g", value);
+    pq_params_text(p, isfinite(value) ? str_from(text) : STR_NULL);
+}
+
+static int insert_estimate(struct pq_conn *c, const struct run *run,
+                           const struct explain_version_result *r, struct err *err)
+{
+    struct pq_params p = {0};
+    pq_params_text(&p, str_from(run->request.policy));
+    pq_params_i64(&p, (int64_t)run->version);
+    pq_params_i64(&p, r->rows);
+    real_or_null(&p, r->churn);
+    real_or_null(&p, r->cost_now.of.value);
+    real_or_null(&p, r->cost_then.of.value);
+    real_or_null(&p, r->cost_then.of.low);
+    real_or_null(&p, r->cost_then.of.high);
+    pq_params_text(&p, str_from(explain_version_basis_name(r->cost_then.basis)));
+    real_or_null(&p, r->quality_then.of.value);
+    real_or_null(&p, r->quality_then.of.low);
+    real_or_null(&p, r->quality_then.of.high);
+    pq_params_text(&p, str_from(explain_version_basis_name(r->quality_then.basis)));
+    return pq_conn_query(c,
+                         "INSERT INTO policy_estimate (name, version, decisions, churn, cost_now, "
+                         "cost_then, cost_low, cost_high, cost_basis, quality_then, quality_low, "
+                         "quality_high, quality_basis) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, "
+                         "$10, $11, $12, $13)",
+                         &p, NULL, err);
+}
+
+/* What is said of the version the moment it is made stays with it. It decides nothing, so that a
+ * version whose decisions cannot be explained (there are none yet) is as good as before. */
+static void keep_estimate(struct pq_conn *c, const struct run *run)
+{
+    const struct explain_run_request request = {.conninfo = run->conninfo,
+                                                .set = run->set,
+                                                .policy = run->request.policy,
+                                                .version = run->version,
+                                                .decisions = EXPLAIN_RUN_DEFAULT,
+                                                .draw_key = run->draw_key};
+    struct err ignored = {0};
+    struct explain_run *x = mem_zalloc(sizeof *x);
+    if (x == NULL)
+        return;
+    if (explain_run(c, &request, x, &ignored) == 0) {
+        if (insert_estimate(c, run, &x->result, &ignored) != 0)
+            log_event(LOG_WARN, "the estimate of a new version was not kept",
+                      LOG_TEXT_FIELD("error", ignored.message));
+        explain_run_deinit(x);
+    }
+    mem_free(x);
+}
+
 static int learn(struct pq_conn *c, struct run *run, struct train_facts *facts,
                  struct dataset *data, struct err *err)
 {
     struct learn_options options;
     struct learn_result result = {0};
+    struct learn_gate replayed;
     learn_options_init(&options);
     options.models = facts->models;
     options.generation = facts->next_version;
@@ -214,12 +274,20 @@ static int learn(struct pq_conn *c, struct run *run, struct train_facts *facts,
     options.on_progress = on_learn_progress;
     options.on_progress_data = run;
     int rc = set_target(c, run, facts, &options.target, err);
+    if (rc == 0 && facts->incumbent.len > 0) {
+        rc = replay_gate(c, run->conninfo, buf_str(&facts->incumbent), run->draw_key, &replayed,
+                         err);
+        options.gates = &replayed;
+        options.gate_count = 1;
+    }
     if (rc == 0)
         rc = learn_run(data, &options, &result, err);
     if (rc == 0 && result.artifact.len == 0)
         rc = err_set(err, ERR_RANGE, "the target cannot be reached");
     if (rc == 0)
         rc = store_result(c, run, facts, data, &result, err);
+    if (rc == 0)
+        keep_estimate(c, run);
     learn_result_deinit(&result);
     return rc;
 }
@@ -361,6 +429,7 @@ static int begin(struct trainer *t, const struct publish_set *set)
     run->conninfo = conninfo;
     run->claim = t->claim;
     run->hash_key_id = t->config.hash_key_id;
+    run->draw_key = t->config.draw_key;
     t->cancel = false;
     t->progress = (struct train_progress){.phase = "queued", .total = 1};
     t->run = run;

@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "common/base/err.h"
+#include "common/base/hash.h"
 #include "common/base/str.h"
 #include "common/crypto/uuid.h"
 #include "controlplane/release/publish.h"
@@ -48,6 +49,7 @@ struct trainer_config {
     struct leader *leader; /* Borrowed: runs are this replica's while it leads LEADER_TRAINER. */
     struct work *work;     /* Borrowed, as is the leader. */
     uint32_t hash_key_id;
+    struct siphash_key draw_key;                     /* Of the nodes: decisions are recomputed. */
     const struct publish_set *(*current)(void *arg); /* NULL: nothing is published yet. */
     void (*on_published)(void *arg);                 /* Loop: a version was promoted. */
     void *arg;
