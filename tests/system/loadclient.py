@@ -133,7 +133,7 @@ class LoadClient:
         stream = self.random.random() < self.stream_share
         entry = Entry("n%x-%06d" % (self.seed, number), stream)
         self.entries.append(entry)
-        target = self.targets[number % len(self.targets)]
+        target = self.choose_target(number)
         self.sent.release()
         try:
             await asyncio.wait_for(self._exchange(entry, target), self.timeout_s)
@@ -141,9 +141,15 @@ class LoadClient:
             entry.error = entry.error or "%s %s" % (type(e).__name__, e)
         entry.ended = time.monotonic()
 
+    def choose_target(self, number):
+        return self.targets[number % len(self.targets)]
+
+    def choose_model(self, entry):
+        return self.model
+
     def _request(self, entry):
         body = json.dumps({
-            "model": self.model, "stream": entry.stream, "max_tokens": self.max_tokens,
+            "model": self.choose_model(entry), "stream": entry.stream, "max_tokens": self.max_tokens,
             "messages": [{"role": "user", "content":
                           "Nonce %s. What is %d + %d?" % (entry.nonce, self.random.randrange(1000),
                                                           self.random.randrange(1000))}],
@@ -155,6 +161,8 @@ class LoadClient:
 
     async def _exchange(self, entry, target):
         pool = self._idle.setdefault(target, [])
+        while pool and pool[-1][0].at_eof():  # The node closed it meanwhile.
+            pool.pop()[1].close()
         reader, writer = pool.pop() if pool else await asyncio.open_connection(*target)
         keep = False
         try:
