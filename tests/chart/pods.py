@@ -161,7 +161,7 @@ def programs_take_it(objects, bin_dir, config):
             env = {"PATH": "/usr/bin:/bin"}
             env.update({e["name"]: value_of(e) for e in c.get("env", [])})
             where = "%s container %s" % (title(o), c["name"])
-            args = [a.replace("/etc/steelyard/config/steelyard.yaml", config) for a in command[1:] + c.get("args", [])]
+            args = [re.sub(r"/etc/steelyard/(config/)?steelyard.yaml", config, a) for a in command[1:] + c.get("args", [])]
             words = [a for a in args if not a.startswith("-")]
             ask = [program, *words, "--help"]
             if tuple(ask) not in help_of:
