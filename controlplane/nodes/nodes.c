@@ -22,6 +22,7 @@
 #define HEARTBEAT_MS_DEFAULT    10000U
 #define STREAM_MAX_MS_DEFAULT   1800000U
 #define CREDIT_BYTES_DEFAULT    8388608U
+#define WAVE_HEALTHY_MS_DEFAULT 30000U
 
 const struct rpc_method nodes_methods[4] = {
     [NODES_METHOD_SYNC] = {.path = "/steelyard.control.v1.Control/Sync",
@@ -148,6 +149,7 @@ static void on_heartbeat(uv_timer_t *timer)
 static void on_tick(uv_timer_t *timer)
 {
     struct nodes *n = container_of(timer, struct nodes, tick_timer);
+    sync_peers_tick(n);
     push_peers_tick(n);
     lease_peers_tick(n);
     rates_peers_tick(n);
@@ -186,11 +188,13 @@ int nodes_start(const struct nodes_options *options, struct nodes **out_nodes, s
         n->options.stream_max_ms = STREAM_MAX_MS_DEFAULT;
     if (n->options.credit_bytes == 0)
         n->options.credit_bytes = CREDIT_BYTES_DEFAULT;
+    n->options.wave_healthy_ms = or_default(options->wave_healthy_ms, WAVE_HEALTHY_MS_DEFAULT);
     list_init(&n->entries);
     list_init(&n->sync_peers);
     list_init(&n->push_peers);
     list_init(&n->lease_peers);
     list_init(&n->rates_peers);
+    list_init(&n->waves);
     map_init(&n->by_id);
     struct rpc_server_options server = {
         .address = options->address, .tls = options->tls, .streams_max = n->options.nodes_max * 4};
@@ -225,6 +229,7 @@ static void on_handle_closed(uv_handle_t *handle)
     while (!list_empty(&n->entries))
         entry_free(n, container_of(n->entries.next, struct node_entry, link));
     rates_destroy(n->rates);
+    waves_clear(n);
     map_deinit(&n->by_id);
     void (*on_closed)(void *) = n->on_closed;
     void *user = n->closed_user;

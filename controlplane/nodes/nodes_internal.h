@@ -7,6 +7,7 @@
 #include "common/base/map.h"
 #include "controlplane/budgets/rates.h"
 #include "controlplane/nodes/nodes.h"
+#include "controlplane/nodes/wave.h"
 
 #define NODES_BUILD_BYTES 64
 #define NODES_PEER_BYTES  96
@@ -37,6 +38,49 @@ struct node_entry {
     uint32_t inflight;
 };
 
+#define NODES_KEY_BYTES      301U /* Of a resource, with the NUL. */
+#define NODES_VERSION_BYTES  65U
+#define NODES_WAVE_KEY_BYTES NODES_KEY_BYTES
+
+struct have { /* A resource the node has. */
+    char key[NODES_KEY_BYTES];
+    char version[NODES_VERSION_BYTES];
+    uint64_t since_ms; /* Acknowledged, or said in this stream's Hello. */
+};
+
+struct sync_peer { /* sync_rpc.c */
+    struct list link;
+    struct nodes *nodes;
+    struct rpc_stream *stream;
+    struct node_entry *entry; /* NULL before Hello. */
+    struct map have;          /* key -> struct have */
+    uint64_t nonce;           /* Of the last update. */
+    bool dirty;               /* Something changed since the last difference was computed. */
+    uint64_t refused;         /* Generation the node refused: not sent again. */
+    uint32_t refused_era;
+    /* The update under way. */
+    struct nodes_resources *sending; /* NULL: none. */
+    size_t index;
+    uint32_t chunk;
+    bool sent; /* Whole; the answer is awaited. */
+    uint64_t sent_at_ns;
+    uint64_t expires_ms;
+};
+
+/* The way of one candidate, "params/<policy>/candidate" and what belongs to it, over the nodes. */
+struct nodes_wave {
+    struct list link; /* Of nodes->waves. */
+    char policy[NODES_KEY_BYTES];
+    char params_key[NODES_WAVE_KEY_BYTES], artifact_key[NODES_WAVE_KEY_BYTES];
+    char params[NODES_VERSION_BYTES];
+    char artifact[NODES_VERSION_BYTES]; /* Empty: none of its own. */
+    enum wave_step step;
+    uint64_t wait_until_ms;             /* One that had just got it is away. */
+    size_t room;                        /* How many more may be sent it; counted at each tick. */
+    const struct sync_peer *granted_to; /* By the last waves_view only. */
+    bool listed;
+};
+
 struct told { /* Rollout ids, as they are sent. */
     size_t count;
     char text[NODES_ROLLOUTS_MAX][21];
@@ -54,6 +98,9 @@ struct nodes {
     struct list push_peers;
     struct list lease_peers;
     struct list rates_peers;
+    struct list waves;
+    uint32_t waves_era; /* Of the generation that they were found in. */
+    uint64_t waves_generation;
     struct rates *rates; /* NULL: none are shared out here. */
     uv_timer_t debounce_timer, heartbeat_timer, tick_timer;
     unsigned handles;
@@ -76,6 +123,9 @@ void sync_peer_accept(struct nodes *n, struct rpc_stream *stream);
 void sync_peers_push(struct nodes *n);
 void sync_peers_heartbeat(struct nodes *n);
 void sync_peers_tell(struct nodes *n); /* A heartbeat at once: something is new in it. */
+void sync_peers_tick(struct nodes *n);
+/* When the node got what it has under this key; UINT64_MAX: nothing. */
+uint64_t sync_peer_since(const struct sync_peer *p, struct str key);
 bool sync_peer_holds(const struct sync_peer *p, struct str key, struct str version);
 void push_peer_accept(struct nodes *n, struct rpc_stream *stream);
 void push_peers_tick(struct nodes *n);
@@ -83,5 +133,17 @@ void lease_peer_accept(struct nodes *n, struct rpc_stream *stream);
 void lease_peers_tick(struct nodes *n);
 void rates_peer_accept(struct nodes *n, struct rpc_stream *stream);
 void rates_peers_tick(struct nodes *n);
+
+/* waves.c. What of the current generation this node may be sent: it, or a part of it; a reference.
+ * NULL: out of memory. */
+struct nodes_resources *waves_view(struct nodes *n, const struct sync_peer *p,
+                                   struct nodes_resources *current);
+void waves_update(struct nodes *n, const struct nodes_resources *current);
+bool waves_tick(struct nodes *n); /* true: some wave has room for another node. */
+/* A node refused what was sent. true: for what came by a wave, which has stopped. */
+bool waves_refused(struct nodes *n, const struct sync_peer *p, const struct nodes_resources *sent,
+                   const struct nodes_push_result *result);
+void waves_left(struct nodes *n, const struct sync_peer *p); /* Its stream has ended. */
+void waves_clear(struct nodes *n);
 
 #endif

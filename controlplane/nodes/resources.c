@@ -76,11 +76,12 @@ const struct nodes_resource *nodes_resources_find(const struct nodes_resources *
     return index != 0 ? &r->items[index - 1] : NULL;
 }
 
-/* Keys (a revocation) and policies (a rollback) do not wait for the debounce. */
+/* Keys (a revocation), policies and rollouts (a rollback) do not wait for the debounce. */
 static bool is_urgent_type(uint32_t type)
 {
     return type == STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_KEYS ||
-           type == STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_PARAMS;
+           type == STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_PARAMS ||
+           type == STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_ROLLOUT;
 }
 
 /* Does `to` lack one of them that `from` has, or have it otherwise? */

@@ -10,11 +10,9 @@
 #include "control.pb-c.h"
 #include "controlplane/nodes/nodes_internal.h"
 
-#define CHUNK_BYTES   262144U
-#define HAVE_MAX      4096U
-#define NACKS_MAX     64U
-#define KEY_BYTES     301U
-#define VERSION_BYTES 65U
+#define CHUNK_BYTES 262144U
+#define HAVE_MAX    4096U
+#define NACKS_MAX   64U
 
 typedef Steelyard__Control__V1__NodeMsg NodeMsg;
 typedef Steelyard__Control__V1__PlaneMsg PlaneMsg;
@@ -22,37 +20,13 @@ typedef Steelyard__Control__V1__Resource Resource;
 typedef Steelyard__Control__V1__Hello Hello;
 typedef Steelyard__Control__V1__Ack Ack;
 
-struct have { /* A resource the node has. */
-    char key[KEY_BYTES];
-    char version[VERSION_BYTES];
-};
-
-struct sync_peer {
-    struct list link;
-    struct nodes *nodes;
-    struct rpc_stream *stream;
-    struct node_entry *entry; /* NULL before Hello. */
-    struct map have;          /* key -> struct have */
-    uint64_t nonce;           /* Of the last update. */
-    bool dirty;               /* Something changed since the last difference was computed. */
-    uint64_t refused;         /* Generation the node refused: not sent again. */
-    uint32_t refused_era;
-    /* The update under way. */
-    struct nodes_resources *sending; /* NULL: none. */
-    size_t index;
-    uint32_t chunk;
-    bool sent; /* Whole; the answer is awaited. */
-    uint64_t sent_at_ns;
-    uint64_t expires_ms;
-};
-
-static void have_clear(struct sync_peer *p)
+static void have_clear(struct map *have)
 {
     const struct map_entry *e;
-    for (size_t i = 0; (e = map_next(&p->have, &i)) != NULL;)
+    for (size_t i = 0; (e = map_next(have, &i)) != NULL;)
         mem_free(e->value);
-    map_deinit(&p->have);
-    map_init(&p->have);
+    map_deinit(have);
+    map_init(have);
 }
 
 static int have_put(struct sync_peer *p, struct str key, struct str version)
@@ -67,6 +41,7 @@ static int have_put(struct sync_peer *p, struct str key, struct str version)
     }
     struct have *old = map_remove(&p->have, key);
     mem_free(old);
+    h->since_ms = clock_mono_ms();
     int rc = map_put(&p->have, str_from(h->key), h, NULL);
     if (rc != 0)
         mem_free(h);
@@ -79,6 +54,12 @@ bool sync_peer_holds(const struct sync_peer *p, struct str key, struct str versi
     return h != NULL && str_eq(str_from(h->version), version);
 }
 
+uint64_t sync_peer_since(const struct sync_peer *p, struct str key)
+{
+    const struct have *h = map_get(&p->have, key);
+    return h != NULL ? h->since_ms : UINT64_MAX;
+}
+
 static bool node_has(const struct sync_peer *p, const struct nodes_resource *r)
 {
     return sync_peer_holds(p, r->key, r->version);
@@ -89,7 +70,7 @@ static bool node_has(const struct sync_peer *p, const struct nodes_resource *r)
 static int send_chunk(struct sync_peer *p, const struct nodes_resource *r)
 {
     uint32_t chunks = (uint32_t)((r->body.len + CHUNK_BYTES - 1) / CHUNK_BYTES);
-    char key[KEY_BYTES], version[VERSION_BYTES];
+    char key[NODES_KEY_BYTES], version[NODES_VERSION_BYTES];
     if (!str_copy(r->key, key, sizeof(key)) || !str_copy(r->version, version, sizeof(version)))
         return ERR_INVALID;
     size_t from = (size_t)p->chunk * CHUNK_BYTES;
@@ -216,11 +197,17 @@ static void update_start(struct sync_peer *p)
         return;
     bool refused = p->refused == nodes_resources_generation(current) &&
                    p->refused_era == nodes_resources_era(current) && p->refused != 0;
-    if (refused || up_to_date(p, current)) {
-        nodes_resources_unref(current);
+    struct nodes_resources *view = refused ? NULL : waves_view(n, p, current);
+    nodes_resources_unref(current);
+    if (view == NULL && !refused)
+        rpc_stream_cancel(p->stream, RPC_EXHAUSTED, "out of memory");
+    if (view == NULL)
+        return;
+    if (up_to_date(p, view)) {
+        nodes_resources_unref(view);
         return;
     }
-    p->sending = current;
+    p->sending = view;
     p->nonce++;
     p->index = 0;
     p->chunk = 0;
@@ -275,7 +262,26 @@ static void on_hello(struct sync_peer *p, const Hello *hello)
     update_start(p);
 }
 
-static void report(struct sync_peer *p, const Ack *ack)
+/* The node has what was sent, and nothing else. */
+static void have_update(struct sync_peer *p)
+{
+    struct map before = p->have;
+    map_init(&p->have);
+    for (size_t i = 0; i < nodes_resources_count(p->sending); i++) {
+        const struct nodes_resource *r = nodes_resources_at(p->sending, i);
+        const struct have *had = map_get(&before, r->key);
+        if (have_put(p, r->key, r->version) != 0)
+            break; /* Sent again with the next difference: no harm. */
+        struct have *has = map_get(&p->have, r->key);
+        if (had != NULL && strcmp(had->version, has->version) == 0)
+            has->since_ms = had->since_ms;
+    }
+    have_clear(&before);
+    map_deinit(&before);
+}
+
+/* false: the node refused it, and not for what came by a wave. */
+static bool report(struct sync_peer *p, const Ack *ack)
 {
     struct nodes *n = p->nodes;
     struct nodes_nack nacks[NACKS_MAX];
@@ -296,6 +302,7 @@ static void report(struct sync_peer *p, const Ack *ack)
         .nack_count = count,
     };
     n->options.release->on_result(n->options.plane, &result);
+    return result.accepted || waves_refused(n, p, p->sending, &result);
 }
 
 static void on_ack(struct sync_peer *p, const Ack *ack)
@@ -304,22 +311,19 @@ static void on_ack(struct sync_peer *p, const Ack *ack)
         return; /* A stale nonce. */
     struct node_entry *entry = p->entry;
     if (ack->n_nack == 0) {
-        have_clear(p);
-        for (size_t i = 0; i < nodes_resources_count(p->sending); i++) {
-            const struct nodes_resource *r = nodes_resources_at(p->sending, i);
-            if (have_put(p, r->key, r->version) != 0)
-                break; /* Sent again with the next difference: no harm. */
-        }
+        have_update(p);
         entry->era = nodes_resources_era(p->sending);
         entry->generation = nodes_resources_generation(p->sending);
     } else {
         entry->nacked_generation = nodes_resources_generation(p->sending);
-        p->refused = entry->nacked_generation;
+    }
+    /* What a wave brought is not sent again; of the rest, nothing of this generation is. */
+    if (!report(p, ack)) {
+        p->refused = nodes_resources_generation(p->sending);
         p->refused_era = nodes_resources_era(p->sending);
     }
-    report(p, ack);
     update_end(p);
-    if (p->dirty)
+    if (p->dirty || !list_empty(&p->nodes->waves))
         update_start(p);
 }
 
@@ -374,12 +378,13 @@ static void on_close(struct rpc_stream *stream, const struct rpc_status *status,
     if (entry != NULL && entry->sync == p) {
         entry->sync = NULL;
         entry->last_seen_us = clock_wall_us();
+        waves_left(n, p);
         if (n->options.release->on_node != NULL)
             n->options.release->on_node(n->options.plane, entry->id, false);
     }
     list_remove(&p->link);
     update_end(p);
-    have_clear(p);
+    have_clear(&p->have);
     map_deinit(&p->have);
     mem_free(p);
 }
@@ -425,4 +430,15 @@ void sync_peers_tell(struct nodes *n)
 {
     LIST_FOREACH (it, &n->sync_peers)
         send_heartbeat(container_of(it, struct sync_peer, link));
+}
+
+void sync_peers_tick(struct nodes *n)
+{
+    if (list_empty(&n->waves) || !waves_tick(n))
+        return;
+    LIST_FOREACH_SAFE (it, tmp, &n->sync_peers) {
+        struct sync_peer *p = container_of(it, struct sync_peer, link);
+        if (p->entry != NULL && p->sending == NULL)
+            update_start(p);
+    }
 }

@@ -33,8 +33,13 @@ static void release_bodies(void *owner)
 
 static uint32_t type_of(const char *key)
 {
-    return strncmp(key, "keys", 4) == 0 ? STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_KEYS
-                                        : STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_CATALOGUE;
+    if (strncmp(key, "keys", 4) == 0)
+        return STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_KEYS;
+    if (strncmp(key, "params/", 7) == 0)
+        return STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_PARAMS;
+    if (strncmp(key, "rollout/", 8) == 0)
+        return STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_ROLLOUT;
+    return STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_CATALOGUE;
 }
 
 void plane_publish(struct plane *p, uint32_t era, uint64_t generation, const char *const *keys,
@@ -55,6 +60,8 @@ void plane_publish(struct plane *p, uint32_t era, uint64_t generation, const cha
                                       .type = type_of(keys[i]),
                                       .version = str_from(o->versions[i]),
                                       .body = buf_str(&o->bodies[i])};
+        if (item.type == STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_ROLLOUT)
+            item.ttl_s = p->rollout_ttl_s;
         assert_int_equal(nodes_resources_add(r, &item), 0);
     }
     bool urgent = p->debounce_ms == 0 || nodes_resources_urgent(p->resources, r);
@@ -84,8 +91,16 @@ static void on_result(void *plane, const struct nodes_push_result *result)
     (void)snprintf(p->last_key, sizeof(p->last_key), "%.*s", STR_ARG(result->nacks[0].key));
 }
 
-static const struct nodes_release_ops release_ops = {.resources = on_resources,
-                                                     .on_result = on_result};
+static void on_wave_nack(void *plane, struct str policy, const struct nodes_push_result *result)
+{
+    struct plane *p = plane;
+    assert_false(result->accepted);
+    p->waves_refused++;
+    (void)snprintf(p->last_policy, sizeof(p->last_policy), "%.*s", STR_ARG(policy));
+}
+
+static const struct nodes_release_ops release_ops = {
+    .resources = on_resources, .on_result = on_result, .on_wave_nack = on_wave_nack};
 
 /* ---- intake ---- */
 
@@ -226,7 +241,8 @@ void plane_start(struct plane *p, const char *address, const struct rpc_tls *tls
                                     .plane = p,
                                     .debounce_ms = p->debounce_ms,
                                     .debounce_max_ms = p->debounce_ms,
-                                    .heartbeat_ms = 200};
+                                    .heartbeat_ms = 200,
+                                    .wave_healthy_ms = p->wave_healthy_ms};
     if (tls != NULL)
         options.tls = *tls;
     struct err err = {0};

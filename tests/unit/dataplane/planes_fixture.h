@@ -35,6 +35,10 @@ struct plane {
     unsigned accepted, refused;
     uint64_t accepted_generation;
     char last_code[64], last_key[128];
+    unsigned waves_refused;
+    char last_policy[64];     /* Whose wave a node refused. */
+    uint32_t wave_healthy_ms; /* 0: as nodes.h has it. */
+    uint32_t rollout_ttl_s;   /* Of rollouts published; 0: none is said. */
     /* Intake. */
     struct stored_epoch epochs[PLANE_EPOCHS];
     size_t epoch_count;
