@@ -162,6 +162,18 @@ static int start_nodes(struct plane *p, struct err *err)
     return rc;
 }
 
+static int start_replicas(struct plane *p, struct err *err)
+{
+    const struct replicas_config config = {.work = p->work,
+                                           .id = p->holder,
+                                           .address = nodes_address(p->nodes),
+                                           .build = STEELYARD_VERSION,
+                                           .node_at = plane_node_at,
+                                           .leads = plane_leads,
+                                           .arg = p};
+    return replicas_start(p->loop, &config, &p->replicas, err);
+}
+
 static int start_admin(struct plane *p, struct err *err)
 {
     const struct admin_config config = {
@@ -172,6 +184,7 @@ static int start_admin(struct plane *p, struct err *err)
         .conninfo = p->conninfo,
         .publish = p->publish,
         .trainer = p->trainer,
+        .replica_id = p->holder,
         .nodes = &p->nodes,
         .draw_key = siphash_key_from_bytes(p->keys.draw),
         .version = STEELYARD_VERSION,
@@ -232,6 +245,8 @@ static int start_stores(struct plane *p, struct err *err)
 static int start_servers(struct plane *p, struct err *err)
 {
     int rc = start_nodes(p, err);
+    if (rc == 0)
+        rc = start_replicas(p, err);
     if (rc == 0)
         rc = start_admin(p, err);
     if (rc == 0)
@@ -387,6 +402,10 @@ static void close_next(void *arg)
         struct publish *publish = p->publish;
         p->publish = NULL;
         publish_close(publish, close_next, p);
+    } else if (p->replicas != NULL) {
+        struct replicas *replicas = p->replicas;
+        p->replicas = NULL;
+        replicas_close(replicas, close_next, p);
     } else if (p->leader != NULL) {
         struct leader *leader = p->leader;
         p->leader = NULL;

@@ -18,6 +18,7 @@
 #include "controlplane/release/apply.h"
 #include "controlplane/release/publish.h"
 #include "controlplane/release/train.h"
+#include "controlplane/replicas/replicas.h"
 #include "controlplane/spend/keeper.h"
 #include "controlplane/store/work.h"
 
@@ -45,6 +46,7 @@ struct plane {
     struct secret *operator_key;
     struct work *work;
     struct leader *leader;
+    struct replicas *replicas;
     struct publish *publish;
     struct intake *intake;
     struct lease_service *leases;
@@ -66,6 +68,8 @@ struct plane {
 void plane_boot(struct plane *p);
 void plane_booted(struct plane *p); /* In plane.c: the state machine goes on. */
 void plane_fail(struct plane *p, int status);
+bool plane_node_at(void *plane, size_t index, struct replicas_node *out_node);
+void plane_leads(void *plane, char *out, size_t out_bytes);
 void plane_on_role(void *plane, enum leader_role role, uint64_t term);
 void plane_apply(struct plane *p, struct config *config); /* Takes config. */
 void plane_maintain(struct plane *p);                     /* Partitions, hourly. */

@@ -69,8 +69,10 @@ static void on_push_result(void *plane, const struct nodes_push_result *result)
     struct plane *p = plane;
     if (result->accepted) {
         publish_acked(p->publish, result->node_id, result->generation);
+        replicas_touch(p->replicas);
         return;
     }
+    replicas_touch(p->replicas);
     for (size_t i = 0; i < result->nack_count; i++) {
         const struct nodes_nack *n = &result->nacks[i];
         publish_nacked(p->publish, result->node_id, result->generation, n->key, n->version, n->code,
@@ -84,7 +86,8 @@ static void on_push_result(void *plane, const struct nodes_push_result *result)
 
 static void on_node(void *plane, const char *node_id, bool connected)
 {
-    (void)plane;
+    struct plane *p = plane;
+    replicas_touch(p->replicas);
     log_event(LOG_DEBUG, "node seen", LOG_TEXT_FIELD("node_id", node_id),
               LOG_BOOL("connected", connected));
 }
@@ -174,11 +177,52 @@ void plane_on_recall(void *plane, struct str node_id)
         nodes_recall(p->nodes, node_id);
 }
 
+/* ---- replicas ---- */
+
+bool plane_node_at(void *plane, size_t index, struct replicas_node *out_node)
+{
+    const struct plane *p = plane;
+    struct nodes_info n;
+    if (p->nodes == NULL || index >= nodes_count(p->nodes))
+        return false;
+    nodes_get_info(p->nodes, index, &n);
+    *out_node = (struct replicas_node){.connected = n.connected,
+                                       .applied = n.generation,
+                                       .nacked = n.nacked_generation,
+                                       .epoch = n.epoch,
+                                       .spool_records = n.spool_records,
+                                       .spool_bytes = n.spool_bytes,
+                                       .inflight = n.inflight,
+                                       .seen_us = n.last_seen_us};
+    (void)str_copy(str_from(n.node_id), out_node->node_id, sizeof out_node->node_id);
+    if (n.build != NULL)
+        (void)str_copy(str_from(n.build), out_node->build, sizeof out_node->build);
+    if (n.peer != NULL)
+        (void)str_copy(str_from(n.peer), out_node->peer, sizeof out_node->peer);
+    return true;
+}
+
+void plane_leads(void *plane, char *out, size_t out_bytes)
+{
+    const struct plane *p = plane;
+    struct buf names;
+    buf_init(&names, out_bytes - 1);
+    for (unsigned i = 0; i < LEADER_ROLES; i++) {
+        enum leader_role role = (enum leader_role)i;
+        if (leader_term(p->leader, role) != 0 &&
+            buf_printf(&names, "%s%s", names.len > 0 ? " " : "", leader_role_name(role)) != 0)
+            break;
+    }
+    (void)str_copy(buf_str(&names), out, out_bytes);
+    buf_deinit(&names);
+}
+
 /* ---- roles ---- */
 
 void plane_on_role(void *plane, enum leader_role role, uint64_t term)
 {
     struct plane *p = plane;
+    replicas_touch(p->replicas);
     switch (role) {
     case LEADER_RATES:
         if (p->nodes != NULL &&

@@ -199,8 +199,12 @@ static int start_link(struct node *n, struct err *err)
     bool loaded;
     int rc = 0;
     if (s->control != NULL)
-        rc = rpc_client_create(n->loop, s->control, s->control_cert != NULL ? &tls : NULL,
-                               &n->client, err);
+        rc = control_targets_create(n->loop, s->control, s->control_cert != NULL ? &tls : NULL,
+                                    &n->targets, err);
+    if (rc == 0 && n->targets != NULL)
+        rc = control_targets_client(n->targets, &n->client, err);
+    if (rc == 0 && n->targets != NULL)
+        rc = control_targets_client(n->targets, &n->rates_client, err);
     if (rc != 0) {
         err_wrap(err, "--control");
         return rc;
@@ -232,7 +236,7 @@ static int start_link(struct node *n, struct err *err)
         return rc;
     const struct limits_client_options limits = {
         .loop = n->loop,
-        .client = n->client,
+        .client = n->rates_client,
         .table = n->shared.limits,
         .state_dir = s->state_dir,
         .node_id = n->id,

@@ -7,6 +7,7 @@
 #include "common/net/address.h"
 #include "common/net/probes.h"
 #include "dataplane/budget/lease_client.h"
+#include "dataplane/control_targets.h"
 #include "dataplane/limits/limits_client.h"
 #include "dataplane/node.h"
 #include "dataplane/node_metrics.h"
@@ -41,7 +42,9 @@ struct node {
     struct node_metrics meters;
     struct snapshot_cell *cell;
     struct spool_set *spools;
+    struct control_targets *targets; /* NULL: no control plane. */
     struct rpc_client *client;
+    struct rpc_client *rates_client; /* Rates are with one control plane, the rest is anywhere. */
     struct sync *sync;
     struct limits_client *limits;
     struct shipper *shipper;

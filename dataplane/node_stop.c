@@ -57,6 +57,14 @@ static void close_next(struct node *n)
         n->sync = NULL;
         n->meters.sync = NULL;
         sync_close(s, on_part_closed, n);
+    } else if (n->targets != NULL) {
+        struct control_targets *t = n->targets;
+        n->targets = NULL;
+        control_targets_close(t, on_part_closed, n);
+    } else if (n->rates_client != NULL) {
+        struct rpc_client *c = n->rates_client;
+        n->rates_client = NULL;
+        rpc_client_close(c, on_part_closed, n);
     } else if (n->client != NULL) {
         struct rpc_client *c = n->client;
         n->client = NULL;

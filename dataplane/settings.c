@@ -16,8 +16,9 @@ const struct option_row settings_table[] = {
      "Address of the API."},
     {"metrics-listen", OPTION_STRING, AT(metrics_listen), "127.0.0.1:9464", 0, 0, "",
      "0.0.0.0:9464", "Address of probes and metrics."},
-    {"control", OPTION_STRING, AT(control), NULL, 0, 0, "", "127.0.0.1:8091",
-     "Control plane's sync address; without it the node serves its stored configuration."},
+    {"control", OPTION_STRING, AT(control), NULL, 0, 0, "", "control-0:8091,control-1:8091",
+     "Sync addresses of control planes, also names with several addresses: the node spreads over "
+     "them and goes on when one is gone. Without it it serves its stored configuration."},
     {"control-cert", OPTION_STRING, AT(control_cert), NULL, 0, 0, "", "/etc/steelyard/tls/tls.crt",
      "Client certificate towards the control plane (PEM)."},
     {"control-key", OPTION_STRING, AT(control_key), NULL, 0, 0, "", "/etc/steelyard/tls/tls.key",

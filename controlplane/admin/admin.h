@@ -31,6 +31,7 @@ struct admin_config { /* All borrowed until admin_close. */
     const char *conninfo; /* For jobs that read with two connections. */
     struct publish *publish;
     struct trainer *trainer;
+    const char *replica_id;      /* NULL: "". */
     struct nodes *const *nodes;  /* Points to NULL while the sync server is not up. */
     struct siphash_key draw_key; /* For recomputing decisions. */
     const char *version;

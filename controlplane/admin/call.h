@@ -6,6 +6,7 @@
 
 #include "common/json/json_writer.h"
 #include "controlplane/admin/admin.h"
+#include "controlplane/replicas/replicas.h"
 
 #define CALL_PARAM_BYTES 128U
 #define CALL_LIMIT_MAX   1000
@@ -49,7 +50,10 @@ struct admin_call {
         struct {
             bool ok;
             int64_t schema, decisions, last_hour, feedback, config_age_s;
-            struct buf policies; /* JSON items without the acked counts. */
+            struct buf policies;         /* Lines, without the acked counts. */
+            struct replicas_node *nodes; /* That any replica knows. */
+            size_t node_count;
+            struct buf replicas, roles; /* JSON arrays. */
         } status_facts;
         struct {
             char job[UUID_TEXT_BYTES];

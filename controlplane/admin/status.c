@@ -2,7 +2,19 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/mem.h"
 #include "controlplane/admin/call.h"
+
+static int read_array(struct pq_conn *c, const char *sql, struct buf *out, struct err *err)
+{
+    struct pq_result *r = NULL;
+    int rc = pq_conn_query(c, sql, NULL, &r, err);
+    buf_init(out, 1U << 20);
+    if (rc == 0)
+        rc = buf_append_str(out, pq_result_text(r, 0, 0));
+    pq_result_destroy(r);
+    return rc;
+}
 
 int status_run(struct admin_call *call, struct pq_conn *c, struct err *err)
 {
@@ -40,41 +52,117 @@ int status_run(struct admin_call *call, struct pq_conn *c, struct err *err)
             rc = buf_append_char(out, '\n');
     }
     pq_result_destroy(r);
+    if (rc == 0)
+        rc = replicas_nodes(c, &call->state.status_facts.nodes,
+                            &call->state.status_facts.node_count, err);
+    if (rc == 0)
+        rc = read_array(c,
+                        "SELECT coalesce(json_agg(json_build_object('id', id, 'address', address, "
+                        "'build', build, 'leads', leads, 'alive', seen > now() - interval '30 s', "
+                        "'seen', to_char(seen AT TIME ZONE 'UTC', "
+                        "'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')) "
+                        "ORDER BY id), '[]') FROM replica",
+                        &call->state.status_facts.replicas, err);
+    if (rc == 0)
+        rc = read_array(
+            c,
+            "SELECT coalesce(json_agg(json_build_object('role', role, 'holder', "
+            "coalesce(holder, ''), 'term', term) ORDER BY role), '[]') FROM leader_fence",
+            &call->state.status_facts.roles, err);
     call->state.status_facts.ok = rc == 0;
     return rc;
 }
 
-static void write_nodes(struct json_writer *w, const struct nodes *nodes, uint64_t generation)
+static void write_node(struct json_writer *w, const struct replicas_node *n, uint64_t generation)
 {
-    json_writer_key(w, "nodes");
-    json_writer_begin_array(w);
+    char seen[CLOCK_RFC3339_BYTES];
+    json_writer_begin_object(w);
+    json_writer_key(w, "node_id");
+    json_writer_text(w, n->node_id);
+    json_writer_key(w, "connected");
+    json_writer_bool(w, n->connected);
+    json_writer_key(w, "replica");
+    json_writer_text(w, n->replica);
+    json_writer_key(w, "build");
+    json_writer_text(w, n->build);
+    json_writer_key(w, "generation");
+    json_writer_u64(w, n->applied);
+    json_writer_key(w, "lag_generations");
+    json_writer_u64(w, generation > n->applied ? generation - n->applied : 0);
+    json_writer_key(w, "last_seen");
+    clock_format_rfc3339(n->seen_us, seen);
+    json_writer_text(w, seen);
+    json_writer_key(w, "epoch");
+    json_writer_u64(w, n->epoch);
+    json_writer_key(w, "spool_records");
+    json_writer_u64(w, n->spool_records);
+    json_writer_key(w, "inflight");
+    json_writer_u64(w, n->inflight);
+    json_writer_end_object(w);
+}
+
+/* What is connected here is known here as of now; of the others there are the rows. */
+static bool is_here(const struct nodes *nodes, const char *node_id)
+{
     for (size_t i = 0; nodes != NULL && i < nodes_count(nodes); i++) {
         struct nodes_info n;
-        char seen[CLOCK_RFC3339_BYTES];
         nodes_get_info(nodes, i, &n);
-        json_writer_begin_object(w);
-        json_writer_key(w, "node_id");
-        json_writer_text(w, n.node_id);
-        json_writer_key(w, "connected");
-        json_writer_bool(w, n.connected);
-        json_writer_key(w, "build");
-        json_writer_text(w, n.build == NULL ? "" : n.build);
-        json_writer_key(w, "generation");
-        json_writer_u64(w, n.generation);
-        json_writer_key(w, "lag_generations");
-        json_writer_u64(w, generation > n.generation ? generation - n.generation : 0);
-        json_writer_key(w, "last_seen");
-        clock_format_rfc3339(n.last_seen_us, seen);
-        json_writer_text(w, seen);
-        json_writer_key(w, "epoch");
-        json_writer_u64(w, n.epoch);
-        json_writer_key(w, "spool_records");
-        json_writer_u64(w, n.spool_records);
-        json_writer_key(w, "inflight");
-        json_writer_u64(w, n.inflight);
-        json_writer_end_object(w);
+        if (n.connected && strcmp(n.node_id, node_id) == 0)
+            return true;
     }
-    json_writer_end_array(w);
+    return false;
+}
+
+static bool is_known(const struct admin_call *call, const char *node_id)
+{
+    for (size_t i = 0; i < call->state.status_facts.node_count; i++)
+        if (strcmp(call->state.status_facts.nodes[i].node_id, node_id) == 0)
+            return true;
+    return false;
+}
+
+static void write_nodes(struct admin_call *call, const struct nodes *nodes, uint64_t generation)
+{
+    json_writer_key(&call->w, "nodes");
+    json_writer_begin_array(&call->w);
+    for (size_t i = 0; nodes != NULL && i < nodes_count(nodes); i++) {
+        struct nodes_info n;
+        nodes_get_info(nodes, i, &n);
+        struct replicas_node row = {.connected = n.connected,
+                                    .applied = n.generation,
+                                    .epoch = n.epoch,
+                                    .spool_records = n.spool_records,
+                                    .inflight = n.inflight,
+                                    .seen_us = n.last_seen_us};
+        if (!n.connected && is_known(call, n.node_id))
+            continue;
+        (void)str_copy(str_from(n.node_id), row.node_id, sizeof row.node_id);
+        if (n.build != NULL)
+            (void)str_copy(str_from(n.build), row.build, sizeof row.build);
+        if (call->config->replica_id != NULL)
+            (void)str_copy(str_from(call->config->replica_id), row.replica, sizeof row.replica);
+        write_node(&call->w, &row, generation);
+    }
+    for (size_t i = 0; i < call->state.status_facts.node_count; i++) {
+        const struct replicas_node *n = &call->state.status_facts.nodes[i];
+        if (!is_here(nodes, n->node_id))
+            write_node(&call->w, n, generation);
+    }
+    json_writer_end_array(&call->w);
+}
+
+static void count_nodes(const struct admin_call *call, const struct nodes *nodes,
+                        uint64_t generation, uint64_t *out_acked, uint64_t *out_connected)
+{
+    *out_acked = nodes == NULL ? 0 : nodes_acked(nodes, generation);
+    *out_connected = nodes == NULL ? 0 : nodes_connected(nodes);
+    for (size_t i = 0; i < call->state.status_facts.node_count; i++) {
+        const struct replicas_node *n = &call->state.status_facts.nodes[i];
+        if (!n->connected || is_here(nodes, n->node_id))
+            continue;
+        *out_connected += 1;
+        *out_acked += n->applied >= generation;
+    }
 }
 
 /* "name version state artifact generation". The generation is the database's, like the version: the
@@ -101,11 +189,20 @@ static void write_policy(struct admin_call *call, struct str line, const struct 
         json_writer_string(w, artifact);
     json_writer_key(w, "state");
     json_writer_string(w, state);
+    uint64_t acked, connected;
+    count_nodes(call, nodes, generation, &acked, &connected);
     json_writer_key(w, "acked_nodes");
-    json_writer_u64(w, nodes == NULL || !known ? 0 : nodes_acked(nodes, generation));
+    json_writer_u64(w, known ? acked : 0);
     json_writer_key(w, "connected_nodes");
-    json_writer_u64(w, nodes == NULL ? 0 : nodes_connected(nodes));
+    json_writer_u64(w, connected);
     json_writer_end_object(w);
+}
+
+static void write_array(struct json_writer *w, const char *key, struct buf *json)
+{
+    json_writer_key(w, key);
+    json_writer_raw(w, json->len == 0 ? STR("[]") : buf_str(json));
+    buf_deinit(json);
 }
 
 int status_finish(struct admin_call *call, int status, struct err *err)
@@ -130,7 +227,9 @@ int status_finish(struct admin_call *call, int status, struct err *err)
         json_writer_text(w, err->message);
     }
     json_writer_end_object(w);
-    write_nodes(w, nodes, generation);
+    write_nodes(call, nodes, generation);
+    write_array(w, "replicas", &call->state.status_facts.replicas);
+    write_array(w, "roles", &call->state.status_facts.roles);
     json_writer_key(w, "generation");
     json_writer_u64(w, generation);
     json_writer_key(w, "policies");
@@ -157,5 +256,6 @@ int status_finish(struct admin_call *call, int status, struct err *err)
     json_writer_i64(w, call->state.status_facts.config_age_s);
     json_writer_end_object(w);
     buf_deinit(&call->state.status_facts.policies);
+    mem_free(call->state.status_facts.nodes);
     return 0;
 }

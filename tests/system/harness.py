@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -196,10 +197,87 @@ class Postgres:
         return self.query(sql)[0][0]
 
 
-class Cluster:
-    """Postgres, one control plane, `nodes` data-plane nodes and one simulated provider."""
+class Etcd:
+    """One member on loopback, its data below `directory`."""
 
-    def __init__(self, config, nodes=1, simulator_args=(), node_args=(), env=None):
+    def __init__(self, directory):
+        self.port, peer = free_port(), free_port()
+        self.url = "http://127.0.0.1:%d" % self.port
+        self.process = Process("etcd", directory, [
+            "etcd", "--name", "one", "--data-dir", os.path.join(directory, "data"),
+            "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
+            "--listen-peer-urls", "http://127.0.0.1:%d" % peer,
+            "--initial-advertise-peer-urls", "http://127.0.0.1:%d" % peer,
+            "--initial-cluster", "one=http://127.0.0.1:%d" % peer, "--unsafe-no-fsync",
+            "--log-level", "error"], {"ETCD_UNSUPPORTED_ARCH": ""})
+
+    def start(self):
+        self.process.start()
+        wait_until("etcd to answer", lambda: http("GET", self.url + "/health", timeout_s=2)[0] == 200)
+        return self
+
+    def wipe(self):
+        """All it knew is gone, as with a lost volume."""
+        self.process.kill()
+        self.process.wait_dead()
+        shutil.rmtree(os.path.join(self.process.directory, "data"))
+
+
+class Relay:
+    """A TCP relay that can be cut: what is connected then hangs, as in a network that drops packets."""
+
+    def __init__(self, port):
+        self.target, self.cut = port, False
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            try:
+                far = socket.create_connection(("127.0.0.1", self.target), 5)
+            except OSError:
+                near.close()
+                continue
+            for a, b in ((near, far), (far, near)):
+                threading.Thread(target=self._pump, args=(a, b), daemon=True).start()
+
+    def _pump(self, a, b):
+        try:
+            while True:
+                data = a.recv(65536)
+                while self.cut:  # Kept back, as by a network that loses and repeats.
+                    time.sleep(0.02)
+                if not data:
+                    break
+                b.sendall(data)
+        except OSError:
+            pass
+        for s in (a, b):
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.cut = False
+        self.listener.close()
+
+
+class Cluster:
+    """Postgres, `controls` control planes, `nodes` data-plane nodes and one simulated provider.
+
+    With etcd=True the control planes elect each other over it, each through a relay of its own
+    (self.relays); without, there is one that leads everything."""
+
+    def __init__(self, config, nodes=1, simulator_args=(), node_args=(), env=None, controls=1,
+                 etcd=False, control_args=()):
+        self.control_count, self.with_etcd, self.control_args = controls, etcd, list(control_args)
+        self.controls, self.relays, self.etcd = [], [], None
         self.directory = tempfile.mkdtemp(prefix="sy-", dir="/tmp")
         os.chmod(self.directory, 0o755)
         self.config_of = config
@@ -232,30 +310,51 @@ class Cluster:
         self.provider_url = "http://" + self.simulator.addresses()["http"]
         self.postgres = Postgres(self._dir("pg"))  # Known before it starts: an interrupted start stops it.
         self.postgres.start()
-        d = self._dir("control")
-        self.config_path = os.path.join(d, "steelyard.yaml")
+        if self.with_etcd:
+            self.etcd = Etcd(self._dir("etcd"))
+            self.processes.append(self.etcd.process)
+            self.etcd.start()
+        self.config_path = os.path.join(self._dir("control"), "steelyard.yaml")
         self.write_config(self.config_of(self.provider_url))
-        self.sync_port, self.admin_port = free_port(), free_port()
-        self.control = Process("control", d, [
-            os.path.join(BIN, "steelyard-controlplane"), "--config", self.config_path,
-            "--database", self.postgres.conninfo, "--listen", "127.0.0.1:%d" % self.admin_port,
-            "--sync-listen", "127.0.0.1:%d" % self.sync_port, "--metrics-listen", "127.0.0.1:0",
-            "--state-dir", d], self.env).start()
-        self.processes.append(self.control)
-        self.control.addresses()
+        for i in range(self.control_count):
+            self._control(i)
+        self.control, self.sync_port, self.admin_port = self.controls[0], self.sync_ports[0], \
+            self.admin_ports[0]
         self.admin_url = "http://127.0.0.1:%d/api/v1" % self.admin_port
-        with open(os.path.join(d, "operator.key")) as f:
-            self.operator_key = f.read().strip()
         self.nodes = [self._node(i).start() for i in range(self.node_count)]
         for node in self.nodes:
             self.wait_ready(node)
+
+    def _control(self, i):
+        first = self._dir("control")
+        d = self._dir("control%d" % i) if i > 0 else first
+        if i == 0:
+            self.sync_ports = [free_port() for _ in range(self.control_count)]
+            self.admin_ports = [free_port() for _ in range(self.control_count)]
+        args = ["--replica-id", "control-%d" % i] if self.control_count > 1 else []
+        if self.with_etcd:
+            self.relays.append(Relay(self.etcd.port))
+            args += ["--etcd", "http://127.0.0.1:%d" % self.relays[i].port]
+        if i > 0:  # One deployment, one key of its hashes.
+            args += ["--hash-key-file", os.path.join(first, "hash.key")]
+            shutil.copy(os.path.join(first, "operator.key"), d)
+        control = Process("control%s" % (i or ""), d, [
+            os.path.join(BIN, "steelyard-controlplane"), "--config", self.config_path,
+            "--database", self.postgres.conninfo, "--listen", "127.0.0.1:%d" % self.admin_ports[i],
+            "--sync-listen", "127.0.0.1:%d" % self.sync_ports[i], "--metrics-listen", "127.0.0.1:0",
+            "--state-dir", d] + args + self.control_args, self.env).start()
+        self.processes.append(control)
+        self.controls.append(control)
+        control.addresses()
+        with open(os.path.join(first, "operator.key")) as f:
+            self.operator_key = f.read().strip()
 
     def _node(self, i):
         d = self._dir("node%d" % i)
         node = Process("node%d" % i, d, [
             os.path.join(BIN, "steelyard-dataplane"), "--listen", "127.0.0.1:%d" % free_port(),
             "--metrics-listen", "127.0.0.1:0", "--control",
-            "127.0.0.1:%d" % self.sync_port, "--state-dir", d, "--drain-delay", "0s"]
+            ",".join("127.0.0.1:%d" % port for port in self.sync_ports), "--state-dir", d, "--drain-delay", "0s"]
             + self.node_args, self.env)
         self.processes.append(node)
         return node
@@ -283,8 +382,14 @@ class Cluster:
                   if line.split("{")[0].split(" ")[0] == name]
         return sum(values) if values else None
 
-    def admin(self, method, path, body=None, **kw):
-        return http_json(method, self.admin_url + path, body, self.operator_key, **kw)
+    def admin(self, method, path, body=None, control=0, **kw):
+        url = "http://127.0.0.1:%d/api/v1" % self.admin_ports[control]
+        return http_json(method, url + path, body, self.operator_key, **kw)
+
+    def leaders(self):
+        """role -> (index of the control plane whose claim was the last, term); by the database."""
+        rows = self.postgres.query("SELECT role, holder, term FROM leader_fence WHERE term > 0")
+        return {role: (int(holder.rpartition("-")[2]), int(term)) for role, holder, term in rows}
 
     def make_key(self, name="load"):
         status, made = self.admin("POST", "/keys", {"name": name})

@@ -27,6 +27,8 @@ CREATE TABLE node_presence (
     nacked      bigint  NOT NULL DEFAULT 0, -- Last generation it refused; 0: none since it accepted one.
     build       text    NOT NULL DEFAULT '',
     peer        text    NOT NULL DEFAULT '',
+    epoch       numeric NOT NULL DEFAULT 0,
+    spool_records bigint NOT NULL DEFAULT 0,
     spool_bytes bigint  NOT NULL DEFAULT 0,
     inflight    bigint  NOT NULL DEFAULT 0,
     seen        timestamptz NOT NULL DEFAULT now()
