@@ -365,7 +365,7 @@ static int write_request(struct admin_call *call, struct pq_conn *c, const struc
     if (rc != 0)
         return rc;
     json_writer_begin_object(w);
-    decision_write_row(w, r, 0);
+    decision_write_columns(w, r, 0);
     call_write_column(w, "node_id", r, 0, DECISION_COLUMN_COUNT + 2);
     json_writer_key(w, "epoch");
     json_writer_u64(w, (uint64_t)pq_result_i64(r, 0, DECISION_COLUMN_COUNT + 3));
@@ -443,8 +443,7 @@ struct export
 
 static int on_export_row(void *arg, const struct pq_result *r)
 {
-    static const char *const texts[] = {"node_id",  "epoch",      "seq",  "segment",
-                                        "endpoint", "generation", "flags"};
+    static const char *const numbers[] = {"seq", "segment", "generation", "flags"};
     struct export *e = arg;
     struct json_writer *w = &e->call->w;
     Steelyard__Telemetry__V1__Decision *d = NULL;
@@ -454,14 +453,12 @@ static int on_export_row(void *arg, const struct pq_result *r)
     json_writer_begin_object(w);
     decision_write_row(w, r, 0);
     decision_write_bits(w, "excluded_any", (uint32_t)pq_result_i64(r, 0, GREEDY_COLUMN));
-    for (int i = 0; i < 7; i++) {
-        if (i == 4) /* Among the facts as well. */
-            continue;
-        json_writer_key(w, texts[i]);
-        if (i == 0)
-            json_writer_string(w, pq_result_text(r, 0, GREEDY_COLUMN + 1 + i));
-        else
-            json_writer_raw(w, pq_result_text(r, 0, GREEDY_COLUMN + 1 + i));
+    call_write_column(w, "node_id", r, 0, GREEDY_COLUMN + 1);
+    json_writer_key(w, "epoch");
+    json_writer_u64(w, (uint64_t)pq_result_i64(r, 0, GREEDY_COLUMN + 2));
+    for (int i = 0; i < 4; i++) {
+        json_writer_key(w, numbers[i]);
+        json_writer_i64(w, pq_result_i64(r, 0, GREEDY_COLUMN + 3 + i));
     }
     json_writer_key(w, "record");
     json_writer_begin_object(w);
@@ -489,8 +486,8 @@ int decisions_export(struct admin_call *call, struct pq_conn *c, struct err *err
         return rc;
     int n = snprintf(sql, sizeof sql,
                      "SELECT " DECISION_COLUMNS
-                     ", d.detail, d.excl_any, d.node_id, d.epoch, d.seq, d.segment, d.endpoint, "
-                     "d.generation, d.flags" DECISION_FROM "WHERE " AUDIT_RANGE_SQL
+                     ", d.detail, d.excl_any, d.node_id, d.epoch, d.seq, d.segment, d.generation, "
+                     "d.flags" DECISION_FROM "WHERE " AUDIT_RANGE_SQL
                      " ORDER BY d.request_id LIMIT %lld",
                      (long long)range.limit);
     if (n < 0 || (size_t)n >= sizeof sql)

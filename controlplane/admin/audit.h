@@ -14,10 +14,11 @@ struct audit_range {
     char cursor[UUID_TEXT_BYTES];
     int64_t limit;
 };
-/* since, until, limit, cursor of the query. descending: the cursor is an upper bound. */
+/* since, until, limit and cursor of the query. */
 int audit_range_read(const struct admin_call *call, struct audit_range *out,
                      struct err *err) MUST_CHECK;
-/* Four parameters: ids from and to, times from and to. For AUDIT_RANGE_SQL. */
+/* Four parameters: ids from and to, times from and to, for AUDIT_RANGE_SQL. descending: the list
+ * goes back in time, so the cursor bounds it from above. */
 void audit_range_params(const struct audit_range *r, bool descending, struct pq_params *p);
 #define AUDIT_RANGE_SQL                                                                            \
     "d.request_id > $1::uuid AND d.request_id < $2::uuid AND d.ts >= $3::timestamptz AND d.ts < "  \

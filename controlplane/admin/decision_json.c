@@ -26,6 +26,13 @@ int decision_unpack(const struct pq_result *r, int row, int column,
 
 void decision_write_row(struct json_writer *w, const struct pq_result *r, int row)
 {
+    decision_write_columns(w, r, row);
+    json_writer_key(w, "attempts");
+    json_writer_i64(w, pq_result_i64(r, row, 15));
+}
+
+void decision_write_columns(struct json_writer *w, const struct pq_result *r, int row)
+{
     uint32_t flags = (uint32_t)pq_result_i64(r, row, 16);
     call_write_column(w, "id", r, row, 0);
     call_write_time(w, "ts", r, row, 1);
@@ -45,9 +52,8 @@ void decision_write_row(struct json_writer *w, const struct pq_result *r, int ro
     } else {
         call_write_usd(w, "cost_usd", pq_result_i64(r, row, 10));
     }
-    static const char *const numbers[] = {"tokens_in", "tokens_out", "ttft_ms", "latency_ms",
-                                          "attempts"};
-    for (int i = 0; i < 5; i++) {
+    static const char *const numbers[] = {"tokens_in", "tokens_out", "ttft_ms", "latency_ms"};
+    for (int i = 0; i < 4; i++) {
         json_writer_key(w, numbers[i]);
         json_writer_i64(w, pq_result_i64(r, row, 11 + i));
     }

@@ -23,6 +23,8 @@
 #define DECISION_COLUMN_COUNT 18
 
 void decision_write_row(struct json_writer *w, const struct pq_result *r, int row);
+/* Without the number of attempts: where decision_write_attempts follows in the same object. */
+void decision_write_columns(struct json_writer *w, const struct pq_result *r, int row);
 /* Members of the object at hand, from the record. */
 void decision_write_facts(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d);
 void decision_write_candidates(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d);

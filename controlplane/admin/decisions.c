@@ -155,7 +155,7 @@ int decisions_show(struct admin_call *call, struct pq_conn *c, struct err *err)
         rc = err_set(err, ERR_CORRUPT, "the record cannot be read");
     if (rc == 0) {
         json_writer_begin_object(w);
-        decision_write_row(w, r, 0);
+        decision_write_columns(w, r, 0);
         call_write_column(w, "node_id", r, 0, 19);
         json_writer_key(w, "epoch");
         json_writer_u64(w, (uint64_t)pq_result_i64(r, 0, 20));

@@ -8,7 +8,8 @@ const struct flag global_flags[] = {
      "Entry of ~/.config/steelyard/config.yaml."},
     {"state-dir", 0, FLAG_TEXT, "DIR", "STEELYARD_STATE_DIR", NULL,
      "State directory of `steelyard serve`, for finding the server of this machine."},
-    {"output", 'o', FLAG_TEXT, "FORMAT", NULL, "table", "table, wide, json, jsonl, yaml or name."},
+    {"output", 'o', FLAG_TEXT, "FORMAT", NULL, "table",
+     "table, wide, json, jsonl, yaml, csv or name."},
     {"quiet", 'q', FLAG_BOOL, NULL, NULL, NULL, "Say nothing but data and errors."},
     {"no-color", 0, FLAG_BOOL, NULL, NULL, NULL, "No colour; NO_COLOR does the same."},
     {"timeout", 0, FLAG_DURATION, "D", NULL, "30s", "How long to wait for an answer."},
@@ -256,6 +257,39 @@ static const struct flag replay_flags[] = {
     LIMIT_FLAG("10000"),
     {.name = NULL},
 };
+#define RANGE_FLAGS                                                                                \
+    {"since", 0, FLAG_TEXT, "TIME", NULL, NULL, "Only from then on."},                             \
+    {                                                                                              \
+        "until", 0, FLAG_TEXT, "TIME", NULL, NULL, "Only before that."                             \
+    }
+#define CURSOR_FLAG                                                                                \
+    {                                                                                              \
+        "cursor", 0, FLAG_TEXT, "C", NULL, NULL, "Go on where an export ended; it says so itself." \
+    }
+static const struct flag export_flags[] = {
+    RANGE_FLAGS, CURSOR_FLAG, LIMIT_FLAG("0"), {.name = NULL}};
+static const struct flag audit_list_flags[] = {RANGE_FLAGS, LIMIT_FLAG("100"), {.name = NULL}};
+static const struct flag audit_key_flags[] = {
+    {"hour", 0, FLAG_TEXT, "TIME", NULL, NULL, "The hour in which that time lies, in UTC."},
+    RANGE_FLAGS,
+    LIMIT_FLAG("0"),
+    {.name = NULL},
+};
+static const struct flag audit_rollout_flags[] = {
+    {"stage", 0, FLAG_TEXT, "N", NULL, NULL,
+     "Only who moved it to that stage, with the evidence; 0 is the first."},
+    {.name = NULL},
+};
+#define LOG_FILTER_FLAGS                                                                           \
+    {"actor", 0, FLAG_TEXT, "WHO", NULL, NULL, "Only of this one: operator, config, key:ID."},     \
+        {"action", 0, FLAG_TEXT, "WHAT", NULL, NULL, "Only such changes: key, or key.update."},    \
+    {                                                                                              \
+        "subject", 0, FLAG_TEXT, "S", NULL, NULL, "Only about this: a key's id, a policy's name."  \
+    }
+static const struct flag audit_log_flags[] = {
+    LOG_FILTER_FLAGS, RANGE_FLAGS, LIMIT_FLAG("50"), {.name = NULL}};
+static const struct flag audit_export_flags[] = {
+    LOG_FILTER_FLAGS, RANGE_FLAGS, CURSOR_FLAG, LIMIT_FLAG("0"), {.name = NULL}};
 static const struct flag serve_flags[] = {
     {"config", 'c', FLAG_TEXT, "FILE", "STEELYARD_CONFIG", "/etc/steelyard/steelyard.yaml",
      "The configuration; SIGHUP reads it again."},
@@ -465,6 +499,33 @@ const struct command commands[] = {
     {"decisions", "replay", "", 0, 0, "Recompute recorded decisions and compare them bit by bit.",
      "Exits 10 if any decision is not what its record says.", replay_flags, decisions_replay,
      false},
+    {"decisions", "export", "", 0, 0, "Every decision with its whole record, oldest first.",
+     "A page at a time, so that memory does not grow with their number; what was cut short goes on "
+     "with --cursor. -o jsonl, or -o csv with the record as JSON in the last column.",
+     export_flags, decisions_export, false},
+    {"audit", "request", "ID", 1, 1, "Everything that is known of one request.",
+     "Candidates and exclusions, attempts, the budgets it was charged to, prices corrected since, "
+     "feedback, and the arm of a rollout that decided.",
+     NULL, audit_request, false},
+    {"audit", "key", "KEY", 1, 1, "What a key's requests got, and what was excluded why.", NULL,
+     audit_key_flags, audit_key, false},
+    {"audit", "off-greedy", "NAME@VERSION", 1, 1,
+     "Decisions of a policy version that did not take the best candidate.",
+     "Because another was explored, or a conversation stayed with its model.", audit_list_flags,
+     audit_off_greedy, false},
+    {"audit", "served-elsewhere", "", 0, 0, "Requests that another model served than the chosen.",
+     NULL, audit_list_flags, audit_served_elsewhere, false},
+    {"audit", "spend", "ACCOUNT", 1, 1,
+     "An account's spend by budget and period, against its limit, with corrections.",
+     "ACCOUNT is like team:web or key:ID; removed ones are found as well. `-o json` lists every "
+     "correction with its actor and reason.",
+     audit_list_flags, audit_spend, false},
+    {"audit", "rollout", "ID", 1, 1, "Who moved a rollout, when, and on what evidence.", NULL,
+     audit_rollout_flags, audit_rollout, false},
+    {"audit", "log", "", 0, 0, "Changes: by whom, why, and which rows before and after.",
+     "`-o json` has the rows.", audit_log_flags, audit_log, false},
+    {"audit", "export", "", 0, 0, "The log of changes, newest first, to its end.",
+     "A page at a time, as `decisions export`.", audit_export_flags, audit_export, false},
     {"doctor", NULL, "", 0, 0, "Is it well: control plane, schema, nodes, a request.",
      "Makes a key that lives ten minutes, asks a node with it, and takes it back. Exits 10 when "
      "something is wrong.",

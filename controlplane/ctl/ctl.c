@@ -40,8 +40,8 @@ void ctl_note(struct ctl *c, const char *format, ...)
 static int parse_format(const char *text, enum ctl_format *out, struct err *err)
 {
     static const char *const names[] = {
-        [CTL_TABLE] = "table", [CTL_WIDE] = "wide", [CTL_JSON] = "json",
-        [CTL_JSONL] = "jsonl", [CTL_YAML] = "yaml", [CTL_NAME] = "name",
+        [CTL_TABLE] = "table", [CTL_WIDE] = "wide", [CTL_JSON] = "json", [CTL_JSONL] = "jsonl",
+        [CTL_YAML] = "yaml",   [CTL_NAME] = "name", [CTL_CSV] = "csv",
     };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (strcmp(text, names[i]) == 0) {
@@ -50,7 +50,7 @@ static int parse_format(const char *text, enum ctl_format *out, struct err *err)
         }
     }
     return err_set(err, ERR_INVALID,
-                   "--output: '%s' is none of table, wide, json, jsonl, yaml, name", text);
+                   "--output: '%s' is none of table, wide, json, jsonl, yaml, name, csv", text);
 }
 
 static int print_help(struct ctl *c, FILE *to)

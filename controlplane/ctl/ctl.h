@@ -7,7 +7,7 @@
 
 #include "controlplane/ctl/command.h"
 
-enum ctl_format { CTL_TABLE, CTL_WIDE, CTL_JSON, CTL_JSONL, CTL_YAML, CTL_NAME };
+enum ctl_format { CTL_TABLE, CTL_WIDE, CTL_JSON, CTL_JSONL, CTL_YAML, CTL_NAME, CTL_CSV };
 
 struct client;
 struct ctl {

@@ -246,6 +246,10 @@ enum ctl_exit output_list(struct ctl *c, const struct column *columns, const jso
     case CTL_NAME:
         json_array_foreach(items, i, item) print_name(c, item, name_path);
         return CTL_OK;
+    case CTL_CSV: {
+        enum ctl_exit code = output_csv_head(c, columns);
+        return code == CTL_OK ? output_csv_rows(c, columns, items) : code;
+    }
     case CTL_TABLE:
     case CTL_WIDE:
         if (json_array_size(items) == 0) {
@@ -290,6 +294,12 @@ enum ctl_exit output_object(struct ctl *c, const struct column *columns, const j
     case CTL_NAME:
         print_name(c, object, name_path);
         return CTL_OK;
+    case CTL_CSV: {
+        json_t *items = json_pack("[O]", object);
+        enum ctl_exit code = output_list(c, columns, items, name_path);
+        json_decref(items);
+        return code;
+    }
     case CTL_TABLE:
     case CTL_WIDE:
         return print_object(c, columns, object);

@@ -34,6 +34,10 @@ enum ctl_exit output_list(struct ctl *c, const struct column *columns, const jso
 /* One object: "Title   value" lines, or JSON. */
 enum ctl_exit output_object(struct ctl *c, const struct column *columns, const json_t *object,
                             const char *name_path);
+/* RFC 4180: a head of the columns' paths, then a row an item; values as JSON has them, texts bare,
+ * lists and objects as JSON text. Every column, also wide ones. */
+enum ctl_exit output_csv_head(struct ctl *c, const struct column *columns);
+enum ctl_exit output_csv_rows(struct ctl *c, const struct column *columns, const json_t *items);
 enum ctl_exit output_json(struct ctl *c, const json_t *value); /* -o json or yaml of anything. */
 int output_yaml(FILE *out, const json_t *value) MUST_CHECK;    /* Not 0: could not be written. */
 static inline bool output_is_json(const struct ctl *c)
