@@ -134,19 +134,18 @@ int audit_spend(struct admin_call *call, struct pq_conn *c, struct err *err)
 int audit_rollout(struct admin_call *call, struct pq_conn *c, struct err *err)
 {
     char stage[16];
-    int64_t id = 0;
-    uint64_t number = 0;
+    int64_t id = 0, number = 0;
     struct pq_params p = {0};
     json_t *json = NULL;
     int rc = 0;
     if (str_parse_i64(str_from(call->param[0]), 1, INT64_MAX, &id) != 0)
         return err_set(err, ERR_NOT_FOUND, "there is no rollout %s", call->param[0]);
     bool has_stage = call_query(call, "stage", stage, sizeof stage, &rc);
-    if (rc != 0 || (has_stage && str_parse_u64(str_from(stage), 1000, &number) != 0))
-        return err_set(err, ERR_INVALID, "stage: a number, 0 for the first");
+    if (rc != 0 || (has_stage && str_parse_i64(str_from(stage), -1, 1000, &number) != 0))
+        return err_set(err, ERR_INVALID, "stage: a number, 0 for the first, -1 for the shadow");
     pq_params_i64(&p, id);
     if (has_stage)
-        pq_params_i64(&p, (int64_t)number);
+        pq_params_i64(&p, number);
     else
         pq_params_null(&p);
     rc = query_json(c, ROLLOUT_SQL, &p, &json, err);

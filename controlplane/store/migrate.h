@@ -24,14 +24,31 @@ int migrate_status(struct pq_conn *c, struct migrate_status *out_status,
 /* 0 when version is within the known range, else ERR_VERSION. */
 int migrate_check(struct pq_conn *c, struct err *err) MUST_CHECK;
 
+enum partitions_event {
+    PARTITIONS_ADOPTED,  /* Rows moved from DEFAULT into the day they belong to. */
+    PARTITIONS_DETACHED, /* No query sees it any more. */
+    PARTITIONS_DROPPED,
+    PARTITIONS_IN_USE, /* Left to the next run: something holds it. */
+};
+/* The calling thread. rows is the server's estimate; 0: not told. */
+typedef void (*partitions_event_cb)(void *arg, enum partitions_event event, const char *name,
+                                    uint64_t rows, uint64_t bytes);
 struct partitions_config {
     unsigned days_ahead;     /* 7 */
-    unsigned retention_days; /* 0: keep for ever. */
+    unsigned retention_days; /* Of decisions; 0: keep for ever. */
+    unsigned attempt_days;   /* Of the others; 0: as decisions. */
+    unsigned feedback_days;
+    partitions_event_cb on_event; /* May be NULL. */
+    void *arg;
 };
-/* Creates the partitions of yesterday .. today + days_ahead (UTC days of now_us), drops those whose
- * newest row is older than the retention. One caller at a time works, others return at once. */
+/* Creates the partitions of yesterday .. today + days_ahead (UTC days of now_us), gives rows in
+ * DEFAULT partitions days of their own, detaches and drops days that lie wholly before the
+ * retention; each has a row in audit_log. One caller at a time works, others return at once. */
 int partitions_maintain(struct pq_conn *c, const struct partitions_config *config, int64_t now_us,
                         unsigned *out_created, unsigned *out_dropped, struct err *err) MUST_CHECK;
+/* How many days after today have partitions, of the table with the fewest. */
+int partitions_days_ahead(struct pq_conn *c, int64_t now_us, uint64_t *out_days,
+                          struct err *err) MUST_CHECK;
 /* Rows that fell into DEFAULT partitions: more than 0 wants an operator's look. */
 int partitions_default_rows(struct pq_conn *c, uint64_t *out_rows, struct err *err) MUST_CHECK;
 

@@ -34,10 +34,10 @@ int pq_conn_open(const char *conninfo, const char *application_name, uint32_t co
         return rc;
     }
     (void)PQsetNoticeProcessor(c->conn, pq_ignore_notice, NULL);
-    char setup[160];
+    char setup[256];
     snprintf(setup, sizeof setup,
              "SET statement_timeout = %u; SET TimeZone = 'UTC'; SET client_min_messages = warning; "
-             "SET bytea_output = hex; SET DateStyle = ISO",
+             "SET bytea_output = hex; SET DateStyle = ISO; " PQ_NO_JIT,
              statement_timeout_ms);
     rc = pq_conn_script(c, setup, err);
     if (rc != 0) {

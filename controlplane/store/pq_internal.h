@@ -24,6 +24,10 @@ struct pq_values {
 };
 void pq_params_values(const struct pq_params *p, struct pq_values *out_values);
 
+/* What runs here reads few rows of many partitions: planned costs are high, compiling a plan of 50
+ * partitions takes half a second, and running it takes milliseconds. */
+#define PQ_NO_JIT "SET jit = off"
+
 void pq_ignore_notice(void *arg, const char *message); /* libpq would write to stderr. */
 bool pq_result_is_ok(const PGresult *r);
 /* ERR_* of a failed result; connection_bad: the connection went away under it. */

@@ -355,7 +355,7 @@ static void conn_setup(struct pq_session *s)
     }
     snprintf(sql, sizeof sql,
              "SET statement_timeout = %u; SET TimeZone = 'UTC'; SET client_min_messages = warning; "
-             "SET bytea_output = hex; SET DateStyle = ISO; %s",
+             "SET bytea_output = hex; SET DateStyle = ISO; " PQ_NO_JIT "; %s",
              pool->config.statement_timeout_ms, pool->setup);
     s->state = CONN_SETUP;
     pool_op_begin(s, OP_QUERY, on_setup, s);

@@ -94,7 +94,7 @@ static void make_rollout(struct pq_conn *c, const char *policy, unsigned p, unsi
         "INSERT INTO rollout (id, policy, stable, candidate, stable_params, candidate_params, "
         "state, "
         "stage, pct_bp, salt, salt2, cfg, created_by, reason, created, ended, folded_xid) SELECT "
-        "%llu, '%s', %u, %u, encode(o.params, 'hex'), encode(n.params, 'hex'), 'PROMOTED', 4, "
+        "%llu, '%s', %u, %u, encode(o.params, 'hex'), encode(n.params, 'hex'), 'promoted', 4, "
         "10000, decode(md5('a'), 'hex'), decode(md5('b'), 'hex'), '{}', 'operator', 'a better "
         "fit', "
         "to_timestamp(%llu / 1000.0), to_timestamp(%llu / 1000.0) + interval '1 day', '0'::xid8 "
@@ -117,13 +117,13 @@ static void make_rollout(struct pq_conn *c, const char *policy, unsigned p, unsi
             "12) "
             "g)), 3",
             id, id, s * 4,
-            s == 0   ? "VALIDATED"
-            : s == 1 ? "SHADOW"
-                     : "CANARY",
+            s == 0   ? "validated"
+            : s == 1 ? "shadow"
+                     : "canary",
             s > 1 ? s - 2 : 0,
-            s == 0   ? "SHADOW"
-            : s == 5 ? "PROMOTED"
-                     : "CANARY",
+            s == 0   ? "shadow"
+            : s == 5 ? "promoted"
+                     : "canary",
             s > 0 ? s - 1 : 0, share[s]);
         fixture_exec(c, sql);
     }
@@ -368,7 +368,7 @@ static void write_questions(void)
     (void)snprintf(q->path, sizeof q->path, "/api/v1/audit/spend?account=team:team7&limit=1000");
     q = question("rollout", "who moved a rollout to a stage, on what evidence");
     (void)snprintf(q->path, sizeof q->path, "/api/v1/audit/rollouts/%llu?stage=2",
-                   (unsigned long long)world_rollout_id(&world, 0, version));
+                   (unsigned long long)world_rollout_id(&world, 0, version < 2 ? 2 : version));
     q = question("log", "what was changed about a key, and by whom");
     (void)snprintf(q->path, sizeof q->path, "/api/v1/audit?subject=bench000100&limit=100");
     q = question("failed", "the newest 100 that failed");
