@@ -289,6 +289,8 @@ static void on_timer(uv_timer_t *timer)
         plane_boot(p);
     if (p->state == PLANE_SERVING)
         watch_file(p);
+    if (p->state == PLANE_SERVING)
+        plane_read_books(p);
     if (p->state == PLANE_SERVING && clock_mono_ms() - p->last_partitions_ms > PARTITIONS_MS &&
         leader_get_claim(p->leader, LEADER_KEEPER, &p->keeper_claim)) {
         p->last_partitions_ms = clock_mono_ms();

@@ -15,10 +15,29 @@ static struct publish_actor config_actor(void)
     return (struct publish_actor){.name = STR("config"), .reason = STR("configuration file")};
 }
 
+/* The worker's thread; logging is for any thread. */
+static void on_partition(void *arg, enum partitions_event event, const char *name, uint64_t rows,
+                         uint64_t bytes)
+{
+    static const char *const texts[] = {
+        [PARTITIONS_ADOPTED] = "rows without a partition have one now",
+        [PARTITIONS_DETACHED] = "an expired partition is detached",
+        [PARTITIONS_DROPPED] = "an expired partition is dropped",
+        [PARTITIONS_IN_USE] = "a partitioned table is in use: the next hour tries again",
+    };
+    (void)arg;
+    log_event(LOG_INFO, texts[event], LOG_TEXT_FIELD("partition", name), LOG_U64("rows", rows),
+              LOG_U64("bytes", bytes));
+}
+
 static int keep_partitions(const struct plane *p, struct pq_conn *c, struct err *err)
 {
-    const struct partitions_config config = {
-        .days_ahead = DAYS_AHEAD, .retention_days = (unsigned)p->settings->retention_days};
+    const struct settings *s = p->settings;
+    const struct partitions_config config = {.days_ahead = DAYS_AHEAD,
+                                             .retention_days = (unsigned)s->retention_days,
+                                             .attempt_days = (unsigned)s->attempt_days,
+                                             .feedback_days = (unsigned)s->feedback_days,
+                                             .on_event = on_partition};
     unsigned created, dropped;
     return partitions_maintain(c, &config, clock_wall_us(), &created, &dropped, err);
 }

@@ -33,6 +33,15 @@ struct plane {
     int status; /* Why it ended by itself. */
     uv_timer_t timer;
     uint64_t last_partitions_ms;
+    uint64_t last_books_ms;
+    bool reading_books; /* A job fills next_books. */
+    struct plane_books {
+        bool known;
+        uint64_t default_rows; /* In DEFAULT partitions. */
+        uint64_t days_ahead;   /* With partitions. */
+        uint64_t budgets_burning;
+        uint64_t rollouts_stopped; /* By guards, in the last hour. */
+    } books, next_books;
     struct leader_claim keeper_claim; /* Of the job about partitions. */
     bool booting;                     /* A boot job runs. */
     bool applying;
@@ -72,6 +81,7 @@ bool plane_node_at(void *plane, size_t index, struct replicas_node *out_node);
 void plane_leads(void *plane, char *out, size_t out_bytes);
 void plane_on_role(void *plane, enum leader_role role, uint64_t term);
 void plane_apply(struct plane *p, struct config *config); /* Takes config. */
+void plane_read_books(struct plane *p);                   /* Often; it looks once a minute. */
 void plane_maintain(struct plane *p);                     /* Partitions, hourly. */
 
 /* plane_links.c */

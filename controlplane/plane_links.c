@@ -253,6 +253,10 @@ enum {
     METER_CHECKED,
     METER_CHECK_ALARMS,
     METER_CHECK_WORST,
+    METER_DEFAULT_ROWS,
+    METER_DAYS_AHEAD,
+    METER_BURNING,
+    METER_STOPPED,
 };
 
 const struct metrics_family plane_metrics_table[] = {
@@ -297,6 +301,18 @@ const struct metrics_family plane_metrics_table[] = {
     {.name = "steelyard_reconcile_worst_ppm",
      .type = METRICS_GAUGE,
      .help = "The largest difference in the last reconciliation, parts per million."},
+    {.name = "steelyard_partition_default_rows",
+     .type = METRICS_GAUGE,
+     .help = "Rows of telemetry that no day's partition took; more than 0 wants a look."},
+    {.name = "steelyard_partition_days_ahead",
+     .type = METRICS_GAUGE,
+     .help = "Days after today that have partitions, of the table with the fewest."},
+    {.name = "steelyard_budgets_burning",
+     .type = METRICS_GAUGE,
+     .help = "Budgets used up twice as far as their period has passed, and by a tenth at least."},
+    {.name = "steelyard_rollouts_stopped",
+     .type = METRICS_GAUGE,
+     .help = "Rollouts that guards held, halted or rolled back in the last hour."},
     {.name = NULL},
 };
 
@@ -319,6 +335,12 @@ static void collect(void *arg)
         set_gauge(p, METER_CHECKED, (uint64_t)k.last_check_wall_s);
         set_gauge(p, METER_CHECK_ALARMS, (uint64_t)k.last_alarms);
         set_gauge(p, METER_CHECK_WORST, (uint64_t)k.last_worst_ppm);
+    }
+    if (p->books.known) {
+        set_gauge(p, METER_DEFAULT_ROWS, p->books.default_rows);
+        set_gauge(p, METER_DAYS_AHEAD, p->books.days_ahead);
+        set_gauge(p, METER_BURNING, p->books.budgets_burning);
+        set_gauge(p, METER_STOPPED, p->books.rollouts_stopped);
     }
     if (p->intake == NULL)
         return;

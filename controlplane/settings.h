@@ -33,6 +33,8 @@ struct settings {
     bool auto_migrate;
     bool config_watch;
     uint64_t retention_days;
+    uint64_t attempt_days;  /* 0: as decisions. */
+    uint64_t feedback_days; /* The same. */
     bool private_webhooks;
     uint64_t ingest_connections;
     uint64_t drain_timeout_ms;

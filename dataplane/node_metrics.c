@@ -75,6 +75,19 @@ static void collect_rollouts(struct node_metrics *m, const struct sync_status *s
     m->rollouts_aborted = sync->rollouts_aborted;
 }
 
+static void collect_spool(struct node_metrics *m)
+{
+    uint64_t records = spool_set_records(m->spools), shipped = spool_set_shipped(m->spools);
+    uint64_t now_ms = clock_mono_ms();
+    if (records == 0 || shipped != m->shipped || m->shipped_mono_ms == 0) {
+        m->shipped = shipped;
+        m->shipped_mono_ms = now_ms;
+    }
+    metrics_gauge_set(meter(&m->meters, METER_SPOOL_RECORDS, NULL), (int64_t)records);
+    metrics_gauge_set(meter(&m->meters, METER_SPOOL_LAG, NULL),
+                      (int64_t)((now_ms - m->shipped_mono_ms) / 1000));
+}
+
 static void collect(void *arg)
 {
     struct node_metrics *m = arg;
@@ -83,8 +96,7 @@ static void collect(void *arg)
     if (m->sync != NULL)
         sync_get_status(m->sync, &sync);
     metrics_gauge_set(meter(&m->meters, METER_SYNC_CONNECTED, NULL), sync.connected ? 1 : 0);
-    metrics_gauge_set(meter(&m->meters, METER_SPOOL_RECORDS, NULL),
-                      (int64_t)spool_set_records(m->spools));
+    collect_spool(m);
     metrics_gauge_set(meter(&m->meters, METER_SPOOL_BYTES, NULL),
                       (int64_t)spool_set_bytes(m->spools));
     metrics_gauge_set(meter(&m->meters, METER_SPOOL_RING, NULL),
@@ -118,6 +130,7 @@ int node_metrics_init(struct node_metrics *m, struct metrics *metrics,
     m->budgets = budgets;
     m->generation = 0;
     m->spool_refused = 0;
+    m->shipped = m->shipped_mono_ms = 0;
     m->rollouts_expired = m->rollouts_aborted = 0;
     m->shown_count = 0;
     meters_init(&m->meters, shard);

@@ -20,6 +20,8 @@ struct node_metrics {
     struct budget_table *budgets; /* NULL: none. */
     uint64_t generation;          /* Whose policies are shown. */
     uint64_t spool_refused;       /* As counted so far, as the next two. */
+    uint64_t shipped;             /* As last seen to move on, */
+    uint64_t shipped_mono_ms;     /* and when. */
     uint64_t rollouts_expired;
     uint64_t rollouts_aborted;
     struct shown_policy {

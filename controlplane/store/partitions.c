@@ -114,6 +114,10 @@ static int create_day(struct run *run, size_t parent, int64_t day_us)
             rc = adopt_day(run, parent, day_us);
         else if (strcmp(pq_conn_sqlstate(run->c), "42P07") == 0)
             rc = 0;
+        else if (is_in_use(rc)) {
+            tell(run, PARTITIONS_IN_USE, parents[parent], 0, 0); /* A reader holds DEFAULT. */
+            rc = 0;
+        }
     }
     pq_result_destroy(r);
     return rc;

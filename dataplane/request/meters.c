@@ -121,6 +121,10 @@ const struct metrics_family meters_table[METER_COUNT + 1] = {
     [METER_SPOOL_RECORDS] = {.name = "steelyard_spool_records",
                              .type = METRICS_GAUGE,
                              .help = "Records not yet acknowledged by the control plane."},
+    [METER_SPOOL_LAG] = {.name = "steelyard_spool_lag_seconds",
+                         .type = METRICS_GAUGE,
+                         .help = "Time since the control plane acknowledged a record, while some "
+                                 "wait."},
     [METER_SPOOL_BYTES] = {.name = "steelyard_spool_bytes",
                            .type = METRICS_GAUGE,
                            .help = "Bytes of the decision spool on disk."},

@@ -75,6 +75,8 @@ struct spool *spool_set_spool(struct spool_set *set, uint32_t index);
  * Health and metrics. */
 uint64_t spool_set_bytes(const struct spool_set *set);
 uint64_t spool_set_records(const struct spool_set *set);
+/* Acknowledged since the start. Any thread. */
+uint64_t spool_set_shipped(const struct spool_set *set);
 uint64_t spool_set_ring_bytes(const struct spool_set *set); /* Waiting in rings. */
 uint64_t spool_set_refused(const struct spool_set *set);    /* Intents, records and feedback. */
 bool spool_set_ready(

@@ -252,6 +252,11 @@ uint64_t spool_set_records(const struct spool_set *set)
     return records > shipped ? records - shipped : 0;
 }
 
+uint64_t spool_set_shipped(const struct spool_set *set)
+{
+    return atomic_load(&set->shipped);
+}
+
 uint64_t spool_set_ring_bytes(const struct spool_set *set)
 {
     uint64_t bytes = 0;
