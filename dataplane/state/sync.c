@@ -1,6 +1,4 @@
-/*   IDLE -> STREAMING -> WAITING (backoff) -> STREAMING ...; any -> CLOSING -> gone
- *
- * An update arrives as one or more messages of one nonce; `staging` is a copy of the resources in
+/* An update arrives as one or more messages of one nonce; `staging` is a copy of the resources in
  * service with the changes laid over it. The last message (more = false) ends it: build, save,
  * publish, ACK - or NACK with the first fault, and everything stays as it was. */
 #include "dataplane/state/sync.h"
@@ -12,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/link/rpc_keep.h"
 #include "common/link/wire.h"
 #include "control.pb-c.h"
 #include "dataplane/state/rollouts.h"
@@ -32,13 +31,6 @@ static const struct rpc_method sync_method = {
     .response = &steelyard__control__v1__plane_msg__descriptor,
 };
 
-enum sync_state {
-    SYNC_IDLE,
-    SYNC_STREAMING,
-    SYNC_WAITING,
-    SYNC_CLOSING,
-};
-
 /* The update being received. */
 struct staging {
     bool active;
@@ -54,8 +46,8 @@ struct staging {
 struct sync {
     struct sync_options options;
     char dir[PATH_BYTES];
-    enum sync_state state;
-    struct rpc_stream *stream;
+    struct rpc_keep *keep;
+    bool closing;
     struct staging staging;
     bool has_crashed;
     uint32_t crashed_era;
@@ -68,7 +60,7 @@ struct sync {
     uint32_t newest_era;
     uint64_t newest_generation;
     struct rollouts rollouts;
-    uv_timer_t retry_timer, health_timer, settle_timer, ttl_timer;
+    uv_timer_t health_timer, settle_timer, ttl_timer;
     unsigned handles;
     struct sync_status status;
     void (*on_closed)(void *user);
@@ -152,7 +144,7 @@ static void on_ttl(uv_timer_t *timer);
 static void rollouts_look(struct sync *s)
 {
     uint64_t next_ms = rollouts_expire(&s->rollouts, clock_mono_ms());
-    if (s->state == SYNC_CLOSING)
+    if (s->closing)
         return;
     if (next_ms != 0)
         (void)uv_timer_start(&s->ttl_timer, on_ttl, next_ms, 0);
@@ -302,8 +294,8 @@ bool sync_refresh_secrets(struct sync *s)
 
 static void send_message(struct sync *s, const NodeMsg *m)
 {
-    if (s->stream != NULL && rpc_stream_send(s->stream, &m->base) != 0)
-        rpc_stream_cancel(s->stream, RPC_INTERNAL, "cannot send");
+    if (rpc_keep_stream(s->keep) != NULL && rpc_keep_send(s->keep, &m->base) != 0)
+        rpc_keep_give_up(s->keep, RPC_INTERNAL, "cannot send");
 }
 
 static void send_ack(struct sync *s, uint64_t nonce, const struct snapshot_refusal *refusal)
@@ -448,13 +440,13 @@ static void apply(struct sync *s, const PlaneMsg *m)
     staging_clear(g);
 }
 
-static void on_message(struct rpc_stream *stream, const ProtobufCMessage *base, void *user)
+static void on_message(struct rpc_keep *keep, const ProtobufCMessage *base, void *user)
 {
     struct sync *s = user;
     const PlaneMsg *m = (const PlaneMsg *)base;
     s->status.last_contact_us = clock_wall_us();
     s->status.connected = true;
-    rpc_backoff_reset(&s->options.backoff);
+    rpc_keep_proved(keep);
     snapshot_cell_reap(s->options.cell);
     rollouts_hear(s, m);
     if (m->heartbeat && m->n_set == 0 && m->n_removed == 0)
@@ -465,7 +457,7 @@ static void on_message(struct rpc_stream *stream, const ProtobufCMessage *base, 
         struct snapshot *current = snapshot_cell_current(s->options.cell);
         g->set = resource_set_clone(current != NULL ? current->resources : NULL);
         if (g->set == NULL) {
-            rpc_stream_cancel(stream, RPC_EXHAUSTED, "out of memory");
+            rpc_keep_give_up(keep, RPC_EXHAUSTED, "out of memory");
             return;
         }
         g->active = true;
@@ -477,26 +469,6 @@ static void on_message(struct rpc_stream *stream, const ProtobufCMessage *base, 
 }
 
 /* ---- the stream ---- */
-
-static void connect_later(struct sync *s, uint64_t wait_ms);
-static void close_handles(struct sync *s);
-
-static void on_close(struct rpc_stream *stream, const struct rpc_status *status, void *user)
-{
-    (void)stream;
-    (void)status;
-    struct sync *s = user;
-    s->stream = NULL;
-    s->status.connected = false;
-    staging_clear(&s->staging); /* Nonces do not survive a stream. */
-    if (s->state == SYNC_CLOSING)
-        close_handles(s);
-    else
-        connect_later(s, rpc_backoff_next_ms(&s->options.backoff));
-}
-
-static const struct rpc_stream_events stream_events = {.on_message = on_message,
-                                                       .on_close = on_close};
 
 static int send_hello(struct sync *s)
 {
@@ -535,7 +507,7 @@ static int send_hello(struct sync *s)
         NodeMsg m = STEELYARD__CONTROL__V1__NODE_MSG__INIT;
         m.body_case = STEELYARD__CONTROL__V1__NODE_MSG__BODY_HELLO;
         m.hello = &hello;
-        rc = rpc_stream_send(s->stream, &m.base);
+        rc = rpc_keep_send(s->keep, &m.base);
     }
     buf_deinit(&keys);
     mem_free(list);
@@ -567,32 +539,33 @@ static void on_health(uv_timer_t *timer)
     rollouts_save(s);
     /* The disk is back: a new Hello says what it holds. */
     const struct snapshot *current = snapshot_cell_current(s->options.cell);
-    if (s->unsaved && current != NULL && save(s, current) == 0 && s->stream != NULL)
-        rpc_stream_cancel(s->stream, RPC_CANCELLED, "saved at last");
-    else if (s->state == SYNC_STREAMING)
+    if (s->unsaved && current != NULL && save(s, current) == 0 && rpc_keep_stream(s->keep) != NULL)
+        rpc_keep_give_up(s->keep, RPC_CANCELLED, "saved at last");
+    else if (rpc_keep_stream(s->keep) != NULL)
         send_health(s);
 }
 
-static void on_retry(uv_timer_t *timer)
+static void on_opened(struct rpc_keep *keep, void *user)
 {
-    struct sync *s = container_of(timer, struct sync, retry_timer);
-    if (rpc_client_open(s->options.client, &sync_method, 0, &stream_events, s, &s->stream) != 0) {
-        connect_later(s, rpc_backoff_next_ms(&s->options.backoff));
-        return;
-    }
-    s->state = SYNC_STREAMING;
+    struct sync *s = user;
     s->status.reconnects++;
     if (send_hello(s) != 0)
-        rpc_stream_cancel(s->stream, RPC_INTERNAL, "cannot send");
+        rpc_keep_give_up(keep, RPC_INTERNAL, "cannot send");
     else
         send_health(s);
 }
 
-static void connect_later(struct sync *s, uint64_t wait_ms)
+static void on_lost(struct rpc_keep *keep, const struct rpc_status *status, void *user)
 {
-    s->state = SYNC_WAITING;
-    (void)uv_timer_start(&s->retry_timer, on_retry, wait_ms, 0);
+    (void)keep;
+    (void)status;
+    struct sync *s = user;
+    s->status.connected = false;
+    staging_clear(&s->staging); /* Nonces do not survive a stream. */
 }
+
+static const struct rpc_keep_events keep_events = {
+    .on_opened = on_opened, .on_message = on_message, .on_lost = on_lost};
 
 /* ---- life ---- */
 
@@ -610,9 +583,10 @@ static void on_handle_closed(uv_handle_t *handle)
         on_closed(user);
 }
 
-static void close_handles(struct sync *s)
+static void on_keep_closed(void *user)
 {
-    uv_timer_t *timers[] = {&s->retry_timer, &s->health_timer, &s->settle_timer, &s->ttl_timer};
+    struct sync *s = user;
+    uv_timer_t *timers[] = {&s->health_timer, &s->settle_timer, &s->ttl_timer};
     for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
         timers[i]->data = s;
         uv_close((uv_handle_t *)timers[i], on_handle_closed);
@@ -635,17 +609,27 @@ int sync_create(const struct sync_options *options, struct sync **out_sync, bool
         mem_free(s);
         return err_set(err, ERR_TOO_LARGE, "state directory's path is too long");
     }
-    (void)uv_timer_init(options->loop, &s->retry_timer);
+    const struct rpc_keep_options keep = {.loop = options->loop,
+                                          .client = options->client,
+                                          .method = &sync_method,
+                                          .events = &keep_events,
+                                          .user = s,
+                                          .backoff = options->backoff};
+    int rc = rpc_keep_create(&keep, &s->keep, err);
+    if (rc != 0) {
+        mem_free(s);
+        return rc;
+    }
     (void)uv_timer_init(options->loop, &s->health_timer);
     (void)uv_timer_init(options->loop, &s->settle_timer);
     (void)uv_timer_init(options->loop, &s->ttl_timer);
-    s->handles = 4;
+    s->handles = 3;
     rollouts_init(&s->rollouts, on_rollout, s);
     rollouts_load(s);
-    int rc = load(s, out_loaded, err);
+    rc = load(s, out_loaded, err);
     if (rc != 0) {
-        s->state = SYNC_CLOSING;
-        close_handles(s); /* Freed in the loop's next turn. */
+        s->closing = true;
+        rpc_keep_close(s->keep, on_keep_closed, s); /* Freed in the loop's next turns. */
         return rc;
     }
     *out_sync = s;
@@ -657,25 +641,21 @@ void sync_start(struct sync *s)
     if (s->options.client == NULL)
         return;
     (void)uv_timer_start(&s->health_timer, on_health, s->options.health_ms, s->options.health_ms);
-    connect_later(s, 0);
+    rpc_keep_start(s->keep);
 }
 
 void sync_close(struct sync *s, void (*cb)(void *user), void *user)
 {
-    assert(s->state != SYNC_CLOSING);
+    assert(!s->closing);
     s->on_closed = cb;
     s->closed_user = user;
-    s->state = SYNC_CLOSING;
+    s->closing = true;
     snapshot_disk_settle(s->dir); /* An end in order is no crash. */
-    (void)uv_timer_stop(&s->retry_timer);
     (void)uv_timer_stop(&s->health_timer);
     (void)uv_timer_stop(&s->settle_timer);
     (void)uv_timer_stop(&s->ttl_timer);
     rollouts_save(s);
-    if (s->stream != NULL)
-        rpc_stream_cancel(s->stream, RPC_CANCELLED, "closing");
-    else
-        close_handles(s);
+    rpc_keep_close(s->keep, on_keep_closed, s);
 }
 
 void sync_get_status(const struct sync *s, struct sync_status *out_status)

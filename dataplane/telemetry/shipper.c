@@ -3,11 +3,9 @@
  * move each epoch's `acked` on, free the window and age segments out. When nothing comes, the timer
  * only looks now and then for what has become old.
  *
- *   IDLE -> CONNECTING -> STREAMING -> WAITING (backoff) -> CONNECTING ...; any -> CLOSING -> gone
- *
- * Ways to fail: the stream closes -> everything unacknowledged is read again from the spool after
- * the backoff. The plane expects another seq -> the epoch is rewound (or, past what is still kept,
- * a gap says what is lost). A record that is damaged on disk -> a gap in its place. */
+ * Ways to fail: the stream closes -> everything unacknowledged is read again from the spool for the
+ * next one (rpc_keep). The plane expects another seq -> the epoch is rewound (or, past what is
+ * still kept, a gap says what is lost). A record that is damaged on disk -> a gap in its place. */
 #include <assert.h>
 #include <string.h>
 
@@ -104,7 +102,7 @@ static int batch_send(struct shipper *s, struct ship_epoch *e)
     PushUp up = STEELYARD__TELEMETRY__V1__PUSH_UP__INIT;
     up.body_case = STEELYARD__TELEMETRY__V1__PUSH_UP__BODY_BATCH;
     up.batch = &batch;
-    int rc = rpc_stream_send(s->stream, &up.base);
+    int rc = rpc_keep_send(s->keep, &up.base);
     if (rc != 0) {
         mem_free(b);
         return rc;
@@ -121,8 +119,8 @@ static int batch_send(struct shipper *s, struct ship_epoch *e)
 
 static bool may_send(const struct shipper *s)
 {
-    return s->state == SHIPPER_STREAMING && s->status.unacked_bytes < s->options.window_bytes &&
-           s->sent_bytes < s->credit_bytes;
+    return !s->closing && rpc_keep_stream(s->keep) != NULL &&
+           s->status.unacked_bytes < s->options.window_bytes && s->sent_bytes < s->credit_bytes;
 }
 
 /* Synced records not yet read; SIZE_MAX where nobody counts. */
@@ -174,7 +172,7 @@ static void timer_arm(struct shipper *s, bool soon)
     uint64_t wait_ms = s->options.batch_ms;
     if (!soon && s->options.keep_ms / 2 > wait_ms)
         wait_ms = s->options.keep_ms / 2 < IDLE_MS ? s->options.keep_ms / 2 : IDLE_MS;
-    if (s->state == SHIPPER_CLOSING)
+    if (s->closing)
         return;
     if (!uv_is_active((uv_handle_t *)&s->batch_timer) ||
         uv_timer_get_due_in(&s->batch_timer) > wait_ms)
@@ -184,7 +182,7 @@ static void timer_arm(struct shipper *s, bool soon)
 /* Something is left that no message will ask for. */
 static bool has_more(struct shipper *s)
 {
-    if (s->state != SHIPPER_STREAMING)
+    if (rpc_keep_stream(s->keep) == NULL)
         return false; /* A new stream arms the timer. */
     LIST_FOREACH (it, &s->epochs) {
         struct ship_epoch *e = container_of(it, struct ship_epoch, link);
@@ -217,8 +215,6 @@ static void wake(void *user)
 
 /* ---- the stream ---- */
 
-static void shipper_connect(struct shipper *s);
-
 static void on_acked(struct shipper *s, struct ship_epoch *e, uint64_t through)
 {
     if (through <= e->acked)
@@ -228,7 +224,7 @@ static void on_acked(struct shipper *s, struct ship_epoch *e, uint64_t through)
         s->status.acked_records += through - e->counted;
         e->counted = through;
     }
-    rpc_backoff_reset(&s->options.backoff); /* Only this shows that the store works. */
+    rpc_keep_proved(s->keep); /* Only this shows that the store works. */
     e->acked = through;
     e->acked_at_ms = clock_mono_ms();
     if (e->cursor.next_seq <= through)
@@ -256,9 +252,9 @@ static void on_expected(struct shipper *s, struct ship_epoch *e, uint64_t seq)
     shipper_cursor_seek(&e->cursor, seq);
 }
 
-static void on_message(struct rpc_stream *stream, const ProtobufCMessage *m, void *user)
+static void on_message(struct rpc_keep *keep, const ProtobufCMessage *m, void *user)
 {
-    (void)stream;
+    (void)keep;
     struct shipper *s = user;
     const PushDown *down = (const PushDown *)m;
     s->contacted = true;
@@ -277,31 +273,19 @@ static void on_message(struct rpc_stream *stream, const ProtobufCMessage *m, voi
     timer_arm(s, true);
 }
 
-static void close_handles(struct shipper *s);
-
-static void on_close(struct rpc_stream *stream, const struct rpc_status *status, void *user)
+static void on_lost(struct rpc_keep *keep, const struct rpc_status *status, void *user)
 {
-    (void)stream;
+    (void)keep;
     (void)status;
     struct shipper *s = user;
-    s->stream = NULL;
     s->status.connected = false;
     batches_drop(s, NULL);
-    if (s->state == SHIPPER_CLOSING) {
-        close_handles(s);
-        return;
-    }
     LIST_FOREACH (it, &s->epochs) {
         struct ship_epoch *e = container_of(it, struct ship_epoch, link);
         e->rewound_to = 0;
         shipper_cursor_seek(&e->cursor, e->acked + 1);
     }
-    s->state = SHIPPER_WAITING;
-    shipper_connect(s);
 }
-
-static const struct rpc_stream_events stream_events = {.on_message = on_message,
-                                                       .on_close = on_close};
 
 static int send_hello(struct shipper *s)
 {
@@ -319,34 +303,24 @@ static int send_hello(struct shipper *s)
     PushUp up = STEELYARD__TELEMETRY__V1__PUSH_UP__INIT;
     up.body_case = STEELYARD__TELEMETRY__V1__PUSH_UP__BODY_HELLO;
     up.hello = &hello;
-    return rpc_stream_send(s->stream, &up.base);
+    return rpc_keep_send(s->keep, &up.base);
 }
 
-static void on_retry(uv_timer_t *timer)
+static void on_opened(struct rpc_keep *keep, void *user)
 {
-    struct shipper *s = container_of(timer, struct shipper, retry_timer);
+    struct shipper *s = user;
     s->sent_bytes = 0;
     s->credit_bytes = 0;
     s->contacted = false;
-    if (rpc_client_open(s->options.client, &push_method, 0, &stream_events, s, &s->stream) != 0) {
-        shipper_connect(s);
-        return;
-    }
-    s->state = SHIPPER_STREAMING;
     s->status.connected = true;
     s->status.reconnects++;
     if (send_hello(s) != 0)
-        rpc_stream_cancel(s->stream, RPC_INTERNAL, "out of memory");
+        rpc_keep_give_up(keep, RPC_INTERNAL, "out of memory");
     timer_arm(s, true);
 }
 
-/* Opens a stream after the backoff (none at first). */
-static void shipper_connect(struct shipper *s)
-{
-    uint64_t wait_ms = s->state == SHIPPER_IDLE ? 0 : rpc_backoff_next_ms(&s->options.backoff);
-    s->state = SHIPPER_WAITING;
-    (void)uv_timer_start(&s->retry_timer, on_retry, wait_ms, 0);
-}
+static const struct rpc_keep_events keep_events = {
+    .on_opened = on_opened, .on_message = on_message, .on_lost = on_lost};
 
 /* ---- life ---- */
 
@@ -367,21 +341,30 @@ int shipper_create(const struct shipper_options *options, struct shipper **out_s
         s->options.window_bytes = WINDOW_DEFAULT;
     list_init(&s->epochs);
     list_init(&s->batches);
+    const struct rpc_keep_options keep = {.loop = options->loop,
+                                          .client = options->client,
+                                          .method = &push_method,
+                                          .events = &keep_events,
+                                          .user = s,
+                                          .backoff = options->backoff};
     int rc = shipper_batch_init(&s->batch);
     if (rc == 0)
         rc = epochs_load(s);
+    if (rc == 0)
+        rc = rpc_keep_create(&keep, &s->keep, err);
     if (rc == 0)
         rc = err_from_uv(uv_async_init(options->loop, &s->synced, on_synced));
     if (rc != 0) {
         while (!list_empty(&s->epochs))
             shipper_epoch_free(s, container_of(s->epochs.next, struct ship_epoch, link));
         shipper_batch_deinit(&s->batch);
+        if (s->keep != NULL)
+            rpc_keep_close(s->keep, NULL, NULL);
         mem_free(s);
         return err_set(err, rc, "cannot make the shipper: %s", err_text(rc));
     }
     (void)uv_timer_init(options->loop, &s->batch_timer);
-    (void)uv_timer_init(options->loop, &s->retry_timer);
-    s->handles = 3;
+    s->handles = 2;
     spool_set_on_synced(s->options.spools, wake, s);
     *out_shipper = s;
     return 0;
@@ -390,7 +373,7 @@ int shipper_create(const struct shipper_options *options, struct shipper **out_s
 void shipper_start(struct shipper *s)
 {
     timer_arm(s, true);
-    shipper_connect(s);
+    rpc_keep_start(s->keep);
 }
 
 void shipper_kick(struct shipper *s)
@@ -412,35 +395,30 @@ static void on_handle_closed(uv_handle_t *handle)
     on_closed(user);
 }
 
-static void close_handles(struct shipper *s)
+static void on_keep_closed(void *user)
 {
+    struct shipper *s = user;
     s->batch_timer.data = s;
-    s->retry_timer.data = s;
     s->synced.data = s;
     uv_close((uv_handle_t *)&s->synced, on_handle_closed);
     uv_close((uv_handle_t *)&s->batch_timer, on_handle_closed);
-    uv_close((uv_handle_t *)&s->retry_timer, on_handle_closed);
 }
 
 void shipper_close(struct shipper *s, void (*cb)(void *user), void *user)
 {
-    assert(s->state != SHIPPER_CLOSING);
+    assert(!s->closing);
     s->on_closed = cb;
     s->closed_user = user;
-    s->state = SHIPPER_CLOSING;
+    s->closing = true;
     spool_set_on_synced(s->options.spools, NULL, NULL);
     (void)uv_timer_stop(&s->batch_timer);
-    (void)uv_timer_stop(&s->retry_timer);
-    if (s->stream != NULL)
-        rpc_stream_cancel(s->stream, RPC_CANCELLED, "closing");
-    else
-        close_handles(s);
+    rpc_keep_close(s->keep, on_keep_closed, s);
 }
 
 void shipper_get_status(const struct shipper *s, struct shipper_status *out_status)
 {
     *out_status = s->status;
-    out_status->connected = s->stream != NULL && s->contacted;
+    out_status->connected = rpc_keep_stream(s->keep) != NULL && s->contacted;
     out_status->idle = list_empty(&s->batches);
     out_status->quarantined = 0;
     LIST_FOREACH (it, &s->epochs) {

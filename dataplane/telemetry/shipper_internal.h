@@ -2,16 +2,10 @@
 #ifndef STEELYARD_DATAPLANE_TELEMETRY_SHIPPER_INTERNAL_H
 #define STEELYARD_DATAPLANE_TELEMETRY_SHIPPER_INTERNAL_H
 
+#include "common/link/rpc_keep.h"
 #include "dataplane/telemetry/shipper.h"
 #include "dataplane/telemetry/shipper_batch.h"
 #include "dataplane/telemetry/shipper_read.h"
-
-enum shipper_state {
-    SHIPPER_IDLE,
-    SHIPPER_STREAMING,
-    SHIPPER_WAITING,
-    SHIPPER_CLOSING,
-};
 
 struct ship_epoch {
     struct list link;
@@ -35,13 +29,12 @@ struct ship_batch { /* Sent, not acknowledged. */
 
 struct shipper {
     struct shipper_options options;
-    enum shipper_state state;
-    struct rpc_stream *stream;
+    struct rpc_keep *keep;
+    bool closing;
     bool contacted; /* The plane answered on this stream. */
     uv_timer_t batch_timer;
     uv_async_t synced; /* The sync thread has brought more. */
-    uv_timer_t retry_timer;
-    unsigned handles; /* Not closed yet. */
+    unsigned handles;  /* Not closed yet. */
     struct list epochs;
     struct list batches;
     uint64_t sent_bytes;        /* On this stream. */
