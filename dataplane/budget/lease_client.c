@@ -1,10 +1,8 @@
-/*   IDLE -> STREAMING -> WAITING (backoff) -> STREAMING ...; any -> CLOSING -> gone
- *
- * Usual path: a worker's wake or the tick asks the table for a message; it goes up; its answer
+/* Usual path: a worker's wake or the tick asks the table for a message; it goes up; its answer
  * comes down and is applied, and the next message may follow.
  *
- * Ways to fail: the stream ends, or an answer is overdue -> the stream is given up and opened again
- * after the backoff; the table then tells everything once more. */
+ * Ways to fail: the stream ends, or an answer is overdue -> the stream is given up, and with the
+ * next one (rpc_keep) the table tells everything once more. */
 #include "dataplane/budget/lease_client.h"
 
 #include <assert.h>
@@ -14,9 +12,11 @@
 #include "common/base/list.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
+#include "common/link/rpc_keep.h"
 #include "common/link/wire.h"
 
 #define TICK_MS 100U
+#define IDLE_MS 500U /* Between ticks while nothing is held: who asks wakes it. */
 
 typedef Steelyard__Budget__V1__LeaseUp LeaseUp;
 typedef Steelyard__Budget__V1__LeaseDown LeaseDown;
@@ -29,19 +29,13 @@ static const struct rpc_method lease_method = {
     .response = &steelyard__budget__v1__lease_down__descriptor,
 };
 
-enum lease_state {
-    LEASE_IDLE,
-    LEASE_STREAMING,
-    LEASE_WAITING,
-    LEASE_CLOSING,
-};
-
 struct lease_client {
     struct lease_client_options options;
-    enum lease_state state;
-    struct rpc_stream *stream;
+    struct rpc_keep *keep;
+    bool closing;
     bool heard; /* An answer came on this stream. */
-    uv_timer_t tick_timer, retry_timer;
+    uv_timer_t tick_timer;
+    uint64_t tick_ms;
     uv_async_t wake;
     unsigned handles;
     bool was_fenced;
@@ -103,16 +97,16 @@ static int send_report(struct lease_client *c)
         up.final = finals;
         up.n_final = 1;
     }
-    return rpc_stream_send(c->stream, &up.base);
+    return rpc_keep_send(c->keep, &up.base);
 }
 
 static void pump(struct lease_client *c)
 {
-    if (c->state != LEASE_STREAMING || c->stream == NULL)
+    if (c->closing || rpc_keep_stream(c->keep) == NULL)
         return;
     if (budget_table_report(c->options.table, clock_mono_ms(), clock_wall_us(), &c->report) &&
         send_report(c) != 0)
-        rpc_stream_cancel(c->stream, RPC_INTERNAL, "cannot send");
+        rpc_keep_give_up(c->keep, RPC_INTERNAL, "cannot send");
 }
 
 /* ---- down ---- */
@@ -141,7 +135,7 @@ static void apply(struct lease_client *c, const Alloc *m, uint64_t mono_ms, int6
                   LOG_U64("budget", a.budget), LOG_TEXT_FIELD("error", err_text(rc)));
 }
 
-static void on_message(struct rpc_stream *stream, const ProtobufCMessage *base, void *user)
+static void on_message(struct rpc_keep *keep, const ProtobufCMessage *base, void *user)
 {
     struct lease_client *c = user;
     const LeaseDown *m = (const LeaseDown *)base;
@@ -155,10 +149,9 @@ static void on_message(struct rpc_stream *stream, const ProtobufCMessage *base, 
         .now_us = m->now_us,
         .fence_after_s = m->fence_after_s,
     };
-    (void)stream;
     if (m->acked_report != 0) {
         c->heard = true;
-        rpc_backoff_reset(&c->options.backoff);
+        rpc_keep_proved(keep);
     }
     if (m->epoch_closed != 0)
         log_event(LOG_WARN, "the control plane closed this node's allocations: new ones are begun",
@@ -171,45 +164,37 @@ static void on_message(struct rpc_stream *stream, const ProtobufCMessage *base, 
 
 /* ---- the stream ---- */
 
-static void connect_later(struct lease_client *c, uint64_t wait_ms);
-static void close_handles(struct lease_client *c);
-
-static void on_stream_closed(struct rpc_stream *stream, const struct rpc_status *status, void *user)
+static void on_opened(struct rpc_keep *keep, void *user)
 {
-    (void)stream;
-    (void)status;
+    (void)keep;
     struct lease_client *c = user;
-    c->stream = NULL;
-    c->heard = false;
-    budget_table_lost(c->options.table);
-    if (c->state == LEASE_CLOSING)
-        close_handles(c);
-    else
-        connect_later(c, rpc_backoff_next_ms(&c->options.backoff));
-}
-
-static const struct rpc_stream_events stream_events = {.on_message = on_message,
-                                                       .on_close = on_stream_closed};
-
-static void on_retry(uv_timer_t *timer)
-{
-    struct lease_client *c = container_of(timer, struct lease_client, retry_timer);
-    if (rpc_client_open(c->options.client, &lease_method, 0, &stream_events, c, &c->stream) != 0) {
-        connect_later(c, rpc_backoff_next_ms(&c->options.backoff));
-        return;
-    }
-    c->state = LEASE_STREAMING;
     budget_table_opened(c->options.table);
     pump(c);
 }
 
-static void connect_later(struct lease_client *c, uint64_t wait_ms)
+static void on_lost(struct rpc_keep *keep, const struct rpc_status *status, void *user)
 {
-    c->state = LEASE_WAITING;
-    (void)uv_timer_start(&c->retry_timer, on_retry, wait_ms, 0);
+    (void)keep;
+    (void)status;
+    struct lease_client *c = user;
+    c->heard = false;
+    budget_table_lost(c->options.table);
 }
 
+static const struct rpc_keep_events keep_events = {
+    .on_opened = on_opened, .on_message = on_message, .on_lost = on_lost};
+
 /* ---- time ---- */
+
+static void on_tick(uv_timer_t *timer);
+
+static void set_tick(struct lease_client *c, uint64_t ms)
+{
+    if (c->closing || c->tick_ms == ms)
+        return;
+    c->tick_ms = ms;
+    (void)uv_timer_start(&c->tick_timer, on_tick, ms, ms);
+}
 
 static void on_tick(uv_timer_t *timer)
 {
@@ -222,16 +207,20 @@ static void on_tick(uv_timer_t *timer)
         log_event(LOG_ERROR, "the control plane was silent for too long: budgets are not used "
                              "beyond their offline allowance");
     c->was_fenced = stats.fenced;
-    if (c->stream != NULL && budget_table_overdue(c->options.table, mono_ms))
-        rpc_stream_cancel(c->stream, RPC_DEADLINE, "no answer");
+    if (rpc_keep_stream(c->keep) != NULL && budget_table_overdue(c->options.table, mono_ms))
+        rpc_keep_give_up(c->keep, RPC_DEADLINE, "no answer");
     else
         pump(c);
+    bool idle = stats.slots == 0 && stats.epochs == 0 && budget_table_idle(c->options.table);
+    set_tick(c, idle ? IDLE_MS : TICK_MS);
 }
 
 /* The drain of asks is part of making a report. */
 static void on_wake(uv_async_t *wake)
 {
-    pump(container_of(wake, struct lease_client, wake));
+    struct lease_client *c = container_of(wake, struct lease_client, wake);
+    set_tick(c, TICK_MS);
+    pump(c);
 }
 
 static void wake_up(void *user)
@@ -253,10 +242,10 @@ static void on_handle_closed(uv_handle_t *handle)
         on_closed(user);
 }
 
-static void close_handles(struct lease_client *c)
+static void on_keep_closed(void *user)
 {
-    uv_handle_t *handles[] = {(uv_handle_t *)&c->tick_timer, (uv_handle_t *)&c->retry_timer,
-                              (uv_handle_t *)&c->wake};
+    struct lease_client *c = user;
+    uv_handle_t *handles[] = {(uv_handle_t *)&c->tick_timer, (uv_handle_t *)&c->wake};
     for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
         handles[i]->data = c;
         uv_close(handles[i], on_handle_closed);
@@ -270,14 +259,25 @@ int lease_client_create(const struct lease_client_options *options,
     if (c == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
     c->options = *options;
-    int rc = uv_async_init(options->loop, &c->wake, on_wake);
+    const struct rpc_keep_options keep = {.loop = options->loop,
+                                          .client = options->client,
+                                          .method = &lease_method,
+                                          .events = &keep_events,
+                                          .user = c,
+                                          .backoff = options->backoff};
+    int rc = rpc_keep_create(&keep, &c->keep, err);
     if (rc != 0) {
+        mem_free(c);
+        return rc;
+    }
+    rc = uv_async_init(options->loop, &c->wake, on_wake);
+    if (rc != 0) {
+        rpc_keep_close(c->keep, NULL, NULL);
         mem_free(c);
         return err_set(err, err_from_uv(rc), "cannot make a bell: %s", uv_strerror(rc));
     }
     (void)uv_timer_init(options->loop, &c->tick_timer);
-    (void)uv_timer_init(options->loop, &c->retry_timer);
-    c->handles = 3;
+    c->handles = 2;
     for (uint32_t i = 0; i < 2 * BUDGET_REPORT_MAX; i++)
         c->usage_list[i] = &c->usages[i];
     budget_table_set_wake(options->table, wake_up, &c->wake);
@@ -287,9 +287,8 @@ int lease_client_create(const struct lease_client_options *options,
 
 void lease_client_start(struct lease_client *c)
 {
-    (void)uv_timer_start(&c->tick_timer, on_tick, TICK_MS, TICK_MS);
-    if (c->options.client != NULL)
-        connect_later(c, 0);
+    set_tick(c, TICK_MS);
+    rpc_keep_start(c->keep);
 }
 
 void lease_client_retire(struct lease_client *c)
@@ -300,7 +299,7 @@ void lease_client_retire(struct lease_client *c)
 
 bool lease_client_connected(const struct lease_client *c)
 {
-    return c->stream != NULL && c->heard;
+    return rpc_keep_stream(c->keep) != NULL && c->heard;
 }
 
 bool lease_client_done(const struct lease_client *c)
@@ -310,15 +309,11 @@ bool lease_client_done(const struct lease_client *c)
 
 void lease_client_close(struct lease_client *c, void (*cb)(void *user), void *user)
 {
-    assert(c->state != LEASE_CLOSING);
+    assert(!c->closing);
     c->on_closed = cb;
     c->closed_user = user;
-    c->state = LEASE_CLOSING;
+    c->closing = true;
     budget_table_set_wake(c->options.table, NULL, NULL);
     (void)uv_timer_stop(&c->tick_timer);
-    (void)uv_timer_stop(&c->retry_timer);
-    if (c->stream != NULL)
-        rpc_stream_cancel(c->stream, RPC_CANCELLED, "closing");
-    else
-        close_handles(c);
+    rpc_keep_close(c->keep, on_keep_closed, c);
 }

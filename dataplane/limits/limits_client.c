@@ -1,10 +1,8 @@
-/*   IDLE -> STREAMING -> WAITING (backoff) -> STREAMING ...; any -> CLOSING -> gone
- *
- * Usual path: a report twice a second while something limited is asked for, else once a second; its
+/* Usual path: a report twice a second while something limited is asked for, else once a second; its
  * answer comes down and is applied; the next report acknowledges it.
  *
  * Ways to fail: the stream ends, or nothing comes down for longer than a new plane learns -> the
- * stream is given up and opened again after the backoff. Shares end by their time meanwhile. */
+ * stream is given up and another one opened (rpc_keep). Shares end by their time meanwhile. */
 #include "dataplane/limits/limits_client.h"
 
 #include <assert.h>
@@ -17,10 +15,12 @@
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "common/base/rand.h"
+#include "common/link/rpc_keep.h"
 #include "common/link/wire.h"
 #include "rates.pb-c.h"
 
 #define TICK_MS    100U
+#define REST_MS    500U /* Between ticks while nothing is shared nor asked for. */
 #define BUSY_MS    500U
 #define IDLE_MS    1000U
 #define ANSWER_MS  2000U  /* An answer is waited for before the next report, for so long. */
@@ -38,12 +38,10 @@ static const struct rpc_method share_method = {
     .response = &steelyard__rates__v1__rate_down__descriptor,
 };
 
-enum limits_state { LIMITS_IDLE, LIMITS_STREAMING, LIMITS_WAITING, LIMITS_CLOSING };
-
 struct limits_client {
     struct limits_client_options options;
-    enum limits_state state;
-    struct rpc_stream *stream;
+    struct rpc_keep *keep;
+    bool closing;
     bool hello_sent;
     bool heard; /* An answer came on this stream. */
     bool leaving, left;
@@ -53,8 +51,8 @@ struct limits_client {
     uint32_t kept_safe, kept_nodes; /* In the file. */
     char path[PATH_BYTES];
     uint64_t full_seen;
-    uv_timer_t tick_timer, retry_timer;
-    unsigned handles;
+    uv_timer_t tick_timer;
+    uint64_t tick_ms;
     struct limits_report report;
     RateDemand demands[LIMITS_REPORT_MAX];
     RateDemand *demand_list[LIMITS_REPORT_MAX];
@@ -132,7 +130,7 @@ static int send_report(struct limits_client *c)
     up.leaving = c->leaving;
     up.demands = c->demand_list;
     up.n_demands = r->count;
-    int rc = rpc_stream_send(c->stream, &up.base);
+    int rc = rpc_keep_send(c->keep, &up.base);
     c->hello_sent |= rc == 0;
     return rc;
 }
@@ -143,17 +141,17 @@ static void report(struct limits_client *c, uint64_t now_ms)
     c->under_way = true;
     c->sent_ms = now_ms;
     if (send_report(c) != 0)
-        rpc_stream_cancel(c->stream, RPC_INTERNAL, "cannot send");
+        rpc_keep_give_up(c->keep, RPC_INTERNAL, "cannot send");
 }
 
 /* ---- down ---- */
 
-static void on_message(struct rpc_stream *stream, const ProtobufCMessage *base, void *user)
+static void on_message(struct rpc_keep *keep, const ProtobufCMessage *base, void *user)
 {
     struct limits_client *c = user;
     const RateDown *m = (const RateDown *)base;
     if (m->n_shares > LIMITS_REPORT_MAX) {
-        rpc_stream_cancel(stream, RPC_INVALID, "too many shares");
+        rpc_keep_give_up(keep, RPC_INVALID, "too many shares");
         return;
     }
     for (size_t i = 0; i < m->n_shares; i++)
@@ -170,51 +168,31 @@ static void on_message(struct rpc_stream *stream, const ProtobufCMessage *base, 
     c->under_way = false;
     c->heard = true;
     c->heard_ms = clock_mono_ms();
-    rpc_backoff_reset(&c->options.backoff);
+    rpc_keep_proved(keep);
     if (limits_apply(c->options.table, &a, clock_mono_ns()) && !c->left)
         write_file(c);
 }
 
 /* ---- the stream ---- */
 
-static void connect_later(struct limits_client *c, uint64_t wait_ms);
-static void close_handles(struct limits_client *c);
-
-static void on_stream_closed(struct rpc_stream *stream, const struct rpc_status *status, void *user)
+static void on_opened(struct rpc_keep *keep, void *user)
 {
-    (void)stream;
-    (void)status;
+    (void)keep;
     struct limits_client *c = user;
-    c->stream = NULL;
-    c->heard = false;
-    if (c->state == LIMITS_CLOSING)
-        close_handles(c);
-    else
-        connect_later(c, rpc_backoff_next_ms(&c->options.backoff));
-}
-
-static const struct rpc_stream_events stream_events = {.on_message = on_message,
-                                                       .on_close = on_stream_closed};
-
-static void on_retry(uv_timer_t *timer)
-{
-    struct limits_client *c = container_of(timer, struct limits_client, retry_timer);
-    if (c->left ||
-        rpc_client_open(c->options.client, &share_method, 0, &stream_events, c, &c->stream) != 0) {
-        connect_later(c, rpc_backoff_next_ms(&c->options.backoff));
-        return;
-    }
-    c->state = LIMITS_STREAMING;
     c->hello_sent = false;
     c->heard_ms = clock_mono_ms();
     report(c, c->heard_ms);
 }
 
-static void connect_later(struct limits_client *c, uint64_t wait_ms)
+static void on_lost(struct rpc_keep *keep, const struct rpc_status *status, void *user)
 {
-    c->state = LIMITS_WAITING;
-    (void)uv_timer_start(&c->retry_timer, on_retry, wait_ms, 0);
+    (void)keep;
+    (void)status;
+    ((struct limits_client *)user)->heard = false;
 }
+
+static const struct rpc_keep_events keep_events = {
+    .on_opened = on_opened, .on_message = on_message, .on_lost = on_lost};
 
 /* ---- time ---- */
 
@@ -228,28 +206,37 @@ static void warn_if_full(struct limits_client *c)
     c->full_seen = stats.full;
 }
 
+static void on_tick(uv_timer_t *timer);
+
+static void set_tick(struct limits_client *c, uint64_t ms)
+{
+    if (c->tick_ms == ms)
+        return;
+    c->tick_ms = ms;
+    (void)uv_timer_start(&c->tick_timer, on_tick, ms, ms);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct limits_client *c = container_of(timer, struct limits_client, tick_timer);
     uint64_t now_ms = clock_mono_ms();
     limits_tick(c->options.table, clock_mono_ns());
     warn_if_full(c);
-    if (c->state != LIMITS_STREAMING || c->stream == NULL || c->left)
+    set_tick(c, limits_busy(c->options.table) ? TICK_MS : REST_MS);
+    if (rpc_keep_stream(c->keep) == NULL || c->left)
         return;
     uint64_t every_ms = limits_busy(c->options.table) ? BUSY_MS : IDLE_MS;
     if (now_ms - c->heard_ms > SILENT_MS)
-        rpc_stream_cancel(c->stream, RPC_DEADLINE, "no answer");
+        rpc_keep_give_up(c->keep, RPC_DEADLINE, "no answer");
     else if (now_ms - c->sent_ms >= (c->under_way ? ANSWER_MS : every_ms))
         report(c, now_ms);
 }
 
 /* ---- life ---- */
 
-static void on_handle_closed(uv_handle_t *handle)
+static void on_tick_closed(uv_handle_t *handle)
 {
-    struct limits_client *c = handle->data;
-    if (--c->handles > 0)
-        return;
+    struct limits_client *c = container_of((uv_timer_t *)handle, struct limits_client, tick_timer);
     void (*on_closed)(void *) = c->on_closed;
     void *user = c->closed_user;
     mem_free(c);
@@ -257,13 +244,9 @@ static void on_handle_closed(uv_handle_t *handle)
         on_closed(user);
 }
 
-static void close_handles(struct limits_client *c)
+static void on_keep_closed(void *user)
 {
-    uv_handle_t *handles[] = {(uv_handle_t *)&c->tick_timer, (uv_handle_t *)&c->retry_timer};
-    for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
-        handles[i]->data = c;
-        uv_close(handles[i], on_handle_closed);
-    }
+    uv_close((uv_handle_t *)&((struct limits_client *)user)->tick_timer, on_tick_closed);
 }
 
 int limits_client_create(const struct limits_client_options *options,
@@ -279,13 +262,22 @@ int limits_client_create(const struct limits_client_options *options,
         mem_free(c);
         return err_set(err, ERR_TOO_LARGE, "the path of the state directory is too long");
     }
+    const struct rpc_keep_options keep = {.loop = options->loop,
+                                          .client = options->client,
+                                          .method = &share_method,
+                                          .events = &keep_events,
+                                          .user = c,
+                                          .backoff = options->backoff};
+    int rc = rpc_keep_create(&keep, &c->keep, err);
+    if (rc != 0) {
+        mem_free(c);
+        return rc;
+    }
     if (options->client != NULL)
         read_file(c);
     else
         limits_alone(options->table, clock_mono_ns());
     (void)uv_timer_init(options->loop, &c->tick_timer);
-    (void)uv_timer_init(options->loop, &c->retry_timer);
-    c->handles = 2;
     for (uint32_t i = 0; i < LIMITS_REPORT_MAX; i++)
         c->demand_list[i] = &c->demands[i];
     *out_client = c;
@@ -294,14 +286,13 @@ int limits_client_create(const struct limits_client_options *options,
 
 void limits_client_start(struct limits_client *c)
 {
-    (void)uv_timer_start(&c->tick_timer, on_tick, TICK_MS, TICK_MS);
-    if (c->options.client != NULL)
-        connect_later(c, 0);
+    set_tick(c, TICK_MS);
+    rpc_keep_start(c->keep);
 }
 
 void limits_client_leave(struct limits_client *c)
 {
-    if (c->stream == NULL || !c->heard || c->left)
+    if (rpc_keep_stream(c->keep) == NULL || !c->heard || c->left)
         return; /* It may come back while the plane is away: its share stays its own. */
     /* Gone before the plane can give it to others. */
     if (unlink(c->path) != 0 && c->kept_safe != 0)
@@ -309,23 +300,21 @@ void limits_client_leave(struct limits_client *c)
     c->leaving = true;
     report(c, clock_mono_ms());
     c->left = true;
+    rpc_keep_no_more(c->keep);
 }
 
 bool limits_client_done(const struct limits_client *c)
 {
-    return c->stream == NULL || !c->left || rpc_stream_queued_bytes(c->stream) == 0;
+    struct rpc_stream *stream = rpc_keep_stream(c->keep);
+    return stream == NULL || !c->left || rpc_stream_queued_bytes(stream) == 0;
 }
 
 void limits_client_close(struct limits_client *c, void (*cb)(void *user), void *user)
 {
-    assert(c->state != LIMITS_CLOSING);
+    assert(!c->closing);
     c->on_closed = cb;
     c->closed_user = user;
-    c->state = LIMITS_CLOSING;
+    c->closing = true;
     (void)uv_timer_stop(&c->tick_timer);
-    (void)uv_timer_stop(&c->retry_timer);
-    if (c->stream != NULL)
-        rpc_stream_cancel(c->stream, RPC_CANCELLED, "closing");
-    else
-        close_handles(c);
+    rpc_keep_close(c->keep, on_keep_closed, c);
 }
