@@ -1,12 +1,15 @@
 /* Too little money here: the control plane is asked once, while the request waits. If it says that
- * nothing is left, the answer tells whose budget is used up, how much of it is left and until when;
- * if it says nothing, that it could not be asked: the request may be tried again. */
+ * nothing is left, the answer tells whose budget is used up, how much of it is left and until when.
+ * If no more has come in time (others may have to give it back first), or if it could not be asked,
+ * it says that. */
 #include "common/base/clock.h"
 #include "dataplane/request/answer.h"
 #include "dataplane/request/charge_internal.h"
 #include "dataplane/request/steps.h"
 
 #define TEXT_BYTES 640
+#define NOT_ASKED  ", and the control plane could not be asked for more."
+#define IN_VAIN    ", and no more has come from the control plane in time."
 
 static void count_wait(struct request *r, const char *outcome)
 {
@@ -163,7 +166,7 @@ static int write_used_up(const struct charge_plan *plan, int64_t end_us, struct 
     return rc == 0 ? append_period(plan, end_us, b) : rc;
 }
 
-static int write_not_asked(const struct charge_plan *plan, struct buf *b)
+static int write_in_vain(const struct charge_plan *plan, const char *why, struct buf *b)
 {
     int rc = buf_append_text(b, "Of the budget of ");
     if (rc == 0)
@@ -172,9 +175,7 @@ static int write_not_asked(const struct charge_plan *plan, struct buf *b)
         rc = buf_append_text(b, " this node holds ");
     if (rc == 0)
         rc = append_amounts(plan, " USD, this request may cost up to ", b);
-    return rc == 0 ? buf_append_text(b, ", and the control plane could not be asked for more in "
-                                        "time. Try again.")
-                   : rc;
+    return rc == 0 ? buf_append_text(b, why) : rc;
 }
 
 /* Of those that have too little, one of which the plane has said that there is no more. */
@@ -211,14 +212,14 @@ enum fault charge_refusal(struct request *r)
     int64_t end_us = budget_ref_end_us(&plan->tight_ref), now_us = request_wall_us(r);
     struct buf text = answer_arena_buf(r, TEXT_BYTES);
     plan->tight_free = budget_ref_free(&plan->tight_ref);
-    int rc = used_up ? write_used_up(plan, end_us, &text) : write_not_asked(plan, &text);
+    bool away = !used_up && !r->path->asks_only && ask_all(r) == ERR_UNAVAILABLE;
+    int rc = used_up ? write_used_up(plan, end_us, &text)
+                     : write_in_vain(plan, away ? NOT_ASKED : IN_VAIN, &text);
     if (rc == 0 && buf_append_char(&text, '\0') == 0)
         r->detail.message = text.data;
     if (!used_up) {
-        if (!r->path->asks_only)
-            (void)ask_all(r); /* For the next try. */
         r->detail.wait_ms = 1000;
-        return FAULT_BUDGET_UNKNOWN;
+        return away ? FAULT_BUDGET_UNKNOWN : FAULT_BUDGET_SPENT;
     }
     if (end_us != BUDGET_FOREVER_US)
         r->detail.wait_ms = end_us > now_us ? (end_us - now_us) / 1000 : 0;

@@ -183,29 +183,35 @@ static void when_nothing_is_left_the_answer_says_whose_and_until_when(void **sta
     assert_true(s.cost == 0);
 }
 
-static void when_the_plane_does_not_answer_nobody_says_that_it_is_used_up(void **state)
+static void what_was_asked_for_in_vain_is_not_called_used_up(void **state)
 {
     (void)state;
     const struct rig_options o = charge_options_of(charge_five, 2);
-    struct rig r;
-    struct rig_answer a;
-    struct sums s;
-    charge_begin(&r, &o, &s, 1);
-    rig_grant(&r, 1001, PLENTY, PLENTY);
-    uint64_t before_ms = uv_now(&r.loop);
-    rig_exchange(&r, ASK, &a);
-    assert_true(uv_now(&r.loop) - before_ms >= CHARGE_PARK_MS); /* The plane had its chance. */
-    assert_int_equal(a.status, 503);
-    assert_true(charge_says(&a, "\"code\":\"budget_unavailable\""));
-    assert_true(charge_says(&a, "Of the budget of team 'search' (day) this node holds "
-                                "0.000000001 USD, this request may cost up to 0.0"));
-    assert_true(charge_says(&a, "the control plane could not be asked for more in time"));
-    assert_true(rig_has_header(&a, "x-should-retry: true"));
-    assert_true(rig_has_header(&a, "retry-after: 1\r\n"));
-    buf_deinit(&a.body);
-    rig_stop(&r);
-    assert_int_equal(s.rows, 1);
-    assert_int_equal(s.excl, POLICY_EXCL(BUDGET));
+    for (int away = 0; away < 2; away++) {
+        struct rig r;
+        struct rig_answer a;
+        struct sums s;
+        charge_begin(&r, &o, &s, 1);
+        rig_grant(&r, 1001, PLENTY, PLENTY);
+        if (away != 0)
+            budget_table_lost(r.budgets);
+        uint64_t before_ms = uv_now(&r.loop);
+        rig_exchange(&r, ASK, &a);
+        assert_true(away != 0 || uv_now(&r.loop) - before_ms >= CHARGE_PARK_MS);
+        assert_int_equal(a.status, away != 0 ? 503 : 429);
+        assert_true(charge_says(&a, away != 0 ? "\"code\":\"budget_unavailable\""
+                                              : "\"code\":\"budget_exceeded\""));
+        assert_true(charge_says(&a, "Of the budget of team 'search' (day) this node holds "
+                                    "0.000000001 USD, this request may cost up to 0.0"));
+        assert_true(charge_says(&a, away != 0 ? "the control plane could not be asked for more"
+                                              : "no more has come from the control plane in time"));
+        assert_false(charge_says(&a, "used up"));
+        assert_true(rig_has_header(&a, "retry-after: 1\r\n"));
+        buf_deinit(&a.body);
+        rig_stop(&r);
+        assert_int_equal(s.rows, 1);
+        assert_int_equal(s.excl, POLICY_EXCL(BUDGET));
+    }
 }
 
 static void a_parked_request_goes_on_when_the_grant_comes(void **state)
@@ -382,7 +388,7 @@ static void a_body_on_its_way_up_is_held_for_by_its_length(void **state)
         rig_send(&c, ask.data + ask.len / 2, ask.len - ask.len / 2);
         rig_until(&r, rig_answered(&c) || c.ended);
         rig_answer_read(&c, &a);
-        assert_int_equal(a.status, i == 0 ? 200 : 503); /* Nobody was asked for more. */
+        assert_int_equal(a.status, i == 0 ? 200 : 429);
         assert_int_equal(r.providers[0].requests, i == 0 ? 1 : 0);
         buf_deinit(&a.body);
         buf_deinit(&ask);
@@ -449,7 +455,7 @@ int main(void)
         cmocka_unit_test(choices_multiply_what_is_held),
         cmocka_unit_test(what_cannot_be_afforded_leaves_the_choice_to_the_cheaper),
         cmocka_unit_test(when_nothing_is_left_the_answer_says_whose_and_until_when),
-        cmocka_unit_test(when_the_plane_does_not_answer_nobody_says_that_it_is_used_up),
+        cmocka_unit_test(what_was_asked_for_in_vain_is_not_called_used_up),
         cmocka_unit_test(a_parked_request_goes_on_when_the_grant_comes),
         cmocka_unit_test(a_client_that_leaves_while_parked_costs_nothing),
         cmocka_unit_test(f1_without_contact_a_budget_nobody_has_seen_is_not_guessed),
