@@ -1,5 +1,5 @@
 """A cluster as people run it, each process on a host of its own (network.py): three control planes, four nodes,
-Postgres, two simulated providers, and the test itself as the clients' host. Everything between the planes is
+etcd, Postgres, two simulated providers, and the test itself as the clients' host. Everything between the planes is
 mTLS, with a CA and certificates that the bed makes.
 """
 import asyncio
@@ -11,7 +11,7 @@ from harness import (BIN, Cluster, Failure, Postgres, Process, expect, http, htt
 from loadclient import LoadClient
 from network import Network
 
-API, METRICS, ADMIN, SYNC, SIMULATOR = 8080, 9464, 8090, 8091, 8099
+API, METRICS, ADMIN, SYNC, ETCD, SIMULATOR = 8080, 9464, 8090, 8091, 2379, 8099
 
 
 class Authority:
@@ -80,7 +80,7 @@ class Bed(Cluster):
         self.network = Network().__enter__()
         self.authority = Authority(self._dir("tls"))
         hosts = {name: self.network.add(name) for name in
-                 ["load", "pg", "fast", "slow"] + ["cp%d" % i for i in range(self.control_count)]
+                 ["load", "pg", "etcd", "fast", "slow"] + ["cp%d" % i for i in range(self.control_count)]
                  + ["n%d" % i for i in range(self.node_count)]}
         self.hosts = hosts
         self.network.enter(hosts["load"])
@@ -89,6 +89,7 @@ class Bed(Cluster):
                 (("fast", 100), ("slow", self.slow_percent))]
         self.postgres = RemotePostgres(self._dir("pg"), hosts["pg"])
         self.postgres.start()
+        self._etcd()
         self.config_path = os.path.join(self.directory, "steelyard.yaml")
         self.write_config(self.config_of(*urls))
         self.root_key = os.path.join(self.directory, "root.key")
@@ -122,6 +123,27 @@ class Bed(Cluster):
         self.simulators.append(process)
         return "http://" + address
 
+    def _etcd(self):
+        host, d = self.hosts["etcd"], self._dir("etcd")
+        cert, key = self.authority.issue("etcd", "IP:" + host.address)
+        self.etcd_url = "https://%s:%d" % (host.address, ETCD)
+        self.etcd = Process("etcd", d, host.command([
+            "etcd", "--name", "bed", "--data-dir", os.path.join(d, "data"), "--unsafe-no-fsync",
+            "--listen-client-urls", self.etcd_url, "--advertise-client-urls", self.etcd_url,
+            "--listen-peer-urls", "http://127.0.0.1:2380", "--initial-advertise-peer-urls", "http://127.0.0.1:2380",
+            "--initial-cluster", "bed=http://127.0.0.1:2380", "--cert-file", cert, "--key-file", key,
+            "--trusted-ca-file", self.authority.ca, "--client-cert-auth"])).start()
+        self.processes.append(self.etcd)
+        self.etcd_files = self.authority.issue("etcd-client", "DNS:steelyard")
+
+        def healthy():
+            expect(self.etcd.alive, "etcd ended early:\n" + self.etcd.log_tail())
+            return subprocess.run(
+                ["etcdctl", "--endpoints", self.etcd_url, "--cacert", self.authority.ca, "--cert",
+                 self.etcd_files[0], "--key", self.etcd_files[1], "endpoint", "health"], capture_output=True,
+                env=dict(os.environ, ETCDCTL_API="3")).returncode == 0
+        wait_until("etcd to serve", healthy)
+
     def _control(self, i):
         name = "cp%d" % i
         host = self.hosts[name]
@@ -131,7 +153,9 @@ class Bed(Cluster):
             self.postgres.conninfo, "--listen", "%s:%d" % (host.address, ADMIN), "--allow-remote-admin",
             "--sync-listen", "%s:%d" % (host.address, SYNC), "--sync-cert", cert, "--sync-key", key,
             "--sync-ca", self.authority.ca, "--metrics-listen", "%s:%d" % (host.address, METRICS),
-            "--hash-key-file", self.root_key], self.env)
+            "--hash-key-file", self.root_key, "--replica-id", name, "--etcd", self.etcd_url,
+            "--etcd-ca", self.authority.ca, "--etcd-cert", self.etcd_files[0], "--etcd-key",
+            self.etcd_files[1]], self.env)
 
     def start_control(self, control):
         control.start()
@@ -146,7 +170,7 @@ class Bed(Cluster):
         return self._process(name, name, [
             os.path.join(BIN, "steelyard-dataplane"), "--listen", "%s:%d" % (address, API), "--metrics-listen",
             "%s:%d" % (address, METRICS), "--control", ",".join(
-                "%s:%d" % (c.host.address, SYNC) for c in [self.controls[i % self.control_count]]),
+                "%s:%d" % (c.host.address, SYNC) for c in self.controls),
             "--control-cert", cert, "--control-key", key, "--control-ca", self.authority.ca, "--node-id", identity,
             "--drain-delay", "2s", "--workers", "1"] + self.node_args, self.env)
 

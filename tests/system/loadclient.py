@@ -23,6 +23,7 @@ class Entry:
         self.error = ""  # Empty when complete.
         self.text = ""
         self.decision_id = ""
+        self.model = ""  # Of a whole answer: who gave it.
         self.cost_usd = ""  # As the header said; streams have none.
         self.started = time.monotonic()
         self.ended = 0.0
@@ -140,6 +141,11 @@ class LoadClient:
         except (OSError, ReplyError, asyncio.IncompleteReadError, asyncio.TimeoutError) as e:
             entry.error = entry.error or "%s %s" % (type(e).__name__, e)
         entry.ended = time.monotonic()
+        if entry.complete:
+            await self.on_answer(entry, target)
+
+    async def on_answer(self, entry, target):
+        pass
 
     def choose_target(self, number):
         return self.targets[number % len(self.targets)]
@@ -159,11 +165,36 @@ class LoadClient:
                 % (self.key, entry.nonce, len(body)))
         return head.encode() + body
 
-    async def _exchange(self, entry, target):
+    async def _connect(self, target):
         pool = self._idle.setdefault(target, [])
         while pool and pool[-1][0].at_eof():  # The node closed it meanwhile.
             pool.pop()[1].close()
-        reader, writer = pool.pop() if pool else await asyncio.open_connection(*target)
+        return pool.pop() if pool else await asyncio.open_connection(*target)
+
+    def _release(self, target, connection, keep):
+        if keep:
+            self._idle[target].append(connection)
+        else:
+            connection[1].close()
+
+    async def send(self, target, request):
+        """The status of one request more; 0: no answer."""
+        keep, connection = False, None
+        try:
+            connection = await self._connect(target)
+            connection[1].write(request)
+            status, headers = await read_head(connection[0])
+            await read_body(connection[0], headers)
+            keep = headers.get("connection", "").lower() != "close"
+            return status
+        except (OSError, asyncio.IncompleteReadError):
+            return 0
+        finally:
+            if connection:
+                self._release(target, connection, keep)
+
+    async def _exchange(self, entry, target):
+        reader, writer = connection = await self._connect(target)
         keep = False
         try:
             writer.write(self._request(entry))
@@ -177,11 +208,10 @@ class LoadClient:
             if entry.stream:
                 stream_text(raw, entry)
             else:
-                entry.text = json.loads(raw)["choices"][0]["message"]["content"] or ""
+                answer = json.loads(raw)
+                entry.text = answer["choices"][0]["message"]["content"] or ""
+                entry.model = answer["model"]
             entry.complete = True
             keep = headers.get("connection", "").lower() != "close"
         finally:
-            if keep:
-                pool.append((reader, writer))
-            else:
-                writer.close()
+            self._release(target, connection, keep)

@@ -1,4 +1,4 @@
-"""Three control planes, four nodes, Postgres and providers in separate network namespaces."""
+"""Three control planes, four nodes, etcd, Postgres and providers in separate network namespaces."""
 import ledgers
 from bed import BalancedClient, Bed
 from harness import expect, wait_until
