@@ -204,6 +204,7 @@ enum cell_column {
 #define MOMENTS(column)                                                                            \
     "count(" column "), coalesce(sum(" column "), 0), coalesce(sum(" column " * " column "), 0)"
 
+/* clang-format off */
 static int add_cells(struct pq_conn *c, const struct rollout *r, int64_t now_us,
                      struct pq_result **out_cells, struct err *err)
 {
@@ -213,30 +214,28 @@ static int add_cells(struct pq_conn *c, const struct rollout *r, int64_t now_us,
     pq_params_time_us(&p, now_us);
     shares_param(&p, r);
     return pq_conn_query(c,
-                         "WITH cell AS (INSERT INTO canary_cell (rollout_id, fold, bucket, stage, "
-                         "arm, stratum, "
-                         "cluster, n, exposures, new_stable, new_candidate, failed, errors, "
-                         "timeouts, slow, dear, "
-                         "disliked, clamped, cost_n, cost_sum, cost_sumsq, quality_n, quality_sum, "
-                         "quality_sumsq, "
-                         "tokens_n, tokens_sum, tokens_sumsq, differs, shadowed) SELECT $1, $2, "
-                         "$3, stage, arm, "
-                         "stratum, cluster, count(*) FILTER (WHERE NOT is_vote), "
-                         "count(DISTINCT unit_hash) FILTER (WHERE NOT is_vote), "
-                         "count(*) FILTER (WHERE is_new AND slot >= ($4::integer[])[stage + 1]), "
-                         "count(*) FILTER (WHERE is_new AND slot < ($4::integer[])[stage + 1]), "
-                         "count(*) FILTER (WHERE flags & 1 <> 0), " UNITS_WITH("1") ", " UNITS_WITH("2") ", " UNITS_WITH("4") ", " UNITS_WITH("8") ", " UNITS_WITH(
-                             "16") ", " UNITS_WITH("32") ", " MOMENTS("cost") ", " MOMENTS("qualit"
-                                                                                           "y") ","
-                                                                                                " " MOMENTS("tokens") ", "
-                                                                                                                      "count(*) FILTER (WHERE flags & 64 <> 0), count(*) FILTER (WHERE flags & 32 <> 0) "
-                                                                                                                      "FROM fold_in GROUP BY stage, arm, stratum, cluster RETURNING *) SELECT stage, stratum, "
-                                                                                                                      "arm, cluster, n, exposures, new_stable, new_candidate, failed, errors, timeouts, slow, "
-                                                                                                                      "dear, disliked, clamped, cost_n, cost_sum, cost_sumsq, quality_n, quality_sum, "
-                                                                                                                      "quality_sumsq, tokens_n, tokens_sum, tokens_sumsq, differs, shadowed FROM cell ORDER BY "
-                                                                                                                      "stage, stratum, arm, cluster",
-                         &p, out_cells, err);
+        "WITH cell AS (INSERT INTO canary_cell (rollout_id, fold, bucket, stage, arm, stratum, "
+        "cluster, n, exposures, new_stable, new_candidate, failed, errors, timeouts, slow, dear, "
+        "disliked, clamped, cost_n, cost_sum, cost_sumsq, quality_n, quality_sum, quality_sumsq, "
+        "tokens_n, tokens_sum, tokens_sumsq, differs, shadowed) SELECT $1, $2, $3, stage, arm, "
+        "stratum, cluster, count(*) FILTER (WHERE NOT is_vote), "
+        "count(DISTINCT unit_hash) FILTER (WHERE NOT is_vote), "
+        "count(*) FILTER (WHERE is_new AND slot >= ($4::integer[])[stage + 1]), "
+        "count(*) FILTER (WHERE is_new AND slot < ($4::integer[])[stage + 1]), "
+        "count(*) FILTER (WHERE flags & 1 <> 0), "
+        UNITS_WITH("1") ", " UNITS_WITH("2") ", " UNITS_WITH("4") ", "
+        UNITS_WITH("8") ", " UNITS_WITH("16") ", " UNITS_WITH("32") ", "
+        MOMENTS("cost") ", " MOMENTS("quality") ", " MOMENTS("tokens") ", "
+        "count(*) FILTER (WHERE flags & 64 <> 0), count(*) FILTER (WHERE flags & 32 <> 0) "
+        "FROM fold_in GROUP BY stage, arm, stratum, cluster RETURNING *) SELECT stage, stratum, "
+        "arm, cluster, n, exposures, new_stable, new_candidate, failed, errors, timeouts, slow, "
+        "dear, disliked, clamped, cost_n, cost_sum, cost_sumsq, quality_n, quality_sum, "
+        "quality_sumsq, tokens_n, tokens_sum, tokens_sumsq, differs, shadowed FROM cell ORDER BY "
+        "stage, stratum, arm, cluster",
+        &p, out_cells, err);
 }
+
+/* clang-format on */
 
 /* --- units -----------------------------------------------------------------------------------
  */
