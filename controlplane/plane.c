@@ -1,6 +1,7 @@
 /* Start and stop. Start: secrets and file, probes, then Postgres (awaited as long as it takes),
- * then the published generation, then nodes and operators. Stop: operators, nodes, intake,
- * publisher, trainer, worker threads, probes; each step starts when the one before has ended. */
+ * then the published generation, then nodes and operators. Stop: operators, nodes, rollouts,
+ * intake, publisher, trainer, worker threads, probes; each step starts when the one before has
+ * ended. */
 #include "controlplane/plane.h"
 
 #include <stdio.h>
@@ -185,6 +186,7 @@ static int start_admin(struct plane *p, struct err *err)
         .publish = p->publish,
         .trainer = p->trainer,
         .replica_id = p->holder,
+        .rollouts = p->rollouts,
         .nodes = &p->nodes,
         .draw_key = siphash_key_from_bytes(p->keys.draw),
         .version = STEELYARD_VERSION,
@@ -239,6 +241,15 @@ static int start_stores(struct plane *p, struct err *err)
         rc = trainer_create(p->loop, &trainer, &p->trainer, err);
     if (rc == 0)
         rc = publish_create(p->loop, &publish, &p->publish, err);
+    const struct controller_config rollouts = {.work = p->work,
+                                               .leader = p->leader,
+                                               .state_dir = p->settings->state_dir,
+                                               .on_watch = plane_on_watch,
+                                               .on_abort = plane_on_abort,
+                                               .on_published = on_policy_published,
+                                               .arg = p};
+    if (rc == 0)
+        rc = controller_create(p->loop, &rollouts, &p->rollouts, err);
     return rc;
 }
 
@@ -388,6 +399,10 @@ static void close_next(void *arg)
         struct nodes *nodes = p->nodes;
         p->nodes = NULL;
         nodes_close(nodes, NODES_GRACE, close_next, p);
+    } else if (p->rollouts != NULL) {
+        struct controller *rollouts = p->rollouts;
+        p->rollouts = NULL;
+        controller_close(rollouts, close_next, p);
     } else if (p->leases != NULL) {
         struct lease_service *leases = p->leases;
         p->leases = NULL;

@@ -19,6 +19,7 @@
 #include "controlplane/release/publish.h"
 #include "controlplane/release/train.h"
 #include "controlplane/replicas/replicas.h"
+#include "controlplane/rollout/controller.h"
 #include "controlplane/spend/keeper.h"
 #include "controlplane/store/work.h"
 
@@ -63,6 +64,7 @@ struct plane {
     struct nodes *nodes;
     struct admin *admin;
     struct keeper *keeper;
+    struct controller *rollouts;
     struct nodes_resources *resources; /* Of the current generation. */
     struct metrics *metrics;
     struct metrics_shard *shard;
@@ -88,6 +90,8 @@ void plane_maintain(struct plane *p);                     /* Partitions, hourly.
 extern const struct nodes_release_ops plane_release_ops;
 extern const struct nodes_intake_ops plane_intake_ops;
 extern const struct nodes_lease_ops plane_lease_ops;
+void plane_on_watch(void *plane, const uint64_t *ids, size_t count);
+void plane_on_abort(void *plane, uint64_t id);
 void plane_on_recall(void *plane, struct str node_id);
 void plane_on_set(void *plane, const struct publish_set *set);
 int plane_metrics_create(struct plane *p, struct err *err) MUST_CHECK;

@@ -217,6 +217,22 @@ void plane_leads(void *plane, char *out, size_t out_bytes)
     buf_deinit(&names);
 }
 
+/* ---- rollouts ---- */
+
+void plane_on_watch(void *plane, const uint64_t *ids, size_t count)
+{
+    struct plane *p = plane;
+    if (p->nodes != NULL)
+        nodes_watch(p->nodes, ids, count);
+}
+
+void plane_on_abort(void *plane, uint64_t id)
+{
+    struct plane *p = plane;
+    if (p->nodes != NULL)
+        nodes_abort(p->nodes, id);
+}
+
 /* ---- roles ---- */
 
 void plane_on_role(void *plane, enum leader_role role, uint64_t term)
@@ -257,6 +273,17 @@ enum {
     METER_DAYS_AHEAD,
     METER_BURNING,
     METER_STOPPED,
+    METER_ROLLOUTS,
+    METER_ROLLOUTS_WATCHED,
+    METER_ROLLOUT_LOOKS,
+    METER_ROLLOUT_LOOKS_FAILED,
+    METER_ROLLOUT_LAST_LOOK,
+    METER_ROLLOUT_ROWS,
+    METER_ROLLOUT_FORWARD,
+    METER_ROLLOUT_HELD,
+    METER_ROLLOUT_HALTED,
+    METER_ROLLOUT_BACK,
+    METER_ROLLOUT_ABORTS,
 };
 
 const struct metrics_family plane_metrics_table[] = {
@@ -313,12 +340,63 @@ const struct metrics_family plane_metrics_table[] = {
     {.name = "steelyard_rollouts_stopped",
      .type = METRICS_GAUGE,
      .help = "Rollouts that guards held, halted or rolled back in the last hour."},
+    {.name = "steelyard_rollout_active",
+     .type = METRICS_GAUGE,
+     .help = "Rollouts and overrides under way."},
+    {.name = "steelyard_rollout_watched",
+     .type = METRICS_GAUGE,
+     .help = "Of these, looked at within the last minute; nodes connected here are told so."},
+    {.name = "steelyard_rollout_looks",
+     .type = METRICS_GAUGE,
+     .help = "Looks at guards by this control plane since the start."},
+    {.name = "steelyard_rollout_looks_failed",
+     .type = METRICS_GAUGE,
+     .help = "Looks that failed, since the start."},
+    {.name = "steelyard_rollout_last_look_seconds",
+     .type = METRICS_GAUGE,
+     .help = "Unix time of the last look by this control plane; 0: none yet."},
+    {.name = "steelyard_rollout_rows_folded",
+     .type = METRICS_GAUGE,
+     .help = "Decisions that looks by this control plane counted, since the start."},
+    {.name = "steelyard_rollout_forward",
+     .type = METRICS_GAUGE,
+     .help = "Edges forward that this control plane took, since the start."},
+    {.name = "steelyard_rollout_held",
+     .type = METRICS_GAUGE,
+     .help = "Edges to hold, since the start."},
+    {.name = "steelyard_rollout_halted",
+     .type = METRICS_GAUGE,
+     .help = "Edges to halted, since the start; more than 0 wants a look."},
+    {.name = "steelyard_rollout_rolled_back",
+     .type = METRICS_GAUGE,
+     .help = "Candidates taken back by their guards, since the start."},
+    {.name = "steelyard_rollout_aborts_waiting",
+     .type = METRICS_GAUGE,
+     .help = "Aborts that nodes obey already and that wait for Postgres to be written."},
     {.name = NULL},
 };
 
 static void set_gauge(struct plane *p, unsigned family, uint64_t value)
 {
     metrics_gauge_set(metrics_series_get(p->shard, family, NULL), (int64_t)value);
+}
+
+static void collect_rollouts(struct plane *p)
+{
+    if (p->rollouts == NULL)
+        return;
+    const struct controller_stats r = controller_stats(p->rollouts);
+    set_gauge(p, METER_ROLLOUTS, r.active);
+    set_gauge(p, METER_ROLLOUTS_WATCHED, r.watched);
+    set_gauge(p, METER_ROLLOUT_LOOKS, r.looks);
+    set_gauge(p, METER_ROLLOUT_LOOKS_FAILED, r.failed_looks);
+    set_gauge(p, METER_ROLLOUT_LAST_LOOK, r.last_look_wall_s);
+    set_gauge(p, METER_ROLLOUT_ROWS, r.rows);
+    set_gauge(p, METER_ROLLOUT_FORWARD, r.forward);
+    set_gauge(p, METER_ROLLOUT_HELD, r.held);
+    set_gauge(p, METER_ROLLOUT_HALTED, r.halted);
+    set_gauge(p, METER_ROLLOUT_BACK, r.rolled_back);
+    set_gauge(p, METER_ROLLOUT_ABORTS, r.aborts_waiting);
 }
 
 static void collect(void *arg)
@@ -342,6 +420,7 @@ static void collect(void *arg)
         set_gauge(p, METER_BURNING, p->books.budgets_burning);
         set_gauge(p, METER_STOPPED, p->books.rollouts_stopped);
     }
+    collect_rollouts(p);
     if (p->intake == NULL)
         return;
     const struct intake_stats stats = intake_stats(p->intake);

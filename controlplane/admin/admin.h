@@ -19,6 +19,7 @@
 #include "controlplane/nodes/nodes.h"
 #include "controlplane/release/publish.h"
 #include "controlplane/release/train.h"
+#include "controlplane/rollout/controller.h"
 #include "controlplane/store/work.h"
 
 struct admin;
@@ -32,6 +33,7 @@ struct admin_config { /* All borrowed until admin_close. */
     struct publish *publish;
     struct trainer *trainer;
     const char *replica_id;      /* NULL: "". */
+    struct controller *rollouts; /* NULL: none. */
     struct nodes *const *nodes;  /* Points to NULL while the sync server is not up. */
     struct siphash_key draw_key; /* For recomputing decisions. */
     const char *version;

@@ -47,6 +47,7 @@ struct admin_call {
     bool publish_changed; /* finish looks at the head. */
     union {               /* What run leaves for finish. */
         struct train_request train;
+        struct abort_wish abort;
         struct {
             bool ok;
             int64_t schema, decisions, last_hour, feedback, config_age_s;
@@ -167,6 +168,20 @@ int policies_promote(struct admin_call *call, struct pq_conn *c, struct err *err
 int policies_rollback(struct admin_call *call, struct pq_conn *c, struct err *err);
 int train_run(struct admin_call *call, struct pq_conn *c, struct err *err);
 int train_finish(struct admin_call *call, int status, struct err *err);
+int rollouts_list(struct admin_call *call, struct pq_conn *c, struct err *err);
+int rollouts_show(struct admin_call *call, struct pq_conn *c, struct err *err);
+int rollouts_history(struct admin_call *call, struct pq_conn *c, struct err *err);
+int rollouts_start(struct admin_call *call, struct pq_conn *c, struct err *err);
+int rollouts_override(struct admin_call *call, struct pq_conn *c, struct err *err);
+int rollouts_override_end(struct admin_call *call, struct pq_conn *c, struct err *err);
+int rollouts_pause(struct admin_call *call, struct pq_conn *c, struct err *err);
+int rollouts_resume(struct admin_call *call, struct pq_conn *c, struct err *err);
+int rollouts_advance(struct admin_call *call, struct pq_conn *c, struct err *err);
+int rollouts_abort_prepare(struct admin_call *call, struct err *err);
+int rollouts_abort(struct admin_call *call, struct pq_conn *c, struct err *err);
+int rollouts_abort_finish(struct admin_call *call, int status, struct err *err);
+int rollouts_freeze(struct admin_call *call, struct pq_conn *c, struct err *err);
+int rollouts_unfreeze(struct admin_call *call, struct pq_conn *c, struct err *err);
 int jobs_show(struct admin_call *call, struct pq_conn *c, struct err *err);
 int decisions_list(struct admin_call *call, struct pq_conn *c, struct err *err);
 int decisions_show(struct admin_call *call, struct pq_conn *c, struct err *err);

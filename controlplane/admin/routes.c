@@ -35,6 +35,9 @@
         "tpm", "concurrency", "max_cost_usd", "budgets", "no_explore", "may_no_log", "metadata"
 #define BUDGET_FIELDS                                                                              \
     "limit_usd", "period", "tz", "anchor", "mode", "carry", "warn_percent", "offline_usd", "webhook"
+#define PLAN_FIELDS                                                                                \
+    "stages", "shadow", "evidence_from_percent", "evidence", "inconclusive", "stale_after",        \
+        "ready_percent", "bucket", "guards", "ratio_alpha", "declared_saving"
 #define ACCOUNT_ROUTES(path, ...)                                                                  \
     READ_SCOPED(path, ROLE_VIEWER, accounts_list),                                                 \
         CHANGE(path, ROLE_ADMIN, accounts_create, NULL, "name", "rpm", "tpm", "concurrency",       \
@@ -104,12 +107,37 @@ const struct admin_route admin_routes[] = {
            "valid_from", "accept_large", "max_factor", "rows", CHANGE_FIELDS),
     READ("/policies", ROLE_VIEWER, NULL, policies_list, NULL),
     READ("/policies/{name}/frontier", ROLE_VIEWER, NULL, policies_frontier, NULL),
+    READ("/policies/{name}/rollouts", ROLE_VIEWER, NULL, rollouts_list, NULL),
+    READ("/policies/{name}/history", ROLE_VIEWER, NULL, rollouts_history, NULL),
     READ("/policies/{name}/{version}", ROLE_VIEWER, NULL, policies_show, NULL),
     READ("/policies/{name}/{version}/explain", ROLE_VIEWER, NULL, policies_explain, NULL),
     CHANGE("/policies/{name}/train", ROLE_ADMIN, train_run, train_finish, "target", "data",
            "promote", "reason"),
     CHANGE("/policies/{name}/rollback", ROLE_ADMIN, policies_rollback, NULL, "reason", "to"),
     CHANGE("/policies/{name}/{version}/promote", ROLE_ADMIN, policies_promote, NULL, "reason"),
+    CHANGE("/policies/{name}/rollouts", ROLE_ADMIN, rollouts_start, NULL, "version", PLAN_FIELDS,
+           CHANGE_FIELDS),
+    CHANGE("/policies/{name}/override", ROLE_ADMIN, rollouts_override, NULL, "version", "expires",
+           CHANGE_FIELDS),
+    CHANGE("/policies/{name}/freeze", ROLE_ADMIN, rollouts_freeze, NULL, CHANGE_FIELDS),
+    CHANGE("/policies/{name}/unfreeze", ROLE_ADMIN, rollouts_unfreeze, NULL, CHANGE_FIELDS),
+    READ("/rollouts", ROLE_VIEWER, NULL, rollouts_list, NULL),
+    READ("/rollouts/{id}", ROLE_VIEWER, NULL, rollouts_show, NULL),
+    CHANGE("/rollouts/{id}/pause", ROLE_OPERATOR, rollouts_pause, NULL, "reason"),
+    CHANGE("/rollouts/{id}/resume", ROLE_ADMIN, rollouts_resume, NULL, "reason"),
+    CHANGE("/rollouts/{id}/promote", ROLE_ADMIN, rollouts_advance, NULL, "reason"),
+    {.method = "POST",
+     .prefix = "/api/v1",
+     .pattern = "/rollouts/{id}/abort",
+     .role = ROLE(ROLE_OPERATOR),
+     .changes = true,
+     .fields = (const char *const[]){"reason", NULL},
+     .prepare = rollouts_abort_prepare,
+     .run = rollouts_abort,
+     .finish = rollouts_abort_finish},
+    CHANGE("/rollouts/{id}/end", ROLE_ADMIN, rollouts_override_end, NULL, "reason"),
+    CHANGE("/rollouts/freeze", ROLE_ADMIN, rollouts_freeze, NULL, CHANGE_FIELDS),
+    CHANGE("/rollouts/unfreeze", ROLE_ADMIN, rollouts_unfreeze, NULL, CHANGE_FIELDS),
     READ("/jobs/{id}", ROLE_VIEWER, NULL, jobs_show, NULL),
     READ("/decisions", ROLE_VIEWER, NULL, decisions_list, NULL),
     CHANGE("/decisions/replay", ROLE_OPERATOR, decisions_replay, NULL, "since", "limit"),

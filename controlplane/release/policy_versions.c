@@ -239,7 +239,9 @@ static int commit_policy(struct pq_conn *c, const struct publish_actor *actor, c
 {
     char subject[POLICY_NAME_MAX + 32], detail[64];
     snprintf(subject, sizeof subject, "%.*s@%llu", STR_ARG(name), (unsigned long long)version);
-    snprintf(detail, sizeof detail, "{\"from\":%llu}", (unsigned long long)from);
+    /* Past the evidence of a rollout, and kept as such. */
+    snprintf(detail, sizeof detail, "{\"from\":%llu%s}", (unsigned long long)from,
+             strcmp(action, "policy.promote") == 0 ? ",\"override\":true" : "");
     return publish_commit(c, actor, str_from(action), str_from(subject), str_from(detail),
                           out_generation, err);
 }
