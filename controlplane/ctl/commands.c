@@ -241,6 +241,35 @@ static const struct flag route_flags[] = {
     {.name = NULL},
 };
 static const struct flag change_flags[] = {REASON_FLAG, {.name = NULL}};
+static const struct flag rollout_flags[] = {
+    {"stages", 0, FLAG_TEXT, "P,P,..", NULL, "1,5,25,50,100",
+     "The candidate's shares in percent, rising; the last is 100."},
+    {"dwell", 0, FLAG_TEXT, "D,D,..", NULL, NULL,
+     "With --stages: how long each lasts at least; the last one holds for the rest."},
+    {"shadow", 0, FLAG_TEXT, "D", NULL, "10m", "How long it decides in the shadow at least."},
+    {"shadow-requests", 0, FLAG_TEXT, "N", NULL, "1000", "Decisions in the shadow, at least."},
+    {"inconclusive", 0, FLAG_TEXT, "HOW", NULL, "hold",
+     "When the longest dwell ends without evidence: hold, promote_if_harmless or rollback."},
+    {"saving", 0, FLAG_TEXT, "SHARE", NULL, NULL,
+     "It is meant to be cheaper: at least this must be shown, such as 0.1."},
+    {"bucket", 0, FLAG_TEXT, "D", NULL, "10s", "How often the guards are looked at."},
+    {"plan", 0, FLAG_TEXT, "FILE", NULL, NULL,
+     "JSON with everything the API takes; the flags above it win."},
+    CHANGE_FLAGS,
+    {.name = NULL},
+};
+static const struct flag canary_flags[] = {
+    {"percent", 0, FLAG_TEXT, "P", NULL, NULL, "Of set: up to the stage of this share."},
+    REASON_FLAG,
+    {.name = NULL},
+};
+static const struct flag override_flags[] = {
+    {"expires", 0, FLAG_TEXT, "TIME", NULL, NULL, "When it ends by itself, such as 4h."},
+    {"end", 0, FLAG_BOOL, NULL, NULL, NULL, "End it now."},
+    CHANGE_FLAGS,
+    {.name = NULL},
+};
+static const struct flag history_flags[] = {LIMIT_FLAG("100"), {.name = NULL}};
 static const struct flag decision_flags[] = {
     LIMIT_FLAG("20"),
     {"since", 0, FLAG_TEXT, "TIME", NULL, NULL, "Only from then on."},
@@ -480,11 +509,38 @@ const struct command commands[] = {
      "Recomputes recorded decisions with the version: share by model, other choices, expected cost "
      "and quality with intervals at 95 %, and what they rest on. NAME@VERSION works too.",
      explain_flags, policies_explain, false},
-    {"policies", "promote", "NAME VERSION", 1, 2, "Put a version in force on every node.", NULL,
+    {"policies", "rollout", "NAME[@VERSION]", 1, 1,
+     "Roll a version out by evidence: shadow, canary, everyone.",
+     "Without a version the newest that passed its gates. It goes on by itself, and back by itself "
+     "when a guard sees harm: watch it with `policies canary status`.",
+     rollout_flags, policies_rollout, false},
+    {"policies", "canary", "status|set|abort [NAME]", 1, 2,
+     "How a rollout is doing; take it further or back.",
+     "status exits 10 when a guard was breached. set goes on to the stage of --percent without "
+     "waiting. abort works while the database is away too.",
+     canary_flags, policies_canary, false},
+    {"policies", "pause", "NAME", 1, 1, "Hold a rollout where it is.", NULL, change_flags,
+     policies_pause, false},
+    {"policies", "resume", "NAME", 1, 1, "Let a held or halted rollout go on.", NULL, change_flags,
+     policies_resume, false},
+    {"policies", "history", "NAME", 1, 1, "Who moved a policy to what, when and why.",
+     "`-o wide` and `-o json` add the evidence.", history_flags, policies_history, false},
+    {"policies", "freeze", "[NAME]", 0, 1, "No rollout goes forward, of one policy or of all.",
+     "Back is always possible.", plain_change_flags, policies_freeze, false},
+    {"policies", "unfreeze", "[NAME]", 0, 1, "End a freeze.", NULL, plain_change_flags,
+     policies_unfreeze, false},
+    {"policies", "override", "NAME[@VERSION]", 1, 1,
+     "Pin a version for everyone for a while, without evidence.",
+     "Needs --reason and --expires; then, or with --end, the version in service serves again.",
+     override_flags, policies_override, false},
+    {"policies", "promote", "NAME VERSION", 1, 2, "Put a version in force on every node by hand.",
+     "Without the evidence of a rollout; needs --reason and is kept as an override. Refused while "
+     "another version is being rolled out.",
      change_flags, policies_promote, false},
     {"policies", "rollback", "NAME [VERSION]", 1, 2,
      "Put the previous (or a given) version back in force.",
-     "The old artifact gets a new version number, so that one number always means one content.",
+     "The old artifact gets a new version number, so that one number always means one content. A "
+     "rollout that is under way is aborted first.",
      change_flags, policies_rollback, false},
     {"policies", "frontier", "NAME [VERSION]", 1, 2, "What quality costs: a plot.",
      "`-o wide` adds the figures of every point.", NULL, policies_frontier, false},
