@@ -257,6 +257,7 @@ void plane_on_role(void *plane, enum leader_role role, uint64_t term)
 
 enum {
     METER_BUILD,
+    METER_READY,
     METER_NODES,
     METER_GENERATION,
     METER_INGESTED,
@@ -291,6 +292,9 @@ const struct metrics_family plane_metrics_table[] = {
      .type = METRICS_GAUGE,
      .help = "Always 1; the version is in the label.",
      .labels = {"version"}},
+    {.name = "steelyard_ready",
+     .type = METRICS_GAUGE,
+     .help = "1 while it serves and Postgres answers."},
     {.name = "steelyard_nodes_connected",
      .type = METRICS_GAUGE,
      .help = "Nodes with an open control stream."},
@@ -403,6 +407,8 @@ static void collect(void *arg)
 {
     struct plane *p = arg;
     const struct publish_set *set = p->publish != NULL ? publish_current(p->publish) : NULL;
+    set_gauge(p, METER_READY,
+              p->state == PLANE_SERVING && p->publish != NULL && publish_is_up(p->publish));
     set_gauge(p, METER_NODES, p->nodes != NULL ? nodes_connected(p->nodes) : 0);
     set_gauge(p, METER_GENERATION, set != NULL ? set->generation : 0);
     if (p->keeper != NULL) {

@@ -88,6 +88,11 @@ static bool is_spool_ready(void *arg)
     return spool_set_ready(n->spools);
 }
 
+static bool is_ready(void *arg)
+{
+    return is_configured(arg) && is_not_draining(arg) && is_spool_ready(arg);
+}
+
 static int start_probes(struct node *n, struct err *err)
 {
     const struct probe_check checks[] = {
@@ -356,6 +361,10 @@ int node_create(uv_loop_t *loop, const struct settings *settings, struct node **
     if (rc == 0)
         rc = node_metrics_init(&n->meters, n->metrics, n->registry, n->cell, n->spools, n->sync,
                                n->budgets, err);
+    if (rc == 0) {
+        n->meters.is_ready = is_ready;
+        n->meters.is_ready_arg = n;
+    }
     if (rc == 0)
         rc = write_addresses(n, err);
     if (rc != 0) {

@@ -96,6 +96,8 @@ static void collect(void *arg)
     if (m->sync != NULL)
         sync_get_status(m->sync, &sync);
     metrics_gauge_set(meter(&m->meters, METER_SYNC_CONNECTED, NULL), sync.connected ? 1 : 0);
+    if (m->is_ready != NULL)
+        metrics_gauge_set(meter(&m->meters, METER_READY, NULL), m->is_ready(m->is_ready_arg));
     collect_spool(m);
     metrics_gauge_set(meter(&m->meters, METER_SPOOL_BYTES, NULL),
                       (int64_t)spool_set_bytes(m->spools));
@@ -129,6 +131,7 @@ int node_metrics_init(struct node_metrics *m, struct metrics *metrics,
     m->sync = sync;
     m->budgets = budgets;
     m->generation = 0;
+    m->is_ready = NULL;
     m->spool_refused = 0;
     m->shipped = m->shipped_mono_ms = 0;
     m->rollouts_expired = m->rollouts_aborted = 0;

@@ -16,6 +16,8 @@ struct node_metrics {
     struct endpoint_registry *registry;
     struct snapshot_cell *cell;
     struct spool_set *spools;
+    bool (*is_ready)(void *arg); /* NULL: not shown. Set after init. */
+    void *is_ready_arg;
     struct sync *sync;            /* NULL once closed. */
     struct budget_table *budgets; /* NULL: none. */
     uint64_t generation;          /* Whose policies are shown. */
