@@ -154,6 +154,7 @@ static int start_nodes(struct plane *p, struct err *err)
         .intake = &plane_intake_ops,
         .lease = &plane_lease_ops,
         .plane = p,
+        .wave_healthy_ms = (uint32_t)s->wave_healthy_ms,
     };
     int rc = nodes_start(&options, &p->nodes, err);
     if (rc != 0)

@@ -38,6 +38,7 @@ struct settings {
     bool private_webhooks;
     uint64_t ingest_connections;
     uint64_t drain_timeout_ms;
+    uint64_t wave_healthy_ms;
     /* Worked out from the above. */
     enum log_level level;
     enum log_format format;

@@ -1,5 +1,7 @@
 #include "controlplane/admin/decision_json.h"
 
+#include <stdio.h>
+
 #include "common/base/clock.h"
 #include "controlplane/release/record.h"
 
@@ -167,6 +169,61 @@ void decision_write_attempts(struct json_writer *w, const Steelyard__Telemetry__
     json_writer_end_array(w);
 }
 
+static const char *arm_name(uint32_t arm)
+{
+    static const char *const names[] = {"none", "stable", "candidate", "unavailable"};
+    return arm < sizeof names / sizeof names[0] ? names[arm] : "unknown";
+}
+
+/* What the rollout's candidate would have chosen. */
+static void write_shadow(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d)
+{
+    const Steelyard__Telemetry__V1__Shadow *s = d->shadow;
+    json_writer_key(w, "shadow");
+    if (s == NULL) {
+        json_writer_null(w);
+        return;
+    }
+    json_writer_begin_object(w);
+    call_write_hex(w, "params", s->params_sha.data, s->params_sha.len);
+    json_writer_key(w, "chosen");
+    json_writer_text(w, s->chosen == 0 ? NULL : decision_model(d, s->chosen - 1));
+    json_writer_key(w, "same");
+    json_writer_bool(w, s->chosen == d->greedy + 1);
+    json_writer_key(w, "quality");
+    json_writer_fixed(w, call_q16(s->q), 4);
+    json_writer_key(w, "cost_usd");
+    if (s->cost < 0)
+        json_writer_null(w);
+    else
+        json_writer_fixed(w, s->cost, 9);
+    json_writer_end_object(w);
+}
+
+static void write_rollout(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d)
+{
+    json_writer_key(w, "rollout");
+    if (d->rollout_id == 0) {
+        json_writer_null(w);
+        return;
+    }
+    json_writer_begin_object(w);
+    json_writer_key(w, "id");
+    json_writer_u64(w, d->rollout_id);
+    json_writer_key(w, "stage");
+    json_writer_u64(w, d->stage);
+    json_writer_key(w, "arm");
+    json_writer_text(w, arm_name(d->arm));
+    json_writer_key(w, "slot");
+    json_writer_u64(w, d->slot);
+    json_writer_key(w, "unit"); /* 64 bits: more than JSON's numbers hold. */
+    char unit[17];
+    snprintf(unit, sizeof unit, "%016llx", (unsigned long long)d->unit);
+    json_writer_text(w, unit);
+    write_shadow(w, d);
+    json_writer_end_object(w);
+}
+
 void decision_write_facts(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d)
 {
     json_writer_key(w, "endpoint");
@@ -199,6 +256,7 @@ void decision_write_facts(struct json_writer *w, const Steelyard__Telemetry__V1_
         json_writer_i64(w, d->budget_clamp);
     else
         json_writer_null(w);
+    write_rollout(w, d);
     json_writer_key(w, "error_code");
     json_writer_text(w, d->error_code);
     json_writer_key(w, "finish_reason");
