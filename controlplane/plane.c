@@ -227,15 +227,24 @@ static int start_stores(struct plane *p, struct err *err)
                                            .current = current_set,
                                            .hash_key_id = p->keys.hash_key_id,
                                            .draw_key = siphash_key_from_bytes(p->keys.draw),
+                                           .start_rollout = evidence_start_rollout,
                                            .on_published = on_policy_published,
                                            .arg = p};
     const struct lease_service_config leases = {
         .conninfo = p->conninfo, .on_recall = plane_on_recall, .arg = p};
     const struct keeper_config keeper = {
         .work = p->work, .leader = p->leader, .allow_private = p->settings->private_webhooks};
+    const struct evidence_config evidence = {.work = p->work,
+                                             .leader = p->leader,
+                                             .current = current_set,
+                                             .policy = plane_policy,
+                                             .on_published = on_policy_published,
+                                             .arg = p};
     rc = intake_create(p->loop, &intake, &p->intake, err);
     if (rc == 0)
         rc = keeper_start(p->loop, &keeper, &p->keeper, err);
+    if (rc == 0)
+        rc = evidence_start(p->loop, &evidence, &p->evidence, err);
     if (rc == 0)
         rc = lease_service_create(p->loop, &leases, &p->leases, err);
     if (rc == 0)
@@ -412,6 +421,10 @@ static void close_next(void *arg)
         struct trainer *trainer = p->trainer;
         p->trainer = NULL;
         trainer_close(trainer, close_next, p);
+    } else if (p->evidence != NULL) {
+        struct evidence *evidence = p->evidence;
+        p->evidence = NULL;
+        evidence_close(evidence, close_next, p);
     } else if (p->intake != NULL) {
         struct intake *intake = p->intake;
         p->intake = NULL;

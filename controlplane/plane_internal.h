@@ -11,6 +11,7 @@
 #include "controlplane/admin/admin.h"
 #include "controlplane/budgets/lease_service.h"
 #include "controlplane/config/config.h"
+#include "controlplane/evidence/evidence.h"
 #include "controlplane/ingest/intake.h"
 #include "controlplane/leader/leader.h"
 #include "controlplane/nodes/nodes.h"
@@ -65,6 +66,7 @@ struct plane {
     struct admin *admin;
     struct keeper *keeper;
     struct controller *rollouts;
+    struct evidence *evidence;
     struct nodes_resources *resources; /* Of the current generation. */
     struct metrics *metrics;
     struct metrics_shard *shard;
@@ -95,6 +97,8 @@ void plane_on_abort(void *plane, uint64_t id);
 void plane_on_recall(void *plane, struct str node_id);
 void plane_on_set(void *plane, const struct publish_set *set);
 int plane_metrics_create(struct plane *p, struct err *err) MUST_CHECK;
+/* Policies of the file, for evidence_config.policy. */
+bool plane_policy(void *plane, size_t index, struct evidence_policy *out);
 extern const struct metrics_family plane_metrics_table[];
 
 #endif

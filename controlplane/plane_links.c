@@ -253,6 +253,21 @@ void plane_on_role(void *plane, enum leader_role role, uint64_t term)
     }
 }
 
+bool plane_policy(void *plane, size_t index, struct evidence_policy *out)
+{
+    struct plane *p = plane;
+    if (p->config == NULL || index >= config_policy_count(p->config))
+        return false;
+    struct config_policy policy = config_policy_at(p->config, index);
+    bool floor = policy.quality_floor_q16 > 0;
+    *out = (struct evidence_policy){
+        .retrain_every_s = policy.retrain_ms / 1000,
+        .target = floor ? TRAIN_FLOOR : TRAIN_QUALITY,
+        .target_value = (floor ? policy.quality_floor_q16 : policy.quality_q16) / 65536.0,
+        .label_maturity_s = p->label_maturity_ms / 1000};
+    return str_copy(policy.name, out->name, sizeof out->name);
+}
+
 /* ---- metrics ---- */
 
 enum {
@@ -285,6 +300,12 @@ enum {
     METER_ROLLOUT_HALTED,
     METER_ROLLOUT_BACK,
     METER_ROLLOUT_ABORTS,
+    METER_DRIFT_EVENTS,
+    METER_DRIFT_OFFSETS,
+    METER_DRIFT_STABILITY,
+    METER_LAMBDA_STEPS,
+    METER_RETRAINS,
+    METER_EVIDENCE_ERRORS,
 };
 
 const struct metrics_family plane_metrics_table[] = {
@@ -377,6 +398,27 @@ const struct metrics_family plane_metrics_table[] = {
     {.name = "steelyard_rollout_aborts_waiting",
      .type = METRICS_GAUGE,
      .help = "Aborts that nodes obey already and that wait for Postgres to be written."},
+    {.name = "steelyard_drift_events",
+     .type = METRICS_GAUGE,
+     .help =
+         "Models, or what policies are asked, that were found to have changed, since the start."},
+    {.name = "steelyard_drift_offsets",
+     .type = METRICS_GAUGE,
+     .help =
+         "Models whose expected quality was lowered because they became worse, since the start."},
+    {.name = "steelyard_drift_stability_permille",
+     .type = METRICS_GAUGE,
+     .help =
+         "Largest population stability index of the last look, times 1000; above 200 is drift."},
+    {.name = "steelyard_lambda_steps",
+     .type = METRICS_GAUGE,
+     .help = "Steps of lambda towards a spend target, since the start."},
+    {.name = "steelyard_retrains",
+     .type = METRICS_GAUGE,
+     .help = "Training runs that began by themselves, since the start."},
+    {.name = "steelyard_evidence_errors",
+     .type = METRICS_GAUGE,
+     .help = "Looks at policies that failed, since the start."},
     {.name = NULL},
 };
 
@@ -427,6 +469,15 @@ static void collect(void *arg)
         set_gauge(p, METER_STOPPED, p->books.rollouts_stopped);
     }
     collect_rollouts(p);
+    if (p->evidence != NULL) {
+        const struct evidence_stats e = evidence_get_stats(p->evidence);
+        set_gauge(p, METER_DRIFT_EVENTS, e.drifts);
+        set_gauge(p, METER_DRIFT_OFFSETS, e.offsets);
+        set_gauge(p, METER_DRIFT_STABILITY, (uint64_t)(1000 * e.stability));
+        set_gauge(p, METER_LAMBDA_STEPS, e.lambda_steps);
+        set_gauge(p, METER_RETRAINS, e.retrains);
+        set_gauge(p, METER_EVIDENCE_ERRORS, e.errors);
+    }
     if (p->intake == NULL)
         return;
     const struct intake_stats stats = intake_stats(p->intake);

@@ -2,7 +2,7 @@
 if(TARGET steelyard_admin)
     steelyard_library(steelyard_plane
         SOURCES identity.c plane.c plane_books.c plane_boot.c plane_links.c settings.c
-        LINK steelyard_admin steelyard_budgets steelyard_nodes steelyard_release steelyard_rollout steelyard_ingest steelyard_leader steelyard_replicas steelyard_spend steelyard_config
+        LINK steelyard_admin steelyard_evidence steelyard_budgets steelyard_nodes steelyard_release steelyard_rollout steelyard_ingest steelyard_leader steelyard_replicas steelyard_spend steelyard_config
              steelyard_store steelyard_net steelyard_metrics steelyard_crypto steelyard_proto
              steelyard_base)
     target_compile_definitions(steelyard_plane PUBLIC STEELYARD_VERSION="${PROJECT_VERSION}")

@@ -270,6 +270,7 @@ static int add_default_policy(struct config *c)
         memcpy(all, p->data, p->count * sizeof *all);
     all[p->count].item.name = STR("default");
     all[p->count].explore = UINT32_MAX / 50;
+    all[p->count].retrain_ms = 6 * UINT64_C(3600000);
     p->data = all;
     p->count++;
     return 0;
@@ -347,7 +348,8 @@ struct config_policy config_policy_at(const struct config *c, size_t index)
     return (struct config_policy){.name = p->item.name,
                                   .quality_q16 = (uint32_t)p->objective.quality_q16,
                                   .quality_floor_q16 = (uint32_t)p->objective.quality_floor_q16,
-                                  .explore = (uint32_t)p->explore};
+                                  .explore = (uint32_t)p->explore,
+                                  .retrain_ms = p->retrain_ms};
 }
 
 size_t config_key_count(const struct config *c)

@@ -182,6 +182,10 @@ static const struct field policy_fields[] = {
      &objective_section, NULL, "What it aims at."},
     {"explore", FIELD_CHANCE, F(policy_config, explore), false, "0.02", NONE, NULL, NULL, "0.02",
      "Largest chance of trying another model than the best, 0 to 1."},
+    {"retrain", FIELD_DURATION, F(policy_config, retrain_ms), false, "6h", 0, 2592000000, NULL,
+     NULL, "6h",
+     "How often to learn again by itself, when there are enough new labels, or sooner when a model "
+     "has changed; 0s: never. What is learned starts a rollout, it is not put in force."},
     {0}};
 static const struct section policy_section = {"policies", "How routes choose a model.",
                                               sizeof(struct policy_config), policy_fields};

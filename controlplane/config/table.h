@@ -79,6 +79,7 @@ struct policy_config {
     uint64_t type;
     struct objective_config objective;
     uint64_t explore; /* Of 2^32. */
+    uint64_t retrain_ms;
 };
 struct key_config {
     struct item item;

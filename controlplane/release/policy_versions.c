@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "common/route/artifact.h"
 #include "control.pb-c.h"
 #include "controlplane/release/policy_internal.h"
 
@@ -404,18 +405,128 @@ static int install_copy(struct pq_conn *c, const struct publish_actor *actor, st
         pq_params_text(&p, name);
         pq_params_i64(&p, (int64_t)version);
         pq_params_i64(&p, (int64_t)copy_of);
-        rc = pq_conn_query(c,
-                           "UPDATE policy_version v SET report = o.report, target = o.target, "
-                           "rows = o.rows, data_digest = o.data_digest FROM policy_version o "
-                           "WHERE v.name = $1 AND v.version = $2 AND o.name = $1 AND "
-                           "o.version = $3",
-                           &p, NULL, err);
+        rc = pq_conn_query(
+            c,
+            "UPDATE policy_version v SET report = o.report, target = o.target, "
+            "rows = o.rows, data_digest = o.data_digest, verdict = o.verdict FROM policy_version o "
+            "WHERE v.name = $1 AND v.version = $2 AND o.name = $1 AND "
+            "o.version = $3",
+            &p, NULL, err);
     }
     if (rc == 0)
         rc = policy_put_resources(c, name, "", &content->artifact_sha, buf_str(&params), err);
     if (rc == 0)
         *out_version = version;
     buf_deinit(&params);
+    return rc;
+}
+
+static int check_quiet(struct pq_conn *c, struct str name, struct err *err)
+{
+    struct pq_params p = {0};
+    struct pq_result *r = NULL;
+    pq_params_text(&p, name);
+    int rc = pq_conn_query(c,
+                           "SELECT EXISTS (SELECT FROM rollout WHERE policy = $1 AND state IN "
+                           "('shadow', 'canary', 'hold', 'halted', 'override'))",
+                           &p, &r, err);
+    if (rc == 0 && pq_result_bool(r, 0, 0))
+        rc = err_set(err, ERR_CONFLICT, "a rollout of %.*s is under way", STR_ARG(name));
+    pq_result_destroy(r);
+    return rc;
+}
+
+static int add_offset(Steelyard__Control__V1__Params *m, const struct publish_tune *tune,
+                      Steelyard__Control__V1__ModelOffset *own,
+                      Steelyard__Control__V1__ModelOffset **list, size_t list_max)
+{
+    size_t at = 0;
+    while (at < m->n_offsets && !str_is(tune->model, m->offsets[at]->model))
+        at++;
+    int64_t sum = tune->offset_added;
+    if (at < m->n_offsets)
+        sum += m->offsets[at]->offset;
+    if (at >= list_max || m->n_offsets >= list_max)
+        return ERR_LIMIT;
+    own->offset = sum > ARTIFACT_OFFSET_MAX    ? ARTIFACT_OFFSET_MAX
+                  : sum < -ARTIFACT_OFFSET_MAX ? -ARTIFACT_OFFSET_MAX
+                                               : (int32_t)sum;
+    for (size_t i = 0; i < m->n_offsets; i++)
+        list[i] = m->offsets[i];
+    list[at] = own;
+    m->n_offsets = at == m->n_offsets ? at + 1 : m->n_offsets;
+    m->offsets = list;
+    return 0;
+}
+
+/* The Params with the new numbers over the old ones, in content. */
+static int change_params(const struct publish_tune *tune, struct policy_content *content)
+{
+    Steelyard__Control__V1__ModelOffset own = STEELYARD__CONTROL__V1__MODEL_OFFSET__INIT;
+    Steelyard__Control__V1__ModelOffset *list[ARTIFACT_MODELS_MAX + 1];
+    char model[ARTIFACT_NAME_BYTES_MAX + 1];
+    Steelyard__Control__V1__Params *m = steelyard__control__v1__params__unpack(
+        NULL, content->params.len, (const uint8_t *)content->params.data);
+    if (m == NULL)
+        return ERR_CORRUPT;
+    size_t had = m->n_offsets;
+    Steelyard__Control__V1__ModelOffset **offsets = m->offsets;
+    int rc = 0;
+    if (tune->lambda >= 0)
+        m->lambda = tune->lambda;
+    if (tune->model.len > 0) {
+        rc = str_copy(tune->model, model, sizeof model) ? 0 : ERR_TOO_LARGE;
+        own.model = model;
+        if (rc == 0)
+            rc = add_offset(m, tune, &own, list, ARTIFACT_MODELS_MAX + 1);
+    }
+    buf_clear(&content->params);
+    if (rc == 0)
+        rc = buf_reserve(&content->params, steelyard__control__v1__params__get_packed_size(m));
+    if (rc == 0)
+        content->params.len =
+            steelyard__control__v1__params__pack(m, (uint8_t *)content->params.data);
+    m->offsets = offsets; /* What was unpacked is what is freed. */
+    m->n_offsets = had;
+    steelyard__control__v1__params__free_unpacked(m, NULL);
+    return rc;
+}
+
+int publish_policy_tune(struct pq_conn *c, const struct publish_actor *actor,
+                        const struct publish_tune *tune, uint64_t *out_version, struct err *err)
+{
+    struct policy_content content;
+    char state[16] = "";
+    uint64_t from = 0, version = 0, generation;
+    char subject[POLICY_NAME_MAX + 32];
+    policy_content_init(&content);
+    int rc = publish_begin(c, actor, err);
+    if (rc == 0)
+        rc = check_quiet(c, tune->name, err);
+    if (rc == 0)
+        rc = policy_load_version(c, tune->name, 0, "current", &from, state, &content, err);
+    if (rc == 0 && from != tune->current)
+        rc = err_set(err, ERR_CONFLICT, "%.*s@%llu is not in service any more", STR_ARG(tune->name),
+                     (unsigned long long)tune->current);
+    if (rc == 0) {
+        rc = change_params(tune, &content);
+        if (rc != 0)
+            (void)err_set(err, rc, "parameters: %s", err_text(rc));
+    }
+    if (rc == 0)
+        rc = install_copy(c, actor, tune->name, &content, tune->approved, NULL, &version, err);
+    if (rc == 0 && tune->also != NULL)
+        rc = tune->also(tune->arg, c, version, err);
+    snprintf(subject, sizeof subject, "%.*s@%llu", STR_ARG(tune->name),
+             (unsigned long long)version);
+    if (rc == 0)
+        rc = publish_commit(c, actor, STR("policy.tune"), str_from(subject), tune->detail,
+                            &generation, err);
+    if (rc != 0)
+        publish_abort(c);
+    else
+        *out_version = version;
+    policy_content_deinit(&content);
     return rc;
 }
 

@@ -147,6 +147,25 @@ int publish_policy_rollback(struct pq_conn *c, const struct publish_actor *actor
  */
 int publish_policy_install(struct pq_conn *c, struct str name, uint64_t version, uint64_t *out_from,
                            struct err *err) MUST_CHECK;
+/* The version in service with other numbers in its Params: a new version in service, copy_of
+ * `approved` (the version whose content it otherwise is). Also the audit row, in a transaction of
+ * its own. ERR_CONFLICT: `current` is not in service any more, or a rollout or an override is under
+ * way: what it compares with must not move. */
+struct publish_tune {
+    struct str name;
+    uint64_t current;
+    uint64_t approved;
+    int64_t lambda;       /* Negative: as it is. */
+    struct str model;     /* Whose offset is changed; empty: none. */
+    int32_t offset_added; /* Q16 logits, to what it has; within ARTIFACT_OFFSET_MAX. */
+    struct str detail;    /* JSON of the audit row. */
+    /* Runs before the commit with the new number; may be NULL. */
+    int (*also)(void *arg, struct pq_conn *c, uint64_t version, struct err *err);
+    void *arg;
+};
+int publish_policy_tune(struct pq_conn *c, const struct publish_actor *actor,
+                        const struct publish_tune *tune, uint64_t *out_version,
+                        struct err *err) MUST_CHECK;
 /* Between begin and commit: policy `name` exists with the floor and exploration of these Params (of
  * the file). The first version has no artifact; a later change of the file makes a new version with
  * the artifact in service. */

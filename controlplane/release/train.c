@@ -40,6 +40,7 @@ struct run {
     uint64_t version;
     bool passed;
     bool promoted;
+    bool rolling;
 };
 
 struct trainer {
@@ -109,8 +110,9 @@ static void job_finished(struct pq_conn *c, const struct run *run)
         snprintf(message, sizeof message, "%s", run->err.message);
     else
         snprintf(message, sizeof message, "%s",
-                 run->promoted ? "promoted"
-                               : (run->passed ? "all gates passed" : "rejected by its gates"));
+                 run->rolling    ? "a rollout began"
+                 : run->promoted ? "promoted"
+                                 : (run->passed ? "all gates passed" : "rejected by its gates"));
     int rc = train_queue_end(c, &run->claim, run->request.job, run->status == 0, str_from(message),
                              str_from(result), &ignored);
     (void)rc; /* Whoever leads next finds it running under an older term, and runs it again. */
@@ -258,6 +260,26 @@ static void keep_estimate(struct pq_conn *c, const struct run *run)
     mem_free(x);
 }
 
+/* Nobody waits for what the schedule made: it goes on by evidence, or stays a candidate. */
+static void start_rollout(struct pq_conn *c, struct run *run, const char *verdict)
+{
+    const struct trainer_config *config = &run->trainer->config;
+    struct publish_actor actor = {.name = str_from(run->request.actor),
+                                  .reason = str_from(run->request.reason),
+                                  .claim = &run->claim};
+    struct err err = {0};
+    if (strcmp(run->request.actor, TRAIN_BY_ITSELF) != 0 || !run->passed ||
+        config->start_rollout == NULL)
+        return;
+    if (config->start_rollout(config->arg, c, &actor, str_from(run->request.policy), run->version,
+                              str_from(verdict), &err) == 0)
+        run->rolling = true;
+    else
+        log_event(LOG_WARN, "a trained version stays a candidate",
+                  LOG_TEXT_FIELD("policy", run->request.policy), LOG_U64("version", run->version),
+                  LOG_TEXT_FIELD("error", err.message));
+}
+
 static int learn(struct pq_conn *c, struct run *run, struct train_facts *facts,
                  struct dataset *data, struct err *err)
 {
@@ -288,6 +310,8 @@ static int learn(struct pq_conn *c, struct run *run, struct train_facts *facts,
         rc = store_result(c, run, facts, data, &result, err);
     if (rc == 0)
         keep_estimate(c, run);
+    if (rc == 0)
+        start_rollout(c, run, learn_verdict_name(result.verdict));
     learn_result_deinit(&result);
     return rc;
 }
@@ -401,7 +425,7 @@ static void on_done(uv_async_t *async)
     uv_mutex_lock(&t->lock);
     t->run = NULL;
     uv_mutex_unlock(&t->lock);
-    bool promoted = run->promoted;
+    bool promoted = run->promoted || run->rolling;
     if (run->status == ERR_CONFLICT)
         leader_deposed(t->config.leader, LEADER_TRAINER, run->claim.term);
     if (run->status != 0)

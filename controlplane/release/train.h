@@ -17,6 +17,7 @@
 #include "controlplane/release/publish.h"
 
 #define TRAIN_NAME_BYTES 65
+#define TRAIN_BY_ITSELF  "schedule" /* Actor of a run that nobody asked for. */
 
 enum train_target { TRAIN_QUALITY, TRAIN_FLOOR, TRAIN_SPEND_PER_DAY };
 enum train_mode {
@@ -51,7 +52,11 @@ struct trainer_config {
     uint32_t hash_key_id;
     struct siphash_key draw_key;                     /* Of the nodes: decisions are recomputed. */
     const struct publish_set *(*current)(void *arg); /* NULL: nothing is published yet. */
-    void (*on_published)(void *arg);                 /* Loop: a version was promoted. */
+    /* Worker thread: a version that passed, of a run that nobody watches, is to go on by evidence.
+     * NULL: it stays a candidate. An error is told in the job's message and changes nothing. */
+    int (*start_rollout)(void *arg, struct pq_conn *c, const struct publish_actor *actor,
+                         struct str policy, uint64_t version, struct str verdict, struct err *err);
+    void (*on_published)(void *arg); /* Loop: a version was promoted. */
     void *arg;
 };
 

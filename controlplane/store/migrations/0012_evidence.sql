@@ -34,6 +34,9 @@ CREATE TABLE drift_state (
     down      double precision NOT NULL,
     bias      double precision NOT NULL, -- Mean of y - q since the sums left zero.
     labels    bigint NOT NULL,
+    pending_labels     bigint NOT NULL DEFAULT 0, -- Of hours with too few to be folded.
+    pending_residuals  double precision NOT NULL DEFAULT 0,
+    pending_variances  double precision NOT NULL DEFAULT 0,
     PRIMARY KEY (policy, model)
 );
 CREATE TABLE drift_event (
