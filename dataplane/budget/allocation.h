@@ -185,6 +185,7 @@ bool budget_table_idle(const struct budget_table *t);
 struct budget_table_stats {
     uint64_t slots;          /* In use. */
     uint64_t epochs;         /* Earlier lives that are not acknowledged yet. */
+    uint64_t asks;           /* For which an answer, or the time to ask again, is waited. */
     uint64_t grants;         /* Allocs that raised something. */
     uint64_t recalls;        /* Carried out. */
     uint64_t fences;         /* Times that the plane was silent for too long. */

@@ -211,7 +211,8 @@ static void on_tick(uv_timer_t *timer)
         rpc_keep_give_up(c->keep, RPC_DEADLINE, "no answer");
     else
         pump(c);
-    bool idle = stats.slots == 0 && stats.epochs == 0 && budget_table_idle(c->options.table);
+    bool idle = stats.slots == 0 && stats.epochs == 0 && stats.asks == 0 &&
+                budget_table_idle(c->options.table);
     set_tick(c, idle ? IDLE_MS : TICK_MS);
 }
 

@@ -441,6 +441,7 @@ void budget_table_get_stats(const struct budget_table *t, struct budget_table_st
 {
     *out = t->stats;
     out->fenced = t->fenced;
+    out->asks = t->pending_count;
     out->in_contact = atomic_load(&t->in_contact);
 }
 
