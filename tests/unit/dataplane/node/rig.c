@@ -344,24 +344,6 @@ static void put_keys(struct resource_set *set, const struct rig_options *o)
     buf_deinit(&body);
 }
 
-static void put_limits(struct resource_set *set)
-{
-    uint8_t bytes[4][16];
-    Steelyard__Control__V1__Limits l = STEELYARD__CONTROL__V1__LIMITS__INIT;
-    struct buf body;
-    for (size_t i = 0; i < 4; i++)
-        memset(bytes[i], (int)i + 1, sizeof bytes[i]);
-    l.feature_key = (ProtobufCBinaryData){16, bytes[0]};
-    l.draw_key = (ProtobufCBinaryData){16, bytes[1]};
-    l.decision_id_key = (ProtobufCBinaryData){16, bytes[2]};
-    l.text_key = (ProtobufCBinaryData){16, bytes[3]};
-    l.hash_key_id = 5;
-    buf_init(&body, 4096);
-    RIG_PACK(steelyard__control__v1__limits, l, body);
-    rig_put(set, STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_LIMITS, "limits", &body);
-    buf_deinit(&body);
-}
-
 void rig_publish(struct rig *r, const struct rig_options *o)
 {
     struct resource_set *set = resource_set_create();
@@ -375,7 +357,7 @@ void rig_publish(struct rig *r, const struct rig_options *o)
     if (o->account_count > 0)
         rig_put_accounts(set, o);
     put_keys(set, o);
-    put_limits(set);
+    rig_put_limits(set);
     if (o->rollout != NULL)
         rig_put_rollout(set, o->rollout);
     if (snapshot_build(set, &inputs, &s, &refusal) != 0)

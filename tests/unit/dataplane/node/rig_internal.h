@@ -15,6 +15,7 @@
 void rig_put(struct resource_set *set, uint32_t type, const char *key, const struct buf *body);
 
 /* rig_rollout.c */
+void rig_put_limits(struct resource_set *set);
 void rig_put_rollout(struct resource_set *set, struct rig_rollout *rollout);
 
 /* rig_budget.c */

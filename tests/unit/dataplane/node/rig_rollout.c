@@ -6,9 +6,27 @@
 #include "tests/unit/dataplane/node/rig_internal.h"
 #include "tests/unit/route/fixture.h"
 
-#define HASH_KEY_ID 5 /* Of the rig's limits. */
+#define HASH_KEY_ID 5
 
 static uint8_t salt[16] = {16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1};
+
+void rig_put_limits(struct resource_set *set)
+{
+    uint8_t bytes[4][16];
+    Steelyard__Control__V1__Limits l = STEELYARD__CONTROL__V1__LIMITS__INIT;
+    struct buf body;
+    for (size_t i = 0; i < 4; i++)
+        memset(bytes[i], (int)i + 1, sizeof bytes[i]);
+    l.feature_key = (ProtobufCBinaryData){16, bytes[0]};
+    l.draw_key = (ProtobufCBinaryData){16, bytes[1]};
+    l.decision_id_key = (ProtobufCBinaryData){16, bytes[2]};
+    l.text_key = (ProtobufCBinaryData){16, bytes[3]};
+    l.hash_key_id = HASH_KEY_ID;
+    buf_init(&body, 4096);
+    RIG_PACK(steelyard__control__v1__limits, l, body);
+    rig_put(set, STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_LIMITS, "limits", &body);
+    buf_deinit(&body);
+}
 
 static void make_artifact(uint64_t seed, struct buf *out)
 {
