@@ -274,6 +274,7 @@ static bool match(const char *pattern, struct str path, char param[2][CALL_PARAM
     struct str want = str_from(pattern), want_head, have_head;
     unsigned used = 0;
     bool more_want = true, more_have = true;
+    param[0][0] = param[1][0] = '\0'; /* Of a pattern that matched half. */
     while (more_want && more_have) {
         more_want = str_cut(want, '/', &want_head, &want);
         more_have = str_cut(path, '/', &have_head, &path);
