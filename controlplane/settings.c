@@ -62,8 +62,8 @@ const struct option_row settings_table[] = {
     {"private-webhooks", OPTION_BOOL, AT(private_webhooks), "false", 0, 0, "", "true",
      "Let budgets' webhooks be at loopback and private addresses, and there without TLS."},
     {"wave-healthy", OPTION_DURATION, AT(wave_healthy_ms), "30s", 1, 3600000, "ms", "30s",
-     "time that a rollout's candidate must have served on one node before a tenth of them get it, "
-     "and there before all do"},
+     "Time that a rollout's candidate must have served on one node before a tenth of them get it, "
+     "and there before all do."},
     {"drain-timeout", OPTION_DURATION, AT(drain_timeout_ms), "15s", 0, 600000, "ms", "15s",
      "How long running admin requests and batches may take to end after SIGTERM."},
     {"log-level", OPTION_STRING, AT(log_level), "info", 0, 0, "", "info",
