@@ -17,7 +17,8 @@
     "'id', r.id, 'kind', r.kind, 'policy', r.policy, 'stable', r.stable, 'candidate', "            \
     "r.candidate, 'state', r.state, 'stage', r.stage + 1, 'stages', jsonb_array_length(r.cfg -> "  \
     "'stages'), 'percent', trim_scale(round(r.pct_bp / 100.0, 2)), 'why', r.why, 'waits_for', "    \
-    "CASE WHEN r.ended IS NULL THEN r.report ->> 'reason' END, 'metric', r.report ->> 'metric', "  \
+    "CASE WHEN r.ended IS NULL AND r.watched_at >= r.state_since THEN r.report ->> 'reason' "      \
+    "END, 'metric', r.report ->> 'metric', "                                                       \
     "'breached', r.why IN ('breach', 'trip_wire'), 'created', " SQL_TIME("r.created") ", "         \
     "'created_by', r.created_by, 'reason', r.reason, 'state_since', " SQL_TIME("r.state_since")    \
     ", 'stage_since', " SQL_TIME("r.stage_since") ", 'watched', " SQL_TIME("r.watched_at") ", "    \

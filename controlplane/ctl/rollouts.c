@@ -148,16 +148,17 @@ static json_t *mean_line(const char *name, const json_t *guard)
 
 static enum ctl_exit print_guards(struct ctl *c, const json_t *rollout)
 {
+    static const char *const names[] = {"error", "timeout", "latency", "cost_tail", "thumb_down",
+                                        "clamp", "cost",    "quality", "tokens"};
     const json_t *guards = output_get(rollout, "report.guards");
-    const char *name;
-    json_t *guard, *lines = json_array();
-    json_object_foreach((json_t *)(uintptr_t)guards, name, guard)
-    {
+    json_t *lines = json_array();
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const json_t *guard = json_object_get(guards, names[i]);
         if (json_object_get(guard, "alpha") == NULL)
-            continue; /* Off. */
+            continue; /* Off, or never looked at. */
         json_array_append_new(lines, json_object_get(guard, "events") != NULL
-                                         ? event_line(name, guard)
-                                         : mean_line(name, guard));
+                                         ? event_line(names[i], guard)
+                                         : mean_line(names[i], guard));
     }
     enum ctl_exit code = CTL_OK;
     if (json_array_size(lines) > 0) {

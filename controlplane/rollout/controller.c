@@ -59,11 +59,13 @@ static int list_due(struct pq_conn *c, struct job *job, int64_t ids[ROLLOUT_ACTI
     struct pq_result *r = NULL;
     pq_params_i64(&p, WATCHED_S);
     pq_params_i64(&p, ROLLOUT_ACTIVE_MAX);
-    int rc = pq_conn_query(c,
-                           "SELECT id, watched_at > now() - $1::bigint * interval '1 second', "
-                           "watched_at <= now() - (cfg ->> 'bucket')::interval, state <> 'halted' "
-                           "FROM rollout WHERE ended IS NULL ORDER BY id LIMIT $2",
-                           &p, &r, err);
+    int rc =
+        pq_conn_query(c,
+                      "SELECT id, watched_at > now() - $1::bigint * interval '1 second', "
+                      "watched_at <= now() - (cfg ->> 'bucket')::interval OR expires <= now(), "
+                      "state <> 'halted' "
+                      "FROM rollout WHERE ended IS NULL ORDER BY id LIMIT $2",
+                      &p, &r, err);
     if (rc != 0)
         return rc;
     job->active = (size_t)pq_result_rows(r);

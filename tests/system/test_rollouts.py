@@ -45,13 +45,13 @@ class Traffic:
             thread.join()
 
 
-def add_version(cluster):
-    """A candidate with the content of the version in service under the next number."""
+def add_version(cluster, extra=b""):
+    """A candidate with the content of the version in service under the next number, and `extra` parameters."""
     db = cluster.postgres
     params = bytes.fromhex(db.value("SELECT encode(q.body, 'hex') FROM policy_version v JOIN policy_params q ON "
                                     "q.sha256 = v.params WHERE v.name = 'default' AND v.state = 'current'"))
     at = params.index(b"\x10", params.index(b"default"))  # Field 2: the version.
-    params = params[:at + 1] + bytes([params[at + 1] + 1]) + params[at + 2:]
+    params = params[:at + 1] + bytes([params[at + 1] + 1]) + params[at + 2:] + extra
     version = params[at + 1]
     sha = hashlib.sha256(params).hexdigest()
     db.query("INSERT INTO policy_params (sha256, body) VALUES (decode('%s', 'hex'), decode('%s', 'hex'))" % (
@@ -130,3 +130,39 @@ def test_an_abort_works_at_once_while_the_database_is_away():
         expect(list(row) == ["operator", "operator", "rolled_back"], "the event: %s" % (row,))
         expect(traffic.policies[name] < time.monotonic() - 2, "the candidate came back")
         return "the last answer of the candidate %.2f s after the abort" % took
+
+
+def broken_config(provider_url):
+    """A route whose second model nobody answers for, and a policy that never tries it."""
+    return "\n".join([
+        "version: 1", "providers:",
+        '  sim: {type: openai, base_url: "%s/v1", private: true}' % provider_url,
+        '  gone: {type: openai, base_url: "http://127.0.0.1:1/v1", private: true}', "models:",
+        '  strong: {deployments: [{provider: sim, model: sim-strong}], price: {input: "2.50 USD", output: "10.00 USD"}}',
+        '  broken: {deployments: [{provider: gone, model: gone}], price: {input: "2.50 USD", output: "10.00 USD"}}',
+        "routes:", "  auto: {policy: default, models: [strong, broken], retries: 1}", "policies:",
+        "  default: {type: learned, objective: {quality: 0.95, minimize: cost}, explore: 0}", ""])
+
+
+def test_a_version_that_uses_a_broken_deployment_is_taken_back_within_a_minute():
+    with Cluster(broken_config, nodes=2, simulator_args=["--latency-percent", "0"]) as cluster:
+        key = cluster.make_key()
+        share = (1 << 32) // 5
+        varint = b"".join(bytes([share >> s & 0x7f | (0x80 if share >> s > 0x7f else 0)]) for s in range(0, 35, 7)
+                          if share >> s)
+        version = add_version(cluster, b"\x40" + varint)  # Field 8, eps_cap: tries others for a fifth.
+        plan = dict(PLAN, stages=[{"percent": 25, "dwell": "1h", "requests": 20, "units": 5}, {"percent": 100}])
+        with Traffic(cluster, key) as traffic:
+            rollout = start(cluster, version, plan)
+            wait_until("the canary", lambda: state_of(cluster, rollout)["state"] != "shadow")
+            began = time.monotonic()
+            end = wait_until("the guard", lambda: [s for s in [state_of(cluster, rollout)]
+                                                   if s["state"] != "canary"], 60)[0]
+            took = time.monotonic() - began
+        expect(end["state"] == "rolled_back" and end["metric"] == "error", "it is %s by %s: %s" % (
+            end["state"], end["metric"], end["report"]["guards"]["error"]))
+        expect(len(traffic.failed) * 100 <= traffic.sent, "%d of %d requests failed" % (len(traffic.failed),
+                                                                                     traffic.sent))
+        status = cluster.admin("GET", "/rollouts/default")[1]
+        expect(status["breached"], "it does not say that a guard was breached")
+        return "rolled back after %.1f s; %d of %d requests failed" % (took, len(traffic.failed), traffic.sent)
