@@ -91,8 +91,6 @@ static bool next_of_held(struct election *e, uint64_t now_ms, struct election_op
 bool election_next(struct election *e, uint64_t now_ms, struct election_op *out_op)
 {
     struct election_op op = {.sent_ms = now_ms};
-    if (e->session == SESSION_HELD && !e->beating && now_ms >= e->confirmed_ms + e->config.ttl_ms)
-        session_reset(e, now_ms);
     if (e->session == SESSION_HELD && !e->beating && now_ms >= e->next_beat_ms) {
         op.ask = ELECTION_KEEPALIVE;
         op.lease = e->lease;

@@ -58,9 +58,10 @@ struct election_answer {
     uint32_t key_count;
 };
 
-/*  Of the session:  NONE -> GRANTING -> HELD -> NONE (the lease is over, or was not confirmed for
- *                   its whole time)
- *  Of a role:       OUT -> ENTERING -> IN -> OWNER; any -> OUT with the session; OWNER -> LEAVING
+/*  Of the session:  NONE -> GRANTING -> HELD -> NONE (etcd says that the lease is over; one that
+ * was not confirmed for long is asked for on: if it lives after all, nobody else can have owned
+ * what its keys own) Of a role:       OUT -> ENTERING -> IN -> OWNER; any -> OUT with the session;
+ * OWNER -> LEAVING
  * -> OUT (election_leave) */
 enum election_session { SESSION_NONE, SESSION_GRANTING, SESSION_HELD };
 enum election_place { PLACE_OUT, PLACE_ENTERING, PLACE_IN, PLACE_OWNER, PLACE_LEAVING };

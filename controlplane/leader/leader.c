@@ -8,6 +8,8 @@
 #include "common/base/mem.h"
 #include "controlplane/leader/leader_internal.h"
 
+#define LEADER_IDLE_MS "3000"
+
 static const char *const role_names[LEADER_ROLES] = {
     [LEADER_TRAINER] = "trainer",
     [LEADER_ROLLOUT] = "rollout",
@@ -28,8 +30,12 @@ int leader_fence(struct pq_conn *c, const struct leader_claim *claim, struct err
     pq_params_i64(&p, (int64_t)claim->term);
     pq_params_text(&p, claim->holder.data == NULL ? STR("") : claim->holder);
     pq_params_text(&p, str_from(leader_role_name(claim->role)));
+    /* A leader that is stopped in here holds the row; its successor must not wait for its return.
+     */
     int rc = pq_conn_query(c,
-                           "UPDATE leader_fence SET term = $1, holder = $2 "
+                           "WITH s AS (SELECT set_config('idle_in_transaction_session_timeout', "
+                           "'" LEADER_IDLE_MS "', true)) "
+                           "UPDATE leader_fence SET term = $1, holder = $2 FROM s "
                            "WHERE role = $3 AND term <= $1",
                            &p, &r, err);
     if (rc != 0)

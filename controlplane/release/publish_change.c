@@ -5,6 +5,8 @@
 
 #include "controlplane/release/publish.h"
 
+/* Whoever is stopped between here and its commit is cut off by the server, so that the others do
+ * not wait for it. */
 int publish_begin(struct pq_conn *c, const struct publish_actor *actor, struct err *err)
 {
     int rc = pq_conn_script(c, "BEGIN", err);
@@ -12,7 +14,10 @@ int publish_begin(struct pq_conn *c, const struct publish_actor *actor, struct e
         rc = leader_fence(c, actor->claim, err);
     if (rc != 0)
         return rc;
-    return pq_conn_query(c, "SELECT generation FROM config_head FOR UPDATE", NULL, NULL, err);
+    return pq_conn_query(c,
+                         "SELECT generation, set_config('idle_in_transaction_session_timeout', "
+                         "'3000', true) FROM config_head FOR UPDATE",
+                         NULL, NULL, err);
 }
 
 static int mark_changed(struct pq_conn *c, struct err *err)
