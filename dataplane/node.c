@@ -365,6 +365,7 @@ int node_create(uv_loop_t *loop, const struct settings *settings, struct node **
         n->meters.is_ready = is_ready;
         n->meters.is_ready_arg = n;
     }
+    n->meters.certificate = n->settings->control_cert;
     if (rc == 0)
         rc = write_addresses(n, err);
     if (rc != 0) {

@@ -2,6 +2,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "common/link/rpc.h"
 
 #define BUILD_VERSION STR("0.1.0")
 
@@ -107,6 +108,10 @@ static void collect(void *arg)
     metrics_add(meter(&m->meters, METER_SPOOL_REFUSED, NULL), refused - m->spool_refused);
     m->spool_refused = refused;
     metrics_gauge_set(meter(&m->meters, METER_LEDGER, NULL), (int64_t)mem_live_bytes());
+    int64_t ends;
+    if (m->certificate != NULL && rpc_tls_ends(m->certificate, &ends) == 0)
+        metrics_gauge_set(meter(&m->meters, METER_CERTIFICATE, NULL),
+                          ends - clock_wall_us() / 1000000);
     collect_budgets(m);
     if (m->sync != NULL)
         collect_rollouts(m, &sync);

@@ -18,6 +18,7 @@ struct node_metrics {
     struct spool_set *spools;
     bool (*is_ready)(void *arg); /* NULL: not shown. Set after init. */
     void *is_ready_arg;
+    const char *certificate;      /* --control-cert; NULL: none. */
     struct sync *sync;            /* NULL once closed. */
     struct budget_table *budgets; /* NULL: none. */
     uint64_t generation;          /* Whose policies are shown. */

@@ -104,6 +104,10 @@ bool rpc_stream_peer_is(const struct rpc_stream *stream, struct str name);
 /* "ipv4:10.0.0.7:51234"; borrowed. */
 const char *rpc_stream_peer(const struct rpc_stream *stream);
 
+/* When a certificate ends, Unix seconds: the first one of a PEM file. ERR_NOT_FOUND: no such file;
+ * ERR_CORRUPT: no certificate in it. Any thread. */
+int rpc_tls_ends(const char *cert_file, int64_t *out_unix_s) MUST_CHECK;
+
 /* ---- client ---- */
 
 struct rpc_client;

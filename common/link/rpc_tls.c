@@ -3,8 +3,13 @@
  * changed; a client makes a new channel then. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "common/base/buf.h"
 #include "common/base/mem.h"
@@ -170,6 +175,24 @@ int rpc_tls_server_credentials(struct rpc_tls_files *f, grpc_server_credentials 
     if (*out == NULL)
         return err_set(err, ERR_TLS, "certificate, key or CA file is not usable");
     return 0;
+}
+
+int rpc_tls_ends(const char *cert_file, int64_t *out_unix_s)
+{
+    struct tm ends;
+    FILE *file = fopen(cert_file, "re");
+    if (file == NULL)
+        return ERR_NOT_FOUND;
+    X509 *cert = PEM_read_X509(file, NULL, NULL, NULL);
+    (void)fclose(file);
+    if (cert == NULL)
+        ERR_clear_error();
+    int rc =
+        cert != NULL && ASN1_TIME_to_tm(X509_get0_notAfter(cert), &ends) == 1 ? 0 : ERR_CORRUPT;
+    X509_free(cert);
+    if (rc == 0)
+        *out_unix_s = (int64_t)timegm(&ends);
+    return rc;
 }
 
 bool rpc_address_is_local(const char *address)

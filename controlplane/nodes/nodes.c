@@ -97,9 +97,17 @@ int nodes_check_id(const struct rpc_stream *stream, const char *id)
             return RPC_INVALID;
     }
     /* Without TLS (loopback only) the id is taken as it is. */
-    if (rpc_stream_authenticated(stream) && !rpc_stream_peer_is(stream, s))
+    if (rpc_stream_authenticated(stream) && !rpc_stream_peer_is(stream, s) &&
+        !rpc_stream_peer_is(stream, STR(NODES_ROLE_NAME)))
         return RPC_DENIED;
     return 0;
+}
+
+const char *nodes_refusal(int code)
+{
+    return code == RPC_DENIED ? "the certificate names neither this node (DNS name or URI "
+                                "urn:uuid:ID) nor the role " NODES_ROLE_NAME
+                              : "node id refused";
 }
 
 uint64_t nodes_stream_expiry(const struct nodes *n)

@@ -113,8 +113,12 @@ struct nodes {
 
 /* The entry of a node, made if need be. NULL: at the limit, or no memory. */
 struct node_entry *nodes_entry(struct nodes *n, const char *id);
-/* Is this a usable id, and does the peer's certificate carry it? 0 or an RPC code. */
+/* DNS name in the certificate of any node: for deployments that give all their nodes one. */
+#define NODES_ROLE_NAME "steelyard-node"
+/* Is this a usable id, and may the peer's certificate use it: does it name the node (nodes with
+ * certificates of their own), or the role of nodes? 0 or an RPC code. */
 int nodes_check_id(const struct rpc_stream *stream, const char *id);
+const char *nodes_refusal(int code);    /* For the one who is refused; static. */
 void nodes_batch_done(struct nodes *n); /* One less outstanding. */
 /* When a stream made now should be closed, so that streams spread again. */
 uint64_t nodes_stream_expiry(const struct nodes *n);

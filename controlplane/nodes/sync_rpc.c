@@ -229,7 +229,7 @@ static void on_hello(struct sync_peer *p, const Hello *hello)
 {
     int code = p->entry != NULL ? RPC_INVALID : nodes_check_id(p->stream, hello->node_id);
     if (code != 0) {
-        rpc_stream_cancel(p->stream, code, "node id refused");
+        rpc_stream_cancel(p->stream, code, nodes_refusal(code));
         return;
     }
     struct nodes *n = p->nodes;

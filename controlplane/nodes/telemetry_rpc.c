@@ -203,7 +203,7 @@ static void on_hello(struct push_peer *p, const Steelyard__Telemetry__V1__PushHe
 {
     int code = p->entry != NULL ? RPC_INVALID : nodes_check_id(p->stream, hello->node_id);
     if (code != 0) {
-        rpc_stream_cancel(p->stream, code, "node id refused");
+        rpc_stream_cancel(p->stream, code, nodes_refusal(code));
         return;
     }
     p->entry = nodes_entry(p->nodes, hello->node_id);

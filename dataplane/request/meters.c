@@ -95,6 +95,10 @@ const struct metrics_family meters_table[METER_COUNT + 1] = {
                              .help = "Times accepting paused, at the limit of connections or for "
                                      "want of descriptors.",
                              .labels = {"reason"}},
+    [METER_CERTIFICATE] = {.name = "steelyard_certificate_expires_seconds",
+                           .type = METRICS_GAUGE,
+                           .help = "Until the certificate towards the control plane ends; below 14 "
+                                   "days wants a look. Not there without TLS."},
     [METER_LEDGER] = {.name = "steelyard_ledger_bytes",
                       .type = METRICS_GAUGE,
                       .help = "Memory allocated, of which --memory-max is the most."},
