@@ -16,6 +16,7 @@
 #define WATCHED_S      60  /* A look is as good as a watch for so long. */
 #define MORE_MAX       20U /* Folds of a backlog in one job. */
 #define LOG_AGAIN_MS   60000U
+#define SWEEP_MS       600000U /* How often rows that are kept no longer are looked for. */
 
 struct job {
     struct leader_claim claim; /* term 0: not the leader. */
@@ -30,6 +31,7 @@ struct job {
     int look_status; /* First error of a look; the others were looked at all the same. */
     struct err look_err;
     uint64_t looks, failed;
+    bool sweeps; /* Also removes what is kept no longer. */
     bool published;
     bool deposed;
 };
@@ -44,6 +46,7 @@ struct controller {
     bool closing;
     unsigned ticks;
     uint64_t logged_ms;
+    uint64_t swept_ms;
     struct controller_stats stats;
     void (*close_cb)(void *arg);
     void *close_arg;
@@ -133,12 +136,34 @@ static void look_at(struct job *job, struct pq_conn *c, int64_t id)
     job->result_count++;
 }
 
+/* Rows have been folded long since; the cells and the events stay. A part at a time. */
+static void sweep(const struct job *job, struct pq_conn *c)
+{
+    struct err ignored = {0};
+    int rc = pq_conn_script(c, "BEGIN", &ignored);
+    if (rc == 0)
+        rc = leader_fence(c, &job->claim, &ignored);
+    if (rc == 0)
+        rc = pq_conn_script(
+            c,
+            "DELETE FROM canary_obs WHERE ctid = ANY (ARRAY(SELECT ctid FROM canary_obs WHERE "
+            "bucket < now() - interval '30 days' LIMIT 20000)); "
+            "DELETE FROM canary_unit WHERE ctid = ANY (ARRAY(SELECT u.ctid FROM rollout r JOIN "
+            "canary_unit u ON u.rollout_id = r.id WHERE r.ended < now() - interval '30 days' "
+            "LIMIT 20000)); COMMIT",
+            &ignored);
+    if (rc != 0)
+        pq_conn_attempt(c, "ROLLBACK"); /* The next time will do. */
+}
+
 static int run_job(void *arg, struct pq_conn *c, struct err *err)
 {
     struct job *job = arg;
     int64_t due[ROLLOUT_ACTIVE_MAX];
     size_t due_count = 0;
     write_aborts(job, c);
+    if (job->sweeps)
+        sweep(job, c);
     int rc = list_due(c, job, due, &due_count, err);
     if (rc != 0 || job->claim.term == 0 || due_count == 0)
         return rc;
@@ -262,8 +287,12 @@ static void on_tick(uv_timer_t *timer)
     if (c->busy || c->closing || (!leads && ++c->ticks % FOLLOWER_TICKS != 0))
         return;
     memset(&c->job, 0, sizeof c->job);
-    if (leads)
+    if (leads) {
+        uint64_t now = clock_mono_ms();
         c->job.claim = claim;
+        c->job.sweeps = c->swept_ms == 0 || now - c->swept_ms > SWEEP_MS;
+        c->swept_ms = c->job.sweeps ? now : c->swept_ms;
+    }
     c->job.aborts = c->aborts;
     if (work_submit(c->config.work, run_job, on_job, &c->job) == 0)
         c->busy = true;
