@@ -36,7 +36,7 @@ int leader_fence(struct pq_conn *c, const struct leader_claim *claim, struct err
                            "WITH s AS (SELECT set_config('idle_in_transaction_session_timeout', "
                            "'" LEADER_IDLE_MS "', true)) "
                            "UPDATE leader_fence SET term = $1, holder = $2 FROM s "
-                           "WHERE role = $3 AND term <= $1",
+                           "WHERE role = $3 AND (term < $1 OR (term = $1 AND holder = $2))",
                            &p, &r, err);
     if (rc != 0)
         return rc;

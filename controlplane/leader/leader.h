@@ -84,8 +84,8 @@ bool leader_is_first(const struct leader *l, enum leader_role role);
 void leader_deposed(struct leader *l, enum leader_role role, uint64_t term);
 
 /* Worker thread. First statement of every transaction of a leader, inside it: takes the row of the
- * role, which orders old and new leaders. ERR_CONFLICT: a higher term was there; roll back and call
- * leader_deposed on the loop. */
+ * role, which orders old and new leaders. ERR_CONFLICT: a higher term was there, or the same one of
+ * another holder (etcd counts anew); roll back and call leader_deposed on the loop. */
 int leader_fence(struct pq_conn *c, const struct leader_claim *claim, struct err *err) MUST_CHECK;
 /* The same in a transaction of its own: before work whose every step is safe to be done by two, so
  * that a deposed leader finds out and ends. */

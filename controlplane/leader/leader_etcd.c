@@ -30,6 +30,8 @@ struct claim {
     uint64_t term;
     bool first;
     int64_t revision; /* Claimed; 0: none. */
+    int64_t lease;    /* Under which: an etcd that lost its data gives the same revisions again. */
+    int64_t asked_lease;
     uint64_t claimed_term;
     uint64_t again_ms;
 };
@@ -62,7 +64,8 @@ static int run_claim(void *arg, struct pq_conn *c, struct err *err)
         c,
         "WITH old AS (SELECT role, term FROM leader_fence WHERE role = $3 FOR UPDATE) "
         "UPDATE leader_fence f SET term = (etcd_era::bigint << 40) + $1, holder = $2 FROM old "
-        "WHERE f.role = old.role AND old.term <= (etcd_era::bigint << 40) + $1 "
+        "WHERE f.role = old.role AND (old.term < (etcd_era::bigint << 40) + $1 OR "
+        "(old.term = (etcd_era::bigint << 40) + $1 AND f.holder = $2)) "
         "RETURNING f.term, old.term = 0",
         &p, &r, err);
     if (rc != 0)
@@ -94,6 +97,7 @@ static void on_claimed(void *arg, int status, const struct err *err)
     }
     if (status == 0) {
         claim->revision = claim->asked;
+        claim->lease = claim->asked_lease;
         claim->claimed_term = claim->term;
     } else {
         log_event(status == ERR_CONFLICT ? LOG_ERROR : LOG_WARN, "a role was won but not claimed",
@@ -109,11 +113,12 @@ static void on_claimed(void *arg, int status, const struct err *err)
 static void review(struct elector *e, struct claim *claim, uint64_t now_ms)
 {
     int64_t owned = election_owned(&e->machine, claim->role, now_ms);
-    bool led = owned != 0 && owned == claim->revision;
+    bool led = owned != 0 && owned == claim->revision && e->machine.lease == claim->lease;
     leader_set(e->leader, claim->role, led ? claim->claimed_term : 0, claim->first);
     if (owned == 0 || led || claim->working || now_ms < claim->again_ms)
         return;
     claim->asked = owned;
+    claim->asked_lease = e->machine.lease;
     claim->working = work_submit(e->leader->config.work, run_claim, on_claimed, claim) == 0;
     e->jobs += claim->working;
 }
@@ -244,7 +249,8 @@ static bool elector_holds(const struct leader *l, enum leader_role role)
 {
     const struct elector *e = l->source_state;
     int64_t owned = election_owned(&e->machine, role, clock_mono_ms());
-    return owned != 0 && owned == e->claims[role].revision;
+    const struct claim *claim = &e->claims[role];
+    return owned != 0 && owned == claim->revision && e->machine.lease == claim->lease;
 }
 
 static void elector_give_up(struct leader *l, enum leader_role role)

@@ -209,7 +209,7 @@ class Etcd:
             "--listen-peer-urls", "http://127.0.0.1:%d" % peer,
             "--initial-advertise-peer-urls", "http://127.0.0.1:%d" % peer,
             "--initial-cluster", "one=http://127.0.0.1:%d" % peer, "--unsafe-no-fsync",
-            "--log-level", "error"], {"ETCD_UNSUPPORTED_ARCH": ""})
+            "--log-level", "error"])
 
     def start(self):
         self.process.start()

@@ -175,11 +175,16 @@ static void f11_a_deposed_control_plane_changes_nothing(void **state)
     new.claim = &new_claim;
     struct err err = {0};
     uint64_t generation = 0;
-    fixture_exec(c, "UPDATE leader_fence SET term = 5");
+    fixture_exec(c, "UPDATE leader_fence SET term = 5, holder = 'old'");
     assert_int_equal(publish_begin(c, &old, &err), 0);
     publish_abort(c);
     int64_t before = fixture_i64(c, "SELECT generation FROM config_head");
     int64_t audit = fixture_i64(c, "SELECT count(*) FROM audit_log");
+    const struct leader_claim twin_claim = {LEADER_TRAINER, 5, STR("twin")};
+    struct publish_actor twin = actor();
+    twin.claim = &twin_claim; /* The same number, of an etcd that counted anew. */
+    assert_int_equal(publish_begin(c, &twin, &err), ERR_CONFLICT);
+    publish_abort(c);
     assert_int_equal(publish_begin(c, &new, &err), 0);
     assert_int_equal(pq_conn_script(c, "COMMIT", &err), 0);
     assert_int_equal(publish_begin(c, &old, &err), ERR_CONFLICT);
