@@ -3,9 +3,11 @@
 Nothing outside the namespaces changes: no address, route or rule of the machine's own network. Names begin with
 the test's process id; what a killed test left behind is removed by the next one. Needs root and iproute2.
 """
+import contextlib
 import ctypes
 import os
 import re
+import signal
 import subprocess
 
 from harness import Failure
@@ -95,9 +97,12 @@ class Network:
 
 
 def _sweep():
-    """Removes the namespaces of tests whose process is gone."""
+    """Ends what still runs in the namespaces of tests whose process is gone, and removes them."""
     for line in ip("netns", "list", check=False).stdout.splitlines():
         name = line.split(" ")[0]
         owner = re.fullmatch(r"sy(\d+)-[a-z0-9]+", name)
         if owner and not os.path.exists("/proc/" + owner.group(1)):
+            for pid in ip("netns", "pids", name, check=False).stdout.split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGTERM)
             ip("netns", "del", name, check=False)
