@@ -5,6 +5,8 @@
  * the other.
  *
  *   bench_audit [--decisions N] [--days N] [--warm N] [--keep]
+ *   bench_audit --load [--bare] [--decisions N] [--days N]   how fast they are stored, and how fast
+ *                                         without the indexes that only audits need
  * tests/bench/audit/run makes docs/audit.md from it. */
 
 #include <fcntl.h>
@@ -37,7 +39,7 @@ static const char yaml[] =
 
 struct settings {
     uint64_t decisions, days, warm;
-    bool keep;
+    bool keep, load, bare;
 };
 
 static struct world world;
@@ -474,6 +476,11 @@ static struct settings parse(int argc, char **argv)
             s.keep = true;
             continue;
         }
+        if (strcmp(argv[i], "--load") == 0 || strcmp(argv[i], "--bare") == 0) {
+            s.load = s.load || strcmp(argv[i], "--load") == 0;
+            s.bare = s.bare || strcmp(argv[i], "--bare") == 0;
+            continue;
+        }
         if (strcmp(argv[i], "--decisions") == 0)
             s.decisions = number(value);
         else if (strcmp(argv[i], "--days") == 0)
@@ -566,8 +573,16 @@ int main(int argc, char **argv)
     c = fixture_connect(database);
     make_accounts(c);
     make_policies(c);
+    if (s.bare)
+        fixture_exec(c,
+                     "DROP INDEX decision_off_greedy, decision_served_elsewhere, decision_not_ok");
     pq_conn_close(c);
     double seconds = load_all(&l);
+    if (s.load) {
+        printf("%.0f decisions/s\n", (double)s.decisions / seconds);
+        cluster_stop();
+        return 0;
+    }
     fprintf(stderr, "bench_audit: stored in %.0f s; books, statistics\n", seconds);
     c = NULL;
     if (pq_conn_open(database, "bench", 5000, 3600000, &c, &err) != 0)
