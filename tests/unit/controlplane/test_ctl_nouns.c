@@ -337,6 +337,60 @@ static void status_can_wait_for_a_node(void **state)
     ran_free(&r);
 }
 
+static void a_list_is_comma_separated_on_request(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(
+        a, "GET /api/v1/audit?limit=2", 200,
+        "{\"items\":[{\"id\":2,\"ts\":\"2026-11-21T00:00:00Z\",\"actor\":\"operator\","
+        "\"action\":\"key.update\",\"subject\":\"A\",\"reason\":\"more, \\\"now\\\"\","
+        "\"detail\":{\"rpm\":9},\"generation\":4,\"changes\":[]}],\"next\":null}");
+    struct ran r = ctl_do_at(a, WORDS("audit", "log", "--limit", "2", "-o", "csv"));
+    assert_int_equal(r.code, 0);
+    assert_string_equal(r.out, "id,ts,actor,action,subject,reason,detail,generation,changes\n"
+                               "2,2026-11-21T00:00:00Z,operator,key.update,A,\"more, "
+                               "\"\"now\"\"\",\"{\"\"rpm\"\":9}\",4,[]\n");
+    ran_free(&r);
+}
+
+static void an_export_goes_page_by_page_and_says_where_it_goes_on(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(a, "GET /api/v1/decisions/export?limit=500", 200,
+                      "{\"items\":[{\"id\":\"a\"},{\"id\":\"b\"}],\"next\":\"b\"}");
+    fake_admin_answer(a, "GET /api/v1/decisions/export?limit=500&cursor=b", 200,
+                      "{\"items\":[{\"id\":\"c\"},{\"id\":\"d\"}],\"next\":null}");
+    struct ran r = ctl_do_at(a, WORDS("decisions", "export"));
+    assert_int_equal(r.code, 0);
+    assert_string_equal(r.out, "{\"id\":\"a\"}\n{\"id\":\"b\"}\n{\"id\":\"c\"}\n{\"id\":\"d\"}\n");
+    assert_null(strstr(r.err, "--cursor"));
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("decisions", "export", "--limit", "3"));
+    assert_int_equal(r.code, 0);
+    assert_string_equal(r.out, "{\"id\":\"a\"}\n{\"id\":\"b\"}\n{\"id\":\"c\"}\n");
+    assert_non_null(strstr(r.err, "it goes on with --cursor c"));
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("decisions", "export", "--cursor", "b", "--limit", "9"));
+    assert_string_equal(r.out, "{\"id\":\"c\"}\n{\"id\":\"d\"}\n");
+    ran_free(&r);
+    r = ctl_do_at(a, WORDS("decisions", "export", "-o", "yaml"));
+    assert_int_equal(r.code, 2);
+    ran_free(&r);
+}
+
+static void an_export_that_fails_says_where_it_goes_on(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(a, "GET /api/v1/decisions/export?limit=500", 200,
+                      "{\"items\":[{\"id\":\"a\"}],\"next\":\"a\"}");
+    fake_admin_answer(a, "GET /api/v1/decisions/export?limit=500&cursor=a", 503, "{}");
+    struct ran r = ctl_do_at(a, WORDS("decisions", "export", "-o", "csv"));
+    assert_int_not_equal(r.code, 0);
+    assert_non_null(strstr(r.out, "\na,,"));
+    assert_non_null(strstr(r.err, "it goes on with --cursor a"));
+    ran_free(&r);
+}
+
 #define WITH_ADMIN(f) cmocka_unit_test_setup_teardown(f, start, stop)
 
 static void a_change_sends_only_what_was_given_and_none_clears(void **state)
@@ -536,6 +590,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_ADMIN(a_list_is_an_aligned_table),
+        WITH_ADMIN(a_list_is_comma_separated_on_request),
+        WITH_ADMIN(an_export_goes_page_by_page_and_says_where_it_goes_on),
+        WITH_ADMIN(an_export_that_fails_says_where_it_goes_on),
         WITH_ADMIN(the_other_formats_are_for_programs),
         WITH_ADMIN(pages_are_read_to_the_limit),
         WITH_ADMIN(control_bytes_never_reach_the_terminal),
