@@ -149,7 +149,8 @@ static void take_key_back(struct doctor *d)
     buf_deinit(&path);
 }
 
-/* The key reaches nodes by push: asked until it is accepted several times in a row. */
+/* The key reaches nodes by push: asked until it is accepted several times in a row, as long as it
+ * may still come. */
 static bool check_node(struct doctor *d)
 {
     unsigned status = 0, accepted = 0;
@@ -160,7 +161,9 @@ static bool check_node(struct doctor *d)
         int rc = ask(d, "GET", "/v1/models", NULL, &status, &reply, &err);
         buf_deinit(&reply);
         accepted = rc == 0 && status == 200 ? accepted + 1 : 0;
-        if (accepted == 0 && (waited >= d->c->timeout_ms || client_wait(d->c, POLL_MS)))
+        bool may_come = rc != 0 || status == 401 || status == 503;
+        if (accepted == 0 &&
+            (!may_come || waited >= d->c->timeout_ms || client_wait(d->c, POLL_MS)))
             break;
     }
     if (accepted >= ACCEPTED_TIMES)
