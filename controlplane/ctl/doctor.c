@@ -139,12 +139,17 @@ static bool make_key(struct doctor *d)
 static void take_key_back(struct doctor *d)
 {
     struct buf path;
+    json_t *reason = json_pack("{s:s}", "reason", "steelyard doctor is done");
     buf_init(&path, 1024);
-    int rc = buf_append_text(&path, "/keys/");
+    int rc = reason != NULL ? buf_append_text(&path, "/keys/") : ERR_NOMEM;
     if (rc == 0)
         rc = client_escape(d->key_id, &path);
+    if (rc == 0)
+        rc = buf_append_text(&path, "/delete");
     const char *text = rc == 0 ? buf_cstr(&path) : NULL;
-    if (text == NULL || client_call(d->c, "DELETE", text, NULL, NULL) != CTL_OK)
+    if (text == NULL)
+        json_decref(reason); /* Else the call takes it. */
+    if (text == NULL || client_call(d->c, "POST", text, reason, NULL) != CTL_OK)
         note(d, "key", "failed", "%s could not be taken back; it ends in ten minutes", d->key_id);
     buf_deinit(&path);
 }

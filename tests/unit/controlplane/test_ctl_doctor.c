@@ -25,7 +25,7 @@ static void answer_all(struct fake_admin *a, const char *nodes, unsigned node_st
     a->answer_count = 0;
     fake_admin_answer(a, "GET /api/v1/status", 200, status);
     fake_admin_answer(a, "POST /api/v1/keys", 201, "{\"id\":\"K1\",\"key\":\"" KEY "\"}");
-    fake_admin_answer(a, "DELETE /api/v1/keys/K1", 200, "{}");
+    fake_admin_answer(a, "POST /api/v1/keys/K1/delete", 200, "{}");
     fake_admin_answer(a, "GET /v1/models", node_status, "{}");
     fake_admin_answer(a, "POST /v1/chat/completions", 200, reply);
     a->answers[a->answer_count - 1].uses = 1;
