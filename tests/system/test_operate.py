@@ -8,7 +8,7 @@ import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from harness import BIN, Cluster, expect, http, wait_until
+from harness import BIN, ROOT, Cluster, expect, http, wait_until
 
 CHUNK = b'data: {"id":"x","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"%s"},"finish_reason":%s}]}\n\n'
 END = CHUNK % (b"", b'"stop"') + b'data: {"id":"x","object":"chat.completion.chunk","created":1,"model":"m","choices":[],' \
@@ -241,3 +241,27 @@ def test_the_schema_is_left_to_migrate():
         finally:
             waiting.kill()
             waiting.wait()
+
+
+def test_nodes_may_share_a_certificate_and_strangers_may_not():
+    """The certificates that deploy/make-certs makes, which are those that the chart makes."""
+    provider = Provider()
+    with Cluster(lambda _: config_of(provider.url), nodes=0) as c:
+        certs = os.path.join(c.directory, "certs")
+        subprocess.run([os.path.join(ROOT, "deploy", "make-certs"), certs, "127.0.0.1"], check=True)
+        expect(c.control.stop() == 0, "control plane did not end well")
+        c.control.argv += ["--sync-cert", certs + "/control.crt", "--sync-key", certs + "/control.key", "--sync-ca",
+                           certs + "/ca.crt"]
+        c.control.start().addresses()
+        for i, name in enumerate(("node", "node", "control")):
+            node = c._node(i)
+            node.argv += ["--control-cert", "%s/%s.crt" % (certs, name), "--control-key", "%s/%s.key" % (certs, name),
+                          "--control-ca", certs + "/ca.crt"]
+            c.nodes.append(node.start())
+        for node in c.nodes[:2]:
+            c.wait_ready(node)
+        # The third shows a good certificate that is no node's; by now it had the time of two others.
+        metrics = c.nodes[2].addresses()["metrics"]
+        expect(http("GET", "http://%s/readyz" % metrics)[0] == 503, "a certificate that is no node's was taken")
+        connected = [n for n in c.admin("GET", "/status")[1]["nodes"] if n["connected"]]
+        expect(len(connected) == 2, connected)
