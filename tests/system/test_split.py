@@ -4,15 +4,16 @@ newer; and after each round somebody leads again.
 """
 import os
 import random
+import shutil
 import signal
 import tempfile
 import time
 
-from harness import BIN, Cluster, Etcd, Failure, Postgres, Process, Relay, expect, wait_until
+from harness import BIN, Etcd, Failure, Postgres, Process, Relay, expect, wait_until
 import test_faults as faults
 
 TTL_MS = 2000
-SCHEMA = os.path.join(BIN, "steelyard-controlplane")
+CONTROL = os.path.join(BIN, "steelyard-controlplane")
 
 
 class Pair:
@@ -47,7 +48,7 @@ class Pair:
         with open(config, "w") as f:
             f.write(faults.config("http://127.0.0.1:9"))
         control = Process("control", d, [
-            SCHEMA, "--config", config, "--database", self.postgres.conninfo, "--listen", "127.0.0.1:0",
+            CONTROL, "--config", config, "--database", self.postgres.conninfo, "--listen", "127.0.0.1:0",
             "--sync-listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--state-dir", d]).start()
         self.processes.append(control)
         control.addresses()
@@ -85,6 +86,8 @@ class Pair:
             except Failure:
                 pass
         self.postgres.stop()
+        if not os.environ.get("STEELYARD_KEEP"):
+            shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def settle(pair, seen):
