@@ -382,8 +382,8 @@ static void fill_result(struct fetch *f)
     curl_off_t ready_us = 0;
     (void)curl_easy_getinfo(f->easy, CURLINFO_PRETRANSFER_TIME_T, &ready_us);
     r->request_sent = r->phase >= FETCH_HEAD;
-    r->request_taken =
-        r->request_sent && fetch_sent(f) && !(r->status == ERR_CLOSED && f->undelivered);
+    r->request_taken = r->request_sent && fetch_sent(f) &&
+                       !(r->status == ERR_CLOSED && f->undelivered && !r->reply_seen);
     /* curl judges a first line before it hands it out. */
     r->reply_seen = r->reply_seen || (r->request_sent && r->status == ERR_PROTOCOL);
     r->reused = f->on_used;

@@ -88,14 +88,16 @@ static struct lean_conn *call_end(struct transport_call *c)
     return conn;
 }
 
-/* May the peer have all of the request? Not if it ended the connection before that had come. */
+/* May the peer have all of the request? Not if it ended the connection before that had come, and
+ * without a byte of a reply: who answers has read. */
 static bool is_taken(const struct transport_call *c)
 {
     const struct lean_conn *conn = c->conn;
     if (!c->result.request_sent || c->unsent != NULL || c->growing_left != 0 || c->send_failed ||
         lean_send_pending(conn))
         return false;
-    if (c->result.status != ERR_CLOSED || (conn->secure != NULL && conn->secure->answered))
+    if (c->result.status != ERR_CLOSED || c->result.reply_seen ||
+        (conn->secure != NULL && conn->secure->answered))
         return true;
     return !undelivered_at_end(conn->fd);
 }

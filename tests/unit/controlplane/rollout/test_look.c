@@ -613,7 +613,7 @@ static int setup(void **state)
     rand_seed_thread(20261121);
     claim.holder = STR("here");
     struct pq_conn *c = fixture_connect(*state);
-    fixture_exec(c, "UPDATE leader_fence SET term = 7 WHERE role = 'rollout'");
+    fixture_exec(c, "UPDATE leader_fence SET term = 7, holder = 'here' WHERE role = 'rollout'");
     pq_conn_close(c);
     return 0;
 }
