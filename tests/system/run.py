@@ -4,9 +4,9 @@
   tests/system/run.py [NAME...]             only tests whose name holds one of the words
   tests/system/run.py [NAME...] --long      those that take minutes instead: functions long_*
   tests/system/run.py [NAME...] -j N        so many at a time (2; long ones 1)
-Each test runs in a process of its own. Those of a module that says ALONE = True compare what they see with
-what they saw before, and run when nothing else does. A test that raises Skip is counted as skipped and says
-why. Closes with "N passed, N failed, N skipped".
+Each test runs in a process of its own. Those of a module that says FIRST = True take long and begin; those
+with ALONE = True compare what they see with what they saw before, and run when nothing else does. A test
+that raises Skip is counted as skipped and says why. Closes with "N passed, N failed, N skipped".
 """
 import argparse
 import concurrent.futures
@@ -25,13 +25,16 @@ OK, FAILED, SKIPPED = 0, 1, 77
 
 def collect(words, prefix):
     """(full name, module, function name, alone) of the tests asked for, in order."""
+    tests = []
     for name in sorted(os.listdir(HERE)):
         if name.startswith("test_") and name.endswith(".py"):
             module = importlib.import_module(name[:-3])
             for attribute in sorted(vars(module)):
                 full = "%s.%s" % (name[5:-3], attribute[5:])
                 if attribute.startswith(prefix) and (not words or any(w in full for w in words)):
-                    yield full, name[:-3], attribute, getattr(module, "ALONE", False)
+                    tests.append((not getattr(module, "FIRST", False), full, name[:-3], attribute,
+                                  getattr(module, "ALONE", False)))
+    return [test[1:] for test in sorted(tests, key=lambda test: test[0])]
 
 
 def run_here(module, function):
@@ -82,7 +85,7 @@ def main():
     parser.add_argument("--long", action="store_true")
     parser.add_argument("-j", type=int, default=0)
     options = parser.parse_args()
-    tests = list(collect(options.words, "long_" if options.long else "test_"))
+    tests = collect(options.words, "long_" if options.long else "test_")
     jobs = options.j or (1 if options.long else 2)
     suite = Suite()
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:

@@ -4,7 +4,7 @@ from bed import BalancedClient, Bed
 from harness import expect, wait_until
 from test_faults import expect_no_failure
 
-ALONE = True  # Eleven processes; what they take is taken from others.
+FIRST = True
 
 
 def config(fast, slow):

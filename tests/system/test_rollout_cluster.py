@@ -11,7 +11,7 @@ from bed import Bed
 from harness import Failure, expect, http, wait_until
 from visitors import Visitors, config, teach, third_spells, truth, weak_cannot_rhyme
 
-ALONE = True
+FIRST = True
 RATE = 120
 # Amounts differ by a factor of 50 between the models: at this rate 5 % would take an hour to rule out.
 GUARDS = {"cost": {"margin": 0.15}, "quality": {"margin": 0.05}, "tokens": {"on": False}}
