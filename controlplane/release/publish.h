@@ -202,6 +202,7 @@ int publish_rollout_overtake(struct pq_conn *c, const struct publish_actor *acto
 struct publish_version {
     uint64_t version;
     char state[16];
+    char verdict[16]; /* learn_verdict_name, or none. */
     char params[SHA256_HEX_BYTES];
 };
 int publish_policy_find(struct pq_conn *c, struct str name, uint64_t version,

@@ -143,11 +143,12 @@ int publish_policy_find(struct pq_conn *c, struct str name, uint64_t version,
     struct pq_result *r = NULL;
     pq_params_text(&p, name);
     pq_params_i64(&p, (int64_t)version);
-    int rc = pq_conn_query(c,
-                           "SELECT version, state, encode(params, 'hex') FROM policy_version WHERE "
-                           "name = $1 AND CASE WHEN $2::bigint > 0 THEN version = $2 ELSE "
-                           "state = 'current' END",
-                           &p, &r, err);
+    int rc = pq_conn_query(
+        c,
+        "SELECT version, state, encode(params, 'hex'), verdict FROM "
+        "policy_version WHERE name = $1 AND CASE WHEN $2::bigint > 0 THEN version = $2 ELSE "
+        "state = 'current' END",
+        &p, &r, err);
     if (rc != 0)
         return rc;
     if (pq_result_rows(r) == 0) {
@@ -158,6 +159,7 @@ int publish_policy_find(struct pq_conn *c, struct str name, uint64_t version,
         *out = (struct publish_version){.version = (uint64_t)pq_result_i64(r, 0, 0)};
         (void)str_copy(pq_result_text(r, 0, 1), out->state, sizeof out->state);
         (void)str_copy(pq_result_text(r, 0, 2), out->params, sizeof out->params);
+        (void)str_copy(pq_result_text(r, 0, 3), out->verdict, sizeof out->verdict);
     }
     pq_result_destroy(r);
     return rc;

@@ -8,8 +8,9 @@
 #include "control.pb-c.h"
 #include "controlplane/ingest/intake_canary.h"
 
-#define GUARDS_BYTES_MAX 65536U
-#define US_PER_MS        INT64_C(1000)
+#define GUARDS_BYTES_MAX  65536U
+#define US_PER_MS         INT64_C(1000)
+#define FIRST_UNPROVEN_BP 100U /* Of a version whose rows could not tell (NO_SUPPORT). */
 
 char *rollout_dump(const json_t *value)
 {
@@ -80,6 +81,23 @@ static int put_resource(struct pq_conn *c, const struct rollout *r, uint32_t sta
 /* --- creation ------------------------------------------------------------------------------------
  */
 
+/* What rows could not tell about has to be seen on few users first. An override is past the
+ * evidence and says so in the audit log. */
+static int check_first_stage(const struct rollout_new *in, const struct publish_version *candidate,
+                             struct err *err)
+{
+    uint32_t first = in->plan->machine.stage[0].share_bp;
+    if (in->expires_us != 0 || first <= FIRST_UNPROVEN_BP ||
+        strcmp(candidate->verdict, "no_support") != 0)
+        return 0;
+    return err_set(err, ERR_INVALID,
+                   "%.*s@%llu has the verdict no_support, so its first stage may be at most 1 %%, "
+                   "and the plan begins at %u.%02u %%: put a stage of 1 %% first, or train with "
+                   "more labels",
+                   STR_ARG(in->policy), (unsigned long long)candidate->version, first / 100,
+                   first % 100);
+}
+
 static int check_new(struct pq_conn *c, const struct rollout_new *in, struct rollout *r,
                      struct err *err)
 {
@@ -104,6 +122,9 @@ static int check_new(struct pq_conn *c, const struct rollout_new *in, struct rol
                        "to it instead",
                        r->policy, (unsigned long long)candidate.version,
                        (unsigned long long)stable.version);
+    rc = check_first_stage(in, &candidate, err);
+    if (rc != 0)
+        return rc;
     rc = rollout_find_active(c, in->policy, &id, NULL);
     if (rc == 0)
         return err_set(err, ERR_CONFLICT, "%s has rollout or override %lld under way", r->policy,

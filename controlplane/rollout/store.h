@@ -61,7 +61,8 @@ struct rollout_new {
 };
 /* Between publish_begin and publish_commit: the row, its first event and its resources. A rollout
  * starts in shadow. ERR_NOT_FOUND: no such version; ERR_CONFLICT: one is under way, or the version
- * was rejected or is in service. */
+ * was rejected or is in service; ERR_INVALID: its rows could not tell (verdict no_support), and the
+ * plan's first stage is above 1 %. */
 int rollout_create(struct pq_conn *c, const struct publish_actor *actor,
                    const struct rollout_new *in, int64_t *out_id, struct err *err) MUST_CHECK;
 

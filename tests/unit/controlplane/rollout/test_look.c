@@ -526,6 +526,44 @@ static void an_override_takes_everyone_and_ends_by_itself(void **state)
     pq_conn_close(c);
 }
 
+static int try_create(struct pq_conn *c, const char *policy, uint32_t first_bp, int64_t expires_us,
+                      struct err *err)
+{
+    struct rollout_plan plan;
+    int64_t id = 0;
+    plan_default(&plan);
+    plan.machine.stage[0].share_bp = first_bp;
+    const struct rollout_new in = {.policy = str_from(policy),
+                                   .candidate = 2,
+                                   .plan = &plan,
+                                   .expires_us = expires_us,
+                                   .now_us = T0};
+    assert_int_equal(publish_begin(c, &person, err), 0);
+    int rc = rollout_create(c, &person, &in, &id, err);
+    publish_abort(c);
+    return rc;
+}
+
+static void a_version_that_rows_could_not_tell_about_starts_at_one_percent_at_most(void **state)
+{
+    struct pq_conn *c = fixture_connect(*state);
+    struct err err = {0};
+    make_policy(c, "unproven");
+    fixture_exec(c, "UPDATE policy_version SET verdict = 'no_support' WHERE name = 'unproven' AND "
+                    "version = 2");
+    assert_int_equal(try_create(c, "unproven", 150, 0, &err), ERR_INVALID);
+    assert_non_null(strstr(err.message, "unproven@2 has the verdict no_support"));
+    assert_non_null(strstr(err.message, "the plan begins at 1.50 %: put a stage of 1 % first"));
+    assert_int_equal(try_create(c, "unproven", 101, 0, &err), ERR_INVALID);
+    assert_int_equal(try_create(c, "unproven", 100, 0, &err), 0);
+    assert_int_equal(try_create(c, "unproven", 10, 0, &err), 0);
+    assert_int_equal(try_create(c, "unproven", 400, T0 + S, &err), 0); /* An override. */
+    fixture_exec(c, "UPDATE policy_version SET verdict = 'support' WHERE name = 'unproven' AND "
+                    "version = 2");
+    assert_int_equal(try_create(c, "unproven", 400, 0, &err), 0);
+    pq_conn_close(c);
+}
+
 static void what_is_in_service_is_changed_only_past_the_rollout(void **state)
 {
     struct pq_conn *c = fixture_connect(*state);
@@ -636,6 +674,7 @@ int main(void)
         cmocka_unit_test(without_evidence_it_holds),
         cmocka_unit_test(a_freeze_blocks_what_goes_forward_and_nothing_else),
         cmocka_unit_test(an_override_takes_everyone_and_ends_by_itself),
+        cmocka_unit_test(a_version_that_rows_could_not_tell_about_starts_at_one_percent_at_most),
         cmocka_unit_test(what_is_in_service_is_changed_only_past_the_rollout),
         cmocka_unit_test(a_refusal_by_a_node_halts_until_a_person_resumes),
         cmocka_unit_test(each_failed_allocation_of_a_look_leaves_the_rollout_as_it_was),
