@@ -34,7 +34,7 @@ static int keep_partitions(const struct plane *p, struct pq_conn *c, struct err 
 {
     const struct settings *s = p->settings;
     const struct partitions_config config = {.days_ahead = DAYS_AHEAD,
-                                             .retention_days = (unsigned)s->retention_days,
+                                             .retention_days = (unsigned)p->retention_days,
                                              .attempt_days = (unsigned)s->attempt_days,
                                              .feedback_days = (unsigned)s->feedback_days,
                                              .on_event = on_partition};
@@ -74,8 +74,17 @@ static void on_booted(void *arg, int status, const struct err *err)
     }
 }
 
+/* On the loop: the job reads it while another file may come into force. */
+static void take_retention(struct plane *p)
+{
+    uint64_t of_file = p->config != NULL ? config_settings(p->config).retention_days : 0;
+    p->retention_days = settings_retention_days(p->settings, of_file);
+}
+
 void plane_boot(struct plane *p)
 {
+    if (!p->booting)
+        take_retention(p);
     if (!p->booting && work_submit(p->work, run_boot, on_booted, p) == 0)
         p->booting = true;
 }
@@ -142,6 +151,7 @@ static void on_maintained(void *arg, int status, const struct err *err)
 
 void plane_maintain(struct plane *p)
 {
+    take_retention(p);
     if (work_submit(p->work, run_maintain, on_maintained, p) != 0)
         log_event(LOG_WARN, "partitions not checked: the work queue is full");
 }

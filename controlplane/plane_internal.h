@@ -52,6 +52,7 @@ struct plane {
     struct config *config; /* NULL: no --config. */
     struct config *next_config;
     struct stat file_seen;      /* Of the file that was read last. */
+    uint64_t retention_days;    /* Of decisions, as the upkeep under way was told. */
     uint64_t label_maturity_ms; /* Of the file; training leaves younger feedback out. */
     struct config_keys keys;
     struct secret *operator_key;

@@ -2,6 +2,9 @@
 
 #include "common/base/str.h"
 
+#define RETENTION_DAYS     395U
+#define RETENTION_DAYS_MAX 36500U
+
 #define AT(member) offsetof(struct settings, member)
 
 const struct option_row settings_table[] = {
@@ -51,8 +54,9 @@ const struct option_row settings_table[] = {
     {"operator-key", OPTION_STRING, AT(operator_key), NULL, 0, 0, "", "sk-op-...",
      "Key of the admin API; better given as STEELYARD_OPERATOR_KEY than as a flag. Without it the "
      "state directory's operator.key, made at the first start."},
-    {"retention-days", OPTION_U64, AT(retention_days), "395", 0, 36500, "days", "395",
-     "How long decisions are kept; 0: for ever."},
+    {"retention-days", OPTION_STRING, AT(retention_text), NULL, 0, 0, "days", "395",
+     "How many days decisions are kept, 0 to 36500; 0: for ever. Without it store.retention of the "
+     "configuration file, 395 days."},
     {"retention-attempt-days", OPTION_U64, AT(attempt_days), "0", 0, 36500, "days", "90",
      "How long attempts are kept; 0: as long as decisions."},
     {"retention-feedback-days", OPTION_U64, AT(feedback_days), "0", 0, 36500, "days", "395",
@@ -76,8 +80,20 @@ const struct option_row settings_table[] = {
     {0},
 };
 
+uint64_t settings_retention_days(const struct settings *s, uint64_t of_file)
+{
+    if (s->retention_text != NULL)
+        return s->retention_days;
+    return of_file != 0 ? of_file : RETENTION_DAYS;
+}
+
 int settings_check(struct settings *s, struct err *err)
 {
+    if (s->retention_text != NULL &&
+        str_parse_u64(str_from(s->retention_text), RETENTION_DAYS_MAX, &s->retention_days) != 0)
+        return err_set(err, ERR_INVALID,
+                       "--retention-days: '%s' is not a number of days from 0 to 36500, e.g. 395",
+                       s->retention_text);
     if (log_parse_level(str_from(s->log_level), &s->level) != 0)
         return err_set(err, ERR_INVALID, "--log-level: '%s' is not debug, info, warn or error",
                        s->log_level);

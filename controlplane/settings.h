@@ -32,14 +32,15 @@ struct settings {
     bool allow_remote_admin;
     bool auto_migrate;
     bool config_watch;
-    uint64_t retention_days;
-    uint64_t attempt_days;  /* 0: as decisions. */
-    uint64_t feedback_days; /* The same. */
+    const char *retention_text; /* NULL: not given, the configuration file says it. */
+    uint64_t attempt_days;      /* 0: as decisions. */
+    uint64_t feedback_days;     /* The same. */
     bool private_webhooks;
     uint64_t ingest_connections;
     uint64_t drain_timeout_ms;
     uint64_t wave_healthy_ms;
     /* Worked out from the above. */
+    uint64_t retention_days; /* Of retention_text. */
     enum log_level level;
     enum log_format format;
 };
@@ -47,5 +48,9 @@ extern const struct option_row settings_table[];
 
 /* Checks what the table cannot, and fills the last members; no side effects. */
 int settings_check(struct settings *s, struct err *err) MUST_CHECK;
+
+/* How long decisions are kept; 0: for ever. The option wins, then what the configuration file says
+ * (0: there is none), then 395 days. */
+uint64_t settings_retention_days(const struct settings *s, uint64_t of_file);
 
 #endif

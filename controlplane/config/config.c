@@ -13,6 +13,7 @@
 
 #define ARENA_BYTES_MAX (64U << 20)
 #define NAMES_MAX       4096U
+#define DAY_MS          86400000U
 
 static bool is_name(struct str s)
 {
@@ -391,7 +392,7 @@ struct config_settings config_settings(const struct config *c)
     return (struct config_settings){
         .database = c->root.store.postgres,
         .listen = c->root.server.listen,
-        .retention_days = c->root.store.retention_ms / 86400000,
+        .retention_days = (c->root.store.retention_ms + DAY_MS - 1) / DAY_MS,
         .label_maturity_ms = c->root.telemetry.label_maturity_ms,
     };
 }

@@ -86,7 +86,7 @@ bool config_has_route(const struct config *c, struct str name);
 struct config_settings {
     struct str database;        /* store.postgres */
     struct str listen;          /* server.listen, for who starts the data plane */
-    uint64_t retention_days;    /* store.retention */
+    uint64_t retention_days;    /* store.retention, rounded up */
     uint64_t label_maturity_ms; /* telemetry.label_maturity */
 };
 struct config_settings config_settings(const struct config *c);

@@ -237,7 +237,10 @@ static const struct field store_fields[] = {
      "os.environ/DATABASE_URL",
      "Connection string; --database wins. Not needed under `steelyard serve`. Needs a restart."},
     {"retention", FIELD_DURATION, F(store_config, retention_ms), false, "395d", MS_DAY,
-     3650 * MS_DAY, NULL, NULL, "395d", "How long decisions, attempts and feedback are kept."},
+     3650 * MS_DAY, NULL, NULL, "395d",
+     "How long decisions, attempts and feedback are kept, in whole days, rounded up. A reload "
+     "counts "
+     "from the next hour on. --retention-days and the options for attempts and feedback win."},
     {0}};
 static const struct section store_section = {"store", "The database.", sizeof(struct store_config),
                                              store_fields};

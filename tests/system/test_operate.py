@@ -219,6 +219,43 @@ def test_the_control_plane_takes_what_a_cluster_mounts():
         expect(done.returncode == 78 and "root.key" in done.stderr, "exit %d: %s" % (done.returncode, done.stderr))
 
 
+def test_telemetry_is_kept_as_long_as_the_file_says_or_the_option():
+    """store.retention of the file; --retention-days wins. A day is made by hand as if long ago."""
+    def config(url):
+        return config_of(url + "/v1") + "store: {retention: 30d}\n"
+
+    with Cluster(config, nodes=0) as c:
+        def make_day(days_ago):
+            return c.postgres.value(
+                "DO $$ DECLARE d date := (now() AT TIME ZONE 'UTC')::date - %d; BEGIN EXECUTE format("
+                "'CREATE TABLE %%I PARTITION OF decision FOR VALUES FROM (%%L) TO (%%L)', "
+                "'decision_' || to_char(d, 'YYYYMMDD'), d::timestamp AT TIME ZONE 'UTC', "
+                "(d + 1)::timestamp AT TIME ZONE 'UTC'); END $$; "
+                "SELECT 'decision_' || to_char((now() AT TIME ZONE 'UTC')::date - %d, 'YYYYMMDD')"
+                % (days_ago, days_ago))
+
+        def restart(*options):
+            c.control.stop()
+            c.control.argv = argv + list(options)
+            c.control.start()
+            metrics = "http://%s/readyz" % c.control.addresses()["metrics"]
+            wait_until("the control plane to be ready", lambda: http("GET", metrics)[0] == 200)
+
+        def exists(day):
+            return c.postgres.value("SELECT to_regclass('%s') IS NOT NULL" % day) == "t"
+
+        argv = list(c.control.argv)
+        young, old = make_day(20), make_day(60)
+        restart("--retention-days", "0")
+        expect(exists(young) and exists(old), "a day went although all is kept for ever")
+        restart("--retention-days", "90")
+        expect(exists(young) and exists(old), "the file counted although the option was given")
+        restart()
+        expect(exists(young) and not exists(old), "30 days of the file: %s %s" % (exists(young), exists(old)))
+        restart("--retention-days", "10")
+        expect(not exists(young), "10 days of the option did not count")
+
+
 def test_the_schema_is_left_to_migrate():
     provider = Provider()
     with Cluster(lambda _: config_of(provider.url), nodes=0) as c:
