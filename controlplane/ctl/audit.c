@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "controlplane/ctl/client.h"
+#include "controlplane/ctl/decision_tables.h"
 #include "controlplane/ctl/export.h"
 #include "controlplane/ctl/nouns.h"
 #include "controlplane/ctl/output.h"
@@ -27,24 +28,6 @@ static const struct column request_facts[] = {
     {.title = "Stage", .path = "rollout.stage", .kind = COLUMN_NUMBER},
     {.title = "Node", .path = "node_id"},
     {.title = "Generation", .path = "generation", .kind = COLUMN_NUMBER},
-    {.title = NULL},
-};
-static const struct column candidates[] = {
-    {.title = "CANDIDATE", .path = "model"},
-    {.title = "QUALITY", .path = "quality", .kind = COLUMN_PERCENT},
-    {.title = "COST", .path = "cost_usd", .kind = COLUMN_USD},
-    {.title = "LATENCY", .path = "latency_ms", .kind = COLUMN_MS},
-    {.title = "CHANCE", .path = "probability", .kind = COLUMN_PERCENT},
-    {.title = "EXCLUDED", .path = "excluded", .kind = COLUMN_LIST},
-    {.title = NULL},
-};
-static const struct column attempts[] = {
-    {.title = "ATTEMPT", .path = "model"},
-    {.title = "SERVER", .path = "server"},
-    {.title = "STATUS", .path = "status", .kind = COLUMN_NUMBER},
-    {.title = "RESULT", .path = "reason"},
-    {.title = "TOOK", .path = "total_ms", .kind = COLUMN_MS},
-    {.title = "COST", .path = "cost_usd", .kind = COLUMN_USD},
     {.title = NULL},
 };
 static const struct column feedback[] = {
@@ -157,19 +140,6 @@ static const struct column log_csv[] = {
     {.title = "CHANGES", .path = "changes"}, {.title = NULL},
 };
 
-static bool is_table(const struct ctl *c)
-{
-    return c->format == CTL_TABLE || c->format == CTL_WIDE;
-}
-
-static enum ctl_exit print_part(struct ctl *c, const struct column *columns, const json_t *items)
-{
-    if (json_array_size(items) == 0)
-        return CTL_OK;
-    fputc('\n', c->out);
-    return output_list(c, columns, items, "id");
-}
-
 enum ctl_exit audit_request(struct ctl *c)
 {
     struct query q;
@@ -178,20 +148,20 @@ enum ctl_exit audit_request(struct ctl *c)
     query_part(&q, ctl_arg(c, 0));
     enum ctl_exit code = client_call(c, "GET", query_path(&q), NULL, &r);
     query_deinit(&q);
-    if (code == CTL_OK && !is_table(c)) {
+    if (code == CTL_OK && !output_is_table(c)) {
         code = output_object(c, request_facts, r, "id");
     } else if (code == CTL_OK) {
         code = output_object(c, request_facts, r, "id");
         if (code == CTL_OK)
-            code = print_part(c, candidates, json_object_get(r, "candidates"));
+            code = decision_tables_candidates(c, NULL, false, r);
         if (code == CTL_OK) /* `attempts` is the list; a list's row has the number there. */
-            code = print_part(c, attempts, json_object_get(r, "attempts"));
+            code = decision_tables_attempts(c, NULL, r);
         if (code == CTL_OK)
-            code = print_part(c, charges, json_object_get(r, "charges"));
+            code = decision_tables_part(c, NULL, charges, json_object_get(r, "charges"));
         if (code == CTL_OK)
-            code = print_part(c, repriced, json_object_get(r, "repriced"));
+            code = decision_tables_part(c, NULL, repriced, json_object_get(r, "repriced"));
         if (code == CTL_OK)
-            code = print_part(c, feedback, json_object_get(r, "feedback"));
+            code = decision_tables_part(c, NULL, feedback, json_object_get(r, "feedback"));
     }
     json_decref(r);
     return code;
@@ -266,7 +236,7 @@ enum ctl_exit audit_key(struct ctl *c)
     enum ctl_exit code = add_range(c, &q);
     if (code == CTL_OK)
         code = client_list(c, query_path(&q), ctl_u64(c, "limit"), &items);
-    if (code == CTL_OK && is_table(c) && flatten_exclusions(items) != 0)
+    if (code == CTL_OK && output_is_table(c) && flatten_exclusions(items) != 0)
         code = ctl_fail(c, CTL_FAILED, "%s", err_text(ERR_NOMEM));
     if (code == CTL_OK)
         code = output_list(c, of_key, items, "id");
@@ -309,11 +279,11 @@ enum ctl_exit audit_rollout(struct ctl *c)
     query_deinit(&q);
     if (code == CTL_OK)
         code = output_object(c, rollout_facts, r, "id");
-    if (code == CTL_OK && is_table(c)) {
+    if (code == CTL_OK && output_is_table(c)) {
         size_t i;
         json_t *event;
         const json_t *list = json_object_get(r, "events");
-        code = print_part(c, events, list);
+        code = decision_tables_part(c, NULL, events, list);
         /* Of one stage: the evidence as well. Of all it would fill the screen. */
         json_array_foreach(list, i, event)
         {

@@ -129,7 +129,7 @@ static enum ctl_exit show(struct ctl *c, json_t *reply)
 
 static void keep_it(struct ctl *c)
 {
-    if (c->format == CTL_TABLE || c->format == CTL_WIDE)
+    if (output_is_table(c))
         ctl_note(c, "Keep the key: only its hash is stored, and it is not shown again.");
 }
 

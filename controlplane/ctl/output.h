@@ -44,6 +44,10 @@ static inline bool output_is_json(const struct ctl *c)
 {
     return c->format == CTL_JSON || c->format == CTL_JSONL || c->format == CTL_YAML;
 }
+static inline bool output_is_table(const struct ctl *c)
+{
+    return c->format == CTL_TABLE || c->format == CTL_WIDE;
+}
 /* Prints text with control bytes replaced. */
 void output_text(FILE *to, const char *text);
 const char *output_bold(const struct ctl *c); /* "" without colour. */

@@ -124,7 +124,7 @@ static enum ctl_exit find_version(struct ctl *c, struct named *io_named)
 static enum ctl_exit print_shown(struct ctl *c, const json_t *policy)
 {
     enum ctl_exit code = output_object(c, shown_columns, policy, "name");
-    if (code != CTL_OK || (c->format != CTL_TABLE && c->format != CTL_WIDE))
+    if (code != CTL_OK || !output_is_table(c))
         return code;
     const json_t *gates = json_object_get(policy, "gates");
     if (json_array_size(gates) > 0) {

@@ -72,7 +72,7 @@ enum ctl_exit report_show(struct ctl *c)
     enum ctl_exit code = client_call(c, "GET", query_path(&q), NULL, &report);
     if (code == CTL_OK)
         code = output_object(c, columns, report, "decisions");
-    if (code == CTL_OK && (c->format == CTL_TABLE || c->format == CTL_WIDE))
+    if (code == CTL_OK && output_is_table(c))
         code = print_parts(c, report);
     json_decref(report);
     query_deinit(&q);

@@ -172,7 +172,7 @@ static enum ctl_exit print_guards(struct ctl *c, const json_t *rollout)
 static enum ctl_exit print_rollout(struct ctl *c, const json_t *rollout)
 {
     enum ctl_exit code = output_object(c, status_columns, rollout, "id");
-    if (code != CTL_OK || (c->format != CTL_TABLE && c->format != CTL_WIDE))
+    if (code != CTL_OK || !output_is_table(c))
         return code;
     code = print_guards(c, rollout);
     const json_t *events = json_object_get(rollout, "events");

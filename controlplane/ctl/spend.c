@@ -58,18 +58,13 @@ static const struct column difference_columns[] = {
     {.title = NULL},
 };
 
-static bool is_table(const struct ctl *c)
-{
-    return c->format == CTL_TABLE || c->format == CTL_WIDE;
-}
-
 static enum ctl_exit print_spend(struct ctl *c, const json_t *reply, const char *by)
 {
     const struct column columns[] = {{.title = "", .path = by}, FIGURES};
     const json_t *adjustments = json_object_get(reply, "adjustments");
     json_t *total = json_array();
     enum ctl_exit code = output_list(c, columns, json_object_get(reply, "items"), by);
-    if (!is_table(c)) {
+    if (!output_is_table(c)) {
         json_decref(total);
         return code;
     }
@@ -135,7 +130,7 @@ enum ctl_exit spend_reconcile(struct ctl *c)
     if (code == CTL_OK)
         code = output_object(c, check_columns, reply, "id");
     const json_t *differences = json_object_get(reply, "differences");
-    if (code == CTL_OK && is_table(c) && json_array_size(differences) > 0) {
+    if (code == CTL_OK && output_is_table(c) && json_array_size(differences) > 0) {
         fputc('\n', c->out);
         code = output_list(c, difference_columns, differences, "budget");
     }

@@ -75,7 +75,7 @@ enum ctl_exit status_show(struct ctl *c)
                                      : client_call(c, "GET", "/status", NULL, &status);
     if (code == CTL_OK)
         code = output_object(c, columns, status, "version");
-    if (code == CTL_OK && (c->format == CTL_TABLE || c->format == CTL_WIDE)) {
+    if (code == CTL_OK && output_is_table(c)) {
         fputc('\n', c->out);
         code = output_list(c, node_columns, json_object_get(status, "nodes"), "node_id");
         fputc('\n', c->out);

@@ -1,6 +1,7 @@
 /* `decisions why ID`: a choice explained: who was in question, what each would have given and cost,
  * who was excluded, which features spoke for whom, and what would have tipped it. */
 #include "controlplane/ctl/client.h"
+#include "controlplane/ctl/decision_tables.h"
 #include "controlplane/ctl/nouns.h"
 #include "controlplane/ctl/output.h"
 #include "controlplane/ctl/query.h"
@@ -27,30 +28,11 @@ static const struct column facts[] = {
     {.title = "Recomputed, equal", .path = "reproduced", .kind = COLUMN_BOOL},
     {.title = NULL},
 };
-static const struct column candidates[] = {
-    {.title = "CANDIDATE", .path = "model"},
-    {.title = "QUALITY", .path = "quality", .kind = COLUMN_PERCENT},
-    {.title = "COST", .path = "cost_usd", .kind = COLUMN_USD},
-    {.title = "LATENCY", .path = "latency_ms", .kind = COLUMN_MS},
-    {.title = "UTILITY", .path = "utility", .kind = COLUMN_NUMBER},
-    {.title = "CHANCE", .path = "probability", .kind = COLUMN_PERCENT},
-    {.title = "EXCLUDED", .path = "excluded", .kind = COLUMN_LIST},
-    {.title = NULL},
-};
 static const struct column terms[] = {
     {.title = "FEATURE", .path = "name"},
     {.title = "WEIGHT", .path = "value", .kind = COLUMN_NUMBER},
     {.title = "FOR", .path = "for"},
     {.title = "AGAINST", .path = "against"},
-    {.title = NULL},
-};
-static const struct column attempts[] = {
-    {.title = "ATTEMPT", .path = "model"},
-    {.title = "SERVER", .path = "server"},
-    {.title = "STATUS", .path = "status", .kind = COLUMN_NUMBER},
-    {.title = "RESULT", .path = "reason"},
-    {.title = "TOOK", .path = "total_ms", .kind = COLUMN_MS},
-    {.title = "COST", .path = "cost_usd", .kind = COLUMN_USD},
     {.title = NULL},
 };
 static const struct column outcome[] = {
@@ -59,15 +41,6 @@ static const struct column outcome[] = {
     {.title = "Score", .path = "outcome.score"},
     {.title = NULL},
 };
-
-static enum ctl_exit print_list(struct ctl *c, const char *heading, const struct column *columns,
-                                const json_t *items)
-{
-    if (json_array_size(items) == 0)
-        return CTL_OK;
-    fprintf(c->out, "\n%s%s%s\n", output_dim(c), heading, output_plain(c));
-    return output_list(c, columns, items, "model");
-}
 
 static void print_counterfactual(struct ctl *c, const json_t *why)
 {
@@ -83,15 +56,14 @@ static enum ctl_exit print_why(struct ctl *c, const json_t *why)
 {
     enum ctl_exit code = output_object(c, facts, why, "chosen");
     if (code == CTL_OK)
-        code = print_list(c, "What each would have given and cost", candidates,
-                          json_object_get(why, "candidates"));
+        code = decision_tables_candidates(c, "What each would have given and cost", true, why);
     if (code == CTL_OK)
-        code = print_list(c, "The ten features that weighed most", terms,
-                          json_object_get(why, "terms"));
+        code = decision_tables_part(c, "The ten features that weighed most", terms,
+                                    json_object_get(why, "terms"));
     if (code == CTL_OK)
         print_counterfactual(c, why);
     if (code == CTL_OK)
-        code = print_list(c, "What happened", attempts, json_object_get(why, "attempts"));
+        code = decision_tables_attempts(c, "What happened", why);
     if (code == CTL_OK && json_is_object(json_object_get(why, "outcome"))) {
         fputc('\n', c->out);
         code = output_object(c, outcome, why, "chosen");
@@ -107,7 +79,7 @@ enum ctl_exit decisions_why(struct ctl *c)
     query_part(&q, ctl_arg(c, 0));
     query_literal(&q, "/why");
     enum ctl_exit code = client_call(c, "GET", query_path(&q), NULL, &why);
-    if (code == CTL_OK && (c->format == CTL_TABLE || c->format == CTL_WIDE))
+    if (code == CTL_OK && output_is_table(c))
         code = print_why(c, why);
     else if (code == CTL_OK)
         code = output_object(c, facts, why, "chosen");
