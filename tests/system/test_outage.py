@@ -1,16 +1,21 @@
 """What goes on when something is down: a test for each row of the table in docs/availability.md that no
 other module has. Loads are light: what is asked is whether anything fails, and whether all books agree.
 """
+import contextlib
+import ctypes
 import json
 import os
 import shutil
 import signal
 import subprocess
 
+import ledgers
 import test_faults as faults
-from harness import Cluster, expect, http, wait_until
+from harness import Cluster, Relay, expect, http, wait_until
 from loadclient import LoadClient
+from skip import Skip
 
+CLONE_NEWNS = 0x20000
 TTL = ["--etcd-ttl", "2s"]
 RATE, SECONDS = 60, 8
 
@@ -188,3 +193,158 @@ def test_the_leader_is_stopped_past_its_lease_and_goes_on():
         c.controls[stopped].kill(signal.SIGCONT)
         wait_until("every role to be led once", lambda: all_led_once(c))
         expect(c.leaders()["keeper"][1] > term, "the stopped one wrote under its old term")
+
+
+def start_node(cluster, relay=None):
+    """The one node of a cluster that was started without; its way to the control plane by a relay."""
+    if relay is not None:
+        cluster.sync_ports = [relay.port]
+    cluster.node_count = 1
+    node = cluster._node(0)
+    node.log_path = os.path.join(cluster.directory, "node0.log")  # Not where the disk may be full.
+    cluster.nodes = [node.start()]
+    cluster.wait_ready(node)
+    return node
+
+
+def books_agree(cluster, key):
+    """The allocations, the period and the rows of a key's one budget say the same, and nothing is open."""
+    allocated, settled, cost, reserved = (int(v) for v in cluster.postgres.query(
+        "WITH b AS (SELECT b.id FROM budget b JOIN api_key k ON k.id = b.account_id WHERE k.name = '%s') SELECT"
+        " (SELECT coalesce(sum(s + overage), 0) FROM budget_alloc JOIN b ON b.id = budget_id),"
+        " (SELECT coalesce(sum(settled), 0) FROM budget_period JOIN b ON b.id = budget_id),"
+        " (SELECT coalesce(sum(cost), 0) FROM budget_ledger JOIN b ON b.id = budget_id),"
+        " (SELECT coalesce(sum(reserved), 0) FROM budget_alloc JOIN b ON b.id = budget_id WHERE state = 0)" % key)[0])
+    return reserved == 0 and cost > 0 and allocated == settled == cost
+
+
+def budgeted_key(cluster, name):
+    status, made = cluster.admin("POST", "/keys", {"name": name, "budgets": [
+        {"limit_usd": "100", "period": "total", "mode": "strict"}]})
+    expect(status == 201, "key was not made: %s %s" % (status, made))
+    wait_until("the node to know the key", lambda: node_knows(cluster, made["key"]))
+    return made["key"]
+
+
+def refused_for_money(entry):
+    """Before anything was sent: what the node holds is used up, or it has been told of nothing to use."""
+    return entry.status in (429, 503) and "budget" in entry.error
+
+
+def stored(cluster):
+    return int(cluster.postgres.value("SELECT count(*) FROM decision"))
+
+
+def test_a_node_is_cut_off_from_the_control_plane_only():
+    """Clients and providers reach it: it goes on, spends of a strict budget what it holds and no more, and
+    keeps the rows; healed, all books are one and the budget gives again."""
+    with Cluster(faults.config, nodes=0) as c:
+        relay = Relay(c.sync_port)
+        try:
+            start_node(c, relay)
+            keys = [c.make_key("free"), budgeted_key(c, "alone")]
+            clients = [LoadClient([c.target()], k, RATE // 2, SECONDS, seed=i + 1).start() for i, k in enumerate(keys)]
+            for client in clients:
+                client.wait_sent(RATE * SECONDS // 8)
+            wait_until("rows of the time before", lambda: stored(c) > 0)
+            relay.cut = True
+            before, sent = stored(c), len(clients[1].entries)
+            expect(c.admin("POST", "/keys", {"name": "unheard"})[0] == 201, "key was not made")
+            for client in clients:
+                client.join()
+            free, alone = (client.entries for client in clients)
+            faults.expect_no_failure(free)
+            odd = [e for e in alone if not e.complete and not refused_for_money(e)]
+            expect(not odd, "with a budget: %s" % [(e.nonce, e.status, e.error) for e in odd[:3]])
+            expect([e for e in alone[sent:] if e.complete], "nothing was spent of what it held")
+            waiting = c.metric(0, "steelyard_spool_records")
+            expect(waiting >= RATE * SECONDS // 4, "only %d records wait in the spool" % waiting)
+            expect(stored(c) <= before + RATE, "rows came through the cut")  # What was on its way.
+            committed = int(c.postgres.value("SELECT sum(committed) FROM budget_period"))
+            relay.cut = False
+            c.wait_drained()
+            spent = sum(r.cost for r in ledgers.read_rows(c.postgres) if r.nonce.startswith("n2-"))
+            expect(spent <= committed, "%d was spent of %d handed out" % (spent, committed))
+            entries = free + alone
+
+            def gives_again():
+                more = LoadClient([c.target()], keys[1], 10, 1, seed=3 + len(entries)).start()
+                more.join()
+                entries.extend(more.entries)
+                return all(e.complete for e in more.entries)
+
+            wait_until("the budget to give again", gives_again)
+            summary = faults.settle(c, entries)
+            wait_until("the counters to be the sum of the rows", lambda: books_agree(c, "alone"))
+            late = generation_of(c, "after")
+            wait_until("the node to know a key made since", lambda: node_knows(c, late))
+            return "%s; %d kept while cut off, %d refused for want of money" % (
+                summary, waiting, sum(not e.complete for e in alone))
+        finally:
+            relay.close()
+
+
+@contextlib.contextmanager
+def small_disk(path, size):
+    """A disk of its own at `path`, in mounts that only this process and its children see: whatever ends
+    them takes it away."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) != 0:
+        raise Skip("a mount namespace cannot be made: %s" % os.strerror(ctypes.get_errno()))
+    for words in (["--make-rprivate", "/"], ["-t", "tmpfs", "-o", "size=%d,mode=755" % size, "tmpfs", path]):
+        done = subprocess.run(["mount"] + words, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Skip("a small disk cannot be mounted: %s" % done.stderr.strip())
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", path], check=False)
+
+
+def fill(path):
+    """Takes all the space that is left; the name of the file that holds it."""
+    name = os.path.join(path, "ballast")
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        for size in (1 << 20, 1 << 12, 1):
+            with contextlib.suppress(OSError):
+                while os.write(fd, bytes(size)) > 0:
+                    pass
+    finally:
+        os.close(fd)
+    return name
+
+
+def test_a_nodes_disk_is_full():
+    """Strict: 503 before a provider is asked, as long as no record can be kept; then it serves again. Every
+    answer has its row, and no row is there twice."""
+    with Cluster(faults.config, nodes=0, node_args=["--workers", "1"]) as c:
+        with small_disk(c._dir("node0"), 64 << 20):
+            node = start_node(c)
+            key = budgeted_key(c, "full")
+            client = LoadClient([c.target()], key, RATE, 2 * SECONDS).start()
+            client.wait_sent(RATE * SECONDS // 4)
+            ballast = fill(node.directory)
+
+            def refused():
+                return [e for e in list(client.entries) if e.status == 503]
+
+            wait_until("requests to be refused", refused, 30)
+            expect(http("GET", "http://%s/readyz" % node.addresses()["metrics"])[0] == 503, "ready without a disk")
+            os.unlink(ballast)
+            at = len(client.entries)
+            wait_until("requests to be answered again", lambda: [e for e in list(client.entries)[at:] if e.complete], 30)
+            client.join()
+            expect(node.alive, "the node ended:\n%s" % node.log_tail())
+            odd = [e for e in client.entries if not e.complete and e.status != 503]
+            expect(not odd, "%d were neither answered nor refused, e.g. %s" % (
+                len(odd), [(e.nonce, e.status, e.error) for e in odd[:3]]))
+            expect(client.entries[-1].complete, "the last was not answered: %s" % client.entries[-1].error)
+            asked = {s["nonce"] for s in c.provider_entries()}
+            wrong = [e.nonce for e in refused() if e.nonce in asked]
+            expect(not wrong, "refused, and yet a provider was asked: %s" % wrong[:3])
+            summary = faults.settle(c, client.entries)
+            wait_until("the counters to be the sum of the rows", lambda: books_agree(c, "full"))
+            count = len(refused())
+            node.stop()
+            return "%s; %d refused" % (summary, count)
