@@ -41,6 +41,7 @@ enum {
     METER_EVIDENCE_ERRORS,
     METER_LEADER,
     METER_TERM,
+    METER_DEPOSED,
     METER_ETCD_ASKED,
     METER_ETCD_FAILED,
     METER_CERTIFICATE,
@@ -166,6 +167,12 @@ const struct metrics_family plane_metrics_table[] = {
      .type = METRICS_GAUGE,
      .help = "Term of the role here; 0: it is not led here.",
      .labels = {"role"}},
+    {.name = "steelyard_leader_deposed",
+     .type = METRICS_GAUGE,
+     .help =
+         "How often a write met a newer term of another control plane and was refused, since the "
+         "start.",
+     .labels = {"role"}},
     {.name = "steelyard_etcd_requests",
      .type = METRICS_GAUGE,
      .help = "Questions to etcd since the start."},
@@ -214,6 +221,11 @@ static void collect_roles(struct plane *p)
     }
     if (p->leader != NULL) {
         const struct leader_stats stats = leader_get_stats(p->leader);
+        for (unsigned i = 0; i < LEADER_ROLES; i++) {
+            const struct str name = str_from(leader_role_name((enum leader_role)i));
+            metrics_gauge_set(metrics_series_get(p->shard, METER_DEPOSED, &name),
+                              (int64_t)stats.deposed[i]);
+        }
         set_gauge(p, METER_ETCD_ASKED, stats.etcd_asked);
         set_gauge(p, METER_ETCD_FAILED, stats.etcd_failed);
     }

@@ -49,7 +49,8 @@ static int run_turn(void *arg, struct pq_conn *c, struct err *err)
         e->failed++;
         snprintf(e->problem, sizeof e->problem, "%s: %s", e->policies[i].name,
                  err->message[0] != '\0' ? err->message : err_text(rc));
-        if (rc == ERR_UNAVAILABLE || !pq_conn_is_usable(c))
+        if (rc == ERR_UNAVAILABLE || !pq_conn_is_usable(c) ||
+            (rc == ERR_CONFLICT && leader_is_deposed(c, &e->claim)))
             return rc;
     }
     return 0;

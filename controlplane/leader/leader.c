@@ -3,6 +3,7 @@
 #include "controlplane/leader/leader.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "common/base/log.h"
 #include "common/base/mem.h"
@@ -60,6 +61,12 @@ int leader_check(struct pq_conn *c, const struct leader_claim *claim, struct err
     return rc;
 }
 
+bool leader_is_deposed(struct pq_conn *c, const struct leader_claim *claim)
+{
+    struct err ignored = {0};
+    return leader_check(c, claim, &ignored) == ERR_CONFLICT;
+}
+
 static void on_changed(uv_async_t *async)
 {
     struct leader *l = async->data;
@@ -103,10 +110,16 @@ bool leader_get_claim(const struct leader *l, enum leader_role role, struct lead
 
 void leader_deposed(struct leader *l, enum leader_role role, uint64_t term)
 {
-    if (l->closing || term == 0 || l->term[role] != term)
+    if (l->closing || term == 0)
         return;
-    log_event(LOG_WARN, "another control plane took a role over",
+    bool ends = l->term[role] == term;
+    l->deposed[role]++;
+    log_event(LOG_WARN,
+              ends ? "another control plane took a role over"
+                   : "a write under an earlier term was refused",
               LOG_TEXT_FIELD("role", leader_role_name(role)), LOG_U64("term", term));
+    if (!ends)
+        return;
     l->source->give_up(l, role);
     leader_set(l, role, 0, false);
 }
@@ -116,6 +129,7 @@ struct leader_stats leader_get_stats(const struct leader *l)
     struct leader_stats stats = {0};
     if (!l->closing && l->source->get_stats != NULL)
         l->source->get_stats(l, &stats);
+    memcpy(stats.deposed, l->deposed, sizeof stats.deposed);
     return stats;
 }
 

@@ -73,14 +73,15 @@ bool leader_get_claim(const struct leader *l, enum leader_role role,
                       struct leader_claim *out_claim);
 struct leader_stats {
     uint64_t etcd_asked;
-    uint64_t etcd_failed; /* No answer, or one of no use. */
+    uint64_t etcd_failed;           /* No answer, or one of no use. */
+    uint64_t deposed[LEADER_ROLES]; /* Calls of leader_deposed. */
 };
 struct leader_stats leader_get_stats(const struct leader *l);
 /* Nobody held the role before its present term: there is nothing that an earlier holder may have
  * left behind in other processes. */
 bool leader_is_first(const struct leader *l, enum leader_role role);
-/* A transaction with this claim was refused (ERR_CONFLICT of leader_fence): the role ends here at
- * once, if that is still its term. */
+/* A transaction with this claim was refused (ERR_CONFLICT of leader_fence): that is counted and
+ * logged, and the role ends here at once, if that is still its term. */
 void leader_deposed(struct leader *l, enum leader_role role, uint64_t term);
 
 /* Worker thread. First statement of every transaction of a leader, inside it: takes the row of the
@@ -90,5 +91,8 @@ int leader_fence(struct pq_conn *c, const struct leader_claim *claim, struct err
 /* The same in a transaction of its own: before work whose every step is safe to be done by two, so
  * that a deposed leader finds out and ends. */
 int leader_check(struct pq_conn *c, const struct leader_claim *claim, struct err *err) MUST_CHECK;
+/* Worker thread, outside a transaction. For who got ERR_CONFLICT from work that has other reasons
+ * for it too: a version that cannot be promoted, a deadlock. False also when nobody can say. */
+bool leader_is_deposed(struct pq_conn *c, const struct leader_claim *claim);
 
 #endif

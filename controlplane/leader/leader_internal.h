@@ -24,6 +24,7 @@ struct leader {
     uint64_t term[LEADER_ROLES]; /* 0: not held. */
     uint64_t told[LEADER_ROLES]; /* By on_change. */
     bool first[LEADER_ROLES];
+    uint64_t deposed[LEADER_ROLES];
     uv_async_t changed;
     bool closing;
     void (*close_cb)(void *arg);

@@ -37,6 +37,7 @@ struct run {
     struct siphash_key draw_key;
     int status;
     struct err err;
+    bool deposed; /* status came of the fence. */
     uint64_t version;
     bool passed;
     bool promoted;
@@ -56,7 +57,7 @@ struct trainer {
     /* Of the loop alone. */
     uv_timer_t timer;
     bool taking; /* A job looks for the next run; it alone writes what follows. */
-    bool found;
+    bool found, deposed;
     struct leader_claim claim;
     struct train_request next;
     unsigned handles;
@@ -115,7 +116,7 @@ static void job_finished(struct pq_conn *c, const struct run *run)
                                  : (run->passed ? "all gates passed" : "rejected by its gates"));
     int rc = train_queue_end(c, &run->claim, run->request.job, run->status == 0, str_from(message),
                              str_from(result), &ignored);
-    (void)rc; /* Whoever leads next finds it running under an older term, and runs it again. */
+    (void)rc; /* Whoever looks next, here or elsewhere, finds it running and runs it again. */
 }
 
 /* --- learning ----------------------------------------------------------------------------------
@@ -361,7 +362,7 @@ static bool is_interrupted(const struct run *run)
     uv_mutex_lock(&t->lock);
     bool cancel = t->cancel;
     uv_mutex_unlock(&t->lock);
-    return run->status != 0 && (cancel || run->status == ERR_CONFLICT);
+    return run->status != 0 && (cancel || run->deposed);
 }
 
 static void run_thread(void *arg)
@@ -375,6 +376,8 @@ static void run_thread(void *arg)
         (void)err_set(&run->err, run->status, "%s", err_text(run->status));
     if (c != NULL && pq_conn_in_transaction(c))
         pq_conn_attempt(c, "ROLLBACK");
+    /* Somebody may also have put another version in service meanwhile. */
+    run->deposed = c != NULL && run->status == ERR_CONFLICT && leader_is_deposed(c, &run->claim);
     if (c != NULL && !is_interrupted(run))
         job_finished(c, run);
     pq_conn_close(c);
@@ -426,7 +429,7 @@ static void on_done(uv_async_t *async)
     t->run = NULL;
     uv_mutex_unlock(&t->lock);
     bool promoted = run->promoted || run->rolling;
-    if (run->status == ERR_CONFLICT)
+    if (run->deposed)
         leader_deposed(t->config.leader, LEADER_TRAINER, run->claim.term);
     if (run->status != 0)
         log_event(LOG_WARN, "a training run ended", LOG_TEXT_FIELD("job", run->request.job),
@@ -470,14 +473,16 @@ static int begin(struct trainer *t, const struct publish_set *set)
 static int run_take(void *arg, struct pq_conn *c, struct err *err)
 {
     struct trainer *t = arg;
-    return train_queue_take(c, &t->claim, &t->next, &t->found, err);
+    int rc = train_queue_take(c, &t->claim, &t->next, &t->found, err);
+    t->deposed = rc == ERR_CONFLICT && leader_is_deposed(c, &t->claim);
+    return rc;
 }
 
 static void on_taken(void *arg, int status, const struct err *err)
 {
     struct trainer *t = arg;
     t->taking = false;
-    if (status == ERR_CONFLICT)
+    if (t->deposed)
         leader_deposed(t->config.leader, LEADER_TRAINER, t->claim.term);
     else if (status != 0 && status != ERR_CANCELED)
         log_event(LOG_WARN, "training runs were not looked for",
@@ -494,7 +499,7 @@ void trainer_look(struct trainer *t)
     if (t->taking || t->run != NULL || t->closing || t->config.current(t->config.arg) == NULL ||
         !leader_get_claim(t->config.leader, LEADER_TRAINER, &t->claim))
         return;
-    t->found = false;
+    t->found = t->deposed = false;
     t->taking = work_submit(t->config.work, run_take, on_taken, t) == 0;
 }
 

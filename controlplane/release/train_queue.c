@@ -48,6 +48,8 @@ int train_queue_put(struct pq_conn *c, const struct train_request *t, struct str
     return rc;
 }
 
+/* Nothing runs where this is asked: what says that it runs under this term or an older one ended
+ * without being able to write it. */
 static int requeue_lost(struct pq_conn *c, const struct leader_claim *claim, struct err *err)
 {
     struct pq_params p = {0};
@@ -60,7 +62,7 @@ static int requeue_lost(struct pq_conn *c, const struct leader_claim *claim, str
         "phase = CASE WHEN tries >= $2 THEN 'failed' ELSE 'queued' END, "
         "message = CASE WHEN tries >= $2 THEN 'its control plane ended each time' ELSE '' END, "
         "finished = CASE WHEN tries >= $2 THEN now() END, touched = now() "
-        "WHERE kind = 'train' AND state = 'running' AND term < $1",
+        "WHERE kind = 'train' AND state = 'running' AND term <= $1",
         &p, NULL, err);
 }
 

@@ -12,8 +12,9 @@
  * ERR_CONFLICT: one is in line or under way. */
 int train_queue_put(struct pq_conn *c, const struct train_request *request, struct str body,
                     struct err *err) MUST_CHECK;
-/* The next one becomes this claim's, state running; what an earlier term left running is in line
- * again. A transaction of its own. ERR_CONFLICT: deposed. */
+/* The next one becomes this claim's, state running; what is left running of this term or an earlier
+ * one (nothing runs here when this is asked) is in line
+ * again. A transaction of its own. ERR_CONFLICT: deposed, or as leader_is_deposed says. */
 int train_queue_take(struct pq_conn *c, const struct leader_claim *claim,
                      struct train_request *out_request, bool *out_found,
                      struct err *err) MUST_CHECK;

@@ -100,17 +100,6 @@ static void write_aborts(struct job *job, struct pq_conn *c)
     }
 }
 
-/* A conflict may have other causes: a version that cannot be promoted, a deadlock. */
-static bool is_deposed(struct pq_conn *c, const struct leader_claim *claim)
-{
-    struct err ignored = {0};
-    int rc = pq_conn_script(c, "BEGIN", &ignored);
-    if (rc == 0)
-        rc = leader_fence(c, claim, &ignored);
-    pq_conn_attempt(c, "ROLLBACK");
-    return rc == ERR_CONFLICT;
-}
-
 static void look_at(struct job *job, struct pq_conn *c, int64_t id)
 {
     struct look_result result = {.more = true};
@@ -120,7 +109,7 @@ static void look_at(struct job *job, struct pq_conn *c, int64_t id)
         job->looks++;
         if (rc != 0) {
             job->failed++;
-            job->deposed = rc == ERR_CONFLICT && is_deposed(c, &job->claim);
+            job->deposed = rc == ERR_CONFLICT && leader_is_deposed(c, &job->claim);
             if (job->look_status == 0) {
                 job->look_status = rc;
                 job->look_err = err;
