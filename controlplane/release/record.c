@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
-#include "control.pb-c.h"
+#include "common/route/params_wire.h"
 
 #define LIVE_STICKY  4U /* Bit of Cand.live. */
 #define ARTIFACT_MAX (64U << 20)
@@ -91,32 +91,14 @@ static int cached_params(struct pq_conn *c, struct record_cache *cache, const ui
     return rc;
 }
 
-/* As the node reads Params (dataplane/state): what is 0 there stays as it starts. */
 int record_params(struct str body, const struct artifact *artifact, struct policy_params *io_params)
 {
-    struct policy_params *q = io_params;
     Steelyard__Control__V1__Params *m =
         steelyard__control__v1__params__unpack(NULL, body.len, (const uint8_t *)body.data);
     if (m == NULL)
         return ERR_CORRUPT;
-    q->strategy = POLICY_LEARNED;
-    if (artifact != NULL)
-        policy_params_from_artifact(q, artifact, 0);
-    q->lambda = m->lambda;
-    q->mu = m->mu;
-    q->floor_q16 = m->floor_q16;
-    q->eps_cap = m->eps_cap;
-    if (m->gamma != 0)
-        q->gamma = m->gamma > UINT32_MAX ? UINT32_MAX : (uint32_t)m->gamma;
-    if (m->delta_q16 != 0)
-        q->delta_q16 = m->delta_q16;
-    if (m->stick_margin != 0)
-        q->stick_margin = m->stick_margin;
-    for (size_t i = 0; i < m->n_offsets && artifact != NULL; i++) {
-        int32_t ordinal = artifact_model(artifact, str_from(m->offsets[i]->model));
-        if (ordinal >= 0)
-            q->off[ordinal] = m->offsets[i]->offset;
-    }
+    /* What a record's artifact does not know, it did not offer either. */
+    (void)policy_params_read(io_params, artifact, m);
     steelyard__control__v1__params__free_unpacked(m, NULL);
     return 0;
 }

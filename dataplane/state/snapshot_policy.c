@@ -8,8 +8,8 @@
 
 #include "common/base/mem.h"
 #include "common/link/wire.h"
+#include "common/route/params_wire.h"
 #include "common/route/selftest.h"
-#include "control.pb-c.h"
 
 typedef Steelyard__Control__V1__Params Params;
 
@@ -139,29 +139,11 @@ static int take_params(struct builder *b, const Params *m, struct snapshot_polic
 {
     struct policy_params *q = &p->params;
     policy_params_init(q);
-    if (p->artifact != NULL)
-        policy_params_from_artifact(q, p->artifact, 0);
-    q->strategy = POLICY_LEARNED;
-    q->lambda = m->lambda;
-    q->mu = m->mu;
-    q->floor_q16 = m->floor_q16;
-    q->eps_cap = m->eps_cap;
-    if (m->gamma != 0)
-        q->gamma = m->gamma > UINT32_MAX ? UINT32_MAX : (uint32_t)m->gamma;
-    if (m->delta_q16 != 0)
-        q->delta_q16 = m->delta_q16;
-    if (m->stick_margin != 0)
-        q->stick_margin = m->stick_margin;
+    const char *unknown = policy_params_read(q, p->artifact, m);
     q->draw_key = b->s->limits.draw_key;
-    for (size_t i = 0; i < m->n_offsets; i++) {
-        struct str model = str_from(m->offsets[i]->model);
-        int32_t ordinal = p->artifact != NULL ? artifact_model(p->artifact, model) : -1;
-        if (ordinal < 0)
-            return builder_refuse(b, ERR_NOT_FOUND, "REFERENCE",
-                                  "offset of model '%.*s', which the artifact does not know",
-                                  STR_ARG(model));
-        q->off[ordinal] = m->offsets[i]->offset;
-    }
+    if (unknown != NULL)
+        return builder_refuse(b, ERR_NOT_FOUND, "REFERENCE",
+                              "offset of model '%s', which the artifact does not know", unknown);
     p->default_out_tokens = m->default_out_tokens;
     if (!policy_params_valid(q))
         return builder_refuse(b, ERR_INVALID, "INVALID",
