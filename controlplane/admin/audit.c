@@ -21,16 +21,13 @@
 
 int audit_range_read(const struct admin_call *call, struct audit_range *out, struct err *err)
 {
-    bool has_since, has_until;
     struct uuid id;
-    *out = (struct audit_range){.until_us = INT64_MAX};
-    int rc = call_limit(call, &out->limit, err);
-    if (rc == 0)
-        rc = call_query_time(call, "since", &has_since, &out->since_us, err);
-    if (rc == 0)
-        rc = call_query_time(call, "until", &has_until, &out->until_us, err);
+    struct call_page page = {.until_us = INT64_MAX};
+    int rc = call_query_page(call, &page, err);
     if (rc != 0)
         return rc;
+    *out = (struct audit_range){
+        .since_us = page.since_us, .until_us = page.until_us, .limit = page.limit};
     out->has_cursor = call_query(call, "cursor", out->cursor, sizeof out->cursor, &rc);
     if (rc != 0 || (out->has_cursor && uuid_parse(str_from(out->cursor), &id) != 0))
         return err_set(err, ERR_INVALID, "cursor: not one of ours");
@@ -268,53 +265,14 @@ static void write_charges(struct json_writer *w, Steelyard__Telemetry__V1__Charg
     }
 }
 
-static const char *arm_name(uint32_t arm)
-{
-    static const char *const names[] = {"none", "stable", "candidate", "unavailable"};
-    return arm < sizeof names / sizeof names[0] ? names[arm] : "unknown";
-}
-
 static void write_arm(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d)
 {
-    char unit[17];
-    json_writer_key(w, "rollout");
-    if (d->rollout_id == 0) {
-        json_writer_null(w);
+    if (!decision_begin_rollout(w, d))
         return;
-    }
-    (void)snprintf(unit, sizeof unit, "%016llx", (unsigned long long)d->unit);
-    json_writer_begin_object(w);
-    json_writer_key(w, "id");
-    json_writer_u64(w, d->rollout_id);
-    json_writer_key(w, "arm");
-    json_writer_text(w, arm_name(d->arm));
+    decision_write_arm(w, d);
     json_writer_key(w, "stage");
     json_writer_u64(w, d->stage);
-    json_writer_key(w, "slot");
-    json_writer_u64(w, d->slot);
-    json_writer_key(w, "unit");
-    json_writer_text(w, unit);
-    json_writer_key(w, "shadow");
-    if (d->shadow == NULL) {
-        json_writer_null(w);
-    } else {
-        json_writer_begin_object(w);
-        call_write_hex(w, "params", d->shadow->params_sha.data, d->shadow->params_sha.len);
-        json_writer_key(w, "chosen");
-        json_writer_text(w,
-                         d->shadow->chosen == 0 ? NULL : decision_model(d, d->shadow->chosen - 1));
-        json_writer_key(w, "quality");
-        json_writer_fixed(w, call_q16(d->shadow->q), 4);
-        if (d->shadow->cost >= 0) {
-            call_write_usd(w, "cost_usd", d->shadow->cost);
-        } else {
-            json_writer_key(w, "cost_usd");
-            json_writer_null(w);
-        }
-        decision_write_bits(w, "excluded", d->shadow->excl_any);
-        json_writer_end_object(w);
-    }
-    json_writer_end_object(w);
+    decision_end_rollout(w, d, DECISION_SHADOW_EXCLUDED);
 }
 
 /* From the record alone: what follows the list's columns and the facts. */

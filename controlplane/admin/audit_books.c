@@ -81,14 +81,10 @@ static int read_place(struct str cursor, int64_t out[3])
 int audit_spend(struct admin_call *call, struct pq_conn *c, struct err *err)
 {
     char account[160], cursor[80];
-    bool has_since, has_until;
-    int64_t id = 0, limit, since = 0, until = INT64_C(4102444800000000), place[3];
+    int64_t id = 0, place[3];
+    struct call_page page = {.until_us = INT64_C(4102444800000000)};
     struct pq_params p = {0};
-    int rc = call_limit(call, &limit, err);
-    if (rc == 0)
-        rc = call_query_time(call, "since", &has_since, &since, err);
-    if (rc == 0)
-        rc = call_query_time(call, "until", &has_until, &until, err);
+    int rc = call_query_page(call, &page, err);
     if (rc != 0)
         return rc;
     bool has_cursor = call_query(call, "cursor", cursor, sizeof cursor, &rc);
@@ -100,16 +96,16 @@ int audit_spend(struct admin_call *call, struct pq_conn *c, struct err *err)
     if (rc != 0)
         return rc;
     pq_params_i64(&p, id);
-    pq_params_time_us(&p, since);
-    pq_params_time_us(&p, until);
+    pq_params_time_us(&p, page.since_us);
+    pq_params_time_us(&p, page.until_us);
     for (size_t i = 0; i < 3; i++) {
         if (has_cursor)
             pq_params_i64(&p, place[i]);
         else
             pq_params_null(&p);
     }
-    pq_params_i64(&p, limit);
-    return query_page(call, c, SPEND_SQL, &p, limit, err);
+    pq_params_i64(&p, page.limit);
+    return query_page(call, c, SPEND_SQL, &p, page.limit, err);
 }
 
 /* --- rollouts ------------------------------------------------------------------------------------
@@ -179,36 +175,25 @@ int audit_list(struct admin_call *call, struct pq_conn *c, struct err *err)
 {
     static const char *const names[] = {"actor", "action", "subject"};
     char cursor[32], text[160];
-    bool has_since, has_until;
-    int64_t limit, before = INT64_MAX, since = 0, until = 0;
+    int64_t before = INT64_MAX;
+    struct call_page page = {0};
     struct pq_params p = {0};
-    int rc = call_limit(call, &limit, err);
-    if (rc == 0)
-        rc = call_query_time(call, "since", &has_since, &since, err);
-    if (rc == 0)
-        rc = call_query_time(call, "until", &has_until, &until, err);
+    int rc = call_query_page(call, &page, err);
     if (rc != 0)
         return rc;
     bool given = call_query(call, "cursor", cursor, sizeof cursor, &rc);
     if (rc != 0 || (given && str_parse_i64(str_from(cursor), 1, INT64_MAX, &before) != 0))
         return err_set(err, ERR_INVALID, "cursor: not one of ours");
     pq_params_i64(&p, before);
-    pq_params_i64(&p, limit);
+    pq_params_i64(&p, page.limit);
     for (size_t i = 0; i < 3; i++) {
         bool has = call_query(call, names[i], text, sizeof text, &rc);
         pq_params_text(&p, has ? str_from(text) : STR_NULL);
     }
-    if (has_since)
-        pq_params_time_us(&p, since);
-    else
-        pq_params_null(&p);
-    if (has_until)
-        pq_params_time_us(&p, until);
-    else
-        pq_params_null(&p);
+    call_page_params(&page, &p);
     if (rc != 0) {
         pq_params_deinit(&p);
         return err_set(err, ERR_INVALID, "actor, action or subject: not readable");
     }
-    return query_page(call, c, LOG_SQL, &p, limit, err);
+    return query_page(call, c, LOG_SQL, &p, page.limit, err);
 }

@@ -114,6 +114,30 @@ int call_query_time(const struct admin_call *call, const char *name, bool *out_g
                              name);
 }
 
+int call_query_page(const struct admin_call *call, struct call_page *io_page, struct err *err)
+{
+    int rc = call_limit(call, &io_page->limit, err);
+    if (rc == 0)
+        rc = call_query_time(call, "since", &io_page->has_since, &io_page->since_us, err);
+    if (rc == 0)
+        rc = call_query_time(call, "until", &io_page->has_until, &io_page->until_us, err);
+    return rc;
+}
+
+void call_params_time(struct pq_params *p, bool given, int64_t us)
+{
+    if (given)
+        pq_params_time_us(p, us);
+    else
+        pq_params_null(p);
+}
+
+void call_page_params(const struct call_page *page, struct pq_params *p)
+{
+    call_params_time(p, page->has_since, page->since_us);
+    call_params_time(p, page->has_until, page->until_us);
+}
+
 int call_check_fields(const json_t *object, const char *const *known, struct err *err)
 {
     const char *name;

@@ -91,6 +91,19 @@ int call_limit(const struct admin_call *call, int64_t *out_limit, struct err *er
 int call_time(struct str text, int64_t *out_us) MUST_CHECK;
 int call_query_time(const struct admin_call *call, const char *name, bool *out_given,
                     int64_t *out_us, struct err *err) MUST_CHECK;
+/* What bounds a page of a list: `limit`, and `since` and `until` where they were given; where not,
+ * since_us and until_us stay. */
+struct call_page {
+    int64_t limit;
+    bool has_since, has_until;
+    int64_t since_us, until_us;
+};
+int call_query_page(const struct admin_call *call, struct call_page *io_page,
+                    struct err *err) MUST_CHECK;
+/* A time, or null where none was given. */
+void call_params_time(struct pq_params *p, bool given, int64_t us);
+/* Two parameters: since and until, or null. */
+void call_page_params(const struct call_page *page, struct pq_params *p);
 
 /* Body fields. Unknown ones are refused by name (reliability row B28). */
 int call_check_fields(const json_t *object, const char *const *known, struct err *err) MUST_CHECK;

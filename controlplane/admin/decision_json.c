@@ -169,14 +169,29 @@ void decision_write_attempts(struct json_writer *w, const Steelyard__Telemetry__
     json_writer_end_array(w);
 }
 
-static const char *arm_name(uint32_t arm)
+bool decision_begin_rollout(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d)
+{
+    json_writer_key(w, "rollout");
+    if (d->rollout_id == 0) {
+        json_writer_null(w);
+        return false;
+    }
+    json_writer_begin_object(w);
+    json_writer_key(w, "id");
+    json_writer_u64(w, d->rollout_id);
+    return true;
+}
+
+void decision_write_arm(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d)
 {
     static const char *const names[] = {"none", "stable", "candidate", "unavailable"};
-    return arm < sizeof names / sizeof names[0] ? names[arm] : "unknown";
+    json_writer_key(w, "arm");
+    json_writer_text(w, d->arm < sizeof names / sizeof names[0] ? names[d->arm] : "unknown");
 }
 
 /* What the rollout's candidate would have chosen. */
-static void write_shadow(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d)
+static void write_shadow(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d,
+                         enum decision_shadow more)
 {
     const Steelyard__Telemetry__V1__Shadow *s = d->shadow;
     json_writer_key(w, "shadow");
@@ -188,8 +203,10 @@ static void write_shadow(struct json_writer *w, const Steelyard__Telemetry__V1__
     call_write_hex(w, "params", s->params_sha.data, s->params_sha.len);
     json_writer_key(w, "chosen");
     json_writer_text(w, s->chosen == 0 ? NULL : decision_model(d, s->chosen - 1));
-    json_writer_key(w, "same");
-    json_writer_bool(w, s->chosen == d->greedy + 1);
+    if (more == DECISION_SHADOW_SAME) {
+        json_writer_key(w, "same");
+        json_writer_bool(w, s->chosen == d->greedy + 1);
+    }
     json_writer_key(w, "quality");
     json_writer_fixed(w, call_q16(s->q), 4);
     json_writer_key(w, "cost_usd");
@@ -197,31 +214,32 @@ static void write_shadow(struct json_writer *w, const Steelyard__Telemetry__V1__
         json_writer_null(w);
     else
         json_writer_fixed(w, s->cost, 9);
+    if (more == DECISION_SHADOW_EXCLUDED)
+        decision_write_bits(w, "excluded", s->excl_any);
+    json_writer_end_object(w);
+}
+
+void decision_end_rollout(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d,
+                          enum decision_shadow more)
+{
+    json_writer_key(w, "slot");
+    json_writer_u64(w, d->slot);
+    json_writer_key(w, "unit"); /* 64 bits: more than JSON's numbers hold. */
+    char unit[17];
+    (void)snprintf(unit, sizeof unit, "%016llx", (unsigned long long)d->unit);
+    json_writer_text(w, unit);
+    write_shadow(w, d, more);
     json_writer_end_object(w);
 }
 
 static void write_rollout(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d)
 {
-    json_writer_key(w, "rollout");
-    if (d->rollout_id == 0) {
-        json_writer_null(w);
+    if (!decision_begin_rollout(w, d))
         return;
-    }
-    json_writer_begin_object(w);
-    json_writer_key(w, "id");
-    json_writer_u64(w, d->rollout_id);
     json_writer_key(w, "stage");
     json_writer_u64(w, d->stage);
-    json_writer_key(w, "arm");
-    json_writer_text(w, arm_name(d->arm));
-    json_writer_key(w, "slot");
-    json_writer_u64(w, d->slot);
-    json_writer_key(w, "unit"); /* 64 bits: more than JSON's numbers hold. */
-    char unit[17];
-    snprintf(unit, sizeof unit, "%016llx", (unsigned long long)d->unit);
-    json_writer_text(w, unit);
-    write_shadow(w, d);
-    json_writer_end_object(w);
+    decision_write_arm(w, d);
+    decision_end_rollout(w, d, DECISION_SHADOW_SAME);
 }
 
 void decision_write_facts(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d)

@@ -31,6 +31,15 @@ void decision_write_candidates(struct json_writer *w, const Steelyard__Telemetry
 void decision_write_attempts(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d);
 /* The names of exclusion bits, as an array. */
 void decision_write_bits(struct json_writer *w, const char *key, uint32_t excl);
+/* Member `rollout`, opened with its id; false: null was written, for there was none. The caller
+ * writes `arm` and `stage`, in the order of its answer, and ends it. */
+bool decision_begin_rollout(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d);
+void decision_write_arm(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d);
+/* What is told of the candidate's own choice besides its numbers: whether it was the same one, or
+ * why models were excluded from it. */
+enum decision_shadow { DECISION_SHADOW_SAME, DECISION_SHADOW_EXCLUDED };
+void decision_end_rollout(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d,
+                          enum decision_shadow more);
 /* Which candidates were excluded, and why: {"model": ["BUDGET"]}. */
 void decision_write_exclusions(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d);
 const char *decision_model(const Steelyard__Telemetry__V1__Decision *d, uint32_t i); /* Or NULL. */

@@ -30,28 +30,16 @@ static void text_or_null(struct pq_params *p, bool given, const char *text)
     pq_params_text(p, given ? str_from(text) : STR_NULL);
 }
 
-static void time_or_null(struct pq_params *p, bool given, int64_t us)
-{
-    if (given)
-        pq_params_time_us(p, us);
-    else
-        pq_params_null(p);
-}
-
 int decisions_list(struct admin_call *call, struct pq_conn *c, struct err *err)
 {
     char cursor[64], key[128], route[128], model[128], status[32];
-    bool has_since, has_until;
-    int64_t limit, since, until, status_number = 0;
+    int64_t status_number = 0;
+    struct call_page page = {0};
     struct pq_params p = {0};
     struct pq_result *r = NULL;
     struct json_writer *w = &call->w;
     struct uuid id;
-    int rc = call_limit(call, &limit, err);
-    if (rc == 0)
-        rc = call_query_time(call, "since", &has_since, &since, err);
-    if (rc == 0)
-        rc = call_query_time(call, "until", &has_until, &until, err);
+    int rc = call_query_page(call, &page, err);
     if (rc != 0)
         return rc;
     bool has_cursor = call_query(call, "cursor", cursor, sizeof cursor, &rc);
@@ -65,8 +53,7 @@ int decisions_list(struct admin_call *call, struct pq_conn *c, struct err *err)
         return err_set(err, ERR_INVALID,
                        "status: one of ok, cancelled, partial, failed, node_crash, decided");
     text_or_null(&p, has_cursor, cursor);
-    time_or_null(&p, has_since, since);
-    time_or_null(&p, has_until, until);
+    call_page_params(&page, &p);
     text_or_null(&p, has_key, key);
     text_or_null(&p, has_route, route);
     text_or_null(&p, has_model, model);
@@ -74,7 +61,7 @@ int decisions_list(struct admin_call *call, struct pq_conn *c, struct err *err)
         pq_params_i64(&p, status_number);
     else
         pq_params_null(&p);
-    pq_params_i64(&p, limit);
+    pq_params_i64(&p, page.limit);
     /* The cursor bounds ts too, so that later partitions are left out. */
     if (has_cursor)
         pq_params_time_us(&p, uuid_time_ms(&id) * 1000 + INT64_C(86400000000));
@@ -103,7 +90,7 @@ int decisions_list(struct admin_call *call, struct pq_conn *c, struct err *err)
     }
     json_writer_end_array(w);
     json_writer_key(w, "next");
-    if (rows < limit)
+    if (rows < page.limit)
         json_writer_null(w);
     else
         json_writer_string(w, pq_result_text(r, rows - 1, 0));
@@ -418,7 +405,7 @@ int decisions_replay(struct admin_call *call, struct pq_conn *c, struct err *err
     p->err = err;
     rc = pq_conn_open(call->config->conninfo, "steelyard-replay", 5000, 60000, &p->lookups, err);
     if (rc == 0) {
-        time_or_null(&params, since_us != 0, since_us);
+        call_params_time(&params, since_us != 0, since_us);
         pq_params_i64(&params, limit == NULL ? REPLAY_DEFAULT : json_integer_value(limit));
         rc = pq_conn_stream(c,
                             "SELECT request_id, detail FROM decision WHERE $1::timestamptz IS NULL "
