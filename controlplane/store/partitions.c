@@ -176,20 +176,27 @@ static int detach_once(struct run *run, const struct pq_result *r, int row, size
     return rc;
 }
 
-static int detach_old(struct run *run, size_t parent, int64_t before_us)
+/* Days of a table that ended before; sql takes that time and the table's name. */
+static int find_old(struct run *run, size_t parent, int64_t before_us, const char *sql,
+                    struct pq_result **out)
 {
     struct pq_params p = {0};
-    struct pq_result *r = NULL;
     pq_params_time_us(&p, before_us);
     pq_params_text(&p, str_from(parents[parent]));
-    int rc = pq_conn_query(
-        run->c,
+    return pq_conn_query(run->c, sql, &p, out, run->err);
+}
+
+static int detach_old(struct run *run, size_t parent, int64_t before_us)
+{
+    struct pq_result *r = NULL;
+    int rc = find_old(
+        run, parent, before_us,
         "SELECT c.relname, format('ALTER TABLE %I DETACH PARTITION %I', $2::text, c.relname), "
         "greatest(c.reltuples, 0)::bigint, pg_total_relation_size(c.oid) FROM pg_inherits i JOIN "
         "pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = $2::text::regclass AND c.relname ~ "
         "'_[0-9]{8}$' AND to_timestamp(right(c.relname, 8), 'YYYYMMDD') + interval '1 day' <= "
         "$1::timestamptz ORDER BY 1",
-        &p, &r, run->err);
+        &r);
     for (int i = 0; rc == 0 && i < pq_result_rows(r); i++) {
         for (int n = 1; n <= DETACH_TRIES; n++) {
             rc = detach_once(run, r, i, parent);
@@ -210,18 +217,15 @@ static int detach_old(struct run *run, size_t parent, int64_t before_us)
 /* Tables that were days once: nothing but a reader that began before can be in the way. */
 static int drop_detached(struct run *run, size_t parent, int64_t before_us)
 {
-    struct pq_params p = {0};
     struct pq_result *r = NULL;
-    pq_params_time_us(&p, before_us);
-    pq_params_text(&p, str_from(parents[parent]));
-    int rc = pq_conn_query(
-        run->c,
+    int rc = find_old(
+        run, parent, before_us,
         "SELECT c.relname, format('DROP TABLE %I', c.relname), pg_total_relation_size(c.oid) FROM "
         "pg_class c WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND "
         "NOT c.relispartition AND c.relname ~ ('^' || $2::text || '_[0-9]{8}$') AND "
         "to_timestamp(right(c.relname, 8), 'YYYYMMDD') + interval '1 day' <= $1::timestamptz "
         "ORDER BY 1",
-        &p, &r, run->err);
+        &r);
     for (int i = 0; rc == 0 && i < pq_result_rows(r); i++) {
         rc = pq_conn_script(run->c, pq_result_text(r, i, 1).data, run->err);
         if (rc == 0) {
