@@ -92,6 +92,31 @@ const char *cluster_dir(void)
     return dir;
 }
 
+int fixture_stop_cluster(void **state)
+{
+    (void)state;
+    cluster_stop();
+    return 0;
+}
+
+void fixture_on_closed(void *closed)
+{
+    *(bool *)closed = true;
+}
+
+void fixture_run_until(uv_loop_t *loop, const bool *closed)
+{
+    while (!*closed)
+        uv_run(loop, UV_RUN_ONCE);
+}
+
+void fixture_close_work(uv_loop_t *loop, struct work *work)
+{
+    bool closed = false;
+    work_close(work, fixture_on_closed, &closed);
+    fixture_run_until(loop, &closed);
+}
+
 struct pq_conn *fixture_connect(const char *conninfo)
 {
     struct pq_conn *c = NULL;

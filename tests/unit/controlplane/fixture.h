@@ -7,7 +7,7 @@
 
 #include "common/base/buf.h"
 #include "common/crypto/uuid.h"
-#include "controlplane/store/pq.h"
+#include "controlplane/store/work.h"
 
 /* Starts one (tests/lib/postgres); the process ends with a message when that fails: these tests are
  * never skipped. Returns the conninfo, which lives until cluster_stop. */
@@ -18,6 +18,13 @@ void cluster_stop(void);
 /* A database of its own inside the cluster, migrated if asked; conninfo to use. */
 const char *cluster_database(const char *name, bool migrated);
 const char *cluster_dir(void);
+
+/* A group's teardown. */
+int fixture_stop_cluster(void **state);
+/* What closes says so to fixture_on_closed with a bool; the loop runs until it is set. */
+void fixture_on_closed(void *closed);
+void fixture_run_until(uv_loop_t *loop, const bool *closed);
+void fixture_close_work(uv_loop_t *loop, struct work *work);
 
 struct pq_conn *fixture_connect(const char *conninfo);
 int64_t fixture_i64(struct pq_conn *c, const char *sql); /* First value of the first row. */

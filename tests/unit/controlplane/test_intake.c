@@ -404,13 +404,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    cluster_stop();
-    return 0;
-}
-
 static void a_decision_of_a_rollout_leaves_its_observation_beside_it(void **state)
 {
     uv_loop_t loop;
@@ -476,5 +469,5 @@ int main(void)
         cmocka_unit_test(a_decision_of_a_rollout_leaves_its_observation_beside_it),
         cmocka_unit_test(f2_batches_wait_while_postgres_restarts),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, fixture_stop_cluster);
 }

@@ -213,13 +213,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    cluster_stop();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,5 +220,5 @@ int main(void)
         cmocka_unit_test(what_cannot_be_a_charge_is_put_aside),
         cmocka_unit_test(f9_f10_sums_equal_rows_through_redelivery_and_refused_records),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, fixture_stop_cluster);
 }

@@ -570,13 +570,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    cluster_stop();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -591,5 +584,5 @@ int main(void)
         cmocka_unit_test(more_keys_than_are_sent_are_refused_and_fewer_never),
         cmocka_unit_test(what_did_not_change_is_not_read_again),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, fixture_stop_cluster);
 }

@@ -329,13 +329,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    cluster_stop();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,5 +340,5 @@ int main(void)
         cmocka_unit_test(f2_a_pool_without_a_server_says_so_and_comes_back),
         cmocka_unit_test(work_runs_off_the_loop_and_reports_once),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, fixture_stop_cluster);
 }

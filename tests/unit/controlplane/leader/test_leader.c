@@ -9,7 +9,6 @@ struct replica {
     struct leader *leader;
     uint64_t told[LEADER_ROLES];
     unsigned changes;
-    bool closed;
 };
 
 static void on_change(void *arg, enum leader_role role, uint64_t term)
@@ -17,11 +16,6 @@ static void on_change(void *arg, enum leader_role role, uint64_t term)
     struct replica *r = arg;
     r->told[role] = term;
     r->changes++;
-}
-
-static void on_closed(void *arg)
-{
-    ((struct replica *)arg)->closed = true;
 }
 
 static void open_replica(uv_loop_t *loop, struct replica *r, const char *db, const char *name)
@@ -47,13 +41,10 @@ static void run_until(uv_loop_t *loop, const struct replica *r, bool leads)
 
 static void close_replica(uv_loop_t *loop, struct replica *r)
 {
-    leader_close(r->leader, on_closed, r);
-    while (!r->closed)
-        uv_run(loop, UV_RUN_ONCE);
-    r->closed = false;
-    work_close(r->work, on_closed, r);
-    while (!r->closed)
-        uv_run(loop, UV_RUN_ONCE);
+    bool closed = false;
+    leader_close(r->leader, fixture_on_closed, &closed);
+    fixture_run_until(loop, &closed);
+    fixture_close_work(loop, r->work);
 }
 
 static int change(struct pq_conn *c, const struct leader_claim *claim)
@@ -129,18 +120,11 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    cluster_stop();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_second_control_plane_takes_every_role_and_the_first_sees_it),
         cmocka_unit_test(one_role_that_is_refused_ends_and_the_others_stay),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, fixture_stop_cluster);
 }

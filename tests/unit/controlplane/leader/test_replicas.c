@@ -14,7 +14,6 @@ struct side {
     struct replicas *replicas;
     struct replicas_node nodes[3];
     size_t count;
-    bool closed;
 };
 
 static bool node_at(void *arg, size_t index, struct replicas_node *out_node)
@@ -24,11 +23,6 @@ static bool node_at(void *arg, size_t index, struct replicas_node *out_node)
         return false;
     *out_node = s->nodes[index];
     return true;
-}
-
-static void on_closed(void *arg)
-{
-    ((struct side *)arg)->closed = true;
 }
 
 static void put(struct side *s, size_t at, const char *id, bool connected, uint64_t applied)
@@ -60,13 +54,10 @@ static void open_side(uv_loop_t *loop, struct side *s, const char *db, const cha
 
 static void close_side(uv_loop_t *loop, struct side *s)
 {
-    replicas_close(s->replicas, on_closed, s);
-    while (!s->closed)
-        uv_run(loop, UV_RUN_ONCE);
-    s->closed = false;
-    work_close(s->work, on_closed, s);
-    while (!s->closed)
-        uv_run(loop, UV_RUN_ONCE);
+    bool closed = false;
+    replicas_close(s->replicas, fixture_on_closed, &closed);
+    fixture_run_until(loop, &closed);
+    fixture_close_work(loop, s->work);
 }
 
 static void wait_for(uv_loop_t *loop, struct pq_conn *c, uint64_t generation, uint64_t acked,
@@ -128,17 +119,10 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    cluster_stop();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_node_belongs_to_the_replica_that_it_is_connected_to),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, fixture_stop_cluster);
 }

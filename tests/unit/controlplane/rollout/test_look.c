@@ -656,13 +656,6 @@ static int setup(void **state)
     return 0;
 }
 
-static int teardown(void **state)
-{
-    (void)state;
-    cluster_stop();
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -680,5 +673,5 @@ int main(void)
         cmocka_unit_test(each_failed_allocation_of_a_look_leaves_the_rollout_as_it_was),
         cmocka_unit_test(a_deposed_leader_changes_nothing),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, fixture_stop_cluster);
 }
