@@ -189,8 +189,9 @@ class Postgres:
     def query(self, sql):
         """Rows as lists of strings."""
         out = subprocess.run(["psql", "-X", "-q", "-At", "-F", "\x1f", "-v", "ON_ERROR_STOP=1",
-                              self.conninfo, "-f", "-"], input=sql, check=True, capture_output=True,
+                              self.conninfo, "-f", "-"], input=sql, check=False, capture_output=True,
                              text=True)
+        expect(out.returncode == 0, "psql ended with %d: %s\n%s" % (out.returncode, out.stderr, sql))
         return [line.split("\x1f") for line in out.stdout.splitlines()]
 
     def value(self, sql):
