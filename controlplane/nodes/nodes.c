@@ -116,6 +116,12 @@ uint64_t nodes_stream_expiry(const struct nodes *n)
     return clock_mono_ms() + max - max / 5 + rand_below(max / 5 * 2 + 1);
 }
 
+void nodes_stream_end(struct rpc_stream *stream, void *user)
+{
+    (void)user;
+    rpc_stream_finish(stream, RPC_OK, NULL);
+}
+
 /* ---- pushing ---- */
 
 static void push_now(struct nodes *n)

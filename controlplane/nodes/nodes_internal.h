@@ -1,5 +1,4 @@
-/* nodes_internal.h: shared by nodes.c, sync_rpc.c and telemetry_rpc.c. Everything is on the loop.
- */
+/* nodes_internal.h: shared by the files of this room. Everything is on the loop. */
 #ifndef STEELYARD_CONTROLPLANE_NODES_NODES_INTERNAL_H
 #define STEELYARD_CONTROLPLANE_NODES_NODES_INTERNAL_H
 
@@ -122,6 +121,8 @@ const char *nodes_refusal(int code);    /* For the one who is refused; static. *
 void nodes_batch_done(struct nodes *n); /* One less outstanding. */
 /* When a stream made now should be closed, so that streams spread again. */
 uint64_t nodes_stream_expiry(const struct nodes *n);
+/* on_end of every stream here: who says no more is let go. */
+void nodes_stream_end(struct rpc_stream *stream, void *user);
 
 void sync_peer_accept(struct nodes *n, struct rpc_stream *stream);
 void sync_peers_push(struct nodes *n);

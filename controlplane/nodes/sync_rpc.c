@@ -362,12 +362,6 @@ static void on_writable(struct rpc_stream *stream, void *user)
     update_pump(user);
 }
 
-static void on_end(struct rpc_stream *stream, void *user)
-{
-    (void)user;
-    rpc_stream_finish(stream, RPC_OK, NULL);
-}
-
 static void on_close(struct rpc_stream *stream, const struct rpc_status *status, void *user)
 {
     (void)stream;
@@ -389,8 +383,10 @@ static void on_close(struct rpc_stream *stream, const struct rpc_status *status,
     mem_free(p);
 }
 
-static const struct rpc_stream_events sync_events = {
-    .on_message = on_message, .on_writable = on_writable, .on_end = on_end, .on_close = on_close};
+static const struct rpc_stream_events sync_events = {.on_message = on_message,
+                                                     .on_writable = on_writable,
+                                                     .on_end = nodes_stream_end,
+                                                     .on_close = on_close};
 
 void sync_peer_accept(struct nodes *n, struct rpc_stream *stream)
 {

@@ -240,12 +240,6 @@ static void on_message(struct rpc_stream *stream, const ProtobufCMessage *base, 
     }
 }
 
-static void on_end(struct rpc_stream *stream, void *user)
-{
-    (void)user;
-    rpc_stream_finish(stream, RPC_OK, NULL);
-}
-
 static void on_close(struct rpc_stream *stream, const struct rpc_status *status, void *user)
 {
     (void)stream;
@@ -262,7 +256,7 @@ static void on_close(struct rpc_stream *stream, const struct rpc_status *status,
 }
 
 static const struct rpc_stream_events push_events = {
-    .on_message = on_message, .on_end = on_end, .on_close = on_close};
+    .on_message = on_message, .on_end = nodes_stream_end, .on_close = on_close};
 
 void push_peer_accept(struct nodes *n, struct rpc_stream *stream)
 {

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "common/base/err.h"
+#include "common/net/fetch.h"
 #include "common/net/httpd.h"
 #include "controlplane/ctl/ctl.h"
 
@@ -118,4 +120,37 @@ void ran_free(struct ran *r)
     /* open_memstream allocates with malloc itself, so its text goes back the same way. */
     (free)(r->out);
     (free)(r->err);
+}
+
+int ctl_start_admin(void **state)
+{
+    static struct fake_admin admin;
+    fake_admin_start(&admin);
+    *state = &admin;
+    return 0;
+}
+
+int ctl_stop_admin(void **state)
+{
+    fake_admin_stop(*state);
+    return 0;
+}
+
+int ctl_start(void **state)
+{
+    struct err err = {0};
+    (void)state;
+    setenv("HOME", "/nonexistent", 1);
+    unsetenv("XDG_CONFIG_HOME");
+    unsetenv("XDG_STATE_HOME");
+    unsetenv("STEELYARD_SERVER");
+    unsetenv("STEELYARD_NODE");
+    return fetch_global_init(&err);
+}
+
+int ctl_stop(void **state)
+{
+    (void)state;
+    fetch_global_deinit();
+    return 0;
 }

@@ -37,6 +37,12 @@ void fake_admin_stop(struct fake_admin *a);
 void fake_admin_answer(struct fake_admin *a, const char *request, unsigned status,
                        const char *body);
 
+/* cmocka's set-up and tear-down: of a test with a fake_admin as its state, of a group. */
+int ctl_start_admin(void **state);
+int ctl_stop_admin(void **state);
+int ctl_start(void **state); /* No settings of whoever runs the tests. */
+int ctl_stop(void **state);
+
 struct ran {
     int code;
     char *out, *err; /* NUL-terminated. */

@@ -9,7 +9,6 @@
 
 #include <cmocka.h>
 
-#include "common/net/fetch.h"
 #include "tests/unit/controlplane/ctl_fixture.h"
 
 #define KEY    "op-key" /* The one that the fixture lets in. */
@@ -110,40 +109,7 @@ static void an_unreachable_control_plane_is_exit_6(void **state)
     ran_free(&r);
 }
 
-static int start(void **state)
-{
-    static struct fake_admin admin;
-    fake_admin_start(&admin);
-    *state = &admin;
-    return 0;
-}
-
-static int stop(void **state)
-{
-    fake_admin_stop(*state);
-    return 0;
-}
-
-static int global_start(void **state)
-{
-    struct err err = {0};
-    (void)state;
-    setenv("HOME", "/nonexistent", 1);
-    unsetenv("XDG_CONFIG_HOME");
-    unsetenv("XDG_STATE_HOME");
-    unsetenv("STEELYARD_SERVER");
-    unsetenv("STEELYARD_NODE");
-    return fetch_global_init(&err);
-}
-
-static int global_stop(void **state)
-{
-    (void)state;
-    fetch_global_deinit();
-    return 0;
-}
-
-#define WITH_ADMIN(f) cmocka_unit_test_setup_teardown(f, start, stop)
+#define WITH_ADMIN(f) cmocka_unit_test_setup_teardown(f, ctl_start_admin, ctl_stop_admin)
 
 int main(void)
 {
@@ -154,5 +120,5 @@ int main(void)
         cmocka_unit_test(in_a_cluster_nothing_is_guessed),
         cmocka_unit_test(an_unreachable_control_plane_is_exit_6),
     };
-    return cmocka_run_group_tests_name("ctl_doctor", tests, global_start, global_stop);
+    return cmocka_run_group_tests_name("ctl_doctor", tests, ctl_start, ctl_stop);
 }

@@ -10,41 +10,7 @@
 
 #include <cmocka.h>
 
-#include "common/base/err.h"
-#include "common/net/fetch.h"
 #include "tests/unit/controlplane/ctl_fixture.h"
-
-static int start(void **state)
-{
-    static struct fake_admin admin;
-    fake_admin_start(&admin);
-    *state = &admin;
-    return 0;
-}
-
-static int stop(void **state)
-{
-    fake_admin_stop(*state);
-    return 0;
-}
-
-static int global_start(void **state)
-{
-    struct err err = {0};
-    (void)state;
-    setenv("HOME", "/nonexistent", 1);
-    unsetenv("XDG_CONFIG_HOME");
-    unsetenv("XDG_STATE_HOME");
-    unsetenv("STEELYARD_SERVER");
-    return fetch_global_init(&err);
-}
-
-static int global_stop(void **state)
-{
-    (void)state;
-    fetch_global_deinit();
-    return 0;
-}
 
 #define KEYS                                                                                       \
     "{\"items\":[{\"id\":\"AAAAAAAAAA\",\"name\":\"me\",\"routes\":[],\"models\":[\"a\",\"b\"],"   \
@@ -391,7 +357,7 @@ static void an_export_that_fails_says_where_it_goes_on(void **state)
     ran_free(&r);
 }
 
-#define WITH_ADMIN(f) cmocka_unit_test_setup_teardown(f, start, stop)
+#define WITH_ADMIN(f) cmocka_unit_test_setup_teardown(f, ctl_start_admin, ctl_stop_admin)
 
 static void a_change_sends_only_what_was_given_and_none_clears(void **state)
 {
@@ -616,5 +582,5 @@ int main(void)
         WITH_ADMIN(catalog_show_says_which_source_applies),
         WITH_ADMIN(repricing_goes_on_until_there_is_no_further_batch),
     };
-    return cmocka_run_group_tests_name("ctl_nouns", tests, global_start, global_stop);
+    return cmocka_run_group_tests_name("ctl_nouns", tests, ctl_start, ctl_stop);
 }
