@@ -474,6 +474,7 @@ int openai_read_reply(struct json *json, struct provider_reply *reply, struct st
 }
 
 const struct provider_adapter provider_openai = {
+    .dialect = DIALECT_OPENAI,
     .type = "openai",
     .chat_path = {.data = "/chat/completions", .len = 17},
     .auth_name = {.data = "authorization", .len = 13},
@@ -488,4 +489,5 @@ const struct provider_adapter provider_openai = {
     .read_like = openai_read_like,
     .read_reply = openai_read_reply,
     .end_mark = {.data = "data: [DONE]\n\n", .len = 14},
+    .keepalive = {.data = ": keepalive\n\n", .len = 13},
 };

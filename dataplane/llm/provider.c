@@ -10,14 +10,21 @@
 /* No token of any vocabulary in use stands for more text than this, on average over an answer. */
 #define BYTES_A_TOKEN_MAX 64U
 
-static const struct provider_adapter *const adapters[] = {&provider_openai};
+static const struct provider_adapter *const adapters[DIALECTS] = {
+    [DIALECT_OPENAI] = &provider_openai,
+};
 
 const struct provider_adapter *provider_find(struct str type)
 {
-    for (size_t i = 0; i < sizeof adapters / sizeof adapters[0]; i++)
-        if (str_is(type, adapters[i]->type))
+    for (size_t i = 0; i < DIALECTS; i++)
+        if (adapters[i] != NULL && adapters[i]->type != NULL && str_is(type, adapters[i]->type))
             return adapters[i];
     return NULL;
+}
+
+const struct provider_adapter *provider_find_dialect(enum dialect dialect)
+{
+    return dialect < DIALECTS ? adapters[dialect] : NULL;
 }
 
 const char *call_finish_name(enum call_finish f)
@@ -140,20 +147,27 @@ bool provider_read_next(const struct provider_adapter *adapter, struct json *jso
 void provider_reply_reset(struct provider_reply *reply)
 {
     struct sse_reader sse = reply->sse;
+    struct buf end = reply->end;
     bool ready = reply->sse_ready;
     memset(reply, 0, sizeof *reply);
     reply->sse = sse;
     reply->sse_ready = true;
-    if (ready)
+    reply->end = end;
+    if (ready) {
         sse_reader_reset(&reply->sse);
-    else
+        buf_clear(&reply->end);
+    } else {
         sse_reader_init(&reply->sse, 0);
+        buf_init(&reply->end, PROVIDER_END_BYTES_MAX);
+    }
 }
 
 void provider_reply_deinit(struct provider_reply *reply)
 {
-    if (reply->sse_ready)
+    if (reply->sse_ready) {
         sse_reader_deinit(&reply->sse);
+        buf_deinit(&reply->end);
+    }
     reply->sse_ready = false;
 }
 

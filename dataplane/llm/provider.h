@@ -11,6 +11,7 @@
 #include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/str.h"
+#include "common/hosts/hosts.h"
 #include "common/json/json.h"
 #include "common/net/sse.h"
 #include "dataplane/llm/call.h"
@@ -49,7 +50,11 @@ struct provider_reply {
     struct call_usage usage;
     uint64_t text_q8; /* Estimated tokens of the content seen, in 1/256. */
     uint64_t content_bytes;
+    /* What ends a good stream, as the caller gets it: it is held back until the record is written.
+     * Empty: the adapter's end_mark. */
+    struct buf end;
 };
+#define PROVIDER_END_BYTES_MAX (16U << 20) /* response.completed repeats the whole answer. */
 void provider_reply_reset(struct provider_reply *reply);
 void provider_reply_deinit(struct provider_reply *reply);
 
@@ -106,6 +111,7 @@ static inline MUST_CHECK int provider_out_add(struct provider_out *out, struct s
 int provider_out_gather(struct provider_out *out) MUST_CHECK;
 
 struct provider_adapter {
+    enum dialect dialect; /* One that callers speak. */
     const char *type;     /* As in the catalogue: "openai". */
     struct str chat_path; /* After the provider's prefix. */
     struct str auth_name; /* Header field; its value is auth_prefix and the secret. */
@@ -119,7 +125,8 @@ struct provider_adapter {
     int (*write_call)(const struct call *call, struct str body, struct str upstream_model,
                       struct arena *arena, struct str *out_pieces, size_t *out_count);
     /* A body that goes up while it comes (openai_part.c): its first bytes, with the model renamed;
-     * the last piece ends at `end` of the body and may be made longer. */
+     * the last piece ends at `end` of the body and may be made longer. NULL, as write_rest and
+     * part_end then are: no body of this dialect goes early. */
     int (*write_part)(const struct call *call, struct str body, size_t end,
                       struct str upstream_model, struct arena *arena, struct str *out_pieces,
                       size_t *out_count);
@@ -145,8 +152,9 @@ struct provider_adapter {
     int (*read_reply)(struct json *json, struct provider_reply *reply, struct str body,
                       const struct provider_rewrite *rewrite, struct arena *arena,
                       struct str *out_pieces, size_t *out_count);
-    /* The end mark as the caller gets it. */
+    /* The end mark as the caller gets it, where a reply has no end of its own. */
     struct str end_mark;
+    struct str keepalive; /* A frame that says nothing. */
 };
 
 /* One event off the front of a piece of a stream; false: the piece is used up, or the reader's
@@ -161,6 +169,8 @@ bool provider_is_plain(struct str text);
 
 /* NULL: no such type. */
 const struct provider_adapter *provider_find(struct str type);
+/* By what caller and provider both speak; NULL: nothing passes in that dialect. */
+const struct provider_adapter *provider_find_dialect(enum dialect dialect);
 
 /* Counts that cannot be true are marked and replaced by our own (RELIABILITY B38). */
 void provider_usage_check(struct call_usage *usage, uint32_t tokens_in_estimate,

@@ -71,7 +71,8 @@ static int send_whole(struct request *r)
 static int send_stream_end(struct request *r)
 {
     char head[HTTP1_CHUNK_HEAD_BYTES];
-    const struct str mark = provider_find(r->attempt.target->deployment->provider->type)->end_mark;
+    const struct attempt *a = &r->attempt;
+    const struct str mark = a->reply.end.len > 0 ? buf_str(&a->reply.end) : a->adapter->end_mark;
     if (r->minor_version == 0) {
         r->keep_alive = false; /* Its end is the connection's. */
         return r->client->send(r->client_arg, &mark, 1);
