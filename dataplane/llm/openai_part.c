@@ -22,8 +22,8 @@ int openai_write_part(const struct call *call, struct str body, size_t end,
 {
     size_t from = 0, n = 0;
     if (!str_eq(upstream_model, call->model)) {
-        struct openai_edit e;
-        int rc = openai_model_edit(call, upstream_model, arena, &e);
+        struct edit e;
+        int rc = edit_model(call, upstream_model, arena, &e);
         if (rc != 0)
             return rc;
         out_pieces[n++] = str_slice(body, 0, e.at);
@@ -36,12 +36,12 @@ int openai_write_part(const struct call *call, struct str body, size_t end,
 }
 
 /* Where it is too late for one, the caller's choice stands, and usage is estimated. */
-static bool rest_edit(const struct call *call, size_t from, struct openai_edit *e)
+static bool rest_edit(const struct call *call, size_t from, struct edit *e)
 {
     if (openai_stream_edit(call, e) == 0)
         return false;
     if (call->stream_options_value.len == 0)
-        *e = (struct openai_edit){call->object_close, 0, STR(STREAM_OPTIONS)};
+        *e = (struct edit){call->object_close, 0, STR(STREAM_OPTIONS)};
     return e->at >= from;
 }
 
@@ -49,7 +49,7 @@ void openai_write_rest(const struct call *call, struct str body, size_t from,
                        struct str *out_pieces, size_t *out_count)
 {
     static const char blanks[] = "                                                ";
-    struct openai_edit e;
+    struct edit e;
     size_t n = 0, pad = OPENAI_PART_PAD;
     if (rest_edit(call, from, &e)) {
         out_pieces[n++] = str_slice(body, from, e.at);

@@ -1,0 +1,146 @@
+#include "dataplane/llm/edit.h"
+
+#include <string.h>
+
+#include "common/json/json_writer.h"
+
+int edit_quote(struct arena *arena, struct str text, struct str *out)
+{
+    if (json_writer_is_bare(text)) {
+        char *bare = arena_alloc(arena, text.len + 2);
+        if (bare == NULL)
+            return ERR_NOMEM;
+        bare[0] = bare[text.len + 1] = '"';
+        memcpy(bare + 1, text.data, text.len);
+        *out = (struct str){bare, text.len + 2};
+        return 0;
+    }
+    size_t cap = 6 * text.len + 2;
+    char *data = arena_alloc(arena, cap);
+    struct buf b = {.data = data, .cap = cap, .max = cap};
+    if (data == NULL)
+        return ERR_NOMEM;
+    if (buf_append_char(&b, '"') != 0 || json_writer_escape(&b, text) != 0 ||
+        buf_append_char(&b, '"') != 0)
+        return ERR_TOO_LARGE;
+    *out = buf_str(&b);
+    return 0;
+}
+
+int edit_model(const struct call *call, struct str upstream_model, struct arena *arena,
+               struct edit *e)
+{
+    *e = (struct edit){.at = call->model_value.at, .cut = call->model_value.len};
+    return edit_quote(arena, upstream_model, &e->put);
+}
+
+/* At most four, nearly always in order. */
+static void sort_edits(struct edit *e, size_t count)
+{
+    for (size_t i = 1; i < count; i++)
+        for (size_t k = i; k > 0 && e[k - 1].at > e[k].at; k--) {
+            struct edit later = e[k - 1];
+            e[k - 1] = e[k];
+            e[k] = later;
+        }
+}
+
+size_t edit_apply(struct str text, struct edit *edits, size_t count, struct str *out_pieces)
+{
+    size_t from = 0, n = 0;
+    sort_edits(edits, count);
+    for (size_t i = 0; i < count; i++) {
+        out_pieces[n++] = str_slice(text, from, edits[i].at);
+        out_pieces[n++] = edits[i].put;
+        from = edits[i].at + edits[i].cut;
+    }
+    out_pieces[n++] = str_slice(text, from, text.len);
+    return n;
+}
+
+static uint32_t offset_in(const struct json *j, const char *at)
+{
+    return (uint32_t)(at - j->text.data);
+}
+
+static int note_model(struct edit_reply *e, const struct json *j, uint32_t node,
+                      const struct provider_rewrite *rewrite)
+{
+    if (node == JSON_NONE || rewrite->model.len == 0 || json_string_is(j, node, rewrite->model))
+        return 0;
+    struct buf b = {.data = e->quoted, .cap = sizeof e->quoted, .max = sizeof e->quoted};
+    if (buf_append_char(&b, '"') != 0 || json_writer_escape(&b, rewrite->model) != 0 ||
+        buf_append_char(&b, '"') != 0)
+        return ERR_TOO_LARGE;
+    struct str raw = json_raw(j, node);
+    e->edits[e->count++] = (struct edit){offset_in(j, raw.data), (uint32_t)raw.len, buf_str(&b)};
+    return 0;
+}
+
+/* Behind its '{': the member, and a comma if others follow. */
+static void note_usage(struct edit_reply *e, const struct json *j, uint32_t node, struct str member)
+{
+    uint32_t at = offset_in(j, json_raw(j, node).data) + 1;
+    e->edits[e->count++] = (struct edit){at, 0, member};
+    if (json_count(j, node) > 0)
+        e->edits[e->count++] = (struct edit){at, 0, STR(",")};
+}
+
+int edit_reply_note(struct edit_reply *e, const struct json *j, uint32_t object,
+                    const struct provider_rewrite *rewrite, const struct call_usage *usage)
+{
+    e->count = 0;
+    int rc = note_model(e, j, json_get(j, object, STR("model")), rewrite);
+    uint32_t node = json_get(j, object, STR("usage"));
+    if (rc != 0 || rewrite->usage_member == NULL || json_kind(j, node) != JSON_OBJECT)
+        return rc;
+    struct str member = rewrite->usage_member(rewrite->arg, usage);
+    if (member.len > 0)
+        note_usage(e, j, node, member);
+    return 0;
+}
+
+static bool data_in_raw(const struct sse_event *event)
+{
+    return event->data.data >= event->raw.data &&
+           event->data.data < event->raw.data + event->raw.len;
+}
+
+static int append_all(struct buf *out, const struct str *pieces, size_t count)
+{
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = buf_append_str(out, pieces[i]);
+    return rc;
+}
+
+int edit_event(const struct sse_event *event, struct edit_reply *e, struct provider_out *out)
+{
+    struct str pieces[EDIT_PIECES(EDITS_MAX)];
+    if (e->count == 0)
+        return provider_out_add(out, event->raw);
+    size_t n = edit_apply(event->data, e->edits, e->count, pieces);
+    int rc = provider_out_gather(out);
+    if (rc != 0)
+        return rc;
+    struct buf *b = out->gathered;
+    size_t before = b->len;
+    if (data_in_raw(event)) {
+        const char *data_end = event->data.data + event->data.len;
+        const char *raw_end = event->raw.data + event->raw.len;
+        rc = buf_append(b, event->raw.data, (size_t)(event->data.data - event->raw.data));
+        if (rc == 0)
+            rc = append_all(b, pieces, n);
+        if (rc == 0)
+            rc = buf_append(b, data_end, (size_t)(raw_end - data_end));
+    } else { /* Several data lines: line ends between the tokens of JSON are only space. */
+        struct buf line;
+        buf_init(&line, SSE_EVENT_BYTES_MAX + sizeof e->quoted);
+        rc = append_all(&line, pieces, n);
+        if (rc == 0)
+            rc = sse_write_event(b, event->name, buf_str(&line));
+        buf_deinit(&line);
+    }
+    out->bytes += b->len - before;
+    return rc;
+}

@@ -1,0 +1,264 @@
+/* What the readers of callers' bodies have in common: fields that several dialects have. */
+#include "dataplane/llm/reading.h"
+#include "common/route/features.h"
+
+int reading_refuse(struct call_reading *r, enum call_defect defect, uint32_t node,
+                   const char *message)
+{
+    char path[JSON_PATH_BYTES];
+    r->refusal->defect = defect;
+    r->refusal->message = message;
+    r->refusal->offset = -1;
+    if (node != JSON_NONE) {
+        json_path(r->json, node, path);
+        r->refusal->param = arena_copy(r->arena, str_from(path));
+    }
+    return defect == CALL_NO_MEMORY ? ERR_NOMEM : ERR_INVALID;
+}
+
+int reading_missing(struct call_reading *r, const char *param)
+{
+    r->refusal->defect = CALL_MISSING_FIELD;
+    r->refusal->param = str_from(param);
+    return ERR_INVALID;
+}
+
+struct call_span reading_span(const struct call_reading *r, uint32_t node)
+{
+    struct str raw = json_raw(r->json, node);
+    return (struct call_span){.at = (uint32_t)(raw.data - r->json->text.data),
+                              .len = (uint32_t)raw.len};
+}
+
+bool reading_null(const struct call_reading *r, uint32_t node)
+{
+    return json_kind(r->json, node) == JSON_NULL;
+}
+
+int reading_model(struct call_reading *r, uint32_t node)
+{
+    size_t len = json_text_length(r->json, node);
+    if (json_kind(r->json, node) != JSON_STRING || len == 0 || len > CALL_MODEL_BYTES_MAX)
+        return reading_bad(r, node);
+    r->call->model_value = reading_span(r, node);
+    if (json_text(r->json, node, r->arena, &r->call->model) != 0)
+        return reading_refuse(r, CALL_NO_MEMORY, JSON_NONE, NULL);
+    return 0;
+}
+
+int reading_stream(struct call_reading *r, uint32_t node)
+{
+    if (reading_null(r, node))
+        return 0;
+    return json_bool(r->json, node, &r->call->stream) == 0 ? 0 : reading_bad(r, node);
+}
+
+int reading_count(struct call_reading *r, uint32_t node, int64_t min, int64_t max, int64_t *out)
+{
+    if (reading_null(r, node))
+        return 0;
+    return json_i64(r->json, node, min, max, out) == 0 ? 0 : reading_bad(r, node);
+}
+
+int reading_decimal(struct call_reading *r, uint32_t node, int64_t min, int64_t max, int64_t *out)
+{
+    bool exact;
+    int64_t v = 0;
+    if (reading_null(r, node))
+        return 0;
+    if (json_fixed(r->json, node, 4, &v, &exact) != 0 || v < min || v > max)
+        return reading_bad(r, node);
+    *out = v;
+    return 0;
+}
+
+int reading_temperature(struct call_reading *r, uint32_t node)
+{
+    int64_t v = -1;
+    int rc = reading_decimal(r, node, 0, 20000, &v);
+    if (v >= 0)
+        r->call->temperature_q8 = (int32_t)(v * 256 / 10000);
+    return rc;
+}
+
+int reading_top_p(struct call_reading *r, uint32_t node)
+{
+    int64_t v;
+    return reading_decimal(r, node, 0, 10000, &v);
+}
+
+int reading_bool(struct call_reading *r, uint32_t node)
+{
+    bool ignored;
+    return reading_null(r, node) || json_bool(r->json, node, &ignored) == 0 ? 0
+                                                                            : reading_bad(r, node);
+}
+
+int reading_string(struct call_reading *r, uint32_t node)
+{
+    return reading_null(r, node) || json_kind(r->json, node) == JSON_STRING ? 0
+                                                                            : reading_bad(r, node);
+}
+
+int reading_tools(struct call_reading *r, uint32_t node)
+{
+    uint32_t tool;
+    if (reading_null(r, node))
+        return 0;
+    if (json_kind(r->json, node) != JSON_ARRAY)
+        return reading_bad(r, node);
+    for (uint32_t at = 0; json_next_element(r->json, node, &at, &tool);) {
+        if (json_kind(r->json, tool) != JSON_OBJECT)
+            return reading_bad(r, tool);
+        /* {"type":"function","function":{"name"}}, or the older {"name"}. */
+        uint32_t name = json_get(r->json, json_get(r->json, tool, STR("function")), STR("name"));
+        if (name == JSON_NONE)
+            name = json_get(r->json, tool, STR("name"));
+        r->tokens_q8 += 256ULL * TOKENS_PER_TOOL + tokens_text_q8(json_raw(r->json, tool)) / 2;
+        r->call->has_tools = true;
+        if (r->call->tool_count < CALL_TOOLS_MAX && json_kind(r->json, name) == JSON_STRING &&
+            json_text(r->json, name, r->arena, &r->call->tools[r->call->tool_count]) != 0)
+            return reading_refuse(r, CALL_NO_MEMORY, JSON_NONE, NULL);
+        if (json_kind(r->json, name) == JSON_STRING && r->call->tool_count < CALL_TOOLS_MAX)
+            r->call->tool_count++;
+    }
+    return 0;
+}
+
+int reading_format(struct call_reading *r, uint32_t node)
+{
+    if (reading_null(r, node))
+        return 0;
+    if (json_kind(r->json, node) != JSON_OBJECT)
+        return reading_bad(r, node);
+    uint32_t type = json_get(r->json, node, STR("type"));
+    r->call->json_mode = json_string_is(r->json, type, STR("json_object")) ||
+                         json_string_is(r->json, type, STR("json_schema"));
+    if (r->call->json_mode)
+        r->tokens_q8 += tokens_text_q8(json_raw(r->json, node)) / 2;
+    return 0;
+}
+
+int reading_effort(struct call_reading *r, uint32_t node)
+{
+    if (reading_null(r, node))
+        return 0;
+    if (json_kind(r->json, node) != JSON_STRING)
+        return reading_bad(r, node);
+    r->call->reasoning = !json_string_is(r->json, node, STR("none"));
+    return 0;
+}
+
+int reading_user(struct call_reading *r, uint32_t node)
+{
+    if (reading_null(r, node))
+        return 0;
+    if (json_kind(r->json, node) != JSON_STRING)
+        return reading_bad(r, node);
+    if (json_text(r->json, node, r->arena, &r->call->user) != 0)
+        return reading_refuse(r, CALL_NO_MEMORY, JSON_NONE, NULL);
+    return 0;
+}
+
+/* Tiers that cost what the price says, or less. */
+int reading_tier(struct call_reading *r, uint32_t node)
+{
+    if (!reading_null(r, node) && !json_string_is(r->json, node, STR("auto")) &&
+        !json_string_is(r->json, node, STR("default")) &&
+        !json_string_is(r->json, node, STR("flex")))
+        r->call->price_varies = true;
+    return reading_string(r, node);
+}
+
+int reading_extra(struct call_reading *r, uint32_t node)
+{
+    r->call->price_varies |= !reading_null(r, node);
+    return 0;
+}
+
+int reading_forbidden(struct call_reading *r, uint32_t node)
+{
+    return reading_refuse(r, CALL_FORBIDDEN_FIELD, node, NULL);
+}
+
+/* No token is shorter than a byte of its text, and JSON is never shorter than the text it holds;
+ * tools and formats are in there too. Images count by the largest number published for one. */
+static uint32_t tokens_most(const struct call_reading *r, size_t body_bytes)
+{
+    uint64_t n = body_bytes - r->image_bytes + (uint64_t)TOKENS_IMAGE_MOST * r->call->images +
+                 (uint64_t)TOKENS_MESSAGE_MOST * r->call->messages;
+    return n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+}
+
+static int refuse_json(const struct json_error *e, int rc, struct arena *arena,
+                       struct call_refusal *out)
+{
+    if (rc == ERR_NOMEM) {
+        out->defect = CALL_NO_MEMORY;
+        return rc;
+    }
+    out->defect = CALL_BAD_JSON;
+    out->offset = (int64_t)e->offset;
+    out->message = json_problem_text(e->problem);
+    if (e->path[0] != '\0')
+        out->param = arena_copy(arena, str_from(e->path));
+    return ERR_INVALID;
+}
+
+int reading_fields(struct call_reading *r, const struct reading_field *fields, size_t count)
+{
+    uint32_t key, value;
+    for (uint32_t at = 0; json_next_member(r->json, JSON_ROOT, &at, &key, &value);) {
+        struct str name = json_plain(r->json, key);
+        for (size_t i = 0; i < count; i++) {
+            if (!reading_name_is(r->json, key, name, fields[i].name))
+                continue;
+            int rc = fields[i].read(r, value);
+            if (rc != 0)
+                return rc;
+            break;
+        }
+    }
+    return 0;
+}
+
+int reading_begin(struct call_reading *r, struct json *json, struct str body, struct arena *arena,
+                  struct call *out_call, struct call_refusal *out_refusal)
+{
+    struct json_error error;
+    *r = (struct call_reading){.json = json,
+                               .arena = arena,
+                               .call = out_call,
+                               .refusal = out_refusal,
+                               .user_content = JSON_NONE,
+                               .system_content = JSON_NONE,
+                               .max_completion = -1};
+    memset(out_call, 0, offsetof(struct call, tools));
+    memset((char *)out_call + offsetof(struct call, text), 0,
+           sizeof *out_call - offsetof(struct call, text));
+    out_call->choices = 1;
+    out_call->temperature_q8 = FEATURES_TEMPERATURE_UNSET;
+    *out_refusal = (struct call_refusal){.offset = -1};
+    int rc =
+        json_scan_begun(json) ? json_scan_end(json, body, &error) : json_parse(json, body, &error);
+    if (rc != 0)
+        return refuse_json(&error, rc, arena, out_refusal);
+    if (json_kind(json, JSON_ROOT) != JSON_OBJECT) {
+        out_refusal->defect = CALL_BAD_JSON;
+        out_refusal->offset = 0;
+        return ERR_INVALID;
+    }
+    struct call_span object = reading_span(r, JSON_ROOT);
+    out_call->object_open = object.at + 1;
+    out_call->object_close = object.at + object.len - 1;
+    return 0;
+}
+
+int reading_end(struct call_reading *r, struct str body)
+{
+    r->call->tokens_in = tokens_round(r->tokens_q8 + 256ULL * TOKENS_PER_REPLY);
+    r->call->tokens_most = tokens_most(r, body.len);
+    if (!reading_take_texts(r))
+        return reading_refuse(r, CALL_NO_MEMORY, JSON_NONE, NULL);
+    return 0;
+}

@@ -1,0 +1,87 @@
+/* reading.h: what the readers of callers' bodies share: where a reading stands, and readers of the
+ * fields that more than one dialect has. Each takes null as if the field were not there. They
+ * return 0, or what reading_refuse says. Private to this folder. */
+#ifndef STEELYARD_DATAPLANE_LLM_READING_H
+#define STEELYARD_DATAPLANE_LLM_READING_H
+
+#include <string.h>
+
+#include "dataplane/llm/provider.h"
+#include "dataplane/llm/tokens.h"
+
+struct call_reading {
+    const struct json *json;
+    struct arena *arena;
+    struct call *call;
+    struct call_refusal *refusal;
+    uint32_t user_content;   /* Of the last user message: a string, or parts with "text". */
+    uint32_t system_content; /* Of the first system or developer message; alike. */
+    uint64_t tokens_q8;
+    uint64_t image_bytes;   /* Of the body: they are no text. */
+    int64_t max_completion; /* -1: not given. */
+};
+
+struct reading_field {
+    struct str name;
+    int (*read)(struct call_reading *r, uint32_t node);
+};
+#define READING_FIELD(name, fn)                                                                    \
+    {                                                                                              \
+        {name, sizeof name - 1}, fn                                                                \
+    }
+
+/* Parses the body (or ends the scan of it that is under way), and sets out_call to defaults.
+ * Refuses what is no object. */
+int reading_begin(struct call_reading *r, struct json *json, struct str body, struct arena *arena,
+                  struct call *out_call, struct call_refusal *out_refusal);
+/* Members of the root through the table; what it does not name is left alone. */
+int reading_fields(struct call_reading *r, const struct reading_field *fields, size_t count);
+/* Estimates and texts, from what was noted. */
+int reading_end(struct call_reading *r, struct str body);
+
+/* Notes why the body is refused and, unless JSON_NONE, at which node; returns the code. */
+int reading_refuse(struct call_reading *r, enum call_defect defect, uint32_t node,
+                   const char *message);
+int reading_missing(struct call_reading *r, const char *param);
+static inline int reading_bad(struct call_reading *r, uint32_t node)
+{
+    return reading_refuse(r, CALL_BAD_FIELD, node, NULL);
+}
+
+struct call_span reading_span(const struct call_reading *r, uint32_t node);
+bool reading_null(const struct call_reading *r, uint32_t node);
+/* A string that is compared with many names: what it says without a look at its node, if it has no
+ * escapes, as nearly all. */
+static inline bool reading_name_is(const struct json *j, uint32_t node, struct str plain,
+                                   struct str name)
+{
+    if (plain.data == NULL)
+        return json_string_is(j, node, name);
+    return plain.len == name.len && memcmp(plain.data, name.data, name.len) == 0;
+}
+
+/* A whole number in a range; *out stays for null. */
+int reading_count(struct call_reading *r, uint32_t node, int64_t min, int64_t max, int64_t *out);
+/* The same of a decimal, in ten-thousandths. */
+int reading_decimal(struct call_reading *r, uint32_t node, int64_t min, int64_t max, int64_t *out);
+int reading_bool(struct call_reading *r, uint32_t node);   /* Its kind is checked ... */
+int reading_string(struct call_reading *r, uint32_t node); /* ... and this one's. */
+
+int reading_model(struct call_reading *r, uint32_t node);
+int reading_stream(struct call_reading *r, uint32_t node);
+int reading_temperature(struct call_reading *r, uint32_t node);
+int reading_top_p(struct call_reading *r, uint32_t node);
+int reading_tools(struct call_reading *r, uint32_t node);  /* Named in "function", or flat. */
+int reading_format(struct call_reading *r, uint32_t node); /* An object with a "type". */
+int reading_effort(struct call_reading *r, uint32_t node);
+int reading_user(struct call_reading *r, uint32_t node);
+int reading_tier(struct call_reading *r, uint32_t node);
+int reading_extra(struct call_reading *r, uint32_t node);     /* The price varies with it. */
+int reading_forbidden(struct call_reading *r, uint32_t node); /* RELIABILITY B18 */
+
+/* Adds a string to the estimates. */
+void reading_weigh(struct call_reading *r, uint32_t string);
+/* The texts that features are made of. False: no memory. */
+bool reading_take_texts(struct call_reading *r);
+
+#endif
