@@ -65,9 +65,9 @@ static int run(const struct settings *settings)
 {
     struct process p = {.plane = NULL};
     struct err err = {0};
-    /* Blocking work has threads enough that reports on budgets, for which requests wait, never
-     * stand behind admin work and training. Read by libuv at its first use. */
-    (void)setenv("UV_THREADPOOL_SIZE", "8", 0);
+    /* Blocking work has threads enough that reports on budgets, for which requests wait, and claims
+     * of roles never stand behind admin work and training. Read by libuv at its first use. */
+    (void)setenv("UV_THREADPOOL_SIZE", "16", 0);
     if (fetch_global_init(&err) != 0)
         return fail(&err, EXIT_RUNTIME);
     if (uv_loop_init(&p.loop) != 0)

@@ -1,7 +1,8 @@
 /* Start and stop. Start: secrets and file, probes, then Postgres (awaited as long as it takes),
- * then the published generation, then nodes and operators. Stop: operators, nodes, rollouts,
- * intake, publisher, trainer, worker threads, probes; each step starts when the one before has
- * ended. */
+ * then the published generation, then nodes and operators. Stop: roles are given up, operators'
+ * calls and nodes' batches under way are finished; then operators, nodes, rollouts, intake,
+ * publisher, trainer, worker threads, probes end; each step starts when the one before has ended.
+ */
 #include "controlplane/plane.h"
 
 #include <stdio.h>
@@ -16,10 +17,12 @@
 #include "controlplane/identity.h"
 #include "controlplane/plane_internal.h"
 
-#define TIMER_MS      1000U
-#define PARTITIONS_MS 3600000U
-#define ERRORS_BYTES  65536U
-#define NODES_GRACE   2000U
+#define TIMER_MS       1000U
+#define PARTITIONS_MS  3600000U
+#define ERRORS_BYTES   65536U
+#define NODES_GRACE    2000U
+#define DRAIN_LOOK_MS  20U
+#define DRAIN_CLOSE_MS 10000U
 
 /* ---- configuration file ---- */
 
@@ -209,7 +212,7 @@ static int start_stores(struct plane *p, struct err *err)
                                          .connections = (unsigned)p->settings->ingest_connections};
     const struct publish_config publish = {
         .conninfo = p->conninfo, .on_changed = plane_on_set, .arg = p};
-    const struct leader_config leader = {.work = p->work,
+    const struct leader_config leader = {.work = p->claims,
                                          .holder = p->holder,
                                          .etcd = p->settings->etcd,
                                          .etcd_ca = p->settings->etcd_ca,
@@ -343,6 +346,20 @@ static void name_holder(struct plane *p)
     (void)snprintf(p->holder, sizeof p->holder, "%s/%ld", host, (long)getpid());
 }
 
+static int create_work(struct plane *p, struct err *err)
+{
+    const struct work_config work = {.conninfo = p->conninfo,
+                                     .application_name = "steelyard-controlplane"};
+    const struct work_config claims = {.conninfo = p->conninfo,
+                                       .application_name = "steelyard-leader",
+                                       .running_max = LEADER_WORKERS,
+                                       .statement_timeout_ms = LEADER_STATEMENT_MS};
+    int rc = work_create(p->loop, &work, &p->work);
+    if (rc == 0)
+        rc = work_create(p->loop, &claims, &p->claims);
+    return rc == 0 ? 0 : err_set(err, rc, "%s", err_text(rc));
+}
+
 int plane_create(uv_loop_t *loop, const struct settings *settings, struct plane **out_plane,
                  struct err *err)
 {
@@ -364,13 +381,8 @@ int plane_create(uv_loop_t *loop, const struct settings *settings, struct plane 
         rc = find_database(p, err);
     if (rc == 0)
         rc = plane_metrics_create(p, err);
-    if (rc == 0) {
-        const struct work_config work = {.conninfo = p->conninfo,
-                                         .application_name = "steelyard-controlplane"};
-        rc = work_create(loop, &work, &p->work);
-        if (rc != 0)
-            (void)err_set(err, rc, "%s", err_text(rc));
-    }
+    if (rc == 0)
+        rc = create_work(p, err);
     if (rc == 0)
         rc = start_probes(p, err);
     if (rc != 0) {
@@ -449,13 +461,44 @@ static void close_next(void *arg)
         struct work *work = p->work;
         p->work = NULL;
         work_close(work, close_next, p);
+    } else if (p->claims != NULL) {
+        struct work *claims = p->claims;
+        p->claims = NULL;
+        work_close(claims, close_next, p);
     } else if (p->probes_httpd != NULL) {
         struct httpd *httpd = p->probes_httpd;
         p->probes_httpd = NULL;
         httpd_close(httpd, close_next, p);
     } else {
+        uv_close((uv_handle_t *)&p->drain_timer, NULL);
         uv_close((uv_handle_t *)&p->timer, on_timer_closed);
     }
+}
+
+/* Admin calls and batches are waited for, up to --drain-timeout. Whatever then still waits for
+ * Postgres is not waited for much longer: it is committed or it is not, and this process has told
+ * nobody that it is. */
+static void on_drain(uv_timer_t *timer)
+{
+    struct plane *p = timer->data;
+    uint64_t now_ms = clock_mono_ms();
+    uint32_t calls = p->admin != NULL ? admin_busy(p->admin) : 0;
+    size_t batches = p->nodes != NULL ? nodes_outstanding(p->nodes) : 0;
+    if (p->parts_closing) {
+        if (now_ms < p->drain_until_ms + DRAIN_CLOSE_MS)
+            return;
+        log_event(LOG_WARN, "ended while work was under way in the database");
+        log_flush();
+        _exit(0);
+    }
+    if (calls + batches > 0 && now_ms < p->drain_until_ms)
+        return;
+    if (calls + batches > 0)
+        log_event(LOG_WARN, "not everything ended within --drain-timeout", LOG_U64("calls", calls),
+                  LOG_U64("batches", batches));
+    p->parts_closing = true;
+    p->drain_until_ms = now_ms;
+    close_next(p);
 }
 
 void plane_drain(struct plane *p, void (*cb)(void *arg), void *arg)
@@ -465,11 +508,20 @@ void plane_drain(struct plane *p, void (*cb)(void *arg), void *arg)
         log_flush();
         _exit(1); /* The second signal: nothing acknowledged is only in this process. */
     }
-    p->state = PLANE_CLOSING;
+    p->state = PLANE_CLOSING; /* Not ready from here on. */
     p->on_closed = cb;
     p->on_closed_arg = arg;
     log_event(LOG_INFO, "draining");
-    close_next(p);
+    if (p->leader != NULL)
+        leader_resign(p->leader);
+    if (p->admin != NULL)
+        admin_drain(p->admin);
+    if (p->nodes != NULL)
+        nodes_drain(p->nodes);
+    p->drain_until_ms = clock_mono_ms() + p->settings->drain_timeout_ms;
+    uv_timer_init(p->loop, &p->drain_timer);
+    p->drain_timer.data = p;
+    uv_timer_start(&p->drain_timer, on_drain, 0, DRAIN_LOOK_MS);
 }
 
 void plane_fail(struct plane *p, int status)

@@ -34,6 +34,9 @@ struct plane {
     enum plane_state state;
     int status; /* Why it ended by itself. */
     uv_timer_t timer;
+    uv_timer_t drain_timer; /* From plane_drain on. */
+    uint64_t drain_until_ms;
+    bool parts_closing; /* close_next has begun. */
     uint64_t last_partitions_ms;
     uint64_t last_books_ms;
     bool reading_books; /* A job fills next_books. */
@@ -57,6 +60,7 @@ struct plane {
     struct config_keys keys;
     struct secret *operator_key;
     struct work *work;
+    struct work *claims; /* The leader's own, so that no other work delays a takeover. */
     struct leader *leader;
     struct replicas *replicas;
     struct publish *publish;

@@ -195,6 +195,17 @@ uint32_t httpd_running(const struct httpd *h)
     return h->running;
 }
 
+uint32_t httpd_busy(const struct httpd *h)
+{
+    uint32_t busy = 0;
+    LIST_FOREACH (it, &h->conns) {
+        const struct httpd_conn *c = container_of(it, struct httpd_conn, node);
+        bool over = c->state == CONN_CLOSED || (c->state == CONN_LINGER && !c->req.open);
+        busy += c->req.open || httpd_conn_queued(c) > 0 || (!over && !httpd_conn_is_idle(c));
+    }
+    return busy;
+}
+
 struct httpd_stats httpd_stats(const struct httpd *h)
 {
     struct httpd_stats stats = h->stats;

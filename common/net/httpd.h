@@ -62,6 +62,9 @@ void httpd_drain(struct httpd *h);
 void httpd_close(struct httpd *h, httpd_close_cb cb, void *arg);
 uint16_t httpd_port(const struct httpd *h);
 uint32_t httpd_running(const struct httpd *h); /* Requests not yet finished by their owner. */
+/* Connections on which a request is being read, runs, or is not wholly answered yet: 0 after
+ * httpd_drain means that httpd_close cuts nothing off. */
+uint32_t httpd_busy(const struct httpd *h);
 struct httpd_stats httpd_stats(const struct httpd *h);
 
 /* The request. Slices live until it is finished. */

@@ -403,6 +403,11 @@ uint16_t admin_port(const struct admin *a)
     return httpd_port(a->httpd);
 }
 
+uint32_t admin_busy(const struct admin *a)
+{
+    return httpd_busy(a->httpd);
+}
+
 void admin_drain(struct admin *a)
 {
     httpd_drain(a->httpd);

@@ -44,7 +44,9 @@ struct admin_config { /* All borrowed until admin_close. */
 int admin_start(uv_loop_t *loop, const struct admin_config *config, struct admin **out_admin,
                 struct err *err) MUST_CHECK;
 uint16_t admin_port(const struct admin *a);
+/* No new connections. Calls go on; admin_busy says how many there still are. */
 void admin_drain(struct admin *a);
+uint32_t admin_busy(const struct admin *a);
 void admin_close(struct admin *a, httpd_close_cb cb, void *arg);
 
 /* "127.0.0.1:0", "[::1]:1", "localhost:1", "unix:/path": yes. */

@@ -168,11 +168,13 @@ static void on_keepalive(struct election *e, const struct election_op *op,
     }
 }
 
-/* The keys of a role come by rising create_revision: the first is the owner's. */
-static void take_list(struct election *e, const struct election_answer *a)
+/* The keys of a role come by rising create_revision: the first is the owner's. True: a role that we
+ * are not in had an owner and has none now. */
+static bool take_list(struct election *e, const struct election_answer *a)
 {
     bool owned[LEADER_ROLES] = {0}, seen[LEADER_ROLES] = {0};
     int64_t ours[LEADER_ROLES] = {0};
+    bool vacant = false;
     for (uint32_t i = 0; i < a->key_count; i++) {
         const struct election_key *k = &a->keys[i];
         if (k->lease == e->lease) {
@@ -182,11 +184,14 @@ static void take_list(struct election *e, const struct election_answer *a)
         seen[k->role] = true;
     }
     for (unsigned i = 0; i < LEADER_ROLES; i++) {
+        vacant = vacant || (e->roles[i].place == PLACE_OUT && e->roles[i].had_owner && !seen[i]);
+        e->roles[i].had_owner = seen[i];
         if (e->roles[i].place != PLACE_IN && e->roles[i].place != PLACE_OWNER)
             continue;
         e->roles[i].revision = ours[i];
         e->roles[i].place = ours[i] == 0 ? PLACE_OUT : (owned[i] ? PLACE_OWNER : PLACE_IN);
     }
+    return vacant;
 }
 
 static void on_list(struct election *e, const struct election_answer *a, uint64_t now_ms)
@@ -195,9 +200,11 @@ static void on_list(struct election *e, const struct election_answer *a, uint64_
     e->next_list_ms = now_ms + e->config.poll_ms;
     if (a->status != 0)
         return;
-    take_list(e, a);
+    bool vacant = take_list(e, a);
     unsigned after = owned_count(e);
-    if (after > before) /* Others may take the next one. */
+    if (vacant)
+        e->next_enter_ms = now_ms; /* Sharing can wait. */
+    else if (after > before)       /* Others may take the next one. */
         e->next_enter_ms = now_ms + (uint64_t)e->config.pause_ms * after;
 }
 

@@ -7,7 +7,7 @@
  * the lease itself lasts longer, so the next owner begins after this one has ended.
  *
  * Roles are entered one after the other, each replica beginning elsewhere, and who got one pauses:
- * so replicas that start together share them. */
+ * so replicas that start together share them. A role whose owner goes is entered at once. */
 #ifndef STEELYARD_CONTROLPLANE_LEADER_ELECTION_H
 #define STEELYARD_CONTROLPLANE_LEADER_ELECTION_H
 
@@ -78,6 +78,7 @@ struct election {
     uint64_t next_enter_ms;
     struct {
         enum election_place place;
+        bool had_owner;         /* The last list had one. */
         int64_t revision;       /* create_revision of our key, once it was seen. */
         uint64_t not_before_ms; /* No new try. */
         uint64_t again_ms;      /* Of election_leave, counted from when it is done. */

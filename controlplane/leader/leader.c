@@ -87,6 +87,8 @@ void leader_set(struct leader *l, enum leader_role role, uint64_t term, bool fir
 {
     if (l->term[role] == term)
         return;
+    if (l->resigned && term != 0)
+        return; /* Found by a job that was under way. */
     l->term[role] = term;
     l->first[role] = first;
     (void)uv_async_send(&l->changed);
@@ -173,6 +175,16 @@ static void on_changed_closed(uv_handle_t *handle)
         cb(arg);
 }
 
+void leader_resign(struct leader *l)
+{
+    if (l->closing || l->resigned)
+        return;
+    l->resigned = true;
+    for (unsigned i = 0; i < LEADER_ROLES; i++)
+        leader_set(l, (enum leader_role)i, 0, false);
+    l->source->resign(l);
+}
+
 void leader_stopped(struct leader *l)
 {
     assert(l->closing);
@@ -182,6 +194,7 @@ void leader_stopped(struct leader *l)
 void leader_close(struct leader *l, void (*cb)(void *arg), void *arg)
 {
     assert(!l->closing);
+    leader_resign(l);
     l->closing = true;
     l->close_cb = cb;
     l->close_arg = arg;

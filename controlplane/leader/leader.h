@@ -30,7 +30,9 @@ enum leader_role {
 const char *leader_role_name(enum leader_role role); /* "trainer", ...: as in leader_fence. */
 
 #define LEADER_HOLDER_BYTES 128
-#define LEADER_ERA_SHIFT    40U /* term = etcd_era << 40 | revision */
+#define LEADER_WORKERS      4U /* A claim that waits for one role's row delays no other role's. */
+#define LEADER_STATEMENT_MS 5000U /* A claim that takes longer is made again. */
+#define LEADER_ERA_SHIFT    40U   /* term = etcd_era << 40 | revision */
 
 /* What a transaction of a leader is fenced with. holder is borrowed, from the struct leader when
  * leader_get_claim made it; that does not change while the leader lives, so any thread may read it.
@@ -46,7 +48,11 @@ struct leader;
 typedef void (*leader_change_cb)(void *arg, enum leader_role role, uint64_t term);
 
 struct leader_config {
-    struct work *work;  /* Borrowed until leader_close is done. */
+    /* Claims run here. In a control plane it is leadership's own (LEADER_WORKERS at a time), so
+     * that no other work, however it is blocked, delays a takeover. Borrowed until leader_close is
+     * done.
+     */
+    struct work *work;
     const char *holder; /* This replica: --replica-id. Copied. */
     uint32_t check_ms;  /* 0: 3 s. Without etcd: how often Postgres is asked whether another one
                          * took over. */
@@ -62,6 +68,10 @@ struct leader_config {
 /* The schema is there. Terms follow through on_change. */
 int leader_create(uv_loop_t *loop, const struct leader_config *config, struct leader **out_leader,
                   struct err *err) MUST_CHECK;
+/* Every role ends at once (on_change follows) and for good: with etcd the lease is given back, so
+ * that others take over without waiting for its end. What runs under a role's term may still be
+ * committed until somebody has claimed the next one. The second call does nothing. */
+void leader_resign(struct leader *l);
 /* Every role ends at once, without on_change; with etcd the keys are given back. */
 void leader_close(struct leader *l, void (*cb)(void *arg), void *arg);
 

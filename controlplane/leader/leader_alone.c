@@ -2,7 +2,7 @@
  * transaction, and looks now and then whether another one did the same since; then it leads nothing
  * until it is started anew, so that two of them do not take turns for ever.
  *
- *   TAKING -> HOLDING -> DEPOSED
+ *   TAKING -> HOLDING -> DEPOSED (or resigned)
  *
  * Postgres away: TAKING tries again at each tick; HOLDING goes on, since the fence decides anyway.
  */
@@ -140,6 +140,13 @@ static int alone_start(struct leader *l, struct err *err)
     return 0;
 }
 
+static void alone_resign(struct leader *l)
+{
+    struct alone *a = l->source_state;
+    if (a != NULL)
+        a->state = ALONE_DEPOSED;
+}
+
 static void alone_stop(struct leader *l)
 {
     struct alone *a = l->source_state;
@@ -168,6 +175,7 @@ static void alone_give_up(struct leader *l, enum leader_role role)
 
 const struct leader_source leader_alone = {
     .start = alone_start,
+    .resign = alone_resign,
     .stop = alone_stop,
     .holds = alone_holds,
     .give_up = alone_give_up,

@@ -20,6 +20,7 @@
 #define TTL_MS    10000U
 #define CLAIM_MS  1000U
 #define REVOKE_MS 1000U
+#define REVOKES   3U /* Another endpoint each time. */
 
 struct elector;
 struct claim {
@@ -43,6 +44,8 @@ struct elector {
     uv_timer_t timer;
     struct claim claims[LEADER_ROLES];
     unsigned jobs;
+    unsigned revokes; /* How often the lease was given back; until etcd says that it has it. */
+    bool revoking;
     bool stopping, etcd_closed, timer_closed;
 };
 
@@ -142,6 +145,8 @@ static void on_timer(uv_timer_t *timer)
 
 static void pump(struct elector *e)
 {
+    if (e->leader->resigned)
+        return;
     struct election_op op;
     uint64_t now_ms = clock_mono_ms();
     while (election_next(&e->machine, now_ms, &op)) {
@@ -222,15 +227,37 @@ static void on_etcd_closed(void *arg)
 }
 
 static void on_revoked(void *arg, const struct election_op *op,
+                       const struct election_answer *answer);
+
+static bool give_back(struct elector *e)
+{
+    e->revoking = e->machine.session == SESSION_HELD && e->revokes < REVOKES &&
+                  etcd_revoke(e->etcd, e->machine.lease, REVOKE_MS, on_revoked, e) == 0;
+    e->revokes += e->revoking;
+    return e->revoking;
+}
+
+static void on_revoked(void *arg, const struct election_op *op,
                        const struct election_answer *answer)
 {
     struct elector *e = arg;
     (void)op;
-    (void)answer;
-    etcd_close(e->etcd, on_etcd_closed, e);
+    bool again = answer->status != 0 && give_back(e);
+    e->revoking = again;
+    if (e->stopping && !again)
+        etcd_close(e->etcd, on_etcd_closed, e);
 }
 
 /* The lease is given back, so that the next ones need not wait for its end. */
+static void elector_resign(struct leader *l)
+{
+    struct elector *e = l->source_state;
+    if (e == NULL)
+        return;
+    uv_timer_stop(&e->timer);
+    (void)give_back(e); /* If it cannot be, the others wait for its end. */
+}
+
 static void elector_stop(struct leader *l)
 {
     struct elector *e = l->source_state;
@@ -240,8 +267,7 @@ static void elector_stop(struct leader *l)
     }
     e->stopping = true;
     uv_close((uv_handle_t *)&e->timer, on_timer_closed);
-    if (e->machine.session != SESSION_HELD ||
-        etcd_revoke(e->etcd, e->machine.lease, REVOKE_MS, on_revoked, e) != 0)
+    if (!e->revoking)
         etcd_close(e->etcd, on_etcd_closed, e);
 }
 
@@ -270,6 +296,7 @@ static void elector_get_stats(const struct leader *l, struct leader_stats *out)
 
 const struct leader_source leader_etcd = {
     .start = elector_start,
+    .resign = elector_resign,
     .stop = elector_stop,
     .holds = elector_holds,
     .give_up = elector_give_up,

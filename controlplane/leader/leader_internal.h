@@ -8,9 +8,10 @@
 /* Where terms come from. */
 struct leader_source {
     int (*start)(struct leader *l, struct err *err);
-    void (*stop)(struct leader *l);                               /* Ends with leader_stopped. */
-    bool (*holds)(const struct leader *l, enum leader_role role); /* By the clock, now. */
-    void (*give_up)(struct leader *l, enum leader_role role);     /* Deposed in Postgres. */
+    void (*resign)(struct leader *l); /* No role is taken again. Once; stop follows. */
+    void (*stop)(struct leader *l);   /* Ends with leader_stopped. */
+    bool (*holds)(const struct leader *l, enum leader_role role);        /* By the clock, now. */
+    void (*give_up)(struct leader *l, enum leader_role role);            /* Deposed in Postgres. */
     void (*get_stats)(const struct leader *l, struct leader_stats *out); /* NULL: zeros. */
 };
 extern const struct leader_source leader_alone, leader_etcd;
@@ -26,6 +27,7 @@ struct leader {
     bool first[LEADER_ROLES];
     uint64_t deposed[LEADER_ROLES];
     uv_async_t changed;
+    bool resigned;
     bool closing;
     void (*close_cb)(void *arg);
     void *close_arg;

@@ -97,6 +97,17 @@ static void answer(struct lease_peer *p, const struct lease_reply *reply)
 
 static void take_recalls(struct lease_peer *p);
 
+/* The next message, or the end of the stream. */
+static void go_on(struct lease_peer *p)
+{
+    if (p->running || p->stream == NULL)
+        return;
+    if (p->nodes->draining)
+        rpc_stream_finish(p->stream, RPC_OK, "this control plane is ending");
+    else
+        rpc_stream_resume(p->stream);
+}
+
 static void on_report_done(void *user, int status, const struct lease_reply *reply)
 {
     struct lease_peer *p = user;
@@ -107,10 +118,9 @@ static void on_report_done(void *user, int status, const struct lease_reply *rep
                           status == ERR_INVALID ? "report refused" : "the store is away");
     struct nodes *n = p->nodes;
     p->running = false;
-    if (p->recall_wanted && status == 0 && p->stream != NULL)
+    if (p->recall_wanted && status == 0 && p->stream != NULL && !n->draining)
         take_recalls(p);
-    if (!p->running && p->stream != NULL)
-        rpc_stream_resume(p->stream);
+    go_on(p);
     peer_free_if_done(p);
     nodes_batch_done(n);
 }
@@ -127,8 +137,7 @@ static void on_recalls_done(void *user, int status, const struct lease_reply *re
         rpc_stream_cancel(p->stream, RPC_INTERNAL, "cannot send");
     struct nodes *n = p->nodes;
     p->running = false;
-    if (p->stream != NULL)
-        rpc_stream_resume(p->stream);
+    go_on(p);
     peer_free_if_done(p);
     nodes_batch_done(n);
 }
@@ -148,7 +157,7 @@ void nodes_recall(struct nodes *n, struct str node_id)
 {
     struct node_entry *entry = map_get(&n->by_id, node_id);
     struct lease_peer *p = entry != NULL ? entry->lease : NULL;
-    if (p == NULL || p->stream == NULL || p->epoch == 0 || n->closing)
+    if (p == NULL || p->stream == NULL || p->epoch == 0 || n->draining)
         return;
     p->recall_wanted = true;
     if (!p->running)
@@ -222,6 +231,8 @@ static void on_message(struct rpc_stream *stream, const ProtobufCMessage *base, 
 {
     struct lease_peer *p = user;
     const LeaseUp *m = (const LeaseUp *)base;
+    if (p->nodes->draining)
+        return; /* Read before the pause. */
     int code = m->hello != NULL ? on_hello(p, m->hello) : 0;
     if (code == 0 && p->entry == NULL)
         code = RPC_INVALID;
@@ -274,6 +285,15 @@ void lease_peer_accept(struct nodes *n, struct rpc_stream *stream)
     p->expires_ms = nodes_stream_expiry(n);
     list_push_back(&n->lease_peers, &p->link);
     rpc_stream_set_user(stream, &lease_events, p);
+}
+
+void lease_peers_drain(struct nodes *n)
+{
+    LIST_FOREACH_SAFE (it, tmp, &n->lease_peers) {
+        struct lease_peer *p = container_of(it, struct lease_peer, link);
+        rpc_stream_pause(p->stream);
+        go_on(p);
+    }
 }
 
 void lease_peers_tick(struct nodes *n)

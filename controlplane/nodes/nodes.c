@@ -173,7 +173,10 @@ static void on_tick(uv_timer_t *timer)
 
 static void on_accept(struct rpc_stream *stream, const struct rpc_method *method, void *user)
 {
-    if (method == &nodes_methods[NODES_METHOD_SYNC])
+    const struct nodes *n = user;
+    if (n->draining || n->closing)
+        rpc_stream_cancel(stream, RPC_UNAVAILABLE, "this control plane is ending");
+    else if (method == &nodes_methods[NODES_METHOD_SYNC])
         sync_peer_accept(user, stream);
     else if (method == &nodes_methods[NODES_METHOD_PUSH])
         push_peer_accept(user, stream);
@@ -278,15 +281,32 @@ void nodes_batch_done(struct nodes *n)
         close_if_done(n);
 }
 
+void nodes_drain(struct nodes *n)
+{
+    if (n->draining || n->closing)
+        return;
+    n->draining = true;
+    push_peers_drain(n);
+    lease_peers_drain(n);
+}
+
+size_t nodes_outstanding(const struct nodes *n)
+{
+    return n->outstanding;
+}
+
 void nodes_close(struct nodes *n, uint64_t grace_ms, void (*cb)(void *user), void *user)
 {
     assert(!n->closing);
+    nodes_drain(n);
     n->closing = true;
     n->on_closed = cb;
     n->closed_user = user;
     (void)uv_timer_stop(&n->debounce_timer);
     (void)uv_timer_stop(&n->heartbeat_timer);
     (void)uv_timer_stop(&n->tick_timer);
+    sync_peers_end(n);
+    rates_peers_end(n);
     rpc_server_close(n->server, grace_ms, on_server_closed, n);
 }
 

@@ -165,7 +165,13 @@ void nodes_watch(struct nodes *nodes, const uint64_t *ids, size_t count);
  * again with every heartbeat and to every node that connects, for the last NODES_ROLLOUTS_MAX ids.
  * For a halt that may be resumed publish a generation without the rollout, or stop watching. */
 void nodes_abort(struct nodes *nodes, uint64_t id);
-/* cb once, after all streams ended; batches at the intake are waited for. */
+/* Nothing more is taken in: new streams are refused, so that nodes go to another control plane;
+ * those about telemetry and budgets end when what was taken on them is answered. Sync streams go on
+ * until nodes_close: an abort still gets to the nodes. */
+void nodes_drain(struct nodes *nodes);
+size_t nodes_outstanding(const struct nodes *nodes); /* Batches and reports under way. */
+/* cb once, after all streams ended; batches at the intake are waited for. Streams on which nothing
+ * is under way are ended, the others cut after grace_ms. */
 void nodes_close(struct nodes *nodes, uint64_t grace_ms, void (*cb)(void *user), void *user);
 
 /* ---- for GET /status and promotion gates ---- */

@@ -105,7 +105,7 @@ struct nodes {
     unsigned handles;
     uint64_t changed_since_ms; /* First change of a debounce, 0: none waiting. */
     size_t outstanding;        /* Batches at the intake, reports at the lease service. */
-    bool closing, server_closed;
+    bool draining, closing, server_closed;
     void (*on_closed)(void *user);
     void *closed_user;
 };
@@ -129,15 +129,19 @@ void sync_peers_push(struct nodes *n);
 void sync_peers_heartbeat(struct nodes *n);
 void sync_peers_tell(struct nodes *n); /* A heartbeat at once: something is new in it. */
 void sync_peers_tick(struct nodes *n);
+void sync_peers_end(struct nodes *n);
 /* When the node got what it has under this key; UINT64_MAX: nothing. */
 uint64_t sync_peer_since(const struct sync_peer *p, struct str key);
 bool sync_peer_holds(const struct sync_peer *p, struct str key, struct str version);
 void push_peer_accept(struct nodes *n, struct rpc_stream *stream);
 void push_peers_tick(struct nodes *n);
+void push_peers_drain(struct nodes *n);
 void lease_peer_accept(struct nodes *n, struct rpc_stream *stream);
 void lease_peers_tick(struct nodes *n);
+void lease_peers_drain(struct nodes *n);
 void rates_peer_accept(struct nodes *n, struct rpc_stream *stream);
 void rates_peers_tick(struct nodes *n);
+void rates_peers_end(struct nodes *n);
 
 /* waves.c. What of the current generation this node may be sent: it, or a part of it; a reference.
  * NULL: out of memory. */

@@ -157,6 +157,13 @@ void rates_peers_tick(struct nodes *n)
     }
 }
 
+void rates_peers_end(struct nodes *n)
+{
+    LIST_FOREACH_SAFE (it, tmp, &n->rates_peers)
+        rpc_stream_finish(container_of(it, struct rates_peer, link)->stream, RPC_OK,
+                          "this control plane is ending");
+}
+
 int nodes_lead_rates(struct nodes *n, uint64_t term, bool first)
 {
     struct rates *now = term != 0 ? rates_create(term, first, clock_mono_ms()) : NULL;

@@ -428,6 +428,13 @@ void sync_peers_tell(struct nodes *n)
         send_heartbeat(container_of(it, struct sync_peer, link));
 }
 
+void sync_peers_end(struct nodes *n)
+{
+    LIST_FOREACH_SAFE (it, tmp, &n->sync_peers)
+        rpc_stream_finish(container_of(it, struct sync_peer, link)->stream, RPC_OK,
+                          "this control plane is ending");
+}
+
 void sync_peers_tick(struct nodes *n)
 {
     if (list_empty(&n->waves) || !waves_tick(n))

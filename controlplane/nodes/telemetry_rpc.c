@@ -68,10 +68,24 @@ static void pending_free(struct pending *b)
     mem_free(b);
 }
 
+/* What waits was not taken: the node has it still, for another control plane. */
+static void end_if_drained(struct push_peer *p)
+{
+    if (p->waiting != NULL)
+        pending_free(p->waiting);
+    p->waiting = NULL;
+    if (p->outstanding == 0)
+        rpc_stream_finish(p->stream, RPC_OK, "this control plane is ending");
+}
+
 static void pause_or_resume(struct push_peer *p)
 {
     if (p->stream == NULL)
         return;
+    if (p->nodes->draining) {
+        end_if_drained(p);
+        return;
+    }
     bool pause = p->waiting != NULL || p->outstanding >= NODES_OUTSTANDING;
     if (pause && !p->paused)
         rpc_stream_pause(p->stream);
@@ -190,6 +204,8 @@ static struct pending *batch_take(struct push_peer *p, const PushBatch *m, int *
 static void on_batch(struct push_peer *p, const PushBatch *m)
 {
     int code;
+    if (p->nodes->draining)
+        return; /* Read before the pause. */
     struct pending *b = batch_take(p, m, &code);
     if (b == NULL) {
         rpc_stream_cancel(p->stream, code, "batch refused");
@@ -270,6 +286,15 @@ void push_peer_accept(struct nodes *n, struct rpc_stream *stream)
     p->expires_ms = nodes_stream_expiry(n);
     list_push_back(&n->push_peers, &p->link);
     rpc_stream_set_user(stream, &push_events, p);
+}
+
+void push_peers_drain(struct nodes *n)
+{
+    LIST_FOREACH_SAFE (it, tmp, &n->push_peers) {
+        struct push_peer *p = container_of(it, struct push_peer, link);
+        rpc_stream_pause(p->stream);
+        end_if_drained(p);
+    }
 }
 
 void push_peers_tick(struct nodes *n)

@@ -44,6 +44,9 @@ int pq_conn_open(const char *conninfo, const char *application_name, uint32_t co
         pq_conn_close(c);
         return rc;
     }
+    /* What a killed process left waiting for a lock would otherwise wait on, and keep the locks
+     * that it has. Not every server's platform can. */
+    pq_conn_attempt(c, "SET client_connection_check_interval = 2000");
     *out_conn = c;
     return 0;
 }

@@ -9,7 +9,8 @@
 #include "common/base/list.h"
 #include "common/base/mem.h"
 
-#define IDLE_MAX 3
+#define IDLE_MAX    4
+#define RUNNING_MAX 3U
 
 struct job {
     struct list node;
@@ -49,7 +50,7 @@ int work_create(uv_loop_t *loop, const struct work_config *config, struct work *
     w->loop = loop;
     w->config = *config;
     if (w->config.running_max == 0)
-        w->config.running_max = IDLE_MAX;
+        w->config.running_max = RUNNING_MAX;
     if (w->config.queue_max == 0)
         w->config.queue_max = 256;
     if (w->config.connect_timeout_ms == 0)

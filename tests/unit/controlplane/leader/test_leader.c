@@ -113,6 +113,26 @@ static void one_role_that_is_refused_ends_and_the_others_stay(void **state)
     assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+static void who_resigns_ends_every_role_and_takes_none_again(void **state)
+{
+    uv_loop_t loop;
+    struct replica a, b;
+    uv_loop_init(&loop);
+    open_replica(&loop, &a, *state, "a");
+    leader_resign(a.leader); /* Its first claim is under way. */
+    leader_resign(a.leader);
+    open_replica(&loop, &b, *state, "b");
+    run_until(&loop, &b, true);
+    for (unsigned i = 0; i < LEADER_ROLES; i++)
+        assert_int_equal(leader_term(a.leader, (enum leader_role)i), 0);
+    leader_resign(b.leader);
+    assert_int_equal(leader_term(b.leader, LEADER_TRAINER), 0);
+    run_until(&loop, &b, false);
+    close_replica(&loop, &a);
+    close_replica(&loop, &b);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 static int setup(void **state)
 {
     cluster_start();
@@ -125,6 +145,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_second_control_plane_takes_every_role_and_the_first_sees_it),
         cmocka_unit_test(one_role_that_is_refused_ends_and_the_others_stay),
+        cmocka_unit_test(who_resigns_ends_every_role_and_takes_none_again),
     };
     return cmocka_run_group_tests(tests, setup, fixture_stop_cluster);
 }
