@@ -22,8 +22,10 @@ struct tr_terms {
         first_call_only; /* One call was asked for of who cannot be told so: the rest is dropped. */
     bool
         answer_is_a_tool; /* A schema went as the forced tool "json": its arguments are the text. */
-    struct tr_names *names; /* Of tools that had to be renamed (names.h); the reader's undone. */
-};
+    struct tr_names *names; /* Of tools that had to be renamed (names.h); the exchange undoes it. */
+    char words[1024];       /* Private: of notes that are made of a caller's words. */
+    uint32_t words_used;
+}; /* Freed by tr_terms_deinit (notes.h). */
 void tr_note(struct tr_terms *terms, const char *code);
 
 /* How a model wants to be asked: a row of the quirks table (quirks.h), never a branch in code. */
@@ -64,7 +66,8 @@ struct tr_caller_dialect {
      * *refusal, ERR_NOMEM, ERR_TOO_LARGE. */
     int (*read_request)(const struct json *j, struct arena *arena, struct tr_request *out,
                         struct call_refusal *refusal);
-    /* What the answer repeats of the request, as JSON members without braces; NULL: nothing. */
+    /* What the answer repeats of the request, as JSON members without braces; NULL: nothing. out
+     * takes 24 KiB; ERR_TOO_LARGE: nothing is repeated, and tr_print.echo is empty. */
     int (*print_echo)(const struct tr_request *request, struct buf *out);
     /* ---- the stream: state_bytes of zeroed memory a stream, where it stands in it ---- */
     size_t state_bytes;
@@ -88,17 +91,35 @@ struct tr_frame {
 
 enum tr_framing { TR_FRAMING_SSE, TR_FRAMING_AWS };
 
+/* How bytes become frames where that is not SSE: a reader of state_bytes of zeroed memory. */
+struct tr_frames {
+    size_t state_bytes;
+    /* As sse_reader_next: consumes the front of *io_input; *out is valid until the next call.
+     * False: the input is used up, or status says what is wrong (then nothing more is ever
+     * yielded). */
+    bool (*next)(void *state, struct str *io_input, struct tr_frame *out);
+    int (*status)(const void *state);  /* 0, ERR_TOO_LARGE, ERR_CORRUPT, ERR_NOMEM. */
+    bool (*is_cut)(const void *state); /* Amid a frame: an end here is no clean one. */
+    void (*deinit)(void *state);
+};
+
 struct tr_provider_dialect {
     enum dialect dialect;
     enum tr_framing framing;
-    struct str content_type; /* That a stream must have: "text/event-stream". */
-    /* The whole body. ERR_INVALID with *refusal; ERR_NOMEM, ERR_TOO_LARGE. */
+    const struct tr_frames *frames; /* Of TR_FRAMING_AWS; NULL with SSE. */
+    struct str content_type;        /* That a stream must have: "text/event-stream". */
+    /* The whole body. ERR_INVALID with *refusal; ERR_NOMEM, ERR_TOO_LARGE. Names of tools are
+     * mapped here (names.h); terms.first_call_only and answer_is_a_tool are carried out by the
+     * exchange. */
     int (*print_request)(const struct tr_request *request, const struct tr_target *target,
                          struct arena *arena, struct tr_terms *terms, struct call_refusal *refusal,
                          struct buf *out);
     /* After the provider's prefix: "/v1/messages", "/models/M:streamGenerateContent?alt=sse". */
     int (*print_path)(const struct tr_target *target, bool stream, struct buf *out);
-    /* ---- replies; state_bytes of zeroed memory an attempt ---- */
+    /* ---- replies; state_bytes of zeroed memory an attempt ----
+     * What readers need not do, as the exchange does it for all: names of tools as the caller knows
+     * them, ids for calls that have none, STOP with calls as TOOL_CALLS, one call alone, a tool's
+     * arguments as the text, finish OTHER printed as STOP, sums of usage (B38). */
     size_t state_bytes;
     /* One frame of a stream. ERR_PROTOCOL: not what the dialect allows; what the sink says. An
      * error object is TR_EVENT_ERROR and 0. json is scratch. */

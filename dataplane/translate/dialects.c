@@ -1,0 +1,15 @@
+#include "dataplane/translate/dialects.h"
+
+static const struct tr_caller_dialect *const callers[DIALECT_CALLERS] = {0};
+
+static const struct tr_provider_dialect *const providers[DIALECTS] = {0};
+
+const struct tr_caller_dialect *tr_caller_find(enum dialect dialect)
+{
+    return (size_t)dialect < DIALECT_CALLERS ? callers[dialect] : NULL;
+}
+
+const struct tr_provider_dialect *tr_provider_find(enum dialect dialect)
+{
+    return (size_t)dialect < DIALECTS ? providers[dialect] : NULL;
+}
