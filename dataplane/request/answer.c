@@ -5,9 +5,11 @@
 #include "common/base/clock.h"
 #include "common/base/digits.h"
 #include "dataplane/request/charge.h"
+#include "dataplane/request/dialect.h"
 #include "dataplane/request/throttle.h"
 
-#define ERROR_BODY_BYTES 1024
+#define ERROR_BODY_BYTES 1536
+#define ERROR_SAID_BYTES 8192 /* Escaped, a provider's words are six times as long at most. */
 
 struct buf answer_arena_buf(struct request *r, size_t bytes)
 {
@@ -243,7 +245,7 @@ static int64_t fault_wait_ms(const struct request *r)
 {
     if (r->detail.wait_ms >= 0 || r->fault == FAULT_BUDGET_SPENT) /* Perhaps for ever. */
         return r->detail.wait_ms;
-    switch (fault_get(r->fault)->status) {
+    switch (fault_get(r->fault)->status) { /* The same in every dialect. */
     case 503:
         return r->fault == FAULT_NO_UPSTREAM ? -1 : r->fault == FAULT_UNAVAILABLE ? 200 : 1000;
     case 429:
@@ -288,19 +290,36 @@ int answer_write_stream_head(struct request *r, bool early, struct buf *out)
     return writer_close(&w);
 }
 
+static struct dialect_error error_of(struct request *r)
+{
+    struct str id = {r->id_text, UUID_TEXT_BYTES - 1};
+    return (struct dialect_error){
+        .fault = r->fault,
+        .detail = &r->detail,
+        .request_id = r->request_id,
+        .answer_id = r->decided ? id : r->request_id,
+        .model = r->attempt.model != NULL ? r->attempt.model->id : STR_NULL,
+        .sequence = r->attempt.sequence,
+        .now_s = request_wall_us(r) / 1000000,
+    };
+}
+
 void answer_set_fault(struct request *r)
 {
-    struct buf body = answer_arena_buf(r, ERROR_BODY_BYTES);
-    r->status = fault_get(r->fault)->status;
+    struct buf body =
+        answer_arena_buf(r, r->detail.said.len > 0 ? ERROR_SAID_BYTES : ERROR_BODY_BYTES);
+    const struct dialect_error error = error_of(r);
+    r->status = dialect_status(r->dialect, r->fault);
     r->content_type = STR("application/json");
     r->piece_count = 0;
     if (fault_get(r->fault)->close)
         r->keep_alive = false;
-    if (fault_write_json(r->fault, &r->detail, &body) == 0) {
+    if (dialect_write_error(r->dialect, &error, &body) == 0) {
         r->pieces[0] = buf_str(&body);
     } else { /* Out of memory: what needs none. */
-        r->pieces[0] = STR("{\"error\":{\"message\":\"Out of memory. Try again later.\",\"type\":"
-                           "\"server_error\",\"param\":null,\"code\":\"overloaded\"}}");
+        r->pieces[0] = STR("{\"type\":\"error\",\"error\":{\"message\":\"Out of memory. Try again "
+                           "later.\",\"type\":\"overloaded_error\",\"param\":null,\"code\":"
+                           "\"overloaded\"}}");
         if (r->status < 500)
             r->status = 503;
     }
@@ -309,12 +328,8 @@ void answer_set_fault(struct request *r)
 
 int answer_write_error_event(struct request *r, struct buf *out)
 {
-    int rc = buf_append_text(out, "data: ");
-    if (rc == 0)
-        rc = fault_write_json(r->fault, &r->detail, out);
-    if (rc == 0)
-        rc = buf_append_text(out, "\n\n");
-    return rc;
+    const struct dialect_error error = error_of(r);
+    return dialect_write_error_event(r->dialect, &error, out);
 }
 
 int answer_write_refusal(enum fault fault, struct buf *out)

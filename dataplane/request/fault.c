@@ -2,6 +2,8 @@
 
 #include <assert.h>
 
+#include "common/json/json_writer.h"
+
 #define RETRY_WITHIN_MS 60000
 
 static const struct fault_row rows[FAULT_COUNT] = {
@@ -30,19 +32,25 @@ bool fault_should_retry(enum fault f, int64_t wait_ms)
     return fault_get(f)->should_retry;
 }
 
+int fault_write_message(enum fault f, const struct fault_detail *d, struct buf *out)
+{
+    if (d->said.len > 0)
+        return json_writer_escape(out, d->said);
+    int rc = buf_append_text(out, d->message != NULL ? d->message : fault_get(f)->message);
+    if (rc != 0 || d->offset < 0)
+        return rc;
+    rc = buf_append_text(out, " (at byte ");
+    if (rc == 0)
+        rc = buf_append_i64(out, d->offset);
+    return rc == 0 ? buf_append_char(out, ')') : rc;
+}
+
 int fault_write_json(enum fault f, const struct fault_detail *d, struct buf *out)
 {
     const struct fault_row *row = fault_get(f);
     int rc = buf_append_text(out, "{\"error\":{\"message\":\"");
     if (rc == 0)
-        rc = buf_append_text(out, d->message != NULL ? d->message : row->message);
-    if (rc == 0 && d->offset >= 0) {
-        rc = buf_append_text(out, " (at byte ");
-        if (rc == 0)
-            rc = buf_append_i64(out, d->offset);
-        if (rc == 0)
-            rc = buf_append_char(out, ')');
-    }
+        rc = fault_write_message(f, d, out);
     if (rc == 0)
         rc = buf_append_text(out, "\",\"type\":\"");
     if (rc == 0)

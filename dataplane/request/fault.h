@@ -1,5 +1,6 @@
 /* fault.h: every way a request can be refused or fail, in one table: the HTTP status, the fields of
- * the OpenAI error object and whether an SDK should try again (INTERFACES section 3). Pure. */
+ * the OpenAI error object and whether an SDK should try again (INTERFACES section 3). What it is to
+ * callers of other dialects is in dialect.h. Pure. */
 #ifndef STEELYARD_DATAPLANE_REQUEST_FAULT_H
 #define STEELYARD_DATAPLANE_REQUEST_FAULT_H
 
@@ -33,6 +34,8 @@
       "may serve it. Shorten the prompt or name a model with a larger window.")                    \
     X(CAPABILITY, 400, "invalid_request_error", "unsupported_parameter", false, false,             \
       "No model of this route supports what the request asks for. Name a model that does.")        \
+    X(CONTENT_POLICY, 400, "invalid_request_error", "content_policy_violation", false, false,      \
+      "The provider's content policy refuses this prompt. Change it.")                             \
     X(CONSTRAINTS, 400, "invalid_request_error", "invalid_value", false, false,                    \
       "No model meets the given quality floor and cost cap. Loosen one of them.")                  \
     X(PRICE_UNKNOWN, 400, "invalid_request_error", "price_unknown", false, false,                  \
@@ -47,8 +50,8 @@
     X(NO_KEY, 401, "invalid_request_error", "invalid_api_key", false, false,                       \
       "No valid API key was given. Send it as 'Authorization: Bearer KEY'.")                       \
     X(NOT_FOUND, 404, "invalid_request_error", "unknown_url", false, false,                        \
-      "There is nothing at this path. Use /v1/chat/completions, /v1/models, /v1/decision or "      \
-      "/v1/feedback.")                                                                             \
+      "There is nothing at this path. Use /v1/chat/completions, /v1/responses, /v1/messages, "     \
+      "/v1/models or another one that is documented.")                                             \
     X(MODEL_NOT_FOUND, 404, "invalid_request_error", "model_not_found", false, false,              \
       "The model does not exist or this key may not use it. GET /v1/models lists what it may "     \
       "use.")                                                                                      \
@@ -126,11 +129,15 @@ struct fault_detail {
     int64_t offset;      /* Byte of the body, or -1. */
     int64_t wait_ms;     /* Known wait, or -1. */
     const char *message; /* Instead of the row's; static text. */
+    struct str said;     /* Instead of both, in a provider's own words; any bytes. len 0: none. */
 };
 #define FAULT_DETAIL_NONE ((struct fault_detail){.param = STR_NULL, .offset = -1, .wait_ms = -1})
 
 /* {"error":{"message","type","param","code"}}, all four keys always. */
 int fault_write_json(enum fault f, const struct fault_detail *detail, struct buf *out) MUST_CHECK;
+/* What is told, as the inside of a JSON string. */
+int fault_write_message(enum fault f, const struct fault_detail *detail,
+                        struct buf *out) MUST_CHECK;
 
 /* Whether an SDK should try again, given the wait that is known (INTERFACES section 3). */
 bool fault_should_retry(enum fault f, int64_t wait_ms);

@@ -7,7 +7,7 @@
 #include "dataplane/request/answer.h"
 #include "dataplane/request/steps.h"
 
-#define LABEL_BYTES_MAX    64
+#define LABEL_BYTES_MAX 64
 
 struct vote {
     struct record_feedback record;

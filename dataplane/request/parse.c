@@ -1,5 +1,4 @@
 /* The caller's body and steering headers become a call. */
-#include "dataplane/llm/openai.h"
 #include "dataplane/request/early.h"
 #include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
@@ -34,7 +33,8 @@ static enum fault fault_of(enum call_defect defect)
 enum step_result parse_body(struct request *r)
 {
     struct call_refusal refusal;
-    int rc = openai_read_call(scan_reader(r), r->body, &r->arena, &r->work->call, &refusal);
+    const struct provider_adapter *adapter = provider_find_dialect(r->dialect);
+    int rc = adapter->read_call(scan_reader(r), r->body, &r->arena, &r->work->call, &refusal);
     scan_give(r);
     if (rc != 0) {
         r->detail.param = refusal.param;

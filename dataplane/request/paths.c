@@ -17,20 +17,27 @@ static const step_fn models_steps[] = {
 static const step_fn none_steps[] = {step_account, step_report, NULL};
 
 #define PATH(text)                                                                                 \
-    .path = {text, sizeof(text) - 1}, .spelled = {"/openai" text "/", sizeof("/openai" text)}
+    .path = {text, sizeof(text) - 1}, .spelled = {                                                 \
+                                          {"/openai" text "/", sizeof("/openai" text)},            \
+                                          {"/anthropic" text "/", sizeof("/anthropic" text)},      \
+    }
 
 static const struct request_path paths[] = {
     {PATH("/v1/chat/completions"), .method = HTTP1_POST, .endpoint = "chat.completions",
      .takes_call = true, .steps = chat_steps},
+    {PATH("/v1/responses"), .method = HTTP1_POST, .endpoint = "responses",
+     .dialect = DIALECT_RESPONSES, .takes_call = true, .steps = chat_steps},
+    {PATH("/v1/messages"), .method = HTTP1_POST, .endpoint = "messages",
+     .dialect = DIALECT_ANTHROPIC, .takes_call = true, .steps = chat_steps},
     {PATH("/v1/decision"), .method = HTTP1_POST, .endpoint = "decision", .takes_call = true,
      .asks_only = true, .steps = decision_steps},
     {PATH("/v1/feedback"), .method = HTTP1_POST, .endpoint = "feedback", .steps = feedback_steps},
     {PATH("/v1/models"), .takes_rest = true, .method = HTTP1_GET, .endpoint = "models",
-     .steps = models_steps},
+     .any_dialect = true, .steps = models_steps},
 };
 
 const struct request_path request_path_none = {
-    .path = {.data = "", .len = 0}, .endpoint = "none", .steps = none_steps};
+    .path = {.data = "", .len = 0}, .endpoint = "none", .any_dialect = true, .steps = none_steps};
 
 static bool path_matches(const struct request_path *p, struct str path, struct str *out_rest)
 {
@@ -49,11 +56,14 @@ const struct request_path *request_path_find(const struct http1_head *head, stru
     struct str path = head->path;
     if (str_starts(path, STR("/openai/v1/")))
         path = str_slice(path, 7, path.len);
+    else if (str_starts(path, STR("/anthropic/v1/")))
+        path = str_slice(path, 10, path.len);
     if (path.len > 1 && path.data[path.len - 1] == '/') /* One; no other normalising (B6). */
         path.len--;
     *out_fault = FAULT_NOT_FOUND;
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
-        if (!path_matches(&paths[i], path, out_rest))
+        if (!path_matches(&paths[i], path, out_rest) ||
+            (paths[i].takes_call && provider_find_dialect(paths[i].dialect) == NULL))
             continue;
         if (head->method == paths[i].method) {
             *out_fault = FAULT_NONE;
@@ -66,7 +76,9 @@ const struct request_path *request_path_find(const struct http1_head *head, stru
 
 struct str request_path_text(const struct request_path *p, struct str raw)
 {
-    size_t from = str_starts(raw, STR("/openai/")) ? 0 : 7;
-    struct str text = str_slice(p->spelled, from, from + raw.len);
-    return p->spelled.data != NULL && str_eq(text, raw) ? text : raw;
+    const bool anthropic = str_starts(raw, STR("/anthropic/"));
+    const struct str spelled = p->spelled[anthropic];
+    size_t from = anthropic || str_starts(raw, STR("/openai/")) ? 0 : 7;
+    struct str text = str_slice(spelled, from, from + raw.len);
+    return spelled.data != NULL && str_eq(text, raw) ? text : raw;
 }

@@ -4,6 +4,7 @@
 #include "dataplane/request/account.h"
 #include "dataplane/request/answer.h"
 #include "dataplane/request/attempt.h"
+#include "dataplane/request/dialect.h"
 #include "dataplane/request/session.h"
 #include "dataplane/request/steps.h"
 #include "dataplane/request/workspace.h"
@@ -155,6 +156,17 @@ static size_t buffer_mark(const struct request_env *env)
     return env->mark_most < mark ? env->mark_most : mark;
 }
 
+/* What the caller has been given, so that an error of ours can follow it. */
+static void note_sequence(struct attempt *a, const struct provider_out *out)
+{
+    uint64_t next = a->sequence;
+    if (out->gathering)
+        next = dialect_next_sequence(buf_str(out->gathered), next);
+    for (size_t i = 0; i < out->count; i++)
+        next = dialect_next_sequence(out->room[i + 1], next);
+    a->sequence = (uint32_t)next;
+}
+
 enum fetch_flow relay_piece(struct request *r, struct str piece, uint64_t now_ns)
 {
     struct attempt *a = &r->attempt;
@@ -173,6 +185,8 @@ enum fetch_flow relay_piece(struct request *r, struct str piece, uint64_t now_ns
         f.stop = true;
         f.reason = RECORD_REASON_PROTOCOL;
     }
+    if (r->dialect == DIALECT_RESPONSES)
+        note_sequence(a, &r->env->relayed);
     if (!r->unseen && r->env->relayed.bytes > 0) {
         if (r->stream != STREAM_COMMITTED)
             hold(r, &f, now_ns);
@@ -195,7 +209,8 @@ void relay_piece_end(struct request *r)
 {
     struct provider_reply *reply = &r->attempt.reply;
     struct sse_event event;
-    /* The standard drops a block without its blank line; an end mark is still believed. */
+    /* The standard drops a block without its blank line; an end mark is still believed. No other
+     * dialect than OpenAI's has one that stands alone. */
     if (!reply->done && sse_finish(&reply->sse, &event) && event.has_data &&
         str_eq(str_trim(event.data), STR("[DONE]")))
         reply->done = true;
@@ -264,6 +279,6 @@ void relay_keep_alive(struct request *r, uint64_t now_ms)
     if (now_ms - since_ms < silence_ms)
         return;
     if ((r->stream == STREAM_NONE && send_early_head(r) != 0) ||
-        relay_send(r, STR(": keepalive\n\n")) != 0)
+        relay_send(r, provider_find_dialect(r->dialect)->keepalive) != 0)
         request_gone(r);
 }

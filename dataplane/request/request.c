@@ -15,6 +15,7 @@
 #include "dataplane/request/answer.h"
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/charge.h"
+#include "dataplane/request/dialect.h"
 #include "dataplane/request/early.h"
 #include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
@@ -308,11 +309,13 @@ static void find_path(struct request *r, const struct http1_head *head, enum fau
         r->path = env->last_path;
         r->path_text = env->last_path_text;
         r->path_is_static = true;
+        r->dialect = r->path->any_dialect ? dialect_of_head(head) : r->path->dialect;
         return;
     }
     r->path = request_path_find(head, &rest, out_fault);
     if (r->path == NULL)
         r->path = &request_path_none;
+    r->dialect = r->path->any_dialect ? dialect_of_head(head) : r->path->dialect;
     r->path_text = request_path_text(r->path, head->path);
     r->path_is_static = r->path_text.data != head->path.data;
     if (*out_fault == FAULT_NONE && r->path_is_static) {

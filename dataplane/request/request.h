@@ -225,6 +225,7 @@ struct attempt {
     bool paused;
     bool complete;             /* The reply said everything it had to. */
     enum record_reason reason; /* Set before cancelling; OK otherwise. */
+    uint32_t sequence;         /* Of the stream's next event, in the responses dialect. */
     uint32_t wait_ms;          /* Its Retry-After. */
     bool wait_known;
     /* Zeroed up to here by the next one. */
@@ -318,6 +319,7 @@ struct request {
     bool recorded;
     bool cost_unknown;
     enum http1_method method;
+    enum dialect dialect;  /* The caller's. */
     uint8_t minor_version; /* Of the request; head may be gone. */
     struct uuid id;
     char id_text[UUID_TEXT_BYTES];

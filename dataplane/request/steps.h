@@ -29,7 +29,10 @@ struct request_path {
     bool takes_rest; /* One more segment may follow. */
     enum http1_method method;
     const char *endpoint; /* "chat.completions" */
-    struct str spelled;   /* Static: "/openai" before it and "/" behind; .data NULL: none. */
+    enum dialect dialect; /* That is spoken there. */
+    bool any_dialect;     /* It is as the head says (dialect_of_head). */
+    /* Static: "/openai" and "/anthropic" before it and "/" behind; .data NULL: none. */
+    struct str spelled[2];
     bool takes_call;      /* The body is a call: JSON, read by `parse`. */
     bool asks_only;       /* A decision without a choice is an answer too. */
     const step_fn *steps; /* NULL-terminated; account and report are its last two. */

@@ -155,8 +155,30 @@ static char *put_kind(const struct request *r, enum limits_kind kind, struct str
     return throttle_put_duration(v.full_in_ns, put_text(at, STR(": ")));
 }
 
+static char *put_anthropic(const struct request *r, enum limits_kind kind, struct str name,
+                           char *at)
+{
+    char when[CLOCK_RFC3339_BYTES];
+    struct limits_view v;
+    limits_look(r->limits, kind, r->now_ns, &v);
+    if (v.limit == 0)
+        return at;
+    clock_format_rfc3339(request_wall_us(r) + (int64_t)(v.full_in_ns / 1000), when);
+    at = put_text(put_text(at, STR("\r\nanthropic-ratelimit-")), name);
+    at = digits_put_u64(put_text(at, STR("-limit: ")), v.limit);
+    at = put_text(put_text(at, STR("\r\nanthropic-ratelimit-")), name);
+    at = digits_put_u64(put_text(at, STR("-remaining: ")), v.remaining);
+    at = put_text(put_text(at, STR("\r\nanthropic-ratelimit-")), name);
+    return put_text(put_text(at, STR("-reset: ")), str_from(when));
+}
+
 char *throttle_put_headers(const struct request *r, char *at)
 {
+    if (r->dialect == DIALECT_ANTHROPIC) {
+        at = put_anthropic(r, LIMITS_REQUESTS, STR("requests"), at);
+        at = put_anthropic(r, LIMITS_TOKENS, STR("input-tokens"), at);
+        return put_anthropic(r, LIMITS_TOKENS, STR("output-tokens"), at);
+    }
     at = put_kind(r, LIMITS_REQUESTS, STR("requests"), at);
     return put_kind(r, LIMITS_TOKENS, STR("tokens"), at);
 }
