@@ -205,6 +205,17 @@ static int start_admin(struct plane *p, struct err *err)
     return rc;
 }
 
+static int start_words(struct plane *p, struct err *err)
+{
+    const struct words_config config = {.etcd = {.endpoints = p->settings->etcd,
+                                                 .ca_file = p->settings->etcd_ca,
+                                                 .cert_file = p->settings->etcd_cert,
+                                                 .key_file = p->settings->etcd_key},
+                                        .on_word = plane_on_word,
+                                        .arg = p};
+    return words_create(p->loop, &config, &p->words, err);
+}
+
 /* The schema is right and the file is applied: read what is published. */
 static int start_stores(struct plane *p, struct err *err)
 {
@@ -259,10 +270,13 @@ static int start_stores(struct plane *p, struct err *err)
                                                .state_dir = p->settings->state_dir,
                                                .on_watch = plane_on_watch,
                                                .on_abort = plane_on_abort,
+                                               .on_wish = plane_on_wish,
                                                .on_published = on_policy_published,
                                                .arg = p};
     if (rc == 0)
         rc = controller_create(p->loop, &rollouts, &p->rollouts, err);
+    if (rc == 0 && p->settings->etcd != NULL && p->settings->etcd[0] != '\0')
+        rc = start_words(p, err);
     return rc;
 }
 
@@ -421,6 +435,10 @@ static void close_next(void *arg)
         struct nodes *nodes = p->nodes;
         p->nodes = NULL;
         nodes_close(nodes, NODES_GRACE, close_next, p);
+    } else if (p->words != NULL) {
+        struct words *words = p->words;
+        p->words = NULL;
+        words_close(words, close_next, p);
     } else if (p->rollouts != NULL) {
         struct controller *rollouts = p->rollouts;
         p->rollouts = NULL;
@@ -483,6 +501,7 @@ static void on_drain(uv_timer_t *timer)
     struct plane *p = timer->data;
     uint64_t now_ms = clock_mono_ms();
     uint32_t calls = p->admin != NULL ? admin_busy(p->admin) : 0;
+    size_t words = p->words != NULL ? words_waiting(p->words) : 0;
     size_t batches = p->nodes != NULL ? nodes_outstanding(p->nodes) : 0;
     if (p->parts_closing) {
         if (now_ms < p->drain_until_ms + DRAIN_CLOSE_MS)
@@ -491,7 +510,7 @@ static void on_drain(uv_timer_t *timer)
         log_flush();
         _exit(0);
     }
-    if (calls + batches > 0 && now_ms < p->drain_until_ms)
+    if (calls + batches + words > 0 && now_ms < p->drain_until_ms)
         return;
     if (calls + batches > 0)
         log_event(LOG_WARN, "not everything ended within --drain-timeout", LOG_U64("calls", calls),

@@ -14,6 +14,7 @@
 #include "controlplane/evidence/evidence.h"
 #include "controlplane/ingest/intake.h"
 #include "controlplane/leader/leader.h"
+#include "controlplane/leader/words.h"
 #include "controlplane/nodes/nodes.h"
 #include "controlplane/plane.h"
 #include "controlplane/release/apply.h"
@@ -71,6 +72,7 @@ struct plane {
     struct admin *admin;
     struct keeper *keeper;
     struct controller *rollouts;
+    struct words *words; /* NULL: without etcd. */
     struct evidence *evidence;
     struct nodes_resources *resources; /* Of the current generation. */
     struct metrics *metrics;
@@ -99,6 +101,8 @@ extern const struct nodes_intake_ops plane_intake_ops;
 extern const struct nodes_lease_ops plane_lease_ops;
 void plane_on_watch(void *plane, const uint64_t *ids, size_t count);
 void plane_on_abort(void *plane, uint64_t id);
+void plane_on_wish(void *plane, const struct abort_wish *wish);
+void plane_on_word(void *plane, struct str name, struct str value);
 void plane_on_recall(void *plane, struct str node_id);
 void plane_on_set(void *plane, const struct publish_set *set);
 int plane_metrics_create(struct plane *p, struct err *err) MUST_CHECK;

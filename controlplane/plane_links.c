@@ -1,11 +1,14 @@
 /* What the rooms ask of each other: nodes ask for the resources of the current generation and hand
  * in telemetry; publish says when the generation changed. */
+#include <stdio.h>
+
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/mem.h"
 #include "control.pb-c.h"
 #include "controlplane/plane_internal.h"
 
+#define WORD_ABORT    "abort/"
 #define ROLLOUT_TTL_S 600U /* Unwatched so long, a node goes back to stable by itself. */
 
 /* ---- resources for the nodes ---- */
@@ -232,6 +235,46 @@ void plane_on_abort(void *plane, uint64_t id)
     struct plane *p = plane;
     if (p->nodes != NULL)
         nodes_abort(p->nodes, id);
+}
+
+/* While Postgres is away nothing else tells the other control planes, nor their nodes, of it. */
+void plane_on_wish(void *plane, const struct abort_wish *wish)
+{
+    struct plane *p = plane;
+    char name[WORDS_NAME_BYTES];
+    struct buf value;
+    if (p->words == NULL)
+        return;
+    buf_init(&value, WORDS_VALUE_BYTES);
+    (void)snprintf(name, sizeof name, WORD_ABORT "%lld", (long long)wish->id);
+    int rc = aborts_write_wish(wish, &value);
+    if (rc == 0)
+        rc = words_say(p->words, str_from(name), buf_str(&value));
+    if (rc != 0)
+        log_event(LOG_ERROR, "the other control planes are not told of an abort",
+                  LOG_I64("rollout", wish->id), LOG_TEXT_FIELD("error", err_text(rc)));
+    buf_deinit(&value);
+}
+
+/* Whoever can write to etcd can make a rollout go back, and nothing else: an id names one rollout
+ * for ever, so that what is heard late, or twice, changes nothing. */
+void plane_on_word(void *plane, struct str name, struct str value)
+{
+    struct plane *p = plane;
+    struct abort_wish wish;
+    int64_t id;
+    struct str prefix = STR(WORD_ABORT);
+    if (!str_starts(name, prefix))
+        return; /* Of a newer program. */
+    if (str_parse_i64(str_slice(name, prefix.len, name.len), 1, INT64_MAX, &id) != 0 ||
+        aborts_read_wish(value, &wish) != 0 || wish.id != id) {
+        log_event(LOG_WARN, "a word that is no abort", LOG_STR("name", name));
+        return;
+    }
+    log_event(LOG_INFO, "an abort is heard of", LOG_I64("rollout", id),
+              LOG_TEXT_FIELD("actor", wish.actor));
+    if (p->rollouts != NULL)
+        controller_hear(p->rollouts, &wish);
 }
 
 /* ---- roles ---- */

@@ -17,7 +17,8 @@ struct call {
     struct election_op op;
     bool revoke;
     unsigned endpoint;
-    etcd_cb cb;
+    etcd_cb cb; /* Or: */
+    etcd_post_cb post_cb;
     void *arg;
 };
 
@@ -77,21 +78,36 @@ int etcd_create(uv_loop_t *loop, const struct etcd_config *config, struct etcd *
     return 0;
 }
 
+/* The next question goes to the next endpoint. */
+static void note_failure(const struct call *call)
+{
+    struct etcd *e = call->etcd;
+    e->stats.failed++;
+    if (e->at == call->endpoint)
+        e->at = (e->at + 1) % e->count;
+}
+
+static void on_post_reply(void *arg, const struct fetch_reply *reply)
+{
+    struct call *call = arg;
+    if (reply->result.status != 0 || reply->result.http_status != 200)
+        note_failure(call);
+    call->post_cb(call->arg, reply->result.status, reply->result.http_status,
+                  buf_str(&reply->body));
+    mem_free(call);
+}
+
 static void on_reply(void *arg, const struct fetch_reply *reply)
 {
     struct call *call = arg;
-    struct etcd *e = call->etcd;
     struct election_answer answer = {.status = reply->result.status};
     struct election_key *keys = mem_calloc(ETCD_KEYS_MAX, sizeof *keys);
     if (keys == NULL)
         answer.status = ERR_NOMEM;
     if (answer.status == 0 && !call->revoke)
         etcd_answer(call->op.ask, reply->result.http_status, buf_str(&reply->body), keys, &answer);
-    if (answer.status != 0 && answer.status != ERR_NOT_FOUND) {
-        e->stats.failed++;
-        if (e->at == call->endpoint)
-            e->at = (e->at + 1) % e->count;
-    }
+    if (answer.status != 0 && answer.status != ERR_NOT_FOUND)
+        note_failure(call);
     call->cb(call->arg, &call->op, &answer);
     mem_free(keys);
     mem_free(call);
@@ -111,7 +127,8 @@ static int post(struct etcd *e, struct call *call, const char *path, struct str 
                                           .body_max_bytes = ANSWER_BYTES};
     call->endpoint = e->at;
     e->stats.asked++;
-    return fetch_simple(e->origins[e->at], &request, on_reply, call, NULL);
+    return fetch_simple(e->origins[e->at], &request,
+                        call->post_cb != NULL ? on_post_reply : on_reply, call, NULL);
 }
 
 static int begin(struct etcd *e, const struct call *given, uint32_t ttl_s, const char *value,
@@ -146,6 +163,19 @@ int etcd_revoke(struct etcd *e, int64_t lease, uint32_t answer_ms, etcd_cb cb, v
     const struct call call = {
         .etcd = e, .op = {.lease = lease}, .revoke = true, .cb = cb, .arg = arg};
     return begin(e, &call, 0, "", answer_ms);
+}
+
+int etcd_post(struct etcd *e, const char *path, struct str body, uint32_t answer_ms,
+              etcd_post_cb cb, void *arg)
+{
+    struct call *call = mem_alloc(sizeof *call);
+    if (call == NULL)
+        return ERR_NOMEM;
+    *call = (struct call){.etcd = e, .post_cb = cb, .arg = arg};
+    int rc = post(e, call, path, body, answer_ms);
+    if (rc != 0)
+        mem_free(call);
+    return rc;
 }
 
 struct etcd_stats etcd_stats(const struct etcd *e)

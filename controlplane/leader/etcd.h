@@ -1,9 +1,10 @@
-/* etcd.h: a client of etcd's v3 JSON gateway, as much as elections need: lease grant, keep-alive
- * and revoke, a transaction, a range. Several endpoints: one that does not answer is followed by
- * the next. Loop thread. */
+/* etcd.h: a client of etcd's v3 JSON gateway, as much as elections and words need: lease grant,
+ * keep-alive and revoke, a transaction, a range. Several endpoints: one that does not answer is
+ * followed by the next. Loop thread. */
 #ifndef STEELYARD_CONTROLPLANE_LEADER_ETCD_H
 #define STEELYARD_CONTROLPLANE_LEADER_ETCD_H
 
+#include <jansson.h>
 #include <uv.h>
 
 #include "controlplane/leader/election.h"
@@ -34,6 +35,11 @@ int etcd_ask(struct etcd *e, const struct election_op *op, uint32_t ttl_s, const
 int etcd_revoke(struct etcd *e, int64_t lease, uint32_t answer_ms, etcd_cb cb,
                 void *arg) MUST_CHECK;
 
+/* Any call of the gateway. Exactly one callback, later; status not 0: no answer. Borrowed. */
+typedef void (*etcd_post_cb)(void *arg, int status, unsigned http_status, struct str body);
+int etcd_post(struct etcd *e, const char *path, struct str body, uint32_t answer_ms,
+              etcd_post_cb cb, void *arg) MUST_CHECK;
+
 struct etcd_stats {
     uint64_t asked;
     uint64_t failed; /* No answer, or one of no use. */
@@ -42,6 +48,8 @@ struct etcd_stats etcd_stats(const struct etcd *e);
 
 /* --- what goes over the wire; pure, in etcd_text.c --- */
 
+/* int64 are text or numbers there, and left out when 0. False: something else is there. */
+bool etcd_read_i64(const json_t *object, const char *name, int64_t *out);
 /* The path and the JSON body of a question. */
 int etcd_question(const struct election_op *op, uint32_t ttl_s, const char *value,
                   const char **out_path, struct buf *out_body) MUST_CHECK;

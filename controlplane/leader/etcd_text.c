@@ -109,8 +109,7 @@ int etcd_question(const struct election_op *op, uint32_t ttl_s, const char *valu
 
 /* --- answers --- */
 
-/* False: something else is there. Not there: 0. */
-static bool read_i64(const json_t *object, const char *name, int64_t *out)
+bool etcd_read_i64(const json_t *object, const char *name, int64_t *out)
 {
     const json_t *v = json_object_get(object, name);
     *out = 0;
@@ -153,7 +152,7 @@ static int read_key(const json_t *kv, struct election_key *out, bool *out_ours)
     buf_init(&name, RANGE_TEXT);
     int rc =
         json_is_string(key) ? base64_decode(str_from(json_string_value(key)), &name) : ERR_PROTOCOL;
-    if (rc == 0 && !read_i64(kv, "create_revision", &out->create_revision))
+    if (rc == 0 && !etcd_read_i64(kv, "create_revision", &out->create_revision))
         rc = ERR_PROTOCOL;
     *out_ours = rc == 0 && out->create_revision > 0 && read_name(buf_str(&name), out);
     buf_deinit(&name);
@@ -196,9 +195,10 @@ static int read_answer(enum election_ask ask, const json_t *root, struct electio
     const json_t *result = json_object_get(root, "result");
     switch (ask) {
     case ELECTION_GRANT:
-        return read_i64(root, "ID", &out->lease) && out->lease > 0 ? 0 : ERR_PROTOCOL;
+        return etcd_read_i64(root, "ID", &out->lease) && out->lease > 0 ? 0 : ERR_PROTOCOL;
     case ELECTION_KEEPALIVE:
-        return json_is_object(result) && read_i64(result, "TTL", &out->ttl_s) ? 0 : ERR_PROTOCOL;
+        return json_is_object(result) && etcd_read_i64(result, "TTL", &out->ttl_s) ? 0
+                                                                                   : ERR_PROTOCOL;
     case ELECTION_LIST:
         return json_is_object(json_object_get(root, "header")) ? read_list(root, keys, out)
                                                                : ERR_PROTOCOL;
@@ -222,7 +222,7 @@ void etcd_answer(enum election_ask ask, unsigned http_status, struct str body,
             *out_answer = (struct election_answer){.status = ERR_PROTOCOL};
     } else {
         /* gRPC's NOT_FOUND, of a lease that is over. */
-        bool gone = json_is_object(root) && read_i64(root, "code", &code) && code == 5;
+        bool gone = json_is_object(root) && etcd_read_i64(root, "code", &code) && code == 5;
         out_answer->status = gone ? ERR_NOT_FOUND : ERR_UNAVAILABLE;
     }
     json_decref(root);

@@ -49,6 +49,30 @@ int aborts_load(struct aborts *a, const char *state_dir, struct err *err)
     return rc;
 }
 
+static json_t *pack(const struct abort_wish *w)
+{
+    return json_pack("{s:I, s:I, s:s, s:s}", "id", (json_int_t)w->id, "ts_us", (json_int_t)w->ts_us,
+                     "actor", w->actor, "reason", w->reason);
+}
+
+int aborts_write_wish(const struct abort_wish *wish, struct buf *out)
+{
+    json_t *value = pack(wish);
+    char *text = value != NULL ? rollout_dump(value) : NULL;
+    int rc = text != NULL ? buf_append_text(out, text) : ERR_NOMEM;
+    rollout_dump_free(text);
+    json_decref(value);
+    return rc;
+}
+
+int aborts_read_wish(struct str text, struct abort_wish *out)
+{
+    json_t *value = json_loadb(text.data == NULL ? "" : text.data, text.len, 0, NULL);
+    int rc = json_is_object(value) ? read_item(value, out) : ERR_CORRUPT;
+    json_decref(value);
+    return rc;
+}
+
 static int save(const struct aborts *a, struct err *err)
 {
     if (a->path[0] == '\0')
@@ -57,11 +81,7 @@ static int save(const struct aborts *a, struct err *err)
     int rc = list == NULL ? ERR_NOMEM : 0;
     for (size_t i = 0; rc == 0 && i < a->count; i++) {
         const struct abort_wish *w = &a->item[i];
-        rc = json_array_append_new(list, json_pack("{s:I, s:I, s:s, s:s}", "id", (json_int_t)w->id,
-                                                   "ts_us", (json_int_t)w->ts_us, "actor", w->actor,
-                                                   "reason", w->reason)) != 0
-                 ? ERR_NOMEM
-                 : 0;
+        rc = json_array_append_new(list, pack(w)) != 0 ? ERR_NOMEM : 0;
     }
     char *text = rc == 0 ? rollout_dump(list) : NULL;
     if (text == NULL)

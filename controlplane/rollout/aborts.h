@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/buf.h"
 #include "common/base/err.h"
 #include "common/base/str.h"
 
@@ -27,6 +28,10 @@ struct aborts {
     struct abort_wish item[ABORTS_MAX];
     size_t count;
 };
+
+/* A wish as other control planes hear it: JSON. ERR_CORRUPT: that is none. */
+int aborts_write_wish(const struct abort_wish *wish, struct buf *out) MUST_CHECK;
+int aborts_read_wish(struct str text, struct abort_wish *out) MUST_CHECK;
 
 /* Reads the file if there is one. ERR_CORRUPT: it is not one of ours. */
 int aborts_load(struct aborts *a, const char *state_dir, struct err *err) MUST_CHECK;

@@ -323,7 +323,22 @@ void controller_close(struct controller *c, void (*cb)(void *arg), void *arg)
 int controller_abort(struct controller *c, const struct abort_wish *wish, struct err *err)
 {
     c->config.on_abort(c->config.arg, (uint64_t)wish->id);
+    if (c->config.on_wish != NULL)
+        c->config.on_wish(c->config.arg, wish);
     return aborts_add(&c->aborts, wish, err);
+}
+
+void controller_hear(struct controller *c, const struct abort_wish *wish)
+{
+    struct err err = {0};
+    if (c->closing)
+        return;
+    c->config.on_abort(c->config.arg, (uint64_t)wish->id);
+    if (aborts_add(&c->aborts, wish, &err) != 0)
+        log_event(LOG_WARN,
+                  "an abort of another control plane is not kept: it is for that one to "
+                  "write",
+                  LOG_I64("rollout", wish->id), LOG_TEXT_FIELD("error", err.message));
 }
 
 void controller_settle(struct controller *c, int64_t id)

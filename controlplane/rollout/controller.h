@@ -25,6 +25,9 @@ struct controller_config {
     /* To the nodes that are connected here. */
     void (*on_watch)(void *arg, const uint64_t *ids, size_t count);
     void (*on_abort)(void *arg, uint64_t id);
+    /* A person wants this: to the other control planes. From inside controller_abort; may be NULL.
+     */
+    void (*on_wish)(void *arg, const struct abort_wish *wish);
     void (*on_published)(void *arg); /* There is a new generation. */
     void *arg;
 };
@@ -47,6 +50,9 @@ void controller_close(struct controller *c, void (*cb)(void *arg), void *arg);
  * until it was written. ERR_LIMIT: nodes were told, but it will be forgotten. */
 int controller_abort(struct controller *c, const struct abort_wish *wish,
                      struct err *err) MUST_CHECK;
+/* A person wants it at another control plane: nodes that are connected here are told at once, and
+ * it is written by whoever is first. */
+void controller_hear(struct controller *c, const struct abort_wish *wish);
 /* It was written, or there was nothing to abort. */
 void controller_settle(struct controller *c, int64_t id);
 struct controller_stats controller_stats(const struct controller *c);

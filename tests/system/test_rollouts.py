@@ -15,10 +15,10 @@ PLAN = {"shadow": {"dwell": "1s", "requests": 20}, "evidence": [], "bucket": "1s
 class Traffic:
     """Requests of many users to all nodes until it is stopped."""
 
-    def __init__(self, cluster, key):
+    def __init__(self, cluster, key, nodes=(0, 1)):
         self.cluster, self.key = cluster, key
         self.sent, self.failed, self.policies, self.ending = 0, [], {}, False
-        self.threads = [threading.Thread(target=self._run, args=(i,)) for i in range(2)]
+        self.threads = [threading.Thread(target=self._run, args=(i,)) for i in nodes]
 
     def _run(self, node):
         n = 0
@@ -130,6 +130,47 @@ def test_an_abort_works_at_once_while_the_database_is_away():
         expect(list(row) == ["operator", "operator", "rolled_back"], "the event: %s" % (row,))
         expect(traffic.policies[name] < time.monotonic() - 2, "the candidate came back")
         return "the last answer of the candidate %.2f s after the abort" % took
+
+
+class OneEach(Cluster):
+    """Two control planes over etcd; node i knows control plane i only."""
+
+    def _node(self, i):
+        every, self.sync_ports = self.sync_ports, [self.sync_ports[i]]
+        try:
+            return super()._node(i)
+        finally:
+            self.sync_ports = every
+
+
+def test_an_abort_while_the_database_is_away_reaches_the_nodes_of_every_control_plane():
+    with OneEach(config, nodes=2, controls=2, etcd=True, simulator_args=["--latency-percent", "0"]) as cluster:
+        key = cluster.make_key()
+        version = add_version(cluster)
+        plan = dict(PLAN, stages=[{"percent": 50, "dwell": "1h", "requests": 20, "units": 5}, {"percent": 100}])
+        name = "default@%d" % version
+        traffics = [Traffic(cluster, key, [i]) for i in range(2)]
+        with traffics[0], traffics[1]:
+            rollout = start(cluster, version, plan)
+            wait_until("the candidate to serve at both nodes", lambda: all(name in t.policies for t in traffics))
+            cluster.postgres.stop_server()
+            asked = time.monotonic()
+            status, reply = cluster.admin("POST", "/rollouts/default/abort", {"reason": "the news"}, control=1)
+            expect(status == 202 and reply["written"] is False, "abort answered %d %s" % (status, reply))
+            last = wait_until("the candidate to serve nobody", lambda: (
+                time.monotonic() - max(t.policies[name] for t in traffics) > 2 and
+                [t.policies[name] - asked for t in traffics]), 30)
+            expect(max(last) < 5, "the candidate served for %.1f s more" % max(last))
+            cluster.controls[1].kill()  # What was asked of it is not lost with it.
+            cluster.postgres.start_server()
+            wait_until("it to be written", lambda: cluster.postgres.value(
+                "SELECT state FROM rollout WHERE id = %d" % rollout) == "rolled_back", 60)
+        failed = [f for t in traffics for f in t.failed]
+        expect(not failed, "requests failed: %s" % failed[:3])
+        rows = cluster.postgres.query("SELECT actor, term FROM rollout_event WHERE rollout_id = %d AND to_state = "
+                                      "'rolled_back'" % rollout)
+        expect([list(r) for r in rows] == [["operator", "0"]], "the events: %s" % rows)
+        return "the last answers of the candidate %s s after the abort" % " and ".join("%.2f" % s for s in last)
 
 
 def broken_config(provider_url):
