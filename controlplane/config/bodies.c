@@ -97,6 +97,20 @@ static uint32_t domain_of(const struct root_config *root, const struct provider_
     return i + 1;
 }
 
+static void fill_headers(struct body *b, const struct pairs *from,
+                         Steelyard__Control__V1__Provider *out)
+{
+    void **pointers;
+    Steelyard__Control__V1__Header *h = body_array(b, from->count, sizeof *h, &pointers);
+    for (size_t i = 0; h != NULL && i < from->count; i++) {
+        steelyard__control__v1__header__init(&h[i]);
+        h[i].name = body_text(b, from->names[i]);
+        h[i].value = body_text(b, from->values[i]);
+    }
+    out->n_headers = h == NULL ? 0 : from->count;
+    out->headers = (Steelyard__Control__V1__Header **)(void *)pointers;
+}
+
 static void fill_provider(struct body *b, const struct root_config *root,
                           const struct provider_config *p, Steelyard__Control__V1__Provider *out)
 {
@@ -115,16 +129,23 @@ static void fill_provider(struct body *b, const struct root_config *root,
     t->total_ms = (uint32_t)p->timeouts.total_ms;
     out->timeouts = t;
     out->name = body_text(b, p->item.name);
-    out->type = body_text(b, STR("openai"));
+    out->type = body_text(b, p->host->name);
     out->base_url = body_text(b, p->base_url);
     out->secret_ref = body_text(b, p->api_key);
-    out->allow_private = p->is_private;
+    out->allow_private = p->is_private || p->host->local;
     out->abort_stops_billing = p->abort_stops_billing;
     out->propagate = p->propagate;
     out->ca_file = body_text(b, p->ca_file);
     out->failure_domain = domain_of(root, p);
     out->catalog = body_text(b, p->catalog);
-    out->transport = (Steelyard__Control__V1__Transport)p->transport; /* In the table's order. */
+    out->transport = (Steelyard__Control__V1__Transport)p->transport;    /* In the table's order. */
+    out->credential = (Steelyard__Control__V1__Credential)p->credential; /* This one, too. */
+    out->version = body_text(b, p->version);
+    out->region = body_text(b, p->region);
+    out->project = body_text(b, p->project);
+    out->reject_unsupported = p->compat.unsupported != 0;
+    out->no_repair = !p->compat.repair;
+    fill_headers(b, &p->headers, out);
 }
 
 static const struct provider_config *provider_of(const struct root_config *root, struct str name)
@@ -174,6 +195,8 @@ static void fill_model(struct body *b, const struct root_config *root, const str
         d[i].provider = body_text(b, from[i].provider);
         d[i].upstream_model = body_text(b, from[i].model);
         d[i].weight = (uint32_t)from[i].weight;
+        d[i].region = body_text(b, from[i].region);
+        d[i].priority = (uint32_t)from[i].priority;
     }
     out->id = body_text(b, m->item.name);
     out->display_name = body_text(b, m->display_name);

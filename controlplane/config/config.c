@@ -100,10 +100,79 @@ static const struct yaml_node *child(const struct yaml_node *node, const char *k
     return NULL;
 }
 
+#define HEADERS_MAX 16U
+
+/* A field of ours, of the connection, or one that holds a credential. */
+static bool is_reserved(struct str name)
+{
+    static const struct str names[] = {{"authorization", 13},
+                                       {"x-api-key", 9},
+                                       {"api-key", 7},
+                                       {"x-goog-api-key", 14},
+                                       {"cookie", 6},
+                                       {"proxy-authorization", 19},
+                                       {"host", 4},
+                                       {"content-length", 14},
+                                       {"content-type", 12},
+                                       {"transfer-encoding", 17},
+                                       {"connection", 10},
+                                       {"expect", 6},
+                                       {"x-amz-security-token", 20},
+                                       {"x-amz-date", 10}};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (str_eq_nocase(name, names[i]))
+            return true;
+    return false;
+}
+
+static bool is_token(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.data[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
+            return false;
+    }
+    return s.len > 0 && s.len <= 64;
+}
+
+static bool is_field_value(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.data[i] < ' ' || s.data[i] > '~')
+            return false;
+    return s.len > 0 && s.len <= 1024 && s.data[0] != ' ' && s.data[s.len - 1] != ' ';
+}
+
+static void check_headers(struct findings *f, const struct provider_config *p)
+{
+    const struct pairs *h = &p->headers;
+    if (h->count > HEADERS_MAX)
+        table_finding(f, child(p->item.node, "headers"), "at most %u fields", HEADERS_MAX);
+    for (size_t i = 0; i < h->count; i++) {
+        if (!is_token(h->names[i]))
+            table_finding(f, h->nodes[i],
+                          "a field's name has small letters, digits and '-', at most 64");
+        else if (is_reserved(h->names[i]))
+            table_finding(f, h->nodes[i],
+                          "this field is set by the node; a key belongs to api_key");
+        else if (!is_field_value(h->values[i]))
+            table_finding(f, h->nodes[i], "a value is one line of printable ASCII");
+    }
+}
+
 static void check_provider(struct findings *f, struct provider_config *p)
 {
+    const struct host *host = p->host;
+    if (host == NULL)
+        return; /* Said already. */
+    if (p->catalog.len == 0 && (p->base_url.len == 0 || host->base_url.len == 0))
+        p->catalog = host->catalog;
     if (p->base_url.len == 0)
-        p->base_url = STR("https://api.openai.com/v1");
+        p->base_url = host->base_url;
+    if (p->base_url.len == 0)
+        table_finding(f, p->item.node, "\"base_url\" is missing: the type %.*s has no usual one",
+                      STR_ARG(host->name));
+    check_headers(f, p);
     while (p->base_url.len > 0 && p->base_url.data[p->base_url.len - 1] == '/')
         p->base_url.len--;
     if (p->ca_file.len > 0 && p->ca_file.data[0] != '/')

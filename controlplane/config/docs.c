@@ -37,6 +37,7 @@ static void schema_section(struct writer *w, const struct section *s);
 
 static void schema_type(struct writer *w, const struct field *f)
 {
+    const char *hosts[TABLE_HOSTS_MAX + 1];
     switch (f->kind) {
     case FIELD_TEXT:
     case FIELD_SECRET:
@@ -70,6 +71,14 @@ static void schema_type(struct writer *w, const struct field *f)
     case FIELD_WORD:
         put(w, "\"enum\":");
         put_words(w, f->words);
+        break;
+    case FIELD_HOST:
+        table_hosts(hosts);
+        put(w, "\"enum\":");
+        put_words(w, hosts);
+        break;
+    case FIELD_PAIRS:
+        put(w, "\"type\":\"object\",\"additionalProperties\":{\"type\":\"string\"}");
         break;
     case FIELD_FLAGS:
         put(w, "\"type\":\"array\",\"items\":{\"enum\":");
@@ -155,11 +164,14 @@ static const char *kind_name(enum field_kind kind)
     case FIELD_CHANCE:
         return "0 to 1";
     case FIELD_WORD:
+    case FIELD_HOST:
         return "word";
     case FIELD_FLAGS:
         return "list of words";
     case FIELD_TEXTS:
         return "list";
+    case FIELD_PAIRS:
+        return "map of texts";
     case FIELD_SECTION:
         return "section";
     case FIELD_MAP:
@@ -172,12 +184,18 @@ static const char *kind_name(enum field_kind kind)
 
 static void reference_words(struct writer *w, const struct field *f)
 {
-    if (f->words == NULL)
+    const char *hosts[TABLE_HOSTS_MAX + 1];
+    const char *const *words = f->words;
+    if (f->kind == FIELD_HOST) {
+        table_hosts(hosts);
+        words = hosts;
+    }
+    if (words == NULL)
         return;
     put(w, " One of:");
-    for (size_t i = 0; f->words[i] != NULL; i++) {
+    for (size_t i = 0; words[i] != NULL; i++) {
         put(w, i == 0 ? " `" : ", `");
-        put(w, f->words[i]);
+        put(w, words[i]);
         put(w, "`");
     }
     put(w, ".");

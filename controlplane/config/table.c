@@ -3,7 +3,9 @@
 #define NONE   0, 0
 #define MS_DAY 86400000ULL
 
-static const char *const provider_types[] = {"openai", NULL};
+static const char *const credential_words[] = {
+    "key", "aws_keys", "aws_web_identity", "google_service_account", "google_metadata", NULL};
+static const char *const unsupported_words[] = {"drop", "reject", NULL};
 static const char *const transport_words[] = {"auto", "lean", "libcurl", NULL};
 static const char *const capability_words[] = {"tools",  "images",    "json",
                                                "stream", "reasoning", NULL};
@@ -30,18 +32,47 @@ static const struct section timeouts_section = {"timeouts",
                                                 "How long an attempt at this provider may take.",
                                                 sizeof(struct timeouts_config), timeouts_fields};
 
+static const struct field compat_fields[] = {
+    {"unsupported_params", FIELD_WORD, F(compat_config, unsupported), false, "drop", NONE,
+     unsupported_words, NULL, "reject",
+     "What becomes of a request's fields that cannot be said in the provider's dialect: dropped "
+     "with a warning, or the request is refused."},
+    {"repair", FIELD_BOOL, F(compat_config, repair), false, "true", NONE, NULL, NULL, "false",
+     "Dialogues that the provider would refuse are put in order: turns of one role are joined, "
+     "missing results of tools are filled in."},
+    {0}};
+static const struct section compat_section = {
+    "compat", "How requests are translated for a provider of another dialect than the caller's.",
+    sizeof(struct compat_config), compat_fields};
+
 static const struct field provider_fields[] = {
-    {"type", FIELD_WORD, F(provider_config, type), false, "openai", NONE, provider_types, NULL,
-     "openai", "The API the provider speaks."},
+    {"type", FIELD_HOST, F(provider_config, host), false, "openai", NONE, NULL, NULL, "openai",
+     "Who it is: says the dialect, the usual address and how the key is shown. Any server of chat "
+     "completions is `custom`."},
     {"base_url", FIELD_URL, F(provider_config, base_url), false, NULL, NONE, NULL, NULL,
-     "https://api.openai.com/v1",
-     "Scheme, host, port and path prefix. Default for type openai: https://api.openai.com/v1."},
+     "https://api.openai.com/v1", "Scheme, host, port and path prefix. Default: the type's own."},
     {"api_key", FIELD_SECRET, F(provider_config, api_key), false, NULL, NONE, NULL, NULL,
      "os.environ/OPENAI_API_KEY",
      "A reference that each node resolves by itself: os.environ/NAME, ${env:NAME} or "
      "${file:/path}. Without it no credential is sent."},
+    {"credential", FIELD_WORD, F(provider_config, credential), false, "key", NONE, credential_words,
+     NULL, "aws_keys", "What api_key holds, and so how it is shown."},
+    {"version", FIELD_TEXT, F(provider_config, version), false, NULL, NONE, NULL, NULL,
+     "2023-06-01",
+     "Of the API: anthropic-version for the Anthropic dialect, api-version for Azure. Default: the "
+     "dialect's usual one."},
+    {"region", FIELD_TEXT, F(provider_config, region), false, NULL, NONE, NULL, NULL, "us-east-1",
+     "Of the cloud, where the type needs one."},
+    {"project", FIELD_TEXT, F(provider_config, project), false, NULL, NONE, NULL, NULL,
+     "my-project", "Of Google Cloud."},
+    {"headers", FIELD_PAIRS, F(provider_config, headers), false, NULL, NONE, NULL, NULL,
+     "{x-title: our app}", "Header fields that go with every request; no credentials."},
+    {"compat", FIELD_SECTION, F(provider_config, compat), false, NULL, NONE, NULL, &compat_section,
+     NULL, "How requests of another dialect are translated."},
     {"private", FIELD_BOOL, F(provider_config, is_private), false, "false", NONE, NULL, NULL,
-     "true", "Private, loopback and link-local addresses are allowed."},
+     "true",
+     "Private, loopback and link-local addresses are allowed. Types that usually are on the own "
+     "machine need not say it."},
     {"propagate", FIELD_BOOL, F(provider_config, propagate), false, "false", NONE, NULL, NULL,
      "true", "Send the trace context (traceparent) along."},
     {"ca_file", FIELD_TEXT, F(provider_config, ca_file), false, NULL, NONE, NULL, NULL,
@@ -56,7 +87,7 @@ static const struct field provider_fields[] = {
      NULL, "eu-west", "Providers with the same name fail together; fallbacks prefer another one."},
     {"catalog", FIELD_TEXT, F(provider_config, catalog), false, NULL, NONE, NULL, NULL, "azure",
      "Whose prices the catalogue is asked for, in the names of models.dev. Default: by the host of "
-     "base_url."},
+     "base_url, else the type's where its address is the usual one."},
     {"transport", FIELD_WORD, F(provider_config, transport), false, "auto", NONE, transport_words,
      NULL, "libcurl",
      "Who carries the requests: the node's own lean client, or libcurl. auto is lean."},
@@ -71,6 +102,10 @@ static const struct field deployment_fields[] = {
      "The model's name at the provider. Default: the model's own id."},
     {"weight", FIELD_NUMBER, F(deployment_config, weight), false, "1", 1, 1000000, NULL, NULL, "1",
      "Share of the attempts among the deployments of a model."},
+    {"region", FIELD_TEXT, F(deployment_config, region), false, NULL, NONE, NULL, NULL, "eu",
+     "Where it runs."},
+    {"priority", FIELD_NUMBER, F(deployment_config, priority), false, "0", 0, 1000, NULL, NULL, "1",
+     "Deployments with a lower number are tried first."},
     {0}};
 static const struct section deployment_section = {
     "deployments", "Who serves the model.", sizeof(struct deployment_config), deployment_fields};

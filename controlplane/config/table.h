@@ -9,6 +9,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/str.h"
+#include "common/hosts/hosts.h"
 #include "controlplane/config/config.h"
 #include "controlplane/config/findings.h"
 #include "controlplane/config/yaml.h"
@@ -28,21 +29,35 @@ struct texts {
     size_t count;
 };
 
+struct pairs { /* Of a map of texts. */
+    const struct str *names, *values;
+    const struct yaml_node **nodes;
+    size_t count;
+};
+
 struct timeouts_config {
     struct item item;
     uint64_t connect_ms, tls_ms, head_ms, first_content_ms, between_events_ms, total_ms;
 };
+struct compat_config {
+    struct item item;
+    uint64_t unsupported; /* 0: drop; 1: reject. */
+    bool repair;
+};
 struct provider_config {
     struct item item;
-    uint64_t type, transport;
-    struct str base_url, api_key, ca_file, failure_domain, catalog;
+    uint64_t transport, credential;
+    struct str base_url, api_key, ca_file, failure_domain, catalog, version, region, project;
     bool is_private, propagate, abort_stops_billing;
+    const struct host *host; /* Its type. */
+    struct pairs headers;
     struct timeouts_config timeouts;
+    struct compat_config compat;
 };
 struct deployment_config {
     struct item item;
-    struct str provider, model;
-    uint64_t weight;
+    struct str provider, model, region;
+    uint64_t weight, priority;
 };
 struct tier_config { /* nano-USD per million tokens, -1: not given. */
     struct item item;
@@ -123,8 +138,10 @@ enum field_kind {
     FIELD_SHARE,    /* 0..1 as uint64 over 2^16 */
     FIELD_CHANCE,   /* 0..1 as uint64 over 2^32, at most 2^32 - 1 */
     FIELD_WORD,     /* One of words: its index. */
+    FIELD_HOST,     /* One of the types in common/hosts: const struct host *. */
     FIELD_FLAGS,    /* A list of words: a bit each, 1 << index. */
     FIELD_TEXTS,    /* A list of texts. */
+    FIELD_PAIRS,    /* A map of texts. */
     FIELD_SECTION,  /* A struct inside. */
     FIELD_MAP,      /* name -> section */
     FIELD_LIST,     /* - section */
@@ -154,6 +171,9 @@ extern const struct section config_root_section;
 /* Reads the tree into out_root (zeroed by the caller). Adds findings; ERR_NOMEM. */
 int table_read(const struct yaml_node *tree, struct arena *arena, enum config_origin origin,
                struct findings *findings, struct root_config *out_root) MUST_CHECK;
+/* The types of providers as words: an array that ends with NULL, static. */
+#define TABLE_HOSTS_MAX 255
+void table_hosts(const char *out_words[TABLE_HOSTS_MAX + 1]);
 /* "routes.auto.models[1]" of a node; cut to fit. */
 void table_path(const struct yaml_node *node, char *out, size_t out_bytes);
 /* A finding at a node. */

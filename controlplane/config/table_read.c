@@ -249,6 +249,25 @@ static bool read_word(struct reader *r, const struct yaml_node *node, struct str
     return false;
 }
 
+void table_hosts(const char *out_words[TABLE_HOSTS_MAX + 1])
+{
+    size_t count = 0;
+    for (; count < host_count() && count < TABLE_HOSTS_MAX; count++)
+        out_words[count] = host_at(count)->name.data; /* A literal. */
+    out_words[count] = NULL;
+}
+
+static void read_host(struct reader *r, const struct yaml_node *node, struct str s,
+                      const struct host **out)
+{
+    const char *words[TABLE_HOSTS_MAX + 1];
+    uint64_t ignored;
+    table_hosts(words);
+    *out = host_find(s);
+    if (*out == NULL)
+        (void)read_word(r, node, s, words, &ignored);
+}
+
 static bool is_url(struct str s)
 {
     struct str rest;
@@ -357,9 +376,13 @@ static void read_scalar(struct reader *r, const struct yaml_node *node, const st
     case FIELD_WORD:
         (void)read_word(r, node, s, f->words, member);
         break;
+    case FIELD_HOST:
+        read_host(r, node, s, member);
+        break;
     case FIELD_SECRET:
     case FIELD_FLAGS:
     case FIELD_TEXTS:
+    case FIELD_PAIRS:
     case FIELD_SECTION:
     case FIELD_MAP:
     case FIELD_LIST:
@@ -412,6 +435,31 @@ static void read_texts(struct reader *r, const struct yaml_node *node, const str
     *out = (struct texts){.items = items, .nodes = nodes, .count = count};
 }
 
+static void read_pairs(struct reader *r, const struct yaml_node *node, struct pairs *out)
+{
+    if (node->kind != YAML_MAP) {
+        table_finding(r->findings, node, "expected a map of texts");
+        return;
+    }
+    if (node->count == 0)
+        return;
+    struct str *names = arena_zalloc(r->arena, node->count, sizeof *names);
+    struct str *values = arena_zalloc(r->arena, node->count, sizeof *values);
+    const struct yaml_node **nodes = arena_zalloc(r->arena, node->count, sizeof *nodes);
+    if (names == NULL || values == NULL || nodes == NULL) {
+        r->nomem = true;
+        return;
+    }
+    size_t count = 0;
+    for (const struct yaml_node *n = node->first; n != NULL; n = n->next) {
+        if (!scalar_text(r, n, &values[count]))
+            continue;
+        names[count] = n->key;
+        nodes[count++] = n;
+    }
+    *out = (struct pairs){.names = names, .values = values, .nodes = nodes, .count = count};
+}
+
 static void read_section(struct reader *r, const struct yaml_node *node, const struct section *s,
                          void *out);
 
@@ -459,6 +507,7 @@ static void read_field(struct reader *r, const struct yaml_node *node, const str
     case FIELD_SHARE:
     case FIELD_CHANCE:
     case FIELD_WORD:
+    case FIELD_HOST:
         if (scalar_text(r, node, &s))
             read_scalar(r, node, f, s, member);
         break;
@@ -470,6 +519,9 @@ static void read_field(struct reader *r, const struct yaml_node *node, const str
         break;
     case FIELD_TEXTS:
         read_texts(r, node, f, member);
+        break;
+    case FIELD_PAIRS:
+        read_pairs(r, node, member);
         break;
     case FIELD_SECTION:
         read_section(r, node, f->section, member);

@@ -21,6 +21,7 @@
 #include "common/base/str.h"
 #include "common/crypto/digest.h"
 #include "common/crypto/secret.h"
+#include "common/hosts/hosts.h"
 #include "common/route/artifact.h"
 #include "common/route/features.h"
 #include "common/route/policy.h"
@@ -53,9 +54,33 @@ enum snapshot_transport {
     SNAPSHOT_TRANSPORT_LIBCURL,
 };
 
+struct snapshot_header {
+    struct str name; /* Lower case. */
+    struct str value;
+};
+#define SNAPSHOT_HEADERS_MAX 16
+
+/* What the secret is (control.proto, Credential). */
+enum snapshot_credential {
+    SNAPSHOT_CREDENTIAL_KEY,
+    SNAPSHOT_CREDENTIAL_AWS_KEYS,
+    SNAPSHOT_CREDENTIAL_AWS_WEB_IDENTITY,
+    SNAPSHOT_CREDENTIAL_GOOGLE_SERVICE_ACCOUNT,
+    SNAPSHOT_CREDENTIAL_GOOGLE_METADATA,
+};
+
 struct snapshot_provider {
     struct str name;
-    struct str type;     /* "openai" */
+    struct str type;         /* "openai" */
+    const struct host *kind; /* Of that type; NULL: none is known here, it is not used. */
+    struct str version;      /* anthropic-version, api-version; empty: the default. */
+    struct str region;
+    struct str project;
+    bool reject_unsupported; /* What cannot be said to it is refused, not dropped. */
+    bool no_repair;
+    enum snapshot_credential credential;
+    uint32_t header_count; /* Fixed fields of every request. */
+    const struct snapshot_header *headers;
     struct str base_url; /* As configured; its parts follow. */
     bool tls;
     struct str host; /* Without brackets. */
@@ -84,9 +109,11 @@ struct snapshot_price {
 struct snapshot_deployment {
     const struct snapshot_provider *provider;
     struct str upstream_model;
-    struct str name;  /* "provider/upstream-model": names breakers and metrics across snapshots. */
-    uint32_t weight;  /* At least 1. */
-    uint32_t ordinal; /* Over the whole snapshot, 0..deployment_count-1. */
+    struct str name; /* "provider/upstream-model": names breakers and metrics across snapshots. */
+    struct str region;
+    uint32_t priority; /* Lower is tried first. */
+    uint32_t weight;   /* At least 1. */
+    uint32_t ordinal;  /* Over the whole snapshot, 0..deployment_count-1. */
     uint32_t price_count;
     const struct snapshot_price *prices; /* valid_from descending. */
 };

@@ -108,6 +108,10 @@ static int take_deployment(struct builder *b, const Model *m, size_t index,
         return builder_no_memory(b);
     d->name = str_from(name);
     d->weight = p->weight != 0 ? p->weight : 1;
+    d->priority = p->priority;
+    rc = builder_text(b, str_from(p->region), &d->region);
+    if (rc != 0)
+        return rc;
     d->ordinal = b->deployments++;
     const char *key = arena_printf(&b->s->arena, "%s\n%s", p->provider, m->id);
     if (key == NULL)

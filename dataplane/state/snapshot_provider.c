@@ -71,6 +71,85 @@ static enum snapshot_transport transport_of(const Provider *m)
     return SNAPSHOT_TRANSPORT_AUTO; /* What a newer control plane may know is not known here. */
 }
 
+static enum snapshot_credential credential_of(const Provider *m)
+{
+    switch (m->credential) {
+    case STEELYARD__CONTROL__V1__CREDENTIAL__CREDENTIAL_AWS_KEYS:
+        return SNAPSHOT_CREDENTIAL_AWS_KEYS;
+    case STEELYARD__CONTROL__V1__CREDENTIAL__CREDENTIAL_AWS_WEB_IDENTITY:
+        return SNAPSHOT_CREDENTIAL_AWS_WEB_IDENTITY;
+    case STEELYARD__CONTROL__V1__CREDENTIAL__CREDENTIAL_GOOGLE_SERVICE_ACCOUNT:
+        return SNAPSHOT_CREDENTIAL_GOOGLE_SERVICE_ACCOUNT;
+    case STEELYARD__CONTROL__V1__CREDENTIAL__CREDENTIAL_GOOGLE_METADATA:
+        return SNAPSHOT_CREDENTIAL_GOOGLE_METADATA;
+    case STEELYARD__CONTROL__V1__CREDENTIAL__CREDENTIAL_KEY:
+    case _STEELYARD__CONTROL__V1__CREDENTIAL_IS_INT_SIZE:
+        break;
+    }
+    return SNAPSHOT_CREDENTIAL_KEY;
+}
+
+static bool is_field_value(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if ((unsigned char)s.data[i] < ' ' || s.data[i] == 0x7f)
+            return false;
+    return true;
+}
+
+static bool is_field_name(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!((s.data[i] >= 'a' && s.data[i] <= 'z') || (s.data[i] >= '0' && s.data[i] <= '9') ||
+              s.data[i] == '-' || s.data[i] == '_'))
+            return false;
+    return s.len > 0;
+}
+
+/* They were checked where they were written; here only what would break a head. */
+static int take_headers(struct builder *b, const Provider *m, struct snapshot_provider *p)
+{
+    int rc = 0;
+    if (m->n_headers > SNAPSHOT_HEADERS_MAX)
+        return builder_refuse(b, ERR_LIMIT, "LIMIT", "provider '%.*s': more than %d headers",
+                              STR_ARG(p->name), SNAPSHOT_HEADERS_MAX);
+    if (m->n_headers == 0)
+        return 0;
+    struct snapshot_header *list = builder_alloc(b, m->n_headers, sizeof *list);
+    if (list == NULL)
+        return builder_no_memory(b);
+    for (size_t i = 0; rc == 0 && i < m->n_headers; i++) {
+        struct str name = str_from(m->headers[i]->name), value = str_from(m->headers[i]->value);
+        if (!is_field_name(name) || !is_field_value(value))
+            return builder_refuse(b, ERR_INVALID, "INVALID",
+                                  "provider '%.*s': a header is no field of HTTP",
+                                  STR_ARG(p->name));
+        rc = builder_text(b, name, &list[i].name);
+        if (rc == 0)
+            rc = builder_text(b, value, &list[i].value);
+    }
+    p->headers = list;
+    p->header_count = (uint32_t)m->n_headers;
+    return rc;
+}
+
+static int take_variant(struct builder *b, const Provider *m, struct snapshot_provider *p)
+{
+    p->kind = host_find(p->type);
+    p->reject_unsupported = m->reject_unsupported;
+    p->no_repair = m->no_repair;
+    p->credential = credential_of(m);
+    if (!is_field_value(str_from(m->version)))
+        return builder_refuse(b, ERR_INVALID, "INVALID", "provider '%.*s': version is no text",
+                              STR_ARG(p->name));
+    int rc = builder_text(b, str_from(m->version), &p->version);
+    if (rc == 0)
+        rc = builder_text(b, str_from(m->region), &p->region);
+    if (rc == 0)
+        rc = builder_text(b, str_from(m->project), &p->project);
+    return rc == 0 ? take_headers(b, m, p) : rc;
+}
+
 static int take_provider(struct builder *b, const Provider *m, struct snapshot_provider *p)
 {
     int rc = builder_name(b, "provider", m->name, &p->name);
@@ -99,6 +178,8 @@ static int take_provider(struct builder *b, const Provider *m, struct snapshot_p
     p->transport = transport_of(m);
     take_timeouts(m->timeouts, &p->timeouts);
     rc = builder_text(b, str_from(m->ca_file), &p->ca_file);
+    if (rc == 0)
+        rc = take_variant(b, m, p);
     if (rc == 0)
         rc = builder_put(b, &b->providers, p->name, p, "provider");
     return rc == 0 ? take_secret(b, m, p) : rc;

@@ -101,6 +101,51 @@ static void a_whole_file_becomes_the_bodies_that_are_pushed(void **state)
     config_destroy(c);
 }
 
+static void a_type_says_what_the_file_leaves_out(void **state)
+{
+    (void)state;
+    struct config *c = parse_good(
+        "version: 1\n"
+        "providers:\n"
+        "  claude: {type: anthropic, version: \"2023-06-01\", headers: {x-title: ours}}\n"
+        "  azure: {type: azure, base_url: \"https://x.openai.azure.com\", region: swedencentral,\n"
+        "          compat: {unsupported_params: reject, repair: false}}\n"
+        "  cloud: {type: bedrock, base_url: \"https://b.example\", credential: aws_keys}\n"
+        "  home: {type: vllm}\n"
+        "  proxy: {base_url: \"http://proxy:1/v1\"}\n"
+        "models:\n"
+        "  m: {deployments: [{provider: claude, region: eu, priority: 2}]}\n"
+        "routes: {auto: {models: [m]}}\n");
+    struct buf body = {0};
+    buf_init(&body, 1U << 20);
+    assert_int_equal(config_catalogue(c, &body), 0);
+    Steelyard__Control__V1__Catalogue *m =
+        steelyard__control__v1__catalogue__unpack(NULL, body.len, (const uint8_t *)body.data);
+    assert_non_null(m);
+    Steelyard__Control__V1__Provider **p = m->providers;
+    assert_string_equal(p[0]->type, "anthropic");
+    assert_string_equal(p[0]->base_url, "https://api.anthropic.com");
+    assert_string_equal(p[0]->catalog, "anthropic");
+    assert_string_equal(p[0]->version, "2023-06-01");
+    assert_int_equal(p[0]->n_headers, 1);
+    assert_string_equal(p[0]->headers[0]->name, "x-title");
+    assert_string_equal(p[0]->headers[0]->value, "ours");
+    assert_false(p[0]->no_repair || p[0]->reject_unsupported || p[0]->allow_private);
+    assert_string_equal(p[1]->catalog, "azure"); /* It has no usual address. */
+    assert_string_equal(p[1]->region, "swedencentral");
+    assert_true(p[1]->no_repair && p[1]->reject_unsupported);
+    assert_int_equal(p[2]->credential, STEELYARD__CONTROL__V1__CREDENTIAL__CREDENTIAL_AWS_KEYS);
+    assert_string_equal(p[3]->base_url, "http://127.0.0.1:8000/v1");
+    assert_true(p[3]->allow_private);
+    assert_string_equal(p[4]->type, "openai");
+    assert_string_equal(p[4]->catalog, ""); /* Whoever that is, it is not the vendor itself. */
+    assert_string_equal(m->models[0]->deployments[0]->region, "eu");
+    assert_int_equal(m->models[0]->deployments[0]->priority, 2);
+    steelyard__control__v1__catalogue__free_unpacked(m, NULL);
+    buf_deinit(&body);
+    config_destroy(c);
+}
+
 static void the_same_file_gives_the_same_bytes(void **state)
 {
     (void)state;
@@ -145,6 +190,16 @@ static const struct {
     {HEAD "policies: {p: {explore: 1.5}}\n", "\"1.5\" is not a number from 0 to 1"},
     {HEAD "policies: {p: {type: lerned}}\n", "use one of: learned; did you mean \"learned\"?"},
     {HEAD "routes: {\"a b\": {models: [m]}}\n", "a name has letters"},
+    {"version: 1\nproviders: {p: {type: antropic}}\nmodels: {}\n", "did you mean \"anthropic\"?"},
+    {"version: 1\nproviders: {p: {type: azure}}\nmodels: {}\n",
+     "\"base_url\" is missing: the type azure has no usual one"},
+    {"version: 1\nproviders: {p: {headers: {Authorization: k}}}\nmodels: {}\n",
+     "a field's name has small letters"},
+    {"version: 1\nproviders: {p: {headers: {x-api-key: k}}}\nmodels: {}\n",
+     "a key belongs to api_key"},
+    {"version: 1\nproviders: {p: {headers: {x-a: \"k\\tk\"}}}\nmodels: {}\n",
+     "providers.p.headers.x-a: a value is one line"},
+    {"version: 1\nproviders: {p: {headers: [a]}}\nmodels: {}\n", "expected a map of texts"},
     {"version: 1\nproviders: {p: {api_key: sk-123456}}\nmodels: {m: {deployments: [{provider: "
      "p}]}}\n",
      "t.yaml:2:26: providers.p.api_key: a key must not stand in this file"},
@@ -432,6 +487,7 @@ int main(int argc, char **argv)
     setenv("OPENAI_API_KEY", "never read", 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_file_becomes_the_bodies_that_are_pushed),
+        cmocka_unit_test(a_type_says_what_the_file_leaves_out),
         cmocka_unit_test(the_same_file_gives_the_same_bytes),
         cmocka_unit_test(f29_each_mistake_is_told_with_its_place),
         cmocka_unit_test(all_mistakes_are_told_at_once),
