@@ -63,7 +63,8 @@ struct call {
 /* What a provider says a call took. Counts are whole, cached and reasoning are parts of them. */
 struct call_usage {
     bool known;
-    bool suspect; /* Negative, absurd or contradictory: not to be billed by. */
+    bool suspect;                   /* Negative, absurd or contradictory: not to be billed by. */
+    uint32_t tokens_cache_write_1h; /* Those of tokens_cache_write that are kept an hour. */
     uint64_t tokens_in;
     uint64_t tokens_out;
     uint64_t tokens_cached;

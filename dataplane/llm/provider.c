@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "dataplane/llm/anthropic.h"
 #include "dataplane/llm/openai.h"
 #include "dataplane/llm/tokens.h"
 
@@ -12,6 +13,7 @@
 
 static const struct provider_adapter *const adapters[DIALECTS] = {
     [DIALECT_OPENAI] = &provider_openai,
+    [DIALECT_ANTHROPIC] = &provider_anthropic,
 };
 
 const struct provider_adapter *provider_find(struct str type)
@@ -190,12 +192,15 @@ void provider_usage_check(struct call_usage *u, uint32_t tokens_in_estimate, uin
         u->tokens_in = tokens_in_estimate;
         u->tokens_out = tokens_round(text_q8_seen);
         u->tokens_cached = u->tokens_cache_write = u->tokens_reasoning = 0;
+        u->tokens_cache_write_1h = 0;
     }
     /* Parts of a whole: xAI has reported more cached tokens than prompt tokens. */
     if (u->tokens_cached > u->tokens_in)
         u->tokens_cached = u->tokens_in;
     if (u->tokens_cache_write > u->tokens_in - u->tokens_cached)
         u->tokens_cache_write = u->tokens_in - u->tokens_cached;
+    if (u->tokens_cache_write_1h > u->tokens_cache_write)
+        u->tokens_cache_write_1h = (uint32_t)u->tokens_cache_write;
     if (u->tokens_reasoning > u->tokens_out)
         u->tokens_reasoning = u->tokens_out;
 }

@@ -1,0 +1,188 @@
+/* A caller's Messages body: its fields checked and summed up, and where it changes on the way up.
+ * What is not in the table passes as it is: the dialect grows by fields that come with a beta
+ * header, and neither may be lost without the other. */
+#include "dataplane/llm/anthropic_internal.h"
+#include "dataplane/llm/edit.h"
+
+static int read_max_tokens(struct call_reading *r, uint32_t node)
+{
+    r->call->max_tokens_value = reading_span(r, node);
+    int64_t v = 0;
+    int rc = reading_count(r, node, 1, UINT32_MAX, &v);
+    r->call->max_tokens = (uint32_t)v;
+    return rc;
+}
+
+static int read_top_k(struct call_reading *r, uint32_t node)
+{
+    int64_t v = 0;
+    return reading_count(r, node, 0, INT32_MAX, &v);
+}
+
+static int read_stops(struct call_reading *r, uint32_t node)
+{
+    uint32_t stop;
+    if (reading_null(r, node))
+        return 0;
+    if (json_kind(r->json, node) != JSON_ARRAY)
+        return reading_bad(r, node);
+    for (uint32_t at = 0; json_next_element(r->json, node, &at, &stop);)
+        if (json_kind(r->json, stop) != JSON_STRING)
+            return reading_bad(r, stop);
+    return 0;
+}
+
+/* Tools that the provider runs, and bills beside the tokens. */
+static bool is_billed_apart(const struct json *j, uint32_t type)
+{
+    static const struct str prefixes[] = {{"web_search", 10}, {"code_execution", 14}};
+    char head[16];
+    size_t len = json_text_head(j, type, sizeof head, head);
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
+        if (str_starts((struct str){head, len}, prefixes[i]))
+            return true;
+    return false;
+}
+
+static int read_tools(struct call_reading *r, uint32_t node)
+{
+    uint32_t tool;
+    for (uint32_t at = 0; json_next_element(r->json, node, &at, &tool);)
+        r->call->price_varies |= is_billed_apart(r->json, json_get(r->json, tool, STR("type")));
+    return reading_tools(r, node);
+}
+
+/* {"type": "enabled" | "adaptive" | "between_tools" | "disabled", ...} */
+static int read_thinking(struct call_reading *r, uint32_t node)
+{
+    if (reading_null(r, node))
+        return 0;
+    uint32_t type = json_get(r->json, node, STR("type"));
+    if (json_kind(r->json, type) != JSON_STRING)
+        return reading_bad(r, type == JSON_NONE ? node : type);
+    r->call->reasoning = !json_string_is(r->json, type, STR("disabled"));
+    return 0;
+}
+
+static int read_output_config(struct call_reading *r, uint32_t node)
+{
+    if (reading_null(r, node))
+        return 0;
+    if (json_kind(r->json, node) != JSON_OBJECT)
+        return reading_bad(r, node);
+    uint32_t format = json_get(r->json, node, STR("format"));
+    return format == JSON_NONE ? 0 : reading_format(r, format);
+}
+
+static int read_metadata(struct call_reading *r, uint32_t node)
+{
+    if (reading_null(r, node))
+        return 0;
+    if (json_kind(r->json, node) != JSON_OBJECT)
+        return reading_bad(r, node);
+    uint32_t user = json_get(r->json, node, STR("user_id"));
+    return user == JSON_NONE ? 0 : reading_user(r, user);
+}
+
+/* Values that cost what the price says. */
+static int read_priced(struct call_reading *r, uint32_t node, struct str a, struct str b)
+{
+    if (!reading_null(r, node) && !json_string_is(r->json, node, a) &&
+        !json_string_is(r->json, node, b))
+        r->call->price_varies = true;
+    return reading_string(r, node);
+}
+
+static int read_tier(struct call_reading *r, uint32_t node)
+{
+    return read_priced(r, node, STR("auto"), STR("standard_only"));
+}
+
+static int read_speed(struct call_reading *r, uint32_t node)
+{
+    return read_priced(r, node, STR("standard"), STR("standard"));
+}
+
+static int read_geo(struct call_reading *r, uint32_t node)
+{
+    return read_priced(r, node, STR("global"), STR("not_available"));
+}
+
+static const struct reading_field fields[] = {
+    READING_FIELD("model", reading_model),
+    READING_FIELD("messages", anthropic_read_messages),
+    READING_FIELD("system", anthropic_read_system),
+    READING_FIELD("max_tokens", read_max_tokens),
+    READING_FIELD("stream", reading_stream),
+    READING_FIELD("tools", read_tools),
+    READING_FIELD("thinking", read_thinking),
+    READING_FIELD("output_config", read_output_config),
+    READING_FIELD("output_format", reading_format), /* As it was called in beta. */
+    READING_FIELD("metadata", read_metadata),
+    READING_FIELD("temperature", reading_temperature),
+    READING_FIELD("top_p", reading_top_p),
+    READING_FIELD("top_k", read_top_k),
+    READING_FIELD("stop_sequences", read_stops),
+    READING_FIELD("service_tier", read_tier),
+    READING_FIELD("speed", read_speed),
+    READING_FIELD("inference_geo", read_geo),
+    READING_FIELD("api_base", reading_forbidden),
+    READING_FIELD("base_url", reading_forbidden),
+    READING_FIELD("api_key", reading_forbidden),
+    READING_FIELD("headers", reading_forbidden),
+    READING_FIELD("extra_headers", reading_forbidden),
+    READING_FIELD("extra_body", reading_forbidden),
+};
+
+int anthropic_read_count(struct json *json, struct str body, struct arena *arena,
+                         struct call *out_call, struct call_refusal *out_refusal)
+{
+    struct call_reading r;
+    int rc = reading_begin(&r, json, body, arena, out_call, out_refusal);
+    if (rc == 0)
+        rc = reading_fields(&r, fields, sizeof fields / sizeof fields[0]);
+    if (rc != 0)
+        return rc;
+    if (out_call->model.len == 0)
+        return reading_missing(&r, "model");
+    if (out_call->messages == 0)
+        return reading_missing(&r, "messages");
+    return reading_end(&r, body);
+}
+
+int anthropic_read_call(struct json *json, struct str body, struct arena *arena,
+                        struct call *out_call, struct call_refusal *out_refusal)
+{
+    int rc = anthropic_read_count(json, body, arena, out_call, out_refusal);
+    if (rc == 0 && out_call->max_tokens == 0) {
+        *out_refusal = (struct call_refusal){
+            .defect = CALL_MISSING_FIELD, .offset = -1, .param = STR("max_tokens")};
+        return ERR_INVALID;
+    }
+    out_call->include_usage = true; /* Always there in this dialect. */
+    return rc;
+}
+
+int anthropic_write_call(const struct call *call, struct str body, struct str upstream_model,
+                         struct arena *arena, struct str *out_pieces, size_t *out_count)
+{
+    enum { DIGITS = 10 };
+    struct edit edits[2];
+    size_t count = 0;
+    int rc = 0;
+    if (!str_eq(upstream_model, call->model))
+        rc = edit_model(call, upstream_model, arena, &edits[count++]);
+    if (rc == 0 && call->clamp_out != 0) {
+        char *data = arena_alloc(arena, DIGITS);
+        struct buf b = {.data = data, .cap = DIGITS, .max = DIGITS};
+        if (data == NULL)
+            return ERR_NOMEM;
+        rc = buf_append_u64(&b, call->clamp_out);
+        edits[count++] = (struct edit){
+            .at = call->max_tokens_value.at, .cut = call->max_tokens_value.len, .put = buf_str(&b)};
+    }
+    if (rc != 0)
+        return rc;
+    *out_count = edit_apply(body, edits, count, out_pieces);
+    return 0;
+}
