@@ -39,6 +39,13 @@ void sse_reader_deinit(struct sse_reader *r)
     buf_deinit(&r->joined);
 }
 
+void sse_reader_allow(struct sse_reader *r, size_t event_bytes_max)
+{
+    r->event_bytes_max = event_bytes_max != 0 ? event_bytes_max : SSE_EVENT_BYTES_MAX;
+    r->pending.max = r->event_bytes_max + 1;
+    r->joined.max = r->event_bytes_max;
+}
+
 int sse_reader_status(const struct sse_reader *r)
 {
     return r->status;

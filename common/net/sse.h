@@ -48,6 +48,8 @@ struct sse_reader {
 void sse_reader_init(struct sse_reader *r, size_t event_bytes_max); /* 0: SSE_EVENT_BYTES_MAX. */
 void sse_reader_reset(struct sse_reader *r);                        /* For the next stream. */
 void sse_reader_deinit(struct sse_reader *r);
+/* Another maximum, from the next call on; 0: SSE_EVENT_BYTES_MAX. */
+void sse_reader_allow(struct sse_reader *r, size_t event_bytes_max);
 /* Consumes the front of *io_input. True: *out_event was filled; call again. False: the input is
  * used up, or sse_reader_status says what is wrong (then nothing more is ever yielded). A block
  * that ends in CR waits for one more byte, which may be the LF of CRLF, unless its line before

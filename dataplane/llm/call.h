@@ -56,6 +56,11 @@ struct call {
     bool price_varies;   /* Asks for what the price of a token does not say (a faster tier, ...). */
     uint32_t clamp_out;  /* Not 0: the most output tokens that are asked for upstream ... */
     bool clamp_complete; /* ... as max_completion_tokens, if the caller named neither. */
+    /* Names what lives with one provider or in one dialect alone (an earlier response, a hosted
+     * tool, a file by its id): the path of the first such member; len 0: nothing does. It goes to
+     * providers of the caller's dialect only. */
+    struct str bound_to;
+    bool input_elsewhere;  /* Some of the input is not in the body: its size is not known. */
     uint32_t object_open;  /* Offset just past the body's '{' ... */
     uint32_t object_close; /* ... and of its '}'. */
 };

@@ -114,33 +114,49 @@ static int append_all(struct buf *out, const struct str *pieces, size_t count)
     return rc;
 }
 
-int edit_event(const struct sse_event *event, struct edit_reply *e, struct provider_out *out)
+/* Several data lines: line ends between the tokens of JSON are only space. */
+static int append_as_line(const struct sse_event *event, const struct str *pieces, size_t count,
+                          struct buf *out)
+{
+    struct buf line;
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        bytes += pieces[i].len;
+    buf_init(&line, bytes);
+    int rc = append_all(&line, pieces, count);
+    if (rc == 0)
+        rc = sse_write_event(out, event->name, buf_str(&line));
+    buf_deinit(&line);
+    return rc;
+}
+
+int edit_append_event(const struct sse_event *event, struct edit_reply *e, struct buf *out)
 {
     struct str pieces[EDIT_PIECES(EDITS_MAX)];
     if (e->count == 0)
-        return provider_out_add(out, event->raw);
+        return buf_append_str(out, event->raw);
     size_t n = edit_apply(event->data, e->edits, e->count, pieces);
+    if (!data_in_raw(event))
+        return append_as_line(event, pieces, n, out);
+    const char *data_end = event->data.data + event->data.len;
+    const char *raw_end = event->raw.data + event->raw.len;
+    int rc = buf_append(out, event->raw.data, (size_t)(event->data.data - event->raw.data));
+    if (rc == 0)
+        rc = append_all(out, pieces, n);
+    if (rc == 0)
+        rc = buf_append(out, data_end, (size_t)(raw_end - data_end));
+    return rc;
+}
+
+int edit_event(const struct sse_event *event, struct edit_reply *e, struct provider_out *out)
+{
+    if (e->count == 0)
+        return provider_out_add(out, event->raw);
     int rc = provider_out_gather(out);
     if (rc != 0)
         return rc;
-    struct buf *b = out->gathered;
-    size_t before = b->len;
-    if (data_in_raw(event)) {
-        const char *data_end = event->data.data + event->data.len;
-        const char *raw_end = event->raw.data + event->raw.len;
-        rc = buf_append(b, event->raw.data, (size_t)(event->data.data - event->raw.data));
-        if (rc == 0)
-            rc = append_all(b, pieces, n);
-        if (rc == 0)
-            rc = buf_append(b, data_end, (size_t)(raw_end - data_end));
-    } else { /* Several data lines: line ends between the tokens of JSON are only space. */
-        struct buf line;
-        buf_init(&line, SSE_EVENT_BYTES_MAX + sizeof e->quoted);
-        rc = append_all(&line, pieces, n);
-        if (rc == 0)
-            rc = sse_write_event(b, event->name, buf_str(&line));
-        buf_deinit(&line);
-    }
-    out->bytes += b->len - before;
+    size_t before = out->gathered->len;
+    rc = edit_append_event(event, e, out->gathered);
+    out->bytes += out->gathered->len - before;
     return rc;
 }

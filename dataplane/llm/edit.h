@@ -34,6 +34,8 @@ int edit_reply_note(struct edit_reply *e, const struct json *j, uint32_t object,
                     const struct provider_rewrite *rewrite,
                     const struct call_usage *usage) MUST_CHECK;
 /* The event as the caller gets it: its raw bytes but for the edits of its data. */
+int edit_append_event(const struct sse_event *event, struct edit_reply *e,
+                      struct buf *out) MUST_CHECK;
 int edit_event(const struct sse_event *event, struct edit_reply *e,
                struct provider_out *out) MUST_CHECK;
 

@@ -7,6 +7,7 @@
 #include "common/json/json_splice.h"
 #include "common/json/json_writer.h"
 #include "dataplane/llm/openai_shape.h"
+#include "dataplane/llm/reply.h"
 #include "dataplane/llm/tokens.h"
 
 static void note_finish(struct provider_reply *reply, const struct json *j, uint32_t node)
@@ -21,18 +22,6 @@ static void note_finish(struct provider_reply *reply, const struct json *j, uint
             reply->finish = call_finish_of(str_from(names[i]));
 }
 
-static uint64_t count_of(const struct json *j, uint32_t object, struct str key,
-                         struct call_usage *u)
-{
-    int64_t v = 0;
-    uint32_t node = json_get(j, object, key);
-    if (node == JSON_NONE || json_kind(j, node) == JSON_NULL)
-        return 0;
-    if (json_i64(j, node, 0, INT64_C(1) << 40, &v) != 0)
-        u->suspect = true;
-    return (uint64_t)v;
-}
-
 static void note_usage(struct provider_reply *reply, const struct json *j, uint32_t node)
 {
     if (json_kind(j, node) != JSON_OBJECT)
@@ -43,30 +32,18 @@ static void note_usage(struct provider_reply *reply, const struct json *j, uint3
     if (json_get(j, node, STR("prompt_tokens")) == JSON_NONE ||
         json_get(j, node, STR("completion_tokens")) == JSON_NONE)
         return; /* Not a usage: as if it were missing. */
-    u.tokens_in = count_of(j, node, STR("prompt_tokens"), &u);
-    u.tokens_out = count_of(j, node, STR("completion_tokens"), &u);
-    u.tokens_cached = count_of(j, in, STR("cached_tokens"), &u);
+    u.tokens_in = reply_count(j, node, STR("prompt_tokens"), &u);
+    u.tokens_out = reply_count(j, node, STR("completion_tokens"), &u);
+    u.tokens_cached = reply_count(j, in, STR("cached_tokens"), &u);
     if (u.tokens_cached == 0)
-        u.tokens_cached = count_of(j, node, STR("prompt_cache_hit_tokens"), &u);
-    u.tokens_cache_write = count_of(j, in, STR("cache_write_tokens"), &u);
-    u.tokens_reasoning = count_of(j, out, STR("reasoning_tokens"), &u);
+        u.tokens_cached = reply_count(j, node, STR("prompt_cache_hit_tokens"), &u);
+    u.tokens_cache_write = reply_count(j, in, STR("cache_write_tokens"), &u);
+    u.tokens_reasoning = reply_count(j, out, STR("reasoning_tokens"), &u);
     /* Some hosts leave reasoning out of completion_tokens; the total gives them away. */
-    uint64_t total = count_of(j, node, STR("total_tokens"), &u);
+    uint64_t total = reply_count(j, node, STR("total_tokens"), &u);
     if (u.tokens_reasoning > 0 && total == u.tokens_in + u.tokens_out + u.tokens_reasoning)
         u.tokens_out += u.tokens_reasoning;
     reply->usage = u;
-}
-
-static bool has_text(struct provider_reply *reply, const struct json *j, uint32_t node)
-{
-    if (json_kind(j, node) != JSON_STRING)
-        return false;
-    struct str raw = json_raw(j, node);
-    if (raw.len <= 2)
-        return false;
-    reply->text_q8 += tokens_text_q8(str_slice(raw, 1, raw.len - 1));
-    reply->content_bytes += json_text_length(j, node);
-    return true;
 }
 
 static bool has_calls(struct provider_reply *reply, const struct json *j, uint32_t node)
@@ -76,8 +53,8 @@ static bool has_calls(struct provider_reply *reply, const struct json *j, uint32
         return false;
     for (uint32_t at = 0; json_next_element(j, node, &at, &call);) {
         uint32_t function = json_get(j, call, STR("function"));
-        (void)has_text(reply, j, json_get(j, function, STR("name")));
-        (void)has_text(reply, j, json_get(j, function, STR("arguments")));
+        (void)reply_text(reply, j, json_get(j, function, STR("name")));
+        (void)reply_text(reply, j, json_get(j, function, STR("arguments")));
     }
     return true;
 }
@@ -85,10 +62,10 @@ static bool has_calls(struct provider_reply *reply, const struct json *j, uint32
 /* A delta or a message: is there anything a caller would read? */
 static bool has_content(struct provider_reply *reply, const struct json *j, uint32_t node)
 {
-    bool any = has_text(reply, j, json_get(j, node, STR("content")));
-    any |= has_text(reply, j, json_get(j, node, STR("reasoning_content")));
-    any |= has_text(reply, j, json_get(j, node, STR("reasoning")));
-    any |= has_text(reply, j, json_get(j, node, STR("refusal")));
+    bool any = reply_text(reply, j, json_get(j, node, STR("content")));
+    any |= reply_text(reply, j, json_get(j, node, STR("reasoning_content")));
+    any |= reply_text(reply, j, json_get(j, node, STR("reasoning")));
+    any |= reply_text(reply, j, json_get(j, node, STR("refusal")));
     any |= has_calls(reply, j, json_get(j, node, STR("tool_calls")));
     any |= json_kind(j, json_get(j, node, STR("function_call"))) == JSON_OBJECT;
     any |= json_kind(j, json_get(j, node, STR("audio"))) == JSON_OBJECT;

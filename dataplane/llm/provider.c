@@ -2,8 +2,10 @@
 
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "dataplane/llm/anthropic.h"
 #include "dataplane/llm/openai.h"
+#include "dataplane/llm/responses.h"
 #include "dataplane/llm/tokens.h"
 
 /* More tokens than any model takes or makes. */
@@ -13,6 +15,7 @@
 
 static const struct provider_adapter *const adapters[DIALECTS] = {
     [DIALECT_OPENAI] = &provider_openai,
+    [DIALECT_RESPONSES] = &provider_responses,
     [DIALECT_ANTHROPIC] = &provider_anthropic,
 };
 
@@ -121,6 +124,7 @@ static bool read_next(const struct provider_adapter *adapter, struct json *json,
                       enum provider_event *out_kind)
 {
     struct sse_event event;
+    sse_reader_allow(&reply->sse, adapter->event_bytes_max);
     if (!sse_reader_next(&reply->sse, io_input, &event))
         return false;
     if (adapter->read_event(json, reply, &event, rewrite, out, out_kind) != 0 ||
@@ -150,11 +154,15 @@ void provider_reply_reset(struct provider_reply *reply)
 {
     struct sse_reader sse = reply->sse;
     struct buf end = reply->end;
+    struct responses_seen *responses = reply->responses;
     bool ready = reply->sse_ready;
     memset(reply, 0, sizeof *reply);
     reply->sse = sse;
     reply->sse_ready = true;
     reply->end = end;
+    reply->responses = responses;
+    if (responses != NULL)
+        memset(responses, 0, sizeof *responses);
     if (ready) {
         sse_reader_reset(&reply->sse);
         buf_clear(&reply->end);
@@ -169,6 +177,8 @@ void provider_reply_deinit(struct provider_reply *reply)
     if (reply->sse_ready) {
         sse_reader_deinit(&reply->sse);
         buf_deinit(&reply->end);
+        mem_free(reply->responses);
+        reply->responses = NULL;
     }
     reply->sse_ready = false;
 }

@@ -37,22 +37,32 @@ struct call_refusal {
 
 struct openai_shapes;
 
+/* Of a stream of the Responses dialect, for the event that says it broke (responses.h). */
+#define PROVIDER_RESPONSE_ID_MAX 95
+struct responses_seen {
+    uint64_t next;     /* Sequence number that is due. */
+    int64_t created_s; /* 0: not said. */
+    uint8_t id_len;
+    char id[PROVIDER_RESPONSE_ID_MAX];
+};
+
 /* What a reply has said so far; one per attempt, re-used. */
 struct provider_reply {
     struct sse_reader sse;
-    bool sse_ready;
-    uint8_t shape;                /* Of the last content, among ... */
-    struct openai_shapes *shapes; /* ... those of the worker; NULL: none are kept. */
-    bool content;                 /* Something a caller would read has come. */
-    bool done;                    /* The dialect's end mark. */
-    bool anything;                /* Any event with data. */
+    bool sse_ready : 1;
+    bool content : 1;  /* Something a caller would read has come. */
+    bool done : 1;     /* The dialect's end mark. */
+    bool anything : 1; /* Any event with data. */
+    uint8_t shape;     /* Of the last content, among ... */
     enum call_finish finish;
+    struct openai_shapes *shapes; /* ... those of the worker; NULL: none are kept. */
     struct call_usage usage;
     uint64_t text_q8; /* Estimated tokens of the content seen, in 1/256. */
     uint64_t content_bytes;
     /* What ends a good stream, as the caller gets it: it is held back until the record is written.
      * Empty: the adapter's end_mark. */
     struct buf end;
+    struct responses_seen *responses; /* Owned; made by the first event of that dialect. */
 };
 #define PROVIDER_END_BYTES_MAX (16U << 20) /* response.completed repeats the whole answer. */
 void provider_reply_reset(struct provider_reply *reply);
@@ -154,7 +164,8 @@ struct provider_adapter {
                       struct str *out_pieces, size_t *out_count);
     /* The end mark as the caller gets it, where a reply has no end of its own. */
     struct str end_mark;
-    struct str keepalive; /* A frame that says nothing. */
+    struct str keepalive;   /* A frame that says nothing. */
+    size_t event_bytes_max; /* Of one event; 0: SSE_EVENT_BYTES_MAX. */
 };
 
 /* One event off the front of a piece of a stream; false: the piece is used up, or the reader's

@@ -16,6 +16,18 @@ int reading_refuse(struct call_reading *r, enum call_defect defect, uint32_t nod
     return defect == CALL_NO_MEMORY ? ERR_NOMEM : ERR_INVALID;
 }
 
+int reading_bind(struct call_reading *r, uint32_t node)
+{
+    char path[JSON_PATH_BYTES];
+    if (r->call->bound_to.len > 0)
+        return 0;
+    json_path(r->json, node, path);
+    r->call->bound_to = arena_copy(r->arena, str_from(path));
+    if (r->call->bound_to.data == NULL)
+        return reading_refuse(r, CALL_NO_MEMORY, JSON_NONE, NULL);
+    return 0;
+}
+
 int reading_missing(struct call_reading *r, const char *param)
 {
     r->refusal->defect = CALL_MISSING_FIELD;
@@ -257,7 +269,7 @@ int reading_begin(struct call_reading *r, struct json *json, struct str body, st
 int reading_end(struct call_reading *r, struct str body)
 {
     r->call->tokens_in = tokens_round(r->tokens_q8 + 256ULL * TOKENS_PER_REPLY);
-    r->call->tokens_most = tokens_most(r, body.len);
+    r->call->tokens_most = r->call->input_elsewhere ? UINT32_MAX : tokens_most(r, body.len);
     if (!reading_take_texts(r))
         return reading_refuse(r, CALL_NO_MEMORY, JSON_NONE, NULL);
     return 0;

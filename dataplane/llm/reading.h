@@ -42,6 +42,8 @@ int reading_end(struct call_reading *r, struct str body);
 /* Notes why the body is refused and, unless JSON_NONE, at which node; returns the code. */
 int reading_refuse(struct call_reading *r, enum call_defect defect, uint32_t node,
                    const char *message);
+/* Notes that this node keeps the call in its dialect (struct call, bound_to). */
+int reading_bind(struct call_reading *r, uint32_t node);
 int reading_missing(struct call_reading *r, const char *param);
 static inline int reading_bad(struct call_reading *r, uint32_t node)
 {
