@@ -29,6 +29,10 @@ int openai_read_reply(struct json *json, struct provider_reply *reply, struct st
                       const struct provider_rewrite *rewrite, struct arena *arena,
                       struct str *out_pieces, size_t *out_count) MUST_CHECK;
 
+/* What a usage object says; not .known: it is none. An error member that is there and not null. */
+struct call_usage openai_read_usage(const struct json *j, uint32_t node);
+bool openai_has_error(const struct json *j);
+
 /* The same without the short cut for what is usual (openai_usual.h): whatever they are given, both
  * do and say the same. */
 int openai_read_event_strictly(struct json *json, struct provider_reply *reply,

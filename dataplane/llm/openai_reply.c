@@ -22,16 +22,14 @@ static void note_finish(struct provider_reply *reply, const struct json *j, uint
             reply->finish = call_finish_of(str_from(names[i]));
 }
 
-static void note_usage(struct provider_reply *reply, const struct json *j, uint32_t node)
+struct call_usage openai_read_usage(const struct json *j, uint32_t node)
 {
-    if (json_kind(j, node) != JSON_OBJECT)
-        return;
     struct call_usage u = {.known = true};
     uint32_t in = json_get(j, node, STR("prompt_tokens_details"));
     uint32_t out = json_get(j, node, STR("completion_tokens_details"));
     if (json_get(j, node, STR("prompt_tokens")) == JSON_NONE ||
         json_get(j, node, STR("completion_tokens")) == JSON_NONE)
-        return; /* Not a usage: as if it were missing. */
+        return (struct call_usage){.known = false}; /* As if it were missing. */
     u.tokens_in = reply_count(j, node, STR("prompt_tokens"), &u);
     u.tokens_out = reply_count(j, node, STR("completion_tokens"), &u);
     u.tokens_cached = reply_count(j, in, STR("cached_tokens"), &u);
@@ -43,7 +41,14 @@ static void note_usage(struct provider_reply *reply, const struct json *j, uint3
     uint64_t total = reply_count(j, node, STR("total_tokens"), &u);
     if (u.tokens_reasoning > 0 && total == u.tokens_in + u.tokens_out + u.tokens_reasoning)
         u.tokens_out += u.tokens_reasoning;
-    reply->usage = u;
+    return u;
+}
+
+static void note_usage(struct provider_reply *reply, const struct json *j, uint32_t node)
+{
+    struct call_usage u = openai_read_usage(j, node);
+    if (u.known)
+        reply->usage = u;
 }
 
 static bool has_calls(struct provider_reply *reply, const struct json *j, uint32_t node)
@@ -72,7 +77,7 @@ static bool has_content(struct provider_reply *reply, const struct json *j, uint
     return any;
 }
 
-static bool has_error(const struct json *j)
+bool openai_has_error(const struct json *j)
 {
     enum json_kind kind = json_kind(j, json_get(j, JSON_ROOT, STR("error")));
     return kind != JSON_MISSING && kind != JSON_NULL;
@@ -213,7 +218,7 @@ static enum provider_event classify(struct provider_reply *reply, const struct j
     bool content = false, finish = false;
     if (json_kind(j, JSON_ROOT) != JSON_OBJECT)
         return PROVIDER_BAD;
-    if (has_error(j))
+    if (openai_has_error(j))
         return PROVIDER_ERROR;
     if (json_kind(j, choices) != JSON_ARRAY)
         return PROVIDER_BAD;
@@ -398,7 +403,7 @@ int openai_read_reply_strictly(struct json *json, struct provider_reply *reply, 
     if (rc != 0)
         return rc == ERR_NOMEM ? rc : ERR_PROTOCOL;
     uint32_t choices = json_get(json, JSON_ROOT, STR("choices"));
-    if (json_kind(json, JSON_ROOT) != JSON_OBJECT || has_error(json) ||
+    if (json_kind(json, JSON_ROOT) != JSON_OBJECT || openai_has_error(json) ||
         json_kind(json, choices) != JSON_ARRAY || json_count(json, choices) == 0)
         return ERR_PROTOCOL;
     for (uint32_t at = 0; json_next_element(json, choices, &at, &choice);) {
