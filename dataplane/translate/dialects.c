@@ -1,6 +1,8 @@
 #include "dataplane/translate/dialects.h"
 
-static const struct tr_caller_dialect *const callers[DIALECT_CALLERS] = {0};
+static const struct tr_caller_dialect *const callers[DIALECT_CALLERS] = {
+    [DIALECT_OPENAI] = &tr_caller_openai,
+};
 
 static const struct tr_provider_dialect *const providers[DIALECTS] = {0};
 

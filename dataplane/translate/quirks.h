@@ -30,6 +30,7 @@ enum tr_quirk {
     TR_QUIRK_NINE_IDS = 1 << 19,         /* Ids of calls are nine of [a-zA-Z0-9]. */
     TR_QUIRK_BETWEEN_TOOLS = 1 << 20,    /* anthropic: off is {type:between_tools}. */
     TR_QUIRK_URLS = 1 << 21,             /* gemini: takes https addresses in fileData. */
+    TR_QUIRK_VERBOSITY = 1 << 22,        /* openai: verbosity is known. */
 };
 /* bedrock: where an effort stands in additionalModelRequestFields. */
 enum tr_effort_field {

@@ -1,0 +1,68 @@
+/* openai_internal.h: what the files of the chat completions dialect share. */
+#ifndef STEELYARD_DATAPLANE_TRANSLATE_OPENAI_INTERNAL_H
+#define STEELYARD_DATAPLANE_TRANSLATE_OPENAI_INTERNAL_H
+
+#include "dataplane/translate/reading.h"
+#include "dataplane/translate/replying.h"
+
+/* ---- caller: requests ---- */
+int tr_openai_read_messages(struct tr_reading *r, uint32_t node) MUST_CHECK;
+int tr_openai_read_tools(struct tr_reading *r, uint32_t node) MUST_CHECK;
+int tr_openai_read_functions(struct tr_reading *r, uint32_t node) MUST_CHECK;
+int tr_openai_read_choice(struct tr_reading *r, uint32_t node) MUST_CHECK;
+int tr_openai_read_function_choice(struct tr_reading *r, uint32_t node) MUST_CHECK;
+/* Of a choice that allows some of the tools: the others go. After all tools are read. */
+int tr_openai_keep_allowed(struct tr_reading *r, uint32_t choice) MUST_CHECK;
+int tr_openai_read_request(const struct json *j, struct arena *arena, struct tr_request *out,
+                           struct call_refusal *refusal) MUST_CHECK;
+
+/* ---- provider: requests ---- */
+int tr_openai_print_request(const struct tr_request *request, const struct tr_target *target,
+                            struct arena *arena, struct tr_terms *terms,
+                            struct call_refusal *refusal, struct buf *out) MUST_CHECK;
+int tr_openai_print_path(const struct tr_target *target, bool stream, struct buf *out) MUST_CHECK;
+
+/* Where the printing of a request stands. */
+struct json_writer;
+struct tr_asking {
+    const struct tr_request *request;
+    const struct tr_target *target;
+    struct arena *arena;
+    struct tr_terms *terms;
+    struct call_refusal *refusal;
+    struct json_writer *w;
+};
+static inline bool tr_host_has(const struct tr_target *t, enum host_quirk quirk)
+{
+    return (t->host->quirks & (uint32_t)quirk) != 0;
+}
+/* The array of messages. extra: a text for the model behind all system texts; may be empty. */
+int tr_openai_print_messages(struct tr_asking *a, struct str extra) MUST_CHECK;
+
+/* ---- provider: replies ---- */
+#define TR_OPENAI_CALLS_MAX 128U /* Of one reply. */
+
+/* Which call a delta belongs to: hosts say so by index, by id, or not at all. */
+struct tr_openai_calls {
+    struct tr_openai_call {
+        uint64_t id;    /* Hash; 0: none was given. */
+        int32_t said;   /* The host's index; negative: none was given. */
+        uint32_t index; /* Ours: calls of a choice, as they begin. */
+        uint8_t choice;
+    } known[TR_OPENAI_CALLS_MAX];
+    uint32_t count;
+    uint32_t begun[CALL_CHOICES_MAX];
+    bool whole; /* Of a whole message each call is its own. */
+};
+/* What a delta or message of a choice says, in order. ERR_TOO_LARGE: more calls than that. */
+int tr_openai_put_message(struct tr_replying *r, struct tr_openai_calls *calls, uint32_t choice,
+                          uint32_t message) MUST_CHECK;
+
+#define TR_OPENAI_ERROR_ROOM 1152U /* 1 KiB of message and a code. */
+/* From a parsed error; status 0: it came in a stream. The texts lie in room. */
+void tr_openai_error_of(const struct json *j, unsigned status, char room[TR_OPENAI_ERROR_ROOM],
+                        struct tr_error *out);
+void tr_openai_read_error(struct json *json, unsigned status, struct str name, struct str body,
+                          struct arena *arena, struct tr_error *out);
+
+#endif

@@ -1,0 +1,457 @@
+/* Replies as callers of chat completions get them: chunks, or one body (PROVIDER-TRANSLATION
+ * sections 8 and 9). Vendors' words for how it ended are never printed; reasoning goes as
+ * reasoning_content, and what a vendor signed as thinking_blocks, so that a caller who sends the
+ * message back as it got it sends back all that is needed. */
+#include <string.h>
+
+#include "common/json/json_writer.h"
+#include "dataplane/translate/openai_internal.h"
+#include "dataplane/translate/seal.h"
+
+#define CALLS_TRACKED 128U /* Of a choice: one that has no arguments by the end gets "{}". */
+
+struct printing_choice {
+    bool opened; /* Its role was said. */
+    bool called;
+    uint32_t blocks;          /* Of thinking_blocks. */
+    uint64_t reasoning_bytes; /* Since the last of them. */
+    uint32_t calls;           /* Highest index + 1. */
+    uint64_t filled[CALLS_TRACKED / 64];
+};
+struct printing {
+    struct call_usage usage;
+    struct printing_choice choices[CALL_CHOICES_MAX];
+};
+
+/* Bytes on their way; the first error sticks. */
+struct pen {
+    struct buf *out;
+    int rc;
+};
+
+static void say(struct pen *p, struct str text)
+{
+    if (p->rc == 0)
+        p->rc = buf_append_str(p->out, text);
+}
+#define SAY(p, literal) say(p, STR(literal))
+
+static void say_number(struct pen *p, uint64_t n)
+{
+    if (p->rc == 0)
+        p->rc = buf_append_u64(p->out, n);
+}
+
+static void say_escaped(struct pen *p, struct str text)
+{
+    if (p->rc == 0)
+        p->rc = json_writer_escape(p->out, text);
+}
+
+static void say_quoted(struct pen *p, struct str text)
+{
+    SAY(p, "\"");
+    say_escaped(p, text);
+    SAY(p, "\"");
+}
+
+/* A vendor's opaque value under its seal. */
+static void say_sealed(struct pen *p, const struct tr_print *print, struct str value)
+{
+    enum dialect vendor;
+    SAY(p, "\"");
+    (void)tr_seal_take(value, &vendor);
+    if (value.len > 0 && vendor == DIALECTS)
+        say(p, tr_seal_prefix(print->vendor));
+    say_escaped(p, value);
+    SAY(p, "\"");
+}
+
+static void say_head(struct pen *p, const struct tr_print *print, struct str object)
+{
+    SAY(p, "{\"id\":");
+    say_quoted(p, print->id);
+    SAY(p, ",\"object\":\"");
+    say(p, object);
+    SAY(p, "\",\"created\":");
+    say_number(p, (uint64_t)print->created_s);
+    SAY(p, ",\"model\":");
+    say_quoted(p, print->model);
+}
+
+static void say_usage(struct pen *p, const struct tr_print *print, const struct call_usage *u)
+{
+    uint64_t cached = u->tokens_cached < u->tokens_in ? u->tokens_cached : u->tokens_in;
+    SAY(p, "{\"prompt_tokens\":");
+    say_number(p, u->tokens_in);
+    SAY(p, ",\"completion_tokens\":");
+    say_number(p, u->tokens_out);
+    SAY(p, ",\"total_tokens\":");
+    say_number(p, u->tokens_in + u->tokens_out);
+    SAY(p, ",\"prompt_tokens_details\":{\"cached_tokens\":");
+    say_number(p, cached);
+    SAY(p, ",\"cache_write_tokens\":");
+    say_number(p, u->tokens_cache_write);
+    SAY(p, "},\"completion_tokens_details\":{\"reasoning_tokens\":");
+    say_number(p, u->tokens_reasoning);
+    SAY(p, "}");
+    struct str member = STR_NULL;
+    if (print->usage_member != NULL)
+        member = print->usage_member(print->arg, u);
+    if (member.len > 0) {
+        SAY(p, ",");
+        say(p, member);
+    }
+    SAY(p, "}");
+}
+
+static struct str finish_of(enum call_finish finish, bool called)
+{
+    switch (finish) {
+    case CALL_FINISH_LENGTH:
+        return STR("length");
+    case CALL_FINISH_TOOL_CALLS:
+        return STR("tool_calls");
+    case CALL_FINISH_CONTENT_FILTER:
+        return STR("content_filter");
+    case CALL_FINISH_NONE:
+    case CALL_FINISH_STOP:
+    case CALL_FINISH_OTHER:
+        break;
+    }
+    return called ? STR("tool_calls") : STR("stop");
+}
+
+/* ---- chunks ---- */
+
+static void open_chunk(struct pen *p, const struct tr_print *print, uint32_t choice)
+{
+    SAY(p, "data: ");
+    say_head(p, print, STR("chat.completion.chunk"));
+    SAY(p, ",\"choices\":[{\"index\":");
+    say_number(p, choice);
+    SAY(p, ",\"delta\":{");
+}
+
+/* finish: empty while it goes on. */
+static void close_chunk(struct pen *p, const struct tr_print *print, struct str finish)
+{
+    SAY(p, "},\"finish_reason\":");
+    if (finish.len == 0)
+        SAY(p, "null}]");
+    else {
+        say_quoted(p, finish);
+        SAY(p, "}]");
+    }
+    if (print->want_usage)
+        SAY(p, ",\"usage\":null");
+    SAY(p, "}\n\n");
+}
+
+static void print_role(struct pen *p, const struct tr_print *print, struct printing_choice *c,
+                       uint32_t choice)
+{
+    if (c->opened)
+        return;
+    c->opened = true;
+    open_chunk(p, print, choice);
+    SAY(p, "\"role\":\"assistant\",\"content\":\"\"");
+    close_chunk(p, print, STR_NULL);
+}
+
+static void print_text(struct pen *p, const struct tr_print *print, const struct tr_event *event,
+                       struct str member)
+{
+    open_chunk(p, print, event->choice);
+    say(p, member);
+    say_quoted(p, event->text);
+    close_chunk(p, print, STR_NULL);
+}
+
+/* What was signed is the reasoning since the last block; its text is not said twice. */
+static void print_block(struct pen *p, const struct tr_print *print, struct printing_choice *c,
+                        const struct tr_event *event)
+{
+    open_chunk(p, print, event->choice);
+    SAY(p, "\"thinking_blocks\":[{\"index\":");
+    say_number(p, c->blocks++);
+    if (event->kind == TR_EVENT_REDACTED) {
+        SAY(p, ",\"type\":\"redacted_thinking\",\"data\":");
+    } else {
+        SAY(p, ",\"type\":\"thinking\",\"thinking\":\"\",\"reasoning_bytes\":");
+        say_number(p, c->reasoning_bytes);
+        SAY(p, ",\"signature\":");
+        c->reasoning_bytes = 0;
+    }
+    say_sealed(p, print, event->opaque);
+    SAY(p, "}]");
+    close_chunk(p, print, STR_NULL);
+}
+
+static void say_signature(struct pen *p, const struct tr_print *print, struct str signature)
+{
+    if (signature.len == 0)
+        return;
+    SAY(p, ",\"extra_content\":{\"google\":{\"thought_signature\":");
+    say_sealed(p, print, signature);
+    SAY(p, "}}");
+}
+
+static void print_call(struct pen *p, const struct tr_print *print, struct printing_choice *c,
+                       const struct tr_event *event)
+{
+    c->called = true;
+    if (event->call_index >= c->calls)
+        c->calls = event->call_index + 1;
+    open_chunk(p, print, event->choice);
+    SAY(p, "\"tool_calls\":[{\"index\":");
+    say_number(p, event->call_index);
+    SAY(p, ",\"id\":");
+    say_quoted(p, event->call.id);
+    SAY(p, ",\"type\":\"function\",\"function\":{\"name\":");
+    say_quoted(p, event->call.name);
+    SAY(p, ",\"arguments\":\"\"}");
+    say_signature(p, print, event->call.signature);
+    SAY(p, "}]");
+    close_chunk(p, print, STR_NULL);
+}
+
+static void print_arguments(struct pen *p, const struct tr_print *print, struct printing_choice *c,
+                            uint32_t choice, uint32_t index, struct str text)
+{
+    if (text.len == 0)
+        return;
+    if (index < CALLS_TRACKED)
+        c->filled[index / 64] |= UINT64_C(1) << (index % 64);
+    open_chunk(p, print, choice);
+    SAY(p, "\"tool_calls\":[{\"index\":");
+    say_number(p, index);
+    SAY(p, ",\"function\":{\"arguments\":");
+    say_quoted(p, text);
+    SAY(p, "}}]");
+    close_chunk(p, print, STR_NULL);
+}
+
+static void print_finish(struct pen *p, const struct tr_print *print, struct printing_choice *c,
+                         const struct tr_event *event)
+{
+    for (uint32_t i = 0; i < c->calls && i < CALLS_TRACKED; i++)
+        if ((c->filled[i / 64] >> (i % 64) & 1) == 0)
+            print_arguments(p, print, c, event->choice, i, STR("{}"));
+    open_chunk(p, print, event->choice);
+    close_chunk(p, print, finish_of(event->finish, c->called));
+}
+
+static void print_done(struct pen *p, const struct tr_print *print, const struct printing *s)
+{
+    if (print->want_usage && s->usage.known) {
+        SAY(p, "data: ");
+        say_head(p, print, STR("chat.completion.chunk"));
+        SAY(p, ",\"choices\":[],\"usage\":");
+        say_usage(p, print, &s->usage);
+        SAY(p, "}\n\n");
+    }
+    SAY(p, "data: [DONE]\n\n");
+}
+
+static void print_one(struct pen *p, struct printing *s, const struct tr_print *print,
+                      const struct tr_event *event)
+{
+    struct printing_choice *c = &s->choices[event->choice];
+    switch (event->kind) {
+    case TR_EVENT_START:
+        print_role(p, print, c, event->choice);
+        return;
+    case TR_EVENT_TEXT:
+        print_role(p, print, c, event->choice);
+        print_text(p, print, event, STR("\"content\":"));
+        return;
+    case TR_EVENT_REFUSAL:
+        print_role(p, print, c, event->choice);
+        print_text(p, print, event, STR("\"refusal\":"));
+        return;
+    case TR_EVENT_REASONING:
+        print_role(p, print, c, event->choice);
+        c->reasoning_bytes += event->text.len;
+        print_text(p, print, event, STR("\"reasoning_content\":"));
+        return;
+    case TR_EVENT_SEAL:
+    case TR_EVENT_REDACTED:
+        print_role(p, print, c, event->choice);
+        print_block(p, print, c, event);
+        return;
+    case TR_EVENT_CALL:
+        print_role(p, print, c, event->choice);
+        print_call(p, print, c, event);
+        return;
+    case TR_EVENT_ARGUMENTS:
+        print_arguments(p, print, c, event->choice, event->call_index, event->text);
+        return;
+    case TR_EVENT_FINISH:
+        print_role(p, print, c, event->choice);
+        print_finish(p, print, c, event);
+        return;
+    case TR_EVENT_USAGE:
+        s->usage = event->usage;
+        return;
+    case TR_EVENT_PING:
+        SAY(p, ": keepalive\n\n");
+        return;
+    case TR_EVENT_DONE:
+        print_done(p, print, s);
+        return;
+    case TR_EVENT_PART_END: /* The next delta says it. */
+    case TR_EVENT_ERROR:    /* Told by who drives us. */
+        return;
+    }
+}
+
+static int print_event(void *state, const struct tr_print *print, const struct tr_event *event,
+                       struct buf *out)
+{
+    struct pen p = {.out = out};
+    size_t before = out->len;
+    if (event->choice >= CALL_CHOICES_MAX)
+        return ERR_TOO_LARGE;
+    print_one(&p, state, print, event);
+    if (p.rc != 0)
+        out->len = before;
+    return p.rc;
+}
+
+/* ---- one body ---- */
+
+/* The texts of all parts of a kind as one string; false: there are none, and nothing was said. */
+static bool say_texts(struct pen *p, const struct tr_choice_answer *c, enum tr_part_kind kind,
+                      struct str member)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < c->part_count; i++) {
+        if (c->parts[i].kind != kind || c->parts[i].text.len == 0)
+            continue;
+        if (!any) {
+            say(p, member);
+            SAY(p, "\"");
+        }
+        any = true;
+        say_escaped(p, c->parts[i].text);
+    }
+    if (any)
+        SAY(p, "\"");
+    return any;
+}
+
+static void say_blocks(struct pen *p, const struct tr_print *print,
+                       const struct tr_choice_answer *c)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < c->part_count; i++) {
+        const struct tr_answer_part *part = &c->parts[i];
+        if (part->kind != TR_PART_REASONING || part->opaque.len == 0)
+            continue;
+        if (any)
+            SAY(p, ",");
+        else
+            SAY(p, ",\"thinking_blocks\":[");
+        any = true;
+        if (part->redacted) {
+            SAY(p, "{\"type\":\"redacted_thinking\",\"data\":");
+        } else {
+            SAY(p, "{\"type\":\"thinking\",\"thinking\":");
+            say_quoted(p, part->text);
+            SAY(p, ",\"signature\":");
+        }
+        say_sealed(p, print, part->opaque);
+        SAY(p, "}");
+    }
+    if (any)
+        SAY(p, "]");
+}
+
+static bool say_calls(struct pen *p, const struct tr_print *print, const struct tr_choice_answer *c)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < c->part_count; i++) {
+        const struct tr_answer_part *part = &c->parts[i];
+        if (part->kind != TR_PART_CALL)
+            continue;
+        if (any)
+            SAY(p, ",");
+        else
+            SAY(p, ",\"tool_calls\":[");
+        any = true;
+        SAY(p, "{\"id\":");
+        say_quoted(p, part->call.id);
+        SAY(p, ",\"type\":\"function\",\"function\":{\"name\":");
+        say_quoted(p, part->call.name);
+        SAY(p, ",\"arguments\":");
+        say_quoted(p, part->text.len > 0 ? part->text : STR("{}"));
+        SAY(p, "}");
+        say_signature(p, print, part->call.signature);
+        SAY(p, "}");
+    }
+    if (any)
+        SAY(p, "]");
+    return any;
+}
+
+static bool has_calls(const struct tr_choice_answer *c)
+{
+    for (uint32_t i = 0; i < c->part_count; i++)
+        if (c->parts[i].kind == TR_PART_CALL)
+            return true;
+    return false;
+}
+
+static void say_choice(struct pen *p, const struct tr_print *print,
+                       const struct tr_choice_answer *c, uint32_t index)
+{
+    SAY(p, "{\"index\":");
+    say_number(p, index);
+    SAY(p, ",\"message\":{\"role\":\"assistant\"");
+    if (!say_texts(p, c, TR_PART_TEXT, STR(",\"content\":"))) {
+        if (has_calls(c))
+            SAY(p, ",\"content\":null");
+        else
+            SAY(p, ",\"content\":\"\"");
+    }
+    if (!say_texts(p, c, TR_PART_REFUSAL, STR(",\"refusal\":")))
+        SAY(p, ",\"refusal\":null");
+    (void)say_texts(p, c, TR_PART_REASONING, STR(",\"reasoning_content\":"));
+    say_blocks(p, print, c);
+    bool called = say_calls(p, print, c);
+    SAY(p, "},\"logprobs\":null,\"finish_reason\":");
+    say_quoted(p, finish_of(c->finish, called));
+    SAY(p, "}");
+}
+
+static int print_answer(const struct tr_print *print, const struct tr_answer *answer,
+                        struct buf *out)
+{
+    struct pen p = {.out = out};
+    size_t before = out->len;
+    say_head(&p, print, STR("chat.completion"));
+    SAY(&p, ",\"choices\":[");
+    for (uint32_t i = 0; i < answer->choice_count; i++) {
+        if (i > 0)
+            SAY(&p, ",");
+        say_choice(&p, print, &answer->choices[i], i);
+    }
+    SAY(&p, "]");
+    if (answer->usage.known) {
+        SAY(&p, ",\"usage\":");
+        say_usage(&p, print, &answer->usage);
+    }
+    SAY(&p, "}");
+    if (p.rc != 0)
+        out->len = before;
+    return p.rc;
+}
+
+const struct tr_caller_dialect tr_caller_openai = {
+    .dialect = DIALECT_OPENAI,
+    .read_request = tr_openai_read_request,
+    .state_bytes = sizeof(struct printing),
+    .print_event = print_event,
+    .print_answer = print_answer,
+};
