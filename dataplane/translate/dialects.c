@@ -4,7 +4,9 @@ static const struct tr_caller_dialect *const callers[DIALECT_CALLERS] = {
     [DIALECT_OPENAI] = &tr_caller_openai,
 };
 
-static const struct tr_provider_dialect *const providers[DIALECTS] = {0};
+static const struct tr_provider_dialect *const providers[DIALECTS] = {
+    [DIALECT_OPENAI] = &tr_provider_openai,
+};
 
 const struct tr_caller_dialect *tr_caller_find(enum dialect dialect)
 {
