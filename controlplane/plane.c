@@ -268,6 +268,7 @@ static int start_stores(struct plane *p, struct err *err)
     const struct controller_config rollouts = {.work = p->work,
                                                .leader = p->leader,
                                                .state_dir = p->settings->state_dir,
+                                               .draw_key = siphash_key_from_bytes(p->keys.draw),
                                                .on_watch = plane_on_watch,
                                                .on_abort = plane_on_abort,
                                                .on_wish = plane_on_wish,

@@ -33,6 +33,8 @@ enum {
     METER_ROLLOUT_HALTED,
     METER_ROLLOUT_BACK,
     METER_ROLLOUT_ABORTS,
+    METER_ROLLOUT_REPLAYED,
+    METER_ROLLOUT_DIFFER,
     METER_DRIFT_EVENTS,
     METER_DRIFT_OFFSETS,
     METER_DRIFT_STABILITY,
@@ -137,6 +139,12 @@ const struct metrics_family plane_metrics_table[] = {
     {.name = "steelyard_rollout_aborts_waiting",
      .type = METRICS_GAUGE,
      .help = "Aborts that nodes obey already and that wait for Postgres to be written."},
+    {.name = "steelyard_rollout_replayed",
+     .type = METRICS_GAUGE,
+     .help = "Decisions of candidates that this control plane recomputed, since the start."},
+    {.name = "steelyard_rollout_replay_differs",
+     .type = METRICS_GAUGE,
+     .help = "Of these, such as did not come out again; each halts its rollout."},
     {.name = "steelyard_drift_events",
      .type = METRICS_GAUGE,
      .help =
@@ -208,6 +216,8 @@ static void collect_rollouts(struct plane *p)
     set_gauge(p, METER_ROLLOUT_HALTED, r.halted);
     set_gauge(p, METER_ROLLOUT_BACK, r.rolled_back);
     set_gauge(p, METER_ROLLOUT_ABORTS, r.aborts_waiting);
+    set_gauge(p, METER_ROLLOUT_REPLAYED, r.replayed);
+    set_gauge(p, METER_ROLLOUT_DIFFER, r.replay_differs);
 }
 
 static void collect_roles(struct plane *p)

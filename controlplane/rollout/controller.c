@@ -31,6 +31,10 @@ struct job {
     int look_status; /* First error of a look; the others were looked at all the same. */
     struct err look_err;
     uint64_t looks, failed;
+    struct record_cache *cache; /* Of the controller; one job runs at a time. */
+    struct siphash_key draw_key;
+    uint64_t replayed, differ, differ_id;
+    const char *differ_field;
     bool sweeps; /* Also removes what is kept no longer. */
     bool published;
     bool deposed;
@@ -42,6 +46,7 @@ struct controller {
     uv_timer_t timer;
     struct aborts aborts;
     struct job job;
+    struct record_cache cache;
     bool busy;
     bool closing;
     unsigned ticks;
@@ -100,12 +105,28 @@ static void write_aborts(struct job *job, struct pq_conn *c)
     }
 }
 
+/* Whether it can be asked is no reason not to look. */
+static void replay(struct job *job, struct pq_conn *c, int64_t id, struct replay_result *out)
+{
+    struct err err = {0};
+    if (rollout_replay(c, id, job->cache, job->draw_key, out, &err) != 0)
+        return;
+    job->replayed += out->same + out->differ;
+    job->differ += out->differ;
+    if (out->differ > 0) {
+        job->differ_id = (uint64_t)id;
+        job->differ_field = out->field;
+    }
+}
+
 static void look_at(struct job *job, struct pq_conn *c, int64_t id)
 {
     struct look_result result = {.more = true};
+    struct replay_result replayed = {0};
+    replay(job, c, id, &replayed);
     for (unsigned i = 0; i < MORE_MAX && result.more && !result.ended && !job->deposed; i++) {
         struct err err = {0};
-        int rc = rollout_look(c, &job->claim, id, 0, &result, &err);
+        int rc = rollout_look(c, &job->claim, id, 0, i == 0 ? &replayed : NULL, &result, &err);
         job->looks++;
         if (rc != 0) {
             job->failed++;
@@ -225,6 +246,7 @@ static void on_timer_closed(uv_handle_t *handle)
     struct controller *c = handle->data;
     void (*cb)(void *) = c->close_cb;
     void *arg = c->close_arg;
+    record_cache_deinit(&c->cache);
     mem_free(c);
     cb(arg);
 }
@@ -246,6 +268,12 @@ static void on_job(void *arg, int status, const struct err *err)
         tell_edge(c, &job->results[i]);
     c->stats.looks += job->looks;
     c->stats.failed_looks += job->failed;
+    c->stats.replayed += job->replayed;
+    c->stats.replay_differs += job->differ;
+    if (job->differ > 0)
+        log_event(LOG_ERROR, "decisions of a candidate do not come out again",
+                  LOG_U64("rollout", job->differ_id), LOG_U64("decisions", job->differ),
+                  LOG_TEXT_FIELD("field", job->differ_field));
     if (job->looks > job->failed)
         c->stats.last_look_wall_s = (uint64_t)(clock_wall_us() / 1000000);
     if (job->deposed)
@@ -283,6 +311,8 @@ static void on_tick(uv_timer_t *timer)
         c->swept_ms = c->job.sweeps ? now : c->swept_ms;
     }
     c->job.aborts = c->aborts;
+    c->job.cache = &c->cache;
+    c->job.draw_key = c->config.draw_key;
     if (work_submit(c->config.work, run_job, on_job, &c->job) == 0)
         c->busy = true;
 }

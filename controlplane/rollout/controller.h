@@ -20,8 +20,9 @@ struct controller;
 struct controller_config {
     struct work *work; /* Borrowed until controller_close is done, as the next. */
     struct leader *leader;
-    const char *state_dir; /* NULL: aborts are kept in memory only. Read during create. */
-    uint32_t tick_ms;      /* 0: 1 s. */
+    const char *state_dir;       /* NULL: aborts are kept in memory only. Read during create. */
+    uint32_t tick_ms;            /* 0: 1 s. */
+    struct siphash_key draw_key; /* For recomputing decisions. */
     /* To the nodes that are connected here. */
     void (*on_watch)(void *arg, const uint64_t *ids, size_t count);
     void (*on_abort)(void *arg, uint64_t id);
@@ -37,6 +38,7 @@ struct controller_stats {
     uint64_t watched;
     uint64_t looks, failed_looks, rows;          /* Since the start. */
     uint64_t forward, held, halted, rolled_back; /* Edges that this replica took. */
+    uint64_t replayed, replay_differs;           /* Decisions of candidates that were recomputed. */
     uint64_t aborts_waiting;
     uint64_t last_look_wall_s;
 };

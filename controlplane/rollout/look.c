@@ -224,8 +224,9 @@ static int end_override(struct pq_conn *c, const struct publish_actor *actor, st
  */
 
 static int look_and_save(struct pq_conn *c, const struct leader_claim *claim, struct rollout *r,
-                         int64_t now_us, int64_t wall_us, struct rollout_facts *f,
-                         struct rollout_edge *edge, struct look_result *out, struct err *err)
+                         int64_t now_us, int64_t wall_us, const struct replay_result *replayed,
+                         struct rollout_facts *f, struct rollout_edge *edge,
+                         struct look_result *out, struct err *err)
 {
     struct fold_result fold = {0};
     json_t *report = NULL;
@@ -235,6 +236,8 @@ static int look_and_save(struct pq_conn *c, const struct leader_claim *claim, st
     if (rc != 0)
         return rc;
     count_waiting(f, &fold, wall_us);
+    f->replayed = replayed != NULL ? replayed->same + replayed->differ : 0;
+    f->replay_mismatch = replayed != NULL && replayed->differ > 0;
     if (fold.went_back) /* Nothing that comes can be counted: as stale as can be. */
         f->data_age_s = INT32_MAX;
     *edge = rollout_step(&r->plan.machine, &r->place, f);
@@ -248,9 +251,10 @@ static int look_and_save(struct pq_conn *c, const struct leader_claim *claim, st
 }
 
 static int look(struct pq_conn *c, const struct leader_claim *claim, struct rollout *r, int64_t id,
-                int64_t now_us, struct look_result *out, struct err *err)
+                int64_t now_us, const struct replay_result *replayed, struct look_result *out,
+                struct err *err)
 {
-    struct rollout_facts f;
+    struct rollout_facts f = {0};
     struct rollout_edge edge = {.changes = false};
     int64_t wall_us = 0;
     int rc = pq_conn_script(c, "BEGIN", err);
@@ -271,7 +275,7 @@ static int look(struct pq_conn *c, const struct leader_claim *claim, struct roll
     if (rc == 0 && !r->has_ended)
         rc = r->is_override
                  ? rollout_save(c, r, claim->term, now_us, NULL, err) /* It is watched. */
-                 : look_and_save(c, claim, r, now_us, wall_us, &f, &edge, out, err);
+                 : look_and_save(c, claim, r, now_us, wall_us, replayed, &f, &edge, out, err);
     if (rc == 0)
         rc = pq_conn_script(c, "COMMIT", err);
     if (rc != 0) {
@@ -291,13 +295,13 @@ static int look(struct pq_conn *c, const struct leader_claim *claim, struct roll
 }
 
 int rollout_look(struct pq_conn *c, const struct leader_claim *claim, int64_t id, int64_t now_us,
-                 struct look_result *out, struct err *err)
+                 const struct replay_result *replayed, struct look_result *out, struct err *err)
 {
     struct rollout *r = mem_zalloc(sizeof *r);
     if (r == NULL)
         return err_set(err, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     *out = (struct look_result){.id = id};
-    int rc = look(c, claim, r, id, now_us, out, err);
+    int rc = look(c, claim, r, id, now_us, replayed, out, err);
     mem_free(r);
     return rc;
 }

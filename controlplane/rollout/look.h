@@ -6,6 +6,7 @@
 
 #include "controlplane/leader/leader.h"
 #include "controlplane/rollout/fold.h"
+#include "controlplane/rollout/replay.h"
 
 struct look_result {
     int64_t id;
@@ -20,9 +21,11 @@ struct look_result {
 };
 
 /* By the leader: claim fences both transactions (what was folded; the edge). now_us 0: the
- * database's clock. ERR_CONFLICT: deposed, nothing of this look was kept that is not fenced. */
+ * database's clock. replayed: what rollout_replay found just before; NULL: it was not asked.
+ * ERR_CONFLICT: deposed, nothing of this look was kept that is not fenced. */
 int rollout_look(struct pq_conn *c, const struct leader_claim *claim, int64_t id, int64_t now_us,
-                 struct look_result *out, struct err *err) MUST_CHECK;
+                 const struct replay_result *replayed, struct look_result *out,
+                 struct err *err) MUST_CHECK;
 
 /* By a person, on any replica: the lock on the head orders it with the leader's edges. now_us: when
  * it takes effect; 0: now. Of an override only ROLLBACK (its end) is possible. ERR_CONFLICT with

@@ -89,7 +89,8 @@ struct rollout_facts {
     uint64_t requests[2]; /* In this stage, without units set apart: stable, candidate. */
     uint64_t units;       /* Of the candidate, since the rollout began. */
     bool nack;            /* A node refused the candidate, failed its self-test or crashed on it. */
-    bool replay_mismatch; /* A recorded decision did not come out again. */
+    uint32_t replayed;    /* The candidate's decisions that were recomputed. For people. */
+    bool replay_mismatch; /* One of them did not come out again. */
     bool frozen;          /* Freeze, global or of this policy; or an override pins its version. */
     enum rollout_command command;
     struct guard_report guards;

@@ -102,7 +102,8 @@ int report_write(const struct rollout *r, const struct rollout_facts *facts,
                         edge->reason == ROLLOUT_REASON_INCONCLUSIVE ||
                         edge->reason == ROLLOUT_REASON_WANTS_EVIDENCE;
     json_t *o = json_pack(
-        "{s:s, s:o, s:I, s:o, s:I, s:I, s:I, s:I, s:{s:i, s:i}, s:I, s:b, s:b, s:o, s:o, s:o}",
+        "{s:s, s:o, s:I, s:o, s:I, s:I, s:I, s:I, s:{s:i, s:i}, s:I, s:b, s:b, s:o, s:o, s:o, "
+        "s:{s:i, s:b}}",
         "reason", rollout_reason_name(edge->reason).data, "metric",
         names_metric ? json_string(guard_metric_name(edge->metric).data) : json_null(), "fold",
         (json_int_t)r->fold, "requests", pair(facts->requests[0], facts->requests[1]), "units",
@@ -111,7 +112,8 @@ int report_write(const struct rollout *r, const struct rollout_facts *facts,
         "connected", (int)facts->nodes, "ready", (int)facts->nodes_ready, "data_age_s",
         (json_int_t)facts->data_age_s, "frozen", facts->frozen, "tripped", facts->guards.tripped,
         "guards", guards_json(r, &facts->guards), "sample_ratio", ratio_json(r, &facts->guards),
-        "shadow", shadow_json(&r->counts));
+        "shadow", shadow_json(&r->counts), "replay", "decisions", (int)facts->replayed, "mismatch",
+        facts->replay_mismatch);
     if (o == NULL)
         return ERR_NOMEM;
     *out_report = o;

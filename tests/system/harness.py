@@ -378,10 +378,17 @@ class Cluster:
 
     def metric(self, i, name):
         """Sum over the series of one family of node i; None when it is not there."""
-        _, _, text = http("GET", "http://%s/metrics" % self.nodes[i].addresses()["metrics"])
+        return self._metric(self.nodes[i], name)
+
+    @staticmethod
+    def _metric(process, name):
+        _, _, text = http("GET", "http://%s/metrics" % process.addresses()["metrics"])
         values = [float(line.rsplit(" ", 1)[1]) for line in text.decode().splitlines()
                   if line.split("{")[0].split(" ")[0] == name]
         return sum(values) if values else None
+
+    def control_metric(self, name, control=0):
+        return self._metric(self.controls[control], name)
 
     def admin(self, method, path, body=None, control=0, **kw):
         url = "http://127.0.0.1:%d/api/v1" % self.admin_ports[control]

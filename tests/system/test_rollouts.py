@@ -100,7 +100,10 @@ def test_a_version_goes_from_the_shadow_to_everyone_by_itself():
                "edges: %s" % [(e["to"], e["reason"]) for e in done["events"]])
         expect(int(db.value("SELECT count(*) FROM resource WHERE key LIKE 'rollout/%%' OR key LIKE "
                             "'%%/candidate'" % ())) == 0, "something of it is still published")
-        return "%d requests, arms %s" % (traffic.sent, arms)
+        replayed = cluster.control_metric("steelyard_rollout_replayed")
+        expect(replayed > 0 and cluster.control_metric("steelyard_rollout_replay_differs") == 0,
+               "its decisions were not recomputed")
+        return "%d requests, arms %s, %d recomputed" % (traffic.sent, arms, replayed)
 
 
 def test_an_abort_works_at_once_while_the_database_is_away():
@@ -130,6 +133,33 @@ def test_an_abort_works_at_once_while_the_database_is_away():
         expect(list(row) == ["operator", "operator", "rolled_back"], "the event: %s" % (row,))
         expect(traffic.policies[name] < time.monotonic() - 2, "the candidate came back")
         return "the last answer of the candidate %.2f s after the abort" % took
+
+
+def test_a_version_whose_decisions_do_not_come_out_again_is_halted():
+    """A node that computes wrongly, played by the database: records of the candidate get another draw."""
+    with Cluster(config, nodes=2, simulator_args=["--latency-percent", "0"]) as cluster:
+        key = cluster.make_key()
+        version = add_version(cluster)
+        plan = dict(PLAN, stages=[{"percent": 50, "dwell": "1h", "requests": 20, "units": 5}, {"percent": 100}])
+        name = "default@%d" % version
+        db = cluster.postgres
+        with Traffic(cluster, key) as traffic:
+            rollout = start(cluster, version, plan)
+            wait_until("some of its decisions to come out again", lambda: cluster.control_metric(
+                "steelyard_rollout_replayed") > 0)
+            db.query("CREATE FUNCTION other_draw() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.detail := "
+                     "NEW.detail || '\\x8502c0ffee00'; RETURN NEW; END $$; CREATE TRIGGER other_draw BEFORE INSERT ON "
+                     "decision FOR EACH ROW WHEN (NEW.params_sha = '\\x%s') EXECUTE FUNCTION other_draw()" % db.value(
+                         "SELECT candidate_params FROM rollout WHERE id = %d" % rollout))
+            end = wait_until("the trip wire", lambda: [s for s in [state_of(cluster, rollout)]
+                                                       if s["state"] not in ("shadow", "canary")], 60)[0]
+            wait_until("the candidate to serve nobody", lambda: time.monotonic() - traffic.policies[name] > 2, 30)
+        expect((end["state"], end["why"]) == ("halted", "replay"), "it is %s: %s" % (end["state"], end["why"]))
+        evidence = end["events"][-1]["evidence"]["replay"]
+        expect(evidence["mismatch"] is True and evidence["decisions"] > 0, "evidence: %s" % evidence)
+        expect(cluster.control_metric("steelyard_rollout_replay_differs") > 0, "it is not counted")
+        expect(not traffic.failed, "requests failed: %s" % traffic.failed[:3])
+        return "halted; %d recomputed" % evidence["decisions"]
 
 
 class OneEach(Cluster):

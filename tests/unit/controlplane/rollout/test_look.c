@@ -147,7 +147,7 @@ static struct look_result look(struct pq_conn *c, int64_t id, int64_t now_us)
 {
     struct look_result out;
     struct err err = {0};
-    int rc = rollout_look(c, &claim, id, now_us, &out, &err);
+    int rc = rollout_look(c, &claim, id, now_us, NULL, &out, &err);
     if (rc != 0)
         fail_msg("%s", err.message);
     return out;
@@ -454,7 +454,7 @@ static void a_deposed_leader_changes_nothing(void **state)
                            "SELECT hashtextextended(rollout::text, 0) FROM rollout, x WHERE "
                            "rollout.id = x.id",
                            id);
-    assert_int_equal(rollout_look(c, &old, id, T0 + 3600 * S, &out, &err), ERR_CONFLICT);
+    assert_int_equal(rollout_look(c, &old, id, T0 + 3600 * S, NULL, &out, &err), ERR_CONFLICT);
     assert_int_equal(value(c,
                            "SELECT hashtextextended(rollout::text, 0) FROM rollout, x WHERE "
                            "rollout.id = x.id",
@@ -463,6 +463,62 @@ static void a_deposed_leader_changes_nothing(void **state)
     assert_int_equal(value(c, "SELECT count(*) FROM canary_fold, x WHERE rollout_id = id", id), 1);
     assert_false(pq_conn_in_transaction(c));
     assert_int_equal(look(c, id, T0 + 20 * S).rows, 200); /* The new one counts them. */
+    pq_conn_close(c);
+}
+
+/* A decision of the candidate that arrived just now, with this record (hex). */
+static void add_decision(struct pq_conn *c, int64_t id, unsigned serial, const char *record)
+{
+    char sql[1600];
+    snprintf(
+        sql, sizeof sql,
+        "BEGIN; INSERT INTO decision (ts, request_id, node_id, epoch, seq, key_id, segment, "
+        "endpoint, route, alias, task, generation, flags, status, http_status, cost, tokens_in, "
+        "tokens_out, ttft_ms, latency_ms, attempts, excl_any, detail) VALUES (now(), "
+        "'00000000-0000-7000-8000-0000000001%02x', '00000000-0000-7000-8000-000000000001', 1, %u, "
+        "1, 0, '', '', '', '', 1, 0, 1, 200, 5, 5, 5, 5, 5, 1, 0, '\\x%s'); INSERT INTO canary_obs "
+        "(bucket, rollout_id, request_id, unit_hash, arm, stage, slot, stratum, cluster, status, "
+        "flags, cost, latency_ms, ttft_ms, tokens_out, chosen_q) VALUES ('2100-01-01', %lld, "
+        "'00000000-0000-7000-8000-0000000001%02x', 77, 2, 0, 9, 1, 5, 1, 16, 5, 5, 5, 5, 0); "
+        "COMMIT",
+        serial, serial, record, (long long)id, serial);
+    fixture_exec(c, sql);
+}
+
+static void what_does_not_come_out_again_halts_and_is_not_held_against_a_resume(void **state)
+{
+    struct pq_conn *c = fixture_connect(*state);
+    struct record_cache cache = {0};
+    struct replay_result replayed;
+    struct look_result out;
+    struct rollout_plan plan;
+    struct err err = {0};
+    const struct siphash_key key = {0};
+    make_policy(c, "again");
+    short_plan(&plan);
+    int64_t id = start(c, "again", &plan, T0);
+    add_decision(c, id, 1, "ff"); /* In the shadow it serves nobody. */
+    assert_int_equal(rollout_replay(c, id, &cache, key, &replayed, &err), 0);
+    assert_int_equal(replayed.same + replayed.differ + replayed.skipped, 0);
+    add_traffic(c, id, &alike, 400, 1000);
+    assert_int_equal(look(c, id, T0 + 70 * S).edge.to.state, ROLLOUT_STATE_CANARY);
+    /* Request id and no candidates: answered before there was a choice. */
+    add_decision(c, id, 2, "0a1000000000000070008000000000000001");
+    assert_int_equal(rollout_replay(c, id, &cache, key, &replayed, &err), 0);
+    assert_int_equal(replayed.differ, 0);
+    add_decision(c, id, 3, "ff");
+    assert_int_equal(rollout_replay(c, id, &cache, key, &replayed, &err), 0);
+    assert_int_equal(replayed.differ, 1);
+    assert_string_equal(replayed.field, "record");
+    assert_int_equal(rollout_look(c, &claim, id, T0 + 80 * S, &replayed, &out, &err), 0);
+    assert_true(out.edge.changes);
+    assert_int_equal(out.edge.to.state, ROLLOUT_STATE_HALTED);
+    assert_int_equal(out.edge.reason, ROLLOUT_REASON_REPLAY);
+    assert_int_equal(
+        rollout_command(c, &person, id, ROLLOUT_COMMAND_RESUME, T0 + 90 * S, &out, &err), 0);
+    assert_int_equal(rollout_replay(c, id, &cache, key, &replayed, &err), 0);
+    assert_int_equal(replayed.differ, 0);
+    record_cache_deinit(&cache);
     pq_conn_close(c);
 }
 
@@ -634,7 +690,7 @@ static void each_failed_allocation_of_a_look_leaves_the_rollout_as_it_was(void *
         struct look_result out;
         struct err err = {0};
         fault_arm_alloc(n);
-        int rc = rollout_look(c, &claim, id, T0 + 10 * S, &out, &err);
+        int rc = rollout_look(c, &claim, id, T0 + 10 * S, NULL, &out, &err);
         fired = fault_disarm();
         assert_true(fired ? rc != 0 || out.rows == 50 : rc == 0);
         assert_false(pq_conn_in_transaction(c));
@@ -672,6 +728,7 @@ int main(void)
         cmocka_unit_test(a_refusal_by_a_node_halts_until_a_person_resumes),
         cmocka_unit_test(each_failed_allocation_of_a_look_leaves_the_rollout_as_it_was),
         cmocka_unit_test(a_deposed_leader_changes_nothing),
+        cmocka_unit_test(what_does_not_come_out_again_halts_and_is_not_held_against_a_resume),
     };
     return cmocka_run_group_tests(tests, setup, fixture_stop_cluster);
 }
