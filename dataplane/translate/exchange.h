@@ -26,7 +26,7 @@ struct tr_exchange_config { /* Texts are copied. */
     void *arg;
 };
 
-/* NULL: out of memory. */
+/* NULL: out of memory, or there is no such dialect (tr_caller_find, tr_provider_find). */
 struct tr_exchange *tr_exchange_create(const struct tr_exchange_config *config);
 void tr_exchange_destroy(struct tr_exchange *x); /* NULL is allowed. */
 
@@ -38,17 +38,21 @@ int tr_exchange_write(struct tr_exchange *x, const struct json *json, struct are
 const struct tr_terms *tr_exchange_terms(const struct tr_exchange *x);
 
 /* One frame off the front of a piece of the reply, as provider_read_next: notes finish, usage and
- * text in reply, adds what the caller gets to out. The frames that end the stream are put into
- * reply->end instead. False: the piece is used up, or *out_kind is PROVIDER_BAD.  */
+ * text in reply, adds what the caller gets to out (gathered). The frames that end the stream are
+ * put into reply->end instead. False: the piece is used up, or nothing can be read any more;
+ * whatever is wrong was PROVIDER_BAD once. A frame may hold content and the end at once: then it is
+ * PROVIDER_CONTENT, and reply->done is set. */
 bool tr_exchange_read_next(struct tr_exchange *x, struct json *json, struct provider_reply *reply,
                            struct str *io_input, struct provider_out *out,
                            enum provider_event *out_kind);
-/* The stream ended cleanly at the transport. */
-void tr_exchange_read_end(struct tr_exchange *x, struct provider_reply *reply,
+/* The stream ended cleanly at the transport: reply->done afterwards if it is whole, which it also
+ * is if the provider said why it stopped and left its end mark out. */
+void tr_exchange_read_end(struct tr_exchange *x, struct json *json, struct provider_reply *reply,
                           struct provider_out *out);
 /* The error of a TR_EVENT_ERROR that was PROVIDER_ERROR; borrowed until destroy. */
 const struct tr_error *tr_exchange_error(const struct tr_exchange *x);
-/* A whole reply as the caller gets it. ERR_PROTOCOL: no such reply. ERR_NOMEM, ERR_TOO_LARGE. */
+/* A whole reply as the caller gets it. ERR_PROTOCOL: no such reply, or it was an error
+ * (tr_exchange_error). ERR_NOMEM, ERR_TOO_LARGE. */
 int tr_exchange_read_reply(struct tr_exchange *x, struct json *json, struct provider_reply *reply,
                            struct str body, struct arena *arena, struct str *out_body) MUST_CHECK;
 /* What a reply with an error status said. */
