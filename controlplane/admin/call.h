@@ -185,6 +185,7 @@ int rollouts_list(struct admin_call *call, struct pq_conn *c, struct err *err);
 int rollouts_show(struct admin_call *call, struct pq_conn *c, struct err *err);
 int rollouts_history(struct admin_call *call, struct pq_conn *c, struct err *err);
 int rollouts_start(struct admin_call *call, struct pq_conn *c, struct err *err);
+int rollouts_revert(struct admin_call *call, struct pq_conn *c, struct err *err);
 int rollouts_override(struct admin_call *call, struct pq_conn *c, struct err *err);
 int rollouts_override_end(struct admin_call *call, struct pq_conn *c, struct err *err);
 int rollouts_pause(struct admin_call *call, struct pq_conn *c, struct err *err);

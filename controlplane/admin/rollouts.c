@@ -148,17 +148,36 @@ static int read_version(const struct admin_call *call, uint64_t *out_version, st
     return 0;
 }
 
-static int create(struct admin_call *call, struct pq_conn *c, struct rollout_new *in,
-                  const char *action, const json_t *detail, struct err *err)
+/* The version that a revert goes to, under a new number; detail says which it was. */
+static int copy_version(struct pq_conn *c, const struct publish_actor *actor,
+                        struct rollout_new *in, uint64_t to, json_t *detail, struct err *err)
+{
+    bool frozen = false;
+    int rc = rollout_is_frozen(c, in->policy, &frozen, err);
+    if (rc == 0 && frozen)
+        rc = err_set(err, ERR_CONFLICT,
+                     "a freeze blocks every rollout, back ones too: `policies rollback` does not "
+                     "wait for any");
+    if (rc == 0)
+        rc = publish_policy_copy(c, actor, in->policy, &to, &in->candidate, err);
+    if (rc == 0 && json_object_set_new(detail, "to", json_integer((json_int_t)to)) != 0)
+        rc = err_set(err, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    return rc;
+}
+
+static int create(struct admin_call *call, struct pq_conn *c, struct rollout_new *in, uint64_t to,
+                  const char *action, json_t *detail, struct err *err)
 {
     const struct publish_actor actor = call_actor(call);
     char subject[CALL_PARAM_BYTES + 32];
     int64_t id = 0;
     in->policy = str_from(call->param[0]);
-    snprintf(subject, sizeof subject, "%s@%llu", call->param[0], (unsigned long long)in->candidate);
     int rc = change_begin(call, c, err);
     if (rc == 0)
         rc = rollout_now(c, &in->now_us, err);
+    if (rc == 0 && in->reverts)
+        rc = copy_version(c, &actor, in, to, detail, err);
+    snprintf(subject, sizeof subject, "%s@%llu", call->param[0], (unsigned long long)in->candidate);
     if (rc == 0 && in->expires_us != 0 && in->expires_us <= in->now_us)
         rc = err_set(err, ERR_INVALID, "\"expires\" must be a time to come");
     if (rc == 0)
@@ -185,7 +204,28 @@ int rollouts_start(struct admin_call *call, struct pq_conn *c, struct err *err)
     if (rc == 0)
         rc = plan_write(&plan, &detail);
     if (rc == 0)
-        rc = create(call, c, &in, "rollout.start", detail, err);
+        rc = create(call, c, &in, 0, "rollout.start", detail, err);
+    json_decref(detail);
+    return rc;
+}
+
+int rollouts_revert(struct admin_call *call, struct pq_conn *c, struct err *err)
+{
+    struct rollout_plan plan;
+    struct rollout_new in = {.plan = &plan, .reverts = true};
+    const json_t *to = json_object_get(call->body, "to");
+    json_t *detail = NULL;
+    const char *reason;
+    plan_revert(&plan);
+    int rc = call_text(call->body, "reason", true, 500, &reason, err);
+    if (rc == 0 && to != NULL && (!json_is_integer(to) || json_integer_value(to) < 1))
+        rc = err_set(err, ERR_INVALID, "\"to\" must be a version number");
+    if (rc == 0)
+        rc = plan_read(call->body, &plan, err);
+    if (rc == 0)
+        rc = plan_write(&plan, &detail);
+    if (rc == 0)
+        rc = create(call, c, &in, (uint64_t)json_integer_value(to), "rollout.revert", detail, err);
     json_decref(detail);
     return rc;
 }
@@ -216,7 +256,7 @@ int rollouts_override(struct admin_call *call, struct pq_conn *c, struct err *er
         rc = read_version(call, &in.candidate, err);
     if (rc == 0)
         rc = read_expires(call, &in.expires_us, err);
-    return rc != 0 ? rc : create(call, c, &in, "policy.override", call->body, err);
+    return rc != 0 ? rc : create(call, c, &in, 0, "policy.override", call->body, err);
 }
 
 /* --- commands ----------------------------------------------------------------------------------

@@ -117,6 +117,8 @@ const struct admin_route admin_routes[] = {
     CHANGE("/policies/{name}/{version}/promote", ROLE_ADMIN, policies_promote, NULL, "reason"),
     CHANGE("/policies/{name}/rollouts", ROLE_ADMIN, rollouts_start, NULL, "version", PLAN_FIELDS,
            CHANGE_FIELDS),
+    CHANGE("/policies/{name}/revert", ROLE_ADMIN, rollouts_revert, NULL, "to", PLAN_FIELDS,
+           CHANGE_FIELDS),
     CHANGE("/policies/{name}/override", ROLE_ADMIN, rollouts_override, NULL, "version", "expires",
            CHANGE_FIELDS),
     CHANGE("/policies/{name}/freeze", ROLE_ADMIN, rollouts_freeze, NULL, CHANGE_FIELDS),

@@ -258,6 +258,12 @@ static const struct flag rollout_flags[] = {
     CHANGE_FLAGS,
     {.name = NULL},
 };
+static const struct flag revert_flags[] = {
+    {"plan", 0, FLAG_TEXT, "FILE", NULL, NULL,
+     "JSON with everything the API takes, such as stages; without it straight to everyone."},
+    CHANGE_FLAGS,
+    {.name = NULL},
+};
 static const struct flag canary_flags[] = {
     {"percent", 0, FLAG_TEXT, "P", NULL, NULL, "Of set: up to the stage of this share."},
     REASON_FLAG,
@@ -537,6 +543,11 @@ const struct command commands[] = {
      "Without the evidence of a rollout; needs --reason and is kept as an override. Refused while "
      "another version is being rolled out.",
      change_flags, policies_promote, false},
+    {"policies", "revert", "NAME[@VERSION]", 1, 1,
+     "Roll a version that served before (the previous one) out again.",
+     "To everyone as soon as the nodes have it, with the edges and guards of a rollout; needs "
+     "--reason. The content gets a new number. `policies rollback` waits for nothing.",
+     revert_flags, policies_revert, false},
     {"policies", "rollback", "NAME [VERSION]", 1, 2,
      "Put the previous (or a given) version back in force.",
      "The old artifact gets a new version number, so that one number always means one content. A "

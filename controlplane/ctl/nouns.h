@@ -44,6 +44,7 @@ enum ctl_exit policies_explain(struct ctl *c);
 enum ctl_exit policies_promote(struct ctl *c);
 enum ctl_exit policies_rollback(struct ctl *c);
 enum ctl_exit policies_rollout(struct ctl *c);
+enum ctl_exit policies_revert(struct ctl *c);
 enum ctl_exit policies_canary(struct ctl *c);
 enum ctl_exit policies_pause(struct ctl *c);
 enum ctl_exit policies_resume(struct ctl *c);

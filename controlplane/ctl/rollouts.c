@@ -355,6 +355,29 @@ enum ctl_exit policies_rollout(struct ctl *c)
     return code;
 }
 
+enum ctl_exit policies_revert(struct ctl *c)
+{
+    char name[128];
+    uint64_t version = 0;
+    json_t *body = NULL, *reply = NULL;
+    enum ctl_exit code = read_target(c, name, &version);
+    if (code == CTL_OK)
+        code = read_plan_file(c, &body);
+    if (code != CTL_OK)
+        return code;
+    if (version != 0)
+        json_object_set_new(body, "to", json_integer((json_int_t)version));
+    if (ctl_text(c, "reason") != NULL)
+        json_object_set_new(body, "reason", json_string(ctl_text(c, "reason")));
+    if (ctl_bool(c, "dry-run"))
+        json_object_set_new(body, "dry_run", json_true());
+    code = post_policy(c, name, "/revert", body, &reply);
+    if (code == CTL_OK)
+        code = output_object(c, started_columns, reply, "id");
+    json_decref(reply);
+    return code;
+}
+
 enum ctl_exit policies_override(struct ctl *c)
 {
     char name[128];

@@ -370,31 +370,24 @@ int publish_policy_promote(struct pq_conn *c, const struct publish_actor *actor,
     return rc;
 }
 
-/* A new version, current at once, with the given content (settings: from the file, or NULL). Inside
- * a transaction. */
-static int install_copy(struct pq_conn *c, const struct publish_actor *actor, struct str name,
-                        const struct policy_content *content, uint64_t copy_of,
-                        const Steelyard__Control__V1__Params *settings, uint64_t *out_version,
-                        struct err *err)
+/* A new version with the given content (settings: from the file, or NULL), and its Params. Inside a
+ * transaction. */
+static int insert_copy(struct pq_conn *c, const struct publish_actor *actor, struct str name,
+                       const struct policy_content *content, uint64_t copy_of,
+                       const Steelyard__Control__V1__Params *settings, const char *state,
+                       uint64_t *out_version, struct buf *out_params, struct err *err)
 {
-    struct buf params = {0};
     uint64_t version = 0;
-    buf_init(&params, PARAMS_MAX);
-    /* What a rollout compares with changes: it cannot go on. */
-    int rc = publish_rollout_overtake(c, actor, name, 0, err);
-    if (rc == 0)
-        rc = next_version(c, name, &version, err);
+    int rc = next_version(c, name, &version, err);
     if (rc == 0)
         rc = params_stamp(buf_str(&content->params), name, version, or_null(&content->artifact_sha),
-                          settings, &params, err);
-    if (rc == 0)
-        rc = policy_retire_current(c, name, err);
+                          settings, out_params, err);
     if (rc == 0) {
         struct version_row v = {.name = name,
                                 .version = version,
-                                .state = "current",
+                                .state = state,
                                 .artifact_sha = or_null(&content->artifact_sha),
-                                .params = buf_str(&params),
+                                .params = buf_str(out_params),
                                 .created_by = actor->name,
                                 .copy_of = copy_of};
         rc = insert_version(c, &v, err);
@@ -413,6 +406,27 @@ static int install_copy(struct pq_conn *c, const struct publish_actor *actor, st
             "o.version = $3",
             &p, NULL, err);
     }
+    if (rc == 0)
+        *out_version = version;
+    return rc;
+}
+
+/* The same, current at once. */
+static int install_copy(struct pq_conn *c, const struct publish_actor *actor, struct str name,
+                        const struct policy_content *content, uint64_t copy_of,
+                        const Steelyard__Control__V1__Params *settings, uint64_t *out_version,
+                        struct err *err)
+{
+    struct buf params = {0};
+    uint64_t version = 0;
+    buf_init(&params, PARAMS_MAX);
+    /* What a rollout compares with changes: it cannot go on. */
+    int rc = publish_rollout_overtake(c, actor, name, 0, err);
+    if (rc == 0)
+        rc = policy_retire_current(c, name, err);
+    if (rc == 0)
+        rc = insert_copy(c, actor, name, content, copy_of, settings, "current", &version, &params,
+                         err);
     if (rc == 0)
         rc = policy_put_resources(c, name, "", &content->artifact_sha, buf_str(&params), err);
     if (rc == 0)
@@ -552,6 +566,32 @@ int publish_policy_rollback(struct pq_conn *c, const struct publish_actor *actor
         publish_abort(c);
     else
         *out_version = version;
+    policy_content_deinit(&content);
+    return rc;
+}
+
+int publish_policy_copy(struct pq_conn *c, const struct publish_actor *actor, struct str name,
+                        uint64_t *io_of, uint64_t *out_version, struct err *err)
+{
+    struct policy_content content;
+    struct buf params;
+    char state[16] = "";
+    uint64_t of = 0;
+    policy_content_init(&content);
+    buf_init(&params, PARAMS_MAX);
+    int rc = policy_load_version(c, name, *io_of, "previous", &of, state, &content, err);
+    if (rc == 0 && strcmp(state, "current") == 0)
+        rc = err_set(err, ERR_CONFLICT, "%.*s@%llu is in service already", STR_ARG(name),
+                     (unsigned long long)of);
+    if (rc == 0 && (strcmp(state, "candidate") == 0 || strcmp(state, "rejected") == 0))
+        rc = err_set(err, ERR_CONFLICT, "%.*s@%llu is %s and never served: roll it out instead",
+                     STR_ARG(name), (unsigned long long)of, state);
+    if (rc == 0)
+        rc =
+            insert_copy(c, actor, name, &content, of, NULL, "candidate", out_version, &params, err);
+    if (rc == 0)
+        *io_of = of;
+    buf_deinit(&params);
     policy_content_deinit(&content);
     return rc;
 }

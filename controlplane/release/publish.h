@@ -143,6 +143,11 @@ int publish_policy_promote(struct pq_conn *c, const struct publish_actor *actor,
 int publish_policy_rollback(struct pq_conn *c, const struct publish_actor *actor, struct str name,
                             uint64_t to, uint64_t *out_version, uint64_t *out_generation,
                             struct err *err) MUST_CHECK;
+/* The same content as a candidate, for a rollout back to it; between begin and commit. *io_of:
+ * which one (0: the one before the current), and then which it was. ERR_CONFLICT: that never
+ * served, or serves now. */
+int publish_policy_copy(struct pq_conn *c, const struct publish_actor *actor, struct str name,
+                        uint64_t *io_of, uint64_t *out_version, struct err *err) MUST_CHECK;
 /* The same between begin and commit, for a rollout that ends well; *out_from: the version before.
  */
 int publish_policy_install(struct pq_conn *c, struct str name, uint64_t version, uint64_t *out_from,

@@ -25,6 +25,13 @@ void plan_default(struct rollout_plan *plan)
     plan->bucket_s = PLAN_BUCKET_S_DEFAULT;
 }
 
+void plan_revert(struct rollout_plan *plan)
+{
+    plan_default(plan);
+    rollout_config_revert(&plan->machine);
+    plan->bucket_s = PLAN_BUCKET_S_REVERT;
+}
+
 /* --- reading -----------------------------------------------------------------------------------
  */
 

@@ -9,6 +9,7 @@
 #include "controlplane/rollout/machine.h"
 
 #define PLAN_BUCKET_S_DEFAULT 10U
+#define PLAN_BUCKET_S_REVERT  2U
 
 struct rollout_plan {
     struct rollout_config machine;
@@ -20,6 +21,8 @@ struct rollout_plan {
 extern const char *const plan_fields[];
 
 void plan_default(struct rollout_plan *plan);
+/* Back to a version that served before: straight to everyone once the nodes have it. */
+void plan_revert(struct rollout_plan *plan);
 /* Overwrites what the object gives, and checks the whole. ERR_INVALID with what is wrong. */
 int plan_read(const json_t *object, struct rollout_plan *plan, struct err *err) MUST_CHECK;
 /* All of it; the caller owns it. ERR_NOMEM. */

@@ -87,7 +87,7 @@ static int check_first_stage(const struct rollout_new *in, const struct publish_
                              struct err *err)
 {
     uint32_t first = in->plan->machine.stage[0].share_bp;
-    if (in->expires_us != 0 || first <= FIRST_UNPROVEN_BP ||
+    if (in->expires_us != 0 || in->reverts || first <= FIRST_UNPROVEN_BP ||
         strcmp(candidate->verdict, "no_support") != 0)
         return 0;
     return err_set(err, ERR_INVALID,

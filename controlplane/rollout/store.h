@@ -57,6 +57,7 @@ struct rollout_new {
     uint64_t candidate;
     const struct rollout_plan *plan;
     int64_t expires_us; /* Not 0: an override, which takes all traffic at once. */
+    bool reverts;       /* The candidate is a copy of what served before: nothing is to be shown. */
     int64_t now_us;
 };
 /* Between publish_begin and publish_commit: the row, its first event and its resources. A rollout

@@ -1,9 +1,11 @@
 """Rollouts on real processes: one control plane, two nodes."""
 import hashlib
+import json
 import threading
 import time
 
 from harness import Cluster, expect, http, wait_until
+from test_catalog import tool
 from test_faults import config
 
 CHAT = "/v1/chat/completions"
@@ -160,6 +162,42 @@ def test_a_version_whose_decisions_do_not_come_out_again_is_halted():
         expect(cluster.control_metric("steelyard_rollout_replay_differs") > 0, "it is not counted")
         expect(not traffic.failed, "requests failed: %s" % traffic.failed[:3])
         return "halted; %d recomputed" % evidence["decisions"]
+
+
+def test_a_version_that_served_before_is_rolled_out_again_within_seconds():
+    with Cluster(config, nodes=2, simulator_args=["--latency-percent", "0"]) as cluster:
+        key = cluster.make_key()
+        version = add_version(cluster)
+        db = cluster.postgres
+        status, said = cluster.admin("POST", "/policies/default/revert", {"to": version, "reason": "test"})
+        expect(status == 409, "a version that never served was taken: %d %s" % (status, said))
+        with Traffic(cluster, key) as traffic:
+            status, said = cluster.admin("POST", "/policies/default/%d/promote" % version, {"reason": "test"})
+            expect(status == 200, "promote: %s" % said)
+            wait_until("it to serve", lambda: "default@%d" % version in traffic.policies)
+            expect(cluster.admin("POST", "/policies/default/freeze", {"reason": "test"})[0] == 200, "no freeze")
+            status, said = cluster.admin("POST", "/policies/default/revert", {"reason": "test"})
+            expect(status == 409 and "freeze" in said["detail"], "a freeze did not block: %d %s" % (status, said))
+            expect(cluster.admin("POST", "/policies/default/unfreeze", {"reason": "test"})[0] == 200, "no unfreeze")
+            began = time.monotonic()
+            out, _ = tool(cluster, "policies", "revert", "default", "--reason", "the news", "-o", "json")
+            rollout = json.loads(out)["id"]
+            back = version + 1
+            done = wait_until("the rollout to end", lambda: [
+                s for s in [state_of(cluster, rollout)] if s["state"] in ("promoted", "rolled_back", "halted")], 60)[0]
+            wait_until("everyone to have it", lambda: max(traffic.policies, key=traffic.policies.get) ==
+                       "default@%d" % back)
+            took = time.monotonic() - began
+        expect(done["state"] == "promoted", "it is %s: %s" % (done["state"], done))
+        expect([e["to"] for e in done["events"]] == ["shadow", "canary", "promoted"], "edges: %s" % done["events"])
+        expect(not traffic.failed, "requests failed: %s" % traffic.failed[:3])
+        row = db.query("SELECT v.copy_of, v.state, v.artifact IS NOT DISTINCT FROM o.artifact FROM policy_version v, "
+                       "policy_version o WHERE v.name = 'default' AND v.version = %d AND o.name = v.name AND "
+                       "o.version = %d" % (back, version - 1))[0]
+        expect(list(row) == [str(version - 1), "current", "t"], "the version: %s" % row)
+        audit = db.query("SELECT actor, reason, subject FROM audit_log WHERE action = 'rollout.revert'")
+        expect([list(r) for r in audit] == [["operator", "the news", "default@%d" % back]], "audit: %s" % audit)
+        return "back after %.1f s" % took
 
 
 class OneEach(Cluster):
