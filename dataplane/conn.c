@@ -1,7 +1,8 @@
 /* Usual path: on_read appends to a message borrowed from the pool; conn_message.c parses its head,
  * begins a request and hands the body over; the request sends through conn_write.c and ends with
  * done(), which looks for the next message in what came ahead. For a small request these are one
- * read and one write; between requests a connection holds nothing but itself.
+ * read and, at the end of the turn, one write; between requests a connection holds nothing but
+ * itself.
  *
  * Failures: a malformed head or body is answered once and the connection lingers, reading and
  * dropping, so that the answer is not lost to a reset; a peer that leaves while a request runs
@@ -42,12 +43,16 @@ void conn_pool_init(struct conn_pool *p, uv_loop_t *loop, struct request_env *en
     list_init(&p->again);
     slab_init(&p->slab, sizeof(struct conn));
     uv_idle_init(loop, &p->idle);
+    uv_prepare_init(loop, &p->turn);
+    uv_prepare_start(&p->turn, conn_on_turn);
+    uv_unref((uv_handle_t *)&p->turn);
 }
 
 void conn_pool_close(struct conn_pool *p)
 {
     assert(list_empty(&p->open) && list_empty(&p->again));
     uv_close((uv_handle_t *)&p->idle, NULL);
+    uv_close((uv_handle_t *)&p->turn, NULL);
 }
 
 static void message_free(struct conn_message *m)
@@ -145,6 +150,7 @@ void conn_close(struct conn *c, bool reset)
 {
     if (c->state == CONN_CLOSING)
         return;
+    reset = conn_flush(c) != 0 || reset; /* What was said before goes out, as far as it can. */
     conn_state_set(c, CONN_CLOSING);
     list_remove(&c->again_link);
     if (reset && !c->shut && uv_tcp_close_reset(&c->tcp, on_closed) == 0)

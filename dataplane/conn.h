@@ -1,6 +1,6 @@
 /* conn.h: one client connection: reads a message, starts a request, keeps the bytes the request
- * borrows, sends what it says, stops reading when told enough came ahead (B9), and cuts who is too
- * slow (B10).
+ * borrows, sends what it says (what is short at the end of the loop's turn), stops reading when
+ * told enough came ahead (B9), and cuts who is too slow (B10).
  *
  *   IDLE -> HEAD -> BODY -> BUSY -> IDLE ...        any -> LINGER -> CLOSING        any -> CLOSING
  *
@@ -33,6 +33,17 @@ struct conn_config {
 };
 extern const struct conn_config conn_defaults;
 
+/* What goes to a socket at the end of the turn: wakes of the loop's peers cost more than the copy.
+ */
+#define CONN_POSTS_MAX  64U
+#define CONN_POST_BYTES 4096U /* Of one; more goes at once. */
+
+struct conn_post {
+    struct conn *conn; /* NULL: gone, or sent before its turn. */
+    uint32_t at;       /* In post_buffer. */
+    uint32_t len;
+};
+
 /* What the connections of one worker share. */
 struct conn_pool {
     struct request_env *env;
@@ -49,8 +60,13 @@ struct conn_pool {
     struct freelist outputs;
     uint32_t messages_used;
     uint32_t outputs_used;
+    uint32_t post_count;
+    uint32_t posted_bytes;
     bool closing;
+    uv_prepare_t turn; /* Before the loop waits. */
     char read_buffer[65536];
+    struct conn_post posts[CONN_POSTS_MAX];
+    char post_buffer[65536];
 };
 void conn_pool_init(struct conn_pool *p, uv_loop_t *loop, struct request_env *env,
                     const struct conn_config *config);

@@ -47,6 +47,7 @@ struct conn {
     uint64_t retire_ms;           /* max_age, jittered; 0: never. */
     uint8_t state;                /* enum conn_state */
     uint8_t minor_version;        /* Of the message at hand. */
+    uint8_t posts;                /* How many of the pool's are this one's. */
     bool reading : 1;
     bool parsing : 1; /* conn_advance is on the stack. */
     bool socket_closed : 1;
@@ -54,6 +55,7 @@ struct conn {
     bool writing : 1;     /* out->sending is in flight. */
     bool was_full : 1;    /* The request was told to wait. */
     bool shut : 1;        /* Write side was shut down. */
+    bool broken : 1;      /* A post failed: goes once no callback is on the stack. */
     int fd;               /* tcp's, for as long as the state is not CLOSING. */
     uv_tcp_t tcp;
 };
@@ -81,5 +83,8 @@ int conn_send(void *client, const struct str *pieces, size_t count);
 size_t conn_queued(const void *client);
 void conn_linger(struct conn *c);
 void conn_output_put(struct conn *c);
+/* Sends what is posted of this one; for when what follows must come after it. */
+int conn_flush(struct conn *c) MUST_CHECK;
+void conn_on_turn(uv_prepare_t *turn);
 
 #endif

@@ -1,12 +1,17 @@
-/* Writing: conn_send tries once, with everything in one system call; usually the kernel takes all
- * and nothing is kept. What it does not take is copied to an output borrowed from the pool and
- * follows by uv_write; more that is sent meanwhile gathers behind it. Once all is gone the output
- * goes back and a request that was told to wait goes on.
+/* Writing: what is short is posted: copied to the pool's buffer and sent before the loop waits, all
+ * connections' together (decision 0195), and what is said to one connection in a row in one system
+ * call. What is long is tried at once. Usually the kernel takes all and nothing is kept. What it
+ * does not take is copied to an output borrowed from the pool and follows by uv_write; more that is
+ * sent meanwhile gathers behind it. Once all is gone the output goes back and a request that was
+ * told to wait goes on.
  *
- * Failures: a peer that is gone shows in the write and makes the request cancel; a peer that takes
- * nothing is seen by the tick (conn_time.c). */
+ * Failures: a peer that is gone shows in the write and makes the request cancel, for what was
+ * posted in the turn's end and never inside another's callback; a peer that takes nothing is seen
+ * by the tick (conn_time.c). */
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "common/base/mem.h"
@@ -135,25 +140,131 @@ static int keep(struct conn *c, const struct str *pieces, size_t count, size_t s
     return c->writing ? 0 : write_next(c);
 }
 
+/* Bytes taken, 0 when the socket is full; ERR_CLOSED. What is in one piece, as posts are, needs no
+ * vector; neither way raises a signal. */
+static ssize_t send_pieces(int fd, const struct str *pieces, size_t count)
+{
+    const struct msghdr message = {
+        .msg_iov = (struct iovec *)(uintptr_t)(const void *)pieces,
+        .msg_iovlen = count,
+    };
+    ssize_t n;
+    do
+        n = count == 1 ? send(fd, pieces->data, pieces->len, MSG_NOSIGNAL | MSG_DONTWAIT)
+                       : sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EAGAIN && errno != ENOBUFS)
+        return ERR_CLOSED;
+    return n > 0 ? n : 0;
+}
+
+static int send_now(struct conn *c, const struct str *pieces, size_t count, size_t total)
+{
+    ssize_t sent = c->writing ? 0 : send_pieces(c->fd, pieces, count);
+    if (sent < 0)
+        return (int)sent;
+    return (size_t)sent == total ? 0 : keep(c, pieces, count, (size_t)sent, total);
+}
+
+/* ---- at the end of the turn ---- */
+
+static void forget_post(struct conn_post *post)
+{
+    post->conn->posts--;
+    post->conn = NULL;
+}
+
+/* Nothing of a connection goes after what failed. */
+static int send_post(struct conn_pool *p, const struct conn_post *post)
+{
+    struct conn *c = post->conn;
+    const struct str piece = {p->post_buffer + post->at, post->len};
+    if (!c->broken)
+        c->broken = send_now(c, &piece, 1, piece.len) != 0;
+    return c->broken ? ERR_CLOSED : 0;
+}
+
+int conn_flush(struct conn *c)
+{
+    struct conn_pool *p = c->pool;
+    int rc = 0;
+    for (uint32_t i = 0; c->posts > 0; i++) {
+        assert(i < p->post_count);
+        struct conn_post *post = &p->posts[i];
+        if (post->conn != c)
+            continue;
+        rc = send_post(p, post);
+        forget_post(post);
+    }
+    return rc;
+}
+
+/* Tells nobody, for a callback of any connection may be on the stack: posts of the broken stay. */
+static void send_posts(struct conn_pool *p)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < p->post_count; i++) {
+        struct conn_post *post = &p->posts[i];
+        if (post->conn == NULL)
+            continue;
+        if (send_post(p, post) == 0)
+            forget_post(post);
+        else
+            p->posts[kept++] = *post;
+    }
+    p->post_count = kept;
+    p->posted_bytes = 0;
+}
+
+void conn_on_turn(uv_prepare_t *turn)
+{
+    struct conn_pool *p = container_of(turn, struct conn_pool, turn);
+    while (p->post_count > 0) {
+        send_posts(p);
+        for (uint32_t i = 0; i < p->post_count; i++)
+            if (p->posts[i].conn != NULL && p->posts[i].conn->broken)
+                conn_gone(p->posts[i].conn); /* Takes its posts along. */
+    }
+}
+
+static bool post(struct conn *c, const struct str *pieces, size_t count, size_t total)
+{
+    struct conn_pool *p = c->pool;
+    if (c->writing || total > CONN_POST_BYTES)
+        return false;
+    if (p->post_count == CONN_POSTS_MAX || total > sizeof p->post_buffer - p->posted_bytes)
+        send_posts(p);
+    if (p->post_count == CONN_POSTS_MAX) /* All broken. */
+        return false;
+    struct conn_post *last = p->post_count > 0 ? &p->posts[p->post_count - 1] : NULL;
+    if (last != NULL && last->conn == c) {
+        last->len += (uint32_t)total;
+    } else {
+        p->posts[p->post_count++] =
+            (struct conn_post){.conn = c, .at = p->posted_bytes, .len = (uint32_t)total};
+        c->posts++;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (pieces[i].len > 0)
+            memcpy(p->post_buffer + p->posted_bytes, pieces[i].data, pieces[i].len);
+        p->posted_bytes += (uint32_t)pieces[i].len;
+    }
+    return true;
+}
+
 int conn_send(void *client, const struct str *pieces, size_t count)
 {
     struct conn *c = client;
-    size_t sent = 0, total = 0;
+    size_t total = 0;
     assert(count <= SEND_PIECES_MAX);
-    if (c->state == CONN_CLOSING)
+    if (c->state == CONN_CLOSING || c->broken)
         return ERR_CLOSED;
     for (size_t i = 0; i < count; i++)
         total += pieces[i].len;
-    if (!c->writing && total > 0) {
-        ssize_t n;
-        do
-            n = writev(c->fd, (const struct iovec *)(const void *)pieces, (int)count);
-        while (n < 0 && errno == EINTR);
-        if (n < 0 && errno != EAGAIN && errno != ENOBUFS)
-            return ERR_CLOSED;
-        sent = n > 0 ? (size_t)n : 0;
-    }
-    return sent == total ? 0 : keep(c, pieces, count, sent, total);
+    if (total == 0 || post(c, pieces, count, total))
+        return 0;
+    int rc = conn_flush(c);
+    return rc != 0 ? rc : send_now(c, pieces, count, total);
 }
 
 static void on_shutdown(uv_shutdown_t *req, int status)
@@ -179,7 +290,9 @@ static void finish_close(struct conn *c)
 void conn_linger(struct conn *c)
 {
     conn_state_set(c, CONN_LINGER);
-    if (!c->writing)
+    if (conn_flush(c) != 0)
+        conn_close(c, false);
+    else if (!c->writing)
         finish_close(c);
     if (c->state == CONN_LINGER)
         conn_read(c);

@@ -17,6 +17,7 @@ static void transport_free(struct transport *t)
 {
     slab_deinit(&t->call_slab);
     slab_deinit(&t->conn_slab);
+    slab_deinit(&t->unsent_slab);
     for (void *p; (p = freelist_take(&t->gathers)) != NULL;)
         mem_free(p);
     buf_deinit(&t->text);
@@ -33,6 +34,7 @@ static struct transport *transport_create(uv_loop_t *loop)
         return NULL;
     slab_init(&t->call_slab, sizeof(struct transport_call));
     slab_init(&t->conn_slab, sizeof(struct lean_conn));
+    slab_init(&t->unsent_slab, LEAN_UNSENT_BYTES);
     buf_init(&t->text, FETCH_TEXT_BYTES_MAX);
     buf_init(&t->cipher, CIPHER_BYTES_MAX);
     t->in = mem_alloc(LEAN_READ_BYTES);

@@ -1,8 +1,8 @@
 /* lean.h: the transport of our own: HTTP/1.1 with kept connections over non-blocking sockets, TLS
  * by common/net/tls. It does what the one over libcurl does, with the same words and the same
  * faults, for a fraction of the instructions: a call on a kept connection takes its struct from a
- * free list, writes head and body spans with one system call, and hands the reply on from the
- * loop's read buffer with one more. No proxy, no HTTP/2: those are libcurl's. */
+ * free list, writes head and body spans with one system call at the end of the turn, and hands the
+ * reply on from the loop's read buffer with one more. No proxy, no HTTP/2: those are libcurl's. */
 #ifndef STEELYARD_DATAPLANE_UPSTREAM_LEAN_H
 #define STEELYARD_DATAPLANE_UPSTREAM_LEAN_H
 

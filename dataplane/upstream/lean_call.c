@@ -1,9 +1,10 @@
-/* A call's life. Usual path: start takes an idle connection, composes the head in the loop's buffer
- * and sends it with the body in one system call; the reply comes through lean_reply.c; on_done.
- * Without an idle connection the request is copied (head and span array, not the body) and waits
- * for one. It ends early when a deadline passes, the connection fails, the reply breaks a rule or
- * the owner cancels: then the connection is closed and on_done is left to the next turn, so that no
- * callback ever runs inside a call of the owner's. */
+/* A call's life. Usual path: start takes an idle connection and composes the head; before the loop
+ * waits, head and body go in one system call, those of all calls of the turn together (decision
+ * 0195); the reply comes through lean_reply.c; on_done. Without an idle connection the request
+ * waits for one. What waits is copied (head and span array, not the body). It ends early when a
+ * deadline passes, the connection fails, the reply breaks a rule or the owner cancels: then the
+ * connection is closed and on_done is left to the next turn, so that no callback ever runs inside a
+ * call of the owner's. */
 #include <assert.h>
 
 #include "common/base/mem.h"
@@ -112,8 +113,7 @@ void lean_call_fail(struct transport_call *c, int status)
     c->result.status = status;
     c->result.request_taken = is_taken(c);
     struct lean_conn *conn = call_end(c);
-    mem_free(c->unsent);
-    c->unsent = NULL;
+    lean_unsent_free(c);
     if (conn != NULL)
         lean_conn_close(conn);
     lean_call_due(c);
@@ -136,8 +136,7 @@ void lean_call_complete(struct transport_call *c, bool reusable)
     c->result.phase = FETCH_COMPLETE;
     c->result.request_taken = is_taken(c);
     struct lean_conn *conn = call_end(c);
-    mem_free(c->unsent);
-    c->unsent = NULL;
+    lean_unsent_free(c);
     if (reusable && !lean_send_pending(conn))
         lean_pool_release(conn);
     else
@@ -160,6 +159,8 @@ void lean_call_run_due(struct transport *t)
             lean_reply_go_on(c);
         else if (c->send_failed)
             lean_conn_drain(c->conn);
+        else if (c->unsent != NULL && c->state == LEAN_HEAD)
+            lean_call_send(c); /* What start had left. */
     }
 }
 
@@ -289,17 +290,20 @@ int lean_call_start(struct transport_origin *o, const struct fetch_request *requ
         return ERR_NOMEM;
     c->callbacks = callbacks;
     c->arg = arg;
+    c->unsent = lean_unsent_create(o->transport, head, request->body, request->body_count);
+    if (c->unsent == NULL) {
+        slab_give(&o->transport->call_slab, c);
+        return ERR_NOMEM;
+    }
     struct lean_conn *conn = c->fresh ? NULL : lean_pool_take(o);
     if (conn != NULL) {
         list_push_back(&o->calls, &c->link);
         lean_call_begin(c, conn);
-        note_sent(c, lean_send_first(c, head, request->body, request->body_count));
+        if (c->growing)
+            lean_call_send(c); /* What there is of the body is offered next. */
+        else
+            lean_call_due(c);
     } else {
-        c->unsent = lean_unsent_create(head, request->body, request->body_count);
-        if (c->unsent == NULL) {
-            slab_give(&o->transport->call_slab, c);
-            return ERR_NOMEM;
-        }
         c->started_ns = uv_hrtime();
         lean_pool_ask(c);
         if (c->state != LEAN_ENDED)

@@ -6,6 +6,7 @@
  * in front of the break. */
 #include <assert.h>
 #include <errno.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/base/mem.h"
@@ -126,7 +127,7 @@ static bool receive(struct lean_conn *conn)
         lean_conn_close(conn); /* Nobody asked for what has come, or it is the end. */
         return true;
     }
-    ssize_t n = read(conn->fd, t->in, bytes_to_read(conn));
+    ssize_t n = recv(conn->fd, t->in, bytes_to_read(conn), MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return errno == EINTR;
     if (n <= 0)

@@ -39,6 +39,7 @@
 #define LEAN_IDLE_MS        55000U /* An unused connection's age: most servers close theirs at 60 s. */
 #define LEAN_REST_BYTES_MAX (4U * LEAN_SEAL_BYTES)
 #define LEAN_GATHERS_KEPT   8U
+#define LEAN_UNSENT_BYTES   1024U /* What usually waits; more is allocated. */
 
 /* ---- time ---- */
 
@@ -76,6 +77,7 @@ struct transport {
     struct resolver *resolver;
     struct slab call_slab; /* Of calls and connections. */
     struct slab conn_slab;
+    struct slab unsent_slab; /* LEAN_UNSENT_BYTES */
     struct freelist gathers;
     struct buf text;                /* The head of the request that is being started. */
     struct buf cipher;              /* What TLS has for the peer of the connection at hand. */
@@ -133,8 +135,7 @@ enum lean_state {
     LEAN_ENDED,
 };
 
-/* What has not been sent of a request. Exists only if it could not all go at once: memory behind it
- * holds spans and head. */
+/* What has not been sent of a request: memory behind it holds spans and head. */
 struct lean_unsent {
     char *head;
     size_t head_bytes;
@@ -142,6 +143,7 @@ struct lean_unsent {
     size_t span_count;
     size_t span_at;
     size_t span_offset;
+    bool pooled;
     struct str spans[];
 };
 
@@ -198,7 +200,9 @@ void lean_call_arm(struct transport_call *c);
 int lean_request_compose(struct transport_origin *o, const struct fetch_request *r,
                          struct str *out_head) MUST_CHECK;
 /* NULL: out of memory. */
-struct lean_unsent *lean_unsent_create(struct str head, const struct str *spans, size_t count);
+struct lean_unsent *lean_unsent_create(struct transport *t, struct str head,
+                                       const struct str *spans, size_t count);
+void lean_unsent_free(struct transport_call *c); /* Also when it has none. */
 
 /* ---- connections ---- */
 
@@ -252,8 +256,6 @@ void lean_tls_end(struct lean_conn *conn); /* The peer closed. */
 
 /* lean_send.c: each sends what the socket takes. 0: all is out. ERR_AGAIN: the rest is in c->unsent
  * and goes as the socket takes it. Else it failed. */
-int lean_send_first(struct transport_call *c, struct str head, const struct str *spans,
-                    size_t count) MUST_CHECK;
 int lean_send_more(struct transport_call *c) MUST_CHECK;
 /* Bytes taken of these, perhaps none; or it failed. All that was given before is out. */
 ssize_t lean_send_some(struct transport_call *c, const struct str *pieces, size_t count) MUST_CHECK;

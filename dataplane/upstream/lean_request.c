@@ -143,15 +143,30 @@ int lean_request_compose(struct transport_origin *o, const struct fetch_request 
     return sound ? 0 : ERR_INVALID;
 }
 
-struct lean_unsent *lean_unsent_create(struct str head, const struct str *spans, size_t count)
+struct lean_unsent *lean_unsent_create(struct transport *t, struct str head,
+                                       const struct str *spans, size_t count)
 {
-    struct lean_unsent *u = mem_alloc(sizeof *u + count * sizeof *spans + head.len);
+    size_t bytes = sizeof(struct lean_unsent) + count * sizeof *spans + head.len;
+    bool pooled = bytes <= LEAN_UNSENT_BYTES;
+    struct lean_unsent *u = pooled ? slab_take(&t->unsent_slab) : mem_alloc(bytes);
     if (u == NULL)
         return NULL;
-    *u = (struct lean_unsent){
-        .head = (char *)&u->spans[count], .head_bytes = head.len, .span_count = count};
+    *u = (struct lean_unsent){.head = (char *)&u->spans[count],
+                              .head_bytes = head.len,
+                              .span_count = count,
+                              .pooled = pooled};
     if (count > 0)
         memcpy(u->spans, spans, count * sizeof *spans);
     memcpy(u->head, head.data, head.len);
     return u;
+}
+
+void lean_unsent_free(struct transport_call *c)
+{
+    struct lean_unsent *u = c->unsent;
+    c->unsent = NULL;
+    if (u != NULL && u->pooled)
+        slab_give(&c->origin->transport->unsent_slab, u);
+    else
+        mem_free(u);
 }

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#include "common/base/mem.h"
 #include "dataplane/upstream/lean_internal.h"
 
 #define PIECES_MAX    (FETCH_BODY_SPANS_MAX + 1)
@@ -94,12 +93,6 @@ static bool advance(struct transport_call *c, size_t bytes)
     return u->head_at == u->head_bytes;
 }
 
-static void unsent_free(struct transport_call *c)
-{
-    mem_free(c->unsent);
-    c->unsent = NULL;
-}
-
 /* ---- plain ---- */
 
 static int plain_more(struct transport_call *c)
@@ -110,7 +103,7 @@ static int plain_more(struct transport_call *c)
         return (int)n;
     if (!advance(c, (size_t)n))
         return ERR_AGAIN;
-    unsent_free(c);
+    lean_unsent_free(c);
     return 0;
 }
 
@@ -178,7 +171,7 @@ static int sealed_more(struct transport_call *c)
         size_t count = next_pieces(c->unsent, LEAN_SEAL_BYTES, pieces);
         rc = seal(conn, pieces, count);
         if ((rc == 0 || rc == ERR_AGAIN) && advance(c, total_of(pieces, count)))
-            unsent_free(c);
+            lean_unsent_free(c);
     }
     return rc;
 }
@@ -213,62 +206,4 @@ ssize_t lean_send_some(struct transport_call *c, const struct str *pieces, size_
     }
     int rc = seal(c->conn, some, n);
     return rc == 0 || rc == ERR_AGAIN ? (ssize_t)(LEAN_SEAL_BYTES - room) : rc;
-}
-
-static int plain_first(struct transport_call *c, struct str head, const struct str *spans,
-                       size_t count, size_t *out_sent)
-{
-    UNINITIALIZED struct iovec parts[PIECES_MAX];
-    size_t total = head.len;
-    parts[0] = part_of(head);
-    for (size_t i = 0; i < count; i++) {
-        parts[i + 1] = part_of(spans[i]);
-        total += spans[i].len;
-    }
-    ssize_t n = send_parts(c->conn->fd, parts, count + 1);
-    if (n < 0)
-        return (int)n;
-    *out_sent = (size_t)n;
-    if ((size_t)n < total)
-        return ERR_AGAIN;
-    c->result.sent_bytes = total - head.len;
-    return 0;
-}
-
-/* One that fits into what is sealed at a time; ERR_TOO_LARGE: it does not. */
-static int sealed_first(struct transport_call *c, struct str head, const struct str *spans,
-                        size_t count)
-{
-    UNINITIALIZED struct str pieces[PIECES_MAX];
-    size_t body_bytes = total_of(spans, count);
-    if (head.len + body_bytes > LEAN_SEAL_BYTES || lean_send_pending(c->conn))
-        return ERR_TOO_LARGE;
-    pieces[0] = head;
-    for (size_t i = 0; i < count; i++)
-        pieces[i + 1] = spans[i];
-    int rc = seal(c->conn, pieces, count + 1);
-    if (rc == 0 || rc == ERR_AGAIN)
-        c->result.sent_bytes = body_bytes;
-    if (rc == ERR_AGAIN)
-        lean_conn_watch(c->conn);
-    return rc;
-}
-
-int lean_send_first(struct transport_call *c, struct str head, const struct str *spans,
-                    size_t count)
-{
-    bool sealed = c->conn->secure != NULL;
-    size_t sent = 0;
-    int rc =
-        sealed ? sealed_first(c, head, spans, count) : plain_first(c, head, spans, count, &sent);
-    if (rc != (sealed ? ERR_TOO_LARGE : ERR_AGAIN))
-        return rc;
-    c->unsent = lean_unsent_create(head, spans, count);
-    if (c->unsent == NULL)
-        return ERR_NOMEM;
-    (void)advance(c, sent);
-    if (sealed)
-        return lean_send_more(c);
-    lean_conn_watch(c->conn);
-    return ERR_AGAIN;
 }

@@ -45,6 +45,101 @@ static void f23_a_connection_is_small_and_holds_nothing_between_requests(void **
     rig_stop(&r);
 }
 
+/* Three requests in one piece are one post, and with it one write. */
+static void answers_of_one_turn_go_out_together_before_the_loop_waits(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c;
+    static const char three[] = MODELS MODELS MODELS;
+    rig_start(&r, NULL);
+    rig_connect(&r, &c);
+    rig_send(&c, three, sizeof three - 1);
+    rig_until(&r, r.conns.post_count > 0);
+    assert_int_equal(r.env.served, 3);
+    assert_int_equal(r.conns.post_count, 1);
+    assert_int_equal(only_conn(&r)->posts, 1);
+    size_t posted = r.conns.posted_bytes;
+    rig_until(&r, c.in.len == posted);
+    assert_int_equal(r.conns.post_count, 0);
+    assert_int_equal(only_conn(&r)->posts, 0);
+    rig_disconnect(&r, &c);
+    rig_stop(&r);
+}
+
+static void what_is_long_comes_after_what_was_posted(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c;
+    static char text[3 * CONN_POST_BYTES];
+    rig_start(&r, NULL);
+    rig_connect(&r, &c);
+    rig_until(&r, r.conns.open_count == 1);
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (char)('a' + i % 23);
+    const struct str all = {text, sizeof text};
+    const size_t cuts[] = {0, 10, 11, 11 + CONN_POST_BYTES + 1, sizeof text - 5, sizeof text};
+    for (size_t i = 0; i + 1 < sizeof cuts / sizeof cuts[0]; i++) {
+        const struct str piece = str_slice(all, cuts[i], cuts[i + 1]);
+        assert_int_equal(conn_send(only_conn(&r), &piece, 1), 0);
+    }
+    assert_int_equal(only_conn(&r)->posts, 1); /* The last, short again. */
+    rig_until(&r, c.in.len == sizeof text);
+    assert_memory_equal(c.in.data, text, sizeof text);
+    rig_disconnect(&r, &c);
+    rig_stop(&r);
+}
+
+/* More than are posted at a time: those before go at once, and none is lost. */
+static void posts_beyond_their_number_send_those_before(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c[2];
+    const struct str piece = STR("ab");
+    rig_start(&r, NULL);
+    rig_connect(&r, &c[0]);
+    rig_connect(&r, &c[1]);
+    rig_until(&r, r.conns.open_count == 2);
+    for (unsigned i = 0; i < CONN_POSTS_MAX + 2; i++) {
+        struct list *at = i % 2 == 0 ? r.conns.open.next : r.conns.open.prev;
+        assert_int_equal(conn_send(container_of(at, struct conn, link), &piece, 1), 0);
+    }
+    assert_int_equal(r.conns.post_count, 2);
+    rig_until(&r, c[0].in.len == CONN_POSTS_MAX + 2 && c[1].in.len == CONN_POSTS_MAX + 2);
+    rig_disconnect(&r, &c[0]);
+    rig_disconnect(&r, &c[1]);
+    rig_stop(&r);
+}
+
+static void who_breaks_before_the_answer_goes_out_ends_alone(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client broken, sound;
+    struct rig_answer a;
+    rig_start(&r, NULL);
+    rig_connect(&r, &broken);
+    rig_until(&r, r.conns.open_count == 1);
+    struct conn *c = only_conn(&r);
+    rig_connect(&r, &sound);
+    rig_send(&broken, MODELS, sizeof MODELS - 1);
+    rig_until(&r, r.conns.post_count == 1);
+    assert_int_equal(shutdown(c->fd, SHUT_WR), 0);
+    rig_send(&sound, MODELS, sizeof MODELS - 1);
+    rig_until(&r, rig_answered(&sound));
+    rig_answer_read(&sound, &a);
+    assert_int_equal(a.status, 200);
+    rig_until(&r, r.conns.open_count == 1);
+    assert_int_equal(broken.in.len, 0);
+    assert_int_equal(r.conns.post_count, 0);
+    buf_deinit(&a.body);
+    rig_disconnect(&r, &broken);
+    rig_disconnect(&r, &sound);
+    rig_stop(&r);
+}
+
 /* 500 KB in reads of every size: what the provider gets is what was sent. */
 static void a_large_body_arrives_whole_however_it_is_cut(void **state)
 {
@@ -308,6 +403,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(f23_a_connection_is_small_and_holds_nothing_between_requests),
+        cmocka_unit_test(answers_of_one_turn_go_out_together_before_the_loop_waits),
+        cmocka_unit_test(what_is_long_comes_after_what_was_posted),
+        cmocka_unit_test(posts_beyond_their_number_send_those_before),
+        cmocka_unit_test(who_breaks_before_the_answer_goes_out_ends_alone),
         cmocka_unit_test(a_large_body_arrives_whole_however_it_is_cut),
         cmocka_unit_test(a_promised_body_takes_no_memory_before_it_comes),
         cmocka_unit_test(b9_a_flood_of_small_requests_leaves_others_their_turn),
