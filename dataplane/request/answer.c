@@ -255,17 +255,32 @@ static int64_t fault_wait_ms(const struct request *r)
     }
 }
 
+/* A provider's own words are true of the answer if nobody else was asked. */
+static bool passes_advice(const struct request *r)
+{
+    return r->attempt_count == 1 && r->attempt.exchange == NULL;
+}
+
+static void put_upstream(struct writer *w, const struct request *r)
+{
+    if (r->work != NULL && r->work->upstream_fields.len > 0 && passes_advice(r))
+        put(w, r->work->upstream_fields);
+}
+
 int answer_write_head(struct request *r, uint64_t body_bytes, struct buf *out)
 {
     struct writer w = writer_open(out);
     put_common(&w, r, false);
+    put_upstream(&w, r);
     put(&w, STR("\r\ncontent-length: "));
     put_u64(&w, body_bytes);
     if (r->fault != FAULT_NONE) {
         put_retry(&w, fault_should_retry(r->fault, r->detail.wait_ms), fault_wait_ms(r));
     } else if (r->status >=
                400) { /* A provider's own answer: ours to say that nothing else helps. */
-        put(&w, STR("\r\nx-should-retry: false"));
+        put(&w, passes_advice(r) && r->work->upstream_retry == 1
+                    ? STR("\r\nx-should-retry: true")
+                    : STR("\r\nx-should-retry: false"));
         if (r->work->retry_after.len > 0) {
             put(&w, STR("\r\nretry-after: "));
             put(&w, r->work->retry_after);
@@ -283,6 +298,8 @@ int answer_write_stream_head(struct request *r, bool early, struct buf *out)
 {
     struct writer w = writer_open(out);
     put_common(&w, r, early);
+    if (!early)
+        put_upstream(&w, r);
     put(&w, STR("\r\ncache-control: no-cache\r\nx-accel-buffering: no"));
     if (r->minor_version > 0)
         put(&w, STR("\r\ntransfer-encoding: chunked"));

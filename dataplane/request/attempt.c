@@ -6,6 +6,7 @@
 #include "dataplane/request/charge.h"
 #include "dataplane/request/relay.h"
 #include "dataplane/request/steps.h"
+#include "dataplane/translate/exchange.h"
 
 #define DONE_LINGER_MS    1000U /* After its end mark a stream may take so long to end. */
 #define DEADLINE_SLACK_MS 20U   /* Less is no time for another attempt. */
@@ -54,10 +55,11 @@ static bool open_next(struct request *r)
     if (r->fault != FAULT_NONE || past_deadline(r, now_ms + DEADLINE_SLACK_MS) ||
         r->attempt_count >= attempts_max(r) || a->record->reason == RECORD_REASON_CANCELLED)
         return false;
+    const bool unsaid = a->unsaid; /* Nobody was asked: it is no retry. */
     bool other = attempt_pick(r);
     if (!other && !(may_pass(a) && attempt_pick_again(r)))
         return false;
-    if (!retry_budget_take(&r->env->retries, now_ms))
+    if (!unsaid && !retry_budget_take(&r->env->retries, now_ms))
         return false;
     if (r->charge != NULL && charge_take(r) != 0) /* Without money the chain ends. */
         return false;
@@ -83,6 +85,11 @@ static enum step_result give_up(struct request *r)
         auth += last == RECORD_REASON_AUTH;
     }
     const struct upstream_target *t = r->attempt.target;
+    if (r->attempt.unsaid) {
+        r->detail.param = r->work->refusal.param;
+        r->detail.message = r->work->refusal.message;
+        return request_fail(r, FAULT_CAPABILITY);
+    }
     if (limited > 0 && limited == r->attempt_count) {
         uint64_t wait = t != NULL ? endpoint_cooldown_ms(t->endpoint, request_now_ms()) : 1000;
         r->detail.wait_ms = (int64_t)wait;
@@ -95,12 +102,27 @@ static enum step_result give_up(struct request *r)
     return request_fail(r, FAULT_UPSTREAM_FAILED);
 }
 
+/* In the caller's dialect, with the words of the provider. */
+static enum step_result tell_error(struct request *r)
+{
+    struct tr_error error;
+    attempt_read_error(r, &error);
+    r->outcome = RECORD_STATUS_FAILED;
+    r->detail.said = error.message;
+    if (error.kind == TR_ERROR_CONTEXT_LENGTH)
+        return request_fail(r, FAULT_CONTEXT_LENGTH);
+    return request_fail(r, error.kind == TR_ERROR_CONTENT_POLICY ? FAULT_CONTENT_POLICY
+                                                                 : FAULT_UPSTREAM_REFUSED);
+}
+
 /* A provider's 4xx goes to the caller as it is, if it is JSON (rule 0); else it is told in our
  * words: never HTML, never an echo. */
 static enum step_result take_client_error(struct request *r)
 {
     struct attempt *a = &r->attempt;
     struct str body = buf_str(&a->body);
+    if (a->exchange != NULL)
+        return tell_error(r);
     if (r->stream != STREAM_NONE || json_parse(&r->env->json, body, NULL) != 0 ||
         json_kind(&r->env->json, JSON_ROOT) != JSON_OBJECT)
         return request_fail(r, FAULT_UPSTREAM_REFUSED);

@@ -33,6 +33,9 @@ void attempt_note_call(struct request *r); /* What an exchange needs of the call
 void attempt_whole(struct request *r);     /* early.c: the running one's body is all there. */
 bool attempt_running(const struct request *r);
 void attempt_resume(struct request *r);
+/* What the error reply of a provider of another dialect says. */
+struct tr_error;
+void attempt_read_error(struct request *r, struct tr_error *out);
 /* Bytes that came unseen (F19). False: they are too many, and the attempt was stopped. */
 bool attempt_take_unseen(struct request *r, size_t bytes);
 

@@ -19,8 +19,9 @@ bool charge_call_of(const struct request *r, const struct snapshot_model *m,
         return false;
     *out_call = (struct charge_call){
         .price = price,
-        .tokens_in = charge_input(m, r->work->call.tokens_most),
-        .tokens_out = charge_output(m, r->work->call.max_tokens),
+        .tokens_in =
+            charge_input(m, r->work->call.input_elsewhere ? UINT32_MAX : r->work->call.tokens_most),
+        .tokens_out = r->path->input_only ? 0 : charge_output(m, r->work->call.max_tokens),
         .choices = r->work->call.choices,
     };
     return true;

@@ -5,6 +5,7 @@
 
 #include "common/base/clock.h"
 #include "dataplane/request/arm.h"
+#include "dataplane/request/ask.h"
 #include "dataplane/request/charge.h"
 #include "dataplane/request/session.h"
 #include "dataplane/request/shadow.h"
@@ -127,7 +128,7 @@ struct live {
 
 static bool usable_at_all(const struct request *r, const struct upstream_target *t)
 {
-    return t->origin != NULL && !t->deployment->provider->secret_missing &&
+    return t->origin != NULL && ask_may(r, t->deployment->provider) &&
            (r->work->pin_provider.len == 0 ||
             str_eq(t->deployment->provider->name, r->work->pin_provider) ||
             str_eq(t->deployment->name, r->work->call.model));
@@ -213,6 +214,17 @@ static uint32_t exclusions(const struct request *r, const struct snapshot_model 
     return excl;
 }
 
+/* Somebody who serves it answers what this path asks, and has words for this call. */
+static bool has_words(const struct request *r, const struct snapshot_model *m)
+{
+    for (uint32_t i = 0; i < m->deployment_count; i++) {
+        const struct snapshot_provider *p = m->deployments[i].provider;
+        if (p->kind == NULL || (ask_may_serve(r, p) && ask_can_say(r, p)))
+            return true; /* Who is not known here is no matter of words. */
+    }
+    return m->deployment_count == 0;
+}
+
 static void fill_candidates(struct request *r)
 {
     __attribute__((uninitialized)) struct live live[POLICY_CANDIDATES_MAX];
@@ -227,6 +239,8 @@ static void fill_candidates(struct request *r)
     for (uint32_t i = 0; i < r->work->candidate_count; i++) {
         struct policy_candidate *c = &r->work->candidates[i];
         describe(r, i, &live[i]);
+        if (!has_words(r, r->work->candidate_models[i]))
+            c->excl |= POLICY_EXCL(CAPABILITY);
         if (r->route != NULL)
             c->excl |= exclusions(r, r->work->candidate_models[i]);
         if (live[i].target != NULL)

@@ -4,7 +4,7 @@
 
 #include "common/base/clock.h"
 #include "common/route/features.h"
-#include "dataplane/llm/openai.h"
+#include "dataplane/request/ask.h"
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/charge.h"
 #include "dataplane/request/scan.h"
@@ -28,9 +28,9 @@ static bool all_grow(const struct request *r, const struct snapshot_model *m)
 {
     for (uint32_t i = 0; i < m->deployment_count; i++) {
         const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
-        const struct provider_adapter *adapter = provider_find(t->deployment->provider->type);
-        if (t->origin == NULL || t->origin->ops->offer == NULL || adapter == NULL ||
-            adapter->write_part == NULL)
+        const struct snapshot_provider *p = t->deployment->provider;
+        if (t->origin == NULL || t->origin->ops->offer == NULL || !ask_may(r, p) ||
+            ask_dialect(r, p) != r->dialect)
             return false;
     }
     return m->deployment_count > 0;
@@ -55,7 +55,11 @@ bool request_may_forward(struct request *r)
     uint32_t node;
     uint64_t least = r->env->shared->settings.forward_early_bytes;
     if (r->early || r->early_declined || r->failed || r->scan == NULL || r->path->asks_only ||
-        least == 0 || r->head->content_length <= least || r->env->shedding)
+        r->path->adapter != NULL || least == 0 || r->head->content_length <= least ||
+        r->env->shedding)
+        return false;
+    const struct provider_adapter *adapter = request_adapter(r);
+    if (adapter->part_end == NULL)
         return false;
     struct str name = named_model(r, &node);
     if (node == JSON_NONE)
@@ -65,7 +69,7 @@ bool request_may_forward(struct request *r)
         r->early_declined = true;
         return false;
     }
-    return openai_part_end(json) > (size_t)(name.data - json->text.data) + name.len;
+    return adapter->part_end(json) > (size_t)(name.data - json->text.data) + name.len;
 }
 
 void request_forward(struct request *r, struct str so_far)

@@ -10,10 +10,13 @@
 
 #include "common/base/clock.h"
 #include "dataplane/llm/tokens.h"
+#include "dataplane/request/ask.h"
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/charge.h"
 #include "dataplane/request/early.h"
 #include "dataplane/request/relay.h"
+#include "dataplane/request/steps.h"
+#include "dataplane/translate/exchange.h"
 
 #define REPLY_BYTES_MAX     (16U << 20)
 #define ERROR_BYTES_MAX     65536U
@@ -31,9 +34,20 @@ void attempt_init(struct request *r)
         buf_init(&r->attempt.body, REPLY_BYTES_MAX);
 }
 
+static void drop_exchange(struct attempt *a)
+{
+    if (a->exchange == NULL)
+        return;
+    tr_exchange_destroy(a->exchange);
+    a->exchange = NULL;
+}
+
 void attempt_release(struct request *r)
 {
     assert(r->attempt.call == NULL);
+    drop_exchange(&r->attempt);
+    if (r->attempt.reply.end.cap > BODY_KEPT_BYTES)
+        provider_reply_deinit(&r->attempt.reply);
     if (r->attempt.body.cap > BODY_KEPT_BYTES)
         attempt_release_body(r);
 }
@@ -68,6 +82,7 @@ void attempt_note_call(struct request *r)
 void attempt_open(struct request *r)
 {
     struct attempt *a = &r->attempt;
+    drop_exchange(a);
     memset(a, 0, offsetof(struct attempt, reply));
     provider_reply_reset(&a->reply);
     buf_clear(&a->body);
@@ -75,7 +90,9 @@ void attempt_open(struct request *r)
     a->target = r->work->next_target;
     a->model = r->work->candidate_models[r->at_position];
     a->model_plain = provider_is_plain(a->model->id);
-    a->adapter = provider_find(a->target->deployment->provider->type);
+    a->adapter = request_adapter(r);
+    if (r->attempt_count == 0)
+        r->work->own_warnings = r->warning_count;
     a->record = &r->attempts[r->attempt_count++];
     *a->record = (struct record_attempt){
         .model = r->at_position,
@@ -95,39 +112,6 @@ void attempt_abandon(struct request *r)
 }
 
 /* ---- out ---- */
-
-#define FIELDS_MAX 12
-
-/* The one place where a credential meets a connection (P5): the origin must be the provider's. */
-static int put_auth(struct request *r, const struct provider_adapter *adapter,
-                    const struct upstream_target *t, struct fetch_field *fields, size_t *io_count)
-{
-    const struct snapshot_provider *p = t->deployment->provider;
-    if (p->secret == NULL)
-        return 0;
-    if (!str_is(p->origin, t->origin->url))
-        return ERR_DENIED;
-    struct str secret = secret_get(p->secret);
-    size_t len = adapter->auth_prefix.len + secret.len;
-    char *value = arena_alloc(&r->arena, len);
-    if (value == NULL)
-        return ERR_NOMEM;
-    memcpy(value, adapter->auth_prefix.data, adapter->auth_prefix.len);
-    memcpy(value + adapter->auth_prefix.len, secret.data, secret.len);
-    fields[(*io_count)++] = (struct fetch_field){adapter->auth_name, {value, len}};
-    return 0;
-}
-
-/* Caller's headers that belong to the dialect (B25). */
-static void put_dialect(const struct request *r, struct fetch_field *fields, size_t *io_count)
-{
-    for (size_t i = 0; i < r->head->field_count && *io_count < FIELDS_MAX; i++) {
-        struct str name = http1_field_name(r->head, i);
-        if (name.len > 7 && (name.data[0] | 0x20) == 'o' && name.data[6] == '-' &&
-            str_eq_nocase(str_slice(name, 0, 7), STR("openai-")))
-            fields[(*io_count)++] = (struct fetch_field){name, http1_field_value(r->head, i)};
-    }
-}
 
 static uint32_t least(uint64_t a, uint64_t b)
 {
@@ -158,46 +142,19 @@ static int start(struct request *r)
 {
     struct attempt *a = &r->attempt;
     const struct upstream_target *t = a->target;
-    const struct provider_adapter *adapter = a->adapter;
-    struct fetch_field fields[FIELDS_MAX + 4];
-    struct str pieces[PROVIDER_REQUEST_PIECES_MAX];
-    size_t field_count = 0, piece_count = 0;
-    if (adapter == NULL)
-        return ERR_UNSUPPORTED;
-    struct fetch_request request = {.method = STR("POST")};
+    __attribute__((uninitialized)) struct ask ask;
     if (!early_open(r))
         early_stop(r); /* What an attempt before this one had begun. */
-    int rc = early_open(r)
-                 ? early_start(r, &request)
-                 : adapter->write_call(&r->work->call, r->body, t->deployment->upstream_model,
-                                       &r->arena, pieces, &piece_count);
-    if (rc == 0)
-        rc = put_auth(r, adapter, t, fields, &field_count);
+    int rc = ask_build(r, &ask);
     if (rc != 0)
         return rc;
-    fields[field_count++] = (struct fetch_field){STR("content-type"), STR("application/json")};
-    fields[field_count++] = (struct fetch_field){STR("user-agent"), STR("steelyard")};
-    if (t->deployment->provider->propagate && r->work->steering.traceparent.len > 0)
-        fields[field_count++] =
-            (struct fetch_field){STR("traceparent"), r->work->steering.traceparent};
-    put_dialect(r, fields, &field_count);
-    struct str prefix = t->deployment->provider->prefix;
-    char *target = arena_alloc(&r->arena, prefix.len + adapter->chat_path.len);
-    if (target == NULL)
-        return ERR_NOMEM;
-    memcpy(target, prefix.data, prefix.len);
-    memcpy(target + prefix.len, adapter->chat_path.data, adapter->chat_path.len);
-    request.target = (struct str){target, prefix.len + adapter->chat_path.len};
-    request.fields = fields;
-    request.field_count = field_count;
-    request.body = pieces;
-    request.body_count = piece_count;
-    request.timeouts = timeouts_of(r, a->start_ns / 1000000);
-    request.fresh = a->restarted; /* Another kept one might be as dead. */
+    ask.request.timeouts = timeouts_of(r, a->start_ns / 1000000);
+    ask.request.fresh = a->restarted; /* Another kept one might be as dead. */
     /* Whether it asks for a stream may come later. */
-    request.body_max_bytes = r->wants_stream || early_open(r) ? UINT64_C(1) << 32 : REPLY_BYTES_MAX;
-    rc = t->origin->ops->start(t->origin->origin, &request, &callbacks, r, &a->call);
-    if (rc == 0 && request.growing_bytes != 0)
+    ask.request.body_max_bytes =
+        r->wants_stream || early_open(r) ? UINT64_C(1) << 32 : REPLY_BYTES_MAX;
+    rc = t->origin->ops->start(t->origin->origin, &ask.request, &callbacks, r, &a->call);
+    if (rc == 0 && ask.request.growing_bytes != 0)
         early_send(r);
     return rc;
 }
@@ -221,7 +178,10 @@ int attempt_start(struct request *r)
     int rc = start(r);
     if (rc != 0) {
         a->call = NULL;
-        a->record->reason = rc == ERR_DENIED ? RECORD_REASON_ADDRESS : RECORD_REASON_CONNECT;
+        a->unsaid = rc == ERR_INVALID;
+        a->record->reason = a->unsaid          ? RECORD_REASON_CLIENT_ERROR
+                            : rc == ERR_DENIED ? RECORD_REASON_ADDRESS
+                                               : RECORD_REASON_CONNECT;
         endpoint_done(a->target->endpoint, ENDPOINT_CANCELLED, a->last_ms);
     }
     return rc;
@@ -249,10 +209,63 @@ void attempt_resume(struct request *r)
 
 /* ---- in ---- */
 
-static bool is_event_stream(struct str content_type)
+static bool is_stream(const struct request *r, struct str content_type)
 {
-    return content_type.len >= 17 &&
-           str_eq_nocase(str_slice(content_type, 0, 17), STR("text/event-stream"));
+    const struct attempt *a = &r->attempt;
+    struct str wanted = STR("text/event-stream");
+    if (a->exchange != NULL)
+        wanted = tr_provider_find(ask_dialect(r, a->target->deployment->provider))->content_type;
+    return content_type.len >= wanted.len &&
+           str_eq_nocase(str_slice(content_type, 0, wanted.len), wanted);
+}
+
+/* What a provider says to a client that may know more about it than we do. */
+static bool passes(struct str name)
+{
+    return name.len > 28 &&
+           str_eq_nocase(str_slice(name, 0, 28), STR("anthropic-ratelimit-unified-"));
+}
+
+#define PASSED_BYTES_MAX 2048U
+
+static void keep_fields(struct request *r, struct transport_call *call)
+{
+    const struct transport_ops *ops = r->attempt.target->origin->ops;
+    struct str name, value;
+    struct buf out = {.cap = 0};
+    for (size_t i = 0; ops->field(call, i, &name, &value); i++) {
+        if (!passes(name) || !http1_is_field_value(value))
+            continue;
+        if (out.cap == 0) {
+            char *room = arena_alloc(&r->arena, PASSED_BYTES_MAX);
+            if (room == NULL)
+                return;
+            out = (struct buf){.data = room, .cap = PASSED_BYTES_MAX, .max = PASSED_BYTES_MAX};
+        }
+        const size_t before = out.len;
+        if (buf_append_text(&out, "\r\n") != 0 || buf_append_str(&out, name) != 0 ||
+            buf_append_text(&out, ": ") != 0 || buf_append_str(&out, value) != 0)
+            out.len = before;
+    }
+    r->work->upstream_fields = buf_str(&out);
+}
+
+/* Of an error reply: what its head says about the next try. */
+static void keep_advice(struct request *r, struct transport_call *call)
+{
+    struct attempt *a = &r->attempt;
+    const struct transport_ops *ops = a->target->origin->ops;
+    struct str wait = ops->header(call, STR("retry-after"));
+    struct str again = ops->header(call, STR("x-should-retry"));
+    a->wait_ms = retry_after_ms(ops->header(call, STR("retry-after-ms")), wait, clock_wall_us(),
+                                &a->wait_known);
+    if (wait.len > 0 && wait.len < 64 && http1_is_field_value(wait))
+        r->work->retry_after = arena_copy(&r->arena, wait);
+    r->work->upstream_retry = str_is(again, "true") ? 1 : str_is(again, "false") ? 0 : -1;
+    if (a->exchange == NULL)
+        return;
+    struct str name = ops->header(call, STR("x-amzn-errortype"));
+    r->work->error_name = name.len > 0 && name.len < 128 ? arena_copy(&r->arena, name) : STR_NULL;
 }
 
 static enum fetch_flow on_head(void *arg, struct transport_call *call, unsigned status)
@@ -265,7 +278,7 @@ static enum fetch_flow on_head(void *arg, struct transport_call *call, unsigned 
     if (id.len > 0 && id.len <= RECORD_TEXT_BYTES_MAX)
         a->record->provider_id = arena_copy(&r->arena, id);
     if (status == 200)
-        a->streaming = r->wants_stream && is_event_stream(ops->header(call, STR("content-type")));
+        a->streaming = r->wants_stream && is_stream(r, ops->header(call, STR("content-type")));
     if (early_open(r))
         early_stop(r);
     /* A request that is not there can only be refused. */
@@ -273,13 +286,10 @@ static enum fetch_flow on_head(void *arg, struct transport_call *call, unsigned 
         attempt_stop(r, RECORD_REASON_PROTOCOL);
         return FETCH_GO;
     }
-    if (status >= 400) {
-        struct str wait = ops->header(call, STR("retry-after"));
-        a->wait_ms = retry_after_ms(ops->header(call, STR("retry-after-ms")), wait, clock_wall_us(),
-                                    &a->wait_known);
-        if (wait.len > 0 && wait.len < 64 && http1_is_field_value(wait))
-            r->work->retry_after = arena_copy(&r->arena, wait);
-    }
+    if (status >= 400)
+        keep_advice(r, call);
+    if (r->dialect == DIALECT_ANTHROPIC && a->exchange == NULL)
+        keep_fields(r, call);
     return FETCH_GO;
 }
 
@@ -341,7 +351,7 @@ static enum record_reason reason_of_result(const struct fetch_result *result)
 
 static enum record_reason reason_of_status(unsigned status)
 {
-    if (status == 401 || status == 403)
+    if (status == 401 || status == 402 || status == 403) /* Or our account there is empty. */
         return RECORD_REASON_AUTH;
     if (status == 429)
         return RECORD_REASON_RATE_LIMITED;
@@ -352,11 +362,62 @@ static enum record_reason reason_of_status(unsigned status)
     return RECORD_REASON_PROTOCOL; /* 1xx, other 2xx, 3xx (never followed, B34). */
 }
 
+static enum record_reason reason_of_kind(enum tr_error_kind kind)
+{
+    switch (kind) {
+    case TR_ERROR_INVALID_REQUEST:
+    case TR_ERROR_CONTEXT_LENGTH:
+    case TR_ERROR_CONTENT_POLICY:
+        return RECORD_REASON_CLIENT_ERROR;
+    case TR_ERROR_AUTHENTICATION:
+    case TR_ERROR_PERMISSION:
+    case TR_ERROR_QUOTA:
+        return RECORD_REASON_AUTH;
+    case TR_ERROR_RATE_LIMITED:
+        return RECORD_REASON_RATE_LIMITED;
+    case TR_ERROR_NOT_FOUND:
+    case TR_ERROR_OVERLOADED:
+    case TR_ERROR_TIMEOUT:
+    case TR_ERROR_UPSTREAM:
+        return RECORD_REASON_STATUS;
+    }
+    return RECORD_REASON_STATUS;
+}
+
+void attempt_read_error(struct request *r, struct tr_error *out)
+{
+    const struct attempt *a = &r->attempt;
+    tr_exchange_read_error(a->exchange, &r->env->json, a->status, r->work->error_name,
+                           buf_str(&a->body), &r->arena, out);
+}
+
+/* What a provider of another dialect means is in its body. */
+static enum record_reason reason_of_error(struct request *r)
+{
+    struct attempt *a = &r->attempt;
+    struct tr_error error;
+    if (a->exchange == NULL || a->status < 400)
+        return reason_of_status(a->status);
+    attempt_read_error(r, &error);
+    if (!a->wait_known && error.wait_ms >= 0 && error.wait_ms <= RETRY_WAIT_MAX_MS) {
+        a->wait_ms = (uint32_t)error.wait_ms;
+        a->wait_known = true;
+    }
+    return reason_of_kind(error.kind);
+}
+
 /* A whole reply becomes the answer's pieces. */
 static enum record_reason take_reply(struct request *r)
 {
     struct attempt *a = &r->attempt;
     const struct provider_rewrite rewrite = {.model = a->model->id, .model_plain = a->model_plain};
+    if (a->exchange != NULL) {
+        r->piece_count = 1;
+        return tr_exchange_read_reply(a->exchange, &r->env->json, &a->reply, buf_str(&a->body),
+                                      &r->arena, &r->pieces[0]) == 0
+                   ? RECORD_REASON_OK
+                   : RECORD_REASON_PROTOCOL;
+    }
     if (a->adapter->read_reply(&r->env->json, &a->reply, buf_str(&a->body), &rewrite, &r->arena,
                                r->pieces, &r->piece_count) != 0)
         return RECORD_REASON_PROTOCOL;
@@ -375,7 +436,7 @@ static enum record_reason judge(struct request *r, const struct fetch_result *re
     if (result->status != 0)
         return reason_of_result(result);
     if (a->status != 200)
-        return reason_of_status(a->status);
+        return reason_of_error(r);
     return a->streaming ? RECORD_REASON_CUT : take_reply(r);
 }
 

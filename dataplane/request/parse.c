@@ -33,8 +33,8 @@ static enum fault fault_of(enum call_defect defect)
 enum step_result parse_body(struct request *r)
 {
     struct call_refusal refusal;
-    const struct provider_adapter *adapter = provider_find_dialect(r->dialect);
-    int rc = adapter->read_call(scan_reader(r), r->body, &r->arena, &r->work->call, &refusal);
+    int rc =
+        request_adapter(r)->read_call(scan_reader(r), r->body, &r->arena, &r->work->call, &refusal);
     scan_give(r);
     if (rc != 0) {
         r->detail.param = refusal.param;

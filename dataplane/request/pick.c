@@ -2,6 +2,7 @@
  * candidate outside the failure domains that failed, then the route's fallbacks. */
 #include "common/base/clock.h"
 #include "common/base/rand.h"
+#include "dataplane/request/ask.h"
 #include "dataplane/request/attempt.h"
 
 static bool was_tried(const struct request *r, uint32_t ordinal)
@@ -15,7 +16,7 @@ static bool was_tried(const struct request *r, uint32_t ordinal)
 static bool may_use(const struct request *r, const struct upstream_target *t, uint64_t now_ms)
 {
     const struct snapshot_deployment *d = t->deployment;
-    if (t->origin == NULL || d->provider->secret_missing || was_tried(r, d->ordinal))
+    if (t->origin == NULL || !ask_may(r, d->provider) || was_tried(r, d->ordinal))
         return false;
     if (r->work->pin_provider.len > 0 && !str_eq(d->provider->name, r->work->pin_provider) &&
         !str_eq(d->name, r->work->call.model))

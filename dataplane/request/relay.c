@@ -8,6 +8,7 @@
 #include "dataplane/request/session.h"
 #include "dataplane/request/steps.h"
 #include "dataplane/request/workspace.h"
+#include "dataplane/translate/exchange.h"
 
 #define HELD_BYTES_MAX 65536U /* Frames before the first content. */
 
@@ -66,7 +67,7 @@ static int send_first(struct request *r)
 }
 
 /* "steelyard":{"cost_usd":...,"decision_id":"..."}: what the caller asked to find in the usage. */
-static struct str usage_member(void *arg, const struct call_usage *usage)
+struct str relay_usage_member(void *arg, const struct call_usage *usage)
 {
     struct request *r = arg;
     struct attempt *a = &r->attempt;
@@ -104,7 +105,7 @@ static void feed_start(struct request *r, struct feed *f)
         .rewrite = {.model = a->model->id,
                     .model_plain = a->model_plain,
                     .want_usage = r->wants_usage,
-                    .usage_member = r->wants_cost ? usage_member : NULL,
+                    .usage_member = r->wants_cost ? relay_usage_member : NULL,
                     .arg = r},
         .reason = RECORD_REASON_OK,
     };
@@ -156,6 +157,20 @@ static size_t buffer_mark(const struct request_env *env)
     return env->mark_most < mark ? env->mark_most : mark;
 }
 
+static bool read_next(struct request *r, struct feed *f, struct str *io_piece,
+                      enum provider_event *out_kind)
+{
+    struct attempt *a = &r->attempt;
+    struct request_env *env = r->env;
+    if (a->exchange == NULL)
+        return provider_read_next(a->adapter, &env->json, &a->reply, io_piece, &f->rewrite,
+                                  &env->relayed, out_kind);
+    *out_kind = PROVIDER_SILENT;
+    bool more = tr_exchange_read_next(a->exchange, &env->json, &a->reply, io_piece, &env->relayed,
+                                      out_kind);
+    return more || *out_kind == PROVIDER_BAD;
+}
+
 /* What the caller has been given, so that an error of ours can follow it. */
 static void note_sequence(struct attempt *a, const struct provider_out *out)
 {
@@ -170,13 +185,10 @@ static void note_sequence(struct attempt *a, const struct provider_out *out)
 enum fetch_flow relay_piece(struct request *r, struct str piece, uint64_t now_ns)
 {
     struct attempt *a = &r->attempt;
-    struct request_env *env = r->env;
     struct feed f;
     enum provider_event kind;
     feed_start(r, &f);
-    while (piece.len > 0 && !f.stop && !a->reply.done &&
-           provider_read_next(a->adapter, &env->json, &a->reply, &piece, &f.rewrite, &env->relayed,
-                              &kind)) {
+    while (piece.len > 0 && !f.stop && !a->reply.done && read_next(r, &f, &piece, &kind)) {
         feed_event(&f, kind);
         if (kind != PROVIDER_SILENT)
             a->last_ms = now_ns / 1000000;
@@ -205,10 +217,34 @@ enum fetch_flow relay_piece(struct request *r, struct str piece, uint64_t now_ns
     return queued > 0 && queued > buffer_mark(r->env) ? FETCH_PAUSE : FETCH_GO;
 }
 
+/* Some dialects end with their connection. */
+static void end_exchange(struct request *r)
+{
+    struct attempt *a = &r->attempt;
+    struct provider_out *out = &r->env->relayed;
+    provider_out_start(out, &r->env->out);
+    tr_exchange_read_end(a->exchange, &a->reply, out);
+    if (r->dialect == DIALECT_RESPONSES)
+        note_sequence(a, out);
+    if (r->unseen || out->bytes == 0)
+        return;
+    if (r->stream == STREAM_COMMITTED) {
+        if (send_out(r, out) != 0)
+            request_gone(r);
+    } else if (provider_out_gather(out) != 0 ||
+               buf_append_str(&a->body, buf_str(out->gathered)) != 0) {
+        a->reply.done = a->reply.content = false; /* Not whole, then. */
+    }
+}
+
 void relay_piece_end(struct request *r)
 {
     struct provider_reply *reply = &r->attempt.reply;
     struct sse_event event;
+    if (r->attempt.exchange != NULL) {
+        end_exchange(r);
+        return;
+    }
     /* The standard drops a block without its blank line; an end mark is still believed. No other
      * dialect than OpenAI's has one that stands alone. */
     if (!reply->done && sse_finish(&reply->sse, &event) && event.has_data &&

@@ -15,4 +15,7 @@ int relay_send(struct request *r, struct str bytes) MUST_CHECK;
 /* Comments in silence, and the early head. */
 void relay_keep_alive(struct request *r, uint64_t now_ms);
 
+/* "steelyard":{...} of a usage object, if the caller asked for it (provider_rewrite). */
+struct str relay_usage_member(void *arg, const struct call_usage *usage);
+
 #endif

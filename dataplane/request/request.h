@@ -38,13 +38,15 @@
 #include "dataplane/upstream/retry.h"
 #include "dataplane/upstream/view.h"
 
+struct tr_exchange;
+
 #define REQUEST_ARENA_BYTES_MAX                                                                    \
     (48U << 20)                 /* Of one request: what it parsed and what it built.               \
                                  */
 #define REQUEST_ID_BYTES     48 /* Of an id that is kept in place; a longer one is in the arena. */
 #define REQUEST_ATTEMPTS_MAX 3  /* RELIABILITY F16: two retries. */
 #define REQUEST_TRIED_MAX    64 /* Deployments one request looks at. */
-#define REQUEST_WARNINGS_MAX 8
+#define REQUEST_WARNINGS_MAX 16
 #define REQUEST_PIECES_MAX   8
 #define ANSWER_USD_BYTES     32 /* Of a cost as text. */
 
@@ -208,11 +210,12 @@ enum stream_state {
 
 /* One try, from start to on_done. */
 struct attempt {
-    struct transport_call *call; /* NULL: none under way. */
+    struct transport_call *call;  /* NULL: none under way. */
+    struct tr_exchange *exchange; /* Owned; NULL: the provider is asked in the caller's dialect. */
     const struct upstream_target *target;
     const struct snapshot_model *model;
-    const struct provider_adapter *adapter;
-    struct record_attempt *record; /* In request.attempts. */
+    const struct provider_adapter *adapter; /* Of the caller's dialect. */
+    struct record_attempt *record;          /* In request.attempts. */
     uint64_t start_ns;
     uint64_t content_ns; /* First content; 0: none yet. */
     uint64_t last_ms;    /* Last event. */
@@ -224,6 +227,7 @@ struct attempt {
     bool cancelled; /* We asked it to end. */
     bool paused;
     bool complete;             /* The reply said everything it had to. */
+    bool unsaid;               /* Not started: r->work->refusal says what has no words there. */
     enum record_reason reason; /* Set before cancelling; OK otherwise. */
     uint32_t sequence;         /* Of the stream's next event, in the responses dialect. */
     uint32_t wait_ms;          /* Its Retry-After. */
@@ -250,13 +254,18 @@ struct early_body {
  * they are read. */
 struct request_work {
     struct steering steering;
-    struct str pin_provider; /* "provider/model": only these deployments. */
-    struct str session_text; /* x-steelyard-session of the answer; len 0: none. */
-    struct str retry_after;  /* Passed through from a provider's 4xx. */
-    uint64_t conversation;   /* Keyed hash; 0: none. */
-    uint64_t session_model;  /* Hash of the model that served it last; 0: unknown. */
-    uint64_t text_hash;      /* Keyed, of the whole dialogue: the same question has the same. */
-    uint64_t failed_mask;    /* Candidates with nothing left to try. */
+    struct str pin_provider;     /* "provider/model": only these deployments. */
+    struct str session_text;     /* x-steelyard-session of the answer; len 0: none. */
+    struct str retry_after;      /* Passed through from a provider's 4xx. */
+    struct str upstream_fields;  /* Whole header lines of a provider's, each after "\r\n". */
+    struct str error_name;       /* Of an error reply that says it in its head. */
+    int8_t upstream_retry;       /* A provider's x-should-retry; -1: none. */
+    uint8_t own_warnings;        /* Those before an attempt's. */
+    struct call_refusal refusal; /* Of an attempt that was not started. */
+    uint64_t conversation;       /* Keyed hash; 0: none. */
+    uint64_t session_model;      /* Hash of the model that served it last; 0: unknown. */
+    uint64_t text_hash;          /* Keyed, of the whole dialogue: the same question has the same. */
+    uint64_t failed_mask;        /* Candidates with nothing left to try. */
     uint32_t candidate_count;
     uint32_t tried_count;
     const struct upstream_target *next_target; /* Picked, not yet started. */
@@ -375,7 +384,7 @@ struct request {
     int64_t cost_nanousd;
 };
 
-_Static_assert(sizeof(struct request) <= 1088, "what a live stream costs");
+_Static_assert(sizeof(struct request) <= 1104, "what a live stream costs");
 
 /* The head was read: begins a request, authenticates it and answers at once if that is refused.
  * head and what it points to stay until done(). NULL: at capacity, or out of memory; nothing was

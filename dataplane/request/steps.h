@@ -33,6 +33,10 @@ struct request_path {
     bool any_dialect;     /* It is as the head says (dialect_of_head). */
     /* Static: "/openai" and "/anthropic" before it and "/" behind; .data NULL: none. */
     struct str spelled[2];
+    /* How its bodies are read where they are no dialogue; NULL: by the dialect's own adapter. */
+    const struct provider_adapter *adapter;
+    uint32_t serves;      /* With adapter: enum host_serves; 0: hosts of the dialect do. */
+    bool input_only;      /* Nothing is written: only input is paid for. */
     bool takes_call;      /* The body is a call: JSON, read by `parse`. */
     bool asks_only;       /* A decision without a choice is an answer too. */
     const step_fn *steps; /* NULL-terminated; account and report are its last two. */
@@ -44,5 +48,10 @@ const struct request_path *request_path_find(const struct http1_head *head, stru
 struct str request_path_text(const struct request_path *p, struct str raw);
 /* Steps of what is refused before its path is known. */
 extern const struct request_path request_path_none;
+/* Reads the calls of this request and passes its replies. */
+static inline const struct provider_adapter *request_adapter(const struct request *r)
+{
+    return r->path->adapter != NULL ? r->path->adapter : provider_find_dialect(r->dialect);
+}
 
 #endif

@@ -250,6 +250,17 @@ static struct str call_header(const struct transport_call *c, struct str name)
     return h != NULL ? http1_field_get(h, name) : STR_NULL;
 }
 
+static bool call_field(const struct transport_call *c, size_t index, struct str *out_name,
+                       struct str *out_value)
+{
+    const struct http1_head *h = c->origin->transport->reply;
+    if (h == NULL || index >= h->field_count)
+        return false;
+    *out_name = http1_field_name(h, index);
+    *out_value = http1_field_value(h, index);
+    return true;
+}
+
 struct lean_stats lean_origin_stats(const struct transport_origin *o)
 {
     return o->stats;
@@ -272,4 +283,5 @@ const struct transport_ops transport_lean = {
     .offer = lean_call_offer,
     .whole = lean_call_whole,
     .header = call_header,
+    .field = call_field,
 };

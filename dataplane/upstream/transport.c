@@ -168,6 +168,15 @@ static struct str over_fetch_header(const struct transport_call *c, struct str n
     return fetch_header(c->fetch, name);
 }
 
+static bool over_fetch_field(const struct transport_call *c, size_t index, struct str *out_name,
+                             struct str *out_value)
+{
+    if (index >= fetch_header_count(c->fetch))
+        return false;
+    fetch_header_at(c->fetch, index, out_name, out_value);
+    return true;
+}
+
 const struct transport_ops transport_over_fetch = {
     .create = over_fetch_create,
     .close = over_fetch_close,
@@ -178,4 +187,5 @@ const struct transport_ops transport_over_fetch = {
     .resume = over_fetch_resume,
     .sent = over_fetch_sent,
     .header = over_fetch_header,
+    .field = over_fetch_field,
 };

@@ -55,6 +55,9 @@ struct transport_ops {
     /* Of the reply, inside on_head only: the head is gone when that returns, so that no stream has
      * to keep one. .data NULL: absent. The first one of that name. */
     struct str (*header)(const struct transport_call *call, struct str name);
+    /* The same, one after the other; false: there are no more. */
+    bool (*field)(const struct transport_call *call, size_t index, struct str *out_name,
+                  struct str *out_value);
 };
 
 extern const struct transport_ops transport_over_fetch;

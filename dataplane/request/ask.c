@@ -1,0 +1,342 @@
+#include "dataplane/request/ask.h"
+
+#include <string.h>
+
+#include "dataplane/request/early.h"
+#include "dataplane/request/relay.h"
+#include "dataplane/translate/exchange.h"
+#include "dataplane/translate/quirks.h"
+
+#define TARGET_BYTES_MAX  4096U
+#define ANTHROPIC_VERSION STR("2023-06-01")
+
+/* ---- who may be asked ---- */
+
+bool ask_may_serve(const struct request *r, const struct snapshot_provider *p)
+{
+    if (p->kind == NULL)
+        return false;
+    if (r->path->adapter == NULL)
+        return true;
+    return r->path->serves != 0 ? (p->kind->serves & r->path->serves) != 0
+                                : p->kind->dialect == r->dialect;
+}
+
+bool ask_can_say(const struct request *r, const struct snapshot_provider *p)
+{
+    const struct call *call = &r->work->call;
+    if (p->kind == NULL || r->path->adapter != NULL)
+        return p->kind != NULL;
+    enum dialect d = ask_dialect(r, p);
+    if (d == r->dialect)
+        return true;
+    if (call->bound_to.len > 0)
+        return false;
+    return call->choices <= 1 || d == DIALECT_OPENAI || d == DIALECT_GEMINI;
+}
+
+/* ---- fields ---- */
+
+static void put(struct ask *a, struct str name, struct str value)
+{
+    if (a->request.field_count < ASK_FIELDS_MAX)
+        a->fields[a->request.field_count++] = (struct fetch_field){name, value};
+}
+
+struct shown {
+    struct str name;
+    struct str prefix;
+};
+
+static int show(const struct snapshot_provider *p, struct shown *out)
+{
+    static const struct shown bearer = {{"authorization", 13}, {"Bearer ", 7}};
+    *out = bearer;
+    if (p->credential != SNAPSHOT_CREDENTIAL_KEY)
+        return ERR_UNSUPPORTED;
+    switch (p->kind->auth) {
+    case HOST_AUTH_API_KEY:
+        *out = (struct shown){STR("api-key"), STR_NULL};
+        return 0;
+    case HOST_AUTH_X_API_KEY:
+        *out = (struct shown){STR("x-api-key"), STR_NULL};
+        return 0;
+    case HOST_AUTH_X_GOOG:
+        *out = (struct shown){STR("x-goog-api-key"), STR_NULL};
+        return 0;
+    case HOST_AUTH_NONE:
+    case HOST_AUTH_BEARER:
+    case HOST_AUTH_SIGV4: /* With an API key. */
+    case HOST_AUTH_GOOGLE:
+        return 0;
+    }
+    return ERR_UNSUPPORTED;
+}
+
+static int put_auth(struct request *r, const struct upstream_target *t, struct ask *a)
+{
+    const struct snapshot_provider *p = t->deployment->provider;
+    struct shown shown;
+    if (p->secret == NULL)
+        return 0;
+    if (!str_is(p->origin, t->origin->url))
+        return ERR_DENIED;
+    int rc = show(p, &shown);
+    if (rc != 0)
+        return rc;
+    struct str secret = secret_get(p->secret);
+    size_t len = shown.prefix.len + secret.len;
+    char *value = arena_alloc(&r->arena, len);
+    if (value == NULL)
+        return ERR_NOMEM;
+    memcpy(value, shown.prefix.data, shown.prefix.len);
+    memcpy(value + shown.prefix.len, secret.data, secret.len);
+    put(a, shown.name, (struct str){value, len});
+    return 0;
+}
+
+/* Caller's headers that belong to the dialect (B25), as they came. */
+static void put_openai(const struct request *r, struct ask *a)
+{
+    for (size_t i = 0; i < r->head->field_count; i++) {
+        struct str name = http1_field_name(r->head, i);
+        if (name.len > 7 && (name.data[0] | 0x20) == 'o' && name.data[6] == '-' &&
+            str_eq_nocase(str_slice(name, 0, 7), STR("openai-")))
+            put(a, name, http1_field_value(r->head, i));
+    }
+}
+
+/* An open list: what is new between a client and its provider must not need a new gateway. */
+static bool put_anthropic(const struct request *r, struct ask *a)
+{
+    bool versioned = false;
+    for (size_t i = 0; i < r->head->field_count; i++) {
+        struct str name = http1_field_name(r->head, i);
+        if (name.len <= 10 || name.data[9] != '-' ||
+            !str_eq_nocase(str_slice(name, 0, 10), STR("anthropic-")))
+            continue;
+        versioned |= str_eq_nocase(name, STR("anthropic-version"));
+        put(a, name, http1_field_value(r->head, i));
+    }
+    return versioned;
+}
+
+static void put_dialect(const struct request *r, const struct snapshot_provider *p, struct ask *a)
+{
+    const bool same = r->attempt.exchange == NULL;
+    switch (ask_dialect(r, p)) {
+    case DIALECT_OPENAI:
+    case DIALECT_RESPONSES:
+        if (same)
+            put_openai(r, a);
+        break;
+    case DIALECT_ANTHROPIC:
+        if (!same || !put_anthropic(r, a))
+            put(a, STR("anthropic-version"), p->version.len > 0 ? p->version : ANTHROPIC_VERSION);
+        break;
+    case DIALECT_GEMINI:
+    case DIALECT_BEDROCK:
+    case DIALECT_COHERE:
+    case DIALECTS:
+        break;
+    }
+}
+
+/* Fixed ones of the provider; what the dialect has put there already stays. */
+static void put_fixed(const struct snapshot_provider *p, struct ask *a)
+{
+    const size_t own = a->request.field_count;
+    for (uint32_t i = 0; i < p->header_count; i++) {
+        bool there = false;
+        for (size_t k = 0; k < own; k++)
+            there = there || str_eq_nocase(a->fields[k].name, p->headers[i].name);
+        if (!there)
+            put(a, p->headers[i].name, p->headers[i].value);
+    }
+}
+
+static int put_fields(struct request *r, const struct upstream_target *t, struct ask *a)
+{
+    const struct snapshot_provider *p = t->deployment->provider;
+    int rc = put_auth(r, t, a);
+    if (rc != 0)
+        return rc;
+    put(a, STR("content-type"), STR("application/json"));
+    put(a, STR("user-agent"), STR("steelyard"));
+    if (p->propagate && r->work->steering.traceparent.len > 0)
+        put(a, STR("traceparent"), r->work->steering.traceparent);
+    put_dialect(r, p, a);
+    if (p->header_count > 0)
+        put_fixed(p, a);
+    return 0;
+}
+
+/* ---- the address ---- */
+
+static struct tr_target target_of(const struct request *r)
+{
+    const struct attempt *a = &r->attempt;
+    const struct snapshot_deployment *d = a->target->deployment;
+    const struct snapshot_provider *p = d->provider;
+    return (struct tr_target){
+        .model = d->upstream_model,
+        .max_output = a->model->max_output,
+        .clamp_output = r->work->call.clamp_out,
+        .capabilities = a->model->capabilities,
+        .host = p->kind,
+        .version = p->version,
+        .quirks = tr_quirks_find(ask_dialect(r, p), d->upstream_model),
+        .reject_unsupported = p->reject_unsupported,
+        .no_repair = p->no_repair,
+        .id_key = (const uint8_t *)&r->snapshot->limits.text_key,
+    };
+}
+
+/* Of most hosts the path is always the same. */
+static bool has_plain_path(const struct snapshot_provider *p, enum dialect d)
+{
+    return d == DIALECT_OPENAI && p->version.len == 0 && p->kind->auth <= HOST_AUTH_BEARER;
+}
+
+/* What else an OpenAI host answers stands beside its chat completions. */
+static int swap_path(struct str chat, struct str other, struct buf *out)
+{
+    const struct str name = STR("/chat/completions");
+    ptrdiff_t at = str_search(chat, name);
+    if (at < 0)
+        return buf_append_str(out, other);
+    int rc = buf_append_str(out, str_slice(chat, 0, (size_t)at));
+    if (rc == 0)
+        rc = buf_append_str(out, other);
+    return rc == 0 ? buf_append_str(out, str_slice(chat, (size_t)at + name.len, chat.len)) : rc;
+}
+
+static int write_path(const struct request *r, const struct snapshot_provider *p, struct buf *out)
+{
+    const struct attempt *a = &r->attempt;
+    enum dialect d = ask_dialect(r, p);
+    const struct tr_provider_dialect *printer = tr_provider_find(d);
+    if (has_plain_path(p, d) || printer == NULL || printer->print_path == NULL)
+        return buf_append_str(out, a->adapter->chat_path);
+    if (d == DIALECT_COHERE) { /* Only /rerank comes here, which has the version in front. */
+        int rc = buf_append_text(out, "/v2");
+        return rc == 0 ? buf_append_str(out, a->adapter->chat_path) : rc;
+    }
+    const struct tr_target target = target_of(r);
+    __attribute__((uninitialized)) char room[TARGET_BYTES_MAX];
+    struct buf chat = {.data = room, .cap = sizeof room, .max = sizeof room};
+    int rc = printer->print_path(&target, r->wants_stream, &chat);
+    if (rc != 0)
+        return rc;
+    return r->path->adapter != NULL ? swap_path(buf_str(&chat), a->adapter->chat_path, out)
+                                    : buf_append_str(out, buf_str(&chat));
+}
+
+/* The caller's query goes along where its dialect does. */
+static int write_query(const struct request *r, struct buf *out)
+{
+    struct str query = r->head->query;
+    if (query.len == 0 || r->dialect != DIALECT_ANTHROPIC)
+        return 0;
+    bool more = memchr(out->data, '?', out->len) != NULL;
+    int rc = buf_append_char(out, more ? '&' : '?');
+    return rc == 0 ? buf_append_str(out, query) : rc;
+}
+
+static int write_target(struct request *r, struct str of_exchange, struct ask *a)
+{
+    const struct snapshot_provider *p = r->attempt.target->deployment->provider;
+    const bool plain = r->attempt.exchange == NULL && has_plain_path(p, ask_dialect(r, p));
+    size_t room = p->prefix.len + (plain ? r->attempt.adapter->chat_path.len : TARGET_BYTES_MAX);
+    char *data = arena_alloc(&r->arena, room);
+    struct buf out = {.data = data, .cap = room, .max = room};
+    if (data == NULL)
+        return ERR_NOMEM;
+    int rc = buf_append_str(&out, p->prefix);
+    if (rc == 0)
+        rc = r->attempt.exchange != NULL ? buf_append_str(&out, of_exchange)
+                                         : write_path(r, p, &out);
+    if (rc == 0 && r->attempt.exchange == NULL && !plain)
+        rc = write_query(r, &out);
+    a->request.target = buf_str(&out);
+    return rc;
+}
+
+/* ---- the body ---- */
+
+static void note_terms(struct request *r)
+{
+    const struct tr_terms *terms = tr_exchange_terms(r->attempt.exchange);
+    r->warning_count = r->work->own_warnings; /* Those of another attempt are not true of this. */
+    for (uint32_t i = 0; i < terms->note_count; i++)
+        request_warn(r, terms->notes[i]);
+}
+
+static int write_exchange(struct request *r, struct ask *a, struct str *out_path)
+{
+    const struct attempt *at = &r->attempt;
+    struct json *json = &r->env->json;
+    struct str body;
+    int rc = json_parse(json, r->body, NULL); /* Again: the first parse was another's. */
+    if (rc != 0)
+        return rc;
+    rc = tr_exchange_write(at->exchange, json, &r->arena, &body, out_path, &r->work->refusal);
+    if (rc != 0)
+        return rc;
+    note_terms(r);
+    a->pieces[0] = body;
+    a->request.body_count = 1;
+    return 0;
+}
+
+static int open_exchange(struct request *r)
+{
+    struct attempt *a = &r->attempt;
+    const struct tr_exchange_config config = {
+        .caller = r->dialect,
+        .provider = ask_dialect(r, a->target->deployment->provider),
+        .target = target_of(r),
+        .answer_id = {r->id_text, UUID_TEXT_BYTES - 1},
+        .answer_model = a->model->id,
+        .created_s = request_wall_us(r) / 1000000,
+        .tokens_in = r->tokens_in,
+        .stream = r->wants_stream,
+        .want_usage = r->wants_usage,
+        .usage_member = r->wants_cost ? relay_usage_member : NULL,
+        .arg = r,
+    };
+    if (tr_caller_find(config.caller) == NULL || tr_provider_find(config.provider) == NULL)
+        return ERR_UNSUPPORTED;
+    a->exchange = tr_exchange_create(&config);
+    return a->exchange != NULL ? 0 : ERR_NOMEM;
+}
+
+static int write_body(struct request *r, struct ask *a, struct str *out_path)
+{
+    const struct attempt *at = &r->attempt;
+    if (at->exchange != NULL)
+        return write_exchange(r, a, out_path);
+    if (early_open(r))
+        return early_start(r, &a->request);
+    return at->adapter->write_call(&r->work->call, r->body, at->target->deployment->upstream_model,
+                                   &r->arena, a->pieces, &a->request.body_count);
+}
+
+int ask_build(struct request *r, struct ask *a)
+{
+    struct attempt *at = &r->attempt;
+    const struct snapshot_provider *p = at->target->deployment->provider;
+    struct str path = STR_NULL;
+    a->request =
+        (struct fetch_request){.method = STR("POST"), .fields = a->fields, .body = a->pieces};
+    if (p->kind == NULL || at->adapter == NULL)
+        return ERR_UNSUPPORTED;
+    int rc = 0;
+    if (at->exchange == NULL && r->path->adapter == NULL && ask_dialect(r, p) != r->dialect)
+        rc = open_exchange(r);
+    if (rc == 0)
+        rc = write_body(r, a, &path);
+    if (rc == 0)
+        rc = put_fields(r, at->target, a);
+    return rc == 0 ? write_target(r, path, a) : rc;
+}

@@ -1,0 +1,36 @@
+/* ask.h: what goes to a provider for an attempt: address, fields and body. In the caller's dialect
+ * its own bytes with some spans replaced; in another what the attempt's exchange prints. The one
+ * place where a credential meets a connection (P5). */
+#ifndef STEELYARD_DATAPLANE_REQUEST_ASK_H
+#define STEELYARD_DATAPLANE_REQUEST_ASK_H
+
+#include "dataplane/request/steps.h"
+
+#define ASK_FIELDS_MAX 48
+
+struct ask {
+    struct fetch_request request; /* timeouts and limits are the caller's to set. */
+    struct fetch_field fields[ASK_FIELDS_MAX];
+    struct str pieces[PROVIDER_REQUEST_PIECES_MAX];
+};
+
+/* ERR_INVALID: it cannot be said to this provider, and r->work->refusal says why. ERR_DENIED: the
+ * origin is not the one that the credential is for. ERR_UNSUPPORTED, ERR_NOMEM. */
+int ask_build(struct request *r, struct ask *a) MUST_CHECK;
+
+/* In which dialect this provider is asked. Its type is known. */
+static inline enum dialect ask_dialect(const struct request *r, const struct snapshot_provider *p)
+{
+    return host_dialect_for(p->kind, r->dialect);
+}
+/* Whether it answers what this path asks for. */
+bool ask_may_serve(const struct request *r, const struct snapshot_provider *p);
+/* ... and can be asked from here. */
+static inline bool ask_may(const struct request *r, const struct snapshot_provider *p)
+{
+    return !p->secret_missing && ask_may_serve(r, p);
+}
+/* A deviation that excludes it for this call: what its dialect has no words for. */
+bool ask_can_say(const struct request *r, const struct snapshot_provider *p);
+
+#endif
