@@ -1,7 +1,7 @@
 /* A caller's chat completion body: its fields checked and summed up. */
 #include "dataplane/llm/openai_internal.h"
 
-static int read_stream_options(struct call_reading *r, uint32_t node)
+int openai_read_stream_options(struct call_reading *r, uint32_t node)
 {
     r->call->stream_options_value = reading_span(r, node);
     if (reading_null(r, node))
@@ -18,7 +18,7 @@ static int read_stream_options(struct call_reading *r, uint32_t node)
     return json_bool(r->json, usage, &r->call->include_usage) == 0 ? 0 : reading_bad(r, usage);
 }
 
-static int read_max_tokens(struct call_reading *r, uint32_t node)
+int openai_read_max_tokens(struct call_reading *r, uint32_t node)
 {
     r->call->max_tokens_value = reading_span(r, node);
     int64_t v = r->call->max_tokens;
@@ -33,7 +33,7 @@ static int read_max_completion(struct call_reading *r, uint32_t node)
     return reading_count(r, node, 1, UINT32_MAX, &r->max_completion);
 }
 
-static int read_n(struct call_reading *r, uint32_t node)
+int openai_read_n(struct call_reading *r, uint32_t node)
 {
     int64_t v = 1;
     int rc = reading_count(r, node, 1, CALL_CHOICES_MAX, &v);
@@ -53,7 +53,7 @@ static int read_penalty(struct call_reading *r, uint32_t node)
     return reading_decimal(r, node, -20000, 20000, &v);
 }
 
-static int read_best_of(struct call_reading *r, uint32_t node)
+int openai_read_best_of(struct call_reading *r, uint32_t node)
 {
     int64_t v = 1;
     int rc = reading_count(r, node, 1, INT32_MAX, &v);
@@ -65,12 +65,12 @@ static const struct reading_field fields[] = {
     READING_FIELD("model", reading_model),
     READING_FIELD("messages", openai_read_messages),
     READING_FIELD("stream", reading_stream),
-    READING_FIELD("stream_options", read_stream_options),
-    READING_FIELD("max_tokens", read_max_tokens),
+    READING_FIELD("stream_options", openai_read_stream_options),
+    READING_FIELD("max_tokens", openai_read_max_tokens),
     READING_FIELD("max_completion_tokens", read_max_completion),
     READING_FIELD("temperature", reading_temperature),
     READING_FIELD("top_p", reading_top_p),
-    READING_FIELD("n", read_n),
+    READING_FIELD("n", openai_read_n),
     READING_FIELD("tools", reading_tools),
     READING_FIELD("functions", reading_tools),
     READING_FIELD("response_format", reading_format),
@@ -82,7 +82,7 @@ static const struct reading_field fields[] = {
     READING_FIELD("parallel_tool_calls", reading_bool),
     READING_FIELD("user", reading_user),
     READING_FIELD("service_tier", reading_tier),
-    READING_FIELD("best_of", read_best_of),
+    READING_FIELD("best_of", openai_read_best_of),
     READING_FIELD("speed", reading_extra),
     READING_FIELD("web_search_options", reading_extra),
     READING_FIELD("api_base", reading_forbidden),

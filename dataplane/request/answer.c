@@ -8,8 +8,9 @@
 #include "dataplane/request/dialect.h"
 #include "dataplane/request/throttle.h"
 
-#define ERROR_BODY_BYTES 1536
-#define ERROR_SAID_BYTES 8192 /* Escaped, a provider's words are six times as long at most. */
+#define ERROR_BODY_BYTES   1536
+#define RESPONSE_ID_PREFIX "resp_"
+#define ERROR_SAID_BYTES   8192 /* Escaped, a provider's words are six times as long at most. */
 
 struct buf answer_arena_buf(struct request *r, size_t bytes)
 {
@@ -307,7 +308,7 @@ int answer_write_stream_head(struct request *r, bool early, struct buf *out)
     return writer_close(&w);
 }
 
-static struct dialect_error error_of(struct request *r)
+static struct dialect_error error_of(struct request *r, const struct responses_seen *seen)
 {
     struct str id = {r->id_text, UUID_TEXT_BYTES - 1};
     return (struct dialect_error){
@@ -316,8 +317,7 @@ static struct dialect_error error_of(struct request *r)
         .request_id = r->request_id,
         .answer_id = r->decided ? id : r->request_id,
         .model = r->attempt.model != NULL ? r->attempt.model->id : STR_NULL,
-        .sequence = r->attempt.sequence,
-        .now_s = request_wall_us(r) / 1000000,
+        .seen = seen,
     };
 }
 
@@ -325,7 +325,7 @@ void answer_set_fault(struct request *r)
 {
     struct buf body =
         answer_arena_buf(r, r->detail.said.len > 0 ? ERROR_SAID_BYTES : ERROR_BODY_BYTES);
-    const struct dialect_error error = error_of(r);
+    const struct dialect_error error = error_of(r, NULL);
     r->status = dialect_status(r->dialect, r->fault);
     r->content_type = STR("application/json");
     r->piece_count = 0;
@@ -345,7 +345,14 @@ void answer_set_fault(struct request *r)
 
 int answer_write_error_event(struct request *r, struct buf *out)
 {
-    const struct dialect_error error = error_of(r);
+    const struct attempt *a = &r->attempt;
+    /* A stream that was translated bears our own id. */
+    struct responses_seen ours = {.next = a->sequence, .created_s = request_wall_us(r) / 1000000};
+    ours.id_len = (uint8_t)(sizeof RESPONSE_ID_PREFIX - 1 + UUID_TEXT_BYTES - 1);
+    memcpy(ours.id, RESPONSE_ID_PREFIX, sizeof RESPONSE_ID_PREFIX - 1);
+    memcpy(ours.id + sizeof RESPONSE_ID_PREFIX - 1, r->id_text, UUID_TEXT_BYTES - 1);
+    const struct dialect_error error =
+        error_of(r, a->reply.responses != NULL ? a->reply.responses : &ours);
     return dialect_write_error_event(r->dialect, &error, out);
 }
 

@@ -18,8 +18,13 @@ bool ask_may_serve(const struct request *r, const struct snapshot_provider *p)
         return false;
     if (r->path->adapter == NULL)
         return true;
-    return r->path->serves != 0 ? (p->kind->serves & r->path->serves) != 0
-                                : p->kind->dialect == r->dialect;
+    return r->path->serves == 0 || (p->kind->serves & r->path->serves) != 0;
+}
+
+bool ask_counts(const struct snapshot_provider *p)
+{
+    return p->kind != NULL && p->kind->dialect == DIALECT_ANTHROPIC &&
+           p->kind->auth != HOST_AUTH_GOOGLE;
 }
 
 bool ask_can_say(const struct request *r, const struct snapshot_provider *p)
@@ -216,12 +221,14 @@ static int write_path(const struct request *r, const struct snapshot_provider *p
     const struct attempt *a = &r->attempt;
     enum dialect d = ask_dialect(r, p);
     const struct tr_provider_dialect *printer = tr_provider_find(d);
-    if (has_plain_path(p, d) || printer == NULL || printer->print_path == NULL)
+    if (has_plain_path(p, d))
         return buf_append_str(out, a->adapter->chat_path);
     if (d == DIALECT_COHERE) { /* Only /rerank comes here, which has the version in front. */
         int rc = buf_append_text(out, "/v2");
         return rc == 0 ? buf_append_str(out, a->adapter->chat_path) : rc;
     }
+    if (printer == NULL || r->path->free) /* The count of tokens has its own. */
+        return buf_append_str(out, a->adapter->chat_path);
     const struct tr_target target = target_of(r);
     __attribute__((uninitialized)) char room[TARGET_BYTES_MAX];
     struct buf chat = {.data = room, .cap = sizeof room, .max = sizeof room};

@@ -30,6 +30,8 @@ static inline bool ask_may(const struct request *r, const struct snapshot_provid
 {
     return !p->secret_missing && ask_may_serve(r, p);
 }
+/* Whether it counts the tokens of a dialogue. */
+bool ask_counts(const struct snapshot_provider *p);
 /* A deviation that excludes it for this call: what its dialect has no words for. */
 bool ask_can_say(const struct request *r, const struct snapshot_provider *p);
 

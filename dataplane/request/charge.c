@@ -355,7 +355,7 @@ int charge_take(struct request *r)
     if (tokens == call.tokens_out)
         return 0;
     r->work->call.clamp_out = c->clamp = (uint32_t)tokens;
-    r->work->call.clamp_complete = takes_completion(t);
+    r->work->call.clamp_complete = r->path->adapter == NULL && takes_completion(t);
     metrics_inc(meter(&r->env->meters, METER_BUDGET_CLAMPED, NULL));
     return 0;
 }

@@ -12,7 +12,7 @@
 
 #include "dataplane/budget/allocation.h"
 #include "dataplane/request/charge_plan.h"
-#include "dataplane/request/request.h"
+#include "dataplane/request/steps.h"
 
 #define CHARGE_FLOOR_TOKENS 256U /* Less output than this is not worth its input. */
 #define CHARGE_PARK_MS      150U /* RELIABILITY F35: how long a request waits for a grant. */
@@ -48,7 +48,7 @@ bool charge_may_forward(const struct request *r, const struct snapshot_model *m,
 enum step_result charge_open_path(struct request *r);
 static inline enum step_result charge_open(struct request *r)
 {
-    return r->snapshot->accounts.count == 0 ? STEP_NEXT : charge_open_path(r);
+    return r->snapshot->accounts.count == 0 || r->path->free ? STEP_NEXT : charge_open_path(r);
 }
 
 /* Excludes the candidates that cannot be afforded and bounds the output of those that can be

@@ -269,7 +269,7 @@ static void fill_request(struct request *r, const struct policy_params *params)
     weights_fill(r, p, params, q);
     q->max_cost_nanousd =
         lower_cap(r->work->steering.max_cost_nanousd, r->identity->terms->max_cost_nanousd);
-    q->explore = !r->identity->no_explore;
+    q->explore = !r->identity->no_explore && r->path->adapter == NULL;
     q->policy_version = p != NULL ? p->artifact_sha : STR_NULL;
     memcpy(q->request_id, r->id.bytes, sizeof q->request_id);
     q->sticky = session_position(r);
@@ -324,6 +324,8 @@ static bool open_decision(struct request *r)
     uuid_format(&r->id, r->id_text);
     if (r->work->steering.session.len > 0)
         session_read(r);
+    if (r->work->steering.compacted) /* No prompt cache is lost by another model. */
+        r->work->session_model = 0;
     if (r->policy != NULL && r->policy->rollout != NULL)
         arm_choose(r);
     if (r->work->steering.no_log && !r->identity->may_no_log)

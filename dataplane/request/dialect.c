@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "common/json/json_writer.h"
+#include "dataplane/llm/responses.h"
 
 /* ---- which ---- */
 
@@ -99,41 +99,11 @@ int dialect_write_error(enum dialect d, const struct dialect_error *e, struct bu
                                   : fault_write_json(e->fault, e->detail, out);
 }
 
-/* A response that failed, as its stream says it; what it had brought is with the caller. */
-static int write_failed(const struct dialect_error *e, struct buf *out)
-{
-    int rc = buf_append_text(out, "event: response.failed\ndata: {\"type\":\"response.failed\","
-                                  "\"sequence_number\":");
-    if (rc == 0)
-        rc = buf_append_u64(out, e->sequence);
-    if (rc == 0)
-        rc = buf_append_text(out, ",\"response\":{\"id\":\"resp_");
-    if (rc == 0)
-        rc = buf_append_str(out, e->answer_id);
-    if (rc == 0)
-        rc = buf_append_text(out, "\",\"object\":\"response\",\"created_at\":");
-    if (rc == 0)
-        rc = buf_append_i64(out, e->now_s);
-    if (rc == 0)
-        rc = buf_append_text(out, ",\"status\":\"failed\",\"error\":{\"code\":\"server_error\","
-                                  "\"message\":\"");
-    if (rc == 0)
-        rc = fault_write_message(e->fault, e->detail, out);
-    if (rc == 0)
-        rc = buf_append_text(out, "\"},\"incomplete_details\":null,\"instructions\":null,"
-                                  "\"metadata\":{},\"model\":\"");
-    if (rc == 0)
-        rc = json_writer_escape(out, e->model);
-    return rc == 0 ? buf_append_text(out, "\",\"output\":[],\"parallel_tool_calls\":true,"
-                                          "\"temperature\":null,\"tool_choice\":\"auto\","
-                                          "\"tools\":[],\"top_p\":null,\"usage\":null}}\n\n")
-                   : rc;
-}
-
 int dialect_write_error_event(enum dialect d, const struct dialect_error *e, struct buf *out)
 {
     if (d == DIALECT_RESPONSES)
-        return write_failed(e, out);
+        return responses_write_failed(e->seen, e->answer_id, e->model, "server_error",
+                                      fault_message(e->fault, e->detail), out);
     int rc = buf_append_text(out, d == DIALECT_ANTHROPIC ? "event: error\ndata: " : "data: ");
     if (rc == 0)
         rc = dialect_write_error(d, e, out);

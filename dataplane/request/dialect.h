@@ -5,6 +5,7 @@
 
 #include "common/hosts/hosts.h"
 #include "common/net/http1.h"
+#include "dataplane/llm/provider.h"
 #include "dataplane/request/fault.h"
 
 /* Of a head whose path says nothing, or is not known: by its prefix, else by its headers. */
@@ -18,11 +19,10 @@ const char *dialect_anthropic_type(enum fault f);
 struct dialect_error {
     enum fault fault;
     const struct fault_detail *detail;
-    struct str request_id; /* Plain. */
-    struct str answer_id;  /* Plain; of a stream's answer. */
-    struct str model;      /* That answers; empty: nobody yet. */
-    uint64_t sequence;     /* Of the stream's next event (responses). */
-    int64_t now_s;
+    struct str request_id;             /* Plain. */
+    struct str answer_id;              /* Of a stream's answer, where seen has none. */
+    struct str model;                  /* That answers; empty: nobody yet. */
+    const struct responses_seen *seen; /* Of a stream in that dialect; NULL: nothing. */
 };
 int dialect_write_error(enum dialect d, const struct dialect_error *e, struct buf *out) MUST_CHECK;
 /* Neither end mark nor clean end follows it. */

@@ -32,6 +32,13 @@ bool fault_should_retry(enum fault f, int64_t wait_ms)
     return fault_get(f)->should_retry;
 }
 
+struct str fault_message(enum fault f, const struct fault_detail *d)
+{
+    if (d->said.len > 0)
+        return d->said;
+    return str_from(d->message != NULL ? d->message : fault_get(f)->message);
+}
+
 int fault_write_message(enum fault f, const struct fault_detail *d, struct buf *out)
 {
     if (d->said.len > 0)

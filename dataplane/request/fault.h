@@ -135,6 +135,7 @@ struct fault_detail {
 
 /* {"error":{"message","type","param","code"}}, all four keys always. */
 int fault_write_json(enum fault f, const struct fault_detail *detail, struct buf *out) MUST_CHECK;
+struct str fault_message(enum fault f, const struct fault_detail *detail); /* Without offset. */
 /* What is told, as the inside of a JSON string. */
 int fault_write_message(enum fault f, const struct fault_detail *detail,
                         struct buf *out) MUST_CHECK;

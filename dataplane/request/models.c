@@ -1,57 +1,188 @@
-/* GET /v1/models and /v1/models/{id}: the routes and models this key may use, and no others (B21).
- */
+/* GET /v1/models and /v1/models/{id}: the routes and models this key may use, and no others (B21),
+ * in the shape of the caller's dialect. */
+#include "common/base/clock.h"
 #include "common/json/json_writer.h"
 #include "dataplane/request/steps.h"
 
-static void write_entry(struct json_writer *w, struct str id, int64_t created_s)
+#define PAGE_DEFAULT 20U /* Of the Anthropic shape, which has pages. */
+#define PAGE_MAX     1000U
+
+struct entry {
+    struct str id;
+    struct str title;
+    int64_t created_s;
+};
+
+static void write_openai(struct json_writer *w, const struct entry *e)
 {
     json_writer_begin_object(w);
     json_writer_key(w, "id");
-    json_writer_string(w, id);
+    json_writer_string(w, e->id);
     json_writer_key(w, "object");
     json_writer_text(w, "model");
     json_writer_key(w, "created");
-    json_writer_i64(w, created_s);
+    json_writer_i64(w, e->created_s);
     json_writer_key(w, "owned_by");
     json_writer_text(w, "steelyard");
     json_writer_end_object(w);
 }
 
-static int64_t created_of(const struct request *r, const struct snapshot_model *m)
+static void write_anthropic(struct json_writer *w, const struct entry *e)
 {
-    return m->created_s != 0 ? m->created_s : r->env->shared->started_s;
+    char created[CLOCK_RFC3339_BYTES];
+    clock_format_rfc3339(e->created_s * 1000000, created);
+    json_writer_begin_object(w);
+    json_writer_key(w, "type");
+    json_writer_text(w, "model");
+    json_writer_key(w, "id");
+    json_writer_string(w, e->id);
+    json_writer_key(w, "display_name");
+    json_writer_string(w, e->title);
+    json_writer_key(w, "created_at");
+    json_writer_text(w, created);
+    json_writer_end_object(w);
+}
+
+static struct entry of_route(const struct request *r, const struct snapshot_route *route)
+{
+    return (struct entry){route->name, route->name, r->env->shared->started_s};
+}
+
+static struct entry of_model(const struct request *r, const struct snapshot_model *m)
+{
+    int64_t created_s = m->created_s != 0 ? m->created_s : r->env->shared->started_s;
+    return (struct entry){m->id, m->display_name, created_s};
+}
+
+/* Routes, then models whose name is no route's. *io_at starts at 0. */
+static bool next_entry(const struct request *r, uint32_t *io_at, struct entry *out)
+{
+    const struct snapshot *s = r->snapshot;
+    while (*io_at < s->route_count) {
+        const struct snapshot_route *route = &s->routes[(*io_at)++];
+        if (snapshot_key_has_route(r->identity, route)) {
+            *out = of_route(r, route);
+            return true;
+        }
+    }
+    while (*io_at - s->route_count < s->model_count) {
+        const struct snapshot_model *m = &s->models[(*io_at)++ - s->route_count];
+        if (snapshot_key_has_model(r->identity, m) && snapshot_route(s, m->id) == NULL) {
+            *out = of_model(r, m);
+            return true;
+        }
+    }
+    return false;
 }
 
 static void write_list(struct request *r, struct json_writer *w)
 {
-    const struct snapshot *s = r->snapshot;
+    struct entry e;
     json_writer_begin_object(w);
     json_writer_key(w, "object");
     json_writer_text(w, "list");
     json_writer_key(w, "data");
     json_writer_begin_array(w);
-    for (uint32_t i = 0; i < s->route_count; i++)
-        if (snapshot_key_has_route(r->identity, &s->routes[i]))
-            write_entry(w, s->routes[i].name, r->env->shared->started_s);
-    for (uint32_t i = 0; i < s->model_count; i++)
-        if (snapshot_key_has_model(r->identity, &s->models[i]) &&
-            snapshot_route(s, s->models[i].id) == NULL)
-            write_entry(w, s->models[i].id, created_of(r, &s->models[i]));
+    for (uint32_t at = 0; next_entry(r, &at, &e);)
+        write_openai(w, &e);
     json_writer_end_array(w);
     json_writer_end_object(w);
 }
 
-static bool write_one(struct request *r, struct str id, struct json_writer *w)
+/* ---- pages ---- */
+
+struct page {
+    uint64_t limit;
+    struct str after, before; /* Ids; len 0: from the first, to the last. */
+};
+
+/* As in a query; percent signs stay as they are, for ids have none. */
+static bool read_page(struct str query, struct page *p)
+{
+    struct str rest = query;
+    bool more = query.len > 0;
+    *p = (struct page){.limit = PAGE_DEFAULT};
+    while (more) {
+        struct str pair, name, value, tail = STR_NULL;
+        more = str_cut(rest, '&', &pair, &tail);
+        rest = tail;
+        if (!str_cut(pair, '=', &name, &value))
+            continue;
+        if (str_is(name, "limit") &&
+            (str_parse_u64(value, PAGE_MAX, &p->limit) != 0 || p->limit == 0))
+            return false;
+        if (str_is(name, "after_id"))
+            p->after = value;
+        if (str_is(name, "before_id"))
+            p->before = value;
+    }
+    return true;
+}
+
+/* The page before an id ends right before it. */
+static uint32_t first_before(const struct request *r, const struct page *p)
+{
+    struct entry e;
+    uint32_t count = 0;
+    for (uint32_t at = 0; next_entry(r, &at, &e) && !str_eq(e.id, p->before);)
+        count++;
+    return count > p->limit ? count - (uint32_t)p->limit : 0;
+}
+
+static void write_id(struct json_writer *w, const char *name, struct str id)
+{
+    json_writer_key(w, name);
+    if (id.len > 0)
+        json_writer_string(w, id);
+    else
+        json_writer_null(w);
+}
+
+static void write_page(struct request *r, const struct page *p, struct json_writer *w)
+{
+    struct entry e;
+    struct str first = STR_NULL, last = STR_NULL;
+    uint64_t written = 0;
+    uint32_t skip = p->before.len > 0 ? first_before(r, p) : 0;
+    bool begun = p->after.len == 0, more = skip > 0;
+    json_writer_begin_object(w);
+    json_writer_key(w, "data");
+    json_writer_begin_array(w);
+    for (uint32_t at = 0; next_entry(r, &at, &e);) {
+        if (p->before.len > 0 && str_eq(e.id, p->before))
+            break;
+        if (!begun || skip > 0) {
+            skip -= begun;
+            begun = begun || str_eq(e.id, p->after);
+            continue;
+        }
+        if (written == p->limit) {
+            more = true;
+            break;
+        }
+        write_anthropic(w, &e);
+        last = e.id;
+        first = written++ == 0 ? e.id : first;
+    }
+    json_writer_end_array(w);
+    json_writer_key(w, "has_more");
+    json_writer_bool(w, more);
+    write_id(w, "first_id", first);
+    write_id(w, "last_id", last);
+    json_writer_end_object(w);
+}
+
+static bool find_one(const struct request *r, struct str id, struct entry *out)
 {
     const struct snapshot_route *route = snapshot_route(r->snapshot, id);
     if (route != NULL && snapshot_key_has_route(r->identity, route)) {
-        write_entry(w, route->name, r->env->shared->started_s);
+        *out = of_route(r, route);
         return true;
     }
     const struct snapshot_model *m = snapshot_model(r->snapshot, id);
     if (m == NULL || !snapshot_key_has_model(r->identity, m))
         return false;
-    write_entry(w, m->id, created_of(r, m));
+    *out = of_model(r, m);
     return true;
 }
 
@@ -59,17 +190,30 @@ enum step_result step_models(struct request *r)
 {
     struct json_writer w;
     struct str id;
+    struct entry e;
+    struct page page;
     enum fault ignored;
+    const bool anthropic = r->dialect == DIALECT_ANTHROPIC;
     struct buf *out = &r->env->out; /* Stays as it is until `report` has sent it. */
     (void)request_path_find(r->head, &id, &ignored);
     buf_clear(out);
     json_writer_init(&w, out);
-    if (id.data == NULL) {
-        write_list(r, &w);
-    } else if (!write_one(r, id, &w)) {
+    if (id.data != NULL && !find_one(r, id, &e)) {
         r->detail.param = STR("model");
         return request_fail(r, FAULT_MODEL_NOT_FOUND);
     }
+    if (anthropic && !read_page(r->head->query, &page)) {
+        r->detail.param = STR("limit");
+        return request_fail(r, FAULT_BAD_FIELD);
+    }
+    if (id.data != NULL && anthropic)
+        write_anthropic(&w, &e);
+    else if (id.data != NULL)
+        write_openai(&w, &e);
+    else if (anthropic)
+        write_page(r, &page, &w);
+    else
+        write_list(r, &w);
     if (json_writer_finish(&w) != 0)
         return request_fail(r, FAULT_OVERLOAD);
     r->status = 200;

@@ -1,8 +1,14 @@
+#include "dataplane/llm/plain.h"
 #include "dataplane/request/steps.h"
 
 static const step_fn chat_steps[] = {
     step_authenticate, step_receive, step_parse, step_admit,   step_featurize, step_decide,
     step_reserve,      step_attempt, step_relay, step_account, step_report,    NULL,
+};
+static const step_fn count_steps[] = {
+    step_authenticate, step_receive, step_parse,   step_admit,   step_featurize,
+    step_decide,       step_count,   step_reserve, step_attempt, step_relay,
+    step_account,      step_report,  NULL,
 };
 static const step_fn decision_steps[] = {
     step_authenticate, step_receive, step_parse,   step_admit,  step_featurize,
@@ -29,6 +35,20 @@ static const struct request_path paths[] = {
      .dialect = DIALECT_RESPONSES, .takes_call = true, .steps = chat_steps},
     {PATH("/v1/messages"), .method = HTTP1_POST, .endpoint = "messages",
      .dialect = DIALECT_ANTHROPIC, .takes_call = true, .steps = chat_steps},
+    {PATH("/v1/messages/count_tokens"), .method = HTTP1_POST, .endpoint = "messages.count_tokens",
+     .dialect = DIALECT_ANTHROPIC, .adapter = &provider_count_tokens, .input_only = true,
+     .free = true, .takes_call = true, .steps = count_steps},
+    {PATH("/v1/embeddings"), .method = HTTP1_POST, .endpoint = "embeddings",
+     .adapter = &provider_embeddings, .serves = HOST_SERVES_EMBEDDINGS, .input_only = true,
+     .takes_call = true, .steps = chat_steps},
+    {PATH("/v1/completions"), .method = HTTP1_POST, .endpoint = "completions",
+     .adapter = &provider_completions, .serves = HOST_SERVES_COMPLETIONS, .takes_call = true,
+     .steps = chat_steps},
+    {PATH("/v1/moderations"), .method = HTTP1_POST, .endpoint = "moderations",
+     .adapter = &provider_moderations, .serves = HOST_SERVES_MODERATIONS, .input_only = true,
+     .takes_call = true, .steps = chat_steps},
+    {PATH("/v1/rerank"), .method = HTTP1_POST, .endpoint = "rerank", .adapter = &provider_rerank,
+     .serves = HOST_SERVES_RERANK, .input_only = true, .takes_call = true, .steps = chat_steps},
     {PATH("/v1/decision"), .method = HTTP1_POST, .endpoint = "decision", .takes_call = true,
      .asks_only = true, .steps = decision_steps},
     {PATH("/v1/feedback"), .method = HTTP1_POST, .endpoint = "feedback", .steps = feedback_steps},
@@ -62,8 +82,7 @@ const struct request_path *request_path_find(const struct http1_head *head, stru
         path.len--;
     *out_fault = FAULT_NOT_FOUND;
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
-        if (!path_matches(&paths[i], path, out_rest) ||
-            (paths[i].takes_call && provider_find_dialect(paths[i].dialect) == NULL))
+        if (!path_matches(&paths[i], path, out_rest))
             continue;
         if (head->method == paths[i].method) {
             *out_fault = FAULT_NONE;

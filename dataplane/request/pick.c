@@ -18,6 +18,8 @@ static bool may_use(const struct request *r, const struct upstream_target *t, ui
     const struct snapshot_deployment *d = t->deployment;
     if (t->origin == NULL || !ask_may(r, d->provider) || was_tried(r, d->ordinal))
         return false;
+    if (r->path->free && !ask_counts(d->provider))
+        return false;
     if (r->work->pin_provider.len > 0 && !str_eq(d->provider->name, r->work->pin_provider) &&
         !str_eq(d->name, r->work->call.model))
         return false;

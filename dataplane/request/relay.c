@@ -197,7 +197,7 @@ enum fetch_flow relay_piece(struct request *r, struct str piece, uint64_t now_ns
         f.stop = true;
         f.reason = RECORD_REASON_PROTOCOL;
     }
-    if (r->dialect == DIALECT_RESPONSES)
+    if (r->dialect == DIALECT_RESPONSES && a->exchange != NULL)
         note_sequence(a, &r->env->relayed);
     if (!r->unseen && r->env->relayed.bytes > 0) {
         if (r->stream != STREAM_COMMITTED)

@@ -210,6 +210,12 @@ static unsigned tail_of(const struct request_path *path)
     return n - 2; /* account, report */
 }
 
+enum step_result request_answered(struct request *r)
+{
+    r->step = tail_of(r->path) - 1;
+    return STEP_NEXT;
+}
+
 static void run_steps(struct request *r)
 {
     for (;;) {

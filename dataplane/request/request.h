@@ -415,7 +415,9 @@ void request_env_tick(struct request_env *env);
 uint64_t request_now_ms(void);
 enum step_result request_fail(struct request *r, enum fault fault); /* Notes it; STEP_FAIL. */
 void request_warn(struct request *r, const char *code);             /* Static text. */
-void request_run(struct request *r);                                /* From callbacks ... */
+/* From a step: what was put into the answer is all; only accounting and the report follow. */
+enum step_result request_answered(struct request *r);
+void request_run(struct request *r);                     /* From callbacks ... */
 void request_run_at(struct request *r, uint64_t now_ns); /* ... that know the time already. */
 int64_t request_wall_us(const struct request *r);        /* At now_ns. */
 void request_poll(struct request *r);                    /* Run again in a few ms; once. */

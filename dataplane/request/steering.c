@@ -91,7 +91,7 @@ static bool read_session(struct str v, struct steering *s)
 {
     if (v.len == 0 || v.len > STEERING_SESSION_BYTES_MAX)
         return false;
-    s->session = v;
+    s->session = v; /* Whatever else says one. */
     return true;
 }
 
@@ -136,6 +136,34 @@ static bool read_traceparent(struct str v, struct steering *s)
     return true;
 }
 
+/* Of coding agents, as Claude Code publishes them for gateways: read, never forwarded; what is
+ * malformed there says nothing. */
+static bool read_agent_session(struct str v, struct steering *s)
+{
+    if (s->session.len == 0 && v.len > 0 && v.len <= STEERING_SESSION_BYTES_MAX)
+        s->session = v;
+    return true;
+}
+
+static bool read_agent_class(struct str v, struct steering *s)
+{
+    static const struct str tags[] = {{"request_class=main", 18},
+                                      {"request_class=subagent", 22},
+                                      {"request_class=workflow", 22},
+                                      {"request_class=compaction", 24},
+                                      {"request_class=auxiliary", 23}};
+    for (size_t i = 0; i < sizeof tags / sizeof tags[0]; i++)
+        if (s->tag_count < RECORD_TAGS_MAX && str_eq(str_slice(tags[i], 14, tags[i].len), v))
+            s->tags[s->tag_count++] = tags[i];
+    return true;
+}
+
+static bool read_agent_compacted(struct str v, struct steering *s)
+{
+    s->compacted = v.len > 0 && !str_is(v, "false") && !str_is(v, "0");
+    return true;
+}
+
 #define READERS(X)                                                                                 \
     X("x-steelyard-policy", read_policy)                                                           \
     X("x-steelyard-tags", read_tags)                                                               \
@@ -145,6 +173,9 @@ static bool read_traceparent(struct str v, struct steering *s)
     X("x-steelyard-no-log", read_no_log)                                                           \
     X("x-steelyard-usage", read_usage)                                                             \
     X("x-stainless-retry-count", read_retry)                                                       \
+    X("x-claude-code-session-id", read_agent_session)                                              \
+    X("x-claude-code-request-class", read_agent_class)                                             \
+    X("x-claude-code-context-compacted", read_agent_compacted)                                     \
     X("traceparent", read_traceparent)
 
 static const struct reader {

@@ -21,7 +21,8 @@ struct steering {
     struct str task;
     int64_t max_cost_nanousd; /* 0: none. */
     uint32_t quality_q16;     /* 0: none. */
-    struct str session;       /* len 0: none. */
+    struct str session;       /* x-steelyard-session, else a coding agent's; len 0: none. */
+    bool compacted;           /* A coding agent's context is a new one: no prompt cache holds it. */
     bool no_log;
     bool usage;             /* x-steelyard-usage: 1 */
     bool client_retry;      /* x-stainless-retry-count above 0. */

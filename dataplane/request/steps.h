@@ -20,6 +20,7 @@ enum step_result step_report(struct request *r);    /* The record, then the term
 
 enum step_result step_models(struct request *r);   /* GET /v1/models[/{id}] */
 enum step_result step_feedback(struct request *r); /* POST /v1/feedback */
+enum step_result step_count(struct request *r);    /* Count of tokens: who is asked, or our own. */
 enum step_result step_explain(struct request *r);  /* POST /v1/decision: answers the decision. */
 
 /* A path of the API; every one is registered with its steps, so none goes without authentication.
@@ -36,6 +37,7 @@ struct request_path {
     /* How its bodies are read where they are no dialogue; NULL: by the dialect's own adapter. */
     const struct provider_adapter *adapter;
     uint32_t serves;      /* With adapter: enum host_serves; 0: hosts of the dialect do. */
+    bool free;            /* Nobody pays for it. */
     bool input_only;      /* Nothing is written: only input is paid for. */
     bool takes_call;      /* The body is a call: JSON, read by `parse`. */
     bool asks_only;       /* A decision without a choice is an answer too. */

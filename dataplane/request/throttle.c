@@ -30,7 +30,9 @@ static uint64_t expected_tokens(const struct request *r)
 {
     const struct call *call = &r->work->call;
     uint64_t choices = call->choices > 0 ? call->choices : 1;
-    return r->path->asks_only ? 0 : call->tokens_in + choices * expected_out(r);
+    if (r->path->asks_only || r->path->free)
+        return 0;
+    return r->path->input_only ? call->tokens_in : call->tokens_in + choices * expected_out(r);
 }
 
 static bool is_limited(const struct limits_values *v)

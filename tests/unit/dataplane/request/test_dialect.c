@@ -9,6 +9,7 @@ struct fixture {
     struct json json;
     struct buf out;
     struct fault_detail detail;
+    struct responses_seen seen;
 };
 
 static int set_up(void **state)
@@ -17,6 +18,7 @@ static int set_up(void **state)
     json_init(&f.json, 200);
     buf_init(&f.out, 16384);
     f.detail = FAULT_DETAIL_NONE;
+    f.seen = (struct responses_seen){.next = 7};
     *state = &f;
     return 0;
 }
@@ -37,8 +39,7 @@ static struct dialect_error error_of(const struct fixture *f, enum fault fault)
         .request_id = STR("req-1"),
         .answer_id = STR("0190"),
         .model = STR("m\"1"),
-        .sequence = 7,
-        .now_s = 1800000000,
+        .seen = &f->seen,
     };
 }
 
@@ -142,7 +143,7 @@ static void a_broken_stream_ends_as_its_dialect_says(void **state)
         uint32_t response = json_get(&f->json, JSON_ROOT, STR("response"));
         assert_true(says(&f->json, JSON_ROOT, "type", "response.failed"));
         assert_true(says(&f->json, response, "status", "failed"));
-        assert_true(says(&f->json, response, "id", "resp_0190"));
+        assert_true(says(&f->json, response, "id", "0190"));
         assert_non_null(strstr(data, "\"sequence_number\":7,"));
     }
 }
