@@ -35,7 +35,7 @@ bool ask_can_say(const struct request *r, const struct snapshot_provider *p)
     enum dialect d = ask_dialect(r, p);
     if (d == r->dialect)
         return true;
-    if (call->bound_to.len > 0)
+    if (call->bound_to.len > 0 || tr_caller_find(r->dialect) == NULL || tr_provider_find(d) == NULL)
         return false;
     return call->choices <= 1 || d == DIALECT_OPENAI || d == DIALECT_GEMINI;
 }

@@ -165,10 +165,8 @@ static bool read_next(struct request *r, struct feed *f, struct str *io_piece,
     if (a->exchange == NULL)
         return provider_read_next(a->adapter, &env->json, &a->reply, io_piece, &f->rewrite,
                                   &env->relayed, out_kind);
-    *out_kind = PROVIDER_SILENT;
-    bool more = tr_exchange_read_next(a->exchange, &env->json, &a->reply, io_piece, &env->relayed,
-                                      out_kind);
-    return more || *out_kind == PROVIDER_BAD;
+    return tr_exchange_read_next(a->exchange, &env->json, &a->reply, io_piece, &env->relayed,
+                                 out_kind);
 }
 
 /* What the caller has been given, so that an error of ours can follow it. */
@@ -223,7 +221,7 @@ static void end_exchange(struct request *r)
     struct attempt *a = &r->attempt;
     struct provider_out *out = &r->env->relayed;
     provider_out_start(out, &r->env->out);
-    tr_exchange_read_end(a->exchange, &a->reply, out);
+    tr_exchange_read_end(a->exchange, &r->env->json, &a->reply, out);
     if (r->dialect == DIALECT_RESPONSES)
         note_sequence(a, out);
     if (r->unseen || out->bytes == 0)
