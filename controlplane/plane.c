@@ -230,6 +230,7 @@ static int start_stores(struct plane *p, struct err *err)
                                          .etcd_cert = p->settings->etcd_cert,
                                          .etcd_key = p->settings->etcd_key,
                                          .ttl_ms = (uint32_t)p->settings->etcd_ttl_ms,
+                                         .is_busy = plane_is_busy,
                                          .on_change = plane_on_role,
                                          .arg = p};
     int rc = leader_create(p->loop, &leader, &p->leader, err);

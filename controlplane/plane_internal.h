@@ -90,6 +90,7 @@ void plane_booted(struct plane *p); /* In plane.c: the state machine goes on. */
 void plane_fail(struct plane *p, int status);
 bool plane_node_at(void *plane, size_t index, struct replicas_node *out_node);
 void plane_leads(void *plane, char *out, size_t out_bytes);
+bool plane_is_busy(void *plane, enum leader_role role);
 void plane_on_role(void *plane, enum leader_role role, uint64_t term);
 void plane_apply(struct plane *p, struct config *config); /* Takes config. */
 void plane_read_books(struct plane *p);                   /* Often; it looks once a minute. */

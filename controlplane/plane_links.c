@@ -279,6 +279,13 @@ void plane_on_word(void *plane, struct str name, struct str value)
 
 /* ---- roles ---- */
 
+/* Half an hour of training would begin anew; the others' work is short. */
+bool plane_is_busy(void *plane, enum leader_role role)
+{
+    const struct plane *p = plane;
+    return role == LEADER_TRAINER && p->trainer != NULL && trainer_is_running(p->trainer);
+}
+
 void plane_on_role(void *plane, enum leader_role role, uint64_t term)
 {
     struct plane *p = plane;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define RETRY_MS 500U
+#define UNEVEN   2U /* Roles: one more is as even as four of them over three can be. */
 
 struct election_config election_config_of(uint32_t ttl_ms, unsigned first_role)
 {
@@ -13,6 +14,7 @@ struct election_config election_config_of(uint32_t ttl_ms, unsigned first_role)
                                     .trust_ms = ttl_ms / 10 * 7,
                                     .poll_ms = ttl_ms / 10,
                                     .answer_ms = ttl_ms / 5,
+                                    .rebalance_ms = ttl_ms * 3,
                                     .pause_ms = ttl_ms / 5,
                                     .first_role = first_role % LEADER_ROLES};
 }
@@ -32,6 +34,7 @@ static void session_reset(struct election *e, uint64_t now_ms)
     for (unsigned i = 0; i < LEADER_ROLES; i++) {
         e->roles[i].place = PLACE_OUT;
         e->roles[i].revision = 0;
+        e->roles[i].uneven_ms = 0;
     }
 }
 
@@ -194,6 +197,43 @@ static bool take_list(struct election *e, const struct election_answer *a)
     return vacant;
 }
 
+/* Of a list: the first key of each role is its owner's. */
+static unsigned owned_by(const struct election_answer *a, int64_t lease)
+{
+    bool seen[LEADER_ROLES] = {0};
+    unsigned count = 0;
+    for (uint32_t i = 0; i < a->key_count; i++) {
+        count += !seen[a->keys[i].role] && a->keys[i].lease == lease;
+        seen[a->keys[i].role] = true;
+    }
+    return count;
+}
+
+static void take_evenness(struct election *e, const struct election_answer *a, uint64_t now_ms)
+{
+    bool after_us[LEADER_ROLES] = {0}, uneven[LEADER_ROLES] = {0};
+    unsigned ours = owned_by(a, e->lease);
+    for (uint32_t i = 0; ours >= UNEVEN && i < a->key_count; i++) {
+        const struct election_key *k = &a->keys[i];
+        if (after_us[k->role])
+            uneven[k->role] = owned_by(a, k->lease) + UNEVEN <= ours;
+        after_us[k->role] = k->lease == e->lease;
+    }
+    for (unsigned i = 0; i < LEADER_ROLES; i++) {
+        if (!uneven[i])
+            e->roles[i].uneven_ms = 0;
+        else if (e->roles[i].uneven_ms == 0)
+            e->roles[i].uneven_ms = now_ms;
+    }
+}
+
+bool election_is_surplus(const struct election *e, enum leader_role role, uint64_t now_ms)
+{
+    uint64_t since_ms = e->roles[role].uneven_ms;
+    return e->session == SESSION_HELD && since_ms != 0 &&
+           now_ms - since_ms >= e->config.rebalance_ms;
+}
+
 static void on_list(struct election *e, const struct election_answer *a, uint64_t now_ms)
 {
     unsigned before = owned_count(e);
@@ -201,6 +241,7 @@ static void on_list(struct election *e, const struct election_answer *a, uint64_
     if (a->status != 0)
         return;
     bool vacant = take_list(e, a);
+    take_evenness(e, a, now_ms);
     unsigned after = owned_count(e);
     if (vacant)
         e->next_enter_ms = now_ms; /* Sharing can wait. */
@@ -275,4 +316,6 @@ void election_leave(struct election *e, enum leader_role role, uint64_t again_ms
     e->roles[role].place = PLACE_LEAVING;
     e->roles[role].not_before_ms = now_ms;
     e->roles[role].again_ms = again_ms;
+    for (unsigned i = 0; i < LEADER_ROLES; i++)
+        e->roles[i].uneven_ms = 0; /* One at a time: what is left is weighed anew. */
 }

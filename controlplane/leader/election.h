@@ -7,7 +7,10 @@
  * the lease itself lasts longer, so the next owner begins after this one has ended.
  *
  * Roles are entered one after the other, each replica beginning elsewhere, and who got one pauses:
- * so replicas that start together share them. A role whose owner goes is entered at once. */
+ * so replicas that start together share them. A role whose owner goes is entered at once. Who came
+ * late is given his share: whoever stands, for rebalance_ms, directly before one that owns fewer
+ * roles by two or more may step behind him. So a role moves only towards evenness, never to and
+ * fro. */
 #ifndef STEELYARD_CONTROLPLANE_LEADER_ELECTION_H
 #define STEELYARD_CONTROLPLANE_LEADER_ELECTION_H
 
@@ -23,6 +26,7 @@ struct election_config {
     uint32_t trust_ms;     /* ttl * 7 / 10 */
     uint32_t poll_ms;      /* How often the keys are listed. */
     uint32_t answer_ms;    /* An answer that takes longer is none. */
+    uint32_t rebalance_ms; /* ttl * 3 */
     uint32_t pause_ms;     /* Before the next role, once one is led here; times their number. */
     unsigned first_role;   /* Where this replica begins. */
 };
@@ -79,6 +83,7 @@ struct election {
     struct {
         enum election_place place;
         bool had_owner;         /* The last list had one. */
+        uint64_t uneven_ms;     /* Since when the next in line owns far fewer; 0: it does not. */
         int64_t revision;       /* create_revision of our key, once it was seen. */
         uint64_t not_before_ms; /* No new try. */
         uint64_t again_ms;      /* Of election_leave, counted from when it is done. */
@@ -95,7 +100,10 @@ void election_answer(struct election *e, const struct election_op *op,
 uint64_t election_wake_ms(const struct election *e, uint64_t now_ms);
 /* The revision that won the role; 0: it is not ours now, by this clock. */
 int64_t election_owned(const struct election *e, enum leader_role role, uint64_t now_ms);
-/* Gives the role up; no new try before `again_ms` from now. */
+/* The next in line for this role has had far fewer roles than we for long enough: it is for the
+ * caller to find the moment and to leave (soon again in line: in one poll). */
+bool election_is_surplus(const struct election *e, enum leader_role role, uint64_t now_ms);
+/* Gives the role, or the place in its line, up; no new try before `again_ms` from now. */
 void election_leave(struct election *e, enum leader_role role, uint64_t again_ms, uint64_t now_ms);
 
 #endif

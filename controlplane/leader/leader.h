@@ -62,6 +62,8 @@ struct leader_config {
     const char *etcd_ca; /* PEM; NULL: the system's. */
     const char *etcd_cert, *etcd_key;
     uint32_t ttl_ms; /* Of its lease; 0: 10 s. Whole seconds. */
+    /* A replica that leads far fewer could have this role: is this a bad moment? NULL: never. */
+    bool (*is_busy)(void *arg, enum leader_role role);
     leader_change_cb on_change;
     void *arg;
 };

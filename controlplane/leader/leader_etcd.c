@@ -143,6 +143,25 @@ static void on_timer(uv_timer_t *timer)
     pump(timer->data);
 }
 
+/* At most one a turn; the others are weighed anew. */
+static void share(struct elector *e, uint64_t now_ms)
+{
+    const struct leader_config *config = &e->leader->config;
+    for (unsigned i = 0; i < LEADER_ROLES; i++) {
+        enum leader_role role = (enum leader_role)i;
+        if (!election_is_surplus(&e->machine, role, now_ms))
+            continue;
+        bool owned = election_owned(&e->machine, role, now_ms) != 0;
+        if (owned && config->is_busy != NULL && config->is_busy(config->arg, role))
+            continue;
+        if (owned)
+            log_event(LOG_INFO, "a role is given to a control plane that leads fewer",
+                      LOG_TEXT_FIELD("role", leader_role_name(role)));
+        election_leave(&e->machine, role, e->machine.config.poll_ms, now_ms);
+        return;
+    }
+}
+
 static void pump(struct elector *e)
 {
     if (e->leader->resigned)
@@ -157,6 +176,7 @@ static void pump(struct elector *e)
             election_answer(&e->machine, &op, &none, now_ms);
         }
     }
+    share(e, now_ms);
     for (unsigned i = 0; i < LEADER_ROLES; i++)
         review(e, &e->claims[i], now_ms);
     (void)uv_timer_start(&e->timer, on_timer, election_wake_ms(&e->machine, now_ms) - now_ms, 0);

@@ -96,6 +96,15 @@ bool trainer_progress(const struct trainer *t, const char *job, struct train_pro
     return ours;
 }
 
+bool trainer_is_running(const struct trainer *t)
+{
+    uv_mutex_t *lock = (uv_mutex_t *)(uintptr_t)&t->lock;
+    uv_mutex_lock(lock);
+    bool runs = t->run != NULL;
+    uv_mutex_unlock(lock);
+    return runs || t->taking;
+}
+
 /* --- job rows ----------------------------------------------------------------------------------
  */
 

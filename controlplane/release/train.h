@@ -68,6 +68,7 @@ void trainer_look(struct trainer *t);
 /* Of the run with this job id; false: it is not the one under way. */
 bool trainer_progress(const struct trainer *t, const char *job,
                       struct train_progress *out_progress);
+bool trainer_is_running(const struct trainer *t);
 /* A run under way is cancelled; who leads next begins it anew. */
 void trainer_close(struct trainer *t, void (*cb)(void *arg), void *arg);
 

@@ -5,8 +5,9 @@
  * After every step:
  *   - of each role at most one replica that runs says that it leads;
  *   - a role's revision only rises from holder to holder;
- * and at the end, when all is quiet, each role is led by somebody, and no replica leads all of
- * them. A broken bound prints the seed; --runs 1 --seed S plays it again. */
+ * and at the end, when all is quiet, each role is led by somebody, and no replica leads two more
+ * than another; from then on nothing moves any more. A broken bound prints the seed; --runs 1
+ * --seed S plays it again. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #define TTL_MS    10000U
 #define STORM_MS  300000U
 #define SETTLE_MS 45000U
+#define EVEN_MS   180000U /* From one that leads all to even: a few times rebalance_ms. */
 
 struct message {
     bool used, up;
@@ -270,6 +272,21 @@ static bool check_end(struct sim *s)
     return all == LEADER_ROLES;
 }
 
+static bool check_even(const struct sim *s)
+{
+    for (unsigned i = 0; i < REPLICAS; i++) {
+        unsigned led = 0;
+        for (unsigned role = 0; role < LEADER_ROLES; role++)
+            led += s->replicas[i].led[role] != 0;
+        if (led == 0 || led > 2) {
+            fprintf(stderr, "seed %llu: a replica leads %u roles in the end\n",
+                    (unsigned long long)s->seed, led);
+            return false;
+        }
+    }
+    return true;
+}
+
 static void begin(struct sim *s, unsigned i)
 {
     struct replica *r = &s->replicas[i];
@@ -306,6 +323,16 @@ static void trouble(struct sim *s)
     }
 }
 
+static void share(const struct sim *s, struct replica *r)
+{
+    for (unsigned i = 0; i < LEADER_ROLES; i++) {
+        if (!election_is_surplus(&r->machine, (enum leader_role)i, local_ms(s, r)))
+            continue;
+        election_leave(&r->machine, (enum leader_role)i, r->machine.config.poll_ms, local_ms(s, r));
+        return;
+    }
+}
+
 static void step(struct sim *s)
 {
     struct election_op op;
@@ -317,6 +344,7 @@ static void step(struct sim *s)
         if (s->now_ms < r->stopped_until_ms)
             continue;
         time_out(s, i);
+        share(s, r);
         while (election_next(&r->machine, local_ms(s, r), &op))
             ask(s, i, &op);
     }
@@ -346,6 +374,16 @@ static bool run_start(struct sim *s)
     return check_end(s);
 }
 
+static bool run_quiet(struct sim *s, uint64_t duration_ms)
+{
+    for (uint64_t ends = s->now_ms + duration_ms; s->now_ms < ends;) {
+        step(s);
+        if (!check(s))
+            return false;
+    }
+    return true;
+}
+
 static bool run_one(struct sim *s, uint64_t seed, bool verbose)
 {
     memset(s, 0, sizeof *s);
@@ -369,10 +407,14 @@ static bool run_one(struct sim *s, uint64_t seed, bool verbose)
             return false;
     }
     s->storm = false;
-    for (uint64_t quiet_ends = s->now_ms + SETTLE_MS; s->now_ms < quiet_ends;) {
-        step(s);
-        if (!check(s))
-            return false;
+    if (!run_quiet(s, SETTLE_MS) || !check_end(s) || !run_quiet(s, EVEN_MS) || !check_even(s))
+        return false;
+    uint64_t changes = s->changes;
+    if (!run_quiet(s, EVEN_MS))
+        return false;
+    if (s->changes != changes) {
+        fprintf(stderr, "seed %llu: roles go to and fro\n", (unsigned long long)seed);
+        return false;
     }
     if (verbose)
         printf("seed %llu: %llu changes of leaders\n", (unsigned long long)seed,

@@ -137,3 +137,18 @@ def test_roles_are_taken_over_while_every_ordinary_worker_is_blocked():
             call.join(30)
         expect(all(call.status == 200 for call in calls), "answers: %s" % [call.status for call in calls])
         return "all roles after %.1f s" % took
+
+
+def test_a_control_plane_that_comes_late_is_given_its_share_of_the_roles():
+    with Cluster(faults.config, nodes=1, controls=2, etcd=True, control_args=["--etcd-ttl", "2s"]) as c:
+        wait_until("every role to be led once", lambda: all_led_once(c))
+        late = c.controls[1]
+        expect(late.stop() == 0, "it did not end well")
+        wait_until("the other one to lead everything", lambda: set(led(c)) == set(c.leaders()) and
+                   all(who == [0] for who in led(c).values()))
+        late.start()
+        late.addresses()
+        began = time.monotonic()
+        wait_until("each to lead two", lambda: all_led_once(c) and
+                   sorted(who[0] for who in led(c).values()) == [0, 0, 1, 1], 60)
+        return "even after %.1f s" % (time.monotonic() - began)
