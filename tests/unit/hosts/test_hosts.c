@@ -1,0 +1,99 @@
+#include "common/hosts/hosts.h"
+
+#include <string.h>
+
+#include "tests/lib/fault.h"
+
+static void each_host_is_found_by_its_name_and_the_table_is_sorted(void **state)
+{
+    (void)state;
+    assert_true(host_count() >= 35);
+    for (size_t i = 0; i < host_count(); i++) {
+        const struct host *h = host_at(i);
+        assert_ptr_equal(host_find(h->name), h);
+        assert_true(h->title.len > 0);
+        if (i > 0)
+            assert_true(str_compare(host_at(i - 1)->name, h->name) < 0);
+    }
+    assert_null(host_at(host_count()));
+    assert_null(host_find(STR("nobody")));
+    assert_null(host_find(STR("")));
+    assert_null(host_find(STR("OpenAI")));
+}
+
+static void addresses_begin_with_a_scheme_and_end_without_a_slash(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < host_count(); i++) {
+        const struct host *h = host_at(i);
+        if (h->base_url.len == 0)
+            continue;
+        struct str scheme = h->local ? STR("http://127.0.0.1:") : STR("https://");
+        assert_true(str_starts(h->base_url, scheme));
+        assert_int_not_equal(h->base_url.data[h->base_url.len - 1], '/');
+    }
+}
+
+static void a_host_that_needs_no_key_names_none(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < host_count(); i++) {
+        const struct host *h = host_at(i);
+        if (h->auth == HOST_AUTH_NONE) {
+            assert_true(h->local);
+            assert_int_equal(h->env.len, 0);
+        }
+    }
+}
+
+static void the_names_that_people_know_are_there(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "openai",    "azure",      "anthropic", "gemini",   "vertex",     "bedrock",
+        "cohere",    "openrouter", "groq",      "mistral",  "deepseek",   "xai",
+        "together",  "fireworks",  "ollama",    "vllm",     "perplexity", "cerebras",
+        "nvidia",    "deepinfra",  "moonshot",  "zai",      "alibaba",    "minimax",
+        "novita",    "nebius",     "sglang",    "llamacpp", "lmstudio",   "github-models",
+        "sambanova", "cloudflare", "litellm",   "portkey",  "huggingface"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (host_find(str_from(names[i])) == NULL)
+            fail_msg("no host %s", names[i]);
+}
+
+static void requests_of_the_responses_dialect_stay_so_where_they_can(void **state)
+{
+    (void)state;
+    const struct host *openai = host_find(STR("openai"));
+    const struct host *together = host_find(STR("together"));
+    const struct host *anthropic = host_find(STR("anthropic"));
+    assert_int_equal(host_dialect_for(openai, DIALECT_RESPONSES), DIALECT_RESPONSES);
+    assert_int_equal(host_dialect_for(openai, DIALECT_OPENAI), DIALECT_OPENAI);
+    assert_int_equal(host_dialect_for(openai, DIALECT_ANTHROPIC), DIALECT_OPENAI);
+    assert_int_equal(host_dialect_for(together, DIALECT_RESPONSES), DIALECT_OPENAI);
+    assert_int_equal(host_dialect_for(anthropic, DIALECT_ANTHROPIC), DIALECT_ANTHROPIC);
+    assert_int_equal(host_dialect_for(anthropic, DIALECT_RESPONSES), DIALECT_ANTHROPIC);
+}
+
+static void dialects_have_names(void **state)
+{
+    (void)state;
+    for (int d = 0; d < DIALECTS; d++)
+        for (int e = 0; e < d; e++)
+            assert_string_not_equal(dialect_name((enum dialect)d), dialect_name((enum dialect)e));
+    assert_string_equal(dialect_name(DIALECT_GEMINI), "gemini");
+    assert_string_equal(dialect_name(DIALECTS), "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_host_is_found_by_its_name_and_the_table_is_sorted),
+        cmocka_unit_test(addresses_begin_with_a_scheme_and_end_without_a_slash),
+        cmocka_unit_test(a_host_that_needs_no_key_names_none),
+        cmocka_unit_test(the_names_that_people_know_are_there),
+        cmocka_unit_test(requests_of_the_responses_dialect_stay_so_where_they_can),
+        cmocka_unit_test(dialects_have_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
