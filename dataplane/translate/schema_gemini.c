@@ -422,6 +422,8 @@ static bool is_empty_object(const struct json *j)
     return json_get(j, JSON_ROOT, STR("$ref")) == JSON_NONE &&
            choices_of(j, JSON_ROOT) == JSON_NONE &&
            json_get(j, JSON_ROOT, STR("allOf")) == JSON_NONE && json_count(j, properties) == 0 &&
+           json_get(j, JSON_ROOT, STR("items")) == JSON_NONE &&
+           json_get(j, JSON_ROOT, STR("enum")) == JSON_NONE &&
            (json_get(j, JSON_ROOT, STR("type")) == JSON_NONE ||
             schema_is_type(j, JSON_ROOT, STR("object")));
 }
