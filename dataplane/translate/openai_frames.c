@@ -8,7 +8,8 @@ struct frames {
     struct tr_openai_calls calls;
     bool started;
     bool ended;
-    uint32_t finished; /* A bit a choice. */
+    uint32_t seen; /* A bit a choice. */
+    uint32_t finished;
 };
 
 /* Once there is an id: Azure's first chunk, about the prompt, has an empty one. */
@@ -53,6 +54,7 @@ static int put_choice(struct frames *f, uint32_t node, uint32_t otherwise, struc
          json_i64(j, index, 0, CALL_CHOICES_MAX - 1, &choice) != 0) ||
         choice >= CALL_CHOICES_MAX)
         return ERR_PROTOCOL;
+    f->seen |= 1U << choice;
     int rc = tr_openai_put_message(&f->r, &f->calls, (uint32_t)choice, json_get(j, node, part));
     return rc == 0 ? put_finish(f, (uint32_t)choice, json_get(j, node, STR("finish_reason"))) : rc;
 }
@@ -112,7 +114,7 @@ static int read_frame(void *state, struct json *json, const struct tr_frame *fra
 static int read_end(void *state, const struct tr_sink *sink)
 {
     struct frames *f = state;
-    return f->ended || f->finished == 0 ? 0 : put_done(f, sink);
+    return f->ended || f->seen == 0 || f->finished != f->seen ? 0 : put_done(f, sink);
 }
 
 static void end(void *state)
