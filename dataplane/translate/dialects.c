@@ -2,10 +2,12 @@
 
 static const struct tr_caller_dialect *const callers[DIALECT_CALLERS] = {
     [DIALECT_OPENAI] = &tr_caller_openai,
+    [DIALECT_ANTHROPIC] = &tr_caller_anthropic,
 };
 
 static const struct tr_provider_dialect *const providers[DIALECTS] = {
     [DIALECT_OPENAI] = &tr_provider_openai,
+    [DIALECT_ANTHROPIC] = &tr_provider_anthropic,
 };
 
 const struct tr_caller_dialect *tr_caller_find(enum dialect dialect)
