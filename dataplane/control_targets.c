@@ -40,6 +40,7 @@ struct control_targets {
     uv_timer_t timer;
     uv_getaddrinfo_t query;
     bool asking;
+    bool behind; /* A client did not take what is known. */
     size_t at;
     uint64_t asked_ms;
     bool closing;
@@ -117,10 +118,14 @@ static void update(struct control_targets *t)
     const char *targets[RPC_TARGETS_MAX], *names[RPC_TARGETS_MAX];
     struct err err = {0};
     size_t n = gather(t, targets, names);
-    for (size_t i = 0; i < t->client_count; i++)
-        if (rpc_client_set_targets(t->clients[i], targets, names, n, &err) != 0)
-            log_event(LOG_WARN, "addresses of control planes are not used",
-                      LOG_TEXT_FIELD("error", err.message));
+    t->behind = false;
+    for (size_t i = 0; i < t->client_count; i++) {
+        if (rpc_client_set_targets(t->clients[i], targets, names, n, &err) == 0)
+            continue;
+        t->behind = true;
+        log_event(LOG_WARN, "addresses of control planes are not used",
+                  LOG_TEXT_FIELD("error", err.message));
+    }
 }
 
 /* --- names --- */
@@ -167,7 +172,7 @@ static void on_answer(uv_getaddrinfo_t *query, int status, struct addrinfo *list
         maybe_gone(t);
         return;
     }
-    if (changed)
+    if (changed || t->behind)
         update(t);
     ask_next(t);
 }
