@@ -9,7 +9,7 @@
 #include "controlplane/plane_internal.h"
 
 #define WORD_ABORT    "abort/"
-#define ROLLOUT_TTL_S 600U /* Unwatched so long, a node goes back to stable by itself. */
+#define ROLLOUT_TTL_S 600U /* Of one that was begun before plans had a ttl. */
 
 /* ---- resources for the nodes ---- */
 
@@ -34,7 +34,9 @@ static struct nodes_resources *resources_of(const struct publish_set *set)
                                                 .type = item->type,
                                                 .version = str_from(item->version),
                                                 .body = item->body,
-                                                .ttl_s = is_rollout ? ROLLOUT_TTL_S : 0};
+                                                .ttl_s = !is_rollout        ? 0
+                                                         : item->ttl_s != 0 ? item->ttl_s
+                                                                            : ROLLOUT_TTL_S};
         if (nodes_resources_add(r, &resource) != 0) {
             nodes_resources_unref(r);
             return NULL;

@@ -413,8 +413,9 @@ static int freeze(struct admin_call *call, struct pq_conn *c, bool begin, struct
         rc = begin ? rollout_freeze(c, &actor, policy, err)
                    : rollout_unfreeze(c, &actor, policy, err);
     if (rc == 0)
-        rc = change_end(call, c, begin ? "rollout.freeze" : "rollout.unfreeze", call->param[0],
-                        NULL, json_pack("{s:b}", "frozen", begin), err);
+        rc = change_end(call, c, begin ? "rollout.freeze" : "rollout.unfreeze",
+                        policy.len > 0 ? call->param[0] : "*", NULL,
+                        json_pack("{s:b}", "frozen", begin), err);
     if (rc != 0)
         publish_abort(c);
     return rc;

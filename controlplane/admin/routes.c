@@ -37,7 +37,7 @@
     "limit_usd", "period", "tz", "anchor", "mode", "carry", "warn_percent", "offline_usd", "webhook"
 #define PLAN_FIELDS                                                                                \
     "stages", "shadow", "evidence_from_percent", "evidence", "inconclusive", "stale_after",        \
-        "ready_percent", "bucket", "guards", "ratio_alpha", "declared_saving"
+        "ready_percent", "bucket", "guards", "ratio_alpha", "declared_saving", "ttl"
 #define ACCOUNT_ROUTES(path, ...)                                                                  \
     READ_SCOPED(path, ROLE_VIEWER, accounts_list),                                                 \
         CHANGE(path, ROLE_ADMIN, accounts_create, NULL, "name", "rpm", "tpm", "concurrency",       \

@@ -32,6 +32,7 @@ struct publish_resource {
     char version[SHA256_HEX_BYTES]; /* Hex sha256 of body. */
     struct str body;
     uint64_t generation; /* In which it last changed. */
+    uint32_t ttl_s;      /* Of a rollout: unwatched so long it ends on a node; 0: not said. */
 };
 
 /* Immutable. Sorted in push order: catalogue, prices, limits, artifacts, params, accounts, keys,

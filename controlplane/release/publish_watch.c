@@ -102,8 +102,7 @@ static struct owned_set *set_create(size_t rows)
 }
 
 /* Columns from here on: era, generation, key, type, version, generation, body (NULL: as it is
- * held).
- */
+ * held), and a rollout's ttl. */
 static int item_read(const struct pq_result *r, int row, struct owned_item **out_item)
 {
     struct buf body;
@@ -154,6 +153,9 @@ static int set_add(struct owned_set *s, const struct owned_set *held, const stru
     item->key = (struct str){.data = owned->bytes, .len = owned->key_len};
     item->body = (struct str){.data = owned->bytes + owned->key_len + 1, .len = owned->body_len};
     (void)str_copy(pq_result_text(r, row, 4), item->version, sizeof item->version);
+    uint64_t ttl_ms;
+    if (str_parse_duration_ms(pq_result_text(r, row, 7), &ttl_ms) == 0)
+        item->ttl_s = (uint32_t)(ttl_ms / 1000);
     return map_put(&s->by_key, item->key, (void *)(uintptr_t)(at + 1), NULL);
 }
 
@@ -237,8 +239,9 @@ static void on_head(void *arg, const struct pq_reply *reply)
     pq_params_i64(&params, shared ? (int64_t)p->current->set.generation : -1);
     int rc = pq_query(p->pool,
                       "SELECT " ERA_SQL ", h.generation, r.key, r.type, r.version, r.generation, "
-                      "CASE WHEN r.generation > $1 THEN r.body END "
-                      "FROM config_head h LEFT JOIN resource r ON true ORDER BY "
+                      "CASE WHEN r.generation > $1 THEN r.body END, t.cfg ->> 'ttl' "
+                      "FROM config_head h LEFT JOIN resource r ON true LEFT JOIN rollout t ON "
+                      "r.key = 'rollout/' || t.policy AND t.ended IS NULL ORDER BY "
                       "array_position(ARRAY[1, 2, 9, 4, 6, 5, 10, 3, 7, 8], r.type), r.key",
                       &params, on_set, p);
     if (rc != 0)

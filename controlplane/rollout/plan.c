@@ -5,11 +5,22 @@
 
 #define DURATION_S_MAX (90U * 86400U)
 #define BP_PER_PERCENT 100.0
+#define TTL_S_MIN      30U
+#define TTL_S_MAX      86400U /* Nodes take no more. */
 
-const char *const plan_fields[] = {"stages",        "shadow",          "evidence_from_percent",
-                                   "evidence",      "inconclusive",    "stale_after",
-                                   "ready_percent", "bucket",          "guards",
-                                   "ratio_alpha",   "declared_saving", NULL};
+const char *const plan_fields[] = {"stages",
+                                   "shadow",
+                                   "evidence_from_percent",
+                                   "evidence",
+                                   "inconclusive",
+                                   "stale_after",
+                                   "ready_percent",
+                                   "bucket",
+                                   "guards",
+                                   "ratio_alpha",
+                                   "declared_saving",
+                                   "ttl",
+                                   NULL};
 
 static const char *const inconclusive_names[] = {
     [ROLLOUT_INCONCLUSIVE_HOLD] = "hold",
@@ -277,6 +288,10 @@ int plan_read(const json_t *object, struct rollout_plan *plan, struct err *err)
     if (rc == 0)
         rc = read_duration(object, "stale_after", &m->stale_after_s, err);
     if (rc == 0)
+        rc = read_duration(object, "ttl", &m->ttl_s, err);
+    if (rc == 0 && (m->ttl_s < TTL_S_MIN || m->ttl_s > TTL_S_MAX))
+        rc = err_set(err, ERR_INVALID, "\"ttl\" must be from 30s, three heartbeats, to 24h");
+    if (rc == 0)
         rc = read_u64(object, "ready_percent", 100, &ready, err);
     m->ready_percent = (uint32_t)ready;
     if (rc == 0)
@@ -360,14 +375,14 @@ int plan_write(const struct rollout_plan *plan, json_t **out_object)
 {
     const struct rollout_config *m = &plan->machine;
     json_t *o =
-        json_pack("{s:o, s:{s:o, s:o, s:I}, s:o, s:o, s:s, s:o, s:i, s:o, s:o, s:f}", "stages",
+        json_pack("{s:o, s:{s:o, s:o, s:I}, s:o, s:o, s:s, s:o, s:o, s:i, s:o, s:o, s:f}", "stages",
                   stages_json(m), "shadow", "dwell", duration(m->shadow_min_s), "dwell_max",
                   duration(m->shadow_max_s), "requests", (json_int_t)m->shadow_requests_min,
                   "evidence_from_percent", percent(m->evidence_from_bp), "evidence",
                   evidence_json(m->evidence), "inconclusive", inconclusive_names[m->inconclusive],
-                  "stale_after", duration(m->stale_after_s), "ready_percent", (int)m->ready_percent,
-                  "bucket", duration(plan->bucket_s), "guards", guards_json(&plan->rules),
-                  "ratio_alpha", plan->rules.ratio_alpha);
+                  "stale_after", duration(m->stale_after_s), "ttl", duration(m->ttl_s),
+                  "ready_percent", (int)m->ready_percent, "bucket", duration(plan->bucket_s),
+                  "guards", guards_json(&plan->rules), "ratio_alpha", plan->rules.ratio_alpha);
     if (o == NULL)
         return ERR_NOMEM;
     *out_object = o;

@@ -200,6 +200,29 @@ def test_a_version_that_served_before_is_rolled_out_again_within_seconds():
         return "back after %.1f s" % took
 
 
+def test_a_canary_that_nobody_watches_goes_back_by_itself():
+    """The only control plane is gone: each node's own clock ends it, by the plan's ttl."""
+    with Cluster(config, nodes=2, simulator_args=["--latency-percent", "0"]) as cluster:
+        key = cluster.make_key()
+        version = add_version(cluster)
+        plan = dict(PLAN, ttl="30s", stages=[{"percent": 50, "dwell": "1h", "requests": 20, "units": 5},
+                                             {"percent": 100}])
+        name = "default@%d" % version
+        refused = cluster.admin("POST", "/policies/default/rollouts", dict(plan, version=version, ttl="5s"))
+        expect(refused[0] == 400 and "ttl" in refused[1]["detail"], "a ttl below a heartbeat was taken: %s" % (refused,))
+        with Traffic(cluster, key) as traffic:
+            start(cluster, version, plan)
+            wait_until("the candidate to serve", lambda: name in traffic.policies)
+            cluster.control.kill()
+            cluster.control.wait_dead()
+            gone = time.monotonic()
+            last = wait_until("the candidate to serve nobody", lambda: (
+                time.monotonic() - traffic.policies[name] > 3 and traffic.policies[name]), 60)
+        expect(not traffic.failed, "requests failed: %s" % traffic.failed[:3])
+        expect(15 < last - gone < 32, "it served for %.1f s more" % (last - gone))  # A heartbeat may be 10 s old.
+        return "the last answer of the candidate %.1f s after the last control plane" % (last - gone)
+
+
 class OneEach(Cluster):
     """Two control planes over etcd; node i knows control plane i only."""
 

@@ -30,6 +30,7 @@ static void a_plan_is_read_back_as_it_was_written(void **state)
     assert_int_equal(
         read_plan("{\"stages\":[0.5,{\"percent\":20,\"dwell\":\"45m\",\"requests\":7},100],"
                   "\"shadow\":{\"dwell\":\"2m\"},\"evidence\":[\"tokens\"],\"bucket\":\"3s\","
+                  "\"ttl\":\"45s\","
                   "\"inconclusive\":\"rollback\",\"declared_saving\":0.25,"
                   "\"guards\":{\"latency\":{\"margin\":0.5},\"clamp\":{\"on\":false}}}",
                   &plan, &err),
@@ -52,6 +53,7 @@ static void a_plan_is_read_back_as_it_was_written(void **state)
     assert_int_equal(again.machine.evidence, plan.machine.evidence);
     assert_int_equal(again.machine.inconclusive, ROLLOUT_INCONCLUSIVE_ROLLBACK);
     assert_int_equal(again.bucket_s, 3);
+    assert_int_equal(again.machine.ttl_s, 45);
     for (unsigned i = 0; i < GUARD_METRICS; i++) {
         assert_true(again.rules.metric[i].alpha == plan.rules.metric[i].alpha);
         assert_true(again.rules.metric[i].goal == plan.rules.metric[i].goal);
