@@ -29,6 +29,10 @@ int responses_read_reply(struct json *json, struct provider_reply *reply, struct
                          const struct provider_rewrite *rewrite, struct arena *arena,
                          struct str *out_pieces, size_t *out_count) MUST_CHECK;
 
+/* Of a response object: its usage (not .known: it has none), and how it ended. */
+struct call_usage responses_read_usage(const struct json *j, uint32_t node);
+enum call_finish responses_read_finish(const struct json *j, uint32_t response);
+
 /* What a stream that broke ends with: response.failed with the next sequence number. seen: of a
  * stream that passed through, reply->responses. NULL: no event came; then, as where it has no id,
  * the response goes by other_id. code: one of the dialect's ("server_error", ...). */

@@ -33,8 +33,11 @@ static void write_response(struct json_writer *w, const struct responses_seen *s
     json_writer_key(w, "created_at");
     json_writer_i64(w, seen->created_s);
     json_writer_key(w, "status");
-    json_writer_text(w, "failed");
-    write_error(w, code, message);
+    json_writer_text(w, code != NULL ? "failed" : "in_progress");
+    if (code != NULL)
+        write_error(w, code, message);
+    else
+        write_null(w, "error");
     write_null(w, "incomplete_details");
     write_null(w, "instructions");
     json_writer_key(w, "metadata");
@@ -58,28 +61,39 @@ static void write_response(struct json_writer *w, const struct responses_seen *s
     json_writer_end_object(w);
 }
 
-int responses_write_failed(const struct responses_seen *seen, struct str other_id, struct str model,
-                           const char *code, struct str message, struct buf *out)
+static int write_event(const char *type, uint64_t number, const struct responses_seen *seen,
+                       struct str other_id, struct str model, const char *code, struct str message,
+                       struct buf *out)
 {
     struct json_writer w;
-    size_t before = out->len;
-    if (seen == NULL)
-        seen = &nothing_seen;
-    int rc = buf_append_text(out, "event: response.failed\ndata: ");
+    int rc = buf_printf(out, "event: %s\ndata: ", type);
     if (rc != 0)
         return rc;
     json_writer_init(&w, out);
     json_writer_begin_object(&w);
     json_writer_key(&w, "type");
-    json_writer_text(&w, "response.failed");
+    json_writer_text(&w, type);
     json_writer_key(&w, "sequence_number");
-    json_writer_u64(&w, seen->next);
+    json_writer_u64(&w, number);
     json_writer_key(&w, "response");
     write_response(&w, seen, other_id, model, code, message);
     json_writer_end_object(&w);
     rc = json_writer_finish(&w);
+    return rc == 0 ? buf_append_text(out, "\n\n") : rc;
+}
+
+int responses_write_failed(const struct responses_seen *seen, struct str other_id, struct str model,
+                           const char *code, struct str message, struct buf *out)
+{
+    size_t before = out->len;
+    int rc = 0;
+    if (seen == NULL)
+        seen = &nothing_seen;
+    uint64_t number = seen->next;
+    if (number == 0) /* Clients take no other event for the first. */
+        rc = write_event("response.created", number++, seen, other_id, model, NULL, STR_NULL, out);
     if (rc == 0)
-        rc = buf_append_text(out, "\n\n");
+        rc = write_event("response.failed", number, seen, other_id, model, code, message, out);
     if (rc != 0)
         out->len = before;
     return rc;

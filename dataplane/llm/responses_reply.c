@@ -6,11 +6,11 @@
 #include "dataplane/llm/reply.h"
 #include "dataplane/llm/responses.h"
 
-static void note_usage(struct provider_reply *reply, const struct json *j, uint32_t node)
+struct call_usage responses_read_usage(const struct json *j, uint32_t node)
 {
     if (json_kind(j, node) != JSON_OBJECT || json_get(j, node, STR("input_tokens")) == JSON_NONE ||
         json_get(j, node, STR("output_tokens")) == JSON_NONE)
-        return;
+        return (struct call_usage){0};
     struct call_usage u = {.known = true};
     uint32_t in = json_get(j, node, STR("input_tokens_details"));
     uint32_t out = json_get(j, node, STR("output_tokens_details"));
@@ -19,7 +19,14 @@ static void note_usage(struct provider_reply *reply, const struct json *j, uint3
     u.tokens_cached = reply_count(j, in, STR("cached_tokens"), &u);
     u.tokens_cache_write = reply_count(j, in, STR("cache_write_tokens"), &u);
     u.tokens_reasoning = reply_count(j, out, STR("reasoning_tokens"), &u);
-    reply->usage = u;
+    return u;
+}
+
+static void note_usage(struct provider_reply *reply, const struct json *j, uint32_t node)
+{
+    struct call_usage u = responses_read_usage(j, node);
+    if (u.known)
+        reply->usage = u;
 }
 
 static bool is_call(const struct json *j, uint32_t item)
@@ -38,7 +45,7 @@ static enum call_finish incomplete_for(const struct json *j, uint32_t response)
                                                             : CALL_FINISH_OTHER;
 }
 
-static enum call_finish finish_of(const struct json *j, uint32_t response)
+enum call_finish responses_read_finish(const struct json *j, uint32_t response)
 {
     uint32_t item, output = json_get(j, response, STR("output"));
     if (json_string_is(j, json_get(j, response, STR("status")), STR("incomplete")))
@@ -138,7 +145,7 @@ static int end_stream(struct json *json, struct provider_reply *reply,
     int rc = edit_append_event(event, edits, &reply->end);
     if (rc != 0)
         return rc;
-    reply->finish = finish_of(json, json_get(json, JSON_ROOT, STR("response")));
+    reply->finish = responses_read_finish(json, json_get(json, JSON_ROOT, STR("response")));
     reply->done = true;
     *out_kind = reply->content ? PROVIDER_DONE : PROVIDER_CONTENT;
     reply->content = true;
@@ -230,7 +237,7 @@ int responses_read_reply(struct json *json, struct provider_reply *reply, struct
     for (uint32_t at = 0; json_next_element(json, output, &at, &item);)
         note_item(reply, json, item);
     reply->content |= json_count(json, output) > 0;
-    reply->finish = finish_of(json, JSON_ROOT);
+    reply->finish = responses_read_finish(json, JSON_ROOT);
     note_usage(reply, json, json_get(json, JSON_ROOT, STR("usage")));
     struct edit_reply *edits = arena_alloc(arena, sizeof *edits);
     if (edits == NULL)

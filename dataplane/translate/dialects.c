@@ -2,11 +2,13 @@
 
 static const struct tr_caller_dialect *const callers[DIALECT_CALLERS] = {
     [DIALECT_OPENAI] = &tr_caller_openai,
+    [DIALECT_RESPONSES] = &tr_caller_responses,
     [DIALECT_ANTHROPIC] = &tr_caller_anthropic,
 };
 
 static const struct tr_provider_dialect *const providers[DIALECTS] = {
     [DIALECT_OPENAI] = &tr_provider_openai,
+    [DIALECT_RESPONSES] = &tr_provider_responses,
     [DIALECT_ANTHROPIC] = &tr_provider_anthropic,
 };
 

@@ -127,6 +127,7 @@ struct tr_request {
     struct str model;       /* As asked for. */
     struct tr_part *system; /* Texts, in order, wherever in the dialogue they stood. */
     uint32_t system_count;
+    uint32_t system_apart; /* The first so many stood apart from the dialogue (instructions). */
     struct tr_turn *turns;
     uint32_t turn_count;
     struct tr_tool *tools;

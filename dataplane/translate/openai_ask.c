@@ -262,7 +262,7 @@ static int schema_note(struct tr_asking *a, struct str *out)
 /* ---- who asks, and for whom ---- */
 
 /* What is too long for the field keeps its identity as a hash. */
-static void print_identity(struct tr_asking *a, const char *key, struct str text)
+void tr_openai_print_identity(struct tr_asking *a, const char *key, struct str text)
 {
     char hex[SHA256_HEX_BYTES];
     if (text.len > USER_BYTES_MAX) {
@@ -273,7 +273,7 @@ static void print_identity(struct tr_asking *a, const char *key, struct str text
     tr_put_text(a->w, key, text);
 }
 
-static int print_metadata(struct tr_asking *a)
+int tr_openai_print_metadata(struct tr_asking *a)
 {
     const struct tr_request *q = a->request;
     uint32_t put = 0;
@@ -293,7 +293,7 @@ static int print_metadata(struct tr_asking *a)
     return put < q->metadata_count ? drop(a, "metadata") : 0;
 }
 
-static const char *tier_name(enum tr_tier tier)
+const char *tr_openai_tier_name(enum tr_tier tier)
 {
     switch (tier) {
     case TR_TIER_AUTO:
@@ -336,10 +336,10 @@ static int print_circumstances(struct tr_asking *a)
     }
     if (tr_host_has(a->target, HOST_QUIRK_NO_METADATA))
         return drop_circumstances(a);
-    print_identity(a, "safety_identifier", q->user);
-    print_identity(a, "prompt_cache_key", q->cache_key);
-    tr_put_text(a->w, "service_tier", str_from(tier_name(q->tier)));
-    return print_metadata(a);
+    tr_openai_print_identity(a, "safety_identifier", q->user);
+    tr_openai_print_identity(a, "prompt_cache_key", q->cache_key);
+    tr_put_text(a->w, "service_tier", str_from(tr_openai_tier_name(q->tier)));
+    return tr_openai_print_metadata(a);
 }
 
 static void print_stream(struct tr_asking *a)
@@ -404,7 +404,7 @@ int tr_openai_print_request(const struct tr_request *request, const struct tr_ta
 }
 
 /* A name of a model or deployment in a path: RFC 3986 section 2.3 stays. */
-static int put_encoded(struct buf *out, struct str text)
+int tr_openai_put_encoded(struct buf *out, struct str text)
 {
     int rc = 0;
     for (size_t i = 0; i < text.len && rc == 0; i++) {
@@ -426,8 +426,8 @@ int tr_openai_print_path(const struct tr_target *target, bool stream, struct buf
         return buf_append_str(out, STR("/openai/v1/chat/completions"));
     int rc = buf_append_str(out, STR("/openai/deployments/"));
     if (rc == 0)
-        rc = put_encoded(out, target->model);
+        rc = tr_openai_put_encoded(out, target->model);
     if (rc == 0)
         rc = buf_append_str(out, STR("/chat/completions?api-version="));
-    return rc == 0 ? put_encoded(out, version) : rc;
+    return rc == 0 ? tr_openai_put_encoded(out, version) : rc;
 }

@@ -36,6 +36,12 @@ static inline bool tr_host_has(const struct tr_target *t, enum host_quirk quirk)
 {
     return (t->host->quirks & (uint32_t)quirk) != 0;
 }
+/* What is alike in the responses dialect: a text that is hashed if it is too long for its field,
+ * the pairs of metadata, "flex", a name in a path. */
+void tr_openai_print_identity(struct tr_asking *a, const char *key, struct str text);
+int tr_openai_print_metadata(struct tr_asking *a) MUST_CHECK;
+const char *tr_openai_tier_name(enum tr_tier tier);
+int tr_openai_put_encoded(struct buf *out, struct str text) MUST_CHECK;
 /* The array of messages. extra: a text for the model behind all system texts; may be empty. */
 int tr_openai_print_messages(struct tr_asking *a, struct str extra) MUST_CHECK;
 

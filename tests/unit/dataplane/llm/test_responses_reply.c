@@ -351,7 +351,7 @@ static void a_broken_stream_ends_with_the_number_that_is_due(void **state)
     assert_int_equal(
         responses_write_failed(NULL, STR("resp_x"), STR("m"), "timeout", STR("x"), &out), 0);
     assert_true(str_search(buf_str(&out),
-                           STR("\"sequence_number\":0,\"response\":{\"id\":\"resp_x\"")) > 0);
+                           STR("\"sequence_number\":1,\"response\":{\"id\":\"resp_x\"")) > 0);
     sse_reader_deinit(&reader);
     buf_deinit(&out);
 }

@@ -1,0 +1,106 @@
+/* A caller's tools, flat, and its choice among them. */
+#include "dataplane/translate/responses_internal.h"
+
+static const char not_a_function[] =
+    "unsupported_tool: only functions can be offered to this model's provider";
+
+static int read_tool(struct tr_reading *r, uint32_t node, struct tr_tool *tool)
+{
+    uint32_t type = tr_member(r, node, STR("type"));
+    uint32_t name = tr_member(r, node, STR("name"));
+    if (json_kind(r->json, type) != JSON_STRING)
+        return tr_reading_refuse(r, type == JSON_NONE ? node : type, NULL);
+    if (!tr_says(r, type, STR("function")))
+        return tr_responses_unsupported(r, type, not_a_function);
+    if (json_kind(r->json, name) != JSON_STRING)
+        return tr_reading_refuse(r, name == JSON_NONE ? node : name, NULL);
+    tool->strict = -1;
+    int rc = tr_take_text(r, name, &tool->name);
+    if (rc == 0)
+        rc = tr_take_text(r, tr_member(r, node, STR("description")), &tool->description);
+    if (rc == 0)
+        rc = tr_take_object(r, tr_member(r, node, STR("parameters")), &tool->schema);
+    if (rc == 0)
+        rc = tr_take_flag(r, tr_member(r, node, STR("strict")), &tool->strict);
+    if (rc == 0)
+        rc = tr_take_cache(r, tr_member(r, node, STR("cache_control")), &tool->cache);
+    return rc;
+}
+
+int tr_responses_read_tools(struct tr_reading *r, uint32_t node)
+{
+    uint32_t one, count = json_count(r->json, node);
+    int rc = 0;
+    if (json_kind(r->json, node) != JSON_ARRAY)
+        return tr_reading_refuse(r, node, NULL);
+    if (count > TR_TOOLS_MAX)
+        return tr_reading_refuse(r, node, "more tools than one request may have");
+    r->out->tools = tr_make(r, count, sizeof *r->out->tools);
+    if (r->out->tools == NULL)
+        return ERR_NOMEM;
+    for (uint32_t at = 0; rc == 0 && json_next_element(r->json, node, &at, &one);)
+        rc = read_tool(r, one, &r->out->tools[r->out->tool_count++]);
+    return rc;
+}
+
+/* False: not one of the words. */
+static bool read_word(struct tr_reading *r, uint32_t node)
+{
+    if (tr_says(r, node, STR("auto")))
+        r->out->tool_choice = TR_CHOICE_AUTO;
+    else if (tr_says(r, node, STR("none")))
+        r->out->tool_choice = TR_CHOICE_NONE;
+    else if (tr_says(r, node, STR("required")))
+        r->out->tool_choice = TR_CHOICE_REQUIRED;
+    else
+        return false;
+    return true;
+}
+
+static bool allows(const struct tr_reading *r, uint32_t choice)
+{
+    return tr_says(r, tr_member(r, choice, STR("type")), STR("allowed_tools"));
+}
+
+int tr_responses_read_choice(struct tr_reading *r, uint32_t node)
+{
+    if (read_word(r, node))
+        return 0;
+    if (json_kind(r->json, node) != JSON_OBJECT)
+        return tr_reading_refuse(r, node, NULL);
+    if (allows(r, node)) {
+        uint32_t mode = tr_member(r, node, STR("mode"));
+        return read_word(r, mode) ? 0 : tr_reading_refuse(r, mode == JSON_NONE ? node : mode, NULL);
+    }
+    uint32_t type = tr_member(r, node, STR("type"));
+    uint32_t name = tr_member(r, node, STR("name"));
+    if (!tr_says(r, type, STR("function")))
+        return tr_responses_unsupported(r, type == JSON_NONE ? node : type, not_a_function);
+    if (json_kind(r->json, name) != JSON_STRING)
+        return tr_reading_refuse(r, name == JSON_NONE ? node : name, NULL);
+    r->out->tool_choice = TR_CHOICE_NAMED;
+    return tr_take_text(r, name, &r->out->tool_name);
+}
+
+static bool is_allowed(const struct tr_reading *r, uint32_t list, struct str name)
+{
+    uint32_t one;
+    for (uint32_t at = 0; json_next_element(r->json, list, &at, &one);)
+        if (tr_says(r, tr_member(r, one, STR("name")), name))
+            return true;
+    return false;
+}
+
+int tr_responses_keep_allowed(struct tr_reading *r, uint32_t choice)
+{
+    uint32_t kept = 0, list = tr_member(r, choice, STR("tools"));
+    if (!allows(r, choice))
+        return 0;
+    for (uint32_t i = 0; i < r->out->tool_count; i++)
+        if (is_allowed(r, list, r->out->tools[i].name))
+            r->out->tools[kept++] = r->out->tools[i];
+    if (kept == 0)
+        return tr_reading_refuse(r, list == JSON_NONE ? choice : list, "names none of the tools");
+    r->out->tool_count = kept;
+    return 0;
+}
