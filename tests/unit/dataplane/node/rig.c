@@ -251,18 +251,27 @@ static void put_catalogue(struct rig *r, struct resource_set *set, const struct 
     Steelyard__Control__V1__Provider *provider_ptrs[RIG_PROVIDERS];
     Steelyard__Control__V1__Model *model_ptrs[RIG_PROVIDERS];
     char *route_models[RIG_PROVIDERS];
+    Steelyard__Control__V1__Header header = STEELYARD__CONTROL__V1__HEADER__INIT;
+    Steelyard__Control__V1__Header *header_ptr = &header;
     struct buf body;
+    header.name = (char *)(uintptr_t) "x-title";
+    header.value = (char *)(uintptr_t) "ours";
     timeouts.first_content_ms = o->first_content_ms;
     timeouts.head_ms = o->head_ms;
     timeouts.between_events_ms = o->idle_ms;
     for (size_t i = 0; i < RIG_PROVIDERS; i++) {
-        snprintf(urls[i], sizeof urls[i], "http://127.0.0.1:%u/v1",
-                 listener_port(r->providers[i].listener));
+        const char *type = o->types[i] != NULL ? o->types[i] : "openai";
+        const struct host *host = host_find(str_from(type));
+        const bool versioned = host == NULL || host->dialect == DIALECT_OPENAI;
+        snprintf(urls[i], sizeof urls[i], "http://127.0.0.1:%u%s",
+                 listener_port(r->providers[i].listener), versioned ? "/v1" : "");
         steelyard__control__v1__provider__init(&providers[i]);
         steelyard__control__v1__model__init(&model[i]);
         steelyard__control__v1__deployment__init(&deployments[i]);
         providers[i].name = names[i];
-        providers[i].type = (char *)(uintptr_t) "openai";
+        providers[i].type = (char *)(uintptr_t)type;
+        providers[i].headers = &header_ptr;
+        providers[i].n_headers = o->fixed_header;
         providers[i].base_url = urls[i];
         providers[i].secret_ref = (char *)(uintptr_t) "env:RIG_SECRET";
         providers[i].allow_private = 1;
