@@ -1,0 +1,371 @@
+/* Callers of one dialect at providers of another: asked, answered, streamed, refused and billed. */
+#include <string.h>
+
+#include "tests/unit/dataplane/node/replies.h"
+#include "tests/unit/dataplane/node/rig.h"
+
+#define CHAT                                                                                       \
+    "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " RIG_KEY "\r\n"
+#define MESSAGES "POST /v1/messages?beta=true HTTP/1.1\r\nHost: x\r\nx-api-key: " RIG_KEY "\r\n"
+#define ASK_MESSAGE                                                                                \
+    "{\"model\":\"auto\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
+#define MESSAGE                                                                                    \
+    "{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"up-small\","        \
+    "\"content\":["                                                                                \
+    "{\"type\":\"text\",\"text\":\"hello\"}],\"stop_reason\":\"end_turn\",\"stop_sequence\":null," \
+    "\"usage\":{\"input_tokens\":10,\"output_tokens\":5}}"
+#define FRAME(type, rest) "event: " type "\ndata: {\"type\":\"" type "\"" rest "}\n\n"
+#define A_START                                                                                    \
+    FRAME("message_start", ",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":"         \
+                           "\"assistant\",\"content\":[],\"model\":\"up-small\",\"stop_reason\":"  \
+                           "null,\"usage\":{\"input_tokens\":10,\"output_tokens\":1}}")
+#define A_OPEN                                                                                     \
+    FRAME("content_block_start", ",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":"     \
+                                 "\"\"}")
+#define A_TEXT                                                                                     \
+    FRAME("content_block_delta",                                                                   \
+          ",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"hello\"}")
+#define A_CLOSE FRAME("content_block_stop", ",\"index\":0")
+#define A_DELTA                                                                                    \
+    FRAME("message_delta", ",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},"     \
+                           "\"usage\":{\"output_tokens\":5}")
+#define A_STOP FRAME("message_stop", "")
+#define A_ALL  A_START A_OPEN A_TEXT A_CLOSE A_DELTA A_STOP
+
+static const struct rig_options claude = {.types = {"anthropic", "anthropic"}};
+static const struct rig_options mixed = {.types = {"anthropic", "openai"}};
+
+struct seen {
+    uint32_t tokens_in, tokens_out, count;
+};
+
+static void see(const Steelyard__Telemetry__V1__Decision *row, void *arg)
+{
+    struct seen *s = arg;
+    s->count++;
+    if (row->n_attempt == 0)
+        return;
+    s->tokens_in = row->attempt[row->n_attempt - 1]->in;
+    s->tokens_out = row->attempt[row->n_attempt - 1]->out;
+}
+
+static void ask(struct rig *r, const char *head, const char *body, struct rig_answer *out)
+{
+    static char request[8192];
+    struct buf b = {.data = request, .cap = sizeof request, .max = sizeof request};
+    assert_int_equal(buf_printf(&b, "%sContent-Length: %zu\r\n\r\n%s", head, strlen(body), body),
+                     0);
+    rig_exchange_raw(r, b.data, b.len, out);
+}
+
+static const char *whole(const char *head, const char *body)
+{
+    char all[512];
+    snprintf(all, sizeof all, "%sTransfer-Encoding: chunked\r\n\r\n", head);
+    return replies_make(all, body, "0\r\n\r\n");
+}
+
+static bool sent(const struct rig *r, size_t provider, const char *text)
+{
+    return str_search(buf_str(&r->providers[provider].last), str_from(text)) >= 0;
+}
+
+static bool says(const struct rig_answer *a, const char *text)
+{
+    return str_search(buf_str(&a->body), str_from(text)) >= 0;
+}
+
+static void start(struct rig *r, const struct rig_options *o, struct seen *seen)
+{
+    *seen = (struct seen){.count = 0};
+    rig_start(r, o);
+    r->on_row = see;
+    r->on_row_arg = seen;
+}
+
+static void stop(struct rig *r, const struct seen *seen)
+{
+    rig_stop(r);
+    assert_int_equal(seen->count, 1);
+    assert_int_equal(seen->tokens_in, 10);
+    assert_int_equal(seen->tokens_out, 5);
+}
+
+static void a_chat_is_answered_by_a_messages_provider(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_answer a;
+    struct seen seen;
+    start(&r, &claude, &seen);
+    rig_script(&r, 0, (struct rig_script){.reply = whole(JSON_HEAD, MESSAGE)});
+    ask(&r, CHAT "openai-beta: x\r\nanthropic-beta: y\r\n", ASK, &a);
+    assert_int_equal(a.status, 200);
+    assert_true(sent(&r, 0, "POST /v1/messages HTTP/1.1\r\n"));
+    assert_true(sent(&r, 0, "anthropic-version: 2023-06-01\r\n"));
+    assert_true(sent(&r, 0, "x-api-key: "));
+    assert_true(sent(&r, 0, "\"max_tokens\":"));
+    assert_false(sent(&r, 0, "openai-beta"));
+    assert_false(sent(&r, 0, "anthropic-beta"));
+    assert_true(says(&a, "\"object\":\"chat.completion\""));
+    assert_true(says(&a, "\"model\":\"small\""));
+    assert_true(says(&a, "\"content\":\"hello\""));
+    assert_true(says(&a, "\"finish_reason\":\"stop\""));
+    assert_true(rig_has_header(&a, "x-steelyard-served: one/small\r\n"));
+    buf_deinit(&a.body);
+    stop(&r, &seen);
+}
+
+static void a_message_is_answered_by_a_chat_provider(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_answer a;
+    struct seen seen;
+    start(&r, NULL, &seen);
+    rig_script(&r, 0, (struct rig_script){.reply = replies_whole()});
+    ask(&r, MESSAGES "anthropic-beta: y\r\n", ASK_MESSAGE "}", &a);
+    assert_int_equal(a.status, 200);
+    assert_true(sent(&r, 0, "POST /v1/chat/completions HTTP/1.1\r\n")); /* Without the query. */
+    assert_false(sent(&r, 0, "anthropic-"));
+    assert_true(says(&a, "\"type\":\"message\""));
+    assert_true(says(&a, "\"stop_reason\":\"end_turn\""));
+    assert_true(says(&a, "\"model\":\"small\""));
+    buf_deinit(&a.body);
+    stop(&r, &seen);
+}
+
+static void a_chat_streams_from_a_messages_provider(void **state)
+{
+    (void)state;
+    for (size_t piece = 0; piece < 2; piece++) {
+        struct rig r;
+        struct rig_answer a;
+        struct seen seen;
+        start(&r, &claude, &seen);
+        rig_script(&r, 0, (struct rig_script){.reply = replies_stream(A_ALL), .piece = piece});
+        ask(&r, CHAT, ASK_STREAM, &a);
+        assert_int_equal(a.status, 200);
+        assert_true(a.complete);
+        assert_true(says(&a, "\"content\":\"hello\""));
+        assert_true(says(&a, "\"finish_reason\":\"stop\""));
+        assert_true(str_ends(buf_str(&a.body), STR("data: [DONE]\n\n")));
+        assert_false(says(&a, "prompt_tokens"));
+        buf_deinit(&a.body);
+        stop(&r, &seen);
+    }
+}
+
+static void a_message_streams_from_a_chat_provider(void **state)
+{
+    (void)state;
+    for (size_t piece = 0; piece < 2; piece++) {
+        struct rig r;
+        struct rig_answer a;
+        struct seen seen;
+        start(&r, NULL, &seen);
+        rig_script(
+            &r, 0,
+            (struct rig_script){.reply = replies_stream(EV_ROLE EV_TEXT EV_STOP EV_USAGE EV_DONE),
+                                .piece = piece});
+        ask(&r, MESSAGES, ASK_MESSAGE ",\"stream\":true}", &a);
+        assert_int_equal(a.status, 200);
+        assert_true(a.complete);
+        assert_true(sent(&r, 0, "\"include_usage\":true"));
+        assert_true(str_starts(buf_str(&a.body), STR("event: message_start\n")));
+        assert_true(says(&a, "\"text\":\"hello\""));
+        assert_true(says(&a, "\"stop_reason\":\"end_turn\""));
+        assert_true(str_ends(buf_str(&a.body), STR("\"message_stop\"}\n\n")));
+        buf_deinit(&a.body);
+        stop(&r, &seen);
+    }
+}
+
+/* P7 across dialects: what the caller gets is complete, or a true prefix with its mark. */
+struct broken {
+    const char *head, *body, *events, *end, *mark;
+    const struct rig_options *options;
+};
+
+static void cut_everywhere(const struct broken *b)
+{
+    static char reply[16384];
+    struct rig r;
+    struct rig_answer all;
+    const char *full = replies_stream(b->events);
+    size_t len = strlen(full), complete = 0, marked = 0;
+    rig_start(&r, b->options);
+    rig_script(&r, 0, (struct rig_script){.reply = full});
+    ask(&r, b->head, b->body, &all);
+    assert_true(all.complete);
+    rig_stop(&r);
+    for (size_t cut = sizeof SSE_HEAD - 1; cut <= len; cut += 1 + (cut % 3)) {
+        struct rig_answer a;
+        memcpy(reply, full, len);
+        rig_start(&r, b->options);
+        rig_script(&r, 0, (struct rig_script){.reply = reply, .reply_len = cut, .then = RIG_CLOSE});
+        rig_script(&r, 1,
+                   (struct rig_script){.reply = "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"});
+        ask(&r, b->head, b->body, &a);
+        const struct str body = buf_str(&a.body);
+        if (a.status == 200) {
+            const bool well = str_ends(body, str_from(b->end)), bad = says(&a, b->mark);
+            assert_true(a.complete == well);
+            assert_true(well != bad);
+            complete += well;
+            marked += bad;
+        } else {
+            assert_true(a.status >= 500);
+        }
+        assert_int_equal(rig_records(&r), 1);
+        buf_deinit(&a.body);
+        rig_stop(&r);
+    }
+    assert_true(complete > 0 && marked > 0);
+    buf_deinit(&all.body);
+}
+
+static void f18_a_translated_stream_cut_anywhere_is_complete_or_marked(void **state)
+{
+    (void)state;
+    const struct rig_options plain = {.generation = 1};
+    const struct broken rows[] = {
+        {CHAT, ASK_STREAM, A_ALL, "data: [DONE]\n\n", "data: {\"error\":", &claude},
+        {MESSAGES, ASK_MESSAGE ",\"stream\":true}", EV_ROLE EV_TEXT EV_STOP EV_USAGE EV_DONE,
+         "\"message_stop\"}\n\n", "event: error\n", &plain},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        cut_everywhere(&rows[i]);
+}
+
+static void a_refusal_keeps_the_vendors_words_in_the_callers_form(void **state)
+{
+    (void)state;
+    static const struct {
+        const struct rig_options *options;
+        const char *head, *body, *reply;
+        unsigned status;
+        const char *says[2];
+    } rows[] = {
+        {&claude,
+         CHAT,
+         ASK,
+         "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"prompt "
+         "is "
+         "too long: 9 tokens > 8 maximum\"}}",
+         400,
+         {"\"code\":\"context_length_exceeded\"", "9 tokens > 8 maximum"}},
+        {NULL,
+         MESSAGES,
+         ASK_MESSAGE "}",
+         "{\"error\":{\"message\":\"no \\\"such\\\" "
+         "thing\",\"type\":\"invalid_request_error\",\"param\":"
+         "null,\"code\":null}}",
+         400,
+         {"{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\"",
+          "no \\\"such\\\" thing"}},
+        {&claude,
+         CHAT,
+         ASK,
+         "<html>no</html>",
+         400,
+         {"\"error\":{\"message\":", "upstream_refused"}},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct rig r;
+        struct rig_answer a;
+        rig_start(&r, rows[i].options);
+        rig_script(
+            &r, 0,
+            (struct rig_script){
+                .reply = whole("HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n",
+                               rows[i].reply)});
+        ask(&r, rows[i].head, rows[i].body, &a);
+        if (a.status != rows[i].status || !says(&a, rows[i].says[0]) || !says(&a, rows[i].says[1]))
+            fail_msg("%zu: %u %.*s", i, a.status, (int)a.body.len, a.body.data);
+        assert_false(says(&a, "<html>"));
+        assert_true(rig_has_header(&a, "x-should-retry: false\r\n"));
+        buf_deinit(&a.body);
+        rig_stop(&r);
+    }
+}
+
+static void b35_a_vendor_that_refuses_our_key_is_left_for_another(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_answer a;
+    rig_start(&r, &mixed);
+    rig_script(
+        &r, 0,
+        (struct rig_script){
+            .reply = whole("HTTP/1.1 401 No\r\nContent-Type: application/json\r\n",
+                           "{\"type\":\"error\",\"error\":{\"type\":\"authentication_error\","
+                           "\"message\":\"bad\"}}")});
+    rig_script(&r, 1, (struct rig_script){.reply = replies_whole()});
+    ask(&r, CHAT, ASK, &a);
+    assert_int_equal(a.status, 200);
+    assert_true(rig_has_header(&a, "x-steelyard-served: two/large\r\n"));
+    assert_true(rig_has_header(&a, "x-steelyard-attempts: 2\r\n"));
+    buf_deinit(&a.body);
+    rig_stop(&r);
+}
+
+/* n has no word in the Messages dialect: who has one serves, and where nobody has it is told. */
+static void what_has_no_words_goes_to_who_has_some_or_is_refused(void **state)
+{
+    (void)state;
+    static const char two[] =
+        "{\"model\":\"auto\",\"n\":2,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
+    struct rig r;
+    struct rig_answer a;
+    rig_start(&r, &mixed);
+    rig_script(&r, 1, (struct rig_script){.reply = replies_whole()});
+    ask(&r, CHAT, two, &a);
+    assert_int_equal(a.status, 200);
+    assert_int_equal(r.providers[0].connections, 0);
+    assert_true(rig_has_header(&a, "x-steelyard-attempts: 1\r\n"));
+    buf_deinit(&a.body);
+    rig_stop(&r);
+    rig_start(&r, &claude);
+    ask(&r, CHAT, two, &a);
+    assert_int_equal(a.status, 400);
+    assert_true(says(&a, "\"code\":\"unsupported_parameter\""));
+    assert_int_equal(r.providers[0].connections, 0);
+    buf_deinit(&a.body);
+    rig_stop(&r);
+}
+
+static void what_was_dropped_is_named(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_answer a;
+    rig_start(&r, &claude);
+    rig_script(&r, 0, (struct rig_script){.reply = whole(JSON_HEAD, MESSAGE)});
+    ask(&r, CHAT,
+        "{\"model\":\"auto\",\"seed\":7,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+        &a);
+    assert_int_equal(a.status, 200);
+    assert_true(rig_has_header(&a, "x-steelyard-warnings: dropped_seed\r\n"));
+    buf_deinit(&a.body);
+    rig_stop(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_chat_is_answered_by_a_messages_provider),
+        cmocka_unit_test(a_message_is_answered_by_a_chat_provider),
+        cmocka_unit_test(a_chat_streams_from_a_messages_provider),
+        cmocka_unit_test(a_message_streams_from_a_chat_provider),
+        cmocka_unit_test(f18_a_translated_stream_cut_anywhere_is_complete_or_marked),
+        cmocka_unit_test(a_refusal_keeps_the_vendors_words_in_the_callers_form),
+        cmocka_unit_test(b35_a_vendor_that_refuses_our_key_is_left_for_another),
+        cmocka_unit_test(what_has_no_words_goes_to_who_has_some_or_is_refused),
+        cmocka_unit_test(what_was_dropped_is_named),
+    };
+    int failed = rig_run_for_each_transport(tests, sizeof tests / sizeof tests[0]);
+    replies_free();
+    return failed;
+}
