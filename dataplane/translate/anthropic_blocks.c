@@ -50,15 +50,6 @@ uint32_t anthropic_count_parts(const struct tr_reading *r, uint32_t content)
     return count;
 }
 
-/* A text that must be there. */
-static int take_must(struct tr_reading *r, uint32_t block, struct str key, struct str *out)
-{
-    uint32_t node = tr_member(r, block, key);
-    if (json_kind(r->json, node) != JSON_STRING)
-        return tr_reading_refuse(r, node == JSON_NONE ? block : node, NULL);
-    return tr_take_text(r, node, out);
-}
-
 static int read_text(struct tr_reading *r, uint32_t block, struct tr_part *part)
 {
     part->kind = TR_PART_TEXT;
@@ -67,7 +58,7 @@ static int read_text(struct tr_reading *r, uint32_t block, struct tr_part *part)
         if (rc != 0)
             return rc;
     }
-    return take_must(r, block, STR("text"), &part->text);
+    return tr_need_text(r, block, STR("text"), &part->text);
 }
 
 /* "source" by value, by address or by id. */
@@ -76,10 +67,10 @@ static int read_source(struct tr_reading *r, uint32_t block, struct tr_media *me
     uint32_t source = tr_member(r, block, STR("source"));
     if (type_is(r, source, STR("base64"))) {
         int rc = tr_take_text(r, tr_member(r, source, STR("media_type")), &media->mime);
-        return rc == 0 ? take_must(r, source, STR("data"), &media->base64) : rc;
+        return rc == 0 ? tr_need_text(r, source, STR("data"), &media->base64) : rc;
     }
     if (type_is(r, source, STR("url")))
-        return take_must(r, source, STR("url"), &media->url);
+        return tr_need_text(r, source, STR("url"), &media->url);
     if (type_is(r, source, STR("file")))
         return tr_reading_refuse(r, source, no_file);
     return tr_reading_refuse(r, source == JSON_NONE ? block : source, no_block);
@@ -114,7 +105,7 @@ static int read_document(struct tr_reading *r, uint32_t block, struct tr_part *p
     struct str data;
     if (type_is(r, source, STR("text")) || type_is(r, source, STR("content"))) {
         struct str key = type_is(r, source, STR("text")) ? STR("data") : STR("content");
-        int rc = take_must(r, source, key, &data);
+        int rc = tr_need_text(r, source, key, &data);
         return rc == 0 ? read_plain_document(r, block, data, part) : rc;
     }
     part->kind = TR_PART_FILE;
@@ -133,7 +124,7 @@ static enum dialect vendor_of(struct str *io_value)
 static int read_thinking(struct tr_reading *r, uint32_t block, struct tr_part *part)
 {
     part->kind = TR_PART_REASONING;
-    int rc = take_must(r, block, STR("thinking"), &part->reasoning.text);
+    int rc = tr_need_text(r, block, STR("thinking"), &part->reasoning.text);
     if (rc == 0)
         rc = tr_take_text(r, tr_member(r, block, STR("signature")), &part->reasoning.signature);
     if (rc == 0)
@@ -144,7 +135,7 @@ static int read_thinking(struct tr_reading *r, uint32_t block, struct tr_part *p
 static int read_redacted(struct tr_reading *r, uint32_t block, struct tr_part *part)
 {
     part->kind = TR_PART_REASONING;
-    int rc = take_must(r, block, STR("data"), &part->reasoning.opaque);
+    int rc = tr_need_text(r, block, STR("data"), &part->reasoning.opaque);
     if (rc == 0)
         part->reasoning.vendor = vendor_of(&part->reasoning.opaque);
     return rc;
@@ -153,9 +144,9 @@ static int read_redacted(struct tr_reading *r, uint32_t block, struct tr_part *p
 static int read_use(struct tr_reading *r, uint32_t block, struct tr_part *part)
 {
     part->kind = TR_PART_CALL;
-    int rc = take_must(r, block, STR("id"), &part->call.id);
+    int rc = tr_need_text(r, block, STR("id"), &part->call.id);
     if (rc == 0)
-        rc = take_must(r, block, STR("name"), &part->call.name);
+        rc = tr_need_text(r, block, STR("name"), &part->call.name);
     if (rc == 0)
         rc = tr_take_object(r, tr_member(r, block, STR("input")), &part->call.arguments);
     return rc;
@@ -169,7 +160,7 @@ static int read_result(struct tr_reading *r, uint32_t block, struct tr_part *par
 {
     uint32_t content = tr_member(r, block, STR("content"));
     part->kind = TR_PART_RESULT;
-    int rc = take_must(r, block, STR("tool_use_id"), &part->result.call_id);
+    int rc = tr_need_text(r, block, STR("tool_use_id"), &part->result.call_id);
     if (rc == 0)
         rc = tr_take_bool(r, tr_member(r, block, STR("is_error")), &part->result.is_error);
     if (rc != 0 || !tr_is_given(r, content))

@@ -3,41 +3,9 @@
 
 #include "dataplane/translate/effort.h"
 
-static int read_nothing(struct tr_reading *r, uint32_t node)
-{
-    (void)r; /* Read by others: the dialogue, llm's read_call, the router. */
-    (void)node;
-    return 0;
-}
-
-static int read_model(struct tr_reading *r, uint32_t node)
-{
-    return tr_take_text(r, node, &r->out->model);
-}
-
-static int read_stream(struct tr_reading *r, uint32_t node)
-{
-    return tr_take_bool(r, node, &r->out->stream);
-}
-
 static int read_max_tokens(struct tr_reading *r, uint32_t node)
 {
     return tr_take_i64(r, node, 1, UINT32_MAX, &r->out->max_output);
-}
-
-static int read_temperature(struct tr_reading *r, uint32_t node)
-{
-    return tr_take_number(r, node, &r->out->temperature);
-}
-
-static int read_top_p(struct tr_reading *r, uint32_t node)
-{
-    return tr_take_number(r, node, &r->out->top_p);
-}
-
-static int read_top_k(struct tr_reading *r, uint32_t node)
-{
-    return tr_take_i64(r, node, 0, INT32_MAX, &r->out->top_k);
 }
 
 static int read_metadata(struct tr_reading *r, uint32_t node)
@@ -123,50 +91,26 @@ static int read_output_config(struct tr_reading *r, uint32_t node)
     return rc == 0 ? read_format(r, tr_member(r, node, STR("format"))) : rc;
 }
 
-#define FIELD(name, fn)                                                                            \
-    {                                                                                              \
-        {name, sizeof(name) - 1}, fn                                                               \
-    }
-static const struct field {
-    struct str name;
-    int (*read)(struct tr_reading *r, uint32_t node);
-} fields[] = {
-    FIELD("model", read_model),
-    FIELD("messages", read_nothing),
-    FIELD("system", read_nothing),
-    FIELD("cache_control", read_nothing),
-    FIELD("max_tokens", read_max_tokens),
-    FIELD("stream", read_stream),
-    FIELD("tools", anthropic_read_tools),
-    FIELD("tool_choice", anthropic_read_choice),
-    FIELD("thinking", read_thinking),
-    FIELD("output_config", read_output_config),
-    FIELD("output_format", read_format),
-    FIELD("metadata", read_metadata),
-    FIELD("temperature", read_temperature),
-    FIELD("top_p", read_top_p),
-    FIELD("top_k", read_top_k),
-    FIELD("stop_sequences", tr_take_stops),
-    FIELD("service_tier", read_tier),
-    FIELD("speed", read_speed),
+static const struct tr_field fields[] = {
+    TR_FIELD("model", tr_field_model),
+    TR_FIELD("messages", tr_field_nothing),
+    TR_FIELD("system", tr_field_nothing),
+    TR_FIELD("cache_control", tr_field_nothing),
+    TR_FIELD("max_tokens", read_max_tokens),
+    TR_FIELD("stream", tr_field_stream),
+    TR_FIELD("tools", anthropic_read_tools),
+    TR_FIELD("tool_choice", anthropic_read_choice),
+    TR_FIELD("thinking", read_thinking),
+    TR_FIELD("output_config", read_output_config),
+    TR_FIELD("output_format", read_format),
+    TR_FIELD("metadata", read_metadata),
+    TR_FIELD("temperature", tr_field_temperature),
+    TR_FIELD("top_p", tr_field_top_p),
+    TR_FIELD("top_k", tr_field_top_k),
+    TR_FIELD("stop_sequences", tr_take_stops),
+    TR_FIELD("service_tier", read_tier),
+    TR_FIELD("speed", read_speed),
 };
-
-static int read_fields(struct tr_reading *r)
-{
-    enum { FIELDS = sizeof fields / sizeof fields[0] };
-    uint32_t key, value;
-    int rc = 0;
-    for (uint32_t at = 0; rc == 0 && json_next_member(r->json, JSON_ROOT, &at, &key, &value);) {
-        size_t i = 0;
-        while (i < FIELDS && !json_string_is(r->json, key, fields[i].name))
-            i++;
-        if (i < FIELDS)
-            rc = fields[i].read(r, value);
-        else if (tr_is_given(r, value))
-            rc = tr_reading_unknown_node(r, value);
-    }
-    return rc;
-}
 
 /* "cache_control" of the request: a mark at the end of what there is. */
 static int read_root_cache(struct tr_reading *r)
@@ -188,7 +132,7 @@ int anthropic_read_request(const struct json *j, struct arena *arena, struct tr_
     struct tr_reading r;
     int rc = tr_reading_begin(&r, j, arena, out, refusal);
     if (rc == 0)
-        rc = read_fields(&r);
+        rc = tr_reading_fields(&r, fields, sizeof fields / sizeof fields[0]);
     if (rc == 0)
         rc = anthropic_read_dialogue(&r);
     if (rc == 0)

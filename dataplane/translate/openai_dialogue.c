@@ -12,24 +12,16 @@ struct dialogue {
 
 /* ---- parts ---- */
 
-static int need_text(struct tr_reading *r, uint32_t part, struct str key, struct str *out)
-{
-    uint32_t node = tr_member(r, part, key);
-    if (json_kind(r->json, node) != JSON_STRING)
-        return tr_reading_refuse(r, node == JSON_NONE ? part : node, NULL);
-    return tr_take_text(r, node, out);
-}
-
 static int read_text(struct tr_reading *r, uint32_t node, struct tr_part *out)
 {
     out->kind = TR_PART_TEXT;
-    return need_text(r, node, STR("text"), &out->text);
+    return tr_need_text(r, node, STR("text"), &out->text);
 }
 
 static int read_refusal(struct tr_reading *r, uint32_t node, struct tr_part *out)
 {
     out->kind = TR_PART_REFUSAL;
-    return need_text(r, node, STR("refusal"), &out->text);
+    return tr_need_text(r, node, STR("refusal"), &out->text);
 }
 
 /* By value if it is a data URL. */
@@ -91,9 +83,9 @@ static int read_audio(struct tr_reading *r, uint32_t node, struct tr_part *out)
     out->kind = TR_PART_AUDIO;
     if (json_kind(r->json, audio) != JSON_OBJECT)
         return tr_reading_refuse(r, audio == JSON_NONE ? node : audio, NULL);
-    int rc = need_text(r, audio, STR("data"), &out->media.base64);
+    int rc = tr_need_text(r, audio, STR("data"), &out->media.base64);
     if (rc == 0)
-        rc = need_text(r, audio, STR("format"), &format);
+        rc = tr_need_text(r, audio, STR("format"), &format);
     if (rc == 0)
         out->media.mime = tr_media_of_format(format);
     return rc;
@@ -257,7 +249,7 @@ static int read_reasoning(struct tr_reading *r, uint32_t message, struct tr_turn
 
 static int read_function(struct tr_reading *r, uint32_t node, struct tr_call *out)
 {
-    int rc = need_text(r, node, STR("name"), &out->name);
+    int rc = tr_need_text(r, node, STR("name"), &out->name);
     uint32_t arguments = tr_member(r, node, STR("arguments"));
     if (json_kind(r->json, arguments) == JSON_OBJECT)
         out->arguments = json_raw(r->json, arguments);
@@ -373,7 +365,7 @@ static int read_result(struct dialogue *d, uint32_t message, bool legacy)
     struct tr_result *result = &parts[0].result;
     parts[0].kind = TR_PART_RESULT;
     rc = legacy ? legacy_id(d, &result->call_id)
-                : need_text(r, message, STR("tool_call_id"), &result->call_id);
+                : tr_need_text(r, message, STR("tool_call_id"), &result->call_id);
     if (rc == 0)
         rc = tr_take_text(r, tr_member(r, message, STR("name")), &result->name);
     if (rc == 0)

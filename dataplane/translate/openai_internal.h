@@ -13,6 +13,17 @@ int tr_openai_read_choice(struct tr_reading *r, uint32_t node) MUST_CHECK;
 int tr_openai_read_function_choice(struct tr_reading *r, uint32_t node) MUST_CHECK;
 /* Of a choice that allows some of the tools: the others go. After all tools are read. */
 int tr_openai_keep_allowed(struct tr_reading *r, uint32_t choice) MUST_CHECK;
+/* Fields that the responses dialect has alike; each is given (tr_is_given). */
+int tr_openai_read_effort(struct tr_reading *r, uint32_t node) MUST_CHECK;
+int tr_openai_read_schema(struct tr_reading *r, uint32_t node) MUST_CHECK; /* {name,schema,...} */
+int tr_openai_read_verbosity(struct tr_reading *r, uint32_t node) MUST_CHECK;
+int tr_openai_read_tier(struct tr_reading *r, uint32_t node) MUST_CHECK;
+int tr_openai_read_user(struct tr_reading *r, uint32_t node) MUST_CHECK;
+int tr_openai_read_safety_identifier(struct tr_reading *r, uint32_t node) MUST_CHECK;
+int tr_openai_read_cache_key(struct tr_reading *r, uint32_t node) MUST_CHECK;
+int tr_openai_read_store(struct tr_reading *r, uint32_t node) MUST_CHECK;
+int tr_openai_read_top_logprobs(struct tr_reading *r, uint32_t node) MUST_CHECK;
+int tr_openai_read_max_output(struct tr_reading *r, uint32_t node) MUST_CHECK;
 int tr_openai_read_request(const struct json *j, struct arena *arena, struct tr_request *out,
                            struct call_refusal *refusal) MUST_CHECK;
 

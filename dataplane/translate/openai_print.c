@@ -4,8 +4,8 @@
  * message back as it got it sends back all that is needed. */
 #include <string.h>
 
-#include "common/json/json_writer.h"
 #include "dataplane/translate/openai_internal.h"
+#include "dataplane/translate/pen.h"
 #include "dataplane/translate/seal.h"
 
 #define CALLS_TRACKED 128U /* Of a choice: one that has no arguments by the end gets "{}". */
@@ -23,86 +23,54 @@ struct printing {
     struct printing_choice choices[CALL_CHOICES_MAX];
 };
 
-/* Bytes on their way; the first error sticks. */
-struct pen {
-    struct buf *out;
-    int rc;
-};
-
-static void say(struct pen *p, struct str text)
-{
-    if (p->rc == 0)
-        p->rc = buf_append_str(p->out, text);
-}
-#define SAY(p, literal) say(p, STR(literal))
-
-static void say_number(struct pen *p, uint64_t n)
-{
-    if (p->rc == 0)
-        p->rc = buf_append_u64(p->out, n);
-}
-
-static void say_escaped(struct pen *p, struct str text)
-{
-    if (p->rc == 0)
-        p->rc = json_writer_escape(p->out, text);
-}
-
-static void say_quoted(struct pen *p, struct str text)
-{
-    SAY(p, "\"");
-    say_escaped(p, text);
-    SAY(p, "\"");
-}
-
 /* A vendor's opaque value under its seal. */
 static void say_sealed(struct pen *p, const struct tr_print *print, struct str value)
 {
     enum dialect vendor;
-    SAY(p, "\"");
+    PEN(p, "\"");
     (void)tr_seal_take(value, &vendor);
     if (value.len > 0 && vendor == DIALECTS)
-        say(p, tr_seal_prefix(print->vendor));
-    say_escaped(p, value);
-    SAY(p, "\"");
+        pen_put(p, tr_seal_prefix(print->vendor));
+    pen_escaped(p, value);
+    PEN(p, "\"");
 }
 
 static void say_head(struct pen *p, const struct tr_print *print, struct str object)
 {
-    SAY(p, "{\"id\":");
-    say_quoted(p, print->id);
-    SAY(p, ",\"object\":\"");
-    say(p, object);
-    SAY(p, "\",\"created\":");
-    say_number(p, (uint64_t)print->created_s);
-    SAY(p, ",\"model\":");
-    say_quoted(p, print->model);
+    PEN(p, "{\"id\":");
+    pen_quoted(p, print->id);
+    PEN(p, ",\"object\":\"");
+    pen_put(p, object);
+    PEN(p, "\",\"created\":");
+    pen_number(p, (uint64_t)print->created_s);
+    PEN(p, ",\"model\":");
+    pen_quoted(p, print->model);
 }
 
 static void say_usage(struct pen *p, const struct tr_print *print, const struct call_usage *u)
 {
     uint64_t cached = u->tokens_cached < u->tokens_in ? u->tokens_cached : u->tokens_in;
-    SAY(p, "{\"prompt_tokens\":");
-    say_number(p, u->tokens_in);
-    SAY(p, ",\"completion_tokens\":");
-    say_number(p, u->tokens_out);
-    SAY(p, ",\"total_tokens\":");
-    say_number(p, u->tokens_in + u->tokens_out);
-    SAY(p, ",\"prompt_tokens_details\":{\"cached_tokens\":");
-    say_number(p, cached);
-    SAY(p, ",\"cache_write_tokens\":");
-    say_number(p, u->tokens_cache_write);
-    SAY(p, "},\"completion_tokens_details\":{\"reasoning_tokens\":");
-    say_number(p, u->tokens_reasoning);
-    SAY(p, "}");
+    PEN(p, "{\"prompt_tokens\":");
+    pen_number(p, u->tokens_in);
+    PEN(p, ",\"completion_tokens\":");
+    pen_number(p, u->tokens_out);
+    PEN(p, ",\"total_tokens\":");
+    pen_number(p, u->tokens_in + u->tokens_out);
+    PEN(p, ",\"prompt_tokens_details\":{\"cached_tokens\":");
+    pen_number(p, cached);
+    PEN(p, ",\"cache_write_tokens\":");
+    pen_number(p, u->tokens_cache_write);
+    PEN(p, "},\"completion_tokens_details\":{\"reasoning_tokens\":");
+    pen_number(p, u->tokens_reasoning);
+    PEN(p, "}");
     struct str member = STR_NULL;
     if (print->usage_member != NULL)
         member = print->usage_member(print->arg, u);
     if (member.len > 0) {
-        SAY(p, ",");
-        say(p, member);
+        PEN(p, ",");
+        pen_put(p, member);
     }
-    SAY(p, "}");
+    PEN(p, "}");
 }
 
 static struct str finish_of(enum call_finish finish, bool called)
@@ -126,26 +94,26 @@ static struct str finish_of(enum call_finish finish, bool called)
 
 static void open_chunk(struct pen *p, const struct tr_print *print, uint32_t choice)
 {
-    SAY(p, "data: ");
+    PEN(p, "data: ");
     say_head(p, print, STR("chat.completion.chunk"));
-    SAY(p, ",\"choices\":[{\"index\":");
-    say_number(p, choice);
-    SAY(p, ",\"delta\":{");
+    PEN(p, ",\"choices\":[{\"index\":");
+    pen_number(p, choice);
+    PEN(p, ",\"delta\":{");
 }
 
 /* finish: empty while it goes on. */
 static void close_chunk(struct pen *p, const struct tr_print *print, struct str finish)
 {
-    SAY(p, "},\"finish_reason\":");
+    PEN(p, "},\"finish_reason\":");
     if (finish.len == 0)
-        SAY(p, "null}]");
+        PEN(p, "null}]");
     else {
-        say_quoted(p, finish);
-        SAY(p, "}]");
+        pen_quoted(p, finish);
+        PEN(p, "}]");
     }
     if (print->want_usage)
-        SAY(p, ",\"usage\":null");
-    SAY(p, "}\n\n");
+        PEN(p, ",\"usage\":null");
+    PEN(p, "}\n\n");
 }
 
 static void print_role(struct pen *p, const struct tr_print *print, struct printing_choice *c,
@@ -155,7 +123,7 @@ static void print_role(struct pen *p, const struct tr_print *print, struct print
         return;
     c->opened = true;
     open_chunk(p, print, choice);
-    SAY(p, "\"role\":\"assistant\",\"content\":\"\"");
+    PEN(p, "\"role\":\"assistant\",\"content\":\"\"");
     close_chunk(p, print, STR_NULL);
 }
 
@@ -163,8 +131,8 @@ static void print_text(struct pen *p, const struct tr_print *print, const struct
                        struct str member)
 {
     open_chunk(p, print, event->choice);
-    say(p, member);
-    say_quoted(p, event->text);
+    pen_put(p, member);
+    pen_quoted(p, event->text);
     close_chunk(p, print, STR_NULL);
 }
 
@@ -173,18 +141,18 @@ static void print_block(struct pen *p, const struct tr_print *print, struct prin
                         const struct tr_event *event)
 {
     open_chunk(p, print, event->choice);
-    SAY(p, "\"thinking_blocks\":[{\"index\":");
-    say_number(p, c->blocks++);
+    PEN(p, "\"thinking_blocks\":[{\"index\":");
+    pen_number(p, c->blocks++);
     if (event->kind == TR_EVENT_REDACTED) {
-        SAY(p, ",\"type\":\"redacted_thinking\",\"data\":");
+        PEN(p, ",\"type\":\"redacted_thinking\",\"data\":");
     } else {
-        SAY(p, ",\"type\":\"thinking\",\"thinking\":\"\",\"reasoning_bytes\":");
-        say_number(p, c->reasoning_bytes);
-        SAY(p, ",\"signature\":");
+        PEN(p, ",\"type\":\"thinking\",\"thinking\":\"\",\"reasoning_bytes\":");
+        pen_number(p, c->reasoning_bytes);
+        PEN(p, ",\"signature\":");
         c->reasoning_bytes = 0;
     }
     say_sealed(p, print, event->opaque);
-    SAY(p, "}]");
+    PEN(p, "}]");
     close_chunk(p, print, STR_NULL);
 }
 
@@ -192,9 +160,9 @@ static void say_signature(struct pen *p, const struct tr_print *print, struct st
 {
     if (signature.len == 0)
         return;
-    SAY(p, ",\"extra_content\":{\"google\":{\"thought_signature\":");
+    PEN(p, ",\"extra_content\":{\"google\":{\"thought_signature\":");
     say_sealed(p, print, signature);
-    SAY(p, "}}");
+    PEN(p, "}}");
 }
 
 static void print_call(struct pen *p, const struct tr_print *print, struct printing_choice *c,
@@ -204,15 +172,15 @@ static void print_call(struct pen *p, const struct tr_print *print, struct print
     if (event->call_index >= c->calls)
         c->calls = event->call_index + 1;
     open_chunk(p, print, event->choice);
-    SAY(p, "\"tool_calls\":[{\"index\":");
-    say_number(p, event->call_index);
-    SAY(p, ",\"id\":");
-    say_quoted(p, event->call.id);
-    SAY(p, ",\"type\":\"function\",\"function\":{\"name\":");
-    say_quoted(p, event->call.name);
-    SAY(p, ",\"arguments\":\"\"}");
+    PEN(p, "\"tool_calls\":[{\"index\":");
+    pen_number(p, event->call_index);
+    PEN(p, ",\"id\":");
+    pen_quoted(p, event->call.id);
+    PEN(p, ",\"type\":\"function\",\"function\":{\"name\":");
+    pen_quoted(p, event->call.name);
+    PEN(p, ",\"arguments\":\"\"}");
     say_signature(p, print, event->call.signature);
-    SAY(p, "}]");
+    PEN(p, "}]");
     close_chunk(p, print, STR_NULL);
 }
 
@@ -224,11 +192,11 @@ static void print_arguments(struct pen *p, const struct tr_print *print, struct 
     if (index < CALLS_TRACKED)
         c->filled[index / 64] |= UINT64_C(1) << (index % 64);
     open_chunk(p, print, choice);
-    SAY(p, "\"tool_calls\":[{\"index\":");
-    say_number(p, index);
-    SAY(p, ",\"function\":{\"arguments\":");
-    say_quoted(p, text);
-    SAY(p, "}}]");
+    PEN(p, "\"tool_calls\":[{\"index\":");
+    pen_number(p, index);
+    PEN(p, ",\"function\":{\"arguments\":");
+    pen_quoted(p, text);
+    PEN(p, "}}]");
     close_chunk(p, print, STR_NULL);
 }
 
@@ -245,13 +213,13 @@ static void print_finish(struct pen *p, const struct tr_print *print, struct pri
 static void print_done(struct pen *p, const struct tr_print *print, const struct printing *s)
 {
     if (print->want_usage && s->usage.known) {
-        SAY(p, "data: ");
+        PEN(p, "data: ");
         say_head(p, print, STR("chat.completion.chunk"));
-        SAY(p, ",\"choices\":[],\"usage\":");
+        PEN(p, ",\"choices\":[],\"usage\":");
         say_usage(p, print, &s->usage);
-        SAY(p, "}\n\n");
+        PEN(p, "}\n\n");
     }
-    SAY(p, "data: [DONE]\n\n");
+    PEN(p, "data: [DONE]\n\n");
 }
 
 static void print_one(struct pen *p, struct printing *s, const struct tr_print *print,
@@ -295,7 +263,7 @@ static void print_one(struct pen *p, struct printing *s, const struct tr_print *
         s->usage = event->usage;
         return;
     case TR_EVENT_PING:
-        SAY(p, ": keepalive\n\n");
+        PEN(p, ": keepalive\n\n");
         return;
     case TR_EVENT_DONE:
         print_done(p, print, s);
@@ -330,14 +298,14 @@ static bool say_texts(struct pen *p, const struct tr_choice_answer *c, enum tr_p
         if (c->parts[i].kind != kind || c->parts[i].text.len == 0)
             continue;
         if (!any) {
-            say(p, member);
-            SAY(p, "\"");
+            pen_put(p, member);
+            PEN(p, "\"");
         }
         any = true;
-        say_escaped(p, c->parts[i].text);
+        pen_escaped(p, c->parts[i].text);
     }
     if (any)
-        SAY(p, "\"");
+        PEN(p, "\"");
     return any;
 }
 
@@ -350,22 +318,22 @@ static void say_blocks(struct pen *p, const struct tr_print *print,
         if (part->kind != TR_PART_REASONING || part->opaque.len == 0)
             continue;
         if (any)
-            SAY(p, ",");
+            PEN(p, ",");
         else
-            SAY(p, ",\"thinking_blocks\":[");
+            PEN(p, ",\"thinking_blocks\":[");
         any = true;
         if (part->redacted) {
-            SAY(p, "{\"type\":\"redacted_thinking\",\"data\":");
+            PEN(p, "{\"type\":\"redacted_thinking\",\"data\":");
         } else {
-            SAY(p, "{\"type\":\"thinking\",\"thinking\":");
-            say_quoted(p, part->text);
-            SAY(p, ",\"signature\":");
+            PEN(p, "{\"type\":\"thinking\",\"thinking\":");
+            pen_quoted(p, part->text);
+            PEN(p, ",\"signature\":");
         }
         say_sealed(p, print, part->opaque);
-        SAY(p, "}");
+        PEN(p, "}");
     }
     if (any)
-        SAY(p, "]");
+        PEN(p, "]");
 }
 
 static bool say_calls(struct pen *p, const struct tr_print *print, const struct tr_choice_answer *c)
@@ -376,22 +344,22 @@ static bool say_calls(struct pen *p, const struct tr_print *print, const struct 
         if (part->kind != TR_PART_CALL)
             continue;
         if (any)
-            SAY(p, ",");
+            PEN(p, ",");
         else
-            SAY(p, ",\"tool_calls\":[");
+            PEN(p, ",\"tool_calls\":[");
         any = true;
-        SAY(p, "{\"id\":");
-        say_quoted(p, part->call.id);
-        SAY(p, ",\"type\":\"function\",\"function\":{\"name\":");
-        say_quoted(p, part->call.name);
-        SAY(p, ",\"arguments\":");
-        say_quoted(p, part->text.len > 0 ? part->text : STR("{}"));
-        SAY(p, "}");
+        PEN(p, "{\"id\":");
+        pen_quoted(p, part->call.id);
+        PEN(p, ",\"type\":\"function\",\"function\":{\"name\":");
+        pen_quoted(p, part->call.name);
+        PEN(p, ",\"arguments\":");
+        pen_quoted(p, part->text.len > 0 ? part->text : STR("{}"));
+        PEN(p, "}");
         say_signature(p, print, part->call.signature);
-        SAY(p, "}");
+        PEN(p, "}");
     }
     if (any)
-        SAY(p, "]");
+        PEN(p, "]");
     return any;
 }
 
@@ -406,23 +374,23 @@ static bool has_calls(const struct tr_choice_answer *c)
 static void say_choice(struct pen *p, const struct tr_print *print,
                        const struct tr_choice_answer *c, uint32_t index)
 {
-    SAY(p, "{\"index\":");
-    say_number(p, index);
-    SAY(p, ",\"message\":{\"role\":\"assistant\"");
+    PEN(p, "{\"index\":");
+    pen_number(p, index);
+    PEN(p, ",\"message\":{\"role\":\"assistant\"");
     if (!say_texts(p, c, TR_PART_TEXT, STR(",\"content\":"))) {
         if (has_calls(c))
-            SAY(p, ",\"content\":null");
+            PEN(p, ",\"content\":null");
         else
-            SAY(p, ",\"content\":\"\"");
+            PEN(p, ",\"content\":\"\"");
     }
     if (!say_texts(p, c, TR_PART_REFUSAL, STR(",\"refusal\":")))
-        SAY(p, ",\"refusal\":null");
+        PEN(p, ",\"refusal\":null");
     (void)say_texts(p, c, TR_PART_REASONING, STR(",\"reasoning_content\":"));
     say_blocks(p, print, c);
     bool called = say_calls(p, print, c);
-    SAY(p, "},\"logprobs\":null,\"finish_reason\":");
-    say_quoted(p, finish_of(c->finish, called));
-    SAY(p, "}");
+    PEN(p, "},\"logprobs\":null,\"finish_reason\":");
+    pen_quoted(p, finish_of(c->finish, called));
+    PEN(p, "}");
 }
 
 static int print_answer(const struct tr_print *print, const struct tr_answer *answer,
@@ -431,18 +399,18 @@ static int print_answer(const struct tr_print *print, const struct tr_answer *an
     struct pen p = {.out = out};
     size_t before = out->len;
     say_head(&p, print, STR("chat.completion"));
-    SAY(&p, ",\"choices\":[");
+    PEN(&p, ",\"choices\":[");
     for (uint32_t i = 0; i < answer->choice_count; i++) {
         if (i > 0)
-            SAY(&p, ",");
+            PEN(&p, ",");
         say_choice(&p, print, &answer->choices[i], i);
     }
-    SAY(&p, "]");
+    PEN(&p, "]");
     if (answer->usage.known) {
-        SAY(&p, ",\"usage\":");
+        PEN(&p, ",\"usage\":");
         say_usage(&p, print, &answer->usage);
     }
-    SAY(&p, "}");
+    PEN(&p, "}");
     if (p.rc != 0)
         out->len = before;
     return p.rc;

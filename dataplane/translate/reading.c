@@ -171,3 +171,67 @@ void *tr_make(struct tr_reading *r, size_t count, size_t size_bytes)
 {
     return arena_zalloc(r->arena, count > 0 ? count : 1, size_bytes);
 }
+
+int tr_need_text(struct tr_reading *r, uint32_t object, struct str key, struct str *out)
+{
+    uint32_t node = tr_member(r, object, key);
+    if (json_kind(r->json, node) != JSON_STRING)
+        return tr_reading_refuse(r, node == JSON_NONE ? object : node, NULL);
+    return tr_take_text(r, node, out);
+}
+
+static int read_field(struct tr_reading *r, const struct tr_field *fields, size_t count,
+                      uint32_t key, uint32_t value)
+{
+    for (size_t i = 0; i < count; i++)
+        if (json_string_is(r->json, key, fields[i].name))
+            return fields[i].read(r, value);
+    return tr_reading_unknown_node(r, value);
+}
+
+int tr_reading_fields(struct tr_reading *r, const struct tr_field *fields, size_t count)
+{
+    uint32_t key, value;
+    int rc = 0;
+    for (uint32_t at = 0; rc == 0 && json_next_member(r->json, JSON_ROOT, &at, &key, &value);)
+        if (json_kind(r->json, value) != JSON_NULL)
+            rc = read_field(r, fields, count, key, value);
+    return rc;
+}
+
+int tr_field_nothing(struct tr_reading *r, uint32_t node)
+{
+    (void)r;
+    (void)node;
+    return 0;
+}
+
+int tr_field_model(struct tr_reading *r, uint32_t node)
+{
+    return tr_take_text(r, node, &r->out->model);
+}
+
+int tr_field_stream(struct tr_reading *r, uint32_t node)
+{
+    return tr_take_bool(r, node, &r->out->stream);
+}
+
+int tr_field_temperature(struct tr_reading *r, uint32_t node)
+{
+    return tr_take_number(r, node, &r->out->temperature);
+}
+
+int tr_field_top_p(struct tr_reading *r, uint32_t node)
+{
+    return tr_take_number(r, node, &r->out->top_p);
+}
+
+int tr_field_top_k(struct tr_reading *r, uint32_t node)
+{
+    return tr_take_i64(r, node, 0, INT32_MAX, &r->out->top_k);
+}
+
+int tr_field_parallel(struct tr_reading *r, uint32_t node)
+{
+    return tr_take_flag(r, node, &r->out->parallel);
+}

@@ -57,6 +57,29 @@ int tr_take_metadata(struct tr_reading *r, uint32_t node) MUST_CHECK;
  */
 int tr_take_cache(struct tr_reading *r, uint32_t node, struct tr_cache *out) MUST_CHECK;
 
+/* A string that must be there: else refused, at the object if it is missing. */
+int tr_need_text(struct tr_reading *r, uint32_t object, struct str key, struct str *out) MUST_CHECK;
+
+/* The fields of a body through a table: null is as if it were not there, and what the table does
+ * not name is unknown. */
+struct tr_field {
+    struct str name;
+    int (*read)(struct tr_reading *r, uint32_t node);
+};
+#define TR_FIELD(name, fn)                                                                         \
+    {                                                                                              \
+        {name, sizeof name - 1}, fn                                                                \
+    }
+int tr_reading_fields(struct tr_reading *r, const struct tr_field *fields, size_t count) MUST_CHECK;
+/* Readers of fields that dialects have alike. */
+int tr_field_nothing(struct tr_reading *r, uint32_t node); /* Somebody else's. */
+int tr_field_model(struct tr_reading *r, uint32_t node);
+int tr_field_stream(struct tr_reading *r, uint32_t node);
+int tr_field_temperature(struct tr_reading *r, uint32_t node);
+int tr_field_top_p(struct tr_reading *r, uint32_t node);
+int tr_field_top_k(struct tr_reading *r, uint32_t node);
+int tr_field_parallel(struct tr_reading *r, uint32_t node);
+
 /* Zeroed parts of a turn; counts them. NULL with *out_rc set: too many (refused at node), or no
  * memory. */
 struct tr_part *tr_make_parts(struct tr_reading *r, uint32_t count, uint32_t node, int *out_rc);

@@ -37,16 +37,3 @@ int tr_reply_put_text(struct tr_replying *r, uint32_t node, struct tr_event even
     int rc = tr_reply_text(r, node, &event.text);
     return rc == 0 && event.text.len > 0 ? tr_reply_put(r, &event) : rc;
 }
-
-uint64_t tr_reply_count(const struct json *j, uint32_t object, struct str key, bool *io_suspect)
-{
-    int64_t v = 0;
-    uint32_t node = json_get(j, object, key);
-    if (json_kind(j, node) == JSON_MISSING || json_kind(j, node) == JSON_NULL)
-        return 0;
-    if (json_i64(j, node, 0, INT64_C(1) << 40, &v) != 0) {
-        *io_suspect = true;
-        return 0;
-    }
-    return (uint64_t)v;
-}

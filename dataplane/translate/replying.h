@@ -1,7 +1,8 @@
 /* replying.h: what the readers of providers' replies share: the strings of one frame or body,
  * unescaped, without an arena. A string without escapes is a slice of the frame; the others are
  * written one behind the other into a buffer that is made as large as the frame, once, so that
- * none of them moves. They live until the next tr_replying_begin. Pure. */
+ * none of them moves. They live until the next tr_replying_begin. For counts of tokens there is
+ * reply_count (dataplane/llm/reply.h). Pure. */
 #ifndef STEELYARD_DATAPLANE_TRANSLATE_REPLYING_H
 #define STEELYARD_DATAPLANE_TRANSLATE_REPLYING_H
 
@@ -26,7 +27,5 @@ static inline MUST_CHECK int tr_reply_put(const struct tr_replying *r, const str
 {
     return r->sink->put(r->sink->arg, event);
 }
-/* A count of tokens; *io_suspect is set for what cannot be one. Missing or null: 0. */
-uint64_t tr_reply_count(const struct json *j, uint32_t object, struct str key, bool *io_suspect);
 
 #endif

@@ -10,26 +10,18 @@ struct items {
     struct str call_signature; /* Of the call that follows. */
 };
 
-static int need_text(struct tr_reading *r, uint32_t object, struct str key, struct str *out)
-{
-    uint32_t node = tr_member(r, object, key);
-    if (json_kind(r->json, node) != JSON_STRING)
-        return tr_reading_refuse(r, node == JSON_NONE ? object : node, NULL);
-    return tr_take_text(r, node, out);
-}
-
 /* ---- parts ---- */
 
 static int read_text(struct tr_reading *r, uint32_t node, struct tr_part *out)
 {
     out->kind = TR_PART_TEXT;
-    return need_text(r, node, STR("text"), &out->text);
+    return tr_need_text(r, node, STR("text"), &out->text);
 }
 
 static int read_refusal(struct tr_reading *r, uint32_t node, struct tr_part *out)
 {
     out->kind = TR_PART_REFUSAL;
-    return need_text(r, node, STR("refusal"), &out->text);
+    return tr_need_text(r, node, STR("refusal"), &out->text);
 }
 
 static int refuse_file_id(struct tr_reading *r, uint32_t node)
@@ -58,7 +50,7 @@ static int read_image(struct tr_reading *r, uint32_t node, struct tr_part *out)
     out->kind = TR_PART_IMAGE;
     int rc = refuse_file_id(r, node);
     if (rc == 0)
-        rc = need_text(r, node, STR("image_url"), &url);
+        rc = tr_need_text(r, node, STR("image_url"), &url);
     if (rc == 0)
         rc = read_address(r, at, url, &out->media);
     if (rc == 0)
@@ -94,9 +86,9 @@ static int read_audio(struct tr_reading *r, uint32_t node, struct tr_part *out)
     struct str format = STR_NULL;
     uint32_t audio = tr_member(r, node, STR("input_audio"));
     out->kind = TR_PART_AUDIO;
-    int rc = need_text(r, audio == JSON_NONE ? node : audio, STR("data"), &out->media.base64);
+    int rc = tr_need_text(r, audio == JSON_NONE ? node : audio, STR("data"), &out->media.base64);
     if (rc == 0)
-        rc = need_text(r, audio == JSON_NONE ? node : audio, STR("format"), &format);
+        rc = tr_need_text(r, audio == JSON_NONE ? node : audio, STR("format"), &format);
     if (rc == 0)
         out->media.mime = tr_media_of_format(format);
     return rc;
@@ -206,11 +198,11 @@ static int read_call(struct items *it, uint32_t item)
     part->kind = TR_PART_CALL;
     part->call.signature = it->call_signature;
     it->call_signature = STR_NULL;
-    int rc = need_text(r, item, STR("call_id"), &part->call.id);
+    int rc = tr_need_text(r, item, STR("call_id"), &part->call.id);
     if (rc == 0)
-        rc = need_text(r, item, STR("name"), &part->call.name);
+        rc = tr_need_text(r, item, STR("name"), &part->call.name);
     if (rc == 0)
-        rc = need_text(r, item, STR("arguments"), &part->call.arguments);
+        rc = tr_need_text(r, item, STR("arguments"), &part->call.arguments);
     return rc;
 }
 
@@ -226,7 +218,7 @@ static int read_output(struct items *it, uint32_t item)
     struct tr_part *part = it->next++;
     turn->part_count++;
     part->kind = TR_PART_RESULT;
-    rc = need_text(r, item, STR("call_id"), &part->result.call_id);
+    rc = tr_need_text(r, item, STR("call_id"), &part->result.call_id);
     if (rc == 0)
         rc = read_content(r, output, item, parts, &count);
     part->result.parts = parts;
@@ -244,7 +236,7 @@ static int join_texts(struct tr_reading *r, uint32_t list, struct str *out)
     if (tr_is_given(r, list) && json_kind(r->json, list) != JSON_ARRAY)
         return tr_reading_refuse(r, list, NULL);
     for (uint32_t at = 0; rc == 0 && json_next_element(r->json, list, &at, &node); count++) {
-        rc = need_text(r, node, STR("text"), &text);
+        rc = tr_need_text(r, node, STR("text"), &text);
         len += text.len + 2;
     }
     *out = text;
@@ -257,7 +249,7 @@ static int join_texts(struct tr_reading *r, uint32_t list, struct str *out)
     for (uint32_t at = 0; rc == 0 && json_next_element(r->json, list, &at, &node);) {
         rc = b.len > 0 ? buf_append_text(&b, "\n\n") : 0;
         if (rc == 0)
-            rc = need_text(r, node, STR("text"), &text);
+            rc = tr_need_text(r, node, STR("text"), &text);
         if (rc == 0)
             rc = buf_append_str(&b, text);
     }
