@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "dataplane/translate/notes.h"
 #include "tests/unit/dataplane/translate/tr_kit.h"
 
@@ -40,6 +41,65 @@ static const struct sample samples[DIALECTS] = {
          "\"function\",\"function\":{\"name\":\"look\",\"arguments\":\"{\\\"at\\\":1}\"}}]},"
          "\"finish_reason\":\"tool_calls\"}],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":"
          "5,"
+         "\"total_tokens\":12}}"},
+    [DIALECT_RESPONSES] =
+        {"openai", "gpt-4.1",
+         "event: response.created\ndata: "
+         "{\"type\":\"response.created\",\"response\":{\"id\":\"resp_c\",\"object\":\"response\","
+         "\"created_at\":1,\"status\":\"in_progress\",\"model\":\"m\",\"output\":[]},\"sequence_"
+         "number\":0}\n\n"
+         "event: response.output_item.added\ndata: "
+         "{\"type\":\"response.output_item.added\",\"output_index\":0,\"item\":{\"id\":\"msg_1\","
+         "\"type\":\"message\",\"role\":\"assistant\",\"status\":\"in_progress\",\"content\":[]},"
+         "\"sequence_number\":1}\n\n"
+         "event: response.content_part.added\ndata: "
+         "{\"type\":\"response.content_part.added\",\"item_id\":\"msg_1\",\"output_index\":0,"
+         "\"content_index\":0,\"part\":{\"type\":\"output_text\",\"text\":\"\",\"annotations\":[]},"
+         "\"sequence_number\":2}\n\n"
+         "event: response.output_text.delta\ndata: "
+         "{\"type\":\"response.output_text.delta\",\"item_id\":\"msg_1\",\"output_index\":0,"
+         "\"content_index\":0,\"delta\":\"Gr\xc3\xbc\xc3\x9f "
+         "\\ud83d\\ude00\",\"sequence_number\":3}\n\n"
+         "event: response.output_text.done\ndata: "
+         "{\"type\":\"response.output_text.done\",\"item_id\":\"msg_1\",\"output_index\":0,"
+         "\"content_index\":0,\"text\":\"Gr\xc3\xbc\xc3\x9f "
+         "\\ud83d\\ude00\",\"sequence_number\":4}\n\n"
+         "event: response.output_item.done\ndata: "
+         "{\"type\":\"response.output_item.done\",\"output_index\":0,\"item\":{\"id\":\"msg_1\","
+         "\"type\":\"message\",\"role\":\"assistant\",\"status\":\"completed\",\"content\":[{"
+         "\"type\":\"output_text\",\"text\":\"Gr\xc3\xbc\xc3\x9f "
+         "\\ud83d\\ude00\",\"annotations\":[]}]},\"sequence_number\":5}\n\n"
+         "event: response.output_item.added\ndata: "
+         "{\"type\":\"response.output_item.added\",\"output_index\":1,\"item\":{\"id\":\"fc_1\","
+         "\"type\":\"function_call\",\"call_id\":\"x1\",\"name\":\"look\",\"arguments\":\"\","
+         "\"status\":\"in_progress\"},\"sequence_number\":6}\n\n"
+         "event: response.function_call_arguments.delta\ndata: "
+         "{\"type\":\"response.function_call_arguments.delta\",\"item_id\":\"fc_1\",\"output_"
+         "index\":1,\"delta\":\"{\\\"at\\\":1}\",\"sequence_number\":7}\n\n"
+         "event: response.function_call_arguments.done\ndata: "
+         "{\"type\":\"response.function_call_arguments.done\",\"item_id\":\"fc_1\",\"output_"
+         "index\":1,\"arguments\":\"{\\\"at\\\":1}\",\"sequence_number\":8}\n\n"
+         "event: response.output_item.done\ndata: "
+         "{\"type\":\"response.output_item.done\",\"output_index\":1,\"item\":{\"id\":\"fc_1\","
+         "\"type\":\"function_call\",\"call_id\":\"x1\",\"name\":\"look\",\"arguments\":\"{"
+         "\\\"at\\\":1}\",\"status\":\"completed\"},\"sequence_number\":9}\n\n"
+         "event: response.completed\ndata: "
+         "{\"type\":\"response.completed\",\"response\":{\"id\":\"resp_c\",\"object\":\"response\","
+         "\"created_at\":1,\"status\":\"completed\",\"model\":\"m\",\"output\":[{\"id\":\"msg_1\","
+         "\"type\":\"message\",\"role\":\"assistant\",\"status\":\"completed\",\"content\":[{"
+         "\"type\":\"output_text\",\"text\":\"Gr\xc3\xbc\xc3\x9f "
+         "\\ud83d\\ude00\",\"annotations\":[]}]},{\"id\":\"fc_1\",\"type\":\"function_call\","
+         "\"call_id\":\"x1\",\"name\":\"look\",\"arguments\":\"{\\\"at\\\":1}\",\"status\":"
+         "\"completed\"}],\"usage\":{\"input_tokens\":7,\"input_tokens_details\":{\"cached_"
+         "tokens\":0},\"output_tokens\":5,\"output_tokens_details\":{\"reasoning_tokens\":0},"
+         "\"total_tokens\":12}},\"sequence_number\":10}\n\n",
+         "{\"id\":\"resp_c\",\"object\":\"response\",\"created_at\":1,\"status\":\"completed\","
+         "\"model\":\"m\",\"output\":[{\"id\":\"msg_1\",\"type\":\"message\",\"role\":"
+         "\"assistant\",\"status\":\"completed\",\"content\":[{\"type\":\"output_text\",\"text\":"
+         "\"Gr\xc3\xbc\xc3\x9f\",\"annotations\":[]}]},{\"id\":\"fc_1\",\"type\":\"function_call\","
+         "\"call_id\":\"x1\",\"name\":\"look\",\"arguments\":\"{\\\"at\\\":1}\",\"status\":"
+         "\"completed\"}],\"usage\":{\"input_tokens\":7,\"input_tokens_details\":{\"cached_"
+         "tokens\":0},\"output_tokens\":5,\"output_tokens_details\":{\"reasoning_tokens\":0},"
          "\"total_tokens\":12}}"},
     [DIALECT_ANTHROPIC] =
         {"anthropic", "claude-sonnet-4-5",
@@ -383,6 +443,37 @@ static void a_frame_that_is_none_ends_the_reading(void **state)
     each_pair(state, pair_bad);
 }
 
+/* A caller of the Responses dialect is told the whole answer again at its end: that is kept. */
+static void pair_memory(struct tr_kit *kit, enum dialect caller, enum dialect provider)
+{
+    struct run run;
+    struct str stream = str_from(samples[provider].stream);
+    ptrdiff_t words = str_search(stream, STR("Gr\xc3\xbc"));
+    if (caller == DIALECT_RESPONSES)
+        return;
+    size_t to = (size_t)words, from = (size_t)words;
+    while (from > 0 && !str_eq(str_slice(stream, from - 2, from), STR("\n\n")))
+        from--;
+    while (!str_eq(str_slice(stream, to, to + 2), STR("\n\n")))
+        to++;
+    assert_int_equal(begin(&run, kit, caller, provider), 0);
+    uint64_t before = mem_live_bytes();
+    feed(&run, str_slice(stream, 0, from));
+    for (unsigned i = 0; i < 20000; i++) {
+        feed(&run, str_slice(stream, from, to + 2));
+        buf_clear(&run.out);
+    }
+    assert_false(run.bad);
+    assert_true(run.reply.content_bytes >= 20000 * 5);
+    assert_true(mem_live_bytes() < before + 65536);
+    end(&run);
+}
+
+static void a_long_stream_takes_no_more_memory_than_a_short_one(void **state)
+{
+    each_pair(state, pair_memory);
+}
+
 static void a_dialect_that_is_not_there_is_no_exchange(void **state)
 {
     (void)state;
@@ -401,6 +492,7 @@ int main(void)
         T(a_whole_reply_of_any_dialect_is_one_of_any_other),
         T(each_failed_allocation_is_told_or_breaks_the_stream),
         T(a_frame_that_is_none_ends_the_reading),
+        T(a_long_stream_takes_no_more_memory_than_a_short_one),
         T(a_dialect_that_is_not_there_is_no_exchange),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
