@@ -374,26 +374,19 @@ static int print_members(struct tr_asking *a)
     return print_circumstances(a);
 }
 
-int tr_openai_print_request(const struct tr_request *request, const struct tr_target *target,
-                            struct arena *arena, struct tr_terms *terms,
-                            struct call_refusal *refusal, struct buf *out)
+int tr_openai_print_body(struct tr_asking *a, int (*members)(struct tr_asking *a), struct buf *out)
 {
     struct json_writer w;
-    struct tr_asking a = {.request = request,
-                          .target = target,
-                          .arena = arena,
-                          .terms = terms,
-                          .refusal = refusal,
-                          .w = &w};
     size_t before = out->len;
-    int rc = tr_drop_unknown(request, target, terms, refusal);
+    int rc = tr_drop_unknown(a->request, a->target, a->terms, a->refusal);
     if (rc == 0)
-        rc = tr_names_build(terms, request, TR_NAME_COMMON, refusal);
+        rc = tr_names_build(a->terms, a->request, TR_NAME_COMMON, a->refusal);
     if (rc != 0)
         return rc;
+    a->w = &w;
     json_writer_init(&w, out);
     json_writer_begin_object(&w);
-    rc = print_members(&a);
+    rc = members(a);
     if (rc == 0) {
         json_writer_end_object(&w);
         rc = json_writer_finish(&w);
@@ -401,6 +394,14 @@ int tr_openai_print_request(const struct tr_request *request, const struct tr_ta
     if (rc != 0)
         out->len = before;
     return rc;
+}
+
+int tr_openai_print_request(const struct tr_request *request, const struct tr_target *target,
+                            struct arena *arena, struct tr_terms *terms,
+                            struct call_refusal *refusal, struct buf *out)
+{
+    struct tr_asking a = {request, target, arena, terms, refusal, NULL};
+    return tr_openai_print_body(&a, print_members, out);
 }
 
 /* A name of a model or deployment in a path: RFC 3986 section 2.3 stays. */

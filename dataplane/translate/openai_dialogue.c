@@ -1,7 +1,6 @@
 /* A caller's messages: turns, with all their parts, and the system texts wherever they stood. */
 #include <string.h>
 
-#include "dataplane/translate/media.h"
 #include "dataplane/translate/openai_internal.h"
 #include "dataplane/translate/seal.h"
 
@@ -10,145 +9,10 @@ struct dialogue {
     uint32_t legacy; /* Calls of before there were ids. */
 };
 
-/* ---- parts ---- */
-
-static int read_text(struct tr_reading *r, uint32_t node, struct tr_part *out)
-{
-    out->kind = TR_PART_TEXT;
-    return tr_need_text(r, node, STR("text"), &out->text);
-}
-
-static int read_refusal(struct tr_reading *r, uint32_t node, struct tr_part *out)
-{
-    out->kind = TR_PART_REFUSAL;
-    return tr_need_text(r, node, STR("refusal"), &out->text);
-}
-
-/* By value if it is a data URL. */
-static int read_address(struct tr_reading *r, uint32_t node, struct str url, struct tr_media *out)
-{
-    if (!tr_media_is_data_url(url)) {
-        out->url = url;
-        return 0;
-    }
-    return tr_media_read_data_url(url, out) ? 0
-                                            : tr_reading_refuse(r, node, "not a base64 data URL");
-}
-
-static int read_image(struct tr_reading *r, uint32_t node, struct tr_part *out)
-{
-    struct str url = STR_NULL;
-    uint32_t image = tr_member(r, node, STR("image_url"));
-    uint32_t at =
-        json_kind(r->json, image) == JSON_STRING ? image : tr_member(r, image, STR("url"));
-    out->kind = TR_PART_IMAGE;
-    if (json_kind(r->json, at) != JSON_STRING)
-        return tr_reading_refuse(r, at != JSON_NONE ? at : image != JSON_NONE ? image : node, NULL);
-    int rc = tr_take_text(r, at, &url);
-    if (rc == 0)
-        rc = read_address(r, at, url, &out->media);
-    if (rc == 0)
-        rc = tr_take_text(r, tr_member(r, image, STR("detail")), &out->media.detail);
-    return rc;
-}
-
-static int read_file(struct tr_reading *r, uint32_t node, struct tr_part *out)
-{
-    struct str data = STR_NULL;
-    uint32_t file = tr_member(r, node, STR("file"));
-    uint32_t at = tr_member(r, file, STR("file_data"));
-    out->kind = TR_PART_FILE;
-    int rc = tr_take_text(r, tr_member(r, file, STR("filename")), &out->media.name);
-    if (rc == 0)
-        rc = tr_take_text(r, tr_member(r, file, STR("file_id")), &out->media.id);
-    if (rc == 0)
-        rc = tr_take_text(r, at, &data);
-    if (rc != 0)
-        return rc;
-    if (data.len == 0)
-        return out->media.id.len > 0
-                   ? 0
-                   : tr_reading_refuse(r, file == JSON_NONE ? node : file, "names no file");
-    if (str_starts(data, STR("https://")) || str_starts(data, STR("http://")) ||
-        tr_media_is_data_url(data))
-        return read_address(r, at, data, &out->media);
-    out->media.base64 = data;
-    return 0;
-}
-
-static int read_audio(struct tr_reading *r, uint32_t node, struct tr_part *out)
-{
-    struct str format = STR_NULL;
-    uint32_t audio = tr_member(r, node, STR("input_audio"));
-    out->kind = TR_PART_AUDIO;
-    if (json_kind(r->json, audio) != JSON_OBJECT)
-        return tr_reading_refuse(r, audio == JSON_NONE ? node : audio, NULL);
-    int rc = tr_need_text(r, audio, STR("data"), &out->media.base64);
-    if (rc == 0)
-        rc = tr_need_text(r, audio, STR("format"), &format);
-    if (rc == 0)
-        out->media.mime = tr_media_of_format(format);
-    return rc;
-}
-
-static const struct {
-    struct str type;
-    int (*read)(struct tr_reading *r, uint32_t node, struct tr_part *out);
-} part_types[] = {
-    {{"text", 4}, read_text}, {{"image_url", 9}, read_image}, {{"input_audio", 11}, read_audio},
-    {{"file", 4}, read_file}, {{"refusal", 7}, read_refusal},
-};
-
-/* The mark of OpenAI counts as Anthropic's shorter one. */
-static int read_mark(struct tr_reading *r, uint32_t node, struct tr_cache *out)
-{
-    uint32_t point = tr_member(r, node, STR("prompt_cache_breakpoint"));
-    if (tr_is_given(r, point) && json_kind(r->json, point) != JSON_FALSE)
-        out->ttl_s = 300;
-    return tr_take_cache(r, tr_member(r, node, STR("cache_control")), out);
-}
-
-static int read_part(struct tr_reading *r, uint32_t node, struct tr_part *out)
-{
-    uint32_t type = tr_member(r, node, STR("type"));
-    for (size_t i = 0; i < sizeof part_types / sizeof part_types[0]; i++) {
-        if (!tr_says(r, type, part_types[i].type))
-            continue;
-        int rc = part_types[i].read(r, node, out);
-        return rc == 0 ? read_mark(r, node, &out->cache) : rc;
-    }
-    return tr_reading_refuse(r, type == JSON_NONE ? node : type,
-                             "a kind of content part that is not known");
-}
-
-/* How many parts a content makes at most. */
-static uint32_t content_count(const struct tr_reading *r, uint32_t content)
-{
-    return json_kind(r->json, content) == JSON_ARRAY ? json_count(r->json, content) : 1;
-}
-
-static int read_content(struct tr_reading *r, uint32_t content, struct tr_part *parts,
-                        uint32_t *io_count)
-{
-    uint32_t one;
-    int rc = 0;
-    if (!tr_is_given(r, content))
-        return 0;
-    if (json_kind(r->json, content) == JSON_STRING)
-        return tr_take_text(r, content, &parts[(*io_count)++].text); /* TR_PART_TEXT is 0. */
-    if (json_kind(r->json, content) != JSON_ARRAY)
-        return tr_reading_refuse(r, content, NULL);
-    for (uint32_t at = 0; rc == 0 && json_next_element(r->json, content, &at, &one);)
-        rc = read_part(r, one, &parts[(*io_count)++]);
-    return rc;
-}
-
-_Static_assert(TR_PART_TEXT == 0, "a zeroed part is a text");
-
 /* A mark on a message is on its last part. */
 static int mark_last(struct tr_reading *r, uint32_t message, struct tr_part *parts, uint32_t count)
 {
-    return count > 0 ? read_mark(r, message, &parts[count - 1].cache) : 0;
+    return count > 0 ? tr_openai_read_mark(r, message, &parts[count - 1].cache) : 0;
 }
 
 /* ---- messages ---- */
@@ -159,7 +23,7 @@ static int read_system(struct dialogue *d, uint32_t message)
     uint32_t from = r->out->system_count;
     struct tr_part *parts = r->out->system + from;
     uint32_t count = 0, content = tr_member(r, message, STR("content"));
-    int rc = read_content(r, content, parts, &count);
+    int rc = tr_openai_read_content(r, content, parts, &count);
     for (uint32_t i = 0; rc == 0 && i < count; i++)
         if (parts[i].kind != TR_PART_TEXT)
             rc = tr_reading_refuse(r, content, "a system message holds text alone");
@@ -179,11 +43,11 @@ static int read_user(struct dialogue *d, uint32_t message)
     struct tr_reading *r = d->r;
     int rc;
     uint32_t content = tr_member(r, message, STR("content"));
-    struct tr_part *parts = tr_make_parts(r, content_count(r, content), message, &rc);
+    struct tr_part *parts = tr_make_parts(r, tr_openai_content_count(r, content), message, &rc);
     if (parts == NULL)
         return rc;
     struct tr_turn *turn = add_turn(r, TR_USER, parts);
-    rc = read_content(r, content, parts, &turn->part_count);
+    rc = tr_openai_read_content(r, content, parts, &turn->part_count);
     return rc == 0 ? mark_last(r, message, parts, turn->part_count) : rc;
 }
 
@@ -276,7 +140,8 @@ static int read_call(struct tr_reading *r, uint32_t node, struct tr_part *out)
     uint32_t function = tr_member(r, node, STR("function"));
     out->kind = TR_PART_CALL;
     if (type != JSON_NONE && !tr_says(r, type, STR("function")))
-        return tr_reading_refuse(r, type, "unsupported_tool: only functions can be called here");
+        return tr_openai_unsupported(r, type,
+                                     "unsupported_tool: only functions can be called here");
     if (json_kind(r->json, function) != JSON_OBJECT)
         return tr_reading_refuse(r, function == JSON_NONE ? node : function, NULL);
     int rc = tr_take_text(r, tr_member(r, node, STR("id")), &out->call.id);
@@ -320,7 +185,7 @@ static int read_said(struct tr_reading *r, uint32_t message, struct tr_turn *tur
     uint32_t refusal = tr_member(r, message, STR("refusal"));
     int rc = 0;
     if (json_kind(r->json, content) != JSON_STRING || json_text_length(r->json, content) > 0)
-        rc = read_content(r, content, turn->parts, &turn->part_count);
+        rc = tr_openai_read_content(r, content, turn->parts, &turn->part_count);
     if (rc != 0 || json_text_length(r->json, refusal) == 0)
         return rc;
     struct tr_part *part = &turn->parts[turn->part_count++];
@@ -332,7 +197,7 @@ static int read_assistant(struct dialogue *d, uint32_t message)
 {
     struct tr_reading *r = d->r;
     int rc;
-    uint64_t count = content_count(r, tr_member(r, message, STR("content"))) +
+    uint64_t count = tr_openai_content_count(r, tr_member(r, message, STR("content"))) +
                      (uint64_t)json_count(r->json, tr_member(r, message, STR("tool_calls"))) +
                      json_count(r->json, tr_member(r, message, STR("thinking_blocks"))) + 3;
     struct tr_part *parts =
@@ -359,7 +224,7 @@ static int read_result(struct dialogue *d, uint32_t message, bool legacy)
     struct tr_reading *r = d->r;
     int rc;
     uint32_t content = tr_member(r, message, STR("content")), count = 0;
-    struct tr_part *parts = tr_make_parts(r, content_count(r, content) + 1, message, &rc);
+    struct tr_part *parts = tr_make_parts(r, tr_openai_content_count(r, content) + 1, message, &rc);
     if (parts == NULL)
         return rc;
     struct tr_result *result = &parts[0].result;
@@ -369,7 +234,7 @@ static int read_result(struct dialogue *d, uint32_t message, bool legacy)
     if (rc == 0)
         rc = tr_take_text(r, tr_member(r, message, STR("name")), &result->name);
     if (rc == 0)
-        rc = read_content(r, content, parts + 1, &count);
+        rc = tr_openai_read_content(r, content, parts + 1, &count);
     result->parts = parts + 1;
     result->part_count = count;
     add_turn(r, TR_TOOL, parts)->part_count = 1;
@@ -404,7 +269,7 @@ static int make_system(struct tr_reading *r, uint32_t messages)
     for (uint32_t at = 0; json_next_element(r->json, messages, &at, &message);) {
         uint32_t role = tr_member(r, message, STR("role"));
         if (tr_says(r, role, STR("system")) || tr_says(r, role, STR("developer")))
-            count += content_count(r, tr_member(r, message, STR("content")));
+            count += tr_openai_content_count(r, tr_member(r, message, STR("content")));
     }
     r->out->system = tr_make_parts(r, count, messages, &rc);
     return rc;

@@ -13,6 +13,14 @@ int tr_openai_read_choice(struct tr_reading *r, uint32_t node) MUST_CHECK;
 int tr_openai_read_function_choice(struct tr_reading *r, uint32_t node) MUST_CHECK;
 /* Of a choice that allows some of the tools: the others go. After all tools are read. */
 int tr_openai_keep_allowed(struct tr_reading *r, uint32_t choice) MUST_CHECK;
+/* What another dialect has no way to do: unsupported_parameter at the node. */
+int tr_openai_unsupported(struct tr_reading *r, uint32_t node, const char *message) MUST_CHECK;
+/* A text, or parts, behind those at parts; nothing if it is not given. Room is the caller's: */
+uint32_t tr_openai_content_count(const struct tr_reading *r, uint32_t content); /* At most. */
+int tr_openai_read_content(struct tr_reading *r, uint32_t content, struct tr_part *parts,
+                           uint32_t *io_count) MUST_CHECK;
+/* The mark of OpenAI (prompt_cache_breakpoint) counts as Anthropic's shorter one. */
+int tr_openai_read_mark(struct tr_reading *r, uint32_t node, struct tr_cache *out) MUST_CHECK;
 /* Fields that the responses dialect has alike; each is given (tr_is_given). */
 int tr_openai_read_effort(struct tr_reading *r, uint32_t node) MUST_CHECK;
 int tr_openai_read_schema(struct tr_reading *r, uint32_t node) MUST_CHECK; /* {name,schema,...} */
@@ -53,6 +61,10 @@ void tr_openai_print_identity(struct tr_asking *a, const char *key, struct str t
 int tr_openai_print_metadata(struct tr_asking *a) MUST_CHECK;
 const char *tr_openai_tier_name(enum tr_tier tier);
 int tr_openai_put_encoded(struct buf *out, struct str text) MUST_CHECK;
+/* An object of what members puts into it, once names of tools are known and
+ * what has no place is dropped. On an error out is as it was. */
+int tr_openai_print_body(struct tr_asking *a, int (*members)(struct tr_asking *a),
+                         struct buf *out) MUST_CHECK;
 /* The array of messages. extra: a text for the model behind all system texts; may be empty. */
 int tr_openai_print_messages(struct tr_asking *a, struct str extra) MUST_CHECK;
 

@@ -111,7 +111,7 @@ static int read_modalities(struct tr_reading *r, uint32_t node)
 
 static int read_web_search(struct tr_reading *r, uint32_t node)
 {
-    return tr_reading_refuse(
+    return tr_openai_unsupported(
         r, node, "unsupported_tool: web search is the provider's own; this model has none");
 }
 

@@ -115,19 +115,15 @@ static int print_file(struct tr_asking *a, const struct tr_media *m)
             print_text(a->w, text);
         return rc;
     }
-    if (m->base64.len == 0 && m->id.len == 0)
+    if (m->base64.len == 0)
         return tr_refuse(a->refusal, "messages", "files are given to this provider by value");
     json_writer_begin_object(a->w);
     tr_put_text(a->w, "type", STR("file"));
     json_writer_key(a->w, "file");
     json_writer_begin_object(a->w);
-    if (m->base64.len > 0) {
-        print_name(a, m);
-        json_writer_key(a->w, "file_data");
-        print_data_url(a->w, m);
-    } else {
-        tr_put_text(a->w, "file_id", m->id);
-    }
+    print_name(a, m);
+    json_writer_key(a->w, "file_data");
+    print_data_url(a->w, m);
     json_writer_end_object(a->w);
     json_writer_end_object(a->w);
     return 0;

@@ -26,7 +26,7 @@ static int read_tool(struct tr_reading *r, uint32_t node, struct tr_tool *tool)
 {
     uint32_t type = tr_member(r, node, STR("type"));
     if (type != JSON_NONE && !tr_says(r, type, STR("function")))
-        return tr_reading_refuse(r, type, not_a_function);
+        return tr_openai_unsupported(r, type, not_a_function);
     uint32_t function = tr_member(r, node, STR("function"));
     int rc = read_function(r, function == JSON_NONE ? node : function, tool);
     if (rc == 0)
@@ -107,7 +107,7 @@ int tr_openai_read_choice(struct tr_reading *r, uint32_t node)
         return tr_reading_refuse(r, node, NULL);
     uint32_t type = tr_member(r, node, STR("type"));
     if (type != JSON_NONE && !tr_says(r, type, STR("function")))
-        return tr_reading_refuse(r, type, not_a_function);
+        return tr_openai_unsupported(r, type, not_a_function);
     uint32_t function = tr_member(r, node, STR("function"));
     return read_named(r, function == JSON_NONE ? node : function);
 }

@@ -258,29 +258,8 @@ int tr_responses_print_request(const struct tr_request *request, const struct tr
                                struct arena *arena, struct tr_terms *terms,
                                struct call_refusal *refusal, struct buf *out)
 {
-    struct json_writer w;
-    struct tr_asking a = {.request = request,
-                          .target = target,
-                          .arena = arena,
-                          .terms = terms,
-                          .refusal = refusal,
-                          .w = &w};
-    size_t before = out->len;
-    int rc = tr_drop_unknown(request, target, terms, refusal);
-    if (rc == 0)
-        rc = tr_names_build(terms, request, TR_NAME_COMMON, refusal);
-    if (rc != 0)
-        return rc;
-    json_writer_init(&w, out);
-    json_writer_begin_object(&w);
-    rc = print_members(&a);
-    if (rc == 0) {
-        json_writer_end_object(&w);
-        rc = json_writer_finish(&w);
-    }
-    if (rc != 0)
-        out->len = before;
-    return rc;
+    struct tr_asking a = {request, target, arena, terms, refusal, NULL};
+    return tr_openai_print_body(&a, print_members, out);
 }
 
 int tr_responses_print_path(const struct tr_target *target, bool stream, struct buf *out)

@@ -1,6 +1,6 @@
 /* A caller's input: items become turns. What the model said in a row (reasoning, texts, calls) is
  * one turn of the assistant; outputs in a row are one turn of results. */
-#include "dataplane/translate/media.h"
+#include "dataplane/translate/openai_internal.h"
 #include "dataplane/translate/responses_internal.h"
 #include "dataplane/translate/seal.h"
 
@@ -10,144 +10,13 @@ struct items {
     struct str call_signature; /* Of the call that follows. */
 };
 
-/* ---- parts ---- */
-
-static int read_text(struct tr_reading *r, uint32_t node, struct tr_part *out)
-{
-    out->kind = TR_PART_TEXT;
-    return tr_need_text(r, node, STR("text"), &out->text);
-}
-
-static int read_refusal(struct tr_reading *r, uint32_t node, struct tr_part *out)
-{
-    out->kind = TR_PART_REFUSAL;
-    return tr_need_text(r, node, STR("refusal"), &out->text);
-}
-
-static int refuse_file_id(struct tr_reading *r, uint32_t node)
-{
-    uint32_t id = tr_member(r, node, STR("file_id"));
-    if (!tr_is_given(r, id))
-        return 0;
-    return tr_responses_unsupported(r, id, "names a file that one provider keeps; send its bytes");
-}
-
-/* By value if it is a data URL. */
-static int read_address(struct tr_reading *r, uint32_t node, struct str url, struct tr_media *out)
-{
-    if (!tr_media_is_data_url(url)) {
-        out->url = url;
-        return 0;
-    }
-    return tr_media_read_data_url(url, out) ? 0
-                                            : tr_reading_refuse(r, node, "not a base64 data URL");
-}
-
-static int read_image(struct tr_reading *r, uint32_t node, struct tr_part *out)
-{
-    struct str url = STR_NULL;
-    uint32_t at = tr_member(r, node, STR("image_url"));
-    out->kind = TR_PART_IMAGE;
-    int rc = refuse_file_id(r, node);
-    if (rc == 0)
-        rc = tr_need_text(r, node, STR("image_url"), &url);
-    if (rc == 0)
-        rc = read_address(r, at, url, &out->media);
-    if (rc == 0)
-        rc = tr_take_text(r, tr_member(r, node, STR("detail")), &out->media.detail);
-    return rc;
-}
-
-static int read_file(struct tr_reading *r, uint32_t node, struct tr_part *out)
-{
-    struct str data = STR_NULL;
-    uint32_t at = tr_member(r, node, STR("file_data"));
-    uint32_t url = tr_member(r, node, STR("file_url"));
-    out->kind = TR_PART_FILE;
-    int rc = refuse_file_id(r, node);
-    if (rc == 0)
-        rc = tr_take_text(r, tr_member(r, node, STR("filename")), &out->media.name);
-    if (rc == 0)
-        rc = tr_take_text(r, at, &data);
-    if (rc == 0 && data.len == 0)
-        rc = tr_take_text(r, url, &out->media.url);
-    if (rc != 0)
-        return rc;
-    if (data.len == 0)
-        return out->media.url.len > 0 ? 0 : tr_reading_refuse(r, node, "names no file");
-    if (tr_media_is_data_url(data))
-        return read_address(r, at, data, &out->media);
-    out->media.base64 = data;
-    return 0;
-}
-
-static int read_audio(struct tr_reading *r, uint32_t node, struct tr_part *out)
-{
-    struct str format = STR_NULL;
-    uint32_t audio = tr_member(r, node, STR("input_audio"));
-    out->kind = TR_PART_AUDIO;
-    int rc = tr_need_text(r, audio == JSON_NONE ? node : audio, STR("data"), &out->media.base64);
-    if (rc == 0)
-        rc = tr_need_text(r, audio == JSON_NONE ? node : audio, STR("format"), &format);
-    if (rc == 0)
-        out->media.mime = tr_media_of_format(format);
-    return rc;
-}
-
-static const struct {
-    struct str type;
-    int (*read)(struct tr_reading *r, uint32_t node, struct tr_part *out);
-} part_types[] = {
-    {{"input_text", 10}, read_text}, {{"output_text", 11}, read_text},
-    {{"text", 4}, read_text},        {{"input_image", 11}, read_image},
-    {{"input_file", 10}, read_file}, {{"input_audio", 11}, read_audio},
-    {{"refusal", 7}, read_refusal},
-};
-
-/* The mark of OpenAI counts as Anthropic's shorter one. */
-static int read_mark(struct tr_reading *r, uint32_t node, struct tr_cache *out)
-{
-    uint32_t point = tr_member(r, node, STR("prompt_cache_breakpoint"));
-    if (tr_is_given(r, point) && json_kind(r->json, point) != JSON_FALSE)
-        out->ttl_s = 300;
-    return tr_take_cache(r, tr_member(r, node, STR("cache_control")), out);
-}
-
-static int read_part(struct tr_reading *r, uint32_t node, struct tr_part *out)
-{
-    uint32_t type = tr_member(r, node, STR("type"));
-    for (size_t i = 0; i < sizeof part_types / sizeof part_types[0]; i++) {
-        if (!tr_says(r, type, part_types[i].type))
-            continue;
-        int rc = part_types[i].read(r, node, out);
-        return rc == 0 ? read_mark(r, node, &out->cache) : rc;
-    }
-    return tr_reading_refuse(r, type == JSON_NONE ? node : type,
-                             "a kind of content part that is not known");
-}
-
-/* How many parts a content makes. */
-static uint32_t content_count(const struct tr_reading *r, uint32_t content)
-{
-    return json_kind(r->json, content) == JSON_ARRAY ? json_count(r->json, content) : 1;
-}
-
-/* A text or parts. */
+/* A text or parts; it must be there. */
 static int read_content(struct tr_reading *r, uint32_t content, uint32_t item,
                         struct tr_part *parts, uint32_t *io_count)
 {
-    uint32_t node;
-    int rc = 0;
-    if (json_kind(r->json, content) == JSON_STRING) {
-        struct tr_part *part = &parts[(*io_count)++];
-        part->kind = TR_PART_TEXT;
-        return tr_take_text(r, content, &part->text);
-    }
-    if (json_kind(r->json, content) != JSON_ARRAY)
+    if (!tr_is_given(r, content))
         return tr_reading_refuse(r, content == JSON_NONE ? item : content, NULL);
-    for (uint32_t at = 0; rc == 0 && json_next_element(r->json, content, &at, &node);)
-        rc = read_part(r, node, &parts[(*io_count)++]);
-    return rc;
+    return tr_openai_read_content(r, content, parts, io_count);
 }
 
 /* ---- items ---- */
@@ -211,7 +80,7 @@ static int read_output(struct items *it, uint32_t item)
     struct tr_reading *r = it->r;
     uint32_t output = tr_member(r, item, STR("output")), count = 0;
     int rc;
-    struct tr_part *parts = tr_make_parts(r, content_count(r, output), item, &rc);
+    struct tr_part *parts = tr_make_parts(r, tr_openai_content_count(r, output), item, &rc);
     if (parts == NULL)
         return rc;
     struct tr_turn *turn = turn_for(it, TR_TOOL);
@@ -315,8 +184,8 @@ static int read_item(struct items *it, uint32_t item)
         return read_output(it, item);
     if (tr_says(r, type, STR("reasoning")))
         return read_reasoning(it, item);
-    return tr_responses_unsupported(r, type == JSON_NONE ? item : type,
-                                    "is an item that this model's provider cannot be given");
+    return tr_openai_unsupported(r, type == JSON_NONE ? item : type,
+                                 "is an item that this model's provider cannot be given");
 }
 
 /* Room for system texts, and for the parts of all turns. */
@@ -327,7 +196,7 @@ static int make_room(struct items *it, uint32_t input)
     int rc;
     for (uint32_t at = 0; json_next_element(r->json, input, &at, &item);) {
         uint32_t role = tr_member(r, item, STR("role"));
-        uint32_t count = content_count(r, tr_member(r, item, STR("content")));
+        uint32_t count = tr_openai_content_count(r, tr_member(r, item, STR("content")));
         if (tr_says(r, role, STR("system")) || tr_says(r, role, STR("developer")))
             texts += count;
         parts += role == JSON_NONE ? 1 : count;

@@ -3,14 +3,6 @@
 #include "dataplane/translate/openai_internal.h"
 #include "dataplane/translate/responses_internal.h"
 
-int tr_responses_unsupported(struct tr_reading *r, uint32_t node, const char *message)
-{
-    int rc = tr_reading_refuse(r, node, message);
-    if (rc == ERR_INVALID)
-        r->refusal->defect = CALL_FORBIDDEN_FIELD;
-    return rc;
-}
-
 static int read_format(struct tr_reading *r, uint32_t node)
 {
     uint32_t type = tr_member(r, node, STR("type"));
@@ -66,15 +58,15 @@ static int read_truncation(struct tr_reading *r, uint32_t node)
 
 static int read_kept(struct tr_reading *r, uint32_t node)
 {
-    return tr_responses_unsupported(
-        r, node, "names what one provider keeps; send the whole dialogue as input");
+    return tr_openai_unsupported(r, node,
+                                 "names what one provider keeps; send the whole dialogue as input");
 }
 
 static int read_background(struct tr_reading *r, uint32_t node)
 {
     if (json_kind(r->json, node) != JSON_TRUE)
         return 0;
-    return tr_responses_unsupported(r, node, "is not possible with this model's provider");
+    return tr_openai_unsupported(r, node, "is not possible with this model's provider");
 }
 
 static const struct tr_field fields[] = {

@@ -1,4 +1,5 @@
 /* A caller's tools, flat, and its choice among them. */
+#include "dataplane/translate/openai_internal.h"
 #include "dataplane/translate/responses_internal.h"
 
 static const char not_a_function[] =
@@ -11,7 +12,7 @@ static int read_tool(struct tr_reading *r, uint32_t node, struct tr_tool *tool)
     if (json_kind(r->json, type) != JSON_STRING)
         return tr_reading_refuse(r, type == JSON_NONE ? node : type, NULL);
     if (!tr_says(r, type, STR("function")))
-        return tr_responses_unsupported(r, type, not_a_function);
+        return tr_openai_unsupported(r, type, not_a_function);
     if (json_kind(r->json, name) != JSON_STRING)
         return tr_reading_refuse(r, name == JSON_NONE ? node : name, NULL);
     tool->strict = -1;
@@ -75,7 +76,7 @@ int tr_responses_read_choice(struct tr_reading *r, uint32_t node)
     uint32_t type = tr_member(r, node, STR("type"));
     uint32_t name = tr_member(r, node, STR("name"));
     if (!tr_says(r, type, STR("function")))
-        return tr_responses_unsupported(r, type == JSON_NONE ? node : type, not_a_function);
+        return tr_openai_unsupported(r, type == JSON_NONE ? node : type, not_a_function);
     if (json_kind(r->json, name) != JSON_STRING)
         return tr_reading_refuse(r, name == JSON_NONE ? node : name, NULL);
     r->out->tool_choice = TR_CHOICE_NAMED;

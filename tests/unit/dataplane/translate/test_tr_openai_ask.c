@@ -339,7 +339,6 @@ static void parts_of_all_kinds_are_printed(void **state)
               "JVBERi0xLjcK\"}},"
               "{\"type\":\"file\",\"file\":{\"filename\":\"a.txt\",\"file_data\":"
               "\"data:text/plain;base64,aGVsbG8=\"}},"
-              "{\"type\":\"file\",\"file\":{\"file_id\":\"file-1\"}},"
               "{\"type\":\"input_audio\",\"input_audio\":{\"data\":\"AAAA\",\"format\":"
               "\"mp3\"}}]}]}"),
         "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":["
@@ -350,7 +349,6 @@ static void parts_of_all_kinds_are_printed(void **state)
         "{\"type\":\"file\",\"file\":{\"filename\":\"file.pdf\",\"file_data\":"
         "\"data:application/pdf;base64,JVBERi0xLjcK\"}},"
         "{\"type\":\"text\",\"text\":\"hello\"},"
-        "{\"type\":\"file\",\"file\":{\"file_id\":\"file-1\"}},"
         "{\"type\":\"input_audio\",\"input_audio\":{\"data\":\"AAAA\",\"format\":\"mp3\"}}]}]}");
 }
 
