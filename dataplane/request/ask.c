@@ -94,7 +94,8 @@ static int put_auth(struct request *r, const struct upstream_target *t, struct a
     char *value = arena_alloc(&r->arena, len);
     if (value == NULL)
         return ERR_NOMEM;
-    memcpy(value, shown.prefix.data, shown.prefix.len);
+    if (shown.prefix.len > 0)
+        memcpy(value, shown.prefix.data, shown.prefix.len);
     memcpy(value + shown.prefix.len, secret.data, secret.len);
     put(a, shown.name, (struct str){value, len});
     return 0;
