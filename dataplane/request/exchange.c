@@ -93,6 +93,7 @@ void attempt_open(struct request *r)
     a->adapter = request_adapter(r);
     if (r->attempt_count == 0)
         r->work->own_warnings = r->warning_count;
+    r->warning_count = r->work->own_warnings; /* Others' words went with their exchange. */
     a->record = &r->attempts[r->attempt_count++];
     *a->record = (struct record_attempt){
         .model = r->at_position,

@@ -352,6 +352,29 @@ static void what_was_dropped_is_named(void **state)
     rig_stop(&r);
 }
 
+static void what_was_dropped_for_one_vendor_is_not_told_of_the_next(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_answer a;
+    rig_start(&r, &mixed);
+    rig_script(
+        &r, 0,
+        (struct rig_script){.reply = whole("HTTP/1.1 401 No\r\nContent-Type: "
+                                           "application/json\r\n",
+                                           "{\"type\":\"error\",\"error\":{\"type\":"
+                                           "\"authentication_error\",\"message\":\"bad\"}}")});
+    rig_script(&r, 1, (struct rig_script){.reply = replies_whole()});
+    ask(&r, CHAT,
+        "{\"model\":\"auto\",\"seed\":7,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+        &a);
+    assert_int_equal(a.status, 200);
+    assert_true(rig_has_header(&a, "x-steelyard-served: two/large\r\n"));
+    assert_false(rig_has_header(&a, "x-steelyard-warnings"));
+    buf_deinit(&a.body);
+    rig_stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -364,6 +387,7 @@ int main(void)
         cmocka_unit_test(b35_a_vendor_that_refuses_our_key_is_left_for_another),
         cmocka_unit_test(what_has_no_words_goes_to_who_has_some_or_is_refused),
         cmocka_unit_test(what_was_dropped_is_named),
+        cmocka_unit_test(what_was_dropped_for_one_vendor_is_not_told_of_the_next),
     };
     int failed = rig_run_for_each_transport(tests, sizeof tests / sizeof tests[0]);
     replies_free();
