@@ -38,7 +38,7 @@ static const struct host hosts[] = {
     HOST("anthropic", "Anthropic", ANTHROPIC, X_API_KEY, "https://api.anthropic.com",
          "ANTHROPIC_API_KEY", "anthropic", "anthropic", 0, 0, false),
     HOST("azure", "Azure OpenAI", OPENAI, API_KEY, "", "AZURE_API_KEY", "azure", "azure.ai.openai",
-         R | E | C, 0, false),
+         R | E | C, HOST_QUIRK_VERSIONED_PATHS, false),
     HOST("azure-inference", "Azure AI Foundry", OPENAI, API_KEY, "",
          "AZURE_COGNITIVE_SERVICES_API_KEY", "azure-cognitive-services", "azure.ai.inference", E,
          USUAL, false),

@@ -58,6 +58,7 @@ enum host_quirk {
     HOST_QUIRK_NO_METADATA = 1024, /* Refuses metadata, store, service_tier, safety_identifier. */
     HOST_QUIRK_NO_SCHEMA = 2048,   /* json_schema is refused: json_object. */
     HOST_QUIRK_NO_PARALLEL = 4096, /* parallel_tool_calls is refused. */
+    HOST_QUIRK_VERSIONED_PATHS = 8192, /* Azure: /openai/v1/..., or with an api-version. */
 };
 
 struct host {

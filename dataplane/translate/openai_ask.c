@@ -421,7 +421,7 @@ int tr_openai_print_path(const struct tr_target *target, bool stream, struct buf
 {
     (void)stream; /* Said in the body. */
     const struct str version = target->version;
-    if (!str_is(target->host->name, "azure"))
+    if (!tr_host_has(target, HOST_QUIRK_VERSIONED_PATHS))
         return buf_append_str(out, STR("/chat/completions"));
     if (version.len == 0 || str_is(version, "v1"))
         return buf_append_str(out, STR("/openai/v1/chat/completions"));

@@ -59,18 +59,18 @@ struct blocks {
     uint32_t count;
 };
 
-static struct str text_of_block(const struct tr_reading *r, struct blocks *b, uint32_t block)
+/* False: what it says cannot be; then its signature is worth nothing. */
+static bool text_of_block(const struct tr_reading *r, struct blocks *b, uint32_t block,
+                          struct str *out)
 {
-    int64_t bytes = (int64_t)b->all.len;
+    int64_t bytes = b->count == 1 ? (int64_t)b->all.len : 0;
     uint32_t node = tr_member(r, block, STR("reasoning_bytes"));
-    if (json_kind(r->json, node) == JSON_MISSING && b->count != 1)
-        return STR_NULL;
     if (json_kind(r->json, node) != JSON_MISSING &&
         json_i64(r->json, node, 0, (int64_t)(b->all.len - b->at), &bytes) != 0)
-        return STR_NULL;
-    struct str text = str_slice(b->all, b->at, b->at + (size_t)bytes);
+        return false;
+    *out = str_slice(b->all, b->at, b->at + (size_t)bytes);
     b->at += (size_t)bytes;
-    return str_valid_utf8(text) ? text : STR_NULL;
+    return str_valid_utf8(*out);
 }
 
 static int read_block(struct tr_reading *r, struct blocks *b, uint32_t node, struct tr_part *out)
@@ -87,8 +87,8 @@ static int read_block(struct tr_reading *r, struct blocks *b, uint32_t node, str
     if (rc == 0)
         rc = tr_take_text(r, tr_member(r, node, STR("signature")), &sealed);
     one->signature = tr_seal_take(sealed, &one->vendor);
-    if (one->text.len == 0)
-        one->text = text_of_block(r, b, node);
+    if (one->text.len == 0 && !text_of_block(r, b, node, &one->text))
+        one->text = one->signature = STR_NULL;
     return rc;
 }
 

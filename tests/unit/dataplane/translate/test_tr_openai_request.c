@@ -325,6 +325,7 @@ static void reasoning_of_nobody_known_is_told_apart(void **state)
     assert_int_equal(q->turns[1].parts[0].reasoning.vendor, DIALECTS);
     is(q->turns[2].parts[0].reasoning.text, "one");
     assert_int_equal(q->turns[3].parts[0].reasoning.text.len, 0); /* Half a character is no text. */
+    assert_int_equal(q->turns[3].parts[0].reasoning.signature.len, 0);
 }
 
 static void signatures_of_calls_are_only_taken_under_their_seal(void **state)
