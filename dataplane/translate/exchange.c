@@ -242,7 +242,8 @@ bool tr_exchange_read_next(struct tr_exchange *x, struct json *json, struct prov
         return true;
     }
     x->broken = is_broken(x, reply);
-    *out_kind = PROVIDER_BAD;
+    if (x->broken)
+        *out_kind = PROVIDER_BAD;
     return x->broken;
 }
 

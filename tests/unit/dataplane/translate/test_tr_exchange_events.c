@@ -34,7 +34,68 @@ static int print_line(void *printer, const struct tr_print *print, const struct 
 
 static const struct tr_caller_dialect lines = {.print_event = print_line};
 
+/* Frames of a framing of its own: a letter each; '!' is none, and '(' the half of one. */
+struct letters {
+    bool bad, cut;
+};
+
+static bool next_letter(void *framing, struct str *io_input, struct tr_frame *out)
+{
+    struct letters *l = framing;
+    if (l->bad || io_input->len == 0)
+        return false;
+    struct str letter = str_slice(*io_input, 0, 1);
+    *io_input = str_slice(*io_input, 1, io_input->len);
+    l->bad = letter.data[0] == '!';
+    l->cut = letter.data[0] == '(';
+    *out = (struct tr_frame){.name = STR("letter"), .data = letter};
+    return !l->bad && !l->cut;
+}
+
+static int letters_status(const void *framing)
+{
+    return ((const struct letters *)framing)->bad ? ERR_CORRUPT : 0;
+}
+
+static bool letters_cut(const void *framing)
+{
+    return ((const struct letters *)framing)->cut;
+}
+
+static void letters_end(void *framing)
+{
+    memset(framing, 0xee, sizeof(struct letters));
+}
+
+static const struct tr_frames letter_frames = {.state_bytes = sizeof(struct letters),
+                                               .next = next_letter,
+                                               .status = letters_status,
+                                               .is_cut = letters_cut,
+                                               .deinit = letters_end};
+
+static int read_letter(void *reader, struct json *json, const struct tr_frame *frame,
+                       const struct tr_sink *sink)
+{
+    (void)reader;
+    (void)json;
+    const struct tr_event said = {.kind = TR_EVENT_TEXT, .text = frame->data};
+    const struct tr_event stop = {.kind = TR_EVENT_FINISH, .finish = CALL_FINISH_STOP};
+    int rc = sink->put(sink->arg, frame->data.data[0] == '.' ? &stop : &said);
+    return rc == 0 && frame->data.data[0] == '?' ? ERR_PROTOCOL : rc;
+}
+
+static int end_letters(void *reader, const struct tr_sink *sink)
+{
+    (void)reader;
+    (void)sink;
+    return 0;
+}
+
+static const struct tr_provider_dialect letters = {
+    .frames = &letter_frames, .read_frame = read_letter, .read_end = end_letters};
+
 struct fixture {
+    struct letters letters;
     struct tr_exchange x;
     struct provider_reply reply;
     struct buf out;
@@ -46,6 +107,8 @@ static int setup(void **state)
     static struct fixture f;
     memset(&f, 0, sizeof f);
     f.x.caller = &lines;
+    f.x.provider = &letters;
+    f.x.frames_state = &f.letters;
     provider_reply_reset(&f.reply);
     buf_init(&f.out, 65536);
     f.flow = (struct exchange_flow){.x = &f.x, .reply = &f.reply, .out = &f.out};
@@ -222,6 +285,68 @@ static void answers_past_the_room_are_refused(void **state)
     assert_int_equal(exchange_put(&f->flow, &far), ERR_TOO_LARGE);
 }
 
+/* What is read of the input, as lines; stops where the exchange does. */
+static enum provider_event feed(struct fixture *f, const char *input)
+{
+    struct provider_out out;
+    struct str rest = str_from(input);
+    enum provider_event kind = PROVIDER_SILENT;
+    provider_out_start(&out, &f->out);
+    while (tr_exchange_read_next(&f->x, NULL, &f->reply, &rest, &out, &kind) &&
+           kind != PROVIDER_BAD) {
+    }
+    if (!out.gathering)
+        buf_clear(&f->out);
+    assert_int_equal(out.bytes, f->out.len);
+    return kind;
+}
+
+static void finish_stream(struct fixture *f)
+{
+    struct provider_out out;
+    provider_out_start(&out, &f->out);
+    tr_exchange_read_end(&f->x, NULL, &f->reply, &out);
+}
+
+static void a_dialect_with_its_own_frames_is_read_by_its_own_reader(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(feed(f, "ab"), PROVIDER_CONTENT);
+    check(f, "start\ntext a\ntext b\n");
+    assert_int_equal(feed(f, "."), PROVIDER_CONTENT);
+    check(f, "finish stop\n");
+    assert_false(f->reply.done);
+    finish_stream(f); /* It said why it stopped: whole, though no mark came. */
+    assert_true(f->reply.done);
+    assert_true(str_is(buf_str(&f->reply.end), "done\n"));
+}
+
+static void a_broken_frame_is_told_once_and_ends_the_reading(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(feed(f, "a!b"), PROVIDER_BAD);
+    check(f, "start\ntext a\n");
+    assert_int_equal(feed(f, "c."), PROVIDER_SILENT);
+    check(f, "");
+    finish_stream(f);
+    assert_false(f->reply.done);
+}
+
+static void a_frame_that_is_refused_leaves_nothing_of_itself(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(feed(f, "a?"), PROVIDER_BAD);
+    check(f, "start\ntext a\n");
+}
+
+static void a_stream_that_ends_amid_a_frame_is_not_whole(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(feed(f, "a.("), PROVIDER_CONTENT);
+    finish_stream(f);
+    assert_false(f->reply.done);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -237,6 +362,10 @@ int main(void)
         T(an_error_is_kept_for_who_asks),
         T(t22_more_cached_than_there_is_is_not_told_on),
         T(answers_past_the_room_are_refused),
+        T(a_dialect_with_its_own_frames_is_read_by_its_own_reader),
+        T(a_broken_frame_is_told_once_and_ends_the_reading),
+        T(a_frame_that_is_refused_leaves_nothing_of_itself),
+        T(a_stream_that_ends_amid_a_frame_is_not_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
