@@ -1,6 +1,7 @@
 /* anthropic.h: the adapter of the Messages dialect. The same dialect is spoken by callers, so
  * bodies pass through: on the way up only `model` and, under a budget, `max_tokens` change; on the
- * way down only `model` (and a usage member the caller asked for). Every other byte is kept, what
+ * way down only `model` (and a usage member the caller asked for); reasoning that was sealed on its
+ * way from another dialect is taken out (anthropic_seals.c). Every other byte is kept, what
  * is unknown too: a prefix that changes by one byte is no longer in the provider's prompt cache,
  * and signed thinking is bound to it. Pure.
  *
@@ -10,6 +11,9 @@
 #define STEELYARD_DATAPLANE_LLM_ANTHROPIC_H
 
 #include "dataplane/llm/provider.h"
+
+/* How the seal of opaque reasoning begins (dataplane/translate/seal.h). */
+#define ANTHROPIC_SEAL "sy1."
 
 extern const struct provider_adapter provider_anthropic;
 

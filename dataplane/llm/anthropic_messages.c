@@ -27,6 +27,7 @@ static int read_text(struct call_reading *r, uint32_t block)
 
 static int read_thinking(struct call_reading *r, uint32_t block)
 {
+    r->call->sealed |= anthropic_is_sealed(r->json, block);
     return weigh_string(r, block, STR("thinking"));
 }
 
@@ -63,6 +64,12 @@ static int read_blob(struct call_reading *r, uint32_t block)
     return 0;
 }
 
+static int read_redacted(struct call_reading *r, uint32_t block)
+{
+    r->call->sealed |= anthropic_is_sealed(r->json, block);
+    return read_blob(r, block);
+}
+
 static int read_document(struct call_reading *r, uint32_t block)
 {
     uint32_t source = json_get(r->json, block, STR("source"));
@@ -77,8 +84,9 @@ static const struct block_type {
     struct str name;
     int (*read)(struct call_reading *r, uint32_t block);
 } block_types[] = {
-    {{"text", 4}, read_text},   {{"tool_use", 8}, read_use},      {{"thinking", 8}, read_thinking},
-    {{"image", 5}, read_image}, {{"document", 8}, read_document},
+    {{"text", 4}, read_text},         {{"tool_use", 8}, read_use},
+    {{"thinking", 8}, read_thinking}, {{"redacted_thinking", 17}, read_redacted},
+    {{"image", 5}, read_image},       {{"document", 8}, read_document},
 };
 
 static int read_block(struct call_reading *r, uint32_t block)
@@ -141,8 +149,7 @@ static int read_content(struct call_reading *r, uint32_t content)
     return 0;
 }
 
-/* Something a person said: not the results of tools alone, which come as the user's turn too. */
-static bool has_own_words(const struct json *j, uint32_t content)
+bool anthropic_has_own_words(const struct json *j, uint32_t content)
 {
     uint32_t block;
     if (json_kind(j, content) == JSON_STRING)
@@ -165,7 +172,7 @@ static int read_message(struct call_reading *r, uint32_t message)
     if (content == JSON_NONE)
         return reading_bad(r, message);
     if (reading_name_is(r->json, role, name, STR("user"))) {
-        if (has_own_words(r->json, content)) {
+        if (anthropic_has_own_words(r->json, content)) {
             r->call->turns++;
             r->user_content = content;
         }

@@ -2,7 +2,6 @@
  * What is not in the table passes as it is: the dialect grows by fields that come with a beta
  * header, and neither may be lost without the other. */
 #include "dataplane/llm/anthropic_internal.h"
-#include "dataplane/llm/edit.h"
 
 static int read_max_tokens(struct call_reading *r, uint32_t node)
 {
@@ -163,26 +162,83 @@ int anthropic_read_call(struct json *json, struct str body, struct arena *arena,
     return rc;
 }
 
+/* The model's name, and the most output. */
+static int usual_edits(const struct call *call, struct str upstream_model, struct arena *arena,
+                       struct edit *edits, size_t *io_count)
+{
+    enum { DIGITS = 10 };
+    int rc = 0;
+    if (!str_eq(upstream_model, call->model))
+        rc = edit_model(call, upstream_model, arena, &edits[(*io_count)++]);
+    if (rc != 0 || call->clamp_out == 0)
+        return rc;
+    char *data = arena_alloc(arena, DIGITS);
+    struct buf b = {.data = data, .cap = DIGITS, .max = DIGITS};
+    if (data == NULL)
+        return ERR_NOMEM;
+    rc = buf_append_u64(&b, call->clamp_out);
+    edits[(*io_count)++] = (struct edit){
+        .at = call->max_tokens_value.at, .cut = call->max_tokens_value.len, .put = buf_str(&b)};
+    return rc;
+}
+
+/* The pieces as one. */
+static int join(const struct str *pieces, size_t count, struct arena *arena, struct str *out)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < count; i++)
+        len += pieces[i].len;
+    char *data = arena_alloc(arena, len + 1);
+    if (data == NULL)
+        return ERR_NOMEM;
+    struct buf b = {.data = data, .cap = len + 1, .max = len + 1};
+    for (size_t i = 0; i < count; i++)
+        if (buf_append_str(&b, pieces[i]) != 0)
+            return ERR_TOO_LARGE;
+    *out = buf_str(&b);
+    return 0;
+}
+
+/* As many edits as there are seals: more than there may be pieces, so that they are joined. The
+ * parse that found the body good is gone by now. */
+static int write_unsealed(const struct call *call, struct str body, struct str upstream_model,
+                          struct arena *arena, struct str *out)
+{
+    struct json json;
+    struct anthropic_seals seals = {.room = 0};
+    json_init(&json, JSON_NODES_MAX);
+    int rc = json_parse(&json, body, NULL);
+    if (rc != 0)
+        goto out;
+    anthropic_edit_seals(&json, &seals);
+    seals.room = seals.count;
+    seals.edits = arena_zalloc(arena, seals.count + 2, sizeof *seals.edits);
+    struct str *pieces = arena_zalloc(arena, EDIT_PIECES(seals.count + 2), sizeof *pieces);
+    if (seals.edits == NULL || pieces == NULL) {
+        rc = ERR_NOMEM;
+        goto out;
+    }
+    anthropic_edit_seals(&json, &seals);
+    size_t count = seals.count;
+    rc = usual_edits(call, upstream_model, arena, seals.edits, &count);
+    if (rc == 0)
+        rc = join(pieces, edit_apply(body, seals.edits, count, pieces), arena, out);
+out:
+    json_deinit(&json);
+    return rc;
+}
+
 int anthropic_write_call(const struct call *call, struct str body, struct str upstream_model,
                          struct arena *arena, struct str *out_pieces, size_t *out_count)
 {
-    enum { DIGITS = 10 };
     struct edit edits[2];
     size_t count = 0;
-    int rc = 0;
-    if (!str_eq(upstream_model, call->model))
-        rc = edit_model(call, upstream_model, arena, &edits[count++]);
-    if (rc == 0 && call->clamp_out != 0) {
-        char *data = arena_alloc(arena, DIGITS);
-        struct buf b = {.data = data, .cap = DIGITS, .max = DIGITS};
-        if (data == NULL)
-            return ERR_NOMEM;
-        rc = buf_append_u64(&b, call->clamp_out);
-        edits[count++] = (struct edit){
-            .at = call->max_tokens_value.at, .cut = call->max_tokens_value.len, .put = buf_str(&b)};
+    if (call->sealed) {
+        *out_count = 1;
+        return write_unsealed(call, body, upstream_model, arena, &out_pieces[0]);
     }
-    if (rc != 0)
-        return rc;
-    *out_count = edit_apply(body, edits, count, out_pieces);
-    return 0;
+    int rc = usual_edits(call, upstream_model, arena, edits, &count);
+    if (rc == 0)
+        *out_count = edit_apply(body, edits, count, out_pieces);
+    return rc;
 }

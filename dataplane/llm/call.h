@@ -26,6 +26,7 @@ struct call {
     bool has_images;
     bool json_mode;         /* response_format json_object or json_schema. */
     bool reasoning;         /* reasoning_effort other than none. */
+    bool sealed;            /* Reasoning is in it that we handed out for another dialect. */
     uint32_t choices;       /* n. */
     uint32_t max_tokens;    /* 0: not set. */
     int32_t temperature_q8; /* FEATURES_TEMPERATURE_UNSET: not set. */

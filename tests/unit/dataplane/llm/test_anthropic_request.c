@@ -258,9 +258,54 @@ static void only_the_model_changes_on_the_way_up(void **state)
     assert_true(str_is(up, " { \"max_tokens\" : 3 ,\t" USER ", \"model\" : \"q\\\"q\" } "));
 }
 
-static void every_failed_allocation_is_told(void **state)
+#define THINK(signature)                                                                           \
+    "{\"type\":\"thinking\",\"thinking\":\"h\",\"signature\":\"" signature "\"}"
+#define GONE(data) "{\"type\":\"redacted_thinking\",\"data\":\"" data "\"}"
+#define USE        "{\"type\":\"tool_use\",\"id\":\"t\",\"name\":\"f\",\"input\":{}}"
+#define BACK       "{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"t\"}]}"
+#define ASK        "{\"role\":\"user\",\"content\":\"q\"}"
+#define SAID(list) "{\"role\":\"assistant\",\"content\":[ " list " ]}"
+#define TALK(thinking, list)                                                                       \
+    "{\"model\":\"m\",\"max_tokens\":9,\"thinking\":" thinking ",\"messages\":[" list "]}"
+#define BUDGET "{\"type\":\"enabled\",\"budget_tokens\":1024}"
+
+static void t07_reasoning_of_other_dialects_is_taken_out_of_a_switched_dialogue(void **state)
 {
     struct fixture *f = *state;
+    static const struct {
+        const char *body;
+        const char *up;
+    } rows[] = {
+        /* The vendor's own passes; ours is unsealed. */
+        {TALK(BUDGET, ASK "," SAID(THINK("c2ln") "," USE) "," BACK),
+         TALK(BUDGET, ASK "," SAID(THINK("c2ln") "," USE) "," BACK)},
+        {TALK(BUDGET, ASK "," SAID(THINK("sy1.anthropic.c2ln") "," GONE("sy1.anthropic.eA"))),
+         TALK(BUDGET, ASK "," SAID(THINK("c2ln") "," GONE("eA")))},
+        /* One of another vendor goes, wherever it stands; with a budget, calls need theirs. */
+        {TALK(BUDGET, ASK "," SAID(THINK("sy1.gemini.x") " , " USE) "," BACK),
+         TALK("{\"type\":\"disabled\"}", ASK "," SAID(USE) "," BACK)},
+        {TALK(BUDGET, ASK "," SAID(THINK("sy1.gemini.x") "," USE) "," BACK "," ASK),
+         TALK(BUDGET, ASK "," SAID(USE) "," BACK "," ASK)},
+        {TALK("{\"type\":\"adaptive\"}",
+              ASK "," SAID(THINK("sy1.bedrock.x") "," GONE("sy1.gemini.x") "," USE "," THINK(
+                  "sy1.openai.y")) "," BACK),
+         TALK("{\"type\":\"adaptive\"}", ASK "," SAID(USE) "," BACK)},
+        /* A turn of nothing else goes as a whole. */
+        {TALK(BUDGET, ASK "," SAID(THINK("sy1.gemini.x")) "," ASK), TALK(BUDGET, ASK "," ASK)},
+        {TALK(BUDGET, ASK "," SAID(THINK("sy1.anthropic.a")) "," SAID(GONE("sy1.gemini.x"))),
+         TALK(BUDGET, ASK "," SAID(THINK("a")))},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(read_text(f, rows[i].body), 0);
+        assert_int_equal(f->call.sealed, i > 0);
+        assert_true(str_is(sent(f, rows[i].body, "m", 0), rows[i].up));
+    }
+    struct str up = sent(f, rows[1].body, "other", 3);
+    assert_true(str_starts(up, STR("{\"model\":\"other\",\"max_tokens\":3,")));
+}
+
+static void fail_each_allocation(struct fixture *f, const char *body)
+{
     bool fired = true;
     for (unsigned n = 0; fired; n++) {
         struct str pieces[PROVIDER_REQUEST_PIECES_MAX];
@@ -270,16 +315,21 @@ static void every_failed_allocation_is_told(void **state)
         json_deinit(&f->json);
         json_init(&f->json, JSON_NODES_MAX);
         fault_arm_alloc(n);
-        int rc =
-            anthropic_read_call(&f->json, str_from(agent_turn), &f->arena, &f->call, &f->refusal);
+        int rc = anthropic_read_call(&f->json, str_from(body), &f->arena, &f->call, &f->refusal);
         if (rc == 0) {
             f->call.clamp_out = 7;
-            rc = anthropic_write_call(&f->call, str_from(agent_turn), STR("other"), &f->arena,
-                                      pieces, &count);
+            rc = anthropic_write_call(&f->call, str_from(body), STR("other"), &f->arena, pieces,
+                                      &count);
         }
         fired = fault_disarm();
         assert_int_equal(rc, fired ? ERR_NOMEM : 0);
     }
+}
+
+static void every_failed_allocation_is_told(void **state)
+{
+    fail_each_allocation(*state, agent_turn);
+    fail_each_allocation(*state, TALK(BUDGET, ASK "," SAID(THINK("sy1.gemini.x") "," USE)));
 }
 
 int main(void)
@@ -300,6 +350,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(b18_what_changes_the_price_is_noted, setup, teardown),
         cmocka_unit_test_setup_teardown(blocks_and_fields_of_later_versions_pass, setup, teardown),
         cmocka_unit_test_setup_teardown(only_the_model_changes_on_the_way_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            t07_reasoning_of_other_dialects_is_taken_out_of_a_switched_dialogue, setup, teardown),
         cmocka_unit_test_setup_teardown(every_failed_allocation_is_told, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
