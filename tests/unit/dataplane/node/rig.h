@@ -118,8 +118,9 @@ struct rig_options {
     uint32_t max_output;              /* Of both models; 0: unknown. */
     int64_t large_price;              /* nano-USD a million tokens; 0: none is known. */
     const char *types[RIG_PROVIDERS]; /* Of the providers; NULL: "openai". */
-    bool fixed_header;                /* Both get "x-title: ours" from their configuration. */
-    bool without_budgets;             /* The node keeps no table although there are accounts. */
+    bool reject_unsupported;
+    bool fixed_header;    /* Both get "x-title: ours" from their configuration. */
+    bool without_budgets; /* The node keeps no table although there are accounts. */
 };
 /* The control plane hands out so much of a budget, in all. */
 void rig_grant(struct rig *r, uint64_t budget, int64_t granted, int64_t limit);

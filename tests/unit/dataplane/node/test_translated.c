@@ -1,4 +1,5 @@
 /* Callers of one dialect at providers of another: asked, answered, streamed, refused and billed. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/unit/dataplane/node/replies.h"
@@ -6,7 +7,9 @@
 
 #define CHAT                                                                                       \
     "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " RIG_KEY "\r\n"
-#define MESSAGES "POST /v1/messages?beta=true HTTP/1.1\r\nHost: x\r\nx-api-key: " RIG_KEY "\r\n"
+#define MESSAGES  "POST /v1/messages?beta=true HTTP/1.1\r\nHost: x\r\nx-api-key: " RIG_KEY "\r\n"
+#define RESPONSES "POST /v1/responses HTTP/1.1\r\nHost: x\r\napi-key: " RIG_KEY "\r\n"
+#define ASK_INPUT "{\"model\":\"auto\",\"input\":\"hi\",\"stream\":true}"
 #define ASK_MESSAGE                                                                                \
     "{\"model\":\"auto\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
 #define MESSAGE                                                                                    \
@@ -207,9 +210,8 @@ static void cut_everywhere(const struct broken *b)
         rig_script(&r, 1,
                    (struct rig_script){.reply = "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"});
         ask(&r, b->head, b->body, &a);
-        const struct str body = buf_str(&a.body);
         if (a.status == 200) {
-            const bool well = str_ends(body, str_from(b->end)), bad = says(&a, b->mark);
+            const bool well = says(&a, b->end), bad = says(&a, b->mark);
             assert_true(a.complete == well);
             assert_true(well != bad);
             complete += well;
@@ -233,6 +235,8 @@ static void f18_a_translated_stream_cut_anywhere_is_complete_or_marked(void **st
         {CHAT, ASK_STREAM, A_ALL, "data: [DONE]\n\n", "data: {\"error\":", &claude},
         {MESSAGES, ASK_MESSAGE ",\"stream\":true}", EV_ROLE EV_TEXT EV_STOP EV_USAGE EV_DONE,
          "\"message_stop\"}\n\n", "event: error\n", &plain},
+        {RESPONSES, ASK_INPUT, A_ALL, "event: response.completed\n", "event: response.failed\n",
+         &claude},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         cut_everywhere(&rows[i]);
@@ -336,6 +340,68 @@ static void what_has_no_words_goes_to_who_has_some_or_is_refused(void **state)
     rig_stop(&r);
 }
 
+/* A provider may be told to refuse what it has no words for; that is found out when it is asked. */
+static void what_must_not_be_dropped_is_said_to_another_or_refused(void **state)
+{
+    (void)state;
+    static const char seeded[] =
+        "{\"model\":\"auto\",\"seed\":7,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
+    struct rig r;
+    struct rig_answer a;
+    struct rig_options o = mixed;
+    o.reject_unsupported = true;
+    rig_start(&r, &o);
+    rig_script(&r, 1, (struct rig_script){.reply = replies_whole()});
+    ask(&r, CHAT, seeded, &a);
+    assert_int_equal(a.status, 200);
+    assert_true(rig_has_header(&a, "x-steelyard-served: two/large\r\n"));
+    assert_false(rig_has_header(&a, "x-steelyard-warnings: "));
+    assert_int_equal(r.providers[0].connections, 0);
+    buf_deinit(&a.body);
+    rig_stop(&r);
+    o = claude;
+    o.reject_unsupported = true;
+    rig_start(&r, &o);
+    ask(&r, CHAT, seeded, &a);
+    assert_int_equal(a.status, 400);
+    assert_true(says(&a, "\"code\":\"unsupported_parameter\""));
+    assert_true(says(&a, "\"param\":\"seed\""));
+    assert_int_equal(r.providers[0].connections + r.providers[1].connections, 0);
+    assert_int_equal(rig_records(&r), 1);
+    buf_deinit(&a.body);
+    rig_stop(&r);
+}
+
+static void a_broken_translated_response_is_told_with_its_id_and_the_next_number(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_answer a;
+    rig_start(&r, &claude);
+    const char *full = replies_stream(A_ALL);
+    const char *last = strstr(full, "event: message_delta");
+    rig_script(
+        &r, 0,
+        (struct rig_script){.reply = full, .reply_len = (size_t)(last - full), .then = RIG_RESET});
+    ask(&r, RESPONSES, ASK_INPUT, &a);
+    assert_false(a.complete);
+    const char *text = buf_cstr(&a.body);
+    const char *failed = strstr(text, "event: response.failed\n");
+    const char *id = strstr(text, "\"id\":\"resp_");
+    assert_true(failed != NULL && id != NULL && id < failed);
+    assert_non_null(strstr(failed, "\"id\":\"resp_"));
+    assert_memory_equal(strstr(failed, "\"id\":\"resp_"), id, 6 + 5 + 36);
+    unsigned long before = 0, number = 0;
+    for (const char *at = text; (at = strstr(at, "\"sequence_number\":")) != NULL;) {
+        at += 18;
+        before = number;
+        number = strtoul(at, NULL, 10);
+    }
+    assert_true(number == before + 1);
+    buf_deinit(&a.body);
+    rig_stop(&r);
+}
+
 static void what_was_dropped_is_named(void **state)
 {
     (void)state;
@@ -386,6 +452,8 @@ int main(void)
         cmocka_unit_test(a_refusal_keeps_the_vendors_words_in_the_callers_form),
         cmocka_unit_test(b35_a_vendor_that_refuses_our_key_is_left_for_another),
         cmocka_unit_test(what_has_no_words_goes_to_who_has_some_or_is_refused),
+        cmocka_unit_test(what_must_not_be_dropped_is_said_to_another_or_refused),
+        cmocka_unit_test(a_broken_translated_response_is_told_with_its_id_and_the_next_number),
         cmocka_unit_test(what_was_dropped_is_named),
         cmocka_unit_test(what_was_dropped_for_one_vendor_is_not_told_of_the_next),
     };
