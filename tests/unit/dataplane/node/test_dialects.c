@@ -250,6 +250,64 @@ static void a_broken_response_is_told_with_its_id_and_the_next_number(void **sta
     rig_stop(&r);
 }
 
+struct noted {
+    bool tagged, conversation;
+    unsigned count;
+};
+
+static void note_row(const Steelyard__Telemetry__V1__Decision *row, void *arg)
+{
+    struct noted *n = arg;
+    n->count++;
+    n->conversation = row->conv_hash.len > 0;
+    for (size_t i = 0; i < row->n_tags; i++)
+        n->tagged |= strcmp(row->tags[i], "request_class=subagent") == 0;
+}
+
+static void what_a_coding_agent_says_of_itself_is_read(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_answer a;
+    struct noted n = {.count = 0};
+    rig_start(&r, &claude);
+    r.on_row = note_row;
+    r.on_row_arg = &n;
+    rig_script(&r, 0, (struct rig_script){.reply = whole(JSON_HEAD, MESSAGE)});
+    ask(&r,
+        MESSAGES "x-claude-code-session-id: s1\r\nx-claude-code-request-class: subagent\r\n"
+                 "x-claude-code-context-compacted: true\r\n",
+        ASK_MESSAGE "}", &a);
+    assert_int_equal(a.status, 200);
+    buf_deinit(&a.body);
+    rig_stop(&r);
+    assert_int_equal(n.count, 1);
+    assert_true(n.tagged && n.conversation);
+}
+
+static void a_silent_vendor_is_covered_by_pings(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_answer a;
+    struct rig_options o = claude;
+    o.first_content_ms = 150;
+    rig_start(&r, &o);
+    r.shared.settings.stream_head_after_ms = 20;
+    r.shared.settings.keepalive_ms = 20;
+    rig_script(&r, 0, (struct rig_script){.then = RIG_HOLD});
+    rig_script(
+        &r, 1,
+        (struct rig_script){.reply = replies_stream(A_START A_OPEN A_TEXT A_CLOSE A_DELTA A_STOP)});
+    ask(&r, MESSAGES, ASK_MESSAGE ",\"stream\":true}", &a);
+    assert_int_equal(a.status, 200);
+    assert_true(a.complete);
+    assert_true(str_starts(buf_str(&a.body), STR("event: ping\ndata: {\"type\": \"ping\"}\n\n")));
+    assert_true(str_ends(buf_str(&a.body), STR(A_STOP)));
+    buf_deinit(&a.body);
+    rig_stop(&r);
+}
+
 static void a_refusal_of_the_vendor_passes_with_its_advice(void **state)
 {
     (void)state;
@@ -442,6 +500,8 @@ int main(void)
         cmocka_unit_test(f18_a_stream_of_messages_cut_anywhere_is_complete_or_marked),
         cmocka_unit_test(f18_a_stream_of_a_response_cut_anywhere_is_complete_or_marked),
         cmocka_unit_test(a_broken_response_is_told_with_its_id_and_the_next_number),
+        cmocka_unit_test(what_a_coding_agent_says_of_itself_is_read),
+        cmocka_unit_test(a_silent_vendor_is_covered_by_pings),
         cmocka_unit_test(a_refusal_of_the_vendor_passes_with_its_advice),
         cmocka_unit_test(every_dialect_is_told_in_its_own_words),
         cmocka_unit_test(a_down_vendor_is_overloaded_to_its_callers),
