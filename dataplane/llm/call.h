@@ -61,6 +61,10 @@ struct call {
      * tool, a file by its id): the path of the first such member; len 0: nothing does. It goes to
      * providers of the caller's dialect only. */
     struct str bound_to;
+    /* Reasoning that was handed out under our seal: it was made in another dialect, and goes to no
+     * provider of this one. In order, apart from each other; in the arena. */
+    const struct call_span *cuts;
+    uint32_t cut_count;
     bool input_elsewhere;  /* Some of the input is not in the body: its size is not known. */
     uint32_t object_open;  /* Offset just past the body's '{' ... */
     uint32_t object_close; /* ... and of its '}'. */

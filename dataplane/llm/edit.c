@@ -58,6 +58,33 @@ size_t edit_apply(struct str text, struct edit *edits, size_t count, struct str 
     return n;
 }
 
+int edit_cut(const struct call *call, struct str body, const struct edit *edits, size_t count,
+             struct arena *arena, struct str *out_piece)
+{
+    size_t all = count + call->cut_count, bytes = body.len, len = 0;
+    struct edit *e = arena_alloc(arena, all * sizeof *e);
+    struct str *pieces = arena_alloc(arena, EDIT_PIECES(all) * sizeof *pieces);
+    if (e == NULL || pieces == NULL)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < call->cut_count; i++)
+        e[i] = (struct edit){call->cuts[i].at, call->cuts[i].len, STR_NULL};
+    for (size_t i = 0; i < count; i++) {
+        e[call->cut_count + i] = edits[i];
+        bytes += edits[i].put.len;
+    }
+    size_t n = edit_apply(body, e, all, pieces);
+    char *text = arena_alloc(arena, bytes);
+    if (text == NULL)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < n; i++) {
+        if (pieces[i].len > 0)
+            memcpy(text + len, pieces[i].data, pieces[i].len);
+        len += pieces[i].len;
+    }
+    *out_piece = (struct str){text, len};
+    return 0;
+}
+
 static uint32_t offset_in(const struct json *j, const char *at)
 {
     return (uint32_t)(at - j->text.data);

@@ -16,6 +16,9 @@ struct edit {
 /* Sorts the edits, which do not overlap, and fills pieces: EDIT_PIECES(count) at most. Returns how
  * many there are; none is empty but for a text that is. */
 size_t edit_apply(struct str text, struct edit *edits, size_t count, struct str *out_pieces);
+/* A body with cuts, on its way up: one piece, in the arena. ERR_NOMEM. */
+int edit_cut(const struct call *call, struct str body, const struct edit *edits, size_t count,
+             struct arena *arena, struct str *out_piece) MUST_CHECK;
 /* The model's name in a caller's body, quoted. ERR_NOMEM. */
 int edit_model(const struct call *call, struct str upstream_model, struct arena *arena,
                struct edit *out_edit) MUST_CHECK;

@@ -28,6 +28,61 @@ int reading_bind(struct call_reading *r, uint32_t node)
     return 0;
 }
 
+bool reading_is_sealed(const struct call_reading *r, uint32_t node)
+{
+    char head[4];
+    return json_text_head(r->json, node, sizeof head, head) == sizeof head &&
+           memcmp(head, "sy1.", sizeof head) == 0;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+static int grow_cuts(struct call_reading *r)
+{
+    uint32_t room = r->cuts_room == 0 ? 8 : 2 * r->cuts_room;
+    struct call_span *cuts = arena_alloc(r->arena, room * sizeof *cuts);
+    if (cuts == NULL)
+        return reading_refuse(r, CALL_NO_MEMORY, JSON_NONE, NULL);
+    if (r->call->cut_count > 0)
+        memcpy(cuts, r->cuts, r->call->cut_count * sizeof *cuts);
+    r->call->cuts = r->cuts = cuts;
+    r->cuts_room = room;
+    return 0;
+}
+
+/* Up to the next element; or of the last one from behind the one before that stays. */
+int reading_cut(struct call_reading *r, uint32_t element)
+{
+    const char *text = r->json->text.data;
+    struct call_span *last = r->call->cut_count > 0 ? &r->cuts[r->call->cut_count - 1] : NULL;
+    struct call_span span = reading_span(r, element);
+    uint32_t from = span.at, to = span.at + span.len;
+    if (last != NULL && last->at + last->len == from) {
+        from = last->at;
+        r->call->cut_count--;
+    }
+    while (is_blank(text[to]))
+        to++;
+    if (text[to] == ',') {
+        to++;
+        while (is_blank(text[to]))
+            to++;
+    } else {
+        uint32_t before = from;
+        while (is_blank(text[before - 1]))
+            before--;
+        if (text[before - 1] == ',')
+            from = before - 1;
+    }
+    if (r->call->cut_count == r->cuts_room && grow_cuts(r) != 0)
+        return ERR_NOMEM;
+    r->cuts[r->call->cut_count++] = (struct call_span){.at = from, .len = to - from};
+    return 0;
+}
+
 int reading_missing(struct call_reading *r, const char *param)
 {
     r->refusal->defect = CALL_MISSING_FIELD;

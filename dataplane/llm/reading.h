@@ -19,6 +19,8 @@ struct call_reading {
     uint64_t tokens_q8;
     uint64_t image_bytes;   /* Of the body: they are no text. */
     int64_t max_completion; /* -1: not given. */
+    struct call_span *cuts; /* The call's. */
+    uint32_t cuts_room;
 };
 
 struct reading_field {
@@ -44,6 +46,11 @@ int reading_refuse(struct call_reading *r, enum call_defect defect, uint32_t nod
                    const char *message);
 /* Notes that this node keeps the call in its dialect (struct call, bound_to). */
 int reading_bind(struct call_reading *r, uint32_t node);
+/* An element of an array is left out of what goes up, with its comma (struct call, cuts). In the
+ * order of the text. */
+int reading_cut(struct call_reading *r, uint32_t element);
+/* "sy1.": what opaque values that we handed out begin with (translate's seal.h). */
+bool reading_is_sealed(const struct call_reading *r, uint32_t node);
 int reading_missing(struct call_reading *r, const char *param);
 static inline int reading_bad(struct call_reading *r, uint32_t node)
 {

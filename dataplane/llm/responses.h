@@ -12,6 +12,11 @@
 
 extern const struct provider_adapter provider_responses;
 
+/* Items of answers that were translated are named by us: "rs_sy1_...". No provider knows them, so a
+ * reference to one of reasoning is left out on the way up, as reasoning under our seal is, and one
+ * to any other item is refused: its text is not kept. */
+#define RESPONSES_OWN_ID "sy1_"
+
 /* An event may hold the whole answer, with instructions and tools. */
 #define RESPONSES_EVENT_BYTES_MAX (16U << 20)
 

@@ -124,12 +124,27 @@ static int read_output_item(struct call_reading *r, uint32_t item)
     return read_content(r, json_get(r->json, item, STR("output")), item);
 }
 
+/* An id that we gave: what kind of item it names ("rs_"), or NULL. */
+static const char *own_id(const struct call_reading *r, uint32_t item)
+{
+    static const char *const kinds[] = {"rs_" RESPONSES_OWN_ID, "msg_" RESPONSES_OWN_ID,
+                                        "fc_" RESPONSES_OWN_ID};
+    char head[8];
+    size_t len = json_text_head(r->json, json_get(r->json, item, STR("id")), sizeof head, head);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (str_starts((struct str){head, len}, str_from(kinds[i])))
+            return kinds[i];
+    return NULL;
+}
+
 static int read_reasoning(struct call_reading *r, uint32_t item)
 {
     uint32_t lists[] = {json_get(r->json, item, STR("summary")),
                         json_get(r->json, item, STR("content"))};
     uint32_t sealed = json_get(r->json, item, STR("encrypted_content"));
     int rc = 0;
+    if (reading_is_sealed(r, sealed) || (!given(r, sealed) && own_id(r, item) != NULL))
+        rc = reading_cut(r, item);
     for (size_t i = 0; i < 2 && rc == 0; i++)
         if (given(r, lists[i]))
             rc = read_content(r, lists[i], item);
@@ -143,6 +158,13 @@ static int read_reasoning(struct call_reading *r, uint32_t item)
 
 static int read_reference(struct call_reading *r, uint32_t item, uint32_t type)
 {
+    const char *own = own_id(r, item);
+    if (own != NULL && own[0] == 'r')
+        return reading_cut(r, item);
+    if (own != NULL)
+        return reading_refuse(r, CALL_BAD_FIELD, item,
+                              "names an item that is not kept: send the item itself, which clients "
+                              "do with store: false");
     r->call->input_elsewhere = true;
     return reading_bind(r, type == JSON_NONE ? item : type);
 }

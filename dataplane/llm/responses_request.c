@@ -179,7 +179,12 @@ int responses_write_call(const struct call *call, struct str body, struct str up
         rc = edit_model(call, upstream_model, arena, &edits[count++]);
     if (rc == 0 && call->clamp_out != 0)
         rc = clamp_edit(call, arena, &edits[count++]);
-    if (rc == 0)
+    if (rc != 0)
+        return rc;
+    if (call->cut_count == 0) {
         *out_count = edit_apply(body, edits, count, out_pieces);
-    return rc;
+        return 0;
+    }
+    *out_count = 1;
+    return edit_cut(call, body, edits, count, arena, out_pieces);
 }

@@ -1,5 +1,6 @@
 /* A caller's input: items become turns. What the model said in a row (reasoning, texts, calls) is
  * one turn of the assistant; outputs in a row are one turn of results. */
+#include "dataplane/llm/responses.h"
 #include "dataplane/translate/openai_internal.h"
 #include "dataplane/translate/responses_internal.h"
 #include "dataplane/translate/seal.h"
@@ -169,6 +170,14 @@ static int read_reasoning(struct items *it, uint32_t item)
     return 0;
 }
 
+/* A reference to reasoning of an answer of ours (llm/responses.h). */
+static bool is_own_reasoning(const struct tr_reading *r, uint32_t item)
+{
+    char head[7];
+    size_t len = json_text_head(r->json, tr_member(r, item, STR("id")), sizeof head, head);
+    return str_starts((struct str){head, len}, STR("rs_" RESPONSES_OWN_ID));
+}
+
 static int read_item(struct items *it, uint32_t item)
 {
     struct tr_reading *r = it->r;
@@ -184,6 +193,8 @@ static int read_item(struct items *it, uint32_t item)
         return read_output(it, item);
     if (tr_says(r, type, STR("reasoning")))
         return read_reasoning(it, item);
+    if (is_own_reasoning(r, item))
+        return 0; /* By reference: it is lost. */
     return tr_openai_unsupported(r, type == JSON_NONE ? item : type,
                                  "is an item that this model's provider cannot be given");
 }

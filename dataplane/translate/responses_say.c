@@ -2,8 +2,11 @@
  * dialect's clients promise. */
 #include <string.h>
 
+#include "dataplane/llm/responses.h"
 #include "dataplane/translate/responses_internal.h"
 #include "dataplane/translate/seal.h"
+
+#define ID_BYTES 40U /* Of the answer's, in those of its items: they go back, and may have 64. */
 
 static void say_said(struct pen *p, struct tr_said said)
 {
@@ -33,7 +36,8 @@ void tr_responses_say_id(struct pen *p, const struct tr_print *print, const char
 {
     PEN(p, "\"");
     pen_text(p, kind);
-    pen_escaped(p, bare_id(print));
+    PEN(p, RESPONSES_OWN_ID);
+    pen_escaped(p, str_slice(bare_id(print), 0, ID_BYTES));
     PEN(p, "_");
     pen_number(p, index);
     PEN(p, "\"");

@@ -24,7 +24,13 @@ static void check_sent(struct json *json, const struct call *call, struct str bo
     check(count <= PROVIDER_REQUEST_PIECES_MAX);
     for (size_t i = 0; i < count; i++)
         check(buf_append_str(&sent, pieces[i]) == 0);
-    check(responses_read_call(json, buf_str(&sent), arena, &again, &refusal) == 0);
+    int rc = responses_read_call(json, buf_str(&sent), arena, &again, &refusal);
+    if (call->cut_count > 0) { /* Perhaps nothing is left. */
+        check(rc == 0 ? again.cut_count == 0 : refusal.defect == CALL_MISSING_FIELD);
+        buf_deinit(&sent);
+        return;
+    }
+    check(rc == 0);
     check(str_is(again.model, "up"));
     check(again.stream == call->stream && again.messages == call->messages);
     check(again.tokens_in == call->tokens_in && str_eq(again.bound_to, call->bound_to));

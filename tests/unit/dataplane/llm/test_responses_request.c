@@ -316,12 +316,45 @@ static void only_model_and_the_clamp_change_on_the_way_up(void **state)
         assert_sent(f, rows[i].body, rows[i].clamp, "up", rows[i].want);
 }
 
+static void t07_reasoning_under_our_seal_goes_to_no_provider_of_this_dialect(void **state)
+{
+    struct fixture *f = *state;
+#define SEALED(n) "{'type':'reasoning','id':'rs_" n "','summary':[],'encrypted_content':'sy1.a.x'}"
+#define OWN       "{'type':'item_reference','id':'rs_sy1_0a_1'}"
+#define KEPT      "{'type':'reasoning','id':'rs_1','summary':[],'encrypted_content':'gA'}"
+#define USER      "{'role':'user','content':'x'}"
+    static const struct {
+        const char *input, *want;
+    } rows[] = {
+        {"[" USER "," KEPT "]", "[" USER "," KEPT "]"},
+        {"[" SEALED("1") "," USER "]", "[" USER "]"},
+        {"[" USER " , " SEALED("1") "\n]", "[" USER " ]"},
+        {"[" USER "," SEALED("1") "," OWN "," KEPT "]", "[" USER "," KEPT "]"},
+        {"[" USER "," SEALED("1") " , " OWN "]", "[" USER "]"},
+        {"[ " SEALED("1") "," SEALED("2") " ]", "[ ]"},
+        {"[" SEALED("1") "," USER "," OWN "," USER "," SEALED("2") "]", "[" USER "," USER "]"},
+        {"[" USER ",{'type':'reasoning','id':'rs_sy1_9','summary':[]}]", "[" USER "]"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char body[1024], want[1024];
+        (void)snprintf(body, sizeof body, "{'model':'auto','input':%s}", rows[i].input);
+        (void)snprintf(want, sizeof want, "{'max_output_tokens':30,'model':'up','input':%s}",
+                       rows[i].want);
+        assert_sent(f, body, 30, "up", want);
+        assert_int_equal(f->call.bound_to.len, 0);
+    }
+    assert_refused(f,
+                   "{'model':'m','input':[" USER ",{'type':'item_reference','id':'msg_sy1_0a_1'}]}",
+                   CALL_BAD_FIELD, "input[1]");
+}
+
 static void f30_reading_survives_each_failed_allocation(void **state)
 {
     struct fixture *f = *state;
     static const char *const text =
         "{'model':'m','input':[{'role':'user','content':[{'type':'input_text','text':'a\\u00e9'},"
-        "{'type':'input_text','text':'b'}]},{'type':'item_reference','id':'i'}],'tools':[{'type':"
+        "{'type':'input_text','text':'b'}]},{'type':'item_reference','id':'i'},{'type':'item_"
+        "reference','id':'rs_sy1_1'}],'tools':[{'type':"
         "'function','name':'\\u0066'}],'user':'\\u0075'}";
     struct arena own;
     arena_init(&own, &f->pool, 1U << 20);
@@ -361,6 +394,7 @@ int main(void)
         TEST(b18_fields_that_would_set_an_address_or_a_key_are_refused),
         TEST(t20_fields_of_the_wrong_kind_are_refused_with_their_path),
         TEST(only_model_and_the_clamp_change_on_the_way_up),
+        TEST(t07_reasoning_under_our_seal_goes_to_no_provider_of_this_dialect),
         TEST(f30_reading_survives_each_failed_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

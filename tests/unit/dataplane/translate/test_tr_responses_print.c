@@ -220,7 +220,8 @@ static void a_text_goes_through_all_of_its_events(void **state)
                            "\\\"e\\n\",\"logprobs\":[]}"));
     assert_non_null(strstr(
         out,
-        "\"output\":[{\"id\":\"msg_0a_0\",\"type\":\"message\",\"status\":\"completed\",\"role\":"
+        "\"output\":[{\"id\":\"msg_sy1_0a_0\",\"type\":\"message\",\"status\":\"completed\","
+        "\"role\":"
         "\"assistant\",\"content\":[{\"type\":\"output_text\",\"annotations\":[],\"logprobs\":[],"
         "\"text\":\"Gr\xc3\xbc\xc3\x9f \\\"e\\n\"}]}]"));
     assert_non_null(strstr(out, "\"usage\":{\"input_tokens\":9,\"input_tokens_details\":{"
@@ -262,11 +263,12 @@ static void reasoning_then_calls_in_one_turn(void **state)
                  "function_call_arguments.delta :1}\n"
                  "function_call_arguments.done\noutput_item.done\ncompleted\n");
     const char *out = tr_kit_out(*state);
-    assert_non_null(strstr(out, "{\"id\":\"rs_0a_0\",\"type\":\"reasoning\",\"summary\":[{\"type\":"
-                                "\"summary_text\",\"text\":\"think\"}],\"encrypted_content\":"
-                                "\"sy1.anthropic.SIG\"}"));
+    assert_non_null(strstr(out,
+                           "{\"id\":\"rs_sy1_0a_0\",\"type\":\"reasoning\",\"summary\":[{\"type\":"
+                           "\"summary_text\",\"text\":\"think\"}],\"encrypted_content\":"
+                           "\"sy1.anthropic.SIG\"}"));
     assert_non_null(strstr(out, "\"summary\":[],\"encrypted_content\":\"sy1.anthropic.=opaque\"}"));
-    assert_non_null(strstr(out, "{\"id\":\"fc_0a_4\",\"type\":\"function_call\",\"status\":"
+    assert_non_null(strstr(out, "{\"id\":\"fc_sy1_0a_4\",\"type\":\"function_call\",\"status\":"
                                 "\"completed\",\"call_id\":\"c2\",\"name\":\"g\",\"arguments\":"
                                 "\"{\\\"b\\\":1}\"}"));
     /* Nothing was counted for us: it is estimated. */
@@ -306,7 +308,7 @@ static void what_is_cut_by_length_is_incomplete(void **state)
         "output_text.done\ncontent_part.done\noutput_item.done\nincomplete\n");
     assert_non_null(strstr(tr_kit_out(*state), "\"reason\":\"max_output_tokens\""));
     assert_non_null(strstr(tr_kit_out(*state),
-                           "\"output\":[{\"id\":\"msg_0a_0\",\"type\":\"message\",\"status\":"
+                           "\"output\":[{\"id\":\"msg_sy1_0a_0\",\"type\":\"message\",\"status\":"
                            "\"incomplete\""));
 }
 
@@ -438,21 +440,22 @@ static void an_answer_is_one_body(void **state)
         tr_kit_out(kit),
         "{\"id\":\"resp_0a\",\"object\":\"response\",\"created_at\":17,\"status\":\"completed\","
         "\"error\":null,\"incomplete_details\":null,\"model\":\"served\",\"output\":["
-        "{\"id\":\"rs_0a_0\",\"type\":\"reasoning\",\"summary\":[{\"type\":\"summary_text\","
+        "{\"id\":\"rs_sy1_0a_0\",\"type\":\"reasoning\",\"summary\":[{\"type\":\"summary_text\","
         "\"text\":"
         "\"hm\"}],\"encrypted_content\":\"sy1.anthropic.SIG\"},"
-        "{\"id\":\"rs_0a_1\",\"type\":\"reasoning\",\"summary\":[],\"encrypted_content\":"
+        "{\"id\":\"rs_sy1_0a_1\",\"type\":\"reasoning\",\"summary\":[],\"encrypted_content\":"
         "\"sy1.anthropic.=all\"},"
-        "{\"id\":\"msg_0a_2\",\"type\":\"message\",\"status\":\"completed\",\"role\":\"assistant\","
+        "{\"id\":\"msg_sy1_0a_2\",\"type\":\"message\",\"status\":\"completed\",\"role\":"
+        "\"assistant\","
         "\"content\":[{\"type\":\"output_text\",\"annotations\":[],\"logprobs\":[],\"text\":"
         "\"Hi\\n\"},"
         "{\"type\":\"refusal\",\"refusal\":\"no\"}]},"
-        "{\"id\":\"rs_0a_3\",\"type\":\"reasoning\",\"summary\":[],\"encrypted_content\":"
+        "{\"id\":\"rs_sy1_0a_3\",\"type\":\"reasoning\",\"summary\":[],\"encrypted_content\":"
         "\"sy1.anthropic.~T\"},"
-        "{\"id\":\"fc_0a_4\",\"type\":\"function_call\",\"status\":\"completed\",\"call_id\":"
+        "{\"id\":\"fc_sy1_0a_4\",\"type\":\"function_call\",\"status\":\"completed\",\"call_id\":"
         "\"c1\","
         "\"name\":\"f\",\"arguments\":\"{}\"},"
-        "{\"id\":\"fc_0a_5\",\"type\":\"function_call\",\"status\":\"completed\",\"call_id\":"
+        "{\"id\":\"fc_sy1_0a_5\",\"type\":\"function_call\",\"status\":\"completed\",\"call_id\":"
         "\"c2\","
         "\"name\":\"g\",\"arguments\":\"{\\\"a\\\":1}\"}],"
         "\"instructions\":null,\"metadata\":{},\"parallel_tool_calls\":true,\"temperature\":null,"

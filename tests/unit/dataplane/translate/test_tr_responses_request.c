@@ -152,6 +152,7 @@ static void t07_opaque_reasoning_is_told_from_signatures(void **state)
                 "{'type':'reasoning','summary':[],'encrypted_content':'sy1.anthropic.SIG'},"
                 "{'type':'reasoning','summary':[],'encrypted_content':'gAAAA'},"
                 "{'type':'reasoning','summary':[]},"
+                "{'type':'item_reference','id':'rs_sy1_0a_1'},"
                 "{'type':'reasoning','summary':[],'encrypted_content':'sy1.gemini.~T'},"
                 "{'type':'function_call','call_id':'c1','name':'f','arguments':'{}'},"
                 "{'type':'function_call','call_id':'c2','name':'f','arguments':'{}'}]}");
