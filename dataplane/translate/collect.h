@@ -20,7 +20,7 @@ void tr_collect_init(struct tr_collect *c, struct arena *arena);
 /* As a sink's put. ERR_TOO_LARGE: the arena's ceiling, or too many parts or choices. Errors and
  * pings are not its business. */
 int tr_collect_put(struct tr_collect *c, const struct tr_event *event) MUST_CHECK;
-/* The answer; lives in the arena. At least one choice. */
+/* The answer; lives in c and in the arena. At least one choice. */
 int tr_collect_finish(struct tr_collect *c, struct tr_answer *out) MUST_CHECK;
 
 #endif

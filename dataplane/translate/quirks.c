@@ -172,6 +172,9 @@ const struct tr_quirks *tr_quirks_find(enum dialect dialect, struct str model)
         dialect = DIALECT_ANTHROPIC;
     if (dialect == DIALECT_RESPONSES)
         dialect = DIALECT_OPENAI;
+    if (dialect == DIALECT_OPENAI) /* Hosts put the maker before the name: "openai/gpt-5". */
+        for (ptrdiff_t at = str_find(model, '/'); at >= 0; at = str_find(model, '/'))
+            model = str_slice(model, (size_t)at + 1, model.len);
     const struct tr_quirks *last = &rows[0];
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (rows[i].dialect != dialect)

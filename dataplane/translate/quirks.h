@@ -55,7 +55,8 @@ static inline bool tr_quirks_has(const struct tr_quirks *q, enum tr_quirk flag)
     return (q->flags & (uint32_t)flag) != 0;
 }
 
-/* Never NULL: the last row of a dialect matches all. Claude on bedrock has anthropic's row. */
+/* Never NULL: the last row of a dialect matches all. Claude on bedrock has anthropic's row; what
+ * stands before the last '/' of a name in chat completions is not looked at. */
 const struct tr_quirks *tr_quirks_find(enum dialect dialect, struct str model);
 bool tr_glob_match(const char *pattern, struct str text); /* ASCII letters in either case. */
 

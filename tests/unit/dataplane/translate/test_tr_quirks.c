@@ -61,6 +61,9 @@ static void models_have_the_quirks_they_are_known_for(void **state)
     assert_false(has(DIALECT_OPENAI, "gpt-4o-mini", TR_QUIRK_NO_SAMPLING));
     assert_false(has(DIALECT_OPENAI, "llama-3.3-70b", TR_QUIRK_MAX_COMPLETION));
     assert_true(has(DIALECT_RESPONSES, "o3", TR_QUIRK_REASONS));
+    assert_true(has(DIALECT_OPENAI, "openai/gpt-5-mini", TR_QUIRK_MAX_COMPLETION));
+    assert_true(has(DIALECT_OPENAI, "accounts/x/models/o3", TR_QUIRK_NO_SAMPLING));
+    assert_false(has(DIALECT_OPENAI, "openai/", TR_QUIRK_REASONS));
     assert_true(has(DIALECT_ANTHROPIC, "claude-sonnet-4-5-20250929", TR_QUIRK_ONE_SAMPLING));
     assert_true(has(DIALECT_ANTHROPIC, "claude-sonnet-5-5", TR_QUIRK_BETWEEN_TOOLS));
     assert_true(has(DIALECT_ANTHROPIC, "claude-next-9", TR_QUIRK_NO_SAMPLING));
