@@ -1,7 +1,6 @@
 /* What a delta of a chunk, or the message of a whole reply, says: reasoning, text, refusal, calls.
  * Hosts differ in how they name reasoning and in how they number calls; all ways are taken. */
-#include <string.h>
-
+#include "common/base/mem.h"
 #include "dataplane/translate/openai_internal.h"
 
 #define NO_INDEX    (-1)
@@ -41,6 +40,10 @@ static bool is_same(const struct tr_openai_call *call, uint64_t id, struct str n
 static int begin_call(struct tr_replying *r, struct tr_openai_calls *calls, struct tr_event *event,
                       int32_t said, uint64_t id)
 {
+    if (calls->known == NULL)
+        calls->known = mem_calloc(TR_OPENAI_CALLS_MAX, sizeof *calls->known);
+    if (calls->known == NULL)
+        return ERR_NOMEM;
     if (calls->count == TR_OPENAI_CALLS_MAX)
         return ERR_TOO_LARGE;
     event->kind = TR_EVENT_CALL;

@@ -1,5 +1,6 @@
 /* What a host of chat completions answers, as chunks or whole, in events (PROVIDER-TRANSLATION
  * sections 8 and 9). */
+#include "common/base/mem.h"
 #include "dataplane/llm/openai.h"
 #include "dataplane/translate/openai_internal.h"
 
@@ -121,6 +122,7 @@ static void end(void *state)
 {
     struct frames *f = state;
     buf_deinit(&f->r.text);
+    mem_free(f->calls.known);
 }
 
 static int read_reply(struct json *json, struct str body, const struct tr_sink *sink)

@@ -78,7 +78,7 @@ struct tr_openai_calls {
         int32_t said;   /* The host's index; negative: none was given. */
         uint32_t index; /* Ours: calls of a choice, as they begin. */
         uint8_t choice;
-    } known[TR_OPENAI_CALLS_MAX];
+    } * known; /* TR_OPENAI_CALLS_MAX, made with the first; the owner calls mem_free. */
     uint32_t count;
     uint32_t begun[CALL_CHOICES_MAX];
     bool whole; /* Of a whole message each call is its own. */

@@ -46,6 +46,8 @@ int tr_reading_unknown(struct tr_reading *r, const char *name)
 int tr_reading_unknown_node(struct tr_reading *r, uint32_t node)
 {
     char path[JSON_PATH_BYTES];
+    if (r->out->unknown_count == TR_UNKNOWN_MAX)
+        return 0; /* A path takes a walk: not for each of very many. */
     json_path(r->json, node, path);
     struct str copy = arena_copy(r->arena, str_from(path));
     return copy.data != NULL ? tr_reading_unknown(r, copy.data) : ERR_NOMEM;
