@@ -1,5 +1,6 @@
 #include "common/base/clock.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -26,6 +27,27 @@ uint64_t clock_mono_ms(void)
 int64_t clock_wall_us(void)
 {
     return replaced != NULL ? replaced->wall_us() : (int64_t)(system_ns(CLOCK_REALTIME) / 1000U);
+}
+
+/* Wall minus monotonic; who asks first decides. */
+static int64_t steady_anchor_us(void)
+{
+    static _Atomic int64_t anchor_us;
+    int64_t anchor = atomic_load_explicit(&anchor_us, memory_order_relaxed);
+    if (anchor != 0)
+        return anchor;
+    int64_t fresh = clock_wall_us() - (int64_t)(clock_mono_ns() / 1000U);
+    return atomic_compare_exchange_strong(&anchor_us, &anchor, fresh) ? fresh : anchor;
+}
+
+int64_t clock_steady_at_us(uint64_t mono_ns)
+{
+    return replaced != NULL ? replaced->wall_us() : steady_anchor_us() + (int64_t)(mono_ns / 1000U);
+}
+
+int64_t clock_steady_us(void)
+{
+    return clock_steady_at_us(clock_mono_ns());
 }
 
 uint64_t clock_thread_cpu_ns(void)

@@ -8,6 +8,11 @@
 uint64_t clock_mono_ns(void);
 uint64_t clock_mono_ms(void);
 int64_t clock_wall_us(void); /* Unix time in microseconds. */
+/* The wall clock of the program's first such question, carried on by the monotonic clock: to what
+ * somebody sets the clock since then does not show. For periods that another's clock decides, from
+ * which the difference is known. With a replaced source it is that one's wall clock. */
+int64_t clock_steady_us(void);
+int64_t clock_steady_at_us(uint64_t mono_ns); /* The same at a time that was read already. */
 uint64_t clock_thread_cpu_ns(void);
 
 struct clock_source {

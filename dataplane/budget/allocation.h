@@ -10,8 +10,9 @@
  *
  *   free = granted + offline - returned - settled - reserved       (reserved is not stored)
  *
- * Money is nano-USD. Times are passed in: `mono_ms` a monotonic clock, `wall_us` unix time. Nothing
- * in here waits, locks or talks to anybody; workers' calls allocate nothing. */
+ * Money is nano-USD. Times are passed in: `mono_ms` a monotonic clock, `wall_us` unix time that
+ * does not jump (clock_steady_us). Nothing in here waits, locks or talks to anybody; workers' calls
+ * allocate nothing. */
 #ifndef STEELYARD_DATAPLANE_BUDGET_ALLOCATION_H
 #define STEELYARD_DATAPLANE_BUDGET_ALLOCATION_H
 

@@ -104,7 +104,7 @@ static void pump(struct lease_client *c)
 {
     if (c->closing || rpc_keep_stream(c->keep) == NULL)
         return;
-    if (budget_table_report(c->options.table, clock_mono_ms(), clock_wall_us(), &c->report) &&
+    if (budget_table_report(c->options.table, clock_mono_ms(), clock_steady_us(), &c->report) &&
         send_report(c) != 0)
         rpc_keep_give_up(c->keep, RPC_INTERNAL, "cannot send");
 }
@@ -140,7 +140,7 @@ static void on_message(struct rpc_keep *keep, const ProtobufCMessage *base, void
     struct lease_client *c = user;
     const LeaseDown *m = (const LeaseDown *)base;
     uint64_t mono_ms = clock_mono_ms();
-    int64_t wall_us = clock_wall_us();
+    int64_t wall_us = clock_steady_us();
     const struct budget_answer a = {
         .acked_report = m->acked_report,
         .lease_epoch = m->lease_epoch,
@@ -201,7 +201,7 @@ static void on_tick(uv_timer_t *timer)
     struct lease_client *c = container_of(timer, struct lease_client, tick_timer);
     struct budget_table_stats stats;
     uint64_t mono_ms = clock_mono_ms();
-    budget_table_tick(c->options.table, mono_ms, clock_wall_us());
+    budget_table_tick(c->options.table, mono_ms, clock_steady_us());
     budget_table_get_stats(c->options.table, &stats);
     if (stats.fenced && !c->was_fenced)
         log_event(LOG_ERROR, "the control plane was silent for too long: budgets are not used "

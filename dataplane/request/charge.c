@@ -89,7 +89,7 @@ static int64_t group_free(struct request *r, const struct account *a)
         struct budget_ref ref;
         const struct charge_budget b = {a, &a->budgets[i]};
         bool missing =
-            budget_find(r->env->shared->budgets, b.budget->id, request_wall_us(r), &ref) != 0;
+            budget_find(r->env->shared->budgets, b.budget->id, request_steady_us(r), &ref) != 0;
         int64_t free = missing ? 0 : budget_ref_free(&ref);
         if (free < least)
             least = free;
@@ -204,7 +204,7 @@ static int open_group(struct request *r, uint32_t position, struct charge_group 
     *g = (struct charge_group){.position = position, .held = {.count = a->budget_count}};
     for (uint32_t i = 0; i < a->budget_count; i++) {
         const struct charge_budget b = {a, &a->budgets[i]};
-        if (budget_find(r->env->shared->budgets, b.budget->id, request_wall_us(r),
+        if (budget_find(r->env->shared->budgets, b.budget->id, request_steady_us(r),
                         &g->held.ref[i]) != 0) {
             note_tight(&r->work->plan, &b, NULL, 0);
             return ERR_LIMIT;

@@ -1,5 +1,6 @@
 /* Which budgets a request is charged to: of the accounts of its key, of the tags of both, of the
  * end user that the body names. At most sixteen; each once. */
+#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "dataplane/request/charge_internal.h"
 #include "dataplane/request/steps.h"
@@ -93,7 +94,7 @@ void charge_find(struct request *r)
     struct charge *c = r->charge;
     struct charge_plan *plan = &r->work->plan;
     const struct budget_table *table = r->env->shared->budgets;
-    int64_t now_us = request_wall_us(r);
+    int64_t now_us = request_steady_us(r);
     assert(!c->taken);
     plan->missing = 0;
     c->path.count = plan->count;
@@ -107,7 +108,8 @@ void charge_find(struct request *r)
 static int64_t free_of(const struct request *r, const struct charge_budget *b)
 {
     struct budget_ref ref;
-    if (budget_find(r->env->shared->budgets, b->budget->id, r->start_us, &ref) != 0)
+    if (budget_find(r->env->shared->budgets, b->budget->id, clock_steady_at_us(r->start_ns),
+                    &ref) != 0)
         return 0;
     return budget_ref_free(&ref);
 }

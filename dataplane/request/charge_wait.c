@@ -31,7 +31,7 @@ static int ask_group(struct request *r, const struct account *a)
     for (uint32_t i = 0; rc == 0 && i < a->budget_count; i++) {
         struct budget_ref ref;
         bool found =
-            budget_find(r->env->shared->budgets, a->budgets[i].id, request_wall_us(r), &ref) == 0;
+            budget_find(r->env->shared->budgets, a->budgets[i].id, request_steady_us(r), &ref) == 0;
         rc = ask_one(r, a->budgets[i].id, found ? &ref : NULL);
     }
     return rc;
@@ -209,7 +209,7 @@ enum fault charge_refusal(struct request *r)
         return FAULT_BUDGET_UNKNOWN;
     }
     bool used_up = find_used_up(r);
-    int64_t end_us = budget_ref_end_us(&plan->tight_ref), now_us = request_wall_us(r);
+    int64_t end_us = budget_ref_end_us(&plan->tight_ref), now_us = request_steady_us(r);
     struct buf text = answer_arena_buf(r, TEXT_BYTES);
     plan->tight_free = budget_ref_free(&plan->tight_ref);
     bool away = !used_up && !r->path->asks_only && ask_all(r) == ERR_UNAVAILABLE;

@@ -247,6 +247,11 @@ int64_t request_wall_us(const struct request *r)
     return r->start_us + (int64_t)((r->now_ns - r->start_ns) / 1000);
 }
 
+int64_t request_steady_us(const struct request *r)
+{
+    return clock_steady_at_us(r->now_ns);
+}
+
 void request_run(struct request *r)
 {
     request_run_at(r, clock_mono_ns());

@@ -420,6 +420,7 @@ enum step_result request_answered(struct request *r);
 void request_run(struct request *r);                     /* From callbacks ... */
 void request_run_at(struct request *r, uint64_t now_ns); /* ... that know the time already. */
 int64_t request_wall_us(const struct request *r);        /* At now_ns. */
+int64_t request_steady_us(const struct request *r);      /* The same for budgets: clock.h. */
 void request_poll(struct request *r);                    /* Run again in a few ms; once. */
 struct str request_header(const struct request *r, struct str name);
 

@@ -21,11 +21,16 @@ static void a_source_replaces_both_clocks(void **state)
     assert_int_equal(clock_mono_ns(), 5000000);
     assert_int_equal(clock_mono_ms(), 5);
     assert_int_equal(clock_wall_us(), 42);
+    assert_int_equal(clock_steady_us(), 42);
     clock_set_source(NULL);
     uint64_t before = clock_mono_ns();
     assert_true(clock_mono_ns() >= before);
     assert_true(clock_wall_us() > 1600000000000000);
     assert_true(clock_thread_cpu_ns() > 0);
+    int64_t steady_us = clock_steady_us();
+    assert_true(steady_us > 1600000000000000);
+    assert_true(clock_steady_us() >= steady_us);
+    assert_int_equal(clock_steady_at_us(7000000) - clock_steady_at_us(2000000), 5000);
 }
 
 static void time_is_written_as_rfc_3339(void **state)
