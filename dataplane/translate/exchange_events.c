@@ -131,6 +131,8 @@ static int put_finish(struct exchange_flow *f, const struct tr_event *event)
     f->reply->finish = finish_of(c, event->finish);
     told.finish = f->reply->finish == CALL_FINISH_OTHER ? CALL_FINISH_STOP : f->reply->finish;
     f->kinds |= EXCHANGE_KIND(PROVIDER_CONTENT);
+    if (f->reply->finish != CALL_FINISH_OTHER) /* An answer that says nothing is one, too. */
+        f->reply->content = true;
     return deliver(f, &told);
 }
 

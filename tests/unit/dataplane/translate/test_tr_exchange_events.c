@@ -196,6 +196,14 @@ static void a_word_nobody_knows_without_content_is_noted_as_such(void **state)
     assert_int_equal(f->reply.finish, CALL_FINISH_OTHER);
 }
 
+static void an_answer_that_says_nothing_is_an_answer(void **state)
+{
+    struct fixture *f = *state;
+    put(f, finish(CALL_FINISH_STOP));
+    assert_true(f->reply.content);
+    assert_int_equal(f->reply.content_bytes, 0);
+}
+
 static void one_call_alone_passes_where_one_was_asked_for(void **state)
 {
     struct fixture *f = *state;
@@ -355,6 +363,7 @@ int main(void)
         T(tool_calls_without_a_call_is_a_stop),
         T(a_word_nobody_knows_is_a_stop_if_there_is_content),
         T(a_word_nobody_knows_without_content_is_noted_as_such),
+        T(an_answer_that_says_nothing_is_an_answer),
         T(one_call_alone_passes_where_one_was_asked_for),
         T(t14_the_arguments_of_the_answering_tool_are_the_text),
         T(names_are_the_callers_again),
