@@ -196,7 +196,25 @@ static int print_user(struct tr_asking *a, const struct tr_turn *turn)
 
 /* ---- the model's turns, and results ---- */
 
-static void print_call(struct tr_asking *a, const struct tr_call *call)
+/* Gemini behind this dialect wants the first call of a turn signed; where its signature was lost,
+ * this is what it takes instead. */
+static void print_signature(struct tr_asking *a, const struct tr_call *call, bool first)
+{
+    struct str signature = call->signature;
+    if (!quirk(a, TR_QUIRK_CALL_SIGNATURE) || (signature.len == 0 && !first))
+        return;
+    if (signature.len == 0)
+        signature = STR("skip_thought_signature_validator");
+    json_writer_key(a->w, "extra_content");
+    json_writer_begin_object(a->w);
+    json_writer_key(a->w, "google");
+    json_writer_begin_object(a->w);
+    tr_put_text(a->w, "thought_signature", signature);
+    json_writer_end_object(a->w);
+    json_writer_end_object(a->w);
+}
+
+static void print_call(struct tr_asking *a, const struct tr_call *call, bool first)
 {
     struct json_writer *w = a->w;
     json_writer_begin_object(w);
@@ -209,15 +227,7 @@ static void print_call(struct tr_asking *a, const struct tr_call *call)
     json_writer_key(w, "arguments");
     json_writer_string(w, tr_arguments_text(call->arguments));
     json_writer_end_object(w);
-    if (call->signature.len > 0 && quirk(a, TR_QUIRK_CALL_SIGNATURE)) {
-        json_writer_key(w, "extra_content");
-        json_writer_begin_object(w);
-        json_writer_key(w, "google");
-        json_writer_begin_object(w);
-        tr_put_text(w, "thought_signature", call->signature);
-        json_writer_end_object(w);
-        json_writer_end_object(w);
-    }
+    print_signature(a, call, first);
     json_writer_end_object(w);
 }
 
@@ -231,8 +241,8 @@ static void print_calls(struct tr_asking *a, const struct tr_turn *turn)
             json_writer_key(a->w, "tool_calls");
             json_writer_begin_array(a->w);
         }
+        print_call(a, &turn->parts[i].call, !any);
         any = true;
-        print_call(a, &turn->parts[i].call);
     }
     if (any)
         json_writer_end_array(a->w);

@@ -416,6 +416,19 @@ static void names_that_a_host_refuses_are_changed(void **state)
     assert_string_equal(notes(state), "renamed_tool");
 }
 
+static void gemini_behind_this_dialect_has_its_first_call_signed(void **state)
+{
+    const char *out =
+        asked(state, "openrouter", "google/gemini-3-pro",
+              "{\"model\":\"m\",\"messages\":[" CALLS
+              ",{\"role\":\"tool\",\"tool_call_id\":\"call_2\",\"content\":\"two\"},"
+              "{\"role\":\"tool\",\"tool_call_id\":\"call_1\",\"content\":\"one\"}]}");
+    assert_non_null(strstr(out,
+                           "\"name\":\"f\",\"arguments\":\"{}\"},\"extra_content\":{\"google\":{"
+                           "\"thought_signature\":\"skip_thought_signature_validator\"}}}"));
+    assert_non_null(strstr(out, "\"name\":\"g\",\"arguments\":\"{\\\"a\\\":1}\"}}]"));
+}
+
 static void paths_are_azures_or_the_usual(void **state)
 {
     static const struct {
@@ -495,6 +508,7 @@ int main(void)
         T(refusals_are_apart_or_what_was_said),
         T(t07_reasoning_goes_back_to_who_wants_it_alone),
         T(names_that_a_host_refuses_are_changed),
+        T(gemini_behind_this_dialect_has_its_first_call_signed),
         T(paths_are_azures_or_the_usual),
         T(asking_survives_each_failed_allocation),
     };
