@@ -128,6 +128,8 @@ static int note_seen(struct provider_reply *reply, const struct json *j, uint32_
     struct str id = json_plain(j, json_get(j, response, STR("id")));
     if (json_i64(j, json_get(j, JSON_ROOT, STR("sequence_number")), 0, INT32_MAX, &v) == 0)
         seen->next = (uint64_t)v + 1;
+    else
+        seen->next++; /* Some hosts do not number them. */
     if (json_i64(j, json_get(j, response, STR("created_at")), 0, INT64_C(1) << 40, &v) == 0)
         seen->created_s = v;
     if (id.len > 0 && id.len <= sizeof seen->id) {

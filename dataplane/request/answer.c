@@ -351,8 +351,9 @@ int answer_write_error_event(struct request *r, struct buf *out)
     ours.id_len = (uint8_t)(sizeof RESPONSE_ID_PREFIX - 1 + UUID_TEXT_BYTES - 1);
     memcpy(ours.id, RESPONSE_ID_PREFIX, sizeof RESPONSE_ID_PREFIX - 1);
     memcpy(ours.id + sizeof RESPONSE_ID_PREFIX - 1, r->id_text, UUID_TEXT_BYTES - 1);
+    const struct responses_seen *theirs = a->reply.responses;
     const struct dialect_error error =
-        error_of(r, a->reply.responses != NULL ? a->reply.responses : &ours);
+        error_of(r, theirs != NULL && theirs->next > 0 ? theirs : &ours);
     return dialect_write_error_event(r->dialect, &error, out);
 }
 

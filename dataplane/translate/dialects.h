@@ -76,10 +76,6 @@ struct tr_caller_dialect {
      * given to it: the request's own fault is told (write_error). ERR_NOMEM, ERR_TOO_LARGE. */
     int (*print_event)(void *state, const struct tr_print *print, const struct tr_event *event,
                        struct buf *out);
-    /* Appends what ends a stream that broke, where the state knows what that must say (numbers,
-     * what came before). code: as in an error of this dialect. NULL: write_error says it all. */
-    int (*print_error)(void *state, const struct tr_print *print, const char *code,
-                       struct str message, struct buf *out);
     void (*end)(void *state); /* Frees what the state owns; NULL: nothing. */
     /* The same answer as one body. */
     int (*print_answer)(const struct tr_print *print, const struct tr_answer *answer,

@@ -271,14 +271,6 @@ void tr_exchange_read_end(struct tr_exchange *x, struct json *json, struct provi
         x->broken = run(x, reply, out, json, NULL) == PROVIDER_BAD;
 }
 
-int tr_exchange_print_error(struct tr_exchange *x, const char *code, struct str message,
-                            struct buf *out)
-{
-    if (x->caller->print_error == NULL)
-        return ERR_UNSUPPORTED;
-    return x->caller->print_error(x->caller_state, &x->print, code, message, out);
-}
-
 /* ---- a whole reply ---- */
 
 int tr_exchange_read_reply(struct tr_exchange *x, struct json *json, struct provider_reply *reply,

@@ -49,10 +49,6 @@ bool tr_exchange_read_next(struct tr_exchange *x, struct json *json, struct prov
  * is if the provider said why it stopped and left its end mark out. */
 void tr_exchange_read_end(struct tr_exchange *x, struct json *json, struct provider_reply *reply,
                           struct provider_out *out);
-/* What ends a stream that broke after some of it was sent, in the caller's dialect.
- * ERR_UNSUPPORTED: that is the same whatever came before; ERR_NOMEM, ERR_TOO_LARGE. */
-int tr_exchange_print_error(struct tr_exchange *x, const char *code, struct str message,
-                            struct buf *out) MUST_CHECK;
 /* The error of a TR_EVENT_ERROR that was PROVIDER_ERROR; borrowed until destroy. */
 const struct tr_error *tr_exchange_error(const struct tr_exchange *x);
 /* A whole reply as the caller gets it. ERR_PROTOCOL: no such reply, or it was an error

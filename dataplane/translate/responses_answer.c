@@ -100,7 +100,7 @@ int tr_responses_print_answer(const struct tr_print *print, const struct tr_answ
                           .status =
                               reason != NULL ? TR_RESPONSES_INCOMPLETE : TR_RESPONSES_COMPLETED};
     size_t before = out->len;
-    tr_responses_say_head(&a.pen, print, status, reason, NULL, STR_NULL);
+    tr_responses_say_head(&a.pen, print, status, reason);
     put_parts(&a, c);
     tr_responses_say_tail(&a.pen, print, &usage);
     if (a.pen.rc != 0)

@@ -52,7 +52,7 @@ void tr_responses_say_reasoning(struct pen *p, const struct tr_print *print, uin
                                 struct tr_said text, char mark, struct str opaque);
 /* A response object up to its output: {"id":...,"output":[ ... */
 void tr_responses_say_head(struct pen *p, const struct tr_print *print, const char *status,
-                           const char *incomplete, const char *error, struct str message);
+                           const char *incomplete);
 /* ... and from there: ],...}. usage NULL: null. */
 void tr_responses_say_tail(struct pen *p, const struct tr_print *print,
                            const struct call_usage *usage);

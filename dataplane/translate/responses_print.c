@@ -6,8 +6,6 @@
  * finish: pieces of their arguments may come in any order.
  *
  *   (nothing) --any event--> begun --FINISH--> all closed --DONE--> ended
- *                              |
- *                              +-- print_error --> ended
  */
 #include <string.h>
 
@@ -132,7 +130,7 @@ static void put_response(struct printer *p, const char *type, const char *status
 {
     begin_event(p, type);
     PEN(&p->pen, ",\"response\":");
-    tr_responses_say_head(&p->pen, p->print, status, NULL, NULL, STR_NULL);
+    tr_responses_say_head(&p->pen, p->print, status, NULL);
     tr_responses_say_tail(&p->pen, p->print, NULL);
     end_event(p);
 }
@@ -533,7 +531,7 @@ static void on_done(struct printer *p)
     close_all(p);
     begin_event(p, reason != NULL ? "response.incomplete" : "response.completed");
     PEN(&p->pen, ",\"response\":");
-    tr_responses_say_head(&p->pen, p->print, status, reason, NULL, STR_NULL);
+    tr_responses_say_head(&p->pen, p->print, status, reason);
     put_output(p);
     tr_responses_say_tail(&p->pen, p->print, &usage);
     end_event(p);
@@ -599,23 +597,6 @@ static int print_event(void *state, const struct tr_print *print, const struct t
     return p.pen.rc;
 }
 
-static int print_error(void *state, const struct tr_print *print, const char *code,
-                       struct str message, struct buf *out)
-{
-    struct printer p = {.pen = {.out = out}, .s = state, .print = print};
-    size_t before = out->len;
-    begin(&p);
-    begin_event(&p, "response.failed");
-    PEN(&p.pen, ",\"response\":");
-    tr_responses_say_head(&p.pen, print, "failed", NULL, code, message);
-    put_output(&p);
-    tr_responses_say_tail(&p.pen, print, NULL);
-    end_event(&p);
-    if (p.pen.rc != 0)
-        out->len = before;
-    return p.pen.rc;
-}
-
 static void print_end(void *state)
 {
     struct printing *s = state;
@@ -635,7 +616,6 @@ const struct tr_caller_dialect tr_caller_responses = {
     .print_echo = tr_responses_print_echo,
     .state_bytes = sizeof(struct printing),
     .print_event = print_event,
-    .print_error = print_error,
     .end = print_end,
     .print_answer = tr_responses_print_answer,
 };

@@ -134,7 +134,7 @@ const char *tr_responses_status_of(enum call_finish finish, const char **out_rea
 }
 
 void tr_responses_say_head(struct pen *p, const struct tr_print *print, const char *status,
-                           const char *incomplete, const char *error, struct str message)
+                           const char *incomplete)
 {
     PEN(p, "{\"id\":\"resp_");
     pen_escaped(p, bare_id(print));
@@ -142,17 +142,7 @@ void tr_responses_say_head(struct pen *p, const struct tr_print *print, const ch
     pen_number(p, print->created_s > 0 ? (uint64_t)print->created_s : 0);
     PEN(p, ",\"status\":\"");
     pen_text(p, status);
-    PEN(p, "\",\"error\":");
-    if (error != NULL) {
-        PEN(p, "{\"code\":");
-        pen_quoted(p, str_from(error));
-        PEN(p, ",\"message\":");
-        pen_quoted(p, message);
-        PEN(p, "}");
-    } else {
-        PEN(p, "null");
-    }
-    PEN(p, ",\"incomplete_details\":");
+    PEN(p, "\",\"error\":null,\"incomplete_details\":");
     if (incomplete != NULL) {
         PEN(p, "{\"reason\":\"");
         pen_text(p, incomplete);

@@ -81,9 +81,6 @@ static void end(struct run *run)
     struct tr_sink sink = {.put = put, .arg = run};
     if (run->rc == 0 && !run->ended)
         run->rc = provider->read_end(run->reader, &sink);
-    if (run->rc != 0 || !run->ended)
-        check(tr_caller_responses.print_error(run->printer, &print, "server_error", STR("broke"),
-                                              &run->out) == 0);
     if (provider->end != NULL)
         provider->end(run->reader);
     tr_caller_responses.end(run->printer);

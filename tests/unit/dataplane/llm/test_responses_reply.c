@@ -356,6 +356,17 @@ static void a_broken_stream_ends_with_the_number_that_is_due(void **state)
     buf_deinit(&out);
 }
 
+static void events_without_numbers_are_counted(void **state)
+{
+    struct fixture *f = *state;
+    start(f);
+    feed(f,
+         quotes(&f->arena, "data: {'type':'response.created','response':{'id':'r'}}\n\n"
+                           "data: {'type':'response.output_text.delta','delta':'a'}\n\n"),
+         &small);
+    assert_int_equal(f->reply.responses->next, 2);
+}
+
 static void assert_whole(struct fixture *f, const char *body, const char *want)
 {
     struct str pieces[PROVIDER_REPLY_PIECES_MAX];
@@ -448,6 +459,7 @@ int main(void)
         TEST(b38_usage_that_is_none_is_marked_or_left_out),
         TEST(an_end_of_megabytes_passes),
         TEST(a_broken_stream_ends_with_the_number_that_is_due),
+        TEST(events_without_numbers_are_counted),
         TEST(a_whole_reply_passes_with_the_model_that_serves),
         TEST(b32_a_reply_that_is_no_response_is_a_protocol_error),
         TEST(f30_a_stream_survives_each_failed_allocation),

@@ -343,36 +343,6 @@ static void t13_of_several_answers_the_first_is_told(void **state)
         "output_text.done\ncontent_part.done\noutput_item.done\ncompleted\n");
 }
 
-/* Events through the printer that ends them with an error. */
-static void print_broken(struct tr_kit *kit, const struct tr_event *events, size_t count)
-{
-    const struct tr_caller_dialect *d = tr_caller_find(DIALECT_RESPONSES);
-    void *s = mem_zalloc(d->state_bytes);
-    assert_non_null(s);
-    for (size_t i = 0; i < count; i++)
-        assert_int_equal(d->print_event(s, &print, &events[i], &kit->out), 0);
-    assert_int_equal(d->print_error(s, &print, "server_error", STR("It broke."), &kit->out), 0);
-    d->end(s);
-    mem_free(s);
-}
-
-static void t11_a_stream_that_breaks_ends_with_response_failed(void **state)
-{
-    static const struct tr_event events[] = {TEXT("done"), PART_END(0), CALL(0, "c", "f"),
-                                             ARGUMENTS(0, "{")};
-    for (size_t n = 0; n <= COUNT(events); n++) {
-        struct tr_kit *kit = *state;
-        struct seen s;
-        tr_kit_reset(kit);
-        print_broken(kit, events, n);
-        check_stream(&s, buf_str(&kit->out));
-        assert_string_equal(s.last, "response.failed");
-        assert_non_null(strstr(tr_kit_out(kit), "\"status\":\"failed\",\"error\":{\"code\":"
-                                                "\"server_error\",\"message\":\"It broke.\"}"));
-        seen_free(&s);
-    }
-}
-
 static void t06_an_answer_past_the_limit_is_too_large(void **state)
 {
     struct tr_kit *kit = *state;
@@ -539,7 +509,6 @@ int main(void)
         TEST(the_signature_of_a_call_goes_as_an_item_before_it),
         TEST(an_empty_answer_and_a_ping_are_answers_too),
         TEST(t13_of_several_answers_the_first_is_told),
-        TEST(t11_a_stream_that_breaks_ends_with_response_failed),
         TEST(t06_an_answer_past_the_limit_is_too_large),
         TEST(f30_a_stream_survives_each_failed_allocation),
         TEST(an_answer_is_one_body),
