@@ -28,6 +28,9 @@ int anthropic_write_call(const struct call *call, struct str body, struct str up
 int anthropic_read_event(struct json *json, struct provider_reply *reply,
                          const struct sse_event *event, const struct provider_rewrite *rewrite,
                          struct provider_out *out, enum provider_event *out_kind) MUST_CHECK;
+int anthropic_read_like(struct provider_reply *reply, struct str *io_input,
+                        const struct provider_rewrite *rewrite,
+                        struct provider_out *out) MUST_CHECK;
 int anthropic_read_reply(struct json *json, struct provider_reply *reply, struct str body,
                          const struct provider_rewrite *rewrite, struct arena *arena,
                          struct str *out_pieces, size_t *out_count) MUST_CHECK;

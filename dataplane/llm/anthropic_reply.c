@@ -269,6 +269,7 @@ const struct provider_adapter provider_anthropic = {
     .read_call = anthropic_read_call,
     .write_call = anthropic_write_call,
     .read_event = anthropic_read_event,
+    .read_like = anthropic_read_like,
     .read_reply = anthropic_read_reply,
     .end_mark = {.data = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n", .len = 51},
     .keepalive = {.data = "event: ping\ndata: {\"type\": \"ping\"}\n\n", .len = 36},

@@ -157,6 +157,54 @@ static void bytes_are_untouched_when_nothing_has_to_change(void **state)
     assert_false(f->reply.done);
 }
 
+#define PIECE(index, kind, member, text, pad)                                                      \
+    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":" index         \
+    ",\"delta\":{\"type\":\"" kind "\",\"" member "\":\"" text "\"}" pad "}\n\n"
+
+/* Whatever the short cut takes, the strict reader takes and says the same of. */
+static void the_short_cut_says_what_the_strict_reader_says(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *text;
+        bool taken;
+    } rows[] = {
+        {PIECE("0", "text_delta", "text", "Hello there", "        "), true},
+        {PIECE("10", "thinking_delta", "thinking", "h", ""), true},
+        {PIECE("9999", "input_json_delta", "partial_json", "{}", " "), true},
+        {PIECE("0", "text_delta", "text", "", ""), false},
+        {PIECE("01", "text_delta", "text", "a", ""), false},
+        {PIECE("", "text_delta", "text", "a", ""), false},
+        {PIECE("10000", "text_delta", "text", "a", ""), false},
+        {PIECE("0", "text_delta", "text", "a\\n", ""), false},
+        {PIECE("0", "text_delta", "text", "\xc3\xa9", ""), false},
+        {PIECE("0", "text_delta", "text", "a\x01", ""), false},
+        {PIECE("0", "text_delta", "partial_json", "a", ""), false},
+        {PIECE("0", "text_delta", "text", "a\",\"x\":\"b", ""), false},
+        {PIECE("0", "text_delta", "text", "a", "\t"), false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct provider_out out;
+        struct str input = str_from(rows[i].text);
+        start(f);
+        provider_out_start(&out, &f->gathered);
+        int taken = anthropic_read_like(&f->reply, &input, &as_small, &out);
+        assert_int_equal(taken, rows[i].taken);
+        assert_int_equal(input.len, taken ? 0 : strlen(rows[i].text));
+        struct provider_reply quick = f->reply;
+        start(f); /* Cut, so that it is not at the front of a read. */
+        feed(f, str_slice(str_from(rows[i].text), 0, 1), &as_small);
+        feed(f, str_slice(str_from(rows[i].text), 1, SIZE_MAX), &as_small);
+        if (!taken)
+            continue;
+        assert_int_equal(f->kinds[0], PROVIDER_CONTENT);
+        assert_true(str_eq(out.room[1], buf_str(&f->out)));
+        assert_true(quick.content && quick.anything);
+        assert_int_equal(quick.text_q8, f->reply.text_q8);
+        assert_int_equal(quick.content_bytes, f->reply.content_bytes);
+    }
+}
+
 static struct str add_member(void *arg, const struct call_usage *usage)
 {
     (void)arg;
@@ -326,6 +374,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(only_the_model_changes_however_the_stream_is_cut, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(bytes_are_untouched_when_nothing_has_to_change, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(the_short_cut_says_what_the_strict_reader_says, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(the_last_usage_takes_the_member_that_was_asked_for, setup,
                                         teardown),
