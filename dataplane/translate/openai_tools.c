@@ -1,4 +1,5 @@
-/* A caller's tools and its choice among them, with the names they had before ("functions"). */
+/* A caller's tools and its choice among them, for both of OpenAI's dialects: in an object of their
+ * own or flat, and with the names they had before ("functions"). */
 #include "dataplane/translate/openai_internal.h"
 
 static const char not_a_function[] =
@@ -133,14 +134,15 @@ static bool is_allowed(const struct tr_reading *r, uint32_t list, struct str nam
 
 int tr_openai_keep_allowed(struct tr_reading *r, uint32_t choice)
 {
-    uint32_t kept = 0, list = tr_member(r, allowed_of(r, choice), STR("tools"));
-    if (json_kind(r->json, list) != JSON_ARRAY)
+    uint32_t kept = 0, allowed = allowed_of(r, choice);
+    uint32_t list = tr_member(r, allowed, STR("tools"));
+    if (allowed == JSON_NONE)
         return 0;
     for (uint32_t i = 0; i < r->out->tool_count; i++)
         if (is_allowed(r, list, r->out->tools[i].name))
             r->out->tools[kept++] = r->out->tools[i];
     if (kept == 0)
-        return tr_reading_refuse(r, list, "names none of the tools");
+        return tr_reading_refuse(r, list == JSON_NONE ? choice : list, "names none of the tools");
     r->out->tool_count = kept;
     return 0;
 }

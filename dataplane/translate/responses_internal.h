@@ -17,10 +17,6 @@
 int tr_responses_read_request(const struct json *j, struct arena *arena, struct tr_request *out,
                               struct call_refusal *refusal) MUST_CHECK;
 int tr_responses_read_input(struct tr_reading *r, uint32_t node) MUST_CHECK;
-int tr_responses_read_tools(struct tr_reading *r, uint32_t node) MUST_CHECK;
-int tr_responses_read_choice(struct tr_reading *r, uint32_t node) MUST_CHECK;
-/* Of a choice that allows some of the tools: the others go. After all tools are read. */
-int tr_responses_keep_allowed(struct tr_reading *r, uint32_t choice) MUST_CHECK;
 
 /* ---- caller: replies ---- */
 /* In what the answer repeats of its request, nothing is left out that a client's types promise;

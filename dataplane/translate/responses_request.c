@@ -79,8 +79,8 @@ static const struct tr_field fields[] = {
     TR_FIELD("temperature", tr_field_temperature),
     TR_FIELD("top_p", tr_field_top_p),
     TR_FIELD("top_logprobs", tr_openai_read_top_logprobs),
-    TR_FIELD("tools", tr_responses_read_tools),
-    TR_FIELD("tool_choice", tr_responses_read_choice),
+    TR_FIELD("tools", tr_openai_read_tools),
+    TR_FIELD("tool_choice", tr_openai_read_choice),
     TR_FIELD("parallel_tool_calls", tr_field_parallel),
     TR_FIELD("text", read_text),
     TR_FIELD("reasoning", read_reasoning),
@@ -111,6 +111,6 @@ int tr_responses_read_request(const struct json *j, struct arena *arena, struct 
     if (rc == 0)
         rc = tr_reading_fields(&r, fields, sizeof fields / sizeof fields[0]);
     if (rc == 0)
-        rc = tr_responses_keep_allowed(&r, json_get(j, JSON_ROOT, STR("tool_choice")));
+        rc = tr_openai_keep_allowed(&r, json_get(j, JSON_ROOT, STR("tool_choice")));
     return rc;
 }
