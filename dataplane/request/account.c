@@ -15,7 +15,8 @@ bool account_cost(const struct snapshot_deployment *d, int64_t wall_us, const st
         .input = u->tokens_in - u->tokens_cached - u->tokens_cache_write,
         .output = u->tokens_out - u->tokens_reasoning,
         .cached_read = u->tokens_cached,
-        .cache_write = u->tokens_cache_write,
+        .cache_write = u->tokens_cache_write - u->tokens_cache_write_1h,
+        .cache_write_1h = u->tokens_cache_write_1h,
         .reasoning = u->tokens_reasoning,
     };
     *out_price_id = price->id;
@@ -42,6 +43,7 @@ static void settle(struct request *r, struct record_attempt *row)
         .tokens_out = row->tokens_out,
         .tokens_cached = row->tokens_cached,
         .tokens_cache_write = row->tokens_cache_write,
+        .tokens_cache_write_1h = row->tokens_cache_write_1h,
         .tokens_reasoning = row->tokens_reasoning,
     };
     int64_t cost = 0, sum;

@@ -554,6 +554,7 @@ static void bill(struct request *r, enum record_reason reason, const struct fetc
     row->tokens_out = (uint32_t)u.tokens_out;
     row->tokens_cached = (uint32_t)u.tokens_cached;
     row->tokens_cache_write = (uint32_t)u.tokens_cache_write;
+    row->tokens_cache_write_1h = u.tokens_cache_write_1h;
     row->tokens_reasoning = (uint32_t)u.tokens_reasoning;
 }
 
