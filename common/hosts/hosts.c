@@ -38,7 +38,7 @@ static const struct host hosts[] = {
     HOST("anthropic", "Anthropic", ANTHROPIC, X_API_KEY, "https://api.anthropic.com",
          "ANTHROPIC_API_KEY", "anthropic", "anthropic", 0, 0, false),
     HOST("azure", "Azure OpenAI", OPENAI, API_KEY, "", "AZURE_API_KEY", "azure", "azure.ai.openai",
-         R | E | C, HOST_QUIRK_VERSIONED_PATHS, false),
+         R | E | C, HOST_QUIRK_VERSIONED_PATHS | HOST_QUIRK_RESPONSES_MODELS, false),
     HOST("azure-inference", "Azure AI Foundry", OPENAI, API_KEY, "",
          "AZURE_COGNITIVE_SERVICES_API_KEY", "azure-cognitive-services", "azure.ai.inference", E,
          USUAL, false),
@@ -118,7 +118,7 @@ static const struct host hosts[] = {
     HOST("ollama-cloud", "Ollama Cloud", OPENAI, BEARER, "https://ollama.com/v1", "OLLAMA_API_KEY",
          "ollama-cloud", "", 0, USUAL, false),
     HOST("openai", "OpenAI", OPENAI, BEARER, "https://api.openai.com/v1", "OPENAI_API_KEY",
-         "openai", "openai", R | E | C | M, 0, false),
+         "openai", "openai", R | E | C | M, HOST_QUIRK_RESPONSES_MODELS, false),
     HOST("openrouter", "OpenRouter", OPENAI, BEARER, "https://openrouter.ai/api/v1",
          "OPENROUTER_API_KEY", "openrouter", "", R | E | C, 0, false),
     HOST("ovhcloud", "OVHcloud AI Endpoints", OPENAI, BEARER,
@@ -225,4 +225,30 @@ enum dialect host_dialect_for(const struct host *h, enum dialect caller)
     if (caller == DIALECT_RESPONSES && (h->serves & HOST_SERVES_RESPONSES) != 0)
         return DIALECT_RESPONSES;
     return h->dialect;
+}
+
+static bool has_word(struct str name, struct str word)
+{
+    return str_search(name, word) >= 0;
+}
+
+/* Names of OpenAI alone: others sell models called pro, too, at hosts that take their type. */
+static bool lives_in_responses(struct str model)
+{
+    if (str_starts(model, STR("codex-")))
+        return true;
+    if (!str_starts(model, STR("gpt-")) &&
+        (model.len < 2 || model.data[0] != 'o' || model.data[1] < '0' || model.data[1] > '9'))
+        return false;
+    return has_word(model, STR("-codex")) || has_word(model, STR("-deep-research")) ||
+           has_word(model, STR("-pro-")) || str_ends(model, STR("-pro"));
+}
+
+enum dialect host_dialect_for_model(const struct host *h, enum dialect caller, struct str model)
+{
+    enum dialect d = host_dialect_for(h, caller);
+    if (d == DIALECT_OPENAI && (h->quirks & HOST_QUIRK_RESPONSES_MODELS) != 0 &&
+        lives_in_responses(model))
+        return DIALECT_RESPONSES;
+    return d;
 }

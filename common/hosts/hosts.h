@@ -59,6 +59,8 @@ enum host_quirk {
     HOST_QUIRK_NO_SCHEMA = 2048,   /* json_schema is refused: json_object. */
     HOST_QUIRK_NO_PARALLEL = 4096, /* parallel_tool_calls is refused. */
     HOST_QUIRK_VERSIONED_PATHS = 8192, /* Azure: /openai/v1/..., or with an api-version. */
+    /* Some models answer at /responses alone (host_dialect_for_model). */
+    HOST_QUIRK_RESPONSES_MODELS = 16384,
 };
 
 struct host {
@@ -81,5 +83,8 @@ size_t host_count(void);
 const struct host *host_at(size_t index); /* By name. */
 /* The dialect in which a caller's request goes to a host: its own where the host speaks it. */
 enum dialect host_dialect_for(const struct host *h, enum dialect caller);
+/* ... for this model there: OpenAI's codex, pro and deep-research models have no chat completions.
+ */
+enum dialect host_dialect_for_model(const struct host *h, enum dialect caller, struct str model);
 
 #endif

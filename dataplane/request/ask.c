@@ -27,12 +27,12 @@ bool ask_counts(const struct snapshot_provider *p)
            p->kind->auth != HOST_AUTH_GOOGLE;
 }
 
-bool ask_can_say(const struct request *r, const struct snapshot_provider *p)
+bool ask_can_say(const struct request *r, const struct snapshot_deployment *deployment)
 {
     const struct call *call = &r->work->call;
-    if (p->kind == NULL || r->path->adapter != NULL)
-        return p->kind != NULL;
-    enum dialect d = ask_dialect(r, p);
+    if (deployment->provider->kind == NULL || r->path->adapter != NULL)
+        return deployment->provider->kind != NULL;
+    enum dialect d = ask_dialect(r, deployment);
     if (d == r->dialect)
         return true;
     if (call->bound_to.len > 0 || tr_caller_find(r->dialect) == NULL || tr_provider_find(d) == NULL)
@@ -129,8 +129,9 @@ static bool put_anthropic(const struct request *r, struct ask *a)
 
 static void put_dialect(const struct request *r, const struct snapshot_provider *p, struct ask *a)
 {
+    const struct snapshot_deployment *d = r->attempt.target->deployment;
     const bool same = r->attempt.exchange == NULL;
-    switch (ask_dialect(r, p)) {
+    switch (ask_dialect(r, d)) {
     case DIALECT_OPENAI:
     case DIALECT_RESPONSES:
         if (same)
@@ -191,7 +192,7 @@ static struct tr_target target_of(const struct request *r)
         .capabilities = a->model->capabilities,
         .host = p->kind,
         .version = p->version,
-        .quirks = tr_quirks_find(ask_dialect(r, p), d->upstream_model),
+        .quirks = tr_quirks_find(ask_dialect(r, d), d->upstream_model),
         .reject_unsupported = p->reject_unsupported,
         .no_repair = p->no_repair,
         .id_key = (const uint8_t *)&r->snapshot->limits.text_key,
@@ -220,7 +221,7 @@ static int swap_path(struct str chat, struct str other, struct buf *out)
 static int write_path(const struct request *r, const struct snapshot_provider *p, struct buf *out)
 {
     const struct attempt *a = &r->attempt;
-    enum dialect d = ask_dialect(r, p);
+    enum dialect d = ask_dialect(r, a->target->deployment);
     const struct tr_provider_dialect *printer = tr_provider_find(d);
     if (has_plain_path(p, d))
         return buf_append_str(out, a->adapter->chat_path);
@@ -254,7 +255,8 @@ static int write_query(const struct request *r, struct buf *out)
 static int write_target(struct request *r, struct str of_exchange, struct ask *a)
 {
     const struct snapshot_provider *p = r->attempt.target->deployment->provider;
-    const bool plain = r->attempt.exchange == NULL && has_plain_path(p, ask_dialect(r, p));
+    const bool plain = r->attempt.exchange == NULL &&
+                       has_plain_path(p, ask_dialect(r, r->attempt.target->deployment));
     size_t room = p->prefix.len + (plain ? r->attempt.adapter->chat_path.len : TARGET_BYTES_MAX);
     char *data = arena_alloc(&r->arena, room);
     struct buf out = {.data = data, .cap = room, .max = room};
@@ -302,7 +304,7 @@ static int open_exchange(struct request *r)
     struct attempt *a = &r->attempt;
     const struct tr_exchange_config config = {
         .caller = r->dialect,
-        .provider = ask_dialect(r, a->target->deployment->provider),
+        .provider = ask_dialect(r, a->target->deployment),
         .target = target_of(r),
         .answer_id = {r->id_text, UUID_TEXT_BYTES - 1},
         .answer_model = a->model->id,
@@ -340,7 +342,8 @@ int ask_build(struct request *r, struct ask *a)
     if (p->kind == NULL || at->adapter == NULL)
         return ERR_UNSUPPORTED;
     int rc = 0;
-    if (at->exchange == NULL && r->path->adapter == NULL && ask_dialect(r, p) != r->dialect)
+    if (at->exchange == NULL && r->path->adapter == NULL &&
+        ask_dialect(r, at->target->deployment) != r->dialect)
         rc = open_exchange(r);
     if (rc == 0)
         rc = write_body(r, a, &path);

@@ -18,10 +18,10 @@ struct ask {
  * origin is not the one that the credential is for. ERR_UNSUPPORTED, ERR_NOMEM. */
 int ask_build(struct request *r, struct ask *a) MUST_CHECK;
 
-/* In which dialect this provider is asked. Its type is known. */
-static inline enum dialect ask_dialect(const struct request *r, const struct snapshot_provider *p)
+/* In which dialect this deployment is asked. Its provider's type is known. */
+static inline enum dialect ask_dialect(const struct request *r, const struct snapshot_deployment *d)
 {
-    return host_dialect_for(p->kind, r->dialect);
+    return host_dialect_for_model(d->provider->kind, r->dialect, d->upstream_model);
 }
 /* Whether it answers what this path asks for. */
 bool ask_may_serve(const struct request *r, const struct snapshot_provider *p);
@@ -33,6 +33,6 @@ static inline bool ask_may(const struct request *r, const struct snapshot_provid
 /* Whether it counts the tokens of a dialogue. */
 bool ask_counts(const struct snapshot_provider *p);
 /* A deviation that excludes it for this call: what its dialect has no words for. */
-bool ask_can_say(const struct request *r, const struct snapshot_provider *p);
+bool ask_can_say(const struct request *r, const struct snapshot_deployment *d);
 
 #endif

@@ -219,7 +219,7 @@ static bool has_words(const struct request *r, const struct snapshot_model *m)
 {
     for (uint32_t i = 0; i < m->deployment_count; i++) {
         const struct snapshot_provider *p = m->deployments[i].provider;
-        if (p->kind == NULL || (ask_may_serve(r, p) && ask_can_say(r, p)))
+        if (p->kind == NULL || (ask_may_serve(r, p) && ask_can_say(r, &m->deployments[i])))
             return true; /* Who is not known here is no matter of words. */
     }
     return m->deployment_count == 0;

@@ -30,7 +30,7 @@ static bool all_grow(const struct request *r, const struct snapshot_model *m)
         const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
         const struct snapshot_provider *p = t->deployment->provider;
         if (t->origin == NULL || t->origin->ops->offer == NULL || !ask_may(r, p) ||
-            ask_dialect(r, p) != r->dialect)
+            ask_dialect(r, t->deployment) != r->dialect)
             return false;
     }
     return m->deployment_count > 0;

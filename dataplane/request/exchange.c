@@ -215,7 +215,7 @@ static bool is_stream(const struct request *r, struct str content_type)
     const struct attempt *a = &r->attempt;
     struct str wanted = STR("text/event-stream");
     if (a->exchange != NULL)
-        wanted = tr_provider_find(ask_dialect(r, a->target->deployment->provider))->content_type;
+        wanted = tr_provider_find(ask_dialect(r, a->target->deployment))->content_type;
     return content_type.len >= wanted.len &&
            str_eq_nocase(str_slice(content_type, 0, wanted.len), wanted);
 }

@@ -75,6 +75,26 @@ static void requests_of_the_responses_dialect_stay_so_where_they_can(void **stat
     assert_int_equal(host_dialect_for(anthropic, DIALECT_RESPONSES), DIALECT_ANTHROPIC);
 }
 
+static void models_that_have_no_chat_completions_are_asked_for_responses(void **state)
+{
+    (void)state;
+    static const char *const alone[] = {"gpt-5-codex", "gpt-5.1-codex-max", "codex-mini-latest",
+                                        "gpt-5-pro",   "o1-pro-2025-03-19", "o3-deep-research"};
+    static const char *const others[] = {"gpt-5", "gpt-4o", "o3", "sonar-pro", "qwen-codex", ""};
+    const struct host *openai = host_find(STR("openai"));
+    const struct host *router = host_find(STR("openrouter"));
+    for (size_t i = 0; i < sizeof alone / sizeof alone[0]; i++) {
+        struct str model = str_from(alone[i]);
+        assert_int_equal(host_dialect_for_model(openai, DIALECT_OPENAI, model), DIALECT_RESPONSES);
+        assert_int_equal(host_dialect_for_model(openai, DIALECT_ANTHROPIC, model),
+                         DIALECT_RESPONSES);
+        assert_int_equal(host_dialect_for_model(router, DIALECT_OPENAI, model), DIALECT_OPENAI);
+    }
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        assert_int_equal(host_dialect_for_model(openai, DIALECT_OPENAI, str_from(others[i])),
+                         DIALECT_OPENAI);
+}
+
 static void dialects_have_names(void **state)
 {
     (void)state;
@@ -93,6 +113,7 @@ int main(void)
         cmocka_unit_test(a_host_that_needs_no_key_names_none),
         cmocka_unit_test(the_names_that_people_know_are_there),
         cmocka_unit_test(requests_of_the_responses_dialect_stay_so_where_they_can),
+        cmocka_unit_test(models_that_have_no_chat_completions_are_asked_for_responses),
         cmocka_unit_test(dialects_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
