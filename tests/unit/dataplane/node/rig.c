@@ -254,6 +254,7 @@ static void put_catalogue(struct rig *r, struct resource_set *set, const struct 
     Steelyard__Control__V1__Header header = STEELYARD__CONTROL__V1__HEADER__INIT;
     Steelyard__Control__V1__Header *header_ptr = &header;
     struct buf body;
+    const char *small = o->small_there != NULL ? o->small_there : "up-small";
     header.name = (char *)(uintptr_t) "x-title";
     header.value = (char *)(uintptr_t) "ours";
     timeouts.first_content_ms = o->first_content_ms;
@@ -280,7 +281,7 @@ static void put_catalogue(struct rig *r, struct resource_set *set, const struct 
         providers[i].timeouts = &timeouts;
         providers[i].transport = transport;
         deployments[i].provider = names[i];
-        deployments[i].upstream_model = (char *)(uintptr_t)(i == 0 ? "up-small" : "up-large");
+        deployments[i].upstream_model = (char *)(uintptr_t)(i == 0 ? small : "up-large");
         deployments[i].weight = 1;
         deployment_ptrs[i] = &deployments[i];
         model[i].id = models[i];

@@ -184,6 +184,41 @@ static void a_message_streams_from_a_chat_provider(void **state)
     }
 }
 
+#define R_HEAD  "\"id\":\"resp_1\",\"object\":\"response\",\"model\":\"gpt-5-codex\",\"status\":"
+#define R_USAGE ",\"usage\":{\"input_tokens\":10,\"output_tokens\":5,\"total_tokens\":15}"
+#define R_ALL                                                                                      \
+    FRAME("response.created", ",\"response\":{" R_HEAD "\"in_progress\"}")                         \
+    FRAME("response.output_text.delta", ",\"output_index\":0,\"delta\":\"hello\"")                 \
+    FRAME("response.completed", ",\"response\":{" R_HEAD "\"completed\"" R_USAGE "}")
+
+static void a_chat_is_answered_by_a_model_that_has_only_responses(void **state)
+{
+    (void)state;
+    const struct rig_options codex = {.small_there = "gpt-5-codex"};
+    const char *answer = "{" R_HEAD "\"completed\",\"output\":[{\"type\":\"message\",\"content\":[{"
+                         "\"type\":\"output_text\",\"text\":\"hello\"}]}]" R_USAGE "}";
+    for (size_t stream = 0; stream < 2; stream++) {
+        struct rig r;
+        struct rig_answer a;
+        struct seen seen;
+        start(&r, &codex, &seen);
+        rig_script(&r, 0,
+                   (struct rig_script){.reply = stream != 0 ? replies_stream(R_ALL)
+                                                            : whole(JSON_HEAD, answer)});
+        ask(&r, CHAT, stream != 0 ? ASK_STREAM : ASK, &a);
+        assert_int_equal(a.status, 200);
+        assert_true(a.complete);
+        assert_true(sent(&r, 0, "POST /v1/responses HTTP/1.1\r\n"));
+        assert_true(sent(&r, 0, "\"model\":\"gpt-5-codex\""));
+        assert_true(sent(&r, 0, "\"store\":false"));
+        assert_true(says(&a, "\"model\":\"small\""));
+        assert_true(says(&a, "\"content\":\"hello\""));
+        assert_true(says(&a, "\"finish_reason\":\"stop\""));
+        buf_deinit(&a.body);
+        stop(&r, &seen);
+    }
+}
+
 /* P7 across dialects: what the caller gets is complete, or a true prefix with its mark. */
 struct broken {
     const char *head, *body, *events, *end, *mark;
@@ -448,6 +483,7 @@ int main(void)
         cmocka_unit_test(a_message_is_answered_by_a_chat_provider),
         cmocka_unit_test(a_chat_streams_from_a_messages_provider),
         cmocka_unit_test(a_message_streams_from_a_chat_provider),
+        cmocka_unit_test(a_chat_is_answered_by_a_model_that_has_only_responses),
         cmocka_unit_test(f18_a_translated_stream_cut_anywhere_is_complete_or_marked),
         cmocka_unit_test(a_refusal_keeps_the_vendors_words_in_the_callers_form),
         cmocka_unit_test(b35_a_vendor_that_refuses_our_key_is_left_for_another),
