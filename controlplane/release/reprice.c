@@ -82,11 +82,13 @@ static bool price_at(const struct pricing *p, struct str provider, int64_t at_us
 static struct price_tokens tokens_of(const Attempt *a)
 {
     uint64_t kept = (uint64_t)a->cached + a->cache_write;
+    uint32_t hour = a->cache_write_1h < a->cache_write ? a->cache_write_1h : a->cache_write;
     return (struct price_tokens){
         .input = a->in > kept ? a->in - kept : 0,
         .output = a->out > a->reasoning ? a->out - a->reasoning : 0,
         .cached_read = a->cached,
-        .cache_write = a->cache_write,
+        .cache_write = a->cache_write - hour,
+        .cache_write_1h = hour,
         .reasoning = a->reasoning,
     };
 }

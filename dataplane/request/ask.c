@@ -348,6 +348,6 @@ int ask_build(struct request *r, struct ask *a)
     if (rc == 0)
         rc = write_body(r, a, &path);
     if (rc == 0)
-        rc = put_fields(r, at->target, a);
-    return rc == 0 ? write_target(r, path, a) : rc;
+        rc = write_target(r, path, a);
+    return rc == 0 ? put_fields(r, at->target, a) : rc; /* Last: a signature is over the rest. */
 }

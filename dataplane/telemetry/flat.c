@@ -136,11 +136,15 @@ uint8_t *flat_put_decision(uint8_t *at, const struct record_decision *d)
     return t.at;
 }
 
+/* Charges + 1, or 0; in the upper half, where versions before 4 wrote 0, tokens kept an hour. */
+#define ATTEMPT_HOUR_SHIFT 32
+
 uint8_t *flat_put_attempt(uint8_t *at, const struct record_attempt *a)
 {
     uint64_t charges = a->held != NULL ? a->held->charge_count + UINT64_C(1) : 0;
+    uint64_t word = charges | (uint64_t)a->tokens_cache_write_1h << ATTEMPT_HOUR_SHIFT;
     at = put_block(at, a, ATTEMPT_BYTES);
-    at = put_block(at, &charges, 8);
+    at = put_block(at, &word, 8);
     if (charges != 0) {
         at = put_block(at, &a->held->reserved_nanousd, 8);
         at = put_block(at, a->held->charges, (charges - 1) * sizeof(a->held->charges[0]));
@@ -313,6 +317,8 @@ bool flat_take_attempt(struct str *data, struct record_held *held, struct record
     memset(a, 0, sizeof(*a));
     if (!take(data, a, ATTEMPT_BYTES) || !take(data, &charges, 8))
         return false;
+    a->tokens_cache_write_1h = (uint32_t)(charges >> ATTEMPT_HOUR_SHIFT);
+    charges &= UINT32_MAX;
     if (charges != 0) {
         if (!take_held(data, charges - 1, held))
             return false;

@@ -352,6 +352,7 @@ static void put_attempt_fields(struct writer *w, const struct record_attempt *a,
     at = write_u64(at, 15, a->flags);
     at = write_u64(at, 16, a->tokens_cache_write);
     at = write_u64(at, 17, a->usage);
+    at = write_u64(at, 20, a->tokens_cache_write_1h);
     if (a->held == NULL) {
         w->at = at;
         return;

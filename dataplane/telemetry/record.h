@@ -140,7 +140,7 @@ struct record_attempt {
     const struct record_held *held; /* NULL: there is no budget. */
     struct str server;              /* "provider/upstream-model": snapshot_deployment.name. */
     struct str provider_id;         /* The provider's request id. */
-    uint32_t tokens_cache_write_1h; /* Of tokens_cache_write; for the cost, and not recorded. */
+    uint32_t tokens_cache_write_1h; /* Those of tokens_cache_write that are kept an hour. */
 };
 
 struct record_candidate { /* What the router's own structs do not hold. */

@@ -117,6 +117,7 @@ struct rig_options {
     const char *key_tag;              /* Of the key; NULL: none. */
     const char *small_there;          /* The small model's name there; NULL: "up-small". */
     uint32_t max_output;              /* Of both models; 0: unknown. */
+    int64_t write_price;  /* The small one's for what is written to a cache; 0: unknown. */
     int64_t large_price;              /* nano-USD a million tokens; 0: none is known. */
     const char *types[RIG_PROVIDERS]; /* Of the providers; NULL: "openai". */
     bool reject_unsupported;

@@ -23,6 +23,8 @@ void rig_put_prices(struct resource_set *set, const struct rig_options *o)
     }
     price[0].provider = (char *)(uintptr_t) "one";
     price[0].model = (char *)(uintptr_t) "small";
+    if (o->write_price != 0)
+        price[0].cache_write = o->write_price;
     price[0].input = 1000000000; /* 1 USD a million: 1000 nano-USD a token. */
     price[0].output = 2000000000;
     Steelyard__Control__V1__PriceTier tier = STEELYARD__CONTROL__V1__PRICE_TIER__INIT;

@@ -116,6 +116,44 @@ static void a_message_goes_up_as_it_came_with_what_belongs_to_its_dialect(void *
     rig_stop(&r);
 }
 
+static void see_cost(const Steelyard__Telemetry__V1__Decision *row, void *arg)
+{
+    const Steelyard__Telemetry__V1__Attempt *a = row->attempt[0];
+    assert_int_equal(a->in, 110);
+    assert_int_equal(a->cache_write, 100);
+    assert_int_equal(a->cache_write_1h, 60);
+    *(int64_t *)arg = a->cost;
+}
+
+static void what_is_kept_an_hour_costs_twice_and_is_written_down(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_answer a;
+    int64_t cost = 0;
+    struct rig_options o = claude;
+    o.write_price = 1250000000;
+    rig_start(&r, &o);
+    r.on_row = see_cost;
+    r.on_row_arg = &cost;
+    rig_script(
+        &r, 0,
+        (struct rig_script){
+            .reply = whole(
+                JSON_HEAD,
+                "{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"small\","
+                "\"content\":[{\"type\":\"text\",\"text\":\"hello\"}],\"stop_reason\":\"end_turn\","
+                "\"usage\":{\"input_tokens\":10,\"cache_creation_input_tokens\":100,"
+                "\"cache_creation\":{\"ephemeral_5m_input_tokens\":40,"
+                "\"ephemeral_1h_input_tokens\":60},\"output_tokens\":5}}")});
+    ask(&r, MESSAGES, ASK_MESSAGE "}", &a);
+    assert_int_equal(a.status, 200);
+    buf_deinit(&a.body);
+    rig_stop(&r);
+    /* A token in is 1000, out 2000, kept for five minutes 1250, for an hour 2000. */
+    assert_int_equal(cost, 10 * 1000 + 40 * 1250 + 60 * 2000 + 5 * 2000);
+}
+
 static void a_version_is_said_to_anthropic_if_the_caller_said_none(void **state)
 {
     (void)state;
@@ -494,6 +532,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_goes_up_as_it_came_with_what_belongs_to_its_dialect),
+        cmocka_unit_test(what_is_kept_an_hour_costs_twice_and_is_written_down),
         cmocka_unit_test(a_version_is_said_to_anthropic_if_the_caller_said_none),
         cmocka_unit_test(a_stream_of_messages_passes_with_its_pings),
         cmocka_unit_test(a_stream_of_a_response_passes),
