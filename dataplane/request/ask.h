@@ -21,7 +21,7 @@ int ask_build(struct request *r, struct ask *a) MUST_CHECK;
 /* In which dialect this deployment is asked. Its provider's type is known. */
 static inline enum dialect ask_dialect(const struct request *r, const struct snapshot_deployment *d)
 {
-    return host_dialect_for_model(d->provider->kind, r->dialect, d->upstream_model);
+    return d->dialects[r->dialect];
 }
 /* Whether it answers what this path asks for. */
 bool ask_may_serve(const struct request *r, const struct snapshot_provider *p);

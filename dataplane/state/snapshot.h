@@ -112,8 +112,10 @@ struct snapshot_deployment {
     struct str name; /* "provider/upstream-model": names breakers and metrics across snapshots. */
     struct str region;
     uint32_t priority; /* Lower is tried first. */
-    uint32_t weight;   /* At least 1. */
-    uint32_t ordinal;  /* Over the whole snapshot, 0..deployment_count-1. */
+    /* In which it is asked, by the caller's; provider->kind is known. */
+    enum dialect dialects[DIALECT_CALLERS];
+    uint32_t weight;  /* At least 1. */
+    uint32_t ordinal; /* Over the whole snapshot, 0..deployment_count-1. */
     uint32_t price_count;
     const struct snapshot_price *prices; /* valid_from descending. */
 };

@@ -109,6 +109,9 @@ static int take_deployment(struct builder *b, const Model *m, size_t index,
     d->name = str_from(name);
     d->weight = p->weight != 0 ? p->weight : 1;
     d->priority = p->priority;
+    for (int i = 0; d->provider->kind != NULL && i < DIALECT_CALLERS; i++)
+        d->dialects[i] =
+            host_dialect_for_model(d->provider->kind, (enum dialect)i, d->upstream_model);
     rc = builder_text(b, str_from(p->region), &d->region);
     if (rc != 0)
         return rc;
