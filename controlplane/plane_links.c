@@ -317,6 +317,7 @@ bool plane_policy(void *plane, size_t index, struct evidence_policy *out)
         .retrain_every_s = policy.retrain_ms / 1000,
         .target = floor ? TRAIN_FLOOR : TRAIN_QUALITY,
         .target_value = (floor ? policy.quality_floor_q16 : policy.quality_q16) / 65536.0,
-        .label_maturity_s = p->label_maturity_ms / 1000};
+        .label_maturity_s = p->label_maturity_ms / 1000,
+        .explore_spend = policy.explore_spend};
     return str_copy(policy.name, out->name, sizeof out->name);
 }

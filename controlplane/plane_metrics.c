@@ -39,6 +39,7 @@ enum {
     METER_DRIFT_OFFSETS,
     METER_DRIFT_STABILITY,
     METER_LAMBDA_STEPS,
+    METER_EXPLORE_STEPS,
     METER_RETRAINS,
     METER_EVIDENCE_ERRORS,
     METER_LEADER,
@@ -160,6 +161,9 @@ const struct metrics_family plane_metrics_table[] = {
     {.name = "steelyard_lambda_steps",
      .type = METRICS_GAUGE,
      .help = "Steps of lambda towards a spend target, since the start."},
+    {.name = "steelyard_explore_steps",
+     .type = METRICS_GAUGE,
+     .help = "Changes of how much policies may explore, since the start."},
     {.name = "steelyard_retrains",
      .type = METRICS_GAUGE,
      .help = "Training runs that began by themselves, since the start."},
@@ -279,6 +283,7 @@ static void collect(void *arg)
         set_gauge(p, METER_DRIFT_OFFSETS, e.offsets);
         set_gauge(p, METER_DRIFT_STABILITY, (uint64_t)(1000 * e.stability));
         set_gauge(p, METER_LAMBDA_STEPS, e.lambda_steps);
+        set_gauge(p, METER_EXPLORE_STEPS, e.explore_steps);
         set_gauge(p, METER_RETRAINS, e.retrains);
         set_gauge(p, METER_EVIDENCE_ERRORS, e.errors);
     }

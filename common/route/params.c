@@ -53,6 +53,13 @@ void policy_params_from_artifact(struct policy_params *params, const struct arti
     params->cost_ratio = a->explore.cost_ratio;
 }
 
+uint32_t policy_explore_cap(uint32_t most, uint64_t labels, uint64_t least)
+{
+    bool learning = labels >= 100 && (labels < 1000 || least < 100);
+    uint32_t cap = learning ? POLICY_EXPLORE_HIGH : POLICY_EXPLORE_LOW;
+    return most > POLICY_EXPLORE_HIGH || most < cap ? most : cap;
+}
+
 static bool rate_in_range(int64_t rate)
 {
     return rate >= 0 && rate <= ARTIFACT_LAMBDA_MAX;

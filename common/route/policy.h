@@ -105,6 +105,13 @@ struct policy_params {
  * prior and price (what nobody has measured cannot be ruled out), gamma 100, stick margin 2 % of
  * quality, draw key 0. */
 void policy_params_init(struct policy_params *params);
+/* Largest chance of exploring by what was learned (LEARNING-AND-CONTROL 6.7), of 2^32. labels: rows
+ * that the version in service learned from, 0 without an artifact; least: those of the model with
+ * the fewest. Below 100 and once everything is known 2 %, in between 5 %, and never above `most`,
+ * which is what a person allows. A `most` above 5 % is taken as it is: somebody wants it. */
+uint32_t policy_explore_cap(uint32_t most, uint64_t labels, uint64_t least);
+#define POLICY_EXPLORE_LOW  (UINT32_MAX / 50)
+#define POLICY_EXPLORE_HIGH (UINT32_MAX / 20)
 /* Takes lambda, floor and exploration of a segment (or of segment 0) from the artifact. */
 void policy_params_from_artifact(struct policy_params *params, const struct artifact *a,
                                  uint32_t segment_id);

@@ -379,8 +379,9 @@ int config_limits(const struct config *c, const struct config_keys *keys, struct
     return body_pack(&b, &m.base, out);
 }
 
-/* Before anything was learned: what policy_params_init says, with the floor and exploration of the
- * file. Lambda 0 prefers quality until a frontier tells what quality costs. */
+/* Before anything was learned: what policy_params_init says, with the floor of the file and what of
+ * its exploration is right then. Lambda 0 prefers quality until a frontier tells what quality
+ * costs. */
 int config_params(const struct config *c, size_t index, struct buf *out)
 {
     struct body b;
@@ -394,7 +395,8 @@ int config_params(const struct config *c, size_t index, struct buf *out)
     m.mu = start.mu;
     m.floor_q16 = p.quality_floor_q16;
     m.gamma = start.gamma;
-    m.eps_cap = p.explore;
+    m.explore_most = p.explore;
+    m.eps_cap = policy_explore_cap(p.explore, 0, 0);
     m.delta_q16 = start.delta_q16;
     m.stick_margin = start.stick_margin;
     return body_pack(&b, &m.base, out);

@@ -339,7 +339,8 @@ static int add_default_policy(struct config *c)
     if (p->count > 0)
         memcpy(all, p->data, p->count * sizeof *all);
     all[p->count].item.name = STR("default");
-    all[p->count].explore = UINT32_MAX / 50;
+    all[p->count].explore = UINT32_MAX / 20;
+    all[p->count].explore_spend = UINT32_MAX / 50;
     all[p->count].retrain_ms = 6 * UINT64_C(3600000);
     p->data = all;
     p->count++;
@@ -419,6 +420,7 @@ struct config_policy config_policy_at(const struct config *c, size_t index)
                                   .quality_q16 = (uint32_t)p->objective.quality_q16,
                                   .quality_floor_q16 = (uint32_t)p->objective.quality_floor_q16,
                                   .explore = (uint32_t)p->explore,
+                                  .explore_spend = (double)p->explore_spend / UINT32_MAX,
                                   .retrain_ms = p->retrain_ms};
 }
 

@@ -58,6 +58,7 @@ struct config_policy {
     uint32_t quality_q16;       /* Relative to the best model; 0: not set. */
     uint32_t quality_floor_q16; /* Absolute; 0: not set. */
     uint32_t explore;           /* u32 over 2^32. */
+    double explore_spend;       /* Share of spend that exploring may add. */
     uint64_t retrain_ms;        /* 0: never by itself. */
 };
 size_t config_policy_count(const struct config *c);

@@ -215,8 +215,13 @@ static const struct field policy_fields[] = {
      "learned", "How it chooses."},
     {"objective", FIELD_SECTION, F(policy_config, objective), false, NULL, NONE, NULL,
      &objective_section, NULL, "What it aims at."},
-    {"explore", FIELD_CHANCE, F(policy_config, explore), false, "0.02", NONE, NULL, NULL, "0.02",
-     "Largest chance of trying another model than the best, 0 to 1."},
+    {"explore", FIELD_CHANCE, F(policy_config, explore), false, "0.05", NONE, NULL, NULL, "0.05",
+     "Largest chance of trying another model than the best, 0 to 1. Up to 0.05 the number of "
+     "labels "
+     "may lower it further; above, it is taken as it is."},
+    {"explore_spend", FIELD_CHANCE, F(policy_config, explore_spend), false, "0.02", NONE, NULL,
+     NULL, "0.02",
+     "Share of a day's spend that trying other models may add; beyond it none are tried. 1: any."},
     {"retrain", FIELD_DURATION, F(policy_config, retrain_ms), false, "6h", 0, 2592000000, NULL,
      NULL, "6h",
      "How often to learn again by itself, when there are enough new labels, or sooner when a model "

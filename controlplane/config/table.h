@@ -93,7 +93,8 @@ struct policy_config {
     struct item item;
     uint64_t type;
     struct objective_config objective;
-    uint64_t explore; /* Of 2^32. */
+    uint64_t explore; /* Of 2^32, as explore_spend. */
+    uint64_t explore_spend;
     uint64_t retrain_ms;
 };
 struct key_config {

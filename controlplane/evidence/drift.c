@@ -40,52 +40,11 @@ enum drift_verdict drift_fold(struct drift_sums *sums, const struct drift_hour *
     return verdict;
 }
 
-static int by_value(const void *a, const void *b)
+double drift_stability(const struct reference *before, double *after, uint32_t after_count)
 {
-    double x = *(const double *)a;
-    double y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* How many of the sorted values are <= limit. */
-static uint32_t count_up_to(const double *sorted, uint32_t count, double limit)
-{
-    uint32_t low = 0;
-    uint32_t high = count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (sorted[middle] <= limit)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-double drift_stability(double *before, uint32_t before_count, double *after, uint32_t after_count)
-{
-    double index = 0;
-    uint32_t from_before = 0;
-    uint32_t from_after = 0;
-    if (before_count < DRIFT_ROWS_MIN || after_count < DRIFT_ROWS_MIN)
+    if (before->rows < DRIFT_ROWS_MIN || after_count < DRIFT_ROWS_MIN)
         return NAN;
-    qsort(before, before_count, sizeof(*before), by_value);
-    qsort(after, after_count, sizeof(*after), by_value);
-    for (uint32_t bin = 1; bin <= DRIFT_BINS; bin++) {
-        double limit =
-            bin == DRIFT_BINS ? INFINITY : before[(uint64_t)before_count * bin / DRIFT_BINS];
-        uint32_t to_before = count_up_to(before, before_count, limit);
-        uint32_t to_after = count_up_to(after, after_count, limit);
-        if (to_before == from_before && to_after == from_after)
-            continue; /* Equal limits: the bin before has them all. */
-        /* Half a row more in each, so that an empty bin has a logarithm. */
-        double e = (to_before - from_before + 0.5) / (before_count + 0.5 * DRIFT_BINS);
-        double a = (to_after - from_after + 0.5) / (after_count + 0.5 * DRIFT_BINS);
-        index += (a - e) * log(a / e);
-        from_before = to_before;
-        from_after = to_after;
-    }
-    return index;
+    return reference_index(before, after, after_count);
 }
 
 static double logit(double q)

@@ -5,13 +5,15 @@
  * of the labels' chance, q (1 - q) each, and of the calibration error that gates tolerate, so that
  * many labels of a model that is off by a hair are not drift. Hours with few labels wait for more.
  *
- * Per policy: the population stability index of predicted quality and of dense features, sum over
- * ten bins of (a - e) ln(a / e); above 0.2 the requests are others than those learned from. */
+ * Per policy: the population stability index of predicted quality and of dense features (learn/
+ * reference.h); above 0.2 the requests are others than those learned from. */
 #ifndef STEELYARD_CONTROLPLANE_EVIDENCE_DRIFT_H
 #define STEELYARD_CONTROLPLANE_EVIDENCE_DRIFT_H
 
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "controlplane/learn/reference.h"
 
 #define DRIFT_ALLOWANCE  0.5
 #define DRIFT_BOUND      5.0
@@ -19,7 +21,6 @@
 #define DRIFT_STEP_MAX   4.0  /* One hour says no more than this. */
 #define DRIFT_LABELS_MIN 5    /* Of an hour; fewer wait. */
 #define DRIFT_PSI_MAX    0.2
-#define DRIFT_BINS       10
 #define DRIFT_ROWS_MIN   500 /* On both sides of an index. */
 
 struct drift_hour { /* Labels of one model in one hour, or several when they were few. */
@@ -42,9 +43,8 @@ enum drift_verdict { DRIFT_NONE, DRIFT_BETTER, DRIFT_WORSE };
 enum drift_verdict drift_fold(struct drift_sums *sums, const struct drift_hour *hour,
                               double *out_value, double *out_bias);
 
-/* values are reordered; NAN with fewer than DRIFT_ROWS_MIN on a side. Bins are tenths of `before`;
- * equal values share one. */
-double drift_stability(double *before, uint32_t before_count, double *after, uint32_t after_count);
+/* after is sorted; NAN with fewer than DRIFT_ROWS_MIN on a side. */
+double drift_stability(const struct reference *before, double *after, uint32_t after_count);
 
 /* What to add to a model's score (logits) so that mean quality q becomes q + bias; at most one. */
 double drift_offset(double q, double bias);

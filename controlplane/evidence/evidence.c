@@ -80,6 +80,7 @@ static void on_turn(void *arg, int status, const struct err *err)
                   LOG_TEXT_FIELD("error", e->failed > 0 ? e->problem : err->message));
     }
     e->stats.lambda_steps += e->seen.lambda_steps;
+    e->stats.explore_steps += e->seen.explore_steps;
     e->stats.drifts += e->seen.drifts;
     e->stats.offsets += e->seen.offsets;
     e->stats.retrains += e->seen.retrains;
@@ -89,7 +90,8 @@ static void on_turn(void *arg, int status, const struct err *err)
         log_event(LOG_WARN, "models or requests have changed", LOG_U64("count", e->seen.drifts));
     if (e->seen.retrains > 0)
         log_event(LOG_INFO, "training begins by itself", LOG_U64("count", e->seen.retrains));
-    if (e->seen.lambda_steps + e->seen.offsets > 0 && e->config.on_published != NULL && !e->closing)
+    if (e->seen.lambda_steps + e->seen.explore_steps + e->seen.offsets > 0 &&
+        e->config.on_published != NULL && !e->closing)
         e->config.on_published(e->config.arg);
     if (e->closing)
         uv_close((uv_handle_t *)&e->timer, on_closed);
@@ -103,7 +105,8 @@ static void on_timer(uv_timer_t *timer)
         !leader_get_claim(e->config.leader, LEADER_TRAINER, &e->claim))
         return;
     e->ticks++;
-    e->parts = EVIDENCE_LAMBDA | (e->ticks % TICKS_A_DRIFT == 1 ? EVIDENCE_DRIFT : 0U) |
+    e->parts = EVIDENCE_LAMBDA | EVIDENCE_EXPLORE |
+               (e->ticks % TICKS_A_DRIFT == 1 ? EVIDENCE_DRIFT : 0U) |
                (e->ticks % TICKS_A_TRAIN == 0 ? EVIDENCE_RETRAIN : 0U);
     e->seen = (struct evidence_seen){0};
     e->failed = 0;

@@ -36,6 +36,20 @@ int64_t pace_lambda(int64_t lambda, double spend, double target,
     return wanted <= (double)low ? low : wanted >= (double)high ? high : llrint(wanted);
 }
 
+uint32_t pace_explore(const struct explore_account *account, uint32_t cap, uint32_t current)
+{
+    if (!(account->share > 0))
+        return 0;
+    if (account->requests < EXPLORE_REQUESTS_MIN)
+        return cap;
+    double most = account->share * account->spend;
+    double each = account->explored > 0 ? account->extra / (double)account->explored : 0;
+    double next = cap / 4294967296.0 * (double)account->requests / EXPLORE_LOOKS * each;
+    if (account->extra + next > most)
+        return 0;
+    return current == 0 && account->extra > EXPLORE_REFILL * most ? 0 : cap;
+}
+
 enum retrain_reason retrain_due(const struct retrain_facts *f)
 {
     double share = RETRAIN_SHARE_MIN * (double)f->rows;

@@ -18,21 +18,42 @@
 /* --- what is in service --------------------------------------------------------------------------
  */
 
-static int64_t lambda_of(const struct pq_result *r, int column)
+struct numbers {
+    int64_t lambda;
+    uint32_t explore;
+    uint32_t explore_most;
+};
+
+static struct numbers numbers_of(const struct pq_result *r, int column)
 {
     struct buf body = {0};
-    int64_t lambda = 0;
+    struct numbers n = {0};
     buf_init(&body, 65536);
     if (pq_result_bytes(r, 0, column, &body) == 0) {
         Steelyard__Control__V1__Params *m =
             steelyard__control__v1__params__unpack(NULL, body.len, (const uint8_t *)body.data);
         if (m != NULL) {
-            lambda = m->lambda;
+            n = (struct numbers){m->lambda, m->eps_cap, m->explore_most};
             steelyard__control__v1__params__free_unpacked(m, NULL);
         }
     }
     buf_deinit(&body);
-    return lambda;
+    return n;
+}
+
+uint64_t turn_least_labels(const struct turn *t)
+{
+    const json_t *models = json_object_get(t->report, "models");
+    const json_t *model;
+    size_t i;
+    uint64_t least = json_array_size(models) > 0 ? UINT64_MAX : 0;
+    json_array_foreach(models, i, model)
+    {
+        json_int_t labels = json_integer_value(json_object_get(model, "labels"));
+        if (labels >= 0 && (uint64_t)labels < least)
+            least = (uint64_t)labels;
+    }
+    return least;
 }
 
 /* The target that the version was made for, else the file's. */
@@ -64,9 +85,11 @@ static int read_version(struct turn *t, bool *out_found)
         t->c,
         "SELECT v.version, o.version, coalesce(v.promoted, v.created), o.created, o.rows, q.body, "
         "oq.body, v.target, v.artifact, NOT EXISTS (SELECT FROM rollout x WHERE x.policy = v.name "
-        "AND x.state IN ('shadow', 'canary', 'hold', 'halted', 'override')) FROM policy_version v "
+        "AND x.state IN ('shadow', 'canary', 'hold', 'halted', 'override')), o.report FROM "
+        "policy_version v "
         "JOIN policy_version o ON o.name = v.name AND o.version = CASE WHEN v.created_by IN "
-        "('lambda', 'drift') AND v.copy_of IS NOT NULL THEN v.copy_of ELSE v.version END "
+        "('lambda', 'drift', 'explore') AND v.copy_of IS NOT NULL THEN v.copy_of ELSE v.version "
+        "END "
         "JOIN policy_params q ON q.sha256 = v.params JOIN policy_params oq ON oq.sha256 = o.params "
         "WHERE v.name = $1 AND v.state = 'current'",
         &p, &r, t->err);
@@ -77,8 +100,13 @@ static int read_version(struct turn *t, bool *out_found)
         t->promoted_us = pq_result_time_us(r, 0, 2);
         t->created_us = pq_result_time_us(r, 0, 3);
         t->rows = (uint64_t)pq_result_i64(r, 0, 4);
-        t->lambda = lambda_of(r, 5);
-        t->approved_lambda = lambda_of(r, 6);
+        struct numbers n = numbers_of(r, 5);
+        t->lambda = n.lambda;
+        t->explore = n.explore;
+        t->explore_most = n.explore_most;
+        t->approved_lambda = numbers_of(r, 6).lambda;
+        struct str report = pq_result_text(r, 0, 10);
+        t->report = json_loadb(report.data, report.len, 0, NULL);
         read_target(t, pq_result_text(r, 0, 7));
         t->quiet = pq_result_bool(r, 0, 9);
         buf_init(&sha, SHA256_BYTES);
@@ -171,6 +199,7 @@ int turn_lambda(struct turn *t)
                                 .current = t->version,
                                 .approved = t->approved,
                                 .lambda = step.to,
+                                .explore = -1,
                                 .detail = str_from(detail),
                                 .also = insert_step,
                                 .arg = &step};
@@ -271,6 +300,7 @@ int evidence_turn(struct pq_conn *c, const struct leader_claim *claim,
     if (rc == 0 && found) {
         rc = train_facts_load(c, set, policy->name, &facts, err);
         if (rc == ERR_INVALID) { /* No route uses it. */
+            json_decref(t.report);
             train_facts_deinit(&facts);
             return 0;
         }
@@ -278,9 +308,12 @@ int evidence_turn(struct pq_conn *c, const struct leader_claim *claim,
             rc = turn_drift(&t);
         if (rc == 0 && (parts & EVIDENCE_LAMBDA) != 0)
             rc = turn_lambda(&t);
+        if (rc == 0 && (parts & EVIDENCE_EXPLORE) != 0)
+            rc = turn_explore(&t);
         if (rc == 0 && (parts & EVIDENCE_RETRAIN) != 0)
             rc = turn_retrain(&t);
     }
+    json_decref(t.report);
     train_facts_deinit(&facts);
     return rc;
 }

@@ -1,6 +1,6 @@
-/* turn.h: one look at one policy: lambda towards its spend target, drift of its models and of what
- * it is asked, and whether to train again. Every step is a transaction of its own under the claim
- * of LEADER_TRAINER, and an audit row. Blocking; worker thread. */
+/* turn.h: one look at one policy: lambda towards its spend target, how much may be explored, drift
+ * of its models and of what it is asked, and whether to train again. Every step is a transaction of
+ * its own under the claim of LEADER_TRAINER, and an audit row. Blocking; worker thread. */
 #ifndef STEELYARD_CONTROLPLANE_EVIDENCE_TURN_H
 #define STEELYARD_CONTROLPLANE_EVIDENCE_TURN_H
 
@@ -14,12 +14,19 @@ struct evidence_policy {
     enum train_target target;  /* When the version in service has none of its own; ... */
     double target_value;       /* ... 0: there is none either, and nothing is trained. */
     uint64_t label_maturity_s; /* Younger feedback waits. */
+    double explore_spend;      /* Share of spend that exploring may add; 0: none. */
 };
 
-enum evidence_parts { EVIDENCE_LAMBDA = 1, EVIDENCE_DRIFT = 2, EVIDENCE_RETRAIN = 4 };
+enum evidence_parts {
+    EVIDENCE_LAMBDA = 1,
+    EVIDENCE_DRIFT = 2,
+    EVIDENCE_RETRAIN = 4,
+    EVIDENCE_EXPLORE = 8,
+};
 
 struct evidence_seen {
     uint64_t lambda_steps;
+    uint64_t explore_steps;
     uint64_t drifts;
     uint64_t offsets;
     uint64_t retrains;

@@ -191,6 +191,7 @@ static int answer(struct drift *d, uint32_t m, enum drift_verdict verdict, doubl
                                     .current = t->version,
                                     .approved = t->approved,
                                     .lambda = -1,
+                                    .explore = -1,
                                     .model = name,
                                     .offset_added = offset,
                                     .detail = str_from(detail)};
@@ -323,36 +324,75 @@ static int sample(struct turn *t, int64_t from_us, int64_t to_us, double *room, 
                                     &p, on_sampled, out, t->err);
 }
 
-/* The version's first day in service against the last one: by the same artifact, so that predicted
- * quality means the same. */
-static int look_at_requests(struct turn *t)
+/* What it learned from, by the report of its training; false: an older version, which has none. */
+static bool read_references(const struct turn *t, struct reference *out)
+{
+    const json_t *all = json_object_get(t->report, "learned_from");
+    if (json_array_size(all) != FEATURES_ALL)
+        return false;
+    for (size_t f = 0; f < FEATURES_ALL; f++)
+        if (reference_read(json_array_get(all, f), &out[f]) != 0)
+            return false;
+    return true;
+}
+
+/* Without: its first day in service, by the same artifact. *out_known: there is enough of it. */
+static int first_day(struct turn *t, double *room, struct reference *out, bool *out_known)
 {
     struct sample before;
+    *out_known = t->now_us - t->promoted_us >= 2 * DAY_US;
+    if (!*out_known)
+        return 0;
+    int rc = sample(t, t->promoted_us, t->promoted_us + DAY_US, room, &before);
+    for (int f = 0; rc == 0 && f < FEATURES_ALL; f++)
+        reference_make(before.values[f], before.count, &out[f]);
+    return rc;
+}
+
+/* Once a day is often enough to hear that requests are others. */
+static int note_change(struct turn *t, const char *kind, double value)
+{
+    struct pq_params p = {0};
+    struct pq_result *r = NULL;
+    if (!(value > DRIFT_PSI_MAX))
+        return 0;
+    pq_params_text(&p, str_from(t->policy->name));
+    pq_params_text(&p, str_from(kind));
+    pq_params_time_us(&p, t->created_us);
+    int rc = pq_conn_query(t->c,
+                           "SELECT FROM drift_event WHERE policy = $1 AND kind = $2 AND ts > "
+                           "greatest($3::timestamptz, now() - interval '1 day') LIMIT 1",
+                           &p, &r, t->err);
+    bool known = rc == 0 && pq_result_rows(r) > 0;
+    pq_result_destroy(r);
+    return rc != 0 || known ? rc : insert_event(t, STR(""), kind, value, 0, 0);
+}
+
+/* The requests of the last day against those that the version has learned from. */
+static int look_at_requests(struct turn *t)
+{
+    struct reference before[FEATURES_ALL];
     struct sample after;
     double worst[2] = {0, 0}; /* Features, quality. */
+    bool known = true;
     int rc = 0;
-    if (t->now_us - t->promoted_us < 2 * DAY_US)
-        return 0;
-    double *room = mem_calloc(2 * (size_t)FEATURES_ALL * STABILITY_ROWS, sizeof(*room));
+    double *room = mem_calloc((size_t)FEATURES_ALL * STABILITY_ROWS, sizeof(*room));
     if (room == NULL)
         return ERR_NOMEM;
-    rc = sample(t, t->promoted_us, t->promoted_us + DAY_US, room, &before);
-    if (rc == 0)
-        rc = sample(t, t->now_us - DAY_US, t->now_us, room + (size_t)FEATURES_ALL * STABILITY_ROWS,
-                    &after);
-    for (int f = 0; rc == 0 && f < FEATURES_ALL; f++) {
-        double index =
-            drift_stability(before.values[f], before.count, after.values[f], after.count);
+    if (!read_references(t, before))
+        rc = first_day(t, room, before, &known);
+    if (rc == 0 && known)
+        rc = sample(t, t->now_us - DAY_US, t->now_us, room, &after);
+    for (int f = 0; rc == 0 && known && f < FEATURES_ALL; f++) {
+        double index = drift_stability(&before[f], after.values[f], after.count);
         double *most = &worst[f == FEATURES_DENSE ? 1 : 0];
         *most = index > *most ? index : *most;
     }
     mem_free(room);
     t->seen->stability = fmax(worst[0], worst[1]);
-    if (rc == 0 && worst[0] > DRIFT_PSI_MAX)
-        rc = insert_event(t, STR(""), "requests", worst[0], 0, 0);
-    if (rc == 0 && worst[1] > DRIFT_PSI_MAX)
-        rc = insert_event(t, STR(""), "quality", worst[1], 0, 0);
-    return rc;
+    if (rc == 0)
+        rc = note_change(t, "requests", worst[0]);
+    return rc != 0 ? rc : note_change(t, "quality", worst[1]);
 }
 
 int turn_drift(struct turn *t)

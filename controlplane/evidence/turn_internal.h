@@ -2,6 +2,8 @@
 #ifndef STEELYARD_CONTROLPLANE_EVIDENCE_TURN_INTERNAL_H
 #define STEELYARD_CONTROLPLANE_EVIDENCE_TURN_INTERNAL_H
 
+#include <jansson.h>
+
 #include "controlplane/evidence/turn.h"
 #include "controlplane/release/train_rows.h"
 
@@ -21,7 +23,10 @@ struct turn {
     uint64_t rows;      /* That it learned from. */
     int64_t lambda;
     int64_t approved_lambda;
-    double spend_target; /* USD a day; 0: none. */
+    uint32_t explore;      /* Chances of 2^32: in force, ... */
+    uint32_t explore_most; /* ... and what the file allows. */
+    json_t *report;        /* Of the training of the approved one. */
+    double spend_target;   /* USD a day; 0: none. */
     enum train_target target;
     double target_value;
     uint8_t artifact[SHA256_BYTES];
@@ -30,6 +35,8 @@ struct turn {
 };
 
 int turn_lambda(struct turn *t) MUST_CHECK;
+uint64_t turn_least_labels(const struct turn *t); /* Of the model with the fewest. */
+int turn_explore(struct turn *t) MUST_CHECK;
 int turn_drift(struct turn *t) MUST_CHECK;
 int turn_retrain(struct turn *t) MUST_CHECK;
 

@@ -141,8 +141,8 @@ static void on_tick(uv_timer_t *timer)
 
 static const char setup_sql[] =
     "CREATE TEMP TABLE usage_in (hour timestamptz, key_id bigint, route text, model text, "
-    "params_sha bytea, decisions bigint, failed bigint, explored bigint, cost bigint, "
-    "unpriced bigint, tokens_in bigint, tokens_out bigint, last_ts timestamptz) "
+    "params_sha bytea, decisions bigint, failed bigint, explored bigint, explore_cost bigint, "
+    "cost bigint, unpriced bigint, tokens_in bigint, tokens_out bigint, last_ts timestamptz) "
     "ON COMMIT DELETE ROWS; "
     "CREATE TEMP TABLE candidate_in (hour timestamptz, route text, model text, decisions bigint, "
     "cost bigint, actual bigint, q_q16 bigint) ON COMMIT DELETE ROWS; "
@@ -154,7 +154,8 @@ static const char setup_sql[] =
     "CREATE TEMP TABLE charge_in (budget_id bigint, period_start timestamptz, cfg integer, "
     "lease_epoch bigint, cost bigint, rows bigint) ON COMMIT DELETE ROWS; "
     "CREATE TEMP TABLE feedback_in (ts timestamptz, request_id uuid, key_id bigint, source text, "
-    "received timestamptz, score_q16 integer, label text, comment bytea, position bigint) "
+    "received timestamptz, score_q16 integer, label text, comment bytea, position bigint, "
+    "label_prob bigint) "
     "ON COMMIT DELETE ROWS";
 
 int intake_create(uv_loop_t *loop, const struct intake_config *config, struct intake **out_intake,

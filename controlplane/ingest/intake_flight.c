@@ -212,14 +212,16 @@ static int flight_commit(struct flight *f)
     int n = snprintf(
         f->sql, sizeof f->sql,
         "INSERT INTO usage_hour AS u (hour, key_id, route, model, params_sha, shard, decisions, "
-        "failed, explored, cost, unpriced, tokens_in, tokens_out, last_ts) SELECT hour, key_id, "
-        "route, model, params_sha, %d, "
-        "sum(decisions)::bigint, sum(failed)::bigint, sum(explored)::bigint, sum(cost)::bigint, "
-        "sum(unpriced)::bigint, sum(tokens_in)::bigint, sum(tokens_out)::bigint, max(last_ts) "
+        "failed, explored, explore_cost, cost, unpriced, tokens_in, tokens_out, last_ts) SELECT "
+        "hour, key_id, route, model, params_sha, %d, "
+        "sum(decisions)::bigint, sum(failed)::bigint, sum(explored)::bigint, "
+        "sum(explore_cost)::bigint, sum(cost)::bigint, sum(unpriced)::bigint, "
+        "sum(tokens_in)::bigint, sum(tokens_out)::bigint, max(last_ts) "
         "FROM usage_in GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5 "
         "ON CONFLICT (hour, key_id, route, model, params_sha, shard) DO UPDATE SET "
         "decisions = u.decisions + excluded.decisions, failed = u.failed + excluded.failed, "
-        "explored = u.explored + excluded.explored, cost = u.cost + excluded.cost, "
+        "explored = u.explored + excluded.explored, "
+        "explore_cost = u.explore_cost + excluded.explore_cost, cost = u.cost + excluded.cost, "
         "unpriced = u.unpriced + excluded.unpriced, tokens_in = u.tokens_in + excluded.tokens_in, "
         "tokens_out = u.tokens_out + excluded.tokens_out, "
         "last_ts = greatest(u.last_ts, excluded.last_ts); "
@@ -251,9 +253,10 @@ static int flight_commit(struct flight *f)
         f->rows.votes == 0
             ? ""
             : "INSERT INTO feedback (ts, request_id, key_id, source, received, score_q16, label, "
-              "comment) "
+              "comment, label_prob) "
               "SELECT ts, request_id, key_id, source, received, score_q16, "
-              "label, comment FROM feedback_in ORDER BY position ON CONFLICT DO NOTHING; ",
+              "label, comment, label_prob / 4294967296.0 FROM feedback_in ORDER BY position ON "
+              "CONFLICT DO NOTHING; ",
         (unsigned long long)f->after_seq, last_ts, node, (long long)(int64_t)s->epoch);
     assert(n > 0 && (size_t)n < sizeof f->sql);
     return flight_query(f, FLIGHT_COMMIT);

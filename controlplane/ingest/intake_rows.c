@@ -278,7 +278,8 @@ struct usage_sum {
     int64_t hour_us;
     int64_t key_id;
     struct str route, model, params_sha;
-    int64_t decisions, failed, explored, cost, unpriced, tokens_in, tokens_out, last_ts_us;
+    int64_t decisions, failed, explored, explore_cost, cost, unpriced, tokens_in, tokens_out;
+    int64_t last_ts_us;
 };
 
 struct candidate_sum {
@@ -380,6 +381,7 @@ static int add_usage(struct intake_rows *r, const Steelyard__Telemetry__V1__Deci
     u->decisions++;
     u->failed += intake_has_failed(d);
     u->explored += (d->flags & STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_EXPLORED) != 0;
+    intake_add_sat(&u->explore_cost, intake_explore_cost(d));
     u->unpriced += (d->flags & STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_COST_UNKNOWN) != 0;
     intake_add_sat(&u->cost, intake_known_cost(d));
     intake_add_sat(&u->tokens_in, t.tokens_in);
@@ -531,7 +533,7 @@ static void add_feedback(struct intake_rows *r, const Steelyard__Telemetry__V1__
     struct uuid id;
     memcpy(id.bytes, f->request_id.data, 16);
     struct pq_copy *c = &r->feedback;
-    pq_copy_row(c, 9);
+    pq_copy_row(c, 10);
     pq_copy_time_us(c, uuid_time_ms(&id) * 1000);
     pq_copy_bytes(c, pb_str(f->request_id));
     pq_copy_i64(c, (int64_t)f->key_id);
@@ -541,6 +543,7 @@ static void add_feedback(struct intake_rows *r, const Steelyard__Telemetry__V1__
     intake_copy_text(c, str_from(f->label));
     pq_copy_bytes(c, str_slice(pb_str(f->comment), 0, COMMENT_MAX));
     pq_copy_i64(c, r->votes); /* The order of arrival: the first of two equal votes wins. */
+    pq_copy_i64(c, f->label_prob == 0 ? INT64_C(1) << 32 : f->label_prob);
     r->votes++;
 }
 
@@ -657,7 +660,7 @@ int intake_rows_finish(struct intake_rows *r)
     for (size_t i = 0; (e = map_next(&r->usage, &i)) != NULL;) {
         const struct usage_sum *u = e->value;
         struct pq_copy *c = &r->usage_copy;
-        pq_copy_row(c, 13);
+        pq_copy_row(c, 14);
         pq_copy_time_us(c, u->hour_us);
         pq_copy_i64(c, u->key_id);
         intake_copy_text(c, u->route);
@@ -666,6 +669,7 @@ int intake_rows_finish(struct intake_rows *r)
         pq_copy_i64(c, u->decisions);
         pq_copy_i64(c, u->failed);
         pq_copy_i64(c, u->explored);
+        pq_copy_i64(c, u->explore_cost);
         pq_copy_i64(c, u->cost);
         pq_copy_i64(c, u->unpriced);
         pq_copy_i64(c, u->tokens_in);

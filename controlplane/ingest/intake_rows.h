@@ -64,6 +64,9 @@ void intake_copy_text(struct pq_copy *c, struct str s);
 void intake_add_sat(int64_t *sum, int64_t value);
 /* An unknown cost is 0 in sums and counted in `unpriced`; the flag tells the two apart. */
 int64_t intake_known_cost(const Steelyard__Telemetry__V1__Decision *d);
+/* What an explored choice cost above the greedy one, by their expected costs; never below zero, as
+ * a cheaper choice is no credit for a dearer one. */
+int64_t intake_explore_cost(const Steelyard__Telemetry__V1__Decision *d);
 bool intake_has_failed(const Steelyard__Telemetry__V1__Decision *d);
 /* Finds or makes (zeroed, size bytes) the entry of a key; NULL: out of memory. */
 void *intake_sum_entry(struct arena *a, struct map *m, const struct str *parts, size_t count,

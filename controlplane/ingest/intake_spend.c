@@ -254,6 +254,18 @@ static int add_charges(struct intake_spend *s, uint64_t lease_epoch, int64_t cos
     return 0;
 }
 
+int64_t intake_explore_cost(const Steelyard__Telemetry__V1__Decision *d)
+{
+    if ((d->flags & STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_EXPLORED) == 0 ||
+        d->chosen >= d->n_cand || d->greedy >= d->n_cand || d->served != d->chosen + 1)
+        return 0;
+    int64_t expected = d->cand[d->chosen]->cost;
+    int64_t least = d->cand[d->greedy]->cost;
+    if (least < 0 || expected <= least)
+        return 0;
+    return (int64_t)((__int128)intake_known_cost(d) * (expected - least) / expected);
+}
+
 int intake_spend_add(struct intake_spend *s, const Steelyard__Telemetry__V1__Decision *d)
 {
     const struct path *path = path_of(s, d);

@@ -8,14 +8,18 @@
 
 #define WEIGHT_MAX   20.0 /* Of one call in k(m). */
 #define PSEUDO_CALLS 5.0  /* Of factor 1, so that three calls do not say too much. */
-#define CALLS_ENOUGH 100  /* From so many routed calls on, named ones are not asked. */
+#define Z95          1.959964
+#define CALLS_ENOUGH 100 /* From so many routed calls on, named ones are not asked. */
 
 enum side { NOW, THEN, SIDES };
 
 struct call_sums { /* What calls of a model cost against what was expected. */
     double actual;
     double expected[SIDES];
-    double squares; /* Of weights. */
+    /* Squares of weight times these, of routed calls. */
+    double actual_squares;
+    double expected_squares[SIDES];
+    double products[SIDES];
     double weights;
     uint32_t count;
 };
@@ -26,10 +30,12 @@ struct row {
     uint32_t arms;
     uint32_t task;
     uint32_t best[SIDES]; /* Likeliest choice: a model. */
+    double greedy_cost;   /* Of that, under THEN. */
     uint32_t served;      /* Arm, or NONE. */
     bool evidence;
     double cost;
     double score;
+    double label_prob;
     double propensity; /* Of the arm that served. */
     double overlap[SIDES];
     double quality[SIDES];        /* Expected under the policy ... */
@@ -53,10 +59,10 @@ struct explain_version {
     struct call_sums named[EXPLAIN_VERSION_MODELS];
     struct str tasks[EXPLAIN_VERSION_TASKS];
     uint32_t task_count;
+    struct call_sums calls[EXPLAIN_VERSION_MODELS]; /* Behind factor. */
     double factor[SIDES][EXPLAIN_VERSION_MODELS];
     uint32_t learned;
-    double cost_ratio;
-    double quality_excess;
+    struct explain_version_training training;
 };
 
 int explain_version_create(bool now_recorded, struct explain_version **out)
@@ -65,7 +71,7 @@ int explain_version_create(bool now_recorded, struct explain_version **out)
     if (x == NULL)
         return ERR_NOMEM;
     x->now_recorded = now_recorded;
-    x->cost_ratio = 1;
+    x->training.cost_ratio = 1;
     *out = x;
     return 0;
 }
@@ -176,6 +182,8 @@ static void fill_side(const struct explain_version_row *in, int side, struct row
         best = s->p[i] > s->p[best] ? i : best;
     }
     out->best[side] = arms[best].model;
+    if (side == THEN)
+        out->greedy_cost = (double)arms[best].cost[side];
     if (in->served < in->arms)
         out->served_quality[side] = s->quality[in->served];
 }
@@ -183,16 +191,20 @@ static void fill_side(const struct explain_version_row *in, int side, struct row
 static void add_call(struct call_sums *sums, double weight, double cost, const double expected[2])
 {
     sums->actual += weight * cost;
-    for (int s = 0; s < SIDES; s++)
+    sums->actual_squares += weight * cost * weight * cost;
+    for (int s = 0; s < SIDES; s++) {
         sums->expected[s] += weight * expected[s];
+        sums->expected_squares[s] += weight * expected[s] * weight * expected[s];
+        sums->products[s] += weight * cost * weight * expected[s];
+    }
     sums->weights += weight;
-    sums->squares += weight * weight;
     sums->count++;
 }
 
 static bool row_valid(const struct explain_version_row *row)
 {
-    if (row->arms == 0 || row->arms > EXPLAIN_VERSION_MODELS)
+    if (row->arms == 0 || row->arms > EXPLAIN_VERSION_MODELS ||
+        !(row->label_prob > 0 && row->label_prob <= 1))
         return false;
     if (!row->evidence)
         return true;
@@ -209,6 +221,7 @@ int explain_version_add(struct explain_version *x, const struct explain_version_
                       .evidence = in->evidence,
                       .cost = in->cost,
                       .score = in->score,
+                      .label_prob = in->label_prob,
                       .propensity = 1};
     if (!row_valid(in))
         return ERR_INVALID;
@@ -241,12 +254,20 @@ int explain_version_add(struct explain_version *x, const struct explain_version_
     return 0;
 }
 
-void explain_version_optimism(struct explain_version *x, double cost_ratio, double quality_excess)
+void explain_version_trained(struct explain_version *x,
+                             const struct explain_version_training *training)
 {
-    if (isfinite(cost_ratio) && cost_ratio > 0)
-        x->cost_ratio = cost_ratio;
-    if (isfinite(quality_excess))
-        x->quality_excess = quality_excess;
+    const struct explain_version_training *t = training;
+    if (isfinite(t->cost_ratio) && t->cost_ratio > 0)
+        x->training.cost_ratio = t->cost_ratio;
+    if (isfinite(t->quality_excess))
+        x->training.quality_excess = t->quality_excess;
+    if (t->cost > 0 && t->rows_error > 0 && isfinite(t->rows_error) && t->calls_error >= 0 &&
+        isfinite(t->calls_error)) {
+        x->training.cost = t->cost;
+        x->training.rows_error = t->rows_error;
+        x->training.calls_error = t->calls_error;
+    }
 }
 
 void explain_version_call(struct explain_version *x, struct str model, double cost,
@@ -261,6 +282,15 @@ void explain_version_call(struct explain_version *x, struct str model, double co
 /* --- figures -------------------------------------------------------------------------------------
  */
 
+static void add_squares(struct call_sums *io, const struct call_sums *more)
+{
+    io->actual_squares += more->actual_squares;
+    for (int side = 0; side < SIDES; side++) {
+        io->expected_squares[side] += more->expected_squares[side];
+        io->products[side] += more->products[side];
+    }
+}
+
 static void set_factors(struct explain_version *x, struct explain_version_result *out)
 {
     for (uint32_t m = 0; m < x->model_count; m++) {
@@ -271,7 +301,9 @@ static void set_factors(struct explain_version *x, struct explain_version_result
             s.count += x->named[m].count;
             for (int side = 0; side < SIDES; side++)
                 s.expected[side] += x->named[m].expected[side];
+            add_squares(&s, &x->named[m]);
         }
+        x->calls[m] = s;
         out->model[m].name = x->models[m];
         out->model[m].calls = s.count;
         for (int side = 0; side < SIDES; side++) {
@@ -299,10 +331,45 @@ static double row_cost(const struct explain_version *x, const struct row *row, i
     return sum;
 }
 
+/* Standard error of mean cost under a policy that comes from how little calls say of their cost, as
+ * a part of it. How calls of all models scatter counts for each: those of a model that was cheap by
+ * luck scatter least. */
+static double calls_error(const struct explain_version *x, int side)
+{
+    double spend[EXPLAIN_VERSION_MODELS] = {0};
+    double residuals = 0;
+    double squares = 0;
+    double all = 0;
+    double sum = 0;
+    for (uint32_t i = 0; i < x->row_count; i++)
+        for (uint32_t k = 0; k < x->rows[i].arms; k++) {
+            const struct arm *arm = &x->arms[x->rows[i].first_arm + k];
+            double cost = x->factor[side][arm->model] * (double)arm->cost[side];
+            spend[arm->model] += (double)arm->p[side] * cost;
+            all += (double)arm->p[side] * cost;
+        }
+    for (uint32_t m = 0; m < x->model_count; m++) {
+        const struct call_sums *c = &x->calls[m];
+        double k = x->factor[side][m];
+        residuals +=
+            c->actual_squares - 2 * k * c->products[side] + k * k * c->expected_squares[side];
+        squares += k * k * c->expected_squares[side];
+    }
+    for (uint32_t m = 0; m < x->model_count && squares > 0 && all > 0; m++) {
+        const struct call_sums *c = &x->calls[m];
+        double scatter = fmax(residuals, 0) / squares;
+        if (c->expected[side] > 0)
+            sum += spend[m] / all * (spend[m] / all) * scatter * c->expected_squares[side] /
+                   (c->expected[side] * c->expected[side]);
+    }
+    return sqrt(sum);
+}
+
 static struct estimate_row off_policy_row(const struct explain_version *x, const struct row *row,
                                           int side, bool cost)
 {
-    struct estimate_row out = {.unit = row->unit, .propensity = row->propensity, .label_prob = 1};
+    struct estimate_row out = {
+        .unit = row->unit, .propensity = row->propensity, .label_prob = cost ? 1 : row->label_prob};
     double value = cost ? row->cost : row->score;
     if (cost) {
         out.direct = row_cost(x, row, side, &out.model);
@@ -329,11 +396,47 @@ static enum explain_version_basis basis_of(const struct estimate *e, double over
 static void correct_learned(const struct explain_version *x, bool cost, struct estimate_value *io)
 {
     double part = (double)x->learned / x->row_count;
-    double factor = cost ? 1 + part * (x->cost_ratio - 1) : 1;
-    double less = cost ? 0 : part * x->quality_excess;
+    double factor = cost ? 1 + part * (x->training.cost_ratio - 1) : 1;
+    double less = cost ? 0 : part * x->training.quality_excess;
     io->value = io->value * factor - less;
     io->low = io->low * factor - less;
     io->high = io->high * factor - less;
+}
+
+static void widen(struct estimate_value *io, double half)
+{
+    io->low = io->value - hypot(io->value - io->low, half);
+    io->high = io->value + hypot(io->high - io->value, half);
+}
+
+/* The estimate from the rows and the one from training, by their errors; what is between them
+ * beyond these is doubt in the latter. Exploration and lambda may have changed since: what they do
+ * to the version's word they do to what training measured. */
+static void join_training(const struct explain_version *x, struct estimate_value *io)
+{
+    const struct explain_version_training *t = &x->training;
+    double greedy = 0;
+    double word = 0;
+    double served;
+    if (!(t->cost > 0) || x->learned == x->row_count)
+        return;
+    for (uint32_t i = 0; i < x->row_count; i++) {
+        const struct row *row = &x->rows[i];
+        word += row_cost(x, row, THEN, &served);
+        greedy += row->greedy_cost * x->factor[THEN][row->best[THEN]];
+    }
+    double known = t->cost * (greedy > 0 ? word / greedy : 1);
+    double error = known * hypot(t->rows_error, t->calls_error);
+    double own = (io->high - io->low) / (2 * Z95);
+    double gap = known - io->value;
+    double between = fmax(gap * gap - error * error - own * own, 0);
+    if (!(own > 0))
+        return;
+    double trust = own * own / (own * own + error * error + between);
+    double half = Z95 * own * sqrt(1 - trust);
+    io->value += trust * gap;
+    io->low = io->value - half;
+    io->high = io->value + half;
 }
 
 static int estimate_side(const struct explain_version *x, int side, bool cost, uint32_t bootstraps,
@@ -355,8 +458,14 @@ static int estimate_side(const struct explain_version *x, int side, bool cost, u
         return rc;
     out->basis = basis_of(&e, overlap);
     out->of = e.of[e.trusted];
+    out->direct = e.of[ESTIMATE_DM];
+    out->corrected = e.of[ESTIMATE_DR];
+    if (cost && e.trusted == ESTIMATE_DM)
+        widen(&out->of, Z95 * out->of.value * calls_error(x, side));
     if (side == THEN)
         correct_learned(x, cost, &out->of);
+    if (side == THEN && cost)
+        join_training(x, &out->of);
     out->ess = e.ess;
     out->weight_share = e.weight_share;
     out->overlap = overlap;
@@ -364,31 +473,38 @@ static int estimate_side(const struct explain_version *x, int side, bool cost, u
     return 0;
 }
 
-/* Mean of what was. */
+/* Mean of what was; scores as often as their kind was asked for. */
 static int measure_now(const struct explain_version *x, bool cost, uint32_t bootstraps,
-                       struct explain_version_figure *out)
+                       struct estimate_row *rows, struct explain_version_figure *out)
 {
+    struct estimate_options options;
+    struct estimate e;
     uint32_t count = 0;
-    double *values = mem_calloc((size_t)x->row_count + 1, sizeof(*values));
-    uint64_t *units = mem_calloc((size_t)x->row_count + 1, sizeof(*units));
-    int rc = values == NULL || units == NULL ? ERR_NOMEM : 0;
-    for (uint32_t i = 0; rc == 0 && i < x->row_count; i++) {
+    estimate_options_init(&options);
+    options.bootstraps = bootstraps;
+    options.reward_low = options.reward_high = 0;
+    for (uint32_t i = 0; i < x->row_count; i++) {
         double value = cost ? x->rows[i].cost : x->rows[i].score;
-        if (isnan(value))
-            continue;
-        values[count] = value;
-        units[count++] = x->rows[i].unit;
+        if (!isnan(value))
+            rows[count++] = (struct estimate_row){.unit = x->rows[i].unit,
+                                                  .propensity = 1,
+                                                  .label_prob = cost ? 1 : x->rows[i].label_prob,
+                                                  .labelled = true,
+                                                  .reward = value,
+                                                  .target = 1};
     }
     *out = (struct explain_version_figure){.basis = EXPLAIN_RECORDED,
                                            .of = {NAN, NAN, NAN},
                                            .ess = count,
-                                           .weight_share = count != 0 ? 1.0 / count : 1,
+                                           .weight_share = 1,
                                            .overlap = 1,
                                            .rows = count};
-    if (rc == 0 && count != 0)
-        rc = estimate_mean(values, units, count, bootstraps, ESTIMATE_CONFIDENCE, &out->of);
-    mem_free(values);
-    mem_free(units);
+    int rc = count == 0 ? 0 : estimate_policy(rows, count, &options, &e);
+    if (rc == 0 && count != 0) {
+        out->of = e.of[ESTIMATE_SNIPS];
+        out->ess = e.ess;
+        out->weight_share = e.weight_share;
+    }
     return rc;
 }
 
@@ -402,10 +518,10 @@ static int fill_figures(const struct explain_version *x, uint32_t bootstraps,
     if (rc == 0)
         rc = estimate_side(x, THEN, false, bootstraps, rows, &out->quality_then);
     if (rc == 0)
-        rc = x->now_recorded ? measure_now(x, true, bootstraps, &out->cost_now)
+        rc = x->now_recorded ? measure_now(x, true, bootstraps, rows, &out->cost_now)
                              : estimate_side(x, NOW, true, bootstraps, rows, &out->cost_now);
     if (rc == 0)
-        rc = x->now_recorded ? measure_now(x, false, bootstraps, &out->quality_now)
+        rc = x->now_recorded ? measure_now(x, false, bootstraps, rows, &out->quality_now)
                              : estimate_side(x, NOW, false, bootstraps, rows, &out->quality_now);
     mem_free(rows);
     return rc;

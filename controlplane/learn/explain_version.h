@@ -13,6 +13,12 @@
  * on others it cannot. Training measured both on the same rows (cross-fitting), and by that ratio
  * of cost and difference of quality what such rows say is corrected.
  *
+ * Few requests. What training measured on rows left out is an estimate too. It joins the one of the
+ * rows that the version has not learned from by their errors, and the less, the further apart they
+ * are (random effects, DerSimonian and Laird 1986): where requests have changed, the rows say so.
+ *
+ * Intervals of the model's word hold how requests vary, and how little its calls say of their cost.
+ *
  * Pure but for its own memory; one thread at a time. */
 #ifndef STEELYARD_CONTROLPLANE_LEARN_EXPLAIN_VERSION_H
 #define STEELYARD_CONTROLPLANE_LEARN_EXPLAIN_VERSION_H
@@ -41,11 +47,12 @@ struct explain_version_row { /* Borrowed for the call. */
     const double *recorded_p; /* As it was decided. */
     struct explain_version_side now;
     struct explain_version_side then;
-    bool learned;    /* `then` may have learned from it. */
-    bool evidence;   /* served is what was chosen, and what it gave counts. */
-    uint32_t served; /* Arm, or EXPLAIN_VERSION_NONE. */
-    double cost;     /* Of the request, USD; NAN: not known. */
-    double score;    /* NAN: none. */
+    bool learned;      /* `then` may have learned from it. */
+    bool evidence;     /* served is what was chosen, and what it gave counts. */
+    uint32_t served;   /* Arm, or EXPLAIN_VERSION_NONE. */
+    double cost;       /* Of the request, USD; NAN: not known. */
+    double score;      /* NAN: none. */
+    double label_prob; /* Chance with which the score was asked for; 1 without one. */
 };
 
 struct explain_version;
@@ -57,9 +64,17 @@ void explain_version_destroy(struct explain_version *x);
  * ERR_NOMEM. */
 int explain_version_add(struct explain_version *x,
                         const struct explain_version_row *row) MUST_CHECK;
-/* Expected cost of choices on rows left out over that of its own on the rows it has learned from
- * (1), and mean quality likewise, own less left out (0). For `then`. */
-void explain_version_optimism(struct explain_version *x, double cost_ratio, double quality_excess);
+/* What training found out about `then`, on rows left out. */
+struct explain_version_training {
+    double cost_ratio;     /* Expected cost of choices on rows left out over that of its own on the
+                              rows it has learned from; 1: as expected. */
+    double quality_excess; /* Mean quality likewise, own less left out. */
+    double cost;           /* USD a request; 0: not known. */
+    double rows_error;     /* Standard errors, parts of it: as requests vary, ... */
+    double calls_error;    /* ... and as the calls it is told by do. */
+};
+void explain_version_trained(struct explain_version *x,
+                             const struct explain_version_training *training);
 /* A call of a model that somebody named: it tells what calls of it cost, and nothing else.
  * expected_now and expected_then: by both policies, USD. A model that is in no row is left out. */
 void explain_version_call(struct explain_version *x, struct str model, double cost,
@@ -76,6 +91,8 @@ const char *explain_version_basis_name(enum explain_version_basis basis);
 struct explain_version_figure {
     struct estimate_value of; /* USD a request, or quality; NAN: nothing is known. */
     enum explain_version_basis basis;
+    struct estimate_value direct;    /* The model's word, ... */
+    struct estimate_value corrected; /* ... and doubly robust. */
     double ess;
     double weight_share;
     double overlap; /* Part of the choices that had a chance when they were recorded. */

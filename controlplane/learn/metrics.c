@@ -461,6 +461,27 @@ int run_compare_calibration(struct run *run, double *out_area, double *out_ece)
     return rc;
 }
 
+/* What the rows are like, for whoever asks later whether requests have become others. */
+static int measure_reference(struct run *run)
+{
+    uint32_t count = run->fit.row_count;
+    double *values = mem_calloc((size_t)count + 1, sizeof(*values));
+    if (values == NULL)
+        return ERR_NOMEM;
+    for (uint32_t f = 0; f <= FEATURES_DENSE; f++) {
+        for (uint32_t i = 0; i < count; i++) {
+            values[i] = 0;
+            if (f < FEATURES_DENSE)
+                values[i] = run->view.rows[run->fit.rows[i]].dense[f];
+            for (uint32_t m = 0; f == FEATURES_DENSE && m < run->view.model_count; m++)
+                values[i] = fmax(values[i], quality_of(run, i, m));
+        }
+        reference_make(values, count, &run->reference[f]);
+    }
+    mem_free(values);
+    return 0;
+}
+
 int run_measure(struct run *run)
 {
     run->metrics.churn = NAN;
@@ -470,6 +491,8 @@ int run_measure(struct run *run)
     measure_curves(run);
     if (rc == 0)
         rc = measure_apgr(run);
+    if (rc == 0)
+        rc = measure_reference(run);
     if (rc != 0 || run->target.point == SWEEP_NONE)
         return rc;
     const uint8_t *ours = run->sweep.choice + (size_t)run->target.point * run->fit.row_count;

@@ -161,10 +161,27 @@ static json_t *chosen_part(const struct run *run)
                                   "cost_ratio", real(run->metrics.final_cost_ratio), "cost_usd",
                                   real(run->metrics.final_cost), "rounding",
                                   real(run->metrics.final_rounding)));
+    const struct run_costs *costs = &run->metrics.costs;
+    json_object_set_new(out, "costs",
+                        json_pack("{s:o,s:o,s:o,s:o,s:o}", "usd", real(costs->mean), "rows_error",
+                                  real(costs->rows_error), "calls_error", real(costs->calls_error),
+                                  "over_expected_unseen", real(costs->unseen), "over_expected_own",
+                                  real(costs->own)));
     json_object_set_new(out, "certain", json_boolean(run->target.certain));
     json_object_set_new(
         out, "quality_of_best_interval",
         json_pack("[oo]", real(run->metrics.quality_low), real(run->metrics.quality_high)));
+    return out;
+}
+
+static json_t *references_part(const struct run *run)
+{
+    json_t *out = json_array();
+    for (uint32_t f = 0; f <= FEATURES_DENSE; f++)
+        if (json_array_append_new(out, reference_json(&run->reference[f])) != 0) {
+            json_decref(out);
+            return NULL;
+        }
     return out;
 }
 
@@ -199,12 +216,13 @@ static int dump_to_buf(const char *data, size_t len, void *buf)
 int run_report(const struct run *run, const struct learn_result *result, struct buf *out_json)
 {
     json_t *report = json_pack(
-        "{s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "target", target_part(run), "verdict",
-        learn_verdict_name(result->verdict), "chosen", chosen_part(run), "best_single",
+        "{s:o,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "target", target_part(run),
+        "verdict", learn_verdict_name(result->verdict), "chosen", chosen_part(run), "best_single",
         text(run->models[run->sweep.best]), "metrics", metrics_part(run), "config",
         config_part(run), "data", data_part(run), "models", models_part(run), "gates",
         gates_part(result), "frontier", frontier_part(run, result), "random_mix",
-        curve(run->singles, run->single_count), "oracle", curve(run->oracle, run->oracle_count));
+        curve(run->singles, run->single_count), "oracle", curve(run->oracle, run->oracle_count),
+        "learned_from", references_part(run));
     if (report == NULL)
         return ERR_NOMEM;
     int rc = json_dump_callback(report, dump_to_buf, out_json,

@@ -7,7 +7,19 @@
 #include "controlplane/learn/crossfit.h"
 #include "controlplane/learn/estimate.h"
 #include "controlplane/learn/pipeline.h"
+#include "controlplane/learn/reference.h"
 #include "controlplane/learn/sweep.h"
+
+/* What choices on rows left out cost (costs.c), and that over what was expected: by weights that
+ * have not seen the rows, and by the final file of the rows it was fitted on. Errors are standard
+ * errors, parts of the mean. */
+struct run_costs {
+    double mean; /* USD a request. */
+    double rows_error;
+    double calls_error;
+    double unseen;
+    double own;
+};
 
 struct run_metrics { /* All on rows left out, by the integer engine. */
     double auc;      /* Of q against score >= 0.5, mean over models that have both. */
@@ -23,13 +35,15 @@ struct run_metrics { /* All on rows left out, by the integer engine. */
     double collapse;    /* Largest excess of the dearest model's share over the oracle's. */
     double quality_low; /* Bootstrap interval (5 %, 95 %) of quality relative to best ... */
     double quality_high;
-    double final_quality;    /* Of the final policy on the rows it was fitted on, at its lambda. */
-    double final_cost;       /* USD a request, likewise. */
+    double final_quality; /* Of the final policy on the rows it was fitted on, at its lambda. */
+    double final_cost;    /* USD a request, likewise. */
+    double final_cost_ratio_error;
     double final_cost_ratio; /* Expected cost of choices on rows left out over the final ones'. */
-    double final_gap;        /* Of quality (cost targets: utility) over the prediction ... */
-    double final_gap_error;  /* ... and its standard error. */
-    double final_rounding;   /* Mean |z| between its integers and what was fitted; logits. */
-    double churn;            /* Rows that the incumbent sends elsewhere; NAN without one. */
+    struct run_costs costs;
+    double final_gap;       /* Of quality (cost targets: utility) over the prediction ... */
+    double final_gap_error; /* ... and its standard error. */
+    double final_rounding;  /* Mean |z| between its integers and what was fitted; logits. */
+    double churn;           /* Rows that the incumbent sends elsewhere; NAN without one. */
 };
 
 struct run {
@@ -61,7 +75,9 @@ struct run {
     bool compared;           /* With an incumbent ... */
     bool compared_unseen;    /* ... on rows that it has not learned from. */
     uint32_t compared_units;
-    double incumbent_ece;  /* By its own file; NAN: not known. */
+    double incumbent_ece; /* By its own file; NAN: not known. */
+    /* Of dense features, then of predicted quality: the best model's, on rows left out. */
+    struct reference reference[FEATURES_DENSE + 1];
     uint8_t *final_choice; /* [rows evaluated], of the file that was made. */
     uint32_t done;
     uint32_t steps;
@@ -79,6 +95,8 @@ int run_calibrate(struct run *run, enum calibrate_method most) MUST_CHECK;
 /* After run_calibrate and sweep_run: area under the curve and calibration error on rows left out.
  */
 int run_compare_calibration(struct run *run, double *out_area, double *out_ece) MUST_CHECK;
+/* Fills metrics.costs, after final_choice is set; a: the final file. */
+int run_measure_costs(struct run *run, const struct artifact *a) MUST_CHECK;
 /* Fills metrics, hulls and estimates after the sweep and the choice of the target. */
 int run_measure(struct run *run) MUST_CHECK;
 /* Against the incumbent, after run_fit_final: on rows that it has not seen, where ours are choices

@@ -23,8 +23,7 @@
 struct version {
     struct artifact *artifact; /* NULL: decided by priors. */
     struct policy_params params;
-    double cost_ratio; /* As explain_version_optimism takes them. */
-    double quality_excess;
+    struct explain_version_training training;
 };
 
 struct decided { /* What a version makes of one record. */
@@ -61,10 +60,28 @@ static void read_report(struct str text, struct version *out)
     const json_t *ratio = json_object_get(own, "cost_ratio");
     const json_t *own_quality = json_object_get(own, "quality");
     const json_t *quality = json_object_get(chosen, "quality");
-    out->cost_ratio = json_is_number(ratio) ? json_number_value(ratio) : 1;
+    const json_t *costs = json_object_get(chosen, "costs");
+    struct explain_version_training *t = &out->training;
+    t->cost_ratio = json_is_number(ratio) ? json_number_value(ratio) : 1;
     if (json_is_number(own_quality) && json_is_number(quality))
-        out->quality_excess = json_number_value(own_quality) - json_number_value(quality);
+        t->quality_excess = json_number_value(own_quality) - json_number_value(quality);
+    t->cost = json_number_value(json_object_get(costs, "usd"));
+    t->rows_error = json_number_value(json_object_get(costs, "rows_error"));
+    t->calls_error = json_number_value(json_object_get(costs, "calls_error"));
     json_decref(report);
+}
+
+static bool as_trained(const struct version *v)
+{
+    struct policy_params own;
+    bool same = v->artifact != NULL;
+    if (!same)
+        return false;
+    policy_params_init(&own);
+    policy_params_from_artifact(&own, v->artifact, 0);
+    for (uint32_t m = 0; m < ARTIFACT_MODELS_MAX; m++)
+        same = same && v->params.off[m] == 0;
+    return same && v->params.lambda == own.lambda;
 }
 
 static int load_version(struct pq_conn *c, const char *policy, uint64_t number,
@@ -100,6 +117,8 @@ static int load_version(struct pq_conn *c, const char *policy, uint64_t number,
     policy_params_init(&out->params);
     if (rc == 0)
         rc = record_params(buf_str(&params), out->artifact, &out->params);
+    if (rc == 0 && !as_trained(out))
+        out->training.cost = 0; /* Of another lambda, or before a model was believed less. */
     out->params.draw_key = draw_key;
     pq_result_destroy(r);
     buf_deinit(&params);
@@ -191,7 +210,7 @@ static bool learned_from(const struct version *v, int64_t ts_us)
            ts_us < v->artifact->meta.window_to_us;
 }
 
-static int add_row(struct explain_work *w, double score)
+static int add_row(struct explain_work *w, double score, double label_prob)
 {
     const struct record *r = &w->record;
     const Steelyard__Telemetry__V1__Decision *d = r->pb;
@@ -226,6 +245,7 @@ static int add_row(struct explain_work *w, double score)
         .served = d->served == 0 || d->served > d->n_cand ? EXPLAIN_VERSION_NONE : d->served - 1,
         .cost = actual_cost(d),
         .score = score,
+        .label_prob = label_prob,
     };
     run->from_us = run->from_us == 0 || d->ts_us < run->from_us ? d->ts_us : run->from_us;
     run->to_us = d->ts_us > run->to_us ? d->ts_us : run->to_us;
@@ -261,7 +281,8 @@ static int on_decision(void *arg, const struct pq_result *row)
     if (rc != 0)
         return settle(w, rc);
     double score = pq_result_is_null(row, 0, 1) ? NAN : (double)pq_result_i64(row, 0, 1) / Q16;
-    rc = usable(&w->record) ? add_row(w, score) : ERR_INVALID;
+    double asked = pq_result_is_null(row, 0, 2) ? 1 : pq_result_double(row, 0, 2);
+    rc = usable(&w->record) ? add_row(w, score, asked) : ERR_INVALID;
     record_close(&w->record);
     return settle(w, rc);
 }
@@ -300,10 +321,11 @@ static int stream_routed(struct pq_conn *c, struct explain_work *w, const struct
     pq_params_i64(&p, w->request->decisions);
     return pq_conn_stream(
         c,
-        "SELECT d.detail, (SELECT f.score_q16 FROM feedback f WHERE f.request_id = d.request_id "
-        "AND f.ts BETWEEN d.ts - interval '1 minute' AND d.ts + interval '1 minute' ORDER BY "
+        "SELECT d.detail, l.score_q16, l.label_prob FROM decision d LEFT JOIN LATERAL (SELECT "
+        "f.score_q16, f.label_prob FROM feedback f WHERE f.request_id = d.request_id AND f.ts "
+        "BETWEEN d.ts - interval '1 minute' AND d.ts + interval '1 minute' ORDER BY "
         "array_position(ARRAY['eval', 'judge', 'thumb', 'implicit'], f.source), f.received, "
-        "f.key_id LIMIT 1) FROM decision d WHERE d.route = ANY (string_to_array($1, chr(10))) "
+        "f.key_id LIMIT 1) l ON true WHERE d.route = ANY (string_to_array($1, chr(10))) "
         "ORDER BY d.request_id DESC LIMIT $2",
         &p, on_decision, w, w->err);
 }
@@ -346,7 +368,7 @@ static int run_all(struct pq_conn *c, struct explain_work *w, struct err *err)
         rc = train_facts_load(c, q->set, q->policy, &facts, err);
     if (rc == 0)
         rc = pq_conn_open(q->conninfo, "steelyard-explain", 5000, 60000, &w->lookups, err);
-    explain_version_optimism(w->run->x, w->then.cost_ratio, w->then.quality_excess);
+    explain_version_trained(w->run->x, &w->then.training);
     if (rc == 0)
         rc = stream_routed(c, w, &facts);
     if (rc == 0 && w->run->seen == w->run->unusable)

@@ -48,6 +48,7 @@ static int params_stamp(struct str in, struct str name, uint64_t version, struct
     if (settings != NULL) {
         m->floor_q16 = settings->floor_q16;
         m->eps_cap = settings->eps_cap;
+        m->explore_most = settings->explore_most;
     }
     size_t len = steelyard__control__v1__params__get_packed_size(m);
     if (rc == 0)
@@ -488,6 +489,8 @@ static int change_params(const struct publish_tune *tune, struct policy_content 
     int rc = 0;
     if (tune->lambda >= 0)
         m->lambda = tune->lambda;
+    if (tune->explore >= 0)
+        m->eps_cap = (uint32_t)tune->explore;
     if (tune->model.len > 0) {
         rc = str_copy(tune->model, model, sizeof model) ? 0 : ERR_TOO_LARGE;
         own.model = model;
@@ -618,7 +621,7 @@ int publish_put_policy(struct pq_conn *c, const struct publish_actor *actor, str
                                                       (const uint8_t *)content.params.data);
         if (have == NULL)
             rc = err_set(err, ERR_CORRUPT, "parameters in service cannot be read");
-        else if (have->floor_q16 != want->floor_q16 || have->eps_cap != want->eps_cap)
+        else if (have->floor_q16 != want->floor_q16 || have->explore_most != want->explore_most)
             rc = install_copy(c, actor, name, &content, current, want, &version, err);
     }
     if (want != NULL)

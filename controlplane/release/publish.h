@@ -162,6 +162,7 @@ struct publish_tune {
     uint64_t current;
     uint64_t approved;
     int64_t lambda;       /* Negative: as it is. */
+    int64_t explore;      /* eps_cap, of 2^32; negative: as it is. */
     struct str model;     /* Whose offset is changed; empty: none. */
     int32_t offset_added; /* Q16 logits, to what it has; within ARTIFACT_OFFSET_MAX. */
     struct str detail;    /* JSON of the audit row. */

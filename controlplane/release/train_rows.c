@@ -189,6 +189,7 @@ int train_params(const struct train_facts *f, struct str artifact, struct buf *o
         m.stick_margin = learned.stick_margin;
         m.floor_q16 = have->floor_q16;
         m.eps_cap = have->eps_cap;
+        m.explore_most = have->explore_most;
         m.default_out_tokens = have->default_out_tokens;
         rc = buf_reserve(out, steelyard__control__v1__params__get_packed_size(&m));
         if (rc == 0)
@@ -317,7 +318,7 @@ static int add_observed(struct train_rows *r, const Steelyard__Telemetry__V1__De
                               .labels = &label,
                               .label_count = 1,
                               .propensity = propensity,
-                              .label_prob = 1,
+                              .label_prob = row->label_prob,
                               .seen = row->ts_us < r->facts->incumbent_until_us,
                               .weight = weight_of(row->source),
                               .age_days = age_days(r, row->ts_us)};

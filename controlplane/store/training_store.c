@@ -23,19 +23,20 @@ static int on_row(void *arg, const struct pq_result *r)
                                .detail = buf_str(&s->detail),
                                .text_hash = buf_str(&s->text_hash),
                                .source = pq_result_text(r, 0, 3),
-                               .score_q16 = (int32_t)pq_result_i64(r, 0, 4)};
+                               .score_q16 = (int32_t)pq_result_i64(r, 0, 4),
+                               .label_prob = pq_result_double(r, 0, 5)};
     return s->cb(s->arg, &row);
 }
 
 /* The label of a request: best source first, earliest of a source. */
 #define QUERY(order)                                                                               \
-    "WITH label AS MATERIALIZED (SELECT DISTINCT ON (request_id) request_id, source, score_q16 "   \
-    "FROM feedback WHERE ts >= $1::timestamptz - interval '1 minute' AND ts <= $2::timestamptz + " \
-    "interval '1 minute' AND received <= $3 ORDER BY request_id, "                                 \
+    "WITH label AS MATERIALIZED (SELECT DISTINCT ON (request_id) request_id, source, score_q16, "  \
+    "label_prob FROM feedback WHERE ts >= $1::timestamptz - interval '1 minute' AND ts <= "        \
+    "$2::timestamptz + interval '1 minute' AND received <= $3 ORDER BY request_id, "               \
     "array_position(ARRAY['eval', 'judge', 'thumb', 'implicit'], source), received, key_id) "      \
-    "SELECT d.ts, d.detail, d.text_hash, l.source, l.score_q16 FROM label l JOIN decision d "      \
-    "USING (request_id) WHERE d.ts >= $1 AND d.ts < $2 AND d.served_model IS NOT NULL AND "        \
-    "($4::text IS NULL OR d.route = ANY (string_to_array($4, chr(10)))) "                          \
+    "SELECT d.ts, d.detail, d.text_hash, l.source, l.score_q16, l.label_prob FROM label l JOIN "   \
+    "decision d USING (request_id) WHERE d.ts >= $1 AND d.ts < $2 AND d.served_model IS NOT NULL " \
+    "AND ($4::text IS NULL OR d.route = ANY (string_to_array($4, chr(10)))) "                      \
     "ORDER BY " order "d.ts, d.node_id, d.epoch, d.seq"
 
 int training_stream(struct pq_conn *c, const struct training_query *query, training_row_cb cb,

@@ -16,6 +16,7 @@ struct training_row { /* Borrowed for the callback. */
     struct str text_hash; /* May be empty. */
     struct str source;    /* Of the label: the best of eval, judge, thumb, implicit. */
     int32_t score_q16;
+    double label_prob; /* Chance with which it was asked for. */
 };
 /* Non-zero ends the stream and is returned. */
 typedef int (*training_row_cb)(void *arg, const struct training_row *row);

@@ -82,6 +82,19 @@ static enum step_result read_source(struct request *r, uint32_t node, struct vot
     return bad(r, node);
 }
 
+/* Who asks only some for a label says with what chance this one was asked. */
+static enum step_result read_chance(struct request *r, uint32_t node, struct vote *v)
+{
+    int64_t billionths;
+    bool exact;
+    if (json_fixed(&r->env->json, node, 9, &billionths, &exact) != 0 || billionths <= 0 ||
+        billionths > 1000000000)
+        return bad(r, node);
+    uint64_t chance = ((uint64_t)billionths << 32) / 1000000000;
+    v->record.label_prob = chance > UINT32_MAX ? 0 : (uint32_t)chance; /* 0: always. */
+    return STEP_NEXT;
+}
+
 static enum step_result read_comment(struct request *r, uint32_t node, struct vote *v)
 {
     if (json_text(&r->env->json, node, &r->arena, &v->record.comment) != 0 ||
@@ -95,8 +108,10 @@ static const struct {
     struct str name;
     enum step_result (*read)(struct request *r, uint32_t node, struct vote *v);
 } fields[] = {
-    {{"decision_id", 11}, read_id}, {{"request_id", 10}, read_id}, {{"score", 5}, read_score},
-    {{"label", 5}, read_label},     {{"source", 6}, read_source},  {{"comment", 7}, read_comment},
+    {{"decision_id", 11}, read_id},    {{"request_id", 10}, read_id},
+    {{"score", 5}, read_score},        {{"label", 5}, read_label},
+    {{"source", 6}, read_source},      {{"comment", 7}, read_comment},
+    {{"label_prob", 10}, read_chance},
 };
 #define FIELDS (sizeof fields / sizeof fields[0])
 

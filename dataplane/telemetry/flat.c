@@ -177,7 +177,7 @@ uint8_t *flat_put_feedback(uint8_t *at, const struct record_feedback *f)
     put_text(&t, f->source, FLAT_TEXT_MAX);
     put_text(&t, f->label, FLAT_TEXT_MAX);
     put_text(&t, f->comment, RECORD_COMMENT_BYTES_MAX);
-    return t.at;
+    return put_block(t.at, &f->label_prob, 4); /* Last: rings without it are read as they are. */
 }
 
 /* ---- reading ---- */
@@ -358,5 +358,5 @@ bool flat_take_feedback(struct str *data, struct record_feedback *f)
     f->source = text_next(&t);
     f->label = text_next(&t);
     f->comment = text_next(&t);
-    return true;
+    return data->len == 0 || take(data, &f->label_prob, 4);
 }

@@ -17,7 +17,7 @@
 #define FLAT_HELD_MAX     (16U + RECORD_GROUP_MAX * 24U)
 #define FLAT_ATTEMPT_MAX  (80U + FLAT_HELD_MAX + 2U * (4U + FLAT_TEXT_MAX))
 #define FLAT_OUTCOME_MAX  (64U + 2U * (4U + FLAT_WORD_MAX)) /* Without attempts. */
-#define FLAT_FEEDBACK_MAX (40U + 3U * 4U + 2U * FLAT_TEXT_MAX + RECORD_COMMENT_BYTES_MAX)
+#define FLAT_FEEDBACK_MAX (44U + 3U * 4U + 2U * FLAT_TEXT_MAX + RECORD_COMMENT_BYTES_MAX)
 #define FLAT_DECISION_MAX 40960U
 
 /* Bytes an attempt takes at the end, whatever it will have come to. */

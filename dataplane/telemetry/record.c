@@ -571,6 +571,9 @@ int record_encode_feedback(const struct record_feedback *f, uint8_t *out, size_t
     put_bytes(&w, 7, f->comment.data,
               f->comment.len > RECORD_COMMENT_BYTES_MAX ? RECORD_COMMENT_BYTES_MAX
                                                         : f->comment.len);
+    if (!has_room(&w, TAG_AND_VARINT_MAX))
+        return ERR_TOO_LARGE;
+    w.at = write_fixed32(w.at, 8, f->label_prob);
     return finish(&w, out, out_len);
 }
 

@@ -221,7 +221,8 @@ struct record_feedback {
     struct str source; /* "eval", "judge", "thumb", "implicit" */
     int32_t score_q16; /* 0..65536 */
     struct str label;
-    struct str comment; /* Bytes; cut at RECORD_COMMENT_BYTES_MAX. */
+    struct str comment;  /* Bytes; cut at RECORD_COMMENT_BYTES_MAX. */
+    uint32_t label_prob; /* Chance with which it was asked for, of 2^32; 0: always. */
 };
 
 enum record_detail {

@@ -62,7 +62,7 @@ def config(sets, provider_url):
             routes.append("  %s: {policy: %s, models: [%s], timeout: 120s}" % (
                 route, route, ", ".join(ids)))
             policies.append("  %s: {type: learned, objective: {quality: 0.95, minimize: cost},"
-                            " explore: %d}" % (route, explore))
+                            " explore: %d, explore_spend: 1}" % (route, explore))
     return "\n".join(["version: 1", "providers:"] + providers + ["models:"] + models + ["routes:"]
                      + routes + ["policies:"] + policies + [""])
 

@@ -7,6 +7,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/crypto/digest.h"
+#include "common/route/policy.h"
 #include "control.pb-c.h"
 #include "telemetry.pb-c.h"
 #include "tests/lib/fault.h"
@@ -44,6 +45,8 @@ static uint64_t put_version(struct pq_conn *c, const char *target, const char *a
     struct err err = {0};
     uint64_t version = 0, generation = 0;
     m.lambda = 1000000000;
+    m.explore_most = POLICY_EXPLORE_HIGH;
+    m.eps_cap = POLICY_EXPLORE_LOW;
     buf_init(&params, 4096);
     assert_int_equal(buf_reserve(&params, 4096), 0);
     params.len = steelyard__control__v1__params__pack(&m, (uint8_t *)params.data);
@@ -199,6 +202,45 @@ static void a_model_that_became_worse_is_believed_less_and_trained_anew(void **s
     pq_conn_close(c);
 }
 
+static void put_usage(struct pq_conn *c, int64_t ts_us, int64_t cost, int64_t extra)
+{
+    char sql[512], stamp[CLOCK_RFC3339_BYTES];
+    clock_format_rfc3339(ts_us / HOUR_US * HOUR_US, stamp);
+    snprintf(sql, sizeof sql,
+             "INSERT INTO usage_hour (hour, key_id, route, model, params_sha, shard, decisions, "
+             "failed, explored, explore_cost, cost, unpriced, tokens_in, tokens_out, last_ts) "
+             "VALUES ('%s', 1, 'auto', 'good', '', 0, 100, 0, 5, %lld, %lld, 0, 1, 1, '%s')",
+             stamp, (long long)extra, (long long)cost, stamp);
+    fixture_exec(c, sql);
+}
+
+static void exploration_follows_its_account_by_versions_of_its_own(void **state)
+{
+    (void)state;
+    struct pq_conn *c = fresh("explore");
+    const struct evidence_policy policy = {.name = "p", .explore_spend = .02};
+    int64_t now = clock_wall_us();
+    uint64_t approved = put_version(c, "{\"quality\":0.95}", "artifact");
+    /* A thousand labels, but no word of how many each model has: still learning. */
+    assert_int_equal(look(c, &policy, EVIDENCE_EXPLORE, now).explore_steps, 1);
+    assert_int_equal(fixture_i64(c, "SELECT cap_to FROM explore_step ORDER BY id DESC LIMIT 1"),
+                     POLICY_EXPLORE_HIGH);
+    assert_int_equal(look(c, &policy, EVIDENCE_EXPLORE, now).explore_steps, 0);
+    put_usage(c, now, 1000000, 20001); /* Just above two in a hundred, ... */
+    assert_int_equal(look(c, &policy, EVIDENCE_EXPLORE, now).explore_steps, 1);
+    assert_int_equal(fixture_i64(c, "SELECT cap_to FROM explore_step ORDER BY id DESC LIMIT 1"), 0);
+    assert_int_equal(look(c, &policy, EVIDENCE_EXPLORE, now).explore_steps, 0);
+    put_usage(c, now - 2 * HOUR_US, 1000500, 0); /* ... and half of that. */
+    assert_int_equal(look(c, &policy, EVIDENCE_EXPLORE, now).explore_steps, 1);
+    assert_int_equal(fixture_i64(c, "SELECT cap_to FROM explore_step ORDER BY id DESC LIMIT 1"),
+                     POLICY_EXPLORE_HIGH);
+    assert_int_equal(
+        fixture_i64(c, "SELECT count(*) FROM policy_version WHERE created_by = 'explore'"), 3);
+    assert_int_equal(fixture_i64(c, "SELECT copy_of FROM policy_version WHERE state = 'current'"),
+                     (int64_t)approved);
+    pq_conn_close(c);
+}
+
 static void a_deposed_leader_changes_nothing(void **state)
 {
     (void)state;
@@ -239,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lambda_follows_a_spend_target_by_versions_of_its_own),
         cmocka_unit_test(a_model_that_became_worse_is_believed_less_and_trained_anew),
+        cmocka_unit_test(exploration_follows_its_account_by_versions_of_its_own),
         cmocka_unit_test(a_deposed_leader_changes_nothing),
     };
     return cmocka_run_group_tests(tests, start, stop);

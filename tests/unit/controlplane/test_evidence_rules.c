@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "common/route/artifact.h"
+#include "common/route/policy.h"
 #include "controlplane/evidence/drift.h"
 #include "controlplane/evidence/pace.h"
 #include "tests/lib/fault.h"
@@ -79,6 +80,39 @@ static void an_hour_without_labels_says_nothing(void **state)
     assert_near(drift_standardise(&certain), -DRIFT_STEP_MAX, 0);
 }
 
+/* By way of the report, as it is when somebody asks. */
+static double stability(double *before, uint32_t before_count, double *after, uint32_t after_count)
+{
+    struct reference r;
+    reference_make(before, before_count, &r);
+    json_t *json = reference_json(&r);
+    assert_int_equal(reference_read(json, &r), 0);
+    json_decref(json);
+    return drift_stability(&r, after, after_count);
+}
+
+static void what_is_no_reference_is_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "{}",
+        "{\"rows\":5,\"limits\":[],\"shares\":[]}",
+        "{\"rows\":5,\"limits\":[1],\"shares\":[1,2]}",
+        "{\"rows\":5,\"limits\":[1],\"shares\":[2]}",
+        "{\"rows\":0,\"limits\":[1],\"shares\":[1]}",
+        "{\"rows\":5,\"limits\":[\"1\"],\"shares\":[1]}",
+        "{\"rows\":5,\"limits\":[1,2,3,4,5,6,7,8,9,10,11],\"shares\":[1,0,0,0,0,0,0,0,0,0,0]}",
+    };
+    struct reference r;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        json_t *json = json_loads(bad[i], 0, NULL);
+        assert_int_equal(reference_read(json, &r), ERR_INVALID);
+        json_decref(json);
+    }
+    reference_make(NULL, 0, &r);
+    assert_true(isnan(reference_index(&r, NULL, 0)));
+}
+
 static void others_requests_move_the_stability_index(void **state)
 {
     (void)state;
@@ -87,23 +121,23 @@ static void others_requests_move_the_stability_index(void **state)
         before[i] = uniform();
         after[i] = uniform();
     }
-    assert_true(drift_stability(before, 2000, after, 2000) < .03);
+    assert_true(stability(before, 2000, after, 2000) < .03);
     for (unsigned i = 0; i < 2000; i++)
         after[i] = sqrt(uniform());
-    assert_true(drift_stability(before, 2000, after, 2000) > DRIFT_PSI_MAX);
+    assert_true(stability(before, 2000, after, 2000) > DRIFT_PSI_MAX);
     /* A feature that is 0 or 1. */
     for (unsigned i = 0; i < 2000; i++) {
         before[i] = i % 10 == 0;
         after[i] = i % 10 == 1;
     }
-    assert_true(drift_stability(before, 2000, after, 2000) < .001);
+    assert_true(stability(before, 2000, after, 2000) < .001);
     for (unsigned i = 0; i < 2000; i++)
         after[i] = i % 2;
-    assert_true(drift_stability(before, 2000, after, 2000) > DRIFT_PSI_MAX);
+    assert_true(stability(before, 2000, after, 2000) > DRIFT_PSI_MAX);
     for (unsigned i = 0; i < 2000; i++)
         before[i] = after[i] = 1;
-    assert_near(drift_stability(before, 2000, after, 2000), 0, 1e-9);
-    assert_true(isnan(drift_stability(before, 10, after, 2000)));
+    assert_near(stability(before, 2000, after, 2000), 0, 1e-9);
+    assert_true(isnan(stability(before, 10, after, 2000)));
 }
 
 static void an_offset_moves_quality_by_the_bias_and_no_further_than_one(void **state)
@@ -158,6 +192,94 @@ static void the_loop_settles(void **state)
     assert_near(spend, 100, 2.5);
 }
 
+static void how_much_is_explored_follows_the_labels(void **state)
+{
+    (void)state;
+    const uint32_t two = POLICY_EXPLORE_LOW;
+    const uint32_t five = POLICY_EXPLORE_HIGH;
+    assert_int_equal(policy_explore_cap(five, 0, 0), two);
+    assert_int_equal(policy_explore_cap(five, 99, 99), two);
+    assert_int_equal(policy_explore_cap(five, 100, 0), five);
+    assert_int_equal(policy_explore_cap(five, 999, 400), five);
+    assert_int_equal(policy_explore_cap(five, 5000, 99), five); /* One model is not known yet. */
+    assert_int_equal(policy_explore_cap(five, 5000, 100), two);
+    assert_int_equal(policy_explore_cap(two / 2, 500, 0), two / 2);
+    assert_int_equal(policy_explore_cap(0, 500, 0), 0);
+    assert_int_equal(policy_explore_cap(UINT32_MAX, 0, 0), UINT32_MAX);
+}
+
+static void an_empty_account_stops_exploration_until_half_of_it_is_free(void **state)
+{
+    (void)state;
+    struct explore_account a = {.requests = 1000, .spend = 100, .extra = 1.9, .share = .02};
+    assert_int_equal(pace_explore(&a, 77, 77), 77);
+    a.extra = 2.1;
+    assert_int_equal(pace_explore(&a, 77, 77), 0);
+    a.extra = 1.9;
+    assert_int_equal(pace_explore(&a, 77, 0), 0);
+    a.extra = 1;
+    assert_int_equal(pace_explore(&a, 77, 0), 77);
+    a.extra = 50;
+    a.requests = EXPLORE_REQUESTS_MIN - 1;
+    assert_int_equal(pace_explore(&a, 77, 77), 77);
+    a.requests = 1000;
+    a.share = 0;
+    assert_int_equal(pace_explore(&a, 77, 77), 0);
+}
+
+/* Ten days of traffic by hours, some of it explored at `ratio` times the price of the greedy
+ * choice, looked at every five minutes as the control plane does. Returns the part of the last nine
+ * days' spend that exploring added; *out_explored: the part of requests that explored. */
+static double play_account(double ratio, uint32_t a_tick, double *out_explored)
+{
+    enum { TICKS_AN_HOUR = 12, HOURS = 240 };
+    double spend[HOURS] = {0}, extra[HOURS] = {0}, requests[HOURS] = {0}, others[HOURS] = {0};
+    double spent = 0, added = 0, explored = 0, asked = 0;
+    uint32_t cap = POLICY_EXPLORE_LOW;
+    for (int tick = 0; tick < HOURS * TICKS_AN_HOUR; tick++) {
+        int hour = tick / TICKS_AN_HOUR;
+        for (uint32_t i = 0; i < a_tick; i++) {
+            bool other = uniform() * UINT32_MAX < cap;
+            double cost = .5 + uniform(); /* Of the greedy choice. */
+            spend[hour] += other ? ratio * cost : cost;
+            extra[hour] += other ? (ratio - 1) * cost : 0;
+            requests[hour]++;
+            others[hour] += other;
+            if (hour < 24)
+                continue;
+            spent += other ? ratio * cost : cost;
+            added += other ? (ratio - 1) * cost : 0;
+            explored += other;
+            asked++;
+        }
+        struct explore_account day = {.share = .02};
+        for (int h = hour; h >= 0 && h > hour - 24; h--) {
+            day.spend += spend[h];
+            day.extra += extra[h];
+            day.requests += (uint64_t)requests[h];
+            day.explored += (uint64_t)others[h];
+        }
+        cap = pace_explore(&day, policy_explore_cap(POLICY_EXPLORE_HIGH, 500, 0), cap);
+    }
+    *out_explored = explored / asked;
+    return added / spent;
+}
+
+static void exploring_adds_no_more_than_its_share_of_spend(void **state)
+{
+    (void)state;
+    static const double ratios[] = {1.1, 1.5, 3, 10, 40};
+    for (size_t i = 0; i < sizeof ratios / sizeof ratios[0]; i++) {
+        double explored;
+        double share = play_account(ratios[i], 60, &explored);
+        assert_true(share <= .02);
+        if (ratios[i] < 1.3) /* Cheap enough never to be stopped. */
+            assert_near(explored, .05, .003);
+        else /* And it is used, not merely off. */
+            assert_true(share > .009);
+    }
+}
+
 static void training_waits_for_labels_and_hours_or_drift(void **state)
 {
     (void)state;
@@ -183,10 +305,14 @@ int main(void)
         cmocka_unit_test(a_model_that_became_worse_is_noticed_within_hours),
         cmocka_unit_test(a_model_that_is_as_it_was_is_left_alone_for_weeks),
         cmocka_unit_test(an_hour_without_labels_says_nothing),
+        cmocka_unit_test(what_is_no_reference_is_refused),
         cmocka_unit_test(others_requests_move_the_stability_index),
         cmocka_unit_test(an_offset_moves_quality_by_the_bias_and_no_further_than_one),
         cmocka_unit_test(lambda_follows_the_spend_within_its_envelope),
         cmocka_unit_test(the_loop_settles),
+        cmocka_unit_test(how_much_is_explored_follows_the_labels),
+        cmocka_unit_test(an_empty_account_stops_exploration_until_half_of_it_is_free),
+        cmocka_unit_test(exploring_adds_no_more_than_its_share_of_spend),
         cmocka_unit_test(training_waits_for_labels_and_hours_or_drift),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -31,6 +31,7 @@ static int add(struct explain_version *x, const struct plan *plan, uint64_t unit
         .served = served,
         .cost = cost,
         .score = score,
+        .label_prob = 1,
     };
     return explain_version_add(x, &row);
 }
@@ -165,6 +166,85 @@ static void explaining_survives_each_failed_allocation(void **state)
     }
 }
 
+/* Rows of a version that they say costs `cost`, with what training measured beside them. */
+static struct explain_version_figure joined(double cost, double trained, bool learned)
+{
+    const struct plan plan = {{0, 1}, {0, 1}, {.001, cost}, {.5, .9}};
+    static struct explain_version_result r;
+    struct explain_version *x;
+    assert_int_equal(explain_version_create(true, &x), 0);
+    for (uint64_t i = 0; i < 150; i++) { /* Too few to be evidence by themselves. */
+        const struct explain_version_row row = {
+            .unit = i,
+            .arms = 2,
+            .models = names,
+            .recorded_p = plan.now,
+            .now = {.p = plan.now, .cost = plan.cost, .quality = plan.quality},
+            .then = {.p = plan.then, .cost = plan.cost, .quality = plan.quality},
+            .learned = learned,
+            .evidence = true,
+            .served = 1,
+            .cost = i % 2 == 0 ? 1.5 * cost : .5 * cost,
+            .score = NAN,
+            .label_prob = 1};
+        assert_int_equal(explain_version_add(x, &row), 0);
+    }
+    explain_version_trained(
+        x, &(struct explain_version_training){
+               .cost_ratio = 1, .cost = trained, .rows_error = .03, .calls_error = .03});
+    assert_int_equal(explain_version_finish(x, 200, &r), 0);
+    explain_version_destroy(x);
+    return r.cost_then;
+}
+
+static void what_training_measured_joins_few_rows_and_yields_to_others(void **state)
+{
+    (void)state;
+    struct explain_version_figure alone = joined(.010, 0, false);
+    assert_near(alone.of.value, .010, .0001);
+    assert_true(alone.of.high - alone.of.low > .0004); /* Calls vary by a half. */
+    struct explain_version_figure near = joined(.010, .0104, false);
+    assert_true(near.of.value > .0101 && near.of.value < .0104);
+    assert_true(near.of.high - near.of.low < alone.of.high - alone.of.low);
+    struct explain_version_figure far = joined(.010, .030, false);
+    assert_near(far.of.value, .010, .0005);
+    /* Of the rows it has learned from it is no second opinion. */
+    assert_near(joined(.010, .0104, true).of.value, .010, .0001);
+}
+
+static void scores_that_were_seldom_asked_for_weigh_more(void **state)
+{
+    (void)state;
+    const double p[2] = {.5, .5}, cost[2] = {.001, .002}, quality[2] = {.5, .5};
+    static struct explain_version_result r;
+    struct explain_version *x;
+    assert_int_equal(explain_version_create(true, &x), 0);
+    for (uint64_t i = 0; i < 4000; i++) { /* All bad ones are labelled, a tenth of the good ones. */
+        bool good = i % 2 == 0;
+        const struct explain_version_row row = {.unit = i,
+                                                .arms = 2,
+                                                .models = names,
+                                                .recorded_p = p,
+                                                .now = {.p = p, .cost = cost, .quality = quality},
+                                                .then = {.p = p, .cost = cost, .quality = quality},
+                                                .evidence = true,
+                                                .served = (uint32_t)(i / 2 % 2),
+                                                .cost = .001,
+                                                .score = !good         ? 0
+                                                         : i % 20 == 0 ? 1
+                                                                       : NAN,
+                                                .label_prob = good ? .1 : 1};
+        assert_int_equal(explain_version_add(x, &row), 0);
+    }
+    const struct explain_version_row bad = {
+        .arms = 2, .models = names, .recorded_p = p, .label_prob = 0};
+    assert_int_equal(explain_version_add(x, &bad), ERR_INVALID);
+    assert_int_equal(explain_version_finish(x, 200, &r), 0);
+    assert_near(r.quality_now.of.value, .5, .001);
+    assert_near(r.quality_then.of.value, .5, .02);
+    explain_version_destroy(x);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -173,6 +253,8 @@ int main(void)
         cmocka_unit_test(a_certain_choice_it_would_repeat_is_its_own_evidence),
         cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(explaining_survives_each_failed_allocation),
+        cmocka_unit_test(what_training_measured_joins_few_rows_and_yields_to_others),
+        cmocka_unit_test(scores_that_were_seldom_asked_for_weigh_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,7 +22,7 @@ static struct buf params_body(const char *policy, int64_t lambda, uint32_t floor
     m.policy = (char *)(uintptr_t)policy;
     m.lambda = lambda;
     m.floor_q16 = floor;
-    m.eps_cap = 7;
+    m.eps_cap = m.explore_most = 7;
     buf_init(&out, 4096);
     assert_int_equal(buf_reserve(&out, 4096), 0);
     out.len = steelyard__control__v1__params__pack(&m, (uint8_t *)out.data);

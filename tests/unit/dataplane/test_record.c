@@ -322,7 +322,8 @@ static void feedback_and_gaps_read_back(void **state)
                                 .source = STR("thumb"),
                                 .score_q16 = 65536,
                                 .label = STR("good"),
-                                .comment = {.data = "\0\xff", .len = 2}};
+                                .comment = {.data = "\0\xff", .len = 2},
+                                .label_prob = 1U << 30};
     size_t len = 0;
     assert_int_equal(record_encode_feedback(&f, bytes, sizeof(bytes), &len), 0);
     ProtobufCMessage *m = NULL;
@@ -331,6 +332,7 @@ static void feedback_and_gaps_read_back(void **state)
     const Steelyard__Telemetry__V1__Feedback *back = (const Steelyard__Telemetry__V1__Feedback *)m;
     assert_int_equal(back->score_q16, 65536);
     assert_int_equal(back->comment.len, 2);
+    assert_int_equal(back->label_prob, 1U << 30);
     assert_string_equal(back->source, "thumb");
     wire_free(m);
     assert_int_equal(record_encode_gap(3, 9, "lost", bytes, sizeof(bytes), &len), 0);
