@@ -29,7 +29,8 @@ void entry_fill_decision(struct request *r, struct record_decision *d)
     if (r->work->conversation != 0)
         d->conv_hash =
             (struct str){(const char *)&r->work->conversation, sizeof r->work->conversation};
-    if (!r->early)
+    const bool learned = !r->early && r->path->adapter == NULL; /* Dialogues alone. */
+    if (learned)
         d->text_hash = (struct str){(const char *)&r->work->text_hash, sizeof r->work->text_hash};
     d->alias = r->work->call.model;
     if (r->policy != NULL) {
@@ -40,7 +41,7 @@ void entry_fill_decision(struct request *r, struct record_decision *d)
     d->generation = s->generation;
     d->hash_key_id = s->limits.hash_key_id;
     d->config_age_s = snapshot_age_s(s);
-    d->features = r->early ? NULL : &r->work->features;
+    d->features = learned ? &r->work->features : NULL;
     d->t_in = r->work->call.tokens_in;
     d->pref = POLICY_PREFER_NONE;
     d->candidates = r->work->candidates;

@@ -45,6 +45,8 @@ enum step_result parse_body(struct request *r)
     r->work->call.previous_failed = r->work->steering.client_retry;
     if (r->work->call.stream)
         r->flags |= RECORD_FLAG_STREAM;
+    if (r->path->adapter != NULL) /* What is no dialogue teaches nothing about them. */
+        r->flags |= RECORD_FLAG_FEATURES_DROPPED;
     return STEP_NEXT;
 }
 

@@ -273,6 +273,8 @@ static void put_catalogue(struct rig *r, struct resource_set *set, const struct 
         providers[i].type = (char *)(uintptr_t)type;
         providers[i].headers = &header_ptr;
         providers[i].reject_unsupported = o->reject_unsupported;
+        if (o->version != NULL)
+            providers[i].version = (char *)(uintptr_t)o->version;
         providers[i].n_headers = o->fixed_header;
         providers[i].base_url = urls[i];
         providers[i].secret_ref = (char *)(uintptr_t) "env:RIG_SECRET";

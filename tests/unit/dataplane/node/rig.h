@@ -114,12 +114,13 @@ struct rig_options {
     const char *key_before;             /* The secret before the last rotation, for an hour. */
     const struct rig_account *accounts; /* The key's path: those of kinds org, team and key. */
     size_t account_count;
-    const char *key_tag;              /* Of the key; NULL: none. */
-    const char *small_there;          /* The small model's name there; NULL: "up-small". */
-    uint32_t max_output;              /* Of both models; 0: unknown. */
-    int64_t write_price;  /* The small one's for what is written to a cache; 0: unknown. */
-    int64_t large_price;              /* nano-USD a million tokens; 0: none is known. */
+    const char *key_tag;     /* Of the key; NULL: none. */
+    const char *small_there; /* The small model's name there; NULL: "up-small". */
+    uint32_t max_output;     /* Of both models; 0: unknown. */
+    int64_t write_price;     /* The small one's for what is written to a cache; 0: unknown. */
+    int64_t large_price;     /* nano-USD a million tokens; 0: none is known. */
     const char *types[RIG_PROVIDERS]; /* Of the providers; NULL: "openai". */
+    const char *version;              /* Of both providers' APIs; NULL: none is given. */
     bool reject_unsupported;
     bool fixed_header;    /* Both get "x-title: ours" from their configuration. */
     bool without_budgets; /* The node keeps no table although there are accounts. */

@@ -168,6 +168,32 @@ static void a_version_is_said_to_anthropic_if_the_caller_said_none(void **state)
     rig_stop(&r);
 }
 
+static void azure_is_asked_at_its_own_paths_with_its_own_field(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_answer a;
+    const struct rig_options o = {.types = {"azure", "azure"}, .version = "2024-10-21"};
+    rig_start(&r, &o);
+    rig_script(&r, 0, (struct rig_script){.reply = replies_whole()});
+    rig_script(
+        &r, 0,
+        (struct rig_script){.reply = whole(JSON_HEAD, "{\"object\":\"list\",\"data\":[],\"usage\":{"
+                                                      "\"prompt_tokens\":2,\"total_tokens\":2}}")});
+    ask(&r, CHAT, ASK, &a);
+    assert_int_equal(a.status, 200);
+    assert_true(sent(&r, "/openai/deployments/up-small/chat/completions?api-version=2024-10-21 "));
+    assert_true(sent(&r, "\r\napi-key: "));
+    assert_false(sent(&r, "authorization: "));
+    buf_deinit(&a.body);
+    ask(&r, "POST /v1/embeddings HTTP/1.1\r\nHost: x\r\n" KEY,
+        "{\"model\":\"small\",\"input\":\"a\"}", &a);
+    assert_int_equal(a.status, 200);
+    assert_true(sent(&r, "/openai/deployments/up-small/embeddings?api-version=2024-10-21 "));
+    buf_deinit(&a.body);
+    rig_stop(&r);
+}
+
 static void a_stream_of_messages_passes_with_its_pings(void **state)
 {
     (void)state;
@@ -534,6 +560,7 @@ int main(void)
         cmocka_unit_test(a_message_goes_up_as_it_came_with_what_belongs_to_its_dialect),
         cmocka_unit_test(what_is_kept_an_hour_costs_twice_and_is_written_down),
         cmocka_unit_test(a_version_is_said_to_anthropic_if_the_caller_said_none),
+        cmocka_unit_test(azure_is_asked_at_its_own_paths_with_its_own_field),
         cmocka_unit_test(a_stream_of_messages_passes_with_its_pings),
         cmocka_unit_test(a_stream_of_a_response_passes),
         cmocka_unit_test(f18_a_stream_of_messages_cut_anywhere_is_complete_or_marked),

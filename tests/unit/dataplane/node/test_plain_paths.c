@@ -32,6 +32,8 @@ static void see(const Steelyard__Telemetry__V1__Decision *row, void *arg)
 {
     struct seen *s = arg;
     s->count++;
+    assert_int_equal(row->text_hash.len, 0); /* Nothing is learned from it. */
+    assert_true((row->flags & RECORD_FLAG_FEATURES_DROPPED) != 0);
     (void)str_copy(str_from(row->endpoint), s->endpoint, sizeof s->endpoint);
     if (row->n_attempt == 0)
         return;
