@@ -14,6 +14,9 @@
 
 void rig_put(struct resource_set *set, uint32_t type, const char *key, const struct buf *body);
 
+/* rig_catalogue.c */
+void rig_put_catalogue(struct rig *r, struct resource_set *set, const struct rig_options *o);
+
 /* rig_rollout.c */
 void rig_put_limits(struct resource_set *set);
 void rig_put_rollout(struct resource_set *set, struct rig_rollout *rollout);
