@@ -265,7 +265,6 @@ int anthropic_read_reply(struct json *json, struct provider_reply *reply, struct
 const struct provider_adapter provider_anthropic = {
     .dialect = DIALECT_ANTHROPIC,
     .chat_path = {.data = "/v1/messages", .len = 12},
-    .auth_name = {.data = "x-api-key", .len = 9},
     .read_call = anthropic_read_call,
     .write_call = anthropic_write_call,
     .read_event = anthropic_read_event,

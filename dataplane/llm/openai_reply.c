@@ -457,10 +457,7 @@ int openai_read_reply(struct json *json, struct provider_reply *reply, struct st
 
 const struct provider_adapter provider_openai = {
     .dialect = DIALECT_OPENAI,
-    .type = "openai",
     .chat_path = {.data = "/chat/completions", .len = 17},
-    .auth_name = {.data = "authorization", .len = 13},
-    .auth_prefix = {.data = "Bearer ", .len = 7},
     .read_call = openai_read_call,
     .write_call = openai_write_call,
     .write_part = openai_write_part,

@@ -19,14 +19,6 @@ static const struct provider_adapter *const adapters[DIALECTS] = {
     [DIALECT_ANTHROPIC] = &provider_anthropic,
 };
 
-const struct provider_adapter *provider_find(struct str type)
-{
-    for (size_t i = 0; i < DIALECTS; i++)
-        if (adapters[i] != NULL && adapters[i]->type != NULL && str_is(type, adapters[i]->type))
-            return adapters[i];
-    return NULL;
-}
-
 const struct provider_adapter *provider_find_dialect(enum dialect dialect)
 {
     return dialect < DIALECTS ? adapters[dialect] : NULL;

@@ -122,10 +122,7 @@ int provider_out_gather(struct provider_out *out) MUST_CHECK;
 
 struct provider_adapter {
     enum dialect dialect; /* One that callers speak. */
-    const char *type;     /* As in the catalogue: "openai". */
     struct str chat_path; /* After the provider's prefix. */
-    struct str auth_name; /* Header field; its value is auth_prefix and the secret. */
-    struct str auth_prefix;
     /* json is scratch: nothing in it is needed afterwards.
      * Reads a caller's body. out_call borrows from body and arena. 0, or ERR_INVALID with
      * *out_refusal filled (CALL_NO_MEMORY: ERR_NOMEM). */
@@ -178,8 +175,6 @@ bool provider_read_next(const struct provider_adapter *adapter, struct json *jso
 /* Stands in a JSON string as it is: printable ASCII without quotation mark and backslash. */
 bool provider_is_plain(struct str text);
 
-/* NULL: no such type. */
-const struct provider_adapter *provider_find(struct str type);
 /* By what caller and provider both speak; NULL: nothing passes in that dialect. */
 const struct provider_adapter *provider_find_dialect(enum dialect dialect);
 

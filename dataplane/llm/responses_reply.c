@@ -257,8 +257,6 @@ _Static_assert(EDIT_PIECES(3) <= PROVIDER_REPLY_PIECES_MAX, "a reply with its ed
 const struct provider_adapter provider_responses = {
     .dialect = DIALECT_RESPONSES,
     .chat_path = {.data = "/responses", .len = 10},
-    .auth_name = {.data = "authorization", .len = 13},
-    .auth_prefix = {.data = "Bearer ", .len = 7},
     .event_bytes_max = RESPONSES_EVENT_BYTES_MAX,
     .read_call = responses_read_call,
     .write_call = responses_write_call,
