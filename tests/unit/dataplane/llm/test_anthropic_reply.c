@@ -3,67 +3,11 @@
 #include <string.h>
 
 #include "tests/lib/fault.h"
+#include "tests/unit/dataplane/llm/llm_kit.h"
 
-struct fixture {
-    struct arena_pool pool;
-    struct arena arena;
-    struct json json;
-    struct provider_reply reply;
-    struct buf out;
-    struct buf gathered;
-    enum provider_event kinds[64];
-    size_t count;
-};
-
-static int setup(void **state)
+static void feed(struct llm_kit *f, struct str input, const struct provider_rewrite *rewrite)
 {
-    static struct fixture f;
-    memset(&f, 0, sizeof f);
-    arena_pool_init(&f.pool, 16);
-    arena_init(&f.arena, &f.pool, 1U << 20);
-    json_init(&f.json, JSON_NODES_MAX);
-    buf_init(&f.out, 4U << 20);
-    buf_init(&f.gathered, 4U << 20);
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    arena_reset(&f->arena);
-    arena_pool_deinit(&f->pool);
-    json_deinit(&f->json);
-    buf_deinit(&f->out);
-    buf_deinit(&f->gathered);
-    provider_reply_deinit(&f->reply);
-    return 0;
-}
-
-static void start(struct fixture *f)
-{
-    provider_reply_reset(&f->reply);
-    buf_clear(&f->out);
-    f->count = 0;
-}
-
-/* One read. What comes out is appended to out. */
-static void feed(struct fixture *f, struct str input, const struct provider_rewrite *rewrite)
-{
-    struct provider_out pieces;
-    enum provider_event kind;
-    provider_out_start(&pieces, &f->gathered);
-    while (provider_read_next(&provider_anthropic, &f->json, &f->reply, &input, rewrite, &pieces,
-                              &kind)) {
-        assert_true(f->count < 64);
-        f->kinds[f->count++] = kind;
-    }
-    size_t before = f->out.len;
-    if (pieces.gathering)
-        assert_int_equal(buf_append_str(&f->out, buf_str(&f->gathered)), 0);
-    for (size_t i = 0; i < pieces.count; i++)
-        assert_int_equal(buf_append_str(&f->out, pieces.room[i + 1]), 0);
-    assert_int_equal(pieces.bytes, f->out.len - before);
+    llm_kit_feed(f, &provider_anthropic, input, rewrite);
 }
 
 static const struct provider_rewrite as_small = {.model = {.data = "small", .len = 5},
@@ -110,10 +54,10 @@ static const char stream_down[] = START("small") BODY FINISH;
 
 static void only_the_model_changes_however_the_stream_is_cut(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     size_t len = sizeof stream_up - 1;
     for (size_t cut = 0; cut <= len; cut++) {
-        start(f);
+        llm_kit_start(f);
         feed(f, (struct str){stream_up, cut}, &as_small);
         feed(f, (struct str){stream_up + cut, len - cut}, &as_small);
         assert_string_equal(buf_cstr(&f->out), stream_down);
@@ -144,13 +88,13 @@ static void only_the_model_changes_however_the_stream_is_cut(void **state)
 
 static void bytes_are_untouched_when_nothing_has_to_change(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const char odd[] =
         "event: message_start\r\ndata:  { \"type\" : \"message_start\", \"message\": {\"model\""
         ":\"small\" , \"usage\" : { } } }\r\n\r\nid: 7\ndata: {\"type\":\"content_block_delta\","
         "\ndata: \"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\n"
         "data: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"citations_delta\"}}\n\n";
-    start(f);
+    llm_kit_start(f);
     feed(f, (struct str){odd, sizeof odd - 1}, &as_small);
     assert_string_equal(buf_cstr(&f->out), odd);
     assert_int_equal(f->kinds[2], PROVIDER_CONTENT);
@@ -164,7 +108,7 @@ static void bytes_are_untouched_when_nothing_has_to_change(void **state)
 /* Whatever the short cut takes, the strict reader takes and says the same of. */
 static void the_short_cut_says_what_the_strict_reader_says(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const char *text;
         bool taken;
@@ -186,13 +130,13 @@ static void the_short_cut_says_what_the_strict_reader_says(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct provider_out out;
         struct str input = str_from(rows[i].text);
-        start(f);
+        llm_kit_start(f);
         provider_out_start(&out, &f->gathered);
         int taken = anthropic_read_like(&f->reply, &input, &as_small, &out);
         assert_int_equal(taken, rows[i].taken);
         assert_int_equal(input.len, taken ? 0 : strlen(rows[i].text));
         struct provider_reply quick = f->reply;
-        start(f); /* Cut, so that it is not at the front of a read. */
+        llm_kit_start(f); /* Cut, so that it is not at the front of a read. */
         feed(f, str_slice(str_from(rows[i].text), 0, 1), &as_small);
         feed(f, str_slice(str_from(rows[i].text), 1, SIZE_MAX), &as_small);
         if (!taken)
@@ -214,10 +158,10 @@ static struct str add_member(void *arg, const struct call_usage *usage)
 
 static void the_last_usage_takes_the_member_that_was_asked_for(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     struct provider_rewrite rewrite = as_small;
     rewrite.usage_member = add_member;
-    start(f);
+    llm_kit_start(f);
     feed(f, STR(START("small") FINISH), &rewrite);
     const char *usage = strstr(buf_cstr(&f->out), "\"usage\":{\"steelyard\":{},\"output_tokens\"");
     assert_non_null(usage);
@@ -226,8 +170,8 @@ static void the_last_usage_takes_the_member_that_was_asked_for(void **state)
 
 static void usage_is_known_only_with_the_final_count(void **state)
 {
-    struct fixture *f = *state;
-    start(f);
+    struct llm_kit *f = *state;
+    llm_kit_start(f);
     feed(f, STR(START("small") BODY), &as_small);
     assert_false(f->reply.usage.known);
     feed(f, STR(EVENT("message_delta", ",\"delta\":{},\"usage\":{\"output_tokens\":-1}")),
@@ -237,7 +181,7 @@ static void usage_is_known_only_with_the_final_count(void **state)
 
 static void t08_every_stop_reason_has_its_finish(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const char *reason;
         enum call_finish finish;
@@ -259,7 +203,7 @@ static void t08_every_stop_reason_has_its_finish(void **state)
                                     "\"%s\"}}\n\n",
                                     rows[i].reason),
                          0);
-        start(f);
+        llm_kit_start(f);
         feed(f, buf_str(&b), &as_small);
         assert_int_equal(f->reply.finish, rows[i].finish);
     }
@@ -267,7 +211,7 @@ static void t08_every_stop_reason_has_its_finish(void **state)
 
 static void b37_an_error_event_and_what_is_no_event_end_the_attempt(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const char *text;
         enum provider_event kind;
@@ -281,7 +225,7 @@ static void b37_an_error_event_and_what_is_no_event_end_the_attempt(void **state
         {"data: \"x\"\n\n", PROVIDER_BAD},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        start(f);
+        llm_kit_start(f);
         feed(f, str_from(rows[i].text), &as_small);
         assert_int_equal(f->count, 1);
         assert_int_equal(f->kinds[0], rows[i].kind);
@@ -295,13 +239,13 @@ static void b37_an_error_event_and_what_is_no_event_end_the_attempt(void **state
     "\"name\":\"f\",\"input\":{\"a\":1}}],\"stop_reason\":\"end_turn\",\"usage\":{" member         \
     "\"input_tokens\":5,\"cache_read_input_tokens\":null,\"output_tokens\":2},\"novel\":1}\n"
 
-static struct str reply_text(struct fixture *f, const char *body, struct provider_rewrite rewrite)
+static struct str reply_text(struct llm_kit *f, const char *body, struct provider_rewrite rewrite)
 {
     static char text[1024];
     struct buf b = {.data = text, .cap = sizeof text, .max = sizeof text};
     struct str pieces[PROVIDER_REPLY_PIECES_MAX];
     size_t count = 0;
-    start(f);
+    llm_kit_start(f);
     assert_int_equal(anthropic_read_reply(&f->json, &f->reply, str_from(body), &rewrite, &f->arena,
                                           pieces, &count),
                      0);
@@ -313,7 +257,7 @@ static struct str reply_text(struct fixture *f, const char *body, struct provide
 
 static void a_whole_reply_passes_with_the_model_that_serves(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     struct provider_rewrite rewrite = as_small;
     assert_true(str_is(reply_text(f, WHOLE("claude", ""), rewrite), WHOLE("small", "")));
     assert_true(f->reply.done && f->reply.content && f->reply.usage.known);
@@ -329,13 +273,13 @@ static void a_whole_reply_passes_with_the_model_that_serves(void **state)
 
 static void t10_an_error_under_200_is_no_reply(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const char *const bad[] = {
         "", "{}", "[]", "{\"type\":\"message\"}", "{\"type\":\"error\",\"error\":{}}", "<html>"};
     struct str pieces[PROVIDER_REPLY_PIECES_MAX];
     size_t count;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        start(f);
+        llm_kit_start(f);
         assert_int_equal(anthropic_read_reply(&f->json, &f->reply, str_from(bad[i]), &as_small,
                                               &f->arena, pieces, &count),
                          ERR_PROTOCOL);
@@ -344,16 +288,16 @@ static void t10_an_error_under_200_is_no_reply(void **state)
 
 static void every_failed_allocation_is_told(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     bool fired = true;
     for (unsigned n = 0; fired; n++) {
         struct str pieces[PROVIDER_REPLY_PIECES_MAX], input = STR(START("claude") STOP);
         struct provider_out out;
         enum provider_event kind = PROVIDER_SILENT;
         size_t count;
-        teardown(state);
-        setup(state);
-        start(f);
+        llm_kit_teardown(state);
+        llm_kit_setup(state);
+        llm_kit_start(f);
         provider_out_start(&out, &f->gathered);
         fault_arm_alloc(n);
         bool bad = false;
@@ -371,22 +315,26 @@ static void every_failed_allocation_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(only_the_model_changes_however_the_stream_is_cut, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(bytes_are_untouched_when_nothing_has_to_change, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(the_short_cut_says_what_the_strict_reader_says, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(the_last_usage_takes_the_member_that_was_asked_for, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(usage_is_known_only_with_the_final_count, setup, teardown),
-        cmocka_unit_test_setup_teardown(t08_every_stop_reason_has_its_finish, setup, teardown),
+        cmocka_unit_test_setup_teardown(only_the_model_changes_however_the_stream_is_cut,
+                                        llm_kit_setup, llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(bytes_are_untouched_when_nothing_has_to_change,
+                                        llm_kit_setup, llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(the_short_cut_says_what_the_strict_reader_says,
+                                        llm_kit_setup, llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(the_last_usage_takes_the_member_that_was_asked_for,
+                                        llm_kit_setup, llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(usage_is_known_only_with_the_final_count, llm_kit_setup,
+                                        llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(t08_every_stop_reason_has_its_finish, llm_kit_setup,
+                                        llm_kit_teardown),
         cmocka_unit_test_setup_teardown(b37_an_error_event_and_what_is_no_event_end_the_attempt,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(a_whole_reply_passes_with_the_model_that_serves, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(t10_an_error_under_200_is_no_reply, setup, teardown),
-        cmocka_unit_test_setup_teardown(every_failed_allocation_is_told, setup, teardown),
+                                        llm_kit_setup, llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(a_whole_reply_passes_with_the_model_that_serves,
+                                        llm_kit_setup, llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(t10_an_error_under_200_is_no_reply, llm_kit_setup,
+                                        llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(every_failed_allocation_is_told, llm_kit_setup,
+                                        llm_kit_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

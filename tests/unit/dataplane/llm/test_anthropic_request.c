@@ -5,54 +5,21 @@
 #include "common/base/buf.h"
 #include "common/route/features.h"
 #include "tests/lib/fault.h"
+#include "tests/unit/dataplane/llm/llm_kit.h"
 
-struct fixture {
-    struct arena_pool pool;
-    struct arena arena;
-    struct json json;
-    struct call call;
-    struct call_refusal refusal;
-};
-
-static int setup(void **state)
+static int read_text(struct llm_kit *f, const char *body)
 {
-    static struct fixture f;
-    memset(&f, 0, sizeof f);
-    arena_pool_init(&f.pool, 16);
-    arena_init(&f.arena, &f.pool, 1U << 20);
-    json_init(&f.json, JSON_NODES_MAX);
-    *state = &f;
-    return 0;
+    return llm_kit_read(f, &provider_anthropic, body);
 }
 
-static int teardown(void **state)
+static void assert_refused(struct llm_kit *f, const char *body, enum call_defect defect,
+                           const char *param)
 {
-    struct fixture *f = *state;
-    arena_reset(&f->arena);
-    arena_pool_deinit(&f->pool);
-    json_deinit(&f->json);
-    return 0;
-}
-
-static int read_text(struct fixture *f, const char *body)
-{
-    arena_reset(&f->arena);
-    return anthropic_read_call(&f->json, str_from(body), &f->arena, &f->call, &f->refusal);
+    llm_kit_assert_refused(f, read_text(f, body), defect, param);
 }
 
 #define HEAD "{\"model\":\"m\",\"max_tokens\":9,"
 #define USER "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
-
-static void assert_refused(struct fixture *f, const char *body, enum call_defect defect,
-                           const char *param)
-{
-    assert_int_equal(read_text(f, body), ERR_INVALID);
-    assert_int_equal(f->refusal.defect, defect);
-    if (param == NULL)
-        assert_null(f->refusal.param.data);
-    else
-        assert_true(str_is(f->refusal.param, param));
-}
 
 static const char *const agent_turn =
     "{\"model\":\"claude-auto\",\"max_tokens\":32000,\"system\":[{\"type\":\"text\",\"text\":\"be "
@@ -73,7 +40,7 @@ static const char *const agent_turn =
 
 static void a_call_is_summed_up(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_int_equal(read_text(f, agent_turn), 0);
     assert_true(str_is(f->call.model, "claude-auto"));
     assert_true(str_is(f->call.text, "a\nb\nc"));
@@ -95,7 +62,7 @@ static void a_call_is_summed_up(void **state)
 
 static void text_blocks_and_a_string_weigh_the_same(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_int_equal(read_text(f, HEAD USER "}"), 0);
     uint32_t plain = f->call.tokens_in;
     assert_int_equal(read_text(f, HEAD "\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":"
@@ -108,7 +75,7 @@ static void text_blocks_and_a_string_weigh_the_same(void **state)
 
 static void what_must_be_there_is_named(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_refused(f, "{\"max_tokens\":1," USER "}", CALL_MISSING_FIELD, "model");
     assert_refused(f, "{\"model\":\"m\",\"max_tokens\":1}", CALL_MISSING_FIELD, "messages");
     assert_refused(f, "{\"model\":\"m\"," USER "}", CALL_MISSING_FIELD, "max_tokens");
@@ -118,7 +85,7 @@ static void what_must_be_there_is_named(void **state)
 
 static void a_body_of_count_tokens_needs_no_max_tokens(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     struct str body = STR("{\"model\":\"m\",\"system\":\"be\"," USER "}");
     assert_int_equal(anthropic_read_count(&f->json, body, &f->arena, &f->call, &f->refusal), 0);
     assert_in_range(f->call.tokens_in, 8, 20);
@@ -127,7 +94,7 @@ static void a_body_of_count_tokens_needs_no_max_tokens(void **state)
 
 static void bad_fields_are_named_by_their_path(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const char *body;
         const char *param;
@@ -158,13 +125,13 @@ static void bad_fields_are_named_by_their_path(void **state)
 
 static void b14_a_repeated_key_is_refused_with_its_path(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_refused(f, HEAD USER ",\"max_t\\u006fkens\":3}", CALL_BAD_JSON, "max_tokens");
 }
 
 static void b16_max_tokens_is_a_whole_number_above_none(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const char *const bad[] = {"-1", "0", "1.5", "1e3", "9999999999999999999", "\"7\""};
     char body[256];
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -177,7 +144,7 @@ static void b16_max_tokens_is_a_whole_number_above_none(void **state)
 
 static void b18_where_a_request_goes_is_not_the_callers_to_say(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const char *const names[] = {"api_base", "base_url",      "api_key",
                                         "headers",  "extra_headers", "extra_body"};
     char body[256];
@@ -190,7 +157,7 @@ static void b18_where_a_request_goes_is_not_the_callers_to_say(void **state)
 
 static void b18_what_changes_the_price_is_noted(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const char *body;
         bool varies;
@@ -213,7 +180,7 @@ static void b18_what_changes_the_price_is_noted(void **state)
 
 static void blocks_and_fields_of_later_versions_pass(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_int_equal(
         read_text(f, HEAD "\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"new_thing\","
                           "\"data\":{\"a\":[1]}},{\"type\":\"search_result\",\"content\":[{"
@@ -226,7 +193,7 @@ static void blocks_and_fields_of_later_versions_pass(void **state)
     assert_int_equal(f->call.turns, 1);
 }
 
-static struct str sent(struct fixture *f, const char *body, const char *model, uint32_t clamp)
+static struct str sent(struct llm_kit *f, const char *body, const char *model, uint32_t clamp)
 {
     static char text[8192];
     struct str pieces[PROVIDER_REQUEST_PIECES_MAX];
@@ -246,7 +213,7 @@ static struct str sent(struct fixture *f, const char *body, const char *model, u
 /* Every byte but the model's is the caller's. */
 static void only_the_model_changes_on_the_way_up(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_true(str_is(sent(f, agent_turn, "claude-auto", 0), agent_turn));
     struct str up = sent(f, agent_turn, "claude-x-5", 0);
     assert_true(str_starts(up, STR("{\"model\":\"claude-x-5\",\"max_tokens\":32000,")));
@@ -271,7 +238,7 @@ static void only_the_model_changes_on_the_way_up(void **state)
 
 static void t07_reasoning_of_other_dialects_is_taken_out_of_a_switched_dialogue(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const char *body;
         const char *up;
@@ -304,7 +271,7 @@ static void t07_reasoning_of_other_dialects_is_taken_out_of_a_switched_dialogue(
     assert_true(str_starts(up, STR("{\"model\":\"other\",\"max_tokens\":3,")));
 }
 
-static void fail_each_allocation(struct fixture *f, const char *body)
+static void fail_each_allocation(struct llm_kit *f, const char *body)
 {
     bool fired = true;
     for (unsigned n = 0; fired; n++) {
@@ -335,24 +302,32 @@ static void every_failed_allocation_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_call_is_summed_up, setup, teardown),
-        cmocka_unit_test_setup_teardown(text_blocks_and_a_string_weigh_the_same, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_must_be_there_is_named, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_body_of_count_tokens_needs_no_max_tokens, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(bad_fields_are_named_by_their_path, setup, teardown),
-        cmocka_unit_test_setup_teardown(b14_a_repeated_key_is_refused_with_its_path, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(b16_max_tokens_is_a_whole_number_above_none, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(b18_where_a_request_goes_is_not_the_callers_to_say, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(b18_what_changes_the_price_is_noted, setup, teardown),
-        cmocka_unit_test_setup_teardown(blocks_and_fields_of_later_versions_pass, setup, teardown),
-        cmocka_unit_test_setup_teardown(only_the_model_changes_on_the_way_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_call_is_summed_up, llm_kit_setup, llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(text_blocks_and_a_string_weigh_the_same, llm_kit_setup,
+                                        llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(what_must_be_there_is_named, llm_kit_setup,
+                                        llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(a_body_of_count_tokens_needs_no_max_tokens, llm_kit_setup,
+                                        llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(bad_fields_are_named_by_their_path, llm_kit_setup,
+                                        llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(b14_a_repeated_key_is_refused_with_its_path, llm_kit_setup,
+                                        llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(b16_max_tokens_is_a_whole_number_above_none, llm_kit_setup,
+                                        llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(b18_where_a_request_goes_is_not_the_callers_to_say,
+                                        llm_kit_setup, llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(b18_what_changes_the_price_is_noted, llm_kit_setup,
+                                        llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(blocks_and_fields_of_later_versions_pass, llm_kit_setup,
+                                        llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(only_the_model_changes_on_the_way_up, llm_kit_setup,
+                                        llm_kit_teardown),
         cmocka_unit_test_setup_teardown(
-            t07_reasoning_of_other_dialects_is_taken_out_of_a_switched_dialogue, setup, teardown),
-        cmocka_unit_test_setup_teardown(every_failed_allocation_is_told, setup, teardown),
+            t07_reasoning_of_other_dialects_is_taken_out_of_a_switched_dialogue, llm_kit_setup,
+            llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(every_failed_allocation_is_told, llm_kit_setup,
+                                        llm_kit_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,44 +5,7 @@
 
 #include "dataplane/llm/tokens.h"
 #include "tests/lib/fault.h"
-
-struct fixture {
-    struct arena_pool pool;
-    struct arena arena;
-    struct json json;
-    struct provider_reply reply;
-    struct buf out;
-    struct buf gathered;
-    struct provider_out pieces; /* Of the last feed. */
-    struct openai_shapes shapes;
-    enum provider_event kinds[64];
-    size_t count;
-};
-
-static int setup(void **state)
-{
-    static struct fixture f;
-    memset(&f, 0, sizeof f);
-    arena_pool_init(&f.pool, 16);
-    arena_init(&f.arena, &f.pool, 1U << 20);
-    json_init(&f.json, JSON_NODES_MAX);
-    buf_init(&f.out, 4U << 20);
-    buf_init(&f.gathered, 4U << 20);
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    arena_reset(&f->arena);
-    arena_pool_deinit(&f->pool);
-    json_deinit(&f->json);
-    buf_deinit(&f->out);
-    buf_deinit(&f->gathered);
-    provider_reply_deinit(&f->reply);
-    return 0;
-}
+#include "tests/unit/dataplane/llm/llm_kit.h"
 
 #define CHUNK(model, delta, finish)                                                                \
     "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"" model    \
@@ -51,45 +14,26 @@ static int teardown(void **state)
     "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"" model    \
     "\",\"choices\":[],\"usage\":{\"prompt_tokens\":" in ",\"completion_tokens\":" out "}}\n\n"
 
-/* One read. What comes out is appended to out. */
-static void feed_by(struct fixture *f, struct str input, const struct provider_rewrite *rewrite,
-                    bool strictly)
+/* One read by the reader without short cuts. */
+static void feed_strictly(struct llm_kit *f, struct str input,
+                          const struct provider_rewrite *rewrite)
 {
     struct sse_event event;
     enum provider_event kind;
-    provider_out_start(&f->pieces, &f->gathered);
-    while (strictly && sse_reader_next(&f->reply.sse, &input, &event)) {
+    llm_kit_feed_begin(f);
+    while (sse_reader_next(&f->reply.sse, &input, &event)) {
         assert_int_equal(
             openai_read_event_strictly(&f->json, &f->reply, &event, rewrite, &f->pieces, &kind), 0);
         if (event.copied)
             assert_int_equal(provider_out_gather(&f->pieces), 0);
-        assert_true(f->count < 64);
-        f->kinds[f->count++] = kind;
+        llm_kit_note(f, kind);
     }
-    while (!strictly && provider_read_next(&provider_openai, &f->json, &f->reply, &input, rewrite,
-                                           &f->pieces, &kind)) {
-        assert_true(f->count < 64);
-        f->kinds[f->count++] = kind;
-    }
-    size_t before = f->out.len;
-    if (f->pieces.gathering)
-        assert_int_equal(buf_append_str(&f->out, buf_str(&f->gathered)), 0);
-    for (size_t i = 0; i < f->pieces.count; i++)
-        assert_int_equal(buf_append_str(&f->out, f->pieces.room[i + 1]), 0);
-    assert_int_equal(f->pieces.bytes, f->out.len - before);
+    llm_kit_feed_end(f);
 }
 
-static void feed(struct fixture *f, struct str input, const struct provider_rewrite *rewrite)
+static void feed(struct llm_kit *f, struct str input, const struct provider_rewrite *rewrite)
 {
-    feed_by(f, input, rewrite, false);
-}
-
-static void start(struct fixture *f)
-{
-    provider_reply_reset(&f->reply);
-    f->reply.shapes = &f->shapes;
-    buf_clear(&f->out);
-    f->count = 0;
+    llm_kit_feed(f, &provider_openai, input, rewrite);
 }
 
 static struct str add_member(void *arg, const struct call_usage *usage)
@@ -111,11 +55,11 @@ static const char *const stream_down =
 
 static void events_pass_with_the_model_that_serves_however_they_are_cut(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     const struct provider_rewrite rewrite = {.model = STR("small"), .model_plain = true};
     size_t len = strlen(stream_up);
     for (size_t cut = 0; cut <= len; cut++) {
-        start(f);
+        llm_kit_start(f);
         feed(f, (struct str){stream_up, cut}, &rewrite);
         feed(f, (struct str){stream_up + cut, len - cut}, &rewrite);
         assert_string_equal(buf_cstr(&f->out), stream_down);
@@ -136,7 +80,7 @@ static void events_pass_with_the_model_that_serves_however_they_are_cut(void **s
 
 static void bytes_are_untouched_when_nothing_has_to_change(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     const struct provider_rewrite rewrite = {
         .model = STR("m"), .model_plain = true, .want_usage = true};
     static const char odd[] = "event: x\r\ndata:  {\"model\" : \"m\" , \"choices\":[{\"delta\":{ "
@@ -144,7 +88,7 @@ static void bytes_are_untouched_when_nothing_has_to_change(void **state)
                               "id: 7\ndata: "
                               "{\"choices\":[],\"model\":\"m\",\"usage\":{\"prompt_tokens\":1,"
                               "\"completion_tokens\":1}}\n\n";
-    start(f);
+    llm_kit_start(f);
     feed(f, STR(""), &rewrite);
     feed(f, (struct str){odd, sizeof odd - 1}, &rewrite);
     assert_string_equal(buf_cstr(&f->out), odd);
@@ -152,10 +96,10 @@ static void bytes_are_untouched_when_nothing_has_to_change(void **state)
 
 static void usage_gets_the_member_the_caller_asked_for(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     const struct provider_rewrite rewrite = {
         .model = STR("m"), .model_plain = true, .want_usage = true, .usage_member = add_member};
-    start(f);
+    llm_kit_start(f);
     feed(f, str_from(USAGE("up", "3", "4")), &rewrite);
     assert_string_equal(
         buf_cstr(&f->out),
@@ -166,21 +110,21 @@ static void usage_gets_the_member_the_caller_asked_for(void **state)
 
 static void data_on_several_lines_is_one_event(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     const struct provider_rewrite rewrite = {.model = STR("m"), .model_plain = true};
-    start(f);
+    llm_kit_start(f);
     feed(f,
          STR("data: {\"model\":\"up\",\ndata: \"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n"),
          &rewrite);
     assert_int_equal(f->kinds[0], PROVIDER_CONTENT);
-    start(f);
+    llm_kit_start(f);
     feed(f,
          STR("data: {\"model\":\"up\",\ndata: \"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n"),
          &rewrite);
     struct buf first;
     buf_init(&first, 4096);
     assert_int_equal(buf_append_str(&first, buf_str(&f->out)), 0);
-    start(f);
+    llm_kit_start(f);
     feed(f, buf_str(&first), &rewrite); /* What was written reads as the same event. */
     assert_int_equal(f->kinds[0], PROVIDER_CONTENT);
     assert_true(str_search(buf_str(&f->out), STR("\"m\"")) >= 0);
@@ -189,7 +133,7 @@ static void data_on_several_lines_is_one_event(void **state)
 
 static void b37_events_that_are_none_of_the_dialect_are_told_apart(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     const struct provider_rewrite rewrite = {.model = STR("m"), .model_plain = true};
     static const struct {
         const char *event;
@@ -220,20 +164,20 @@ static void b37_events_that_are_none_of_the_dialect_are_told_apart(void **state)
         {": comment\n\n", PROVIDER_SILENT},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        start(f);
+        llm_kit_start(f);
         feed(f, str_from(rows[i].event), &rewrite);
         assert_int_equal(f->kinds[0], rows[i].kind);
     }
 }
 
-static void assert_usage(struct fixture *f, const char *usage, bool known, bool suspect)
+static void assert_usage(struct llm_kit *f, const char *usage, bool known, bool suspect)
 {
     char body[512];
     struct buf b = {.data = body, .cap = sizeof body, .max = sizeof body};
     struct str pieces[PROVIDER_REPLY_PIECES_MAX];
     size_t count;
     const struct provider_rewrite rewrite = {.model = STR("m"), .model_plain = true};
-    start(f);
+    llm_kit_start(f);
     assert_int_equal(buf_printf(&b,
                                 "{\"model\":\"m\",\"choices\":[{\"message\":{\"content\":"
                                 "\"0123456789 0123456789 0123456789 0123456789 0123456789 "
@@ -250,7 +194,7 @@ static void assert_usage(struct fixture *f, const char *usage, bool known, bool 
 
 static void b38_usage_that_cannot_be_true_is_replaced_by_our_own_count(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_usage(f, "{\"prompt_tokens\":7,\"completion_tokens\":20}", true, false);
     assert_usage(f, "{\"prompt_tokens\":0,\"completion_tokens\":0}", true, false);
     assert_int_equal(f->reply.usage.tokens_in, 0);
@@ -276,7 +220,7 @@ static void b38_usage_that_cannot_be_true_is_replaced_by_our_own_count(void **st
 
 static void details_of_usage_are_parts_of_the_whole(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_usage(f,
                  "{\"prompt_tokens\":10,\"completion_tokens\":20,\"prompt_tokens_details\":"
                  "{\"cached_tokens\":12},\"completion_tokens_details\":{\"reasoning_tokens\":5}}",
@@ -292,14 +236,14 @@ static void details_of_usage_are_parts_of_the_whole(void **state)
 
 static void a_whole_reply_keeps_its_bytes_but_the_model(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     const struct provider_rewrite rewrite = {.model = STR("small"), .model_plain = true};
     const struct str body =
         STR("{ \"id\":\"x\",\"model\": \"up\" ,\"choices\":[{\"message\":{\"content\":"
             "\"a\\u00e9\"},\"finish_reason\":\"tool_calls\"}],\"odd\":1.50}");
     struct str pieces[PROVIDER_REPLY_PIECES_MAX];
     size_t count;
-    start(f);
+    llm_kit_start(f);
     assert_int_equal(
         openai_read_reply(&f->json, &f->reply, body, &rewrite, &f->arena, pieces, &count), 0);
     for (size_t i = 0; i < count; i++)
@@ -313,12 +257,12 @@ static void a_whole_reply_keeps_its_bytes_but_the_model(void **state)
 
 static void what_needs_no_change_is_one_span_of_what_was_read(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     const struct provider_rewrite rewrite = {.model = STR("m"), .model_plain = true};
     const char *events = CHUNK("m", "{\"role\":\"assistant\",\"content\":\"\"}", "null")
         CHUNK("m", "{\"content\":\"a\"}", "null") CHUNK("m", "{\"content\":\"b\"}", "null")
             CHUNK("m", "{}", "\"stop\"");
-    start(f);
+    llm_kit_start(f);
     feed(f, str_from(events), &rewrite);
     assert_false(f->pieces.gathering);
     assert_int_equal(f->pieces.count, 1);
@@ -328,18 +272,18 @@ static void what_needs_no_change_is_one_span_of_what_was_read(void **state)
 
 static void the_models_id_takes_the_place_of_the_name_without_a_copy(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     const struct provider_rewrite rewrite = {.model = STR("small"), .model_plain = true};
     const char *two =
         CHUNK("up", "{\"content\":\"a\"}", "null") CHUNK("up", "{\"content\":\"b\"}", "null");
-    start(f);
+    llm_kit_start(f);
     feed(f, str_from(two), &rewrite);
     assert_false(f->pieces.gathering);
     assert_int_equal(f->pieces.count, 5);
     assert_ptr_equal(f->pieces.room[2].data, rewrite.model.data);
     assert_string_equal(buf_cstr(&f->out), CHUNK("small", "{\"content\":\"a\"}", "null")
                                                CHUNK("small", "{\"content\":\"b\"}", "null"));
-    start(f);
+    llm_kit_start(f);
     for (int i = 0; i < 8; i++) /* More than there are pieces. */
         assert_int_equal(buf_append_text(&f->out, two), 0);
     struct buf many = f->out;
@@ -428,7 +372,7 @@ static struct str add_any(void *arg, const struct call_usage *usage)
 
 static void b37_the_short_cut_says_what_the_strict_reader_says(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     const struct provider_rewrite rewrites[] = {
         {.model = STR("m"), .model_plain = true},
         {.model = STR("x"), .model_plain = true, .want_usage = true},
@@ -440,15 +384,15 @@ static void b37_the_short_cut_says_what_the_strict_reader_says(void **state)
     for (size_t w = 0; w < sizeof rewrites / sizeof rewrites[0]; w++)
         for (size_t i = 0; i < sizeof odd_events / sizeof odd_events[0]; i++) {
             struct provider_reply reply;
-            start(f);
-            feed_by(f, str_from(odd_events[i]), &rewrites[w], true);
+            llm_kit_start(f);
+            feed_strictly(f, str_from(odd_events[i]), &rewrites[w]);
             buf_clear(&strict);
             assert_int_equal(buf_append_str(&strict, buf_str(&f->out)), 0);
             reply = f->reply;
             enum provider_event kind = f->kinds[0];
             for (size_t cut = 0; cut <= strlen(odd_events[i]); cut++) {
                 struct str input = str_from(odd_events[i]);
-                start(f);
+                llm_kit_start(f);
                 feed(f, str_slice(input, 0, cut), &rewrites[w]);
                 feed(f, str_slice(input, cut, input.len), &rewrites[w]);
                 assert_int_equal(f->kinds[0], kind);
@@ -466,7 +410,7 @@ static void b37_the_short_cut_says_what_the_strict_reader_says(void **state)
 /* Events that fit a shape, nearly fit it, or look like it. */
 static void b37_a_shape_takes_only_what_says_the_same(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     const struct provider_rewrite rewrite = {.model = STR("m"), .model_plain = true};
 #define LIKE(id, created, text, rest)                                                              \
     "data: {\"id\":\"" id "\",\"created\":" created                                                \
@@ -514,13 +458,13 @@ static void b37_a_shape_takes_only_what_says_the_same(void **state)
     for (size_t turn = 0; turn < 2 * count; turn++) /* Each behind each distance of others. */
         for (size_t i = 0; i < count; i++) {
             struct str event = str_from(events[(i * (turn + 1) + turn) % count]);
-            start(f);
-            feed_by(f, event, &rewrite, true);
+            llm_kit_start(f);
+            feed_strictly(f, event, &rewrite);
             struct provider_reply reply = f->reply;
             enum provider_event kind = f->kinds[0];
             buf_clear(&strict);
             assert_int_equal(buf_append_str(&strict, buf_str(&f->out)), 0);
-            start(f);
+            llm_kit_start(f);
             feed(f, event, &rewrite);
             assert_int_equal(f->count, 1);
             assert_int_equal(f->kinds[0], kind);
@@ -536,7 +480,7 @@ static void b37_a_shape_takes_only_what_says_the_same(void **state)
 /* Whole replies one after the other, each against the strict reader. */
 static void b38_a_shape_reads_the_counts_of_each_reply(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     const struct provider_rewrite rewrite = {.model = STR("small"), .model_plain = true};
 #define REPLY(id, text, finish, in, out, total, more)                                              \
     "{\n \"id\": \"" id                                                                            \
@@ -573,11 +517,11 @@ static void b38_a_shape_reads_the_counts_of_each_reply(void **state)
     for (size_t turn = 0; turn < 2 * count; turn++)
         for (size_t i = 0; i < count; i++) {
             struct str body = str_from(replies[(i * (turn + 1) + turn) % count]);
-            start(f);
+            llm_kit_start(f);
             int want = openai_read_reply_strictly(&f->json, &f->reply, body, &rewrite, &f->arena,
                                                   strict, &strict_n);
             struct provider_reply reply = f->reply;
-            start(f);
+            llm_kit_start(f);
             assert_int_equal(
                 openai_read_reply(&f->json, &f->reply, body, &rewrite, &f->arena, pieces, &n),
                 want);
@@ -602,7 +546,7 @@ static void b38_a_shape_reads_the_counts_of_each_reply(void **state)
 
 static void b37_an_event_over_the_maximum_ends_the_stream_however_it_comes(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     const struct provider_rewrite rewrite = {.model = STR("m"), .model_plain = true};
     static char big[SSE_EVENT_BYTES_MAX + 64];
     static const char front[] = "data: {\"choices\":[{\"delta\":{\"content\":\"";
@@ -613,7 +557,7 @@ static void b37_an_event_over_the_maximum_ends_the_stream_however_it_comes(void 
         memcpy(big, front, sizeof front - 1);
         memcpy(big + len - (sizeof back - 1), back, sizeof back - 1);
         for (size_t step = 65536; step <= sizeof big; step *= 32) {
-            start(f);
+            llm_kit_start(f);
             for (size_t at = 0; at < len; at += step)
                 feed(f, (struct str){big + at, len - at < step ? len - at : step}, &rewrite);
             assert_int_equal(f->count, 1 - over);
@@ -624,7 +568,7 @@ static void b37_an_event_over_the_maximum_ends_the_stream_however_it_comes(void 
 
 static void b32_a_reply_that_is_no_completion_is_a_protocol_error(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     const struct provider_rewrite rewrite = {.model = STR("m"), .model_plain = true};
     static const char *const bodies[] = {
         "",
@@ -640,7 +584,7 @@ static void b32_a_reply_that_is_no_completion_is_a_protocol_error(void **state)
     struct str pieces[PROVIDER_REPLY_PIECES_MAX];
     size_t count;
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
-        start(f);
+        llm_kit_start(f);
         assert_int_equal(openai_read_reply(&f->json, &f->reply, str_from(bodies[i]), &rewrite,
                                            &f->arena, pieces, &count),
                          ERR_PROTOCOL);
@@ -649,7 +593,7 @@ static void b32_a_reply_that_is_no_completion_is_a_protocol_error(void **state)
 
 int main(void)
 {
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, llm_kit_setup, llm_kit_teardown)
     const struct CMUnitTest tests[] = {
         TEST(events_pass_with_the_model_that_serves_however_they_are_cut),
         TEST(bytes_are_untouched_when_nothing_has_to_change),

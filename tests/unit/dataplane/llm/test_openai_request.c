@@ -6,57 +6,24 @@
 #include "common/base/buf.h"
 #include "common/route/features.h"
 #include "tests/lib/fault.h"
+#include "tests/unit/dataplane/llm/llm_kit.h"
 
-struct fixture {
-    struct arena_pool pool;
-    struct arena arena;
-    struct json json;
-    struct call call;
-    struct call_refusal refusal;
-};
-
-static int setup(void **state)
+static int read_text(struct llm_kit *f, const char *body)
 {
-    static struct fixture f;
-    memset(&f, 0, sizeof f);
-    arena_pool_init(&f.pool, 16);
-    arena_init(&f.arena, &f.pool, 1U << 20);
-    json_init(&f.json, JSON_NODES_MAX);
-    *state = &f;
-    return 0;
+    return llm_kit_read(f, &provider_openai, body);
 }
 
-static int teardown(void **state)
+static void assert_refused(struct llm_kit *f, const char *body, enum call_defect defect,
+                           const char *param)
 {
-    struct fixture *f = *state;
-    arena_reset(&f->arena);
-    arena_pool_deinit(&f->pool);
-    json_deinit(&f->json);
-    return 0;
-}
-
-static int read_text(struct fixture *f, const char *body)
-{
-    arena_reset(&f->arena);
-    return openai_read_call(&f->json, str_from(body), &f->arena, &f->call, &f->refusal);
+    llm_kit_assert_refused(f, read_text(f, body), defect, param);
 }
 
 #define USER "{\"role\":\"user\",\"content\":\"hi\"}"
 
-static void assert_refused(struct fixture *f, const char *body, enum call_defect defect,
-                           const char *param)
-{
-    assert_int_equal(read_text(f, body), ERR_INVALID);
-    assert_int_equal(f->refusal.defect, defect);
-    if (param == NULL)
-        assert_null(f->refusal.param.data);
-    else
-        assert_true(str_is(f->refusal.param, param));
-}
-
 static void a_call_is_summed_up(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_int_equal(
         read_text(
             f,
@@ -86,7 +53,7 @@ static void a_call_is_summed_up(void **state)
 
 static void null_means_not_given(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_int_equal(
         read_text(f, "{\"model\":\"m\",\"messages\":[" USER "],\"n\":null,\"stream\":null,"
                      "\"stream_options\":null,\"max_tokens\":null,\"temperature\":null,"
@@ -99,7 +66,7 @@ static void null_means_not_given(void **state)
 
 static void b13_bytes_that_are_no_json_are_refused_with_their_offset(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const char *body;
         int64_t offset;
@@ -123,14 +90,14 @@ static void b13_bytes_that_are_no_json_are_refused_with_their_offset(void **stat
 
 static void b14_a_repeated_key_is_refused_with_its_path(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_refused(f, "{\"model\":\"a\",\"mod\\u0065l\":\"b\",\"messages\":[" USER "]}",
                    CALL_BAD_JSON, "model");
 }
 
 static void b16_counts_are_whole_numbers_in_their_range(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const char *const bad[] = {"-1",       "0",     "1.5", "1e3", "9999999999999999999",
                                       "1e999999", "\"7\"", "true"};
     char body[256];
@@ -146,7 +113,7 @@ static void b16_counts_are_whole_numbers_in_their_range(void **state)
 
 static void b18_fields_that_would_set_an_address_or_a_key_are_refused(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const char *const names[] = {"api_base", "base_url",      "api_key",
                                         "headers",  "extra_headers", "extra_body"};
     char body[256];
@@ -163,7 +130,7 @@ static void b18_fields_that_would_set_an_address_or_a_key_are_refused(void **sta
 
 static void b19_more_choices_than_eight_are_refused(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_int_equal(read_text(f, "{\"model\":\"m\",\"messages\":[" USER "],\"n\":8}"), 0);
     assert_refused(f, "{\"model\":\"m\",\"messages\":[" USER "],\"n\":9}", CALL_BAD_FIELD, "n");
     assert_refused(f, "{\"model\":\"m\",\"messages\":[" USER "],\"n\":0}", CALL_BAD_FIELD, "n");
@@ -171,7 +138,7 @@ static void b19_more_choices_than_eight_are_refused(void **state)
 
 static void fields_of_the_wrong_kind_are_refused_with_their_path(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const char *body, *param;
     } rows[] = {
@@ -207,7 +174,7 @@ static void fields_of_the_wrong_kind_are_refused_with_their_path(void **state)
 
 static void b17_a_nul_in_text_is_kept(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_int_equal(
         read_text(f,
                   "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"a\\u0000b\"}]}"),
@@ -218,7 +185,7 @@ static void b17_a_nul_in_text_is_kept(void **state)
 
 /* ---- the way up ---- */
 
-static void assert_sent(struct fixture *f, const char *body, const char *model, const char *want)
+static void assert_sent(struct llm_kit *f, const char *body, const char *model, const char *want)
 {
     struct str pieces[PROVIDER_REQUEST_PIECES_MAX];
     size_t count = 0;
@@ -237,7 +204,7 @@ static void assert_sent(struct fixture *f, const char *body, const char *model, 
 
 static void only_model_and_stream_options_change_on_the_way_up(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const char *body, *want;
     } rows[] = {
@@ -266,7 +233,7 @@ static void only_model_and_stream_options_change_on_the_way_up(void **state)
     assert_sent(f, "{\"model\":\"auto\"," M "}", "a\"b", "{\"model\":\"a\\\"b\"," M "}");
 }
 
-static void assert_clamped(struct fixture *f, const char *body, bool complete, const char *want)
+static void assert_clamped(struct llm_kit *f, const char *body, bool complete, const char *want)
 {
     struct str pieces[PROVIDER_REQUEST_PIECES_MAX];
     size_t count = 0;
@@ -286,7 +253,7 @@ static void assert_clamped(struct fixture *f, const char *body, bool complete, c
 
 static void less_output_is_asked_for_where_the_caller_said_how_much(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_clamped(f, "{\"max_tokens\" : 9000,\"model\":\"auto\"," M "}", false,
                    "{\"max_tokens\" : 300,\"model\":\"up\"," M "}");
     assert_clamped(f, "{\"model\":\"auto\"," M ",\"max_completion_tokens\":9000}", false,
@@ -305,7 +272,7 @@ static void less_output_is_asked_for_where_the_caller_said_how_much(void **state
 
 static void what_a_reservation_needs_is_found(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const char *more;
         bool varies;
@@ -342,7 +309,7 @@ static void what_a_reservation_needs_is_found(void **state)
 
 static void f30_reading_survives_each_failed_allocation(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     bool fired = true;
     for (unsigned n = 0; fired && n < 100; n++) {
         json_deinit(&f->json);
@@ -360,7 +327,7 @@ static void f30_reading_survives_each_failed_allocation(void **state)
 /* Escapes make it a copy; of a long one only the ends are made, also over several parts. */
 static void of_a_long_text_the_ends_are_kept(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     struct buf body, text;
     for (unsigned parts = 1; parts <= 60; parts += parts < 4 ? 1 : 28) {
         buf_init(&body, 1U << 20);
@@ -395,7 +362,7 @@ static void of_a_long_text_the_ends_are_kept(void **state)
 
 static void a_body_that_was_scanned_while_it_came_is_not_read_again(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const char body[] = "{\"model\":\"m\",\"messages\":[" USER "]}";
     for (size_t cut = 0; cut < sizeof body; cut++) {
         json_scan_begin(&f->json);
@@ -432,7 +399,7 @@ static void a_body_in_two_parts_says_the_same_and_is_as_long_as_declared(void **
          "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
          false},
     };
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const struct str body = str_from(rows[i].body);
         const char *const names[] = {"m", "another \"m\""};
@@ -474,7 +441,7 @@ static void a_body_in_two_parts_says_the_same_and_is_as_long_as_declared(void **
 
 int main(void)
 {
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, llm_kit_setup, llm_kit_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_call_is_summed_up),
         TEST(null_means_not_given),

@@ -3,48 +3,16 @@
 #include <string.h>
 
 #include "tests/lib/fault.h"
+#include "tests/unit/dataplane/llm/llm_kit.h"
 
-struct fixture {
-    struct json json;
-    struct arena_pool pool;
-    struct arena arena;
-    struct call call;
-    struct call_refusal refusal;
-    struct provider_reply reply;
-    struct buf out;
-};
-
-static int set_up(void **state)
-{
-    static struct fixture f;
-    memset(&f, 0, sizeof f);
-    json_init(&f.json, 10000);
-    arena_pool_init(&f.pool, 4);
-    arena_init(&f.arena, &f.pool, 1U << 20);
-    buf_init(&f.out, 1U << 20);
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct fixture *f = *state;
-    provider_reply_deinit(&f->reply);
-    json_deinit(&f->json);
-    arena_reset(&f->arena);
-    arena_pool_deinit(&f->pool);
-    buf_deinit(&f->out);
-    return 0;
-}
-
-static int read_call(struct fixture *f, const struct provider_adapter *a, const char *body)
+static int read_call(struct llm_kit *f, const struct provider_adapter *a, const char *body)
 {
     return a->read_call(&f->json, str_from(body), &f->arena, &f->call, &f->refusal);
 }
 
 static void inputs_of_every_form_are_weighed(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const char *body;
         uint32_t least, most;
@@ -65,7 +33,7 @@ static void inputs_of_every_form_are_weighed(void **state)
 
 static void what_is_missing_or_wrong_is_named(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const struct provider_adapter *adapter;
         const char *body, *param;
@@ -93,7 +61,7 @@ static void what_is_missing_or_wrong_is_named(void **state)
 
 static void several_prompts_have_their_own_answers(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_int_equal(
         read_call(f, &provider_completions,
                   "{\"model\":\"m\",\"prompt\":[\"a\",\"b\",\"c\"],\"n\":2,\"max_tokens\":7}"),
@@ -108,7 +76,7 @@ static void several_prompts_have_their_own_answers(void **state)
     assert_true(f->call.price_varies);
 }
 
-static void join(struct fixture *f, const struct str *pieces, size_t count)
+static void join(struct llm_kit *f, const struct str *pieces, size_t count)
 {
     buf_clear(&f->out);
     for (size_t i = 0; i < count; i++)
@@ -118,7 +86,7 @@ static void join(struct fixture *f, const struct str *pieces, size_t count)
 
 static void only_the_models_name_changes_on_the_way_up(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const char body[] =
         "{ \"input\" : [\"a\"], \"model\": \"m\", \"encoding_format\":\"base64\", \"x\":[1.50] }";
     struct str pieces[PROVIDER_REQUEST_PIECES_MAX];
@@ -140,7 +108,7 @@ static void only_the_models_name_changes_on_the_way_up(void **state)
 static const struct provider_rewrite rewrite = {.model = {.data = "mine", .len = 4},
                                                 .model_plain = true};
 
-static int read_reply(struct fixture *f, const struct provider_adapter *a, const char *body)
+static int read_reply(struct llm_kit *f, const struct provider_adapter *a, const char *body)
 {
     struct str pieces[PROVIDER_REPLY_PIECES_MAX];
     size_t count;
@@ -154,7 +122,7 @@ static int read_reply(struct fixture *f, const struct provider_adapter *a, const
 
 static void replies_say_what_was_used(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const struct provider_adapter *adapter;
         const char *body;
@@ -194,7 +162,7 @@ static void replies_say_what_was_used(void **state)
 
 static void what_is_no_such_reply_is_none(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const struct provider_adapter *adapter;
         const char *body;
@@ -218,14 +186,13 @@ static void what_is_no_such_reply_is_none(void **state)
 #define STREAM                                                                                     \
     PIECE("", "null")                                                                              \
     PIECE("he", "null")                                                                            \
-    PIECE(                                                                                         \
-        "llo",                                                                                     \
-        "\"stop\"") "data: "                                                                       \
-                    "{\"choices\":[],\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":2}}\n\n" \
-                    "data: [DONE]\n\n"
+    PIECE("llo", "\"stop\"")                                                                       \
+    "data: "                                                                                       \
+    "{\"choices\":[],\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":2}}\n\n"                 \
+    "data: [DONE]\n\n"
 
 /* Split at `at`; what the caller gets, in f->out. */
-static void read_stream(struct fixture *f, struct str stream, size_t at)
+static void read_stream(struct llm_kit *f, struct str stream, size_t at)
 {
     struct buf gathered;
     struct provider_out out;
@@ -248,7 +215,7 @@ static void read_stream(struct fixture *f, struct str stream, size_t at)
 
 static void a_stream_split_at_any_byte_is_the_same_stream(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     const struct str stream = STR(STREAM);
     static const char expected[] =
         "data: {\"id\":\"c\",\"model\":\"mine\",\"choices\":[{\"index\":0,"
@@ -269,28 +236,32 @@ static void f30_each_failed_allocation_leaves_nothing_behind(void **state)
     bool fired = true;
     for (unsigned n = 0; fired; n++) {
         void *fresh;
-        assert_int_equal(set_up(&fresh), 0);
-        struct fixture *f = fresh;
+        assert_int_equal(llm_kit_setup(&fresh), 0);
+        struct llm_kit *f = fresh;
         fault_arm_alloc(n);
         int rc = read_call(f, &provider_embeddings, "{\"model\":\"m\\n\",\"input\":[\"a\\n\"]}");
         fired = fault_disarm();
         assert_int_equal(rc, fired ? ERR_NOMEM : 0);
-        assert_int_equal(tear_down(&fresh), 0);
+        assert_int_equal(llm_kit_teardown(&fresh), 0);
     }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(inputs_of_every_form_are_weighed, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_missing_or_wrong_is_named, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(several_prompts_have_their_own_answers, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(only_the_models_name_changes_on_the_way_up, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(replies_say_what_was_used, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_is_no_such_reply_is_none, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_stream_split_at_any_byte_is_the_same_stream, set_up,
-                                        tear_down),
+        cmocka_unit_test_setup_teardown(inputs_of_every_form_are_weighed, llm_kit_setup,
+                                        llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(what_is_missing_or_wrong_is_named, llm_kit_setup,
+                                        llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(several_prompts_have_their_own_answers, llm_kit_setup,
+                                        llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(only_the_models_name_changes_on_the_way_up, llm_kit_setup,
+                                        llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(replies_say_what_was_used, llm_kit_setup, llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(what_is_no_such_reply_is_none, llm_kit_setup,
+                                        llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(a_stream_split_at_any_byte_is_the_same_stream,
+                                        llm_kit_setup, llm_kit_teardown),
         cmocka_unit_test(f30_each_failed_allocation_leaves_nothing_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

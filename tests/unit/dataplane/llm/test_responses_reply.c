@@ -4,74 +4,16 @@
 #include <string.h>
 
 #include "tests/lib/fault.h"
+#include "tests/unit/dataplane/llm/llm_kit.h"
 #include "tests/unit/dataplane/llm/quotes.h"
 
-#define KINDS_MAX 64
-
-struct fixture {
-    struct arena_pool pool;
-    struct arena arena;
-    struct json json;
-    struct provider_reply reply;
-    struct buf out;
-    struct buf gathered;
-    enum provider_event kinds[KINDS_MAX];
-    size_t count;
-};
-
-static int setup(void **state)
+static void feed(struct llm_kit *f, struct str input, const struct provider_rewrite *rewrite)
 {
-    static struct fixture f;
-    memset(&f, 0, sizeof f);
-    arena_pool_init(&f.pool, 16);
-    arena_init(&f.arena, &f.pool, 1U << 20);
-    json_init(&f.json, JSON_NODES_MAX);
-    buf_init(&f.out, 40U << 20);
-    buf_init(&f.gathered, 40U << 20);
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    arena_reset(&f->arena);
-    arena_pool_deinit(&f->pool);
-    json_deinit(&f->json);
-    buf_deinit(&f->out);
-    buf_deinit(&f->gathered);
-    provider_reply_deinit(&f->reply);
-    return 0;
+    llm_kit_feed(f, &provider_responses, input, rewrite);
 }
 
 static const struct provider_rewrite small = {.model = {.data = "small", .len = 5},
                                               .model_plain = true};
-
-static void start(struct fixture *f)
-{
-    provider_reply_reset(&f->reply);
-    buf_clear(&f->out);
-    f->count = 0;
-}
-
-/* One read. What comes out is appended to out. */
-static void feed(struct fixture *f, struct str input, const struct provider_rewrite *rewrite)
-{
-    struct provider_out out;
-    enum provider_event kind;
-    provider_out_start(&out, &f->gathered);
-    while (provider_read_next(&provider_responses, &f->json, &f->reply, &input, rewrite, &out,
-                              &kind)) {
-        assert_true(f->count < KINDS_MAX);
-        f->kinds[f->count++] = kind;
-    }
-    size_t before = f->out.len;
-    if (out.gathering)
-        assert_int_equal(buf_append_str(&f->out, buf_str(&f->gathered)), 0);
-    for (size_t i = 0; i < out.count; i++)
-        assert_int_equal(buf_append_str(&f->out, out.room[i + 1]), 0);
-    assert_int_equal(out.bytes, f->out.len - before);
-}
 
 #define RESPONSE(model, status, more)                                                              \
     "'response': {'id':'resp_1','object':'response','created_at':17,'status':'" status             \
@@ -115,7 +57,7 @@ static void feed(struct fixture *f, struct str input, const struct provider_rewr
     "event: response.completed\ndata: {'type':'response.completed','sequence_number':7," RESPONSE( \
         model, "completed", LAST_OUT "," LAST_USAGE) "}\n\n"
 
-static void assert_read(struct fixture *f)
+static void assert_read(struct llm_kit *f)
 {
     static const enum provider_event want[] = {PROVIDER_OPEN,    PROVIDER_SILENT,  PROVIDER_OPEN,
                                                PROVIDER_OPEN,    PROVIDER_CONTENT, PROVIDER_OPEN,
@@ -139,7 +81,7 @@ static void assert_read(struct fixture *f)
 
 static void t06_every_byte_but_the_model_passes_however_the_stream_is_cut(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     struct str in = quotes(&f->arena, STREAM("gpt-x-2026") END("gpt-x-2026"));
     struct str want = quotes(&f->arena, STREAM("small"));
     struct str want_end = quotes(&f->arena, END("small"));
@@ -150,14 +92,14 @@ static void t06_every_byte_but_the_model_passes_however_the_stream_is_cut(void *
     assert_int_equal(buf_append_str(&expect, str_slice(want, 0, (size_t)note)), 0);
     assert_int_equal(buf_append_str(&expect, str_slice(want, (size_t)note + 8, want.len)), 0);
     for (size_t cut = 0; cut <= in.len; cut++) {
-        start(f);
+        llm_kit_start(f);
         feed(f, str_slice(in, 0, cut), &small);
         feed(f, str_slice(in, cut, in.len), &small);
         assert_read(f);
         assert_true(str_eq(buf_str(&f->out), buf_str(&expect)));
         assert_true(str_eq(buf_str(&f->reply.end), want_end));
     }
-    start(f);
+    llm_kit_start(f);
     for (size_t at = 0; at < in.len; at++)
         feed(f, str_slice(in, at, at + 1), &small);
     assert_read(f);
@@ -167,9 +109,9 @@ static void t06_every_byte_but_the_model_passes_however_the_stream_is_cut(void *
 
 static void a_model_that_is_named_right_leaves_every_byte(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     struct str in = quotes(&f->arena, STREAM("small") END("small"));
-    start(f);
+    llm_kit_start(f);
     feed(f, in, &small);
     assert_int_equal(f->out.len + f->reply.end.len + strlen(": note\n\n"), in.len);
 }
@@ -183,9 +125,9 @@ static struct str add_member(void *arg, const struct call_usage *usage)
 
 static void a_member_the_caller_asked_for_joins_the_usage(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     const struct provider_rewrite rewrite = {.model = STR("small"), .usage_member = add_member};
-    start(f);
+    llm_kit_start(f);
     feed(f, quotes(&f->arena, END("gpt")), &rewrite);
     assert_true(str_search(buf_str(&f->reply.end),
                            STR("\"usage\":{\"steelyard\":{},\"input_tokens\":30")) > 0);
@@ -194,8 +136,8 @@ static void a_member_the_caller_asked_for_joins_the_usage(void **state)
 
 static void an_event_of_several_data_lines_is_written_on_one(void **state)
 {
-    struct fixture *f = *state;
-    start(f);
+    struct llm_kit *f = *state;
+    llm_kit_start(f);
     feed(f,
          quotes(&f->arena, "event: response.created\ndata: {'type':'response.created',\n"
                            "data: 'response':{'model':'gpt'}}\n\n"),
@@ -207,7 +149,7 @@ static void an_event_of_several_data_lines_is_written_on_one(void **state)
 
 static void the_end_says_how_it_ended(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const char *status, *more;
         enum call_finish finish;
@@ -226,7 +168,7 @@ static void the_end_says_how_it_ended(void **state)
                        "data: {'type':'response.%s','sequence_number':3,'response':{'status':'%s',"
                        "%s}}\n\n",
                        rows[i].status, rows[i].status, rows[i].more);
-        start(f);
+        llm_kit_start(f);
         feed(f, quotes(&f->arena, text), &small);
         /* Nothing came before it: the end itself is the answer. */
         assert_int_equal(f->count, 1);
@@ -240,8 +182,8 @@ static void the_end_says_how_it_ended(void **state)
 
 static void a_call_that_opens_is_content(void **state)
 {
-    struct fixture *f = *state;
-    start(f);
+    struct llm_kit *f = *state;
+    llm_kit_start(f);
     feed(f,
          quotes(&f->arena,
                 "data: {'type':'response.output_item.added','item':{'type':'message'}}\n\n"
@@ -255,7 +197,7 @@ static void a_call_that_opens_is_content(void **state)
 
 static void b37_t10_errors_and_what_is_no_event_are_told_apart(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const char *text;
         enum provider_event kind;
@@ -273,7 +215,7 @@ static void b37_t10_errors_and_what_is_no_event_are_told_apart(void **state)
         {": comment\n\n", PROVIDER_SILENT},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        start(f);
+        llm_kit_start(f);
         feed(f, quotes(&f->arena, rows[i].text), &small);
         assert_int_equal(f->count, 1);
         assert_int_equal(f->kinds[0], rows[i].kind);
@@ -285,14 +227,14 @@ static void b37_t10_errors_and_what_is_no_event_are_told_apart(void **state)
 
 static void b38_usage_that_is_none_is_marked_or_left_out(void **state)
 {
-    struct fixture *f = *state;
-    start(f);
+    struct llm_kit *f = *state;
+    llm_kit_start(f);
     feed(f,
          quotes(&f->arena, "data: {'type':'response.completed','response':{'usage':{"
                            "'input_tokens':-3,'output_tokens':1}}}\n\n"),
          &small);
     assert_true(f->reply.usage.known && f->reply.usage.suspect);
-    start(f);
+    llm_kit_start(f);
     feed(f, quotes(&f->arena, "data: {'type':'response.completed','response':{'usage':{}}}\n\n"),
          &small);
     assert_false(f->reply.usage.known);
@@ -300,7 +242,7 @@ static void b38_usage_that_is_none_is_marked_or_left_out(void **state)
 
 static void an_end_of_megabytes_passes(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     enum { TEXT = 3 << 20 };
     struct buf in;
     buf_init(&in, 8U << 20);
@@ -310,7 +252,7 @@ static void an_end_of_megabytes_passes(void **state)
     for (size_t i = 0; i < TEXT / 16; i++)
         assert_int_equal(buf_append_text(&in, "0123456789abcdef"), 0);
     assert_int_equal(buf_append_text(&in, "\"}]}}\n\n"), 0);
-    start(f);
+    llm_kit_start(f);
     for (size_t at = 0; at < in.len; at += 65536)
         feed(f, str_slice(buf_str(&in), at, at + 65536), &small);
     assert_true(f->reply.done);
@@ -320,12 +262,12 @@ static void an_end_of_megabytes_passes(void **state)
 
 static void a_broken_stream_ends_with_the_number_that_is_due(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     struct sse_reader reader;
     struct sse_event event;
     struct buf out;
     buf_init(&out, 4096);
-    start(f);
+    llm_kit_start(f);
     struct str in = quotes(&f->arena, STREAM("gpt"));
     feed(f, in, &small);
     assert_int_equal(responses_write_failed(f->reply.responses, STR("resp_x"), STR("small"),
@@ -358,8 +300,8 @@ static void a_broken_stream_ends_with_the_number_that_is_due(void **state)
 
 static void events_without_numbers_are_counted(void **state)
 {
-    struct fixture *f = *state;
-    start(f);
+    struct llm_kit *f = *state;
+    llm_kit_start(f);
     feed(f,
          quotes(&f->arena, "data: {'type':'response.created','response':{'id':'r'}}\n\n"
                            "data: {'type':'response.output_text.delta','delta':'a'}\n\n"),
@@ -367,7 +309,7 @@ static void events_without_numbers_are_counted(void **state)
     assert_int_equal(f->reply.responses->next, 2);
 }
 
-static void assert_whole(struct fixture *f, const char *body, const char *want)
+static void assert_whole(struct llm_kit *f, const char *body, const char *want)
 {
     struct str pieces[PROVIDER_REPLY_PIECES_MAX];
     size_t count = 0;
@@ -383,7 +325,7 @@ static void assert_whole(struct fixture *f, const char *body, const char *want)
 
 static void a_whole_reply_passes_with_the_model_that_serves(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
 #define WHOLE(model)                                                                               \
     "{ 'id':'resp_1','object':'response','status':'completed','model' : '" model                   \
     "','output':[{'type':'message','content':[{'type':'output_text','text':'Hello'}]},"            \
@@ -398,7 +340,7 @@ static void a_whole_reply_passes_with_the_model_that_serves(void **state)
 
 static void b32_a_reply_that_is_no_response_is_a_protocol_error(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const char *const bodies[] = {
         "",
         "{}",
@@ -420,13 +362,13 @@ static void b32_a_reply_that_is_no_response_is_a_protocol_error(void **state)
 
 static void f30_a_stream_survives_each_failed_allocation(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     struct str in = quotes(&f->arena, STREAM("gpt") END("gpt"));
     bool fired = true;
     for (unsigned n = 0; fired; n++) {
-        teardown(state);
-        setup(state);
-        start(f);
+        llm_kit_teardown(state);
+        llm_kit_setup(state);
+        llm_kit_start(f);
         struct arena own;
         arena_init(&own, &f->pool, 1U << 20);
         in = quotes(&own, STREAM("gpt") END("gpt"));
@@ -447,7 +389,7 @@ static void f30_a_stream_survives_each_failed_allocation(void **state)
 
 int main(void)
 {
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, llm_kit_setup, llm_kit_teardown)
     const struct CMUnitTest tests[] = {
         TEST(t06_every_byte_but_the_model_passes_however_the_stream_is_cut),
         TEST(a_model_that_is_named_right_leaves_every_byte),

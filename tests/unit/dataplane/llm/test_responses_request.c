@@ -7,59 +7,24 @@
 #include "common/route/features.h"
 #include "dataplane/llm/tokens.h"
 #include "tests/lib/fault.h"
+#include "tests/unit/dataplane/llm/llm_kit.h"
 #include "tests/unit/dataplane/llm/quotes.h"
 
-struct fixture {
-    struct arena_pool pool;
-    struct arena arena;
-    struct json json;
-    struct call call;
-    struct call_refusal refusal;
-    struct str body;
-};
-
-static int setup(void **state)
-{
-    static struct fixture f;
-    memset(&f, 0, sizeof f);
-    arena_pool_init(&f.pool, 16);
-    arena_init(&f.arena, &f.pool, 1U << 20);
-    json_init(&f.json, JSON_NODES_MAX);
-    *state = &f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    arena_reset(&f->arena);
-    arena_pool_deinit(&f->pool);
-    json_deinit(&f->json);
-    return 0;
-}
-
 /* ' stands for " in all bodies here. */
-static int read_text(struct fixture *f, const char *body)
+static int read_text(struct llm_kit *f, const char *body)
 {
-    arena_reset(&f->arena);
-    f->body = quotes(&f->arena, body);
-    return responses_read_call(&f->json, f->body, &f->arena, &f->call, &f->refusal);
+    return llm_kit_read_quotes(f, &provider_responses, body);
 }
 
-static void assert_refused(struct fixture *f, const char *body, enum call_defect defect,
+static void assert_refused(struct llm_kit *f, const char *body, enum call_defect defect,
                            const char *param)
 {
-    assert_int_equal(read_text(f, body), ERR_INVALID);
-    assert_int_equal(f->refusal.defect, defect);
-    if (param == NULL)
-        assert_null(f->refusal.param.data);
-    else
-        assert_string_equal(f->refusal.param.data, param);
+    llm_kit_assert_refused(f, read_text(f, body), defect, param);
 }
 
 static void a_call_with_a_text_is_summed_up(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_int_equal(read_text(f,
                                "{'model':'auto','input':'Hi \\u00e9','instructions':'Be brief.',"
                                "'stream':true,'max_output_tokens':50,'temperature':0.5,'top_p':1,"
@@ -92,7 +57,7 @@ static void a_call_with_a_text_is_summed_up(void **state)
 
 static void items_are_counted_by_what_they_are(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_int_equal(
         read_text(f, "{'model':'m','input':["
                      "{'role':'developer','content':'one'},"
@@ -124,7 +89,7 @@ static void items_are_counted_by_what_they_are(void **state)
 
 static void null_means_not_given(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_int_equal(
         read_text(f, "{'model':'m','input':'x','instructions':null,'stream':null,'tools':null,"
                      "'max_output_tokens':null,'temperature':null,'top_p':null,'text':null,"
@@ -140,7 +105,7 @@ static void null_means_not_given(void **state)
 
 static void what_lives_with_one_provider_binds_the_call_to_the_dialect(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const char *body, *bound_to;
         bool elsewhere, varies;
@@ -187,7 +152,7 @@ static void what_lives_with_one_provider_binds_the_call_to_the_dialect(void **st
 
 static void b13_bytes_that_are_no_json_are_refused_with_their_offset(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_refused(f, "{'model':'m','input':'x',}", CALL_BAD_JSON, NULL);
     assert_int_equal(f->refusal.offset, 25);
     assert_refused(f, "[]", CALL_BAD_JSON, NULL);
@@ -196,14 +161,14 @@ static void b13_bytes_that_are_no_json_are_refused_with_their_offset(void **stat
 
 static void b14_a_repeated_key_is_refused_with_its_path(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     assert_refused(f, "{'model':'m','input':[{'role':'user','role':'user','content':'x'}]}",
                    CALL_BAD_JSON, "input[0].role");
 }
 
 static void b16_counts_are_whole_numbers_in_their_range(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const char *const bad[] = {"0", "-1", "1.5", "1e3", "'5'", "4294967296"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char body[128];
@@ -215,7 +180,7 @@ static void b16_counts_are_whole_numbers_in_their_range(void **state)
 
 static void b18_fields_that_would_set_an_address_or_a_key_are_refused(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const char *const names[] = {"api_base", "base_url",      "api_key",
                                         "headers",  "extra_headers", "extra_body"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -235,7 +200,7 @@ static void b18_fields_that_would_set_an_address_or_a_key_are_refused(void **sta
 
 static void t20_fields_of_the_wrong_kind_are_refused_with_their_path(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const char *body, *param;
         enum call_defect defect;
@@ -276,7 +241,7 @@ static void t20_fields_of_the_wrong_kind_are_refused_with_their_path(void **stat
         assert_refused(f, rows[i].body, rows[i].defect, rows[i].param);
 }
 
-static void assert_sent(struct fixture *f, const char *body, uint32_t clamp, const char *model,
+static void assert_sent(struct llm_kit *f, const char *body, uint32_t clamp, const char *model,
                         const char *want)
 {
     struct str pieces[PROVIDER_REQUEST_PIECES_MAX];
@@ -296,7 +261,7 @@ static void assert_sent(struct fixture *f, const char *body, uint32_t clamp, con
 
 static void only_model_and_the_clamp_change_on_the_way_up(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const struct {
         const char *body, *want;
         uint32_t clamp;
@@ -318,7 +283,7 @@ static void only_model_and_the_clamp_change_on_the_way_up(void **state)
 
 static void t07_reasoning_under_our_seal_goes_to_no_provider_of_this_dialect(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
 #define SEALED(n) "{'type':'reasoning','id':'rs_" n "','summary':[],'encrypted_content':'sy1.a.x'}"
 #define OWN       "{'type':'item_reference','id':'rs_sy1_0a_1'}"
 #define KEPT      "{'type':'reasoning','id':'rs_1','summary':[],'encrypted_content':'gA'}"
@@ -350,7 +315,7 @@ static void t07_reasoning_under_our_seal_goes_to_no_provider_of_this_dialect(voi
 
 static void f30_reading_survives_each_failed_allocation(void **state)
 {
-    struct fixture *f = *state;
+    struct llm_kit *f = *state;
     static const char *const text =
         "{'model':'m','input':[{'role':'user','content':[{'type':'input_text','text':'a\\u00e9'},"
         "{'type':'input_text','text':'b'}]},{'type':'item_reference','id':'i'},{'type':'item_"
@@ -382,7 +347,7 @@ static void f30_reading_survives_each_failed_allocation(void **state)
 
 int main(void)
 {
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, llm_kit_setup, llm_kit_teardown)
     const struct CMUnitTest tests[] = {
         TEST(a_call_with_a_text_is_summed_up),
         TEST(items_are_counted_by_what_they_are),
