@@ -122,6 +122,8 @@ static bool read_next(const struct provider_adapter *adapter, struct json *json,
     if (adapter->read_event(json, reply, &event, rewrite, out, out_kind) != 0 ||
         (event.copied && provider_out_gather(out) != 0))
         *out_kind = PROVIDER_BAD;
+    if (*out_kind == PROVIDER_ERROR)
+        out->error = event.data;
     return true;
 }
 

@@ -100,6 +100,7 @@ struct provider_out {
     size_t bytes;
     struct buf *gathered; /* The owner's. */
     bool gathering;       /* room is not used; all is in there. */
+    struct str error;     /* Data of the event that was PROVIDER_ERROR, until the next read. */
 };
 void provider_out_start(struct provider_out *out, struct buf *gathered);     /* Clears it. */
 int provider_out_copy(struct provider_out *out, struct str span) MUST_CHECK; /* Private. */

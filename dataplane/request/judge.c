@@ -1,9 +1,11 @@
 #include "dataplane/request/judge.h"
 
 #include "dataplane/llm/tokens.h"
+#include "dataplane/request/ask.h"
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/early.h"
 #include "dataplane/translate/exchange.h"
+#include "dataplane/translate/told.h"
 
 #define AUTH_COOLDOWN_MS    60000U /* B35: an operator has to act. */
 #define LIMITED_COOLDOWN_MS 2000U  /* A 429 that names no wait. */
@@ -75,6 +77,15 @@ void attempt_read_error(struct request *r, struct tr_error *out)
                            buf_str(&a->body), &r->arena, out);
 }
 
+static void note_advice(struct attempt *a, enum tr_error_kind kind, int64_t wait_ms)
+{
+    a->busy = kind == TR_ERROR_OVERLOADED;
+    if (!a->wait_known && wait_ms >= 0 && wait_ms <= RETRY_WAIT_MAX_MS) {
+        a->wait_ms = (uint32_t)wait_ms;
+        a->wait_known = true;
+    }
+}
+
 /* What a provider of another dialect means is in its body. */
 static enum record_reason reason_of_error(struct request *r)
 {
@@ -83,11 +94,42 @@ static enum record_reason reason_of_error(struct request *r)
     if (a->exchange == NULL || a->status < 400)
         return reason_of_status(a->status);
     attempt_read_error(r, &error);
-    if (!a->wait_known && error.wait_ms >= 0 && error.wait_ms <= RETRY_WAIT_MAX_MS) {
-        a->wait_ms = (uint32_t)error.wait_ms;
-        a->wait_known = true;
-    }
+    note_advice(a, error.kind, error.wait_ms);
     return reason_of_kind(error.kind);
+}
+
+/* Under a status of success it is the deployment that failed, whatever it says of the request:
+ * what it was asked for it had accepted. Limits and accounts are what they are. */
+static enum record_reason reason_of_told(struct attempt *a, enum tr_error_kind kind,
+                                         int64_t wait_ms)
+{
+    const enum record_reason reason = reason_of_kind(kind);
+    note_advice(a, kind, wait_ms);
+    return reason == RECORD_REASON_CLIENT_ERROR ? RECORD_REASON_STATUS : reason;
+}
+
+enum record_reason judge_told(struct request *r)
+{
+    struct attempt *a = &r->attempt;
+    struct tr_told told;
+    if (a->exchange != NULL) {
+        const struct tr_error *error = tr_exchange_error(a->exchange);
+        return reason_of_told(a, error->kind, error->wait_ms);
+    }
+    if (!tr_told_in_event(r->dialect, &r->env->json, r->env->relayed.error, &told))
+        return RECORD_REASON_STATUS;
+    return reason_of_told(a, told.kind, told.wait_ms);
+}
+
+/* A whole reply that is none. */
+static enum record_reason reason_of_reply(struct request *r, int rc)
+{
+    struct attempt *a = &r->attempt;
+    struct tr_told told;
+    if (rc == ERR_PROTOCOL && tr_told_in_reply(ask_dialect(r, a->target->deployment), &r->env->json,
+                                               buf_str(&a->body), &told))
+        return reason_of_told(a, told.kind, told.wait_ms);
+    return RECORD_REASON_PROTOCOL;
 }
 
 /* A whole reply becomes the answer's pieces. */
@@ -95,17 +137,16 @@ static enum record_reason take_reply(struct request *r)
 {
     struct attempt *a = &r->attempt;
     const struct provider_rewrite rewrite = {.model = a->model->id, .model_plain = a->model_plain};
+    int rc;
     if (a->exchange != NULL) {
         r->piece_count = 1;
-        return tr_exchange_read_reply(a->exchange, &r->env->json, &a->reply, buf_str(&a->body),
-                                      &r->arena, &r->pieces[0]) == 0
-                   ? RECORD_REASON_OK
-                   : RECORD_REASON_PROTOCOL;
+        rc = tr_exchange_read_reply(a->exchange, &r->env->json, &a->reply, buf_str(&a->body),
+                                    &r->arena, &r->pieces[0]);
+    } else {
+        rc = a->adapter->read_reply(&r->env->json, &a->reply, buf_str(&a->body), &rewrite,
+                                    &r->arena, r->pieces, &r->piece_count);
     }
-    if (a->adapter->read_reply(&r->env->json, &a->reply, buf_str(&a->body), &rewrite, &r->arena,
-                               r->pieces, &r->piece_count) != 0)
-        return RECORD_REASON_PROTOCOL;
-    return RECORD_REASON_OK;
+    return rc == 0 ? RECORD_REASON_OK : reason_of_reply(r, rc);
 }
 
 enum record_reason judge_end(struct request *r, const struct fetch_result *result)
@@ -156,7 +197,7 @@ void judge_cool_down(struct attempt *a, enum record_reason reason, uint64_t now_
         endpoint_cool(e, AUTH_COOLDOWN_MS, false, now_ms);
     else if (reason == RECORD_REASON_RATE_LIMITED)
         endpoint_cool(e, a->wait_known ? a->wait_ms : LIMITED_COOLDOWN_MS, true, now_ms);
-    else if (a->status == 503 || a->status == 529)
+    else if (a->busy || a->status == 503 || a->status == 529)
         endpoint_cool(e, a->wait_known ? a->wait_ms : BUSY_COOLDOWN_MS, false, now_ms);
 }
 

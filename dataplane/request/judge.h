@@ -13,6 +13,8 @@
 enum record_reason judge_end(struct request *r, const struct fetch_result *result);
 void judge_bill(struct request *r, enum record_reason reason, const struct fetch_result *result);
 void judge_observe(struct request *r, uint64_t now_ns, const struct fetch_result *result);
+/* A stream's event was PROVIDER_ERROR: why that is, and how long it asks us to wait. */
+enum record_reason judge_told(struct request *r);
 void judge_cool_down(struct attempt *a, enum record_reason reason, uint64_t now_ms);
 enum endpoint_outcome judge_outcome(enum record_reason reason);
 

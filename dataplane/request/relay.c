@@ -5,6 +5,7 @@
 #include "dataplane/request/answer.h"
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/dialect.h"
+#include "dataplane/request/judge.h"
 #include "dataplane/request/session.h"
 #include "dataplane/request/steps.h"
 #include "dataplane/request/workspace.h"
@@ -112,7 +113,7 @@ static void feed_start(struct request *r, struct feed *f)
     provider_out_start(&r->env->relayed, &r->env->out);
 }
 
-static void feed_event(struct feed *f, enum provider_event kind)
+static void feed_event(struct request *r, struct feed *f, enum provider_event kind)
 {
     switch (kind) {
     case PROVIDER_SILENT:
@@ -125,7 +126,7 @@ static void feed_event(struct feed *f, enum provider_event kind)
         break;
     case PROVIDER_ERROR:
         f->stop = true;
-        f->reason = RECORD_REASON_STATUS;
+        f->reason = judge_told(r);
         break;
     case PROVIDER_BAD:
         f->stop = true;
@@ -187,7 +188,7 @@ enum fetch_flow relay_piece(struct request *r, struct str piece, uint64_t now_ns
     enum provider_event kind;
     feed_start(r, &f);
     while (piece.len > 0 && !f.stop && !a->reply.done && read_next(r, &f, &piece, &kind)) {
-        feed_event(&f, kind);
+        feed_event(r, &f, kind);
         if (kind != PROVIDER_SILENT)
             a->last_ms = now_ns / 1000000;
     }

@@ -232,6 +232,7 @@ struct attempt {
     uint32_t sequence;         /* Of the stream's next event, in the responses dialect. */
     uint32_t wait_ms;          /* Its Retry-After. */
     bool wait_known;
+    bool busy; /* It said that it has too much to do. */
     /* Zeroed up to here by the next one. */
     struct provider_reply reply;
     struct buf body; /* Of a whole reply or an error. */

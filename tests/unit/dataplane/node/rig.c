@@ -455,6 +455,19 @@ uint64_t rig_records(struct rig *r)
     return spool_set_records(r->spools);
 }
 
+uint64_t rig_cooldown_ms(struct rig *r, size_t provider)
+{
+    static const char *const names[RIG_PROVIDERS] = {"one", "two"};
+    struct upstream_view *v = upstream_pin(&r->env.upstream);
+    uint64_t wait = 0;
+    assert_non_null(v);
+    for (uint32_t i = 0; i < v->snapshot->deployment_count; i++)
+        if (str_is(v->targets[i].deployment->provider->name, names[provider]))
+            wait = endpoint_cooldown_ms(v->targets[i].endpoint, clock_mono_ns() / 1000000);
+    upstream_unpin(&r->env.upstream, v);
+    return wait;
+}
+
 /* ---- the client ---- */
 
 static void on_client_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)

@@ -122,6 +122,8 @@ struct rig_options {
     const char *types[RIG_PROVIDERS]; /* Of the providers; NULL: "openai". */
     const char *version;              /* Of both providers' APIs; NULL: none is given. */
     bool reject_unsupported;
+    bool tls_there;       /* Both providers are expected to speak TLS, which they don't. */
+    bool public_only;     /* No private address may be connected to. */
     bool fixed_header;    /* Both get "x-title: ours" from their configuration. */
     bool without_budgets; /* The node keeps no table although there are accounts. */
 };
@@ -140,6 +142,9 @@ void rig_stop(struct rig *r);
 void rig_script(struct rig *r, size_t provider, struct rig_script script); /* Appends. */
 void rig_hear(struct rig *r, size_t provider);                             /* It is deaf no more. */
 void rig_cut(struct rig *r, size_t provider); /* Closes all its connections. */
+
+/* How long the first deployment of this provider is still left alone, ms; 0: not at all. */
+uint64_t rig_cooldown_ms(struct rig *r, size_t provider);
 
 /* Turns the loop until the condition holds; fails the test when that takes far too long. */
 #define rig_until(r, condition)                                                                    \

@@ -350,6 +350,43 @@ static void b35_a_vendor_that_refuses_our_key_is_left_for_another(void **state)
     rig_stop(&r);
 }
 
+/* Some say under 200 that there is too much to do: it is a limit, not a failure. */
+static void b37_a_limit_told_in_a_stream_cools_the_deployment(void **state)
+{
+    (void)state;
+    static const struct {
+        const struct rig_options *options;
+        const char *error;
+        uint64_t least_ms, most_ms;
+    } rows[] = {
+        {&mixed, FRAME("error", ",\"error\":{\"type\":\"rate_limit_error\",\"message\":\"slow\"}"),
+         1000, 2000},
+        {&mixed,
+         FRAME("error", ",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}"), 1,
+         1000},
+        {NULL,
+         "data: {\"error\":{\"message\":\"Please try again in 7s\",\"type\":\"requests\",\"code\":"
+         "\"rate_limit_exceeded\"}}\n\n",
+         6000, 7000},
+        {NULL, "data: {\"error\":{\"message\":\"x\",\"type\":\"server_error\"}}\n\n", 0, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct rig r;
+        struct rig_answer a;
+        rig_start(&r, rows[i].options);
+        rig_script(&r, 0, (struct rig_script){.reply = replies_stream(rows[i].error)});
+        rig_script(
+            &r, 1,
+            (struct rig_script){.reply = replies_stream(EV_ROLE EV_TEXT EV_STOP EV_USAGE EV_DONE)});
+        ask(&r, CHAT, ASK_STREAM, &a);
+        assert_int_equal(a.status, 200);
+        assert_true(rig_has_header(&a, "x-steelyard-served: two/large\r\n"));
+        assert_in_range(rig_cooldown_ms(&r, 0), rows[i].least_ms, rows[i].most_ms);
+        buf_deinit(&a.body);
+        rig_stop(&r);
+    }
+}
+
 /* n has no word in the Messages dialect: who has one serves, and where nobody has it is told. */
 static void what_has_no_words_goes_to_who_has_some_or_is_refused(void **state)
 {
@@ -487,6 +524,7 @@ int main(void)
         cmocka_unit_test(f18_a_translated_stream_cut_anywhere_is_complete_or_marked),
         cmocka_unit_test(a_refusal_keeps_the_vendors_words_in_the_callers_form),
         cmocka_unit_test(b35_a_vendor_that_refuses_our_key_is_left_for_another),
+        cmocka_unit_test(b37_a_limit_told_in_a_stream_cools_the_deployment),
         cmocka_unit_test(what_has_no_words_goes_to_who_has_some_or_is_refused),
         cmocka_unit_test(what_must_not_be_dropped_is_said_to_another_or_refused),
         cmocka_unit_test(a_broken_translated_response_is_told_with_its_id_and_the_next_number),
