@@ -116,7 +116,8 @@ bool anthropic_thinks(const struct anthropic_asking *a)
 
 void anthropic_plan_unsigned(struct anthropic_asking *a)
 {
-    if (!a->turns.unsigned_calls || !anthropic_thinks(a) || has(a, TR_QUIRK_NO_THINKING_OFF))
+    if (!a->turns.unsigned_calls || !anthropic_thinks(a) || has(a, TR_QUIRK_NO_THINKING_OFF) ||
+        a->target->quirks->dialect != DIALECT_ANTHROPIC)
         return;
     a->thinking = ANTHROPIC_THINKING_OFF;
     a->effort = TR_EFFORT_UNSET;
@@ -159,9 +160,15 @@ static const struct tr_turns_options turns_options = {
     .id_class = TR_ID_WORD,
 };
 
+/* Bedrock plans as this does: what was signed there goes back there, and not all models are Claude.
+ */
 static int prepare_turns(struct anthropic_asking *a)
 {
     struct tr_turns_options options = turns_options;
+    if (a->target->host != NULL && a->target->host->dialect == DIALECT_BEDROCK)
+        options.vendor = DIALECT_BEDROCK;
+    if (has(a, TR_QUIRK_NINE_IDS))
+        options.id_class = TR_ID_NINE;
     options.replay = anthropic_thinks(a) ? TR_REPLAY_SIGNED : TR_REPLAY_NONE;
     return tr_turns_prepare(a->request, &options, a->target, a->arena, a->terms, a->refusal,
                             &a->turns);

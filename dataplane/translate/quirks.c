@@ -9,6 +9,7 @@
 #define CLAUDE_FIXED  (CLAUDE | F(NO_SAMPLING) | F(NO_BUDGET))
 #define OPENAI        (F(SCHEMA) | F(MAX_COMPLETION))
 #define OPENAI_THINKS (OPENAI | F(REASONS) | F(DEVELOPER) | F(NO_BUDGET))
+#define NOVA          (F(CACHE_POINTS) | F(RESULT_STATUS) | F(TOP_K_NOVA))
 #define GEMINI        F(SCHEMA) | F(URLS)
 
 #define ROW(d, pattern, flags, out, efforts, min, max, field)                                      \
@@ -100,15 +101,15 @@ static const struct tr_quirks rows[] = {
             F(RESULT_PARTS) | F(THINKS_UNASKED),
         65536, B(MINIMAL) | LOW_TO_HIGH, 0, 0, NONE),
 
-    ROW(BEDROCK, "*openai.gpt-oss*", F(REASONS) | F(NO_BUDGET) | F(NO_THINKING_OFF), 0, LOW_TO_HIGH,
-        0, 0, PLAIN),
+    ROW(BEDROCK, "*openai.gpt-oss*",
+        F(REASONS) | F(NO_BUDGET) | F(NO_THINKING_OFF) | F(NO_FORCED_TOOL), 0, LOW_TO_HIGH, 0, 0,
+        PLAIN),
     ROW(BEDROCK, "*openai.gpt-[5-9]*", F(REASONS) | F(NO_BUDGET) | F(NO_SAMPLING), 0, LOW_TO_HIGH,
         0, 0, REASONING),
-    ROW(BEDROCK, "*amazon.nova-2*", F(REASONS) | F(NO_BUDGET), 0, LOW_TO_HIGH, 0, 0, NOVA),
-    ROW(BEDROCK, "*amazon.nova*", 0, 10000, 0, 0, 0, NONE),
-    ROW(BEDROCK, "*mistral.*", F(NINE_IDS), 0, 0, 0, 0, NONE),
-    ROW(BEDROCK, "*deepseek.*", 0, 0, 0, 0, 0, NONE),
-    ROW(BEDROCK, "*", 0, 0, 0, 0, 0, NONE),
+    ROW(BEDROCK, "*amazon.nova-2*", NOVA | F(REASONS) | F(NO_BUDGET), 0, LOW_TO_HIGH, 0, 0, NOVA),
+    ROW(BEDROCK, "*amazon.nova*", NOVA, 10000, 0, 0, 0, NONE),
+    ROW(BEDROCK, "*mistral.*", F(NINE_IDS) | F(ANY_TOOL) | F(TOP_K), 0, 0, 0, 0, NONE),
+    ROW(BEDROCK, "*", F(NO_FORCED_TOOL), 0, 0, 0, 0, NONE),
 
     ROW(COHERE, "*reasoning*", F(SCHEMA) | F(REASONS), 32768, 0, 1, 0, NONE),
     ROW(COHERE, "*", F(SCHEMA), 0, 0, 0, 0, NONE),

@@ -176,6 +176,7 @@ struct run {
     struct tr_sink sink;
     struct sse_reader sse;
     void *state;
+    void *frames; /* Of a framing that is not SSE. */
     int rc;
 };
 
@@ -186,13 +187,29 @@ static void run_begin(struct run *run, struct tr_kit *kit, enum dialect provider
     sse_reader_init(&run->sse, 0);
     fault_suspend();
     run->state = mem_zalloc(run->dialect->state_bytes);
+    if (run->dialect->frames != NULL)
+        run->frames = mem_zalloc(run->dialect->frames->state_bytes);
     fault_continue();
     assert_non_null(run->state);
+}
+
+static void run_feed_frames(struct run *run, struct str piece)
+{
+    const struct tr_frames *frames = run->dialect->frames;
+    struct tr_frame frame;
+    while (run->rc == 0 && frames->next(run->frames, &piece, &frame))
+        run->rc = run->dialect->read_frame(run->state, &run->kit->json, &frame, &run->sink);
+    if (run->rc == 0)
+        run->rc = frames->status(run->frames);
 }
 
 static void run_feed(struct run *run, struct str piece)
 {
     struct sse_event event;
+    if (run->frames != NULL) {
+        run_feed_frames(run, piece);
+        return;
+    }
     while (run->rc == 0 && sse_reader_next(&run->sse, &piece, &event)) {
         struct tr_frame frame = {.name = event.name, .data = event.data};
         if (event.has_data)
@@ -204,11 +221,16 @@ static void run_feed(struct run *run, struct str piece)
 
 static int run_end(struct run *run)
 {
+    if (run->rc == 0 && run->frames != NULL && run->dialect->frames->is_cut(run->frames))
+        run->rc = ERR_EOF;
     if (run->rc == 0)
         run->rc = run->dialect->read_end(run->state, &run->sink);
     if (run->dialect->end != NULL)
         run->dialect->end(run->state);
     mem_free(run->state);
+    if (run->frames != NULL)
+        run->dialect->frames->deinit(run->frames);
+    mem_free(run->frames);
     sse_reader_deinit(&run->sse);
     return run->rc;
 }
@@ -237,13 +259,19 @@ int tr_kit_reply(struct tr_kit *kit, enum dialect provider, const char *body)
     return tr_provider_find(provider)->read_reply(&kit->json, str_from(body), &sink);
 }
 
+struct tr_error tr_kit_error_named(struct tr_kit *kit, enum dialect provider, unsigned status,
+                                   const char *name, const char *body)
+{
+    struct tr_error error;
+    tr_provider_find(provider)->read_error(&kit->json, status, str_from(name), str_from(body),
+                                           &kit->arena, &error);
+    return error;
+}
+
 struct tr_error tr_kit_error(struct tr_kit *kit, enum dialect provider, unsigned status,
                              const char *body)
 {
-    struct tr_error error;
-    tr_provider_find(provider)->read_error(&kit->json, status, STR_NULL, str_from(body),
-                                           &kit->arena, &error);
-    return error;
+    return tr_kit_error_named(kit, provider, status, NULL, body);
 }
 
 int tr_kit_print(struct tr_kit *kit, enum dialect caller, const struct tr_print *print,

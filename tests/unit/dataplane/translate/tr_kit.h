@@ -35,8 +35,9 @@ int tr_kit_ask(struct tr_kit *kit, enum dialect caller, const char *body, enum d
 const char *tr_kit_asked(struct tr_kit *kit, enum dialect caller, const char *body,
                          enum dialect provider, const struct tr_target *target);
 
-/* An SSE stream in pieces of `step` bytes (0: whole); then read_end. Stops at the first error,
- * which it returns. */
+/* A stream (of SSE, or as the dialect frames it) in pieces of `step` bytes (0: whole); then
+ * read_end. Stops at the first error, which it returns; ERR_EOF: it ends amid a frame that is not
+ * SSE. */
 int tr_kit_stream(struct tr_kit *kit, enum dialect provider, struct str stream, size_t step);
 /* Cut once, after `at` bytes. */
 int tr_kit_stream_cut(struct tr_kit *kit, enum dialect provider, struct str stream, size_t at);
@@ -45,6 +46,8 @@ const char *tr_kit_log(struct tr_kit *kit);
 const char *tr_kit_out(struct tr_kit *kit);
 struct tr_error tr_kit_error(struct tr_kit *kit, enum dialect provider, unsigned status,
                              const char *body);
+struct tr_error tr_kit_error_named(struct tr_kit *kit, enum dialect provider, unsigned status,
+                                   const char *name, const char *body);
 
 /* Events through a caller's printer; out holds the bytes. */
 int tr_kit_print(struct tr_kit *kit, enum dialect caller, const struct tr_print *print,
