@@ -339,6 +339,16 @@ static void note_finish(struct anthropic_printing *p, const struct tr_event *eve
         memcpy(p->stop, stop.data, stop.len);
 }
 
+/* A call that is signed itself (Gemini) has no place for it here: the signature stands before it,
+ * as that of reasoning which is not shown, and goes back with the call. */
+static int print_call(struct anthropic_printing *p, const struct tr_print *print,
+                      const struct tr_event *event, struct buf *out)
+{
+    bool amid_calls = p->waiting.len > 0 || (p->open && p->kind == TR_PART_CALL);
+    int rc = amid_calls ? 0 : print_seal(p, print, event->call.signature, out);
+    return rc == 0 ? anthropic_print_call(p, event, out) : rc;
+}
+
 static int print_begun(struct anthropic_printing *p, const struct tr_print *print,
                        const struct tr_event *event, struct buf *out)
 {
@@ -353,6 +363,7 @@ static int print_begun(struct anthropic_printing *p, const struct tr_print *prin
     case TR_EVENT_REDACTED:
         return print_redacted(p, print, event->opaque, out);
     case TR_EVENT_CALL:
+        return print_call(p, print, event, out);
     case TR_EVENT_ARGUMENTS:
         return anthropic_print_call(p, event, out);
     case TR_EVENT_PART_END:
@@ -402,6 +413,17 @@ void anthropic_print_end(void *state)
 
 /* ---- the whole message ---- */
 
+static void put_thinking(struct json_writer *w, const struct tr_print *print, struct str text,
+                         struct str signature)
+{
+    json_writer_begin_object(w);
+    json_writer_key(w, "type");
+    json_writer_text(w, "thinking");
+    json_writer_key(w, "thinking");
+    json_writer_string(w, text);
+    put_sealed(w, "signature", print->vendor, signature);
+}
+
 /* One part is one block: what is empty or of no JSON is made into what a reader expects. */
 static void put_part(struct json_writer *w, const struct tr_print *print, struct json *scratch,
                      const struct tr_answer_part *part)
@@ -419,16 +441,20 @@ static void put_part(struct json_writer *w, const struct tr_print *print, struct
         json_writer_string(w, part->text);
         break;
     case TR_PART_REASONING:
+        if (!part->redacted) {
+            put_thinking(w, print, part->text, part->opaque);
+            break;
+        }
         json_writer_begin_object(w);
         json_writer_key(w, "type");
-        json_writer_text(w, part->redacted ? "redacted_thinking" : "thinking");
-        if (!part->redacted) {
-            json_writer_key(w, "thinking");
-            json_writer_string(w, part->text);
-        }
-        put_sealed(w, part->redacted ? "data" : "signature", print->vendor, part->opaque);
+        json_writer_text(w, "redacted_thinking");
+        put_sealed(w, "data", print->vendor, part->opaque);
         break;
     case TR_PART_CALL:
+        if (part->call.signature.len > 0) { /* As in a stream. */
+            put_thinking(w, print, STR_NULL, part->call.signature);
+            json_writer_end_object(w);
+        }
         object = tr_is_object(scratch, part->text);
         json_writer_begin_object(w);
         json_writer_key(w, "type");

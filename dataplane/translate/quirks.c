@@ -10,7 +10,7 @@
 #define OPENAI        (F(SCHEMA) | F(MAX_COMPLETION))
 #define OPENAI_THINKS (OPENAI | F(REASONS) | F(DEVELOPER) | F(NO_BUDGET))
 #define NOVA          (F(CACHE_POINTS) | F(RESULT_STATUS) | F(TOP_K_NOVA))
-#define GEMINI        F(SCHEMA) | F(URLS)
+#define GEMINI        F(SCHEMA) | F(URLS) | F(JSON_SCHEMA)
 
 #define ROW(d, pattern, flags, out, efforts, min, max, field)                                      \
     {                                                                                              \

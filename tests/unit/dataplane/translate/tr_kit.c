@@ -88,6 +88,32 @@ const char *tr_kit_asked(struct tr_kit *kit, enum dialect caller, const char *bo
     return tr_kit_out(kit);
 }
 
+static void check_pair(struct tr_kit *kit, const struct tr_kit_pair *pair, size_t index)
+{
+    struct tr_target target = tr_kit_target(pair->host, pair->model);
+    target.reject_unsupported = strcmp(pair->rules, "reject") == 0;
+    target.no_repair = strcmp(pair->rules, "no repair") == 0;
+    tr_kit_reset(kit);
+    int rc = tr_kit_ask(kit, pair->caller, pair->body, target.host->dialect, &target);
+    if (rc == ERR_INVALID) {
+        buf_clear(&kit->out);
+        rc = buf_printf(&kit->out, "!%.*s: %s", STR_ARG(kit->refusal.param), kit->refusal.message);
+        assert_int_equal(rc, 0);
+    } else {
+        assert_int_equal(rc, 0);
+        assert_int_equal(json_parse(&kit->json, buf_str(&kit->out), NULL), 0);
+        assert_string_equal(kit->notes, pair->notes);
+    }
+    if (strcmp(tr_kit_out(kit), pair->expected) != 0)
+        fail_msg("%zu: %s\n!= %s", index, tr_kit_out(kit), pair->expected);
+}
+
+void tr_kit_pairs(struct tr_kit *kit, const struct tr_kit_pair *pairs, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        check_pair(kit, &pairs[i], i);
+}
+
 const char *tr_kit_out(struct tr_kit *kit)
 {
     return buf_cstr(&kit->out);

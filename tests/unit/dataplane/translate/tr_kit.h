@@ -35,6 +35,15 @@ int tr_kit_ask(struct tr_kit *kit, enum dialect caller, const char *body, enum d
 const char *tr_kit_asked(struct tr_kit *kit, enum dialect caller, const char *body,
                          enum dialect provider, const struct tr_target *target);
 
+/* A request in, a request out; or "!param: message", why it is refused. */
+struct tr_kit_pair {
+    enum dialect caller;
+    const char *host, *model;
+    const char *rules; /* "reject", "no repair" or "". */
+    const char *body, *expected, *notes;
+};
+void tr_kit_pairs(struct tr_kit *kit, const struct tr_kit_pair *pairs, size_t count);
+
 /* A stream (of SSE, or as the dialect frames it) in pieces of `step` bytes (0: whole); then
  * read_end. Stops at the first error, which it returns; ERR_EOF: it ends amid a frame that is not
  * SSE. */
