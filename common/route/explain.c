@@ -10,7 +10,8 @@
 int explain_recompute(const struct explain_input *in, const struct policy_decision *recorded,
                       struct policy_decision *out_decision)
 {
-    bool needs_features = in->artifact != NULL && in->params->strategy == POLICY_LEARNED;
+    bool needs_features = in->artifact != NULL && in->params->strategy == POLICY_LEARNED &&
+                          in->request->way == NULL;
     if (!needs_features || in->features != NULL)
         return policy_decide(in->artifact, in->features, in->params, in->request, in->candidates,
                              in->count, out_decision);

@@ -14,10 +14,21 @@
 #define PRIOR_OUT_DEFAULT 512
 #define VERSION_BYTES_MAX 64
 
+static bool way_valid(const struct way_input *w, uint32_t count)
+{
+    if (w->way == WAY_LEARNED || w->way >= WAYS || w->count != count)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (w->candidates[i].weight > WAY_WEIGHT_MAX)
+            return false;
+    return true;
+}
+
 static bool request_valid(const struct policy_request *r, uint32_t count)
 {
-    return r->lambda >= 0 && r->lambda <= ARTIFACT_LAMBDA_MAX && r->mu >= 0 &&
-           r->mu <= ARTIFACT_LAMBDA_MAX && r->floor_q16 <= 65536 && r->max_cost_nanousd >= 0 &&
+    return (r->way == NULL || way_valid(r->way, count)) && r->lambda >= 0 &&
+           r->lambda <= ARTIFACT_LAMBDA_MAX && r->mu >= 0 && r->mu <= ARTIFACT_LAMBDA_MAX &&
+           r->floor_q16 <= 65536 && r->max_cost_nanousd >= 0 &&
            (r->sticky < count || r->sticky == POLICY_NONE) &&
            r->policy_version.len <= VERSION_BYTES_MAX;
 }
@@ -187,6 +198,37 @@ static void fill_utility(const struct policy_request *r, struct policy_decision 
     }
 }
 
+/* The place in the way's order stands for the utility. */
+static void fill_by_way(const struct way_input *way, struct policy_decision *d, int64_t *cost,
+                        int64_t *u)
+{
+    __attribute__((uninitialized)) int64_t measure[POLICY_CANDIDATES_MAX];
+    __attribute__((uninitialized)) uint8_t order[POLICY_CANDIDATES_MAX];
+    __attribute__((uninitialized)) uint32_t p[POLICY_CANDIDATES_MAX];
+    uint64_t open = 0;
+    utility_costs(d->row, d->count, cost);
+    for (uint32_t i = 0; i < d->count; i++) {
+        const struct policy_row *row = &d->row[i];
+        measure[i] = way->candidates[i].measure;
+        if (way->way == WAY_LOWEST_LATENCY)
+            measure[i] = row->lat_ms;
+        else if (way->way == WAY_LOWEST_COST)
+            measure[i] = row->cost == PRICE_UNKNOWN ? INT64_MAX : row->cost;
+        if (row->excl == 0)
+            open |= UINT64_C(1) << i;
+        u[i] = -((int64_t)d->count << 36);
+    }
+    uint32_t ordered = way_order(way, measure, open, d->draw, order, p);
+    for (uint32_t i = 0; i < ordered; i++)
+        u[order[i]] = -((int64_t)i << 36);
+    for (uint32_t i = 0; i < d->count; i++) {
+        d->row[i].u = u[i];
+        d->row[i].p = p[i];
+        if (p[i] == WAY_ALWAYS)
+            d->flags |= POLICY_FLAG_CERTAIN;
+    }
+}
+
 /* Inverse-gap weighting over the candidates near the greedy one; sets p of them all. Returns the
  * total given away, 0 if nothing may be explored. */
 static uint64_t weigh_exploration(const struct policy_params *params,
@@ -325,7 +367,7 @@ static inline void rank(const struct artifact *a, const struct policy_params *pa
                         const struct policy_request *r, const struct policy_candidate *candidates,
                         struct policy_decision *d, int64_t *cost, int64_t *u)
 {
-    bool learned = params->strategy == POLICY_LEARNED;
+    bool learned = params->strategy == POLICY_LEARNED && r->way == NULL;
     for (uint32_t i = 0; i < d->count; i++) {
         struct policy_row *row = &d->row[i];
         row->cost = expected_cost(r, &candidates[i], row->out_tok);
@@ -339,7 +381,10 @@ static inline void rank(const struct artifact *a, const struct policy_params *pa
     exclude_by_caps(r, d);
     if ((d->flags & POLICY_FLAG_STATIC) == 0)
         exclude_by_floor(params, r, d);
-    fill_utility(r, d, cost, u);
+    if (r->way != NULL)
+        fill_by_way(r->way, d, cost, u);
+    else
+        fill_utility(r, d, cost, u);
     d->greedy = utility_argmax(d->row, u, cost, d->count);
 }
 
@@ -349,12 +394,15 @@ static void decide_rest(const struct artifact *a, const struct policy_params *pa
                         struct policy_decision *d)
 {
     __attribute__((uninitialized)) int64_t cost[POLICY_CANDIDATES_MAX], u[POLICY_CANDIDATES_MAX];
-    rank(a, params, r, candidates, d, cost, u);
     d->draw = draw_u32(params, r);
+    rank(a, params, r, candidates, d, cost, u);
     d->chosen = POLICY_NONE;
     if (d->greedy == POLICY_NONE)
         return;
-    choose(params, r, cost, d);
+    if (r->way != NULL)
+        d->chosen = d->greedy;
+    else
+        choose(params, r, cost, d);
     order_fallbacks(candidates, cost, u, d);
 }
 
@@ -405,7 +453,7 @@ int policy_decide_by_valid(const struct artifact *a, const struct features *f,
 {
     if (!inputs_valid(a, request, candidates, count))
         return ERR_INVALID;
-    bool scored = a != NULL && params->strategy == POLICY_LEARNED;
+    bool scored = a != NULL && params->strategy == POLICY_LEARNED && request->way == NULL;
     if (scored && f->n > FEATURES_SPARSE_MAX)
         return ERR_INVALID;
     expect(a, f, scored, params, request, candidates, count, out_decision);
@@ -432,7 +480,7 @@ int policy_greedy_by_valid(const struct artifact *a, const struct features *f,
 {
     __attribute__((uninitialized)) struct policy_decision d;
     __attribute__((uninitialized)) int64_t cost[POLICY_CANDIDATES_MAX], u[POLICY_CANDIDATES_MAX];
-    if (!inputs_valid(a, request, candidates, count))
+    if (!inputs_valid(a, request, candidates, count) || request->way != NULL)
         return ERR_INVALID;
     bool scored = a != NULL && params->strategy == POLICY_LEARNED;
     if (scored && f->n > FEATURES_SPARSE_MAX)
@@ -451,7 +499,8 @@ int policy_greedy_beside(const struct artifact *a, const struct policy_decision 
 {
     __attribute__((uninitialized)) struct policy_decision d;
     __attribute__((uninitialized)) int64_t cost[POLICY_CANDIDATES_MAX], u[POLICY_CANDIDATES_MAX];
-    if (!inputs_valid(a, request, candidates, decided->count) || by->strategy != params->strategy)
+    if (!inputs_valid(a, request, candidates, decided->count) || by->strategy != params->strategy ||
+        request->way != NULL)
         return ERR_INVALID;
     bool scored = a != NULL && params->strategy == POLICY_LEARNED;
     decision_begin(&d, decided->count);

@@ -22,6 +22,7 @@
 #include "common/route/artifact.h"
 #include "common/route/features.h"
 #include "common/route/price.h"
+#include "common/route/way.h"
 
 #define POLICY_CANDIDATES_MAX 64
 #define POLICY_UNKNOWN_MODEL  (-1)
@@ -150,6 +151,9 @@ struct policy_request {
     bool explore;             /* The key opted in and the exploration account is not empty. */
     uint8_t request_id[16];
     struct str policy_version; /* Bytes; with the request id it makes the draw. */
+    /* NULL: by utility. Else the order is a way's (way.h): U = -place * 2^36 with flag STATIC, p
+     * are the chances of its draw, nothing is explored. Read by policy_decide* alone. */
+    const struct way_input *way;
 };
 
 enum policy_flag {
@@ -184,9 +188,9 @@ struct policy_decision {
     struct policy_row row[POLICY_CANDIDATES_MAX];
 };
 
-/* artifact NULL or strategy STATIC: f is not read. ERR_INVALID for inputs out of range (count 0 or
- * above 64, ordinal not of the artifact, negative lambda, ...): a bug of the caller. All candidates
- * excluded is no error: chosen is POLICY_NONE, see policy_refusal. */
+/* artifact NULL, strategy STATIC or a way: f is not read. ERR_INVALID for inputs out of range
+ * (count 0 or above 64, ordinal not of the artifact, negative lambda, ...): a bug of the caller.
+ * All candidates excluded is no error: chosen is POLICY_NONE, see policy_refusal. */
 int policy_decide(const struct artifact *a, const struct features *f,
                   const struct policy_params *params, const struct policy_request *request,
                   const struct policy_candidate *candidates, uint32_t count,

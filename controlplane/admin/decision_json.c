@@ -86,6 +86,26 @@ const char *decision_model(const Steelyard__Telemetry__V1__Decision *d, uint32_t
     return i < d->n_models ? d->models[i] : NULL;
 }
 
+/* What the way that ordered the candidates looked at; null under a policy. */
+static void write_measure(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d,
+                          uint32_t i)
+{
+    const Steelyard__Telemetry__V1__Cand *m = d->cand[i];
+    json_writer_key(w, "measure");
+    if (i < d->n_way_measure)
+        json_writer_i64(w, d->way_measure[i]);
+    else if (d->way == WAY_LOWEST_COST)
+        json_writer_i64(w, m->cost);
+    else if (d->way == WAY_LOWEST_LATENCY)
+        json_writer_i64(w, m->lat_ms);
+    else if (d->way == WAY_WEIGHTED && i < d->n_way_weight)
+        json_writer_i64(w, d->way_weight[i]);
+    else if (d->way == WAY_PRIORITY && i < d->n_way_priority)
+        json_writer_i64(w, d->way_priority[i]);
+    else
+        json_writer_null(w);
+}
+
 static void write_probability(struct json_writer *w, uint32_t p)
 {
     json_writer_key(w, "probability");
@@ -124,6 +144,7 @@ void decision_write_candidates(struct json_writer *w, const Steelyard__Telemetry
         json_writer_i64(w, m->z);
         json_writer_key(w, "known_to_policy");
         json_writer_bool(w, m->model > 0);
+        write_measure(w, d, i);
         decision_write_bits(w, "excluded", m->excl);
         json_writer_end_object(w);
     }
@@ -246,6 +267,8 @@ void decision_write_facts(struct json_writer *w, const Steelyard__Telemetry__V1_
 {
     json_writer_key(w, "endpoint");
     json_writer_text(w, d->endpoint);
+    json_writer_key(w, "strategy");
+    json_writer_text(w, d->route[0] == '\0' ? NULL : way_name(d->way));
     json_writer_key(w, "task");
     json_writer_text(w, d->task);
     json_writer_key(w, "client_request_id");

@@ -6,6 +6,7 @@
 #include "common/base/mem.h"
 #include "common/crypto/digest.h"
 #include "common/route/policy.h"
+#include "common/route/way.h"
 #include "control.pb-c.h"
 #include "controlplane/config/config.h"
 #include "controlplane/config/model.h"
@@ -210,16 +211,53 @@ static void fill_model(struct body *b, const struct root_config *root, const str
     out->prior_output_tokens = (uint32_t)m->prior_output_tokens;
 }
 
+static void fill_candidates(struct body *b, const struct route_config *r, enum way way,
+                            Steelyard__Control__V1__Route *out)
+{
+    const struct candidate_config *from = r->models.data;
+    const size_t count = r->models.count;
+    if (count == 0)
+        return;
+    out->models = arena_zalloc(&b->arena, count, sizeof *out->models);
+    out->weights = arena_zalloc(&b->arena, count, sizeof *out->weights);
+    out->priorities = arena_zalloc(&b->arena, count, sizeof *out->priorities);
+    if (out->models == NULL || out->weights == NULL || out->priorities == NULL) {
+        b->nomem = true;
+        return;
+    }
+    out->n_models = count;
+    if (way != WAY_LEARNED)
+        out->n_weights = out->n_priorities = count;
+    for (size_t i = 0; i < count; i++) {
+        out->models[i] = body_text(b, from[i].model);
+        out->weights[i] = (uint32_t)from[i].weight;
+        out->priorities[i] = (uint32_t)from[i].priority;
+        if (way == WAY_PRIORITY && from[i].priority == 0)
+            out->priorities[i] = (uint32_t)i + 1;
+    }
+}
+
 static void fill_route(struct body *b, const struct route_config *r,
                        Steelyard__Control__V1__Route *out)
 {
+    enum way way = WAY_LEARNED;
+    if (way_find(str_from(table_strategies[r->strategy]), &way) != 0)
+        way = WAY_LEARNED; /* A word that has no way: a test compares them. */
     steelyard__control__v1__route__init(out);
     out->name = body_text(b, r->item.name);
-    out->policy = body_text(b, r->policy);
-    out->n_models = r->models.count;
-    out->models = body_texts(b, &r->models);
-    out->n_fallbacks = r->fallbacks.count;
-    out->fallbacks = body_texts(b, &r->fallbacks);
+    /* What a way orders is none of a policy's decisions. */
+    out->policy = body_text(b, way == WAY_LEARNED ? r->policy : STR(""));
+    out->way = (Steelyard__Control__V1__Way)way; /* In the table's order. */
+    fill_candidates(b, r, way, out);
+    const struct fallbacks_config *f = &r->fallbacks;
+    out->n_fallbacks = f->usual.count;
+    out->fallbacks = body_texts(b, &f->usual);
+    out->n_context_window_fallbacks = f->context_window.count;
+    out->context_window_fallbacks = body_texts(b, &f->context_window);
+    out->n_content_policy_fallbacks = f->content_policy.count;
+    out->content_policy_fallbacks = body_texts(b, &f->content_policy);
+    out->n_rate_limit_fallbacks = f->rate_limit.count;
+    out->rate_limit_fallbacks = body_texts(b, &f->rate_limit);
     out->timeout_ms = (uint32_t)r->timeout_ms;
     out->retries = (uint32_t)r->retries;
 }

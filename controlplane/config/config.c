@@ -245,6 +245,31 @@ static void check_model(struct findings *f, struct model_config *m, const struct
     check_prices(f, m);
 }
 
+static void check_candidates(struct findings *f, const struct route_config *r,
+                             const struct root_config *root)
+{
+    const struct candidate_config *c = r->models.data;
+    const bool learned = str_is(str_from(table_strategies[r->strategy]), "learned");
+    for (size_t i = 0; i < r->models.count; i++) {
+        const struct yaml_node *name = c[i].item.node;
+        if (name->kind == YAML_MAP) {
+            if (learned && (child(name, "weight") != NULL || child(name, "priority") != NULL))
+                table_finding(f, name, "weight and priority need a strategy other than learned");
+            name = child(name, "model");
+        }
+        if (name == NULL)
+            continue;
+        check_known(f, name, c[i].model, &root->models, sizeof(struct model_config), "model");
+        for (size_t j = 0; j < i; j++) {
+            if (str_eq(c[i].model, c[j].model)) {
+                table_finding(f, name, "\"%.*s\" is listed twice",
+                              STR_ARG(str_slice(c[i].model, 0, 64)));
+                break;
+            }
+        }
+    }
+}
+
 static void check_route(struct findings *f, const struct route_config *r,
                         const struct root_config *root)
 {
@@ -253,8 +278,11 @@ static void check_route(struct findings *f, const struct route_config *r,
         table_finding(f, list, "at least one model is needed");
     if (r->models.count > CONFIG_ROUTE_MODELS_MAX)
         table_finding(f, list, "at most %d models", CONFIG_ROUTE_MODELS_MAX);
-    check_texts(f, &r->models, &root->models, sizeof(struct model_config), "model");
-    check_texts(f, &r->fallbacks, &root->models, sizeof(struct model_config), "model");
+    check_candidates(f, r, root);
+    const struct texts *lists[] = {&r->fallbacks.usual, &r->fallbacks.context_window,
+                                   &r->fallbacks.content_policy, &r->fallbacks.rate_limit};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        check_texts(f, lists[i], &root->models, sizeof(struct model_config), "model");
     if (!str_is(r->policy, "default"))
         check_known(f, child(r->item.node, "policy"), r->policy, &root->policies,
                     sizeof(struct policy_config), "policy");

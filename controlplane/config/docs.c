@@ -104,7 +104,7 @@ static void schema_type(struct writer *w, const struct field *f)
     }
 }
 
-static void schema_section(struct writer *w, const struct section *s)
+static void schema_map(struct writer *w, const struct section *s)
 {
     bool first = true;
     put(w, "\"type\":\"object\",\"additionalProperties\":false,\"properties\":{");
@@ -126,6 +126,20 @@ static void schema_section(struct writer *w, const struct section *s)
         first = false;
     }
     put(w, first ? "" : "]");
+}
+
+/* A section that has a shorthand is that or a map. */
+static void schema_section(struct writer *w, const struct section *s)
+{
+    if (s->shorthand == NULL) {
+        schema_map(w, s);
+        return;
+    }
+    put(w, "\"anyOf\":[{");
+    schema_type(w, s->shorthand);
+    put(w, "},{");
+    schema_map(w, s);
+    put(w, "}]");
 }
 
 int config_schema_json(struct buf *out)

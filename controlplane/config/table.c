@@ -10,6 +10,22 @@ static const char *const transport_words[] = {"auto", "lean", "libcurl", NULL};
 static const char *const capability_words[] = {"tools",  "images",    "json",
                                                "stream", "reasoning", NULL};
 static const char *const policy_types[] = {"learned", NULL};
+const char *const table_strategies[] = {
+    "learned",
+    "priority",
+    "weighted",
+    "round-robin",
+    "least-busy",
+    "lowest-latency",
+    "lowest-cost",
+    "usage-based",
+    "simple-shuffle",
+    "latency-based-routing",
+    "cost-based-routing",
+    "usage-based-routing",
+    "usage-based-routing-v2",
+    NULL,
+};
 static const char *const minimize_words[] = {"cost", NULL};
 
 #define F(type, member) offsetof(struct type, member)
@@ -28,9 +44,9 @@ static const struct field timeouts_fields[] = {
     {"total", FIELD_DURATION, F(timeouts_config, total_ms), false, NULL, 1, MS_DAY, NULL, NULL,
      "600s", "For one attempt. Default 600s."},
     {0}};
-static const struct section timeouts_section = {"timeouts",
-                                                "How long an attempt at this provider may take.",
-                                                sizeof(struct timeouts_config), timeouts_fields};
+static const struct section timeouts_section = {
+    "timeouts", "How long an attempt at this provider may take.", sizeof(struct timeouts_config),
+    timeouts_fields, NULL};
 
 static const struct field compat_fields[] = {
     {"unsupported_params", FIELD_WORD, F(compat_config, unsupported), false, "drop", NONE,
@@ -43,7 +59,7 @@ static const struct field compat_fields[] = {
     {0}};
 static const struct section compat_section = {
     "compat", "How requests are translated for a provider of another dialect than the caller's.",
-    sizeof(struct compat_config), compat_fields};
+    sizeof(struct compat_config), compat_fields, NULL};
 
 static const struct field provider_fields[] = {
     {"type", FIELD_HOST, F(provider_config, host), false, "openai", NONE, NULL, NULL, "openai",
@@ -92,8 +108,8 @@ static const struct field provider_fields[] = {
      NULL, "libcurl",
      "Who carries the requests: the node's own lean client, or libcurl. auto is lean."},
     {0}};
-static const struct section provider_section = {"providers", "Where models are served.",
-                                                sizeof(struct provider_config), provider_fields};
+static const struct section provider_section = {
+    "providers", "Where models are served.", sizeof(struct provider_config), provider_fields, NULL};
 
 static const struct field deployment_fields[] = {
     {"provider", FIELD_TEXT, F(deployment_config, provider), true, NULL, NONE, NULL, NULL, "openai",
@@ -107,8 +123,9 @@ static const struct field deployment_fields[] = {
     {"priority", FIELD_NUMBER, F(deployment_config, priority), false, "0", 0, 1000, NULL, NULL, "1",
      "Deployments with a lower number are tried first."},
     {0}};
-static const struct section deployment_section = {
-    "deployments", "Who serves the model.", sizeof(struct deployment_config), deployment_fields};
+static const struct section deployment_section = {"deployments", "Who serves the model.",
+                                                  sizeof(struct deployment_config),
+                                                  deployment_fields, NULL};
 
 static const struct field tier_fields[] = {
     {"above", FIELD_NUMBER, F(tier_config, above), true, NULL, 1, 100000000, NULL, NULL, "200000",
@@ -128,7 +145,7 @@ static const struct field tier_fields[] = {
     {0}};
 static const struct section tier_section = {
     "tiers", "Other prices for large prompts, smallest `above` first, at most 4.",
-    sizeof(struct tier_config), tier_fields};
+    sizeof(struct tier_config), tier_fields, NULL};
 
 static const struct field price_fields[] = {
     {"input", FIELD_MONEY, F(price_config, input), true, NULL, NONE, NULL, NULL, "0.15 USD",
@@ -153,7 +170,7 @@ static const struct section price_section = {
     "USD per million tokens. Without it the imported prices are asked and then the shipped table, "
     "by the provider's host (or its `catalog`) and the model's name there; a price that is still "
     "unknown is recorded as unknown, never as 0.",
-    sizeof(struct price_config), price_fields};
+    sizeof(struct price_config), price_fields, NULL};
 
 static const struct field model_fields[] = {
     {"deployments", FIELD_LIST, F(model_config, deployments), true, NULL, NONE, NULL,
@@ -179,17 +196,54 @@ static const struct field model_fields[] = {
      "Small model", "For lists."},
     {0}};
 static const struct section model_section = {"models", "What clients and routes can name.",
-                                             sizeof(struct model_config), model_fields};
+                                             sizeof(struct model_config), model_fields, NULL};
+
+static const struct field candidate_fields[] = {
+    {"model", FIELD_TEXT, F(candidate_config, model), true, NULL, NONE, NULL, NULL, "model-small",
+     "A name under models. A candidate without more is written as this alone."},
+    {"weight", FIELD_NUMBER, F(candidate_config, weight), false, "1", 0, 1000000, NULL, NULL, "3",
+     "Share among candidates that are equal to the strategy; 0: only when the others are gone."},
+    {"priority", FIELD_NUMBER, F(candidate_config, priority), false, NULL, 1, 1000, NULL, NULL, "1",
+     "Those with a lower number come first, whatever the strategy says of the others. Default: "
+     "none, "
+     "before all numbers; with strategy `priority` the place in the list, from 1."},
+    {0}};
+static const struct section candidate_section = {
+    "candidates",
+    "What a route chooses from. Weights and priorities are not for strategy `learned`.",
+    sizeof(struct candidate_config), candidate_fields, &candidate_fields[0]};
+
+static const struct field fallbacks_fields[] = {
+    {"default", FIELD_TEXTS, F(fallbacks_config, usual), false, NULL, NONE, NULL, NULL,
+     "[model-large]", "Tried after all candidates failed. A list alone is this one."},
+    {"context_window", FIELD_TEXTS, F(fallbacks_config, context_window), false, NULL, NONE, NULL,
+     NULL, "[model-long]",
+     "Tried when a provider says that the prompt is too long, and when no candidate takes it."},
+    {"content_policy", FIELD_TEXTS, F(fallbacks_config, content_policy), false, NULL, NONE, NULL,
+     NULL, "[model-open]", "Tried when a provider refuses the content."},
+    {"rate_limit", FIELD_TEXTS, F(fallbacks_config, rate_limit), false, NULL, NONE, NULL, NULL,
+     "[model-large]",
+     "Tried when all deployments of a model answered 429, before the other candidates."},
+    {0}};
+static const struct section fallbacks_section = {"fallbacks",
+                                                 "Models that take over, by what went "
+                                                 "wrong.",
+                                                 sizeof(struct fallbacks_config), fallbacks_fields,
+                                                 &fallbacks_fields[0]};
 
 static const struct field route_fields[] = {
     {"policy", FIELD_TEXT, F(route_config, policy), false, "default", NONE, NULL, NULL, "default",
      "The policy that chooses; a name under policies."},
-    {"models", FIELD_TEXTS, F(route_config, models), true, NULL, NONE, NULL, NULL,
+    {"strategy", FIELD_WORD, F(route_config, strategy), false, "learned", NONE, table_strategies,
+     NULL, "weighted",
+     "How candidates, and the deployments of each, are ordered. With any but learned the policy is "
+     "not asked. The last five are names that LiteLLM has for some of them."},
+    {"models", FIELD_LIST, F(route_config, models), true, NULL, NONE, NULL, &candidate_section,
      "[model-small, model-large]",
      "Candidates. Before anything was learned the first is tried "
      "first unless prior qualities say more."},
-    {"fallbacks", FIELD_TEXTS, F(route_config, fallbacks), false, NULL, NONE, NULL, NULL,
-     "[model-large]", "Tried after all candidates failed."},
+    {"fallbacks", FIELD_SECTION, F(route_config, fallbacks), false, NULL, NONE, NULL,
+     &fallbacks_section, "[model-large]", "Models that take over."},
     {"timeout", FIELD_DURATION, F(route_config, timeout_ms), false, "600s", 1, MS_DAY, NULL, NULL,
      "120s", "For a request with all its attempts."},
     {"retries", FIELD_NUMBER, F(route_config, retries), false, "2", 0, 10, NULL, NULL, "1",
@@ -197,7 +251,7 @@ static const struct field route_fields[] = {
     {0}};
 static const struct section route_section = {
     "routes", "Names that clients use as `model` and that leave the choice to a policy.",
-    sizeof(struct route_config), route_fields};
+    sizeof(struct route_config), route_fields, NULL};
 
 static const struct field objective_fields[] = {
     {"quality", FIELD_SHARE, F(objective_config, quality_q16), false, NULL, NONE, NULL, NULL,
@@ -208,7 +262,8 @@ static const struct field objective_fields[] = {
      NULL, "cost", "What is kept low."},
     {0}};
 static const struct section objective_section = {"objective", "What the policy aims at.",
-                                                 sizeof(struct objective_config), objective_fields};
+                                                 sizeof(struct objective_config), objective_fields,
+                                                 NULL};
 
 static const struct field policy_fields[] = {
     {"type", FIELD_WORD, F(policy_config, type), false, "learned", NONE, policy_types, NULL,
@@ -228,7 +283,7 @@ static const struct field policy_fields[] = {
      "has changed; 0s: never. What is learned starts a rollout, it is not put in force."},
     {0}};
 static const struct section policy_section = {"policies", "How routes choose a model.",
-                                              sizeof(struct policy_config), policy_fields};
+                                              sizeof(struct policy_config), policy_fields, NULL};
 
 static const struct field key_fields[] = {
     {"id", FIELD_TEXT, F(key_config, id), true, NULL, NONE, NULL, NULL, "demo",
@@ -248,7 +303,7 @@ static const struct field key_fields[] = {
     {0}};
 static const struct section key_section = {
     "keys", "API keys given by hash; others are made with `steelyard keys create`.",
-    sizeof(struct key_config), key_fields};
+    sizeof(struct key_config), key_fields, NULL};
 
 static const struct field server_fields[] = {
     {"listen", FIELD_TEXT, F(server_config, listen), false, NULL, NONE, NULL, NULL,
@@ -262,15 +317,15 @@ static const struct field server_fields[] = {
      NULL, "15s", "Comment lines keep a silent stream open. Default: the node's."},
     {0}};
 static const struct section server_section = {"server", "The public listener of the nodes.",
-                                              sizeof(struct server_config), server_fields};
+                                              sizeof(struct server_config), server_fields, NULL};
 
 static const struct field telemetry_fields[] = {
     {"label_maturity", FIELD_DURATION, F(telemetry_config, label_maturity_ms), false, NULL, 0,
      30 * MS_DAY, NULL, NULL, "30m",
      "Feedback younger than this is left to the next training run. Default: none is."},
     {0}};
-static const struct section telemetry_section = {"telemetry", "Records and labels.",
-                                                 sizeof(struct telemetry_config), telemetry_fields};
+static const struct section telemetry_section = {
+    "telemetry", "Records and labels.", sizeof(struct telemetry_config), telemetry_fields, NULL};
 
 static const struct field store_fields[] = {
     {"postgres", FIELD_TEXT, F(store_config, postgres), false, NULL, NONE, NULL, NULL,
@@ -283,7 +338,7 @@ static const struct field store_fields[] = {
      "from the next hour on. --retention-days and the options for attempts and feedback win."},
     {0}};
 static const struct section store_section = {"store", "The database.", sizeof(struct store_config),
-                                             store_fields};
+                                             store_fields, NULL};
 
 static const struct field root_fields[] = {
     {"version", FIELD_NUMBER, F(root_config, version), true, NULL, 1, 1, NULL, NULL, "1",
@@ -307,4 +362,4 @@ static const struct field root_fields[] = {
     {0}};
 const struct section config_root_section = {
     "steelyard.yaml", "One file configures both programs; nodes get their part pushed.",
-    sizeof(struct root_config), root_fields};
+    sizeof(struct root_config), root_fields, NULL};

@@ -79,11 +79,21 @@ struct model_config {
     struct price_config price;
     struct items prices;
 };
+struct candidate_config {
+    struct item item;
+    struct str model;
+    uint64_t weight, priority; /* 0: none was given. */
+};
+struct fallbacks_config {
+    struct item item;
+    struct texts usual, context_window, content_policy, rate_limit;
+};
 struct route_config {
     struct item item;
     struct str policy;
-    struct texts models, fallbacks;
-    uint64_t timeout_ms, retries;
+    struct items models; /* struct candidate_config */
+    struct fallbacks_config fallbacks;
+    uint64_t timeout_ms, retries, strategy; /* Index of table_strategies. */
 };
 struct objective_config {
     struct item item;
@@ -166,8 +176,11 @@ struct section {
     const char *help;
     size_t size;
     const struct field *fields;
+    const struct field *shorthand; /* Of them: what a value that is no map stands for; or NULL. */
 };
 extern const struct section config_root_section;
+extern const char
+    *const table_strategies[]; /* Names of ways (common/route/way.h), ends with NULL. */
 
 /* Reads the tree into out_root (zeroed by the caller). Adds findings; ERR_NOMEM. */
 int table_read(const struct yaml_node *tree, struct arena *arena, enum config_origin origin,

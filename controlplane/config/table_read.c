@@ -468,6 +468,8 @@ static void read_items(struct reader *r, const struct yaml_node *node, const str
 {
     const struct section *s = f->section;
     enum yaml_kind want = f->kind == FIELD_MAP ? YAML_MAP : YAML_LIST;
+    if (f->example != NULL && !want_list(r, node, f))
+        return;
     if (node->kind != want) {
         table_finding(r->findings, node, "expected a %s of %s", want == YAML_MAP ? "map" : "list",
                       s->name);
@@ -567,6 +569,10 @@ static void read_section(struct reader *r, const struct yaml_node *node, const s
     ((struct item *)out)->node = node;
     set_fallbacks(r, s, out);
     bool is_empty = yaml_is_null(node);
+    if (node->kind != YAML_MAP && s->shorthand != NULL && !is_empty) {
+        read_field(r, node, s->shorthand, (char *)out + s->shorthand->offset);
+        return;
+    }
     if (node->kind != YAML_MAP && !is_empty) {
         table_finding(r->findings, node, "expected a map with the fields of %s", s->name);
         return;

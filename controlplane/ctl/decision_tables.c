@@ -36,6 +36,7 @@ static const struct column explained_candidates[] = {
     CANDIDATE_COST,
     CANDIDATE_LATENCY,
     {.title = "UTILITY", .path = "utility", .kind = COLUMN_NUMBER},
+    {.title = "MEASURE", .path = "measure", .kind = COLUMN_NUMBER},
     CANDIDATE_CHANCE,
     CANDIDATE_OUT,
     {.title = NULL},

@@ -11,6 +11,7 @@ static const struct column facts[] = {
     {.title = "Time", .path = "request.ts"},
     {.title = "Asked for", .path = "request.alias"},
     {.title = "Policy", .path = "policy"},
+    {.title = "Strategy", .path = "request.strategy"},
     {.title = "Task", .path = "request.task"},
     {.title = "Tokens in (estimate)", .path = "request.tokens_in_estimate"},
     {.title = "Budget used up", .path = "request.budget_used", .kind = COLUMN_PERCENT},

@@ -130,6 +130,26 @@ static void fill_candidate(struct policy_candidate *c, struct policy_row *row,
                                .p = m->p};
 }
 
+/* The inputs of the way that ordered the candidates, if one did. */
+static int fill_way(struct record *r)
+{
+    const Steelyard__Telemetry__V1__Decision *d = r->pb;
+    if (d->way == WAY_LEARNED)
+        return 0;
+    if (d->n_way_weight != d->n_cand || d->n_way_priority != d->n_cand ||
+        (d->n_way_measure != 0 && d->n_way_measure != d->n_cand))
+        return ERR_CORRUPT;
+    r->way.way = d->way;
+    r->way.count = (uint32_t)d->n_cand;
+    for (size_t i = 0; i < d->n_cand; i++)
+        r->way.candidates[i] =
+            (struct way_candidate){.measure = d->n_way_measure != 0 ? d->way_measure[i] : 0,
+                                   .weight = d->way_weight[i],
+                                   .priority = d->way_priority[i]};
+    r->request.way = &r->way;
+    return 0;
+}
+
 static int fill_recorded(struct record *r)
 {
     const Steelyard__Telemetry__V1__Decision *d = r->pb;
@@ -165,7 +185,7 @@ static int fill_recorded(struct record *r)
     q->policy_version =
         (struct str){.data = (const char *)d->policy_version.data, .len = d->policy_version.len};
     memcpy(q->request_id, d->request_id.data, 16);
-    return 0;
+    return fill_way(r);
 }
 
 static int fill_features(struct record *r)

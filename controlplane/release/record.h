@@ -40,6 +40,7 @@ struct record {
     struct policy_params params;
     struct policy_request request;
     struct policy_candidate candidates[POLICY_CANDIDATES_MAX];
+    struct way_input way;
     struct policy_decision recorded;
     struct explain_input input; /* Points into this struct. */
 };

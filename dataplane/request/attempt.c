@@ -6,6 +6,7 @@
 #include "dataplane/request/charge.h"
 #include "dataplane/request/relay.h"
 #include "dataplane/request/steps.h"
+#include "dataplane/request/ways.h"
 #include "dataplane/translate/exchange.h"
 
 #define DONE_LINGER_MS    1000U /* After its end mark a stream may take so long to end. */
@@ -56,7 +57,8 @@ static bool open_next(struct request *r)
         r->attempt_count >= attempts_max(r) || a->record->reason == RECORD_REASON_CANCELLED)
         return false;
     const bool unsaid = a->unsaid; /* Nobody was asked: it is no retry. */
-    bool other = attempt_pick(r);
+    r->work->due = a->due;
+    bool other = ways_is_refusal(a->due) ? attempt_pick_other(r) : attempt_pick(r);
     if (!other && !(may_pass(a) && attempt_pick_again(r)))
         return false;
     if (!unsaid && !retry_budget_take(&r->env->retries, now_ms))
@@ -72,6 +74,21 @@ static bool open_next(struct request *r)
         return false;
     }
     return true;
+}
+
+/* An answer that another model may better: the provider has refused what a list of the route is
+ * for. false: what there is goes to the caller. */
+static bool open_listed(struct request *r)
+{
+    struct attempt *a = &r->attempt;
+    if (a->reason != RECORD_REASON_CLIENT_ERROR || a->due == SNAPSHOT_FALLBACK_ANY ||
+        r->stream == STREAM_COMMITTED)
+        return false;
+    const uint32_t at = r->at_position;
+    if (open_next(r))
+        return true;
+    r->at_position = at;
+    return false;
 }
 
 /* All attempts failed: what the client is told. */
@@ -173,7 +190,9 @@ enum step_result step_attempt(struct request *r)
             if (attempt_start(r) == 0)
                 return STEP_WAIT;
         } else if (a->complete) {
-            return take(r);
+            if (open_listed(r))
+                continue;
+            return a->record != NULL ? take(r) : give_up(r);
         }
         if (!open_next(r))
             return give_up(r);

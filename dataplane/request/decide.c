@@ -11,6 +11,7 @@
 #include "dataplane/request/shadow.h"
 #include "dataplane/request/steps.h"
 #include "dataplane/request/tally.h"
+#include "dataplane/request/ways.h"
 #include "dataplane/request/weights.h"
 
 /* ModelCapability bits of control.proto. */
@@ -51,14 +52,6 @@ static void add_candidate(struct request *r, const struct snapshot_model *m, int
     r->work->candidates[i] = (struct policy_candidate){.ordinal = ordinal};
 }
 
-static bool is_candidate(const struct request *r, const struct snapshot_model *m)
-{
-    for (uint32_t i = 0; i < r->work->candidate_count; i++)
-        if (r->work->candidate_models[i] == m)
-            return true;
-    return false;
-}
-
 /* A policy named by the caller takes the place of the route's. */
 static void choose_policy(struct request *r)
 {
@@ -85,15 +78,7 @@ static void route_candidates(struct request *r)
                           : POLICY_UNKNOWN_MODEL;
         add_candidate(r, c->model, ordinal);
     }
-    /* Fallbacks stand behind the candidates, out of the policy's reach: `attempt` takes them when
-     * nothing else is left. */
-    for (uint32_t i = 0; i < route->fallback_count; i++) {
-        if (r->work->candidate_count == POLICY_CANDIDATES_MAX ||
-            is_candidate(r, route->fallbacks[i]))
-            continue;
-        add_candidate(r, route->fallbacks[i], POLICY_UNKNOWN_MODEL);
-        r->work->candidates[r->work->candidate_count - 1].excl = POLICY_EXCL(DISABLED);
-    }
+    ways_add_fallbacks(r);
 }
 
 static bool resolve(struct request *r)
@@ -137,13 +122,19 @@ static bool usable_at_all(const struct request *r, const struct upstream_target 
 static struct live look(const struct request *r, const struct snapshot_model *m, uint64_t now_ms)
 {
     struct live l = {.wait_ms = UINT64_MAX};
+    int64_t least = 0;
     for (uint32_t i = 0; i < m->deployment_count; i++) {
         const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
         if (!usable_at_all(r, t))
             continue;
         if (endpoint_usable(t->endpoint, now_ms)) {
-            l.target = t;
-            return l;
+            const int64_t measure = ways_measure(r, t, now_ms);
+            if (l.target == NULL || t->deployment->priority < l.target->deployment->priority ||
+                (t->deployment->priority == l.target->deployment->priority && measure < least)) {
+                l.target = t;
+                least = measure;
+            }
+            continue;
         }
         uint64_t wait = endpoint_wait_ms(t->endpoint, now_ms);
         if (wait < l.wait_ms)
@@ -277,9 +268,21 @@ static void fill_request(struct request *r, const struct policy_params *params)
         r->work->candidates[q->sticky].live |= LIVE_STICKY;
 }
 
+/* Of the route's candidates: who stands behind them is out for no reason of the caller's. */
+static struct policy_refusal refusal_of(struct request *r)
+{
+    struct policy_decision *d = &r->work->decision;
+    const uint32_t count = d->count;
+    if (r->route != NULL)
+        d->count = r->route->candidate_count;
+    struct policy_refusal refusal = policy_refusal(d);
+    d->count = count;
+    return refusal;
+}
+
 static enum step_result refuse(struct request *r)
 {
-    struct policy_refusal refusal = policy_refusal(&r->work->decision);
+    struct policy_refusal refusal = refusal_of(r);
     if (r->wait_known)
         r->detail.wait_ms = r->wait_ms;
     switch ((enum policy_exclusion_index)refusal.exclusion) {
@@ -344,6 +347,21 @@ static enum step_result weigh(struct request *r)
     return !r->path->asks_only && charge_wait(r) ? STEP_WAIT : STEP_NEXT;
 }
 
+/* What a snapshot holds was checked when it was built. */
+static int choose(struct request *r, const struct policy_params *params)
+{
+    const struct artifact *artifact = r->policy != NULL ? r->policy->artifact : NULL;
+    return policy_decide_by_valid(artifact, &r->work->features, params, &r->work->policy_request,
+                                  r->work->candidates, r->work->candidate_count,
+                                  &r->work->decision);
+}
+
+static bool too_long(struct request *r)
+{
+    return r->route != NULL && r->work->decision.chosen == POLICY_NONE &&
+           refusal_of(r).exclusion == POLICY_EXCLUSION_CONTEXT_LEN;
+}
+
 enum step_result step_decide(struct request *r)
 {
     __attribute__((uninitialized)) struct policy_params plain;
@@ -369,11 +387,11 @@ enum step_result step_decide(struct request *r)
         plain.draw_key = r->snapshot->limits.draw_key;
     }
     fill_request(r, params);
-    const struct artifact *artifact = r->policy != NULL ? r->policy->artifact : NULL;
-    /* What a snapshot holds was checked when it was built. */
-    if (policy_decide_by_valid(artifact, &r->work->features, params, &r->work->policy_request,
-                               r->work->candidates, r->work->candidate_count,
-                               &r->work->decision) != 0)
+    ways_fill(r);
+    int rc = choose(r, params);
+    if (rc == 0 && too_long(r) && ways_open_long(r))
+        rc = choose(r, params);
+    if (rc != 0)
         return request_fail(r, FAULT_INTERNAL);
     if (r->work->in_rollout)
         shadow_decide(r);

@@ -47,6 +47,7 @@ void entry_fill_decision(struct request *r, struct record_decision *d)
     d->candidates = r->work->candidates;
     d->models = r->work->candidate_names;
     d->decision = &r->work->decision;
+    d->way = r->work->policy_request.way;
     if (r->work->in_rollout)
         d->rollout = &r->work->rollout;
     d->flags = r->flags;

@@ -170,6 +170,8 @@ int attempt_start(struct request *r)
         return ERR_BUSY;
     }
     int rc = start(r);
+    if (rc == 0)
+        endpoint_use(a->target->endpoint, r->tokens_in, a->last_ms);
     if (rc != 0) {
         a->call = NULL;
         a->unsaid = rc == ERR_INVALID;
@@ -359,6 +361,7 @@ static void on_done(void *arg, struct transport_call *call, const struct fetch_r
     a->record->status = a->status;
     judge_bill(r, reason, result);
     judge_observe(r, now_ns, result);
+    endpoint_use(a->target->endpoint, a->record->tokens_out, now_ns / 1000000);
     judge_cool_down(a, reason, now_ns / 1000000);
     endpoint_done(a->target->endpoint, judge_outcome(reason), now_ns / 1000000);
     request_run_at(r, now_ns);

@@ -4,6 +4,8 @@
 #include "dataplane/request/ask.h"
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/early.h"
+#include "dataplane/request/ways.h"
+#include "dataplane/translate/dialects.h"
 #include "dataplane/translate/exchange.h"
 #include "dataplane/translate/told.h"
 
@@ -86,25 +88,67 @@ static void note_advice(struct attempt *a, enum tr_error_kind kind, int64_t wait
     }
 }
 
+static enum snapshot_fallback fallback_of_kind(enum tr_error_kind kind)
+{
+    if (kind == TR_ERROR_CONTEXT_LENGTH)
+        return SNAPSHOT_FALLBACK_CONTEXT_WINDOW;
+    if (kind == TR_ERROR_CONTENT_POLICY)
+        return SNAPSHOT_FALLBACK_CONTENT_POLICY;
+    return kind == TR_ERROR_RATE_LIMITED ? SNAPSHOT_FALLBACK_RATE_LIMIT : SNAPSHOT_FALLBACK_ANY;
+}
+
+/* Which of the route's lists is due after it. */
+static void note_kind(struct request *r, enum tr_error_kind kind)
+{
+    const enum snapshot_fallback due = fallback_of_kind(kind);
+    if (due != SNAPSHOT_FALLBACK_ANY && ways_has_fallback(r, due))
+        r->attempt.due = due;
+}
+
+/* In the caller's dialect the status is the reason; the body is asked only where the route has
+ * somebody for one kind of error. */
+static void note_own_kind(struct request *r)
+{
+    const struct attempt *a = &r->attempt;
+    struct tr_error error;
+    if (a->status == 429) {
+        note_kind(r, TR_ERROR_RATE_LIMITED);
+    } else if (ways_has_fallback(r, SNAPSHOT_FALLBACK_CONTEXT_WINDOW) ||
+               ways_has_fallback(r, SNAPSHOT_FALLBACK_CONTENT_POLICY)) {
+        tr_provider_find(ask_dialect(r, a->target->deployment))
+            ->read_error(&r->env->json, a->status, r->work->error_name, buf_str(&a->body),
+                         &r->arena, &error);
+        note_kind(r, error.kind);
+    }
+}
+
 /* What a provider of another dialect means is in its body. */
 static enum record_reason reason_of_error(struct request *r)
 {
     struct attempt *a = &r->attempt;
     struct tr_error error;
-    if (a->exchange == NULL || a->status < 400)
+    if (a->status < 400)
         return reason_of_status(a->status);
+    if (a->exchange == NULL) {
+        note_own_kind(r);
+        /* Refused for what it is, whatever number stands on it. */
+        return ways_is_refusal(a->due) && a->status < 500 ? RECORD_REASON_CLIENT_ERROR
+                                                          : reason_of_status(a->status);
+    }
     attempt_read_error(r, &error);
+    note_kind(r, error.kind);
     note_advice(a, error.kind, error.wait_ms);
     return reason_of_kind(error.kind);
 }
 
 /* Under a status of success it is the deployment that failed, whatever it says of the request:
  * what it was asked for it had accepted. Limits and accounts are what they are. */
-static enum record_reason reason_of_told(struct attempt *a, enum tr_error_kind kind,
+static enum record_reason reason_of_told(struct request *r, enum tr_error_kind kind,
                                          int64_t wait_ms)
 {
     const enum record_reason reason = reason_of_kind(kind);
-    note_advice(a, kind, wait_ms);
+    note_kind(r, kind);
+    note_advice(&r->attempt, kind, wait_ms);
     return reason == RECORD_REASON_CLIENT_ERROR ? RECORD_REASON_STATUS : reason;
 }
 
@@ -114,11 +158,11 @@ enum record_reason judge_told(struct request *r)
     struct tr_told told;
     if (a->exchange != NULL) {
         const struct tr_error *error = tr_exchange_error(a->exchange);
-        return reason_of_told(a, error->kind, error->wait_ms);
+        return reason_of_told(r, error->kind, error->wait_ms);
     }
     if (!tr_told_in_event(r->dialect, &r->env->json, r->env->relayed.error, &told))
         return RECORD_REASON_STATUS;
-    return reason_of_told(a, told.kind, told.wait_ms);
+    return reason_of_told(r, told.kind, told.wait_ms);
 }
 
 /* A whole reply that is none. */
@@ -128,7 +172,7 @@ static enum record_reason reason_of_reply(struct request *r, int rc)
     struct tr_told told;
     if (rc == ERR_PROTOCOL && tr_told_in_reply(ask_dialect(r, a->target->deployment), &r->env->json,
                                                buf_str(&a->body), &told))
-        return reason_of_told(a, told.kind, told.wait_ms);
+        return reason_of_told(r, told.kind, told.wait_ms);
     return RECORD_REASON_PROTOCOL;
 }
 

@@ -4,6 +4,7 @@
 #include "common/base/rand.h"
 #include "dataplane/request/ask.h"
 #include "dataplane/request/attempt.h"
+#include "dataplane/request/ways.h"
 
 static bool was_tried(const struct request *r, uint32_t ordinal)
 {
@@ -27,55 +28,77 @@ static bool may_use(const struct request *r, const struct upstream_target *t, ui
            (r->ignore_breakers || endpoint_usable(t->endpoint, now_ms));
 }
 
-/* One of the model's usable deployments, drawn by weight; NULL: none. */
+/* The first of those that may be used now and are equal to the way, of the lowest priority. */
+struct level {
+    const struct upstream_target *first; /* NULL: none. */
+    int64_t measure;
+    uint64_t weight; /* Of all of them. */
+    uint32_t count;
+};
+
+static bool in_level(const struct request *r, const struct level *l,
+                     const struct upstream_target *t, uint64_t now_ms)
+{
+    return t->deployment->priority == l->first->deployment->priority && may_use(r, t, now_ms) &&
+           ways_measure(r, t, now_ms) == l->measure;
+}
+
+static struct level best_level(const struct request *r, const struct snapshot_model *m,
+                               uint64_t now_ms)
+{
+    struct level l = {.first = NULL};
+    for (uint32_t i = 0; i < m->deployment_count; i++) {
+        const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
+        const struct snapshot_deployment *d = t->deployment;
+        if (!may_use(r, t, now_ms))
+            continue;
+        const int64_t measure = ways_measure(r, t, now_ms);
+        if (l.first == NULL || d->priority < l.first->deployment->priority ||
+            (d->priority == l.first->deployment->priority && measure < l.measure))
+            l = (struct level){.first = t, .measure = measure};
+        if (d->priority == l.first->deployment->priority && measure == l.measure) {
+            l.weight += d->weight;
+            l.count++;
+        }
+    }
+    return l;
+}
+
+/* One of the model's usable deployments, by the route's way: of the best that are equal one drawn
+ * by weight, or the next one by turns. NULL: none. */
 static const struct upstream_target *draw(const struct request *r, const struct snapshot_model *m,
                                           uint64_t now_ms)
 {
-    uint64_t total = 0;
-    const struct upstream_target *only = NULL;
+    const struct level l = best_level(r, m, now_ms);
+    if (l.first == NULL || l.count == 1)
+        return l.first;
+    const bool turns = ways_of(r) == WAY_ROUND_ROBIN;
+    uint64_t at = turns ? ways_turn_of_model(r, m) % l.count : rand_below(l.weight);
     for (uint32_t i = 0; i < m->deployment_count; i++) {
         const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
-        if (may_use(r, t, now_ms)) {
-            total += t->deployment->weight;
-            only = t;
-        }
-    }
-    if (only == NULL || total == only->deployment->weight)
-        return only;
-    uint64_t at = rand_below(total);
-    for (uint32_t i = 0; i < m->deployment_count; i++) {
-        const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
-        if (!may_use(r, t, now_ms))
+        if (!in_level(r, &l, t, now_ms))
             continue;
-        if (at < t->deployment->weight)
+        const uint64_t share = turns ? 1 : t->deployment->weight;
+        if (at < share)
             return t;
-        at -= t->deployment->weight;
+        at -= share;
     }
-    return only;
+    return l.first; /* Another worker has changed what was looked at. */
 }
 
-static bool key_may(const struct request *r, const struct snapshot_model *m)
-{
-    return snapshot_key_has_model(r->identity, m);
-}
-
-/* Behind the policy's candidates, in the route's order. */
-static uint32_t next_fallback(const struct request *r)
-{
-    if (r->route == NULL)
-        return POLICY_NONE;
-    for (uint32_t i = r->route->candidate_count; i < r->work->candidate_count; i++)
-        if ((r->work->failed_mask >> i & 1) == 0 && key_may(r, r->work->candidate_models[i]))
-            return i;
-    return POLICY_NONE;
-}
-
+/* After an error that has a list of its own, that list; where it was the caller's doing, nothing
+ * else. Then the decision's order, then the list for whatever goes wrong. */
 static uint32_t next_position(const struct request *r)
 {
     if (r->at_position == POLICY_NONE)
         return r->work->decision.chosen;
+    if (r->work->due != SNAPSHOT_FALLBACK_ANY) {
+        const uint32_t listed = ways_next_fallback(r, r->work->due);
+        if (listed != POLICY_NONE || ways_is_refusal(r->work->due))
+            return listed;
+    }
     uint32_t next = policy_next(r->work->candidates, &r->work->decision, r->work->failed_mask);
-    return next != POLICY_NONE ? next : next_fallback(r);
+    return next != POLICY_NONE ? next : ways_next_fallback(r, SNAPSHOT_FALLBACK_ANY);
 }
 
 static bool pick_from(struct request *r, uint32_t position)

@@ -226,11 +226,12 @@ struct attempt {
     bool streaming;
     bool cancelled; /* We asked it to end. */
     bool paused;
-    bool complete;             /* The reply said everything it had to. */
-    bool unsaid;               /* Not started: r->work->refusal says what has no words there. */
-    enum record_reason reason; /* Set before cancelling; OK otherwise. */
-    uint32_t sequence;         /* Of the stream's next event, in the responses dialect. */
-    uint32_t wait_ms;          /* Its Retry-After. */
+    bool complete;              /* The reply said everything it had to. */
+    bool unsaid;                /* Not started: r->work->refusal says what has no words there. */
+    enum snapshot_fallback due; /* After it; ANY: no list in particular. */
+    enum record_reason reason;  /* Set before cancelling; OK otherwise. */
+    uint32_t sequence;          /* Of the stream's next event, in the responses dialect. */
+    uint32_t wait_ms;           /* Its Retry-After. */
     bool wait_known;
     bool busy; /* It said that it has too much to do. */
     /* Zeroed up to here by the next one. */
@@ -273,7 +274,10 @@ struct request_work {
     struct early_body early;
     struct policy_request policy_request;
     bool in_rollout;
+    /* The list that is due after what went wrong last; ANY: none. */
+    enum snapshot_fallback due;
     /* Zeroed up to here. */
+    struct way_input way;          /* If policy_request.way is it. */
     struct record_rollout rollout; /* If in_rollout. */
     struct call call;
     struct policy_decision decision;

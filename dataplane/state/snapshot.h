@@ -152,6 +152,21 @@ struct snapshot_candidate {
     const struct snapshot_model *model;
     int32_t ordinal;      /* In the policy's artifact, or POLICY_UNKNOWN_MODEL. */
     int32_t next_ordinal; /* The same in that of its rollout's candidate. */
+    uint32_t weight;
+    uint32_t priority;
+};
+
+/* Lists of models that take over, by what went wrong. */
+enum snapshot_fallback {
+    SNAPSHOT_FALLBACK_ANY, /* All candidates failed. */
+    SNAPSHOT_FALLBACK_CONTEXT_WINDOW,
+    SNAPSHOT_FALLBACK_CONTENT_POLICY,
+    SNAPSHOT_FALLBACK_RATE_LIMIT,
+    SNAPSHOT_FALLBACKS
+};
+struct snapshot_models {
+    const struct snapshot_model *const *items;
+    uint32_t count;
 };
 
 struct snapshot_route {
@@ -161,9 +176,9 @@ struct snapshot_route {
     const struct snapshot_policy *policy;        /* NULL: first candidate that can serve. */
     const struct snapshot_candidate *candidates; /* 1..POLICY_CANDIDATES_MAX, in route order. */
     uint32_t candidate_count;
-    const struct snapshot_model *const *fallbacks; /* Tried after all candidates. */
-    uint32_t fallback_count;
-    uint32_t timeout_ms; /* 0: none of its own. */
+    enum way way; /* How they are ordered; not LEARNED: there is no policy. */
+    struct snapshot_models fallbacks[SNAPSHOT_FALLBACKS]; /* By enum snapshot_fallback. */
+    uint32_t timeout_ms;                                  /* 0: none of its own. */
     uint32_t retries;
 };
 

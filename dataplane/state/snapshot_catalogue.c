@@ -191,34 +191,32 @@ static int32_t ordinal_in(const struct snapshot_policy *p, const struct snapshot
                                             : POLICY_UNKNOWN_MODEL;
 }
 
+static int unknown_model(struct builder *b, const Route *m, const char *id)
+{
+    return builder_refuse(b, ERR_NOT_FOUND, "REFERENCE", "route '%s' names unknown model '%s'",
+                          m->name, id);
+}
+
 static int take_candidates(struct builder *b, const Route *m, struct snapshot_route *out)
 {
     if (m->n_models == 0 || m->n_models > POLICY_CANDIDATES_MAX)
         return builder_refuse(b, ERR_INVALID, "INVALID", "route '%s' has %zu models (1 to %d)",
                               m->name, m->n_models, POLICY_CANDIDATES_MAX);
-    if (m->n_fallbacks > SNAPSHOT_FALLBACKS_MAX)
-        return builder_refuse(b, ERR_LIMIT, "LIMIT", "route '%s' has more than %d fallbacks",
-                              m->name, SNAPSHOT_FALLBACKS_MAX);
+    if ((m->n_weights != 0 && m->n_weights != m->n_models) ||
+        (m->n_priorities != 0 && m->n_priorities != m->n_models))
+        return builder_refuse(b, ERR_INVALID, "INVALID",
+                              "route '%s' has not as many weights or priorities as models",
+                              m->name);
     struct snapshot_candidate *list = builder_alloc(b, m->n_models, sizeof(*list));
-    const struct snapshot_model **fallbacks =
-        builder_alloc(b, m->n_fallbacks, sizeof(const struct snapshot_model *));
-    if (list == NULL || fallbacks == NULL)
+    if (list == NULL)
         return builder_no_memory(b);
     out->candidates = list;
     out->candidate_count = (uint32_t)m->n_models;
-    out->fallbacks = fallbacks;
-    out->fallback_count = (uint32_t)m->n_fallbacks;
-    for (size_t i = 0; i < m->n_models + m->n_fallbacks; i++) {
-        bool fallback = i >= m->n_models;
-        const char *id = fallback ? m->fallbacks[i - m->n_models] : m->models[i];
+    for (size_t i = 0; i < m->n_models; i++) {
+        const char *id = m->models[i];
         const struct snapshot_model *model = snapshot_model(b->s, str_from(id));
         if (model == NULL)
-            return builder_refuse(b, ERR_NOT_FOUND, "REFERENCE",
-                                  "route '%s' names unknown model '%s'", m->name, id);
-        if (fallback) {
-            fallbacks[i - m->n_models] = model;
-            continue;
-        }
+            return unknown_model(b, m, id);
         for (size_t j = 0; j < i; j++)
             if (list[j].model == model)
                 return builder_refuse(b, ERR_EXISTS, "DUPLICATE",
@@ -227,9 +225,49 @@ static int take_candidates(struct builder *b, const Route *m, struct snapshot_ro
             .model = model,
             .ordinal = ordinal_in(out->policy, model),
             .next_ordinal = ordinal_in(next_version(out->policy), model),
+            .weight = m->n_weights != 0 ? m->weights[i] : 1,
+            .priority = m->n_priorities != 0 ? m->priorities[i] : 0,
         };
+        if (list[i].weight > WAY_WEIGHT_MAX)
+            return builder_refuse(b, ERR_INVALID, "INVALID", "route '%s': weight above %u", m->name,
+                                  WAY_WEIGHT_MAX);
     }
     return 0;
+}
+
+static int take_fallbacks(struct builder *b, const Route *m, char *const *names, size_t count,
+                          struct snapshot_models *out)
+{
+    if (count > SNAPSHOT_FALLBACKS_MAX)
+        return builder_refuse(b, ERR_LIMIT, "LIMIT", "route '%s' has more than %d fallbacks",
+                              m->name, SNAPSHOT_FALLBACKS_MAX);
+    const struct snapshot_model **list =
+        builder_alloc(b, count, sizeof(const struct snapshot_model *));
+    if (list == NULL)
+        return builder_no_memory(b);
+    *out = (struct snapshot_models){.items = list, .count = (uint32_t)count};
+    for (size_t i = 0; i < count; i++) {
+        list[i] = snapshot_model(b->s, str_from(names[i]));
+        if (list[i] == NULL)
+            return unknown_model(b, m, names[i]);
+    }
+    return 0;
+}
+
+static int take_all_fallbacks(struct builder *b, const Route *m, struct snapshot_route *out)
+{
+    struct snapshot_models *f = out->fallbacks;
+    int rc = take_fallbacks(b, m, m->fallbacks, m->n_fallbacks, &f[SNAPSHOT_FALLBACK_ANY]);
+    if (rc == 0)
+        rc = take_fallbacks(b, m, m->context_window_fallbacks, m->n_context_window_fallbacks,
+                            &f[SNAPSHOT_FALLBACK_CONTEXT_WINDOW]);
+    if (rc == 0)
+        rc = take_fallbacks(b, m, m->content_policy_fallbacks, m->n_content_policy_fallbacks,
+                            &f[SNAPSHOT_FALLBACK_CONTENT_POLICY]);
+    if (rc == 0)
+        rc = take_fallbacks(b, m, m->rate_limit_fallbacks, m->n_rate_limit_fallbacks,
+                            &f[SNAPSHOT_FALLBACK_RATE_LIMIT]);
+    return rc;
 }
 
 static int take_route(struct builder *b, const Route *m, struct snapshot_route *out)
@@ -246,7 +284,11 @@ static int take_route(struct builder *b, const Route *m, struct snapshot_route *
     out->name_hash = scope_hash(out->name);
     out->timeout_ms = m->timeout_ms;
     out->retries = m->retries;
+    /* A way that is not known here leaves the order of the list. */
+    out->way = (uint32_t)m->way < WAYS ? (enum way)m->way : WAY_PRIORITY;
     rc = take_candidates(b, m, out);
+    if (rc == 0)
+        rc = take_all_fallbacks(b, m, out);
     return rc == 0 ? builder_put(b, &b->s->routes_by_name, out->name, out, "route") : rc;
 }
 

@@ -17,20 +17,25 @@ static_assert(sizeof(struct policy_candidate) == 64, "layout of the ring");
 static_assert(sizeof(struct policy_row) == 48, "layout of the ring");
 static_assert(sizeof(((struct features *)0)->dense) == 48, "layout of the ring");
 static_assert(sizeof(struct record_rollout) == 88, "layout of the ring");
+static_assert(sizeof(struct way_candidate) == 16, "layout of the ring");
 
 #define DECISION_TEXTS 10U
 
-/* What a reader must know before the arrays. Version 2 had no rollouts and wrote 0 there, so that
- * its rings are read as they are. */
+/* What a reader must know before the arrays. Version 2 had no rollouts and no ways and wrote 0
+ * there, so that its rings are read as they are. */
+enum { FLAT_ROLLOUT = 1, FLAT_WAY = 2 };
+#define WAY_BYTES(count)                                                                           \
+    (offsetof(struct way_input, candidates) + (count) * sizeof(struct way_candidate))
 struct flat_shape {
     uint16_t candidates;
     uint16_t features; /* Indices + 1; 0: none were made. */
     uint16_t routed;   /* 1: there is a decision. */
-    uint16_t rollout;  /* 1: there is one. */
+    uint16_t parts;    /* FLAT_* bits of what there is. */
 };
 
 static_assert(DECISION_BYTES + sizeof(struct flat_shape) + sizeof(struct record_rollout) +
-                      RECORD_ACCOUNTS_MAX * 8 + RECORD_CHARGES_MAX * sizeof(struct record_charge) +
+                      WAY_BYTES(POLICY_CANDIDATES_MAX) + RECORD_ACCOUNTS_MAX * 8 +
+                      RECORD_CHARGES_MAX * sizeof(struct record_charge) +
                       (FEATURES_SPARSE_MAX + FEATURES_DENSE) * 2 + 8 + ROUTED_BYTES +
                       POLICY_CANDIDATES_MAX *
                           (sizeof(struct policy_candidate) + sizeof(struct policy_row) + 8) +
@@ -96,12 +101,15 @@ uint8_t *flat_put_decision(uint8_t *at, const struct record_decision *d)
         .candidates = (uint16_t)count,
         .features = (uint16_t)(d->features != NULL ? d->features->n + 1 : 0),
         .routed = d->decision != NULL,
-        .rollout = d->rollout != NULL,
+        .parts =
+            (uint16_t)((d->rollout != NULL ? FLAT_ROLLOUT : 0) | (d->way != NULL ? FLAT_WAY : 0)),
     };
     at = put_block(at, d, DECISION_BYTES);
     at = put_block(at, &shape, sizeof(shape));
     if (d->rollout != NULL)
         at = put_block(at, d->rollout, sizeof(*d->rollout));
+    if (d->way != NULL)
+        at = put_block(at, d->way, WAY_BYTES(d->way->count));
     if (d->account_count > 0)
         at = put_block(at, d->accounts, 8 * (size_t)d->account_count);
     if (d->charge_count > 0)
@@ -255,12 +263,19 @@ bool flat_take_decision(struct str *data, struct flat_scratch *scratch, struct r
     if (!take(data, d, DECISION_BYTES) || !take(data, &shape, sizeof(shape)) ||
         d->account_count > RECORD_ACCOUNTS_MAX || d->charge_count > RECORD_CHARGES_MAX ||
         d->tag_count > RECORD_TAGS_MAX || shape.candidates > POLICY_CANDIDATES_MAX ||
-        shape.routed > 1 || (shape.candidates > 0 && shape.routed == 0) || shape.rollout > 1)
+        shape.routed > 1 || (shape.candidates > 0 && shape.routed == 0) ||
+        shape.parts > (FLAT_ROLLOUT | FLAT_WAY))
         return false;
-    if (shape.rollout != 0) {
+    if ((shape.parts & FLAT_ROLLOUT) != 0) {
         if (!take(data, &scratch->rollout, sizeof(scratch->rollout)))
             return false;
         d->rollout = &scratch->rollout;
+    }
+    if ((shape.parts & FLAT_WAY) != 0) {
+        if (!take(data, &scratch->way, WAY_BYTES(shape.candidates)) ||
+            scratch->way.count != shape.candidates)
+            return false;
+        d->way = &scratch->way;
     }
     if (!take(data, scratch->accounts, 8 * (size_t)d->account_count))
         return false;

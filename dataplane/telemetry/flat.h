@@ -45,6 +45,7 @@ struct flat_scratch {
     struct record_candidate models[POLICY_CANDIDATES_MAX];
     struct policy_decision decision;
     struct record_rollout rollout;
+    struct way_input way;
     struct record_attempt attempts[RECORD_ATTEMPTS_MAX];
 };
 /* Reads what stands at the start of *data and moves it on. Results borrow from data and scratch.

@@ -247,6 +247,30 @@ static void put_positions(struct writer *w, uint32_t field, const uint8_t *value
     message_end(w, len, 1);
 }
 
+/* What the way looked at is in the candidates' own rows where the policy works it out. */
+static bool has_measure(uint32_t way)
+{
+    return way == WAY_ROUND_ROBIN || way == WAY_LEAST_BUSY || way == WAY_USAGE_BASED;
+}
+
+static void put_way(struct writer *w, const struct way_input *way)
+{
+    if (!has_room(w, TAG_AND_VARINT_MAX))
+        return;
+    w->at = write_u64(w->at, 80, way->way);
+    for (uint32_t field = has_measure(way->way) ? 81 : 82; field <= 83; field++) {
+        uint8_t *len = message_begin(w, field, 1);
+        for (uint32_t i = 0; i < way->count && has_room(w, TAG_AND_VARINT_MAX); i++) {
+            const struct way_candidate *c = &way->candidates[i];
+            const uint64_t zigzag = (uint64_t)c->measure << 1 ^ (uint64_t)(c->measure >> 63);
+            w->at = write_varint(w->at, field == 81   ? zigzag
+                                        : field == 82 ? c->weight
+                                                      : c->priority);
+        }
+        message_end(w, len, 1);
+    }
+}
+
 static void put_accounts(struct writer *w, const struct record_decision *d)
 {
     if (d->account_count == 0)
@@ -482,7 +506,8 @@ int record_encode_decision(const struct record_decision *d, enum record_detail d
 {
     uint32_t count = d->decision != NULL ? d->decision->count : 0;
     if (d->tag_count > RECORD_TAGS_MAX || d->account_count > RECORD_ACCOUNTS_MAX ||
-        d->charge_count > RECORD_CHARGES_MAX || count > POLICY_CANDIDATES_MAX)
+        d->charge_count > RECORD_CHARGES_MAX || count > POLICY_CANDIDATES_MAX ||
+        (d->way != NULL && d->way->count != count))
         return ERR_INVALID;
     struct writer w = {.at = out, .end = out + cap};
     bool drop = detail == RECORD_NO_FEATURES && d->features != NULL;
@@ -515,6 +540,8 @@ int record_encode_decision(const struct record_decision *d, enum record_detail d
     for (uint32_t i = 0; i < count; i++)
         put_text_always(&w, 50, d->models[i].model, RECORD_TEXT_BYTES_MAX);
     put_request(&w, d);
+    if (d->way != NULL)
+        put_way(&w, d->way);
     return finish(&w, out, out_len);
 }
 

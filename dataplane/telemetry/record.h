@@ -186,6 +186,7 @@ struct record_decision {
     const struct record_candidate *models;
     const struct policy_decision *decision;
     const struct record_rollout *rollout; /* NULL: it has no part in any. */
+    const struct way_input *way;          /* NULL: the policy's order; count is decision->count. */
     struct str conv_hash;                 /* Bytes. */
     struct str text_hash;
     struct str alias;

@@ -43,12 +43,14 @@ bool endpoint_take(struct endpoint *e, bool ignore_breaker, uint64_t now_ms)
     if (!breaker_allow(&e->breaker, &breaker_defaults, now_ms) && !ignore_breaker)
         return false;
     e->inflight++;
+    atomic_fetch_add_explicit(&e->shared->inflight, 1, memory_order_relaxed);
     return true;
 }
 
 void endpoint_done(struct endpoint *e, enum endpoint_outcome outcome, uint64_t now_ms)
 {
     e->inflight--;
+    atomic_fetch_sub_explicit(&e->shared->inflight, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&e->shared->attempts[outcome], 1, memory_order_relaxed);
     switch (outcome) {
     case ENDPOINT_OK:
@@ -72,6 +74,34 @@ uint64_t endpoint_wait_ms(const struct endpoint *e, uint64_t now_ms)
     uint64_t cooldown = endpoint_cooldown_ms(e, now_ms);
     uint64_t breaker = breaker_wait_ms(&e->breaker, now_ms);
     return cooldown > breaker ? cooldown : breaker;
+}
+
+uint32_t endpoint_inflight(const struct endpoint *e)
+{
+    return atomic_load_explicit(&e->shared->inflight, memory_order_relaxed);
+}
+
+#define USED_BITS 40
+#define USED_MAX  ((UINT64_C(1) << USED_BITS) - 1)
+
+static uint64_t used_in(uint64_t used, uint64_t now_ms)
+{
+    return used >> USED_BITS == (now_ms / 60000 & (UINT64_MAX >> USED_BITS)) ? used & USED_MAX : 0;
+}
+
+void endpoint_use(struct endpoint *e, uint64_t tokens, uint64_t now_ms)
+{
+    uint64_t seen = atomic_load_explicit(&e->shared->used, memory_order_relaxed), next;
+    do {
+        uint64_t sum = used_in(seen, now_ms) + (tokens < USED_MAX ? tokens : USED_MAX);
+        next = now_ms / 60000 << USED_BITS | (sum < USED_MAX ? sum : USED_MAX);
+    } while (!atomic_compare_exchange_weak_explicit(&e->shared->used, &seen, next,
+                                                    memory_order_relaxed, memory_order_relaxed));
+}
+
+uint64_t endpoint_used(const struct endpoint *e, uint64_t now_ms)
+{
+    return used_in(atomic_load_explicit(&e->shared->used, memory_order_relaxed), now_ms);
 }
 
 unsigned endpoint_bucket(uint32_t tokens_in)

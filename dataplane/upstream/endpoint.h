@@ -28,6 +28,8 @@ struct endpoint_latency {
 struct endpoint_shared {
     _Atomic uint64_t cooldown_until_ms; /* Monotonic clock. */
     _Atomic uint64_t attempts[5];       /* By enum endpoint_outcome, for metrics. */
+    _Atomic uint64_t used;              /* Minute << 40 | tokens in it. */
+    _Atomic uint32_t inflight;          /* Of all workers. */
     _Atomic bool rate_limited;          /* The cooldown is a 429's. */
     _Atomic bool breaker_open;          /* As the worker that changed it last saw it. */
     char *name;                         /* "provider/upstream_model". */
@@ -62,6 +64,13 @@ bool endpoint_usable(const struct endpoint *e, uint64_t now_ms);          /* For
 bool endpoint_take(struct endpoint *e, bool ignore_breaker, uint64_t now_ms);
 void endpoint_done(struct endpoint *e, enum endpoint_outcome outcome, uint64_t now_ms);
 uint64_t endpoint_wait_ms(const struct endpoint *e, uint64_t now_ms);
+
+/* On the whole node. */
+uint32_t endpoint_inflight(const struct endpoint *e);
+/* Tokens of requests and answers, counted when they are sent and come; a minute of the monotonic
+ * clock ends for all at once. */
+void endpoint_use(struct endpoint *e, uint64_t tokens, uint64_t now_ms);
+uint64_t endpoint_used(const struct endpoint *e, uint64_t now_ms);
 
 unsigned endpoint_bucket(uint32_t tokens_in);
 void endpoint_observe(struct endpoint *e, uint32_t tokens_in, uint32_t ttft_ms, uint32_t tokens_out,

@@ -122,6 +122,7 @@ static void view_drop(struct upstream_view *v)
     }
     snapshot_unpin(v->pin);
     mem_free(v->targets);
+    mem_free(v->turns);
     mem_free(v);
 }
 
@@ -131,12 +132,15 @@ static struct upstream_view *view_create(struct upstream *u, struct snapshot_pin
     const struct snapshot *s = pin->snapshot;
     struct upstream_view *v = mem_zalloc(sizeof *v);
     struct upstream_target *targets = mem_calloc(s->deployment_count + 1, sizeof *targets);
-    if (v == NULL || targets == NULL) {
+    uint32_t *turns = mem_calloc((size_t)s->route_count + s->model_count + 1, sizeof *turns);
+    if (v == NULL || targets == NULL || turns == NULL) {
         mem_free(v);
         mem_free(targets);
+        mem_free(turns);
         return NULL;
     }
-    *v = (struct upstream_view){.snapshot = s, .targets = targets, .pin = pin, .uses = 1};
+    *v = (struct upstream_view){
+        .snapshot = s, .targets = targets, .turns = turns, .pin = pin, .uses = 1};
     for (uint32_t m = 0; m < s->model_count; m++) {
         for (uint32_t i = 0; i < s->models[m].deployment_count; i++) {
             const struct snapshot_deployment *d = &s->models[m].deployments[i];
@@ -150,6 +154,7 @@ static struct upstream_view *view_create(struct upstream *u, struct snapshot_pin
                     if (targets[k].origin != NULL && --targets[k].origin->uses == 0)
                         origin_free(targets[k].origin);
                 mem_free(targets);
+                mem_free(turns);
                 mem_free(v);
                 return NULL;
             }

@@ -33,6 +33,7 @@ struct upstream_target {
 struct upstream_view {
     const struct snapshot *snapshot;
     struct upstream_target *targets; /* By deployment ordinal. */
+    uint32_t *turns;                 /* Of routes by ordinal, then of models: counted by turns. */
     /* Private. */
     struct snapshot_pin *pin;
     uint32_t uses; /* Requests, and 1 while current. */

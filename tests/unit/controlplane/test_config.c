@@ -7,6 +7,7 @@
 
 #include "common/base/mem.h"
 #include "common/crypto/digest.h"
+#include "common/route/way.h"
 #include "control.pb-c.h"
 #include "controlplane/config/prices.h"
 #include "tests/lib/fault.h"
@@ -101,6 +102,87 @@ static void a_whole_file_becomes_the_bodies_that_are_pushed(void **state)
     config_destroy(c);
 }
 
+static Steelyard__Control__V1__Catalogue *catalogue_of(const char *text)
+{
+    struct config *c = parse_good(text);
+    struct buf body = {0};
+    buf_init(&body, 1U << 20);
+    assert_int_equal(config_catalogue(c, &body), 0);
+    Steelyard__Control__V1__Catalogue *m =
+        steelyard__control__v1__catalogue__unpack(NULL, body.len, (const uint8_t *)body.data);
+    assert_non_null(m);
+    buf_deinit(&body);
+    config_destroy(c);
+    return m;
+}
+
+#define TWO_MODELS                                                                                 \
+    "version: 1\n"                                                                                 \
+    "providers: {p: {api_key: os.environ/K}}\n"                                                    \
+    "models: {a: {deployments: [{provider: p}]}, b: {deployments: [{provider: p}]}}\n"
+
+static void every_word_for_a_strategy_names_a_way(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *word;
+        enum way way;
+    } words[] = {
+        {"learned", WAY_LEARNED},
+        {"priority", WAY_PRIORITY},
+        {"weighted", WAY_WEIGHTED},
+        {"round-robin", WAY_ROUND_ROBIN},
+        {"least-busy", WAY_LEAST_BUSY},
+        {"lowest-latency", WAY_LOWEST_LATENCY},
+        {"lowest-cost", WAY_LOWEST_COST},
+        {"usage-based", WAY_USAGE_BASED},
+        {"simple-shuffle", WAY_WEIGHTED},
+        {"latency-based-routing", WAY_LOWEST_LATENCY},
+        {"cost-based-routing", WAY_LOWEST_COST},
+        {"usage-based-routing", WAY_USAGE_BASED},
+        {"usage-based-routing-v2", WAY_USAGE_BASED},
+    };
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        char text[512];
+        snprintf(text, sizeof text, "%sroutes: {r: {models: [a, b], strategy: %s}}\n", TWO_MODELS,
+                 words[i].word);
+        Steelyard__Control__V1__Catalogue *m = catalogue_of(text);
+        const Steelyard__Control__V1__Route *r = m->routes[0];
+        assert_int_equal(r->way, words[i].way);
+        assert_string_equal(r->policy, words[i].way == WAY_LEARNED ? "default" : "");
+        assert_int_equal(r->n_weights, words[i].way == WAY_LEARNED ? 0 : 2);
+        steelyard__control__v1__catalogue__free_unpacked(m, NULL);
+    }
+}
+
+static void a_candidate_is_a_name_or_has_weight_and_priority(void **state)
+{
+    (void)state;
+    Steelyard__Control__V1__Catalogue *m = catalogue_of(
+        TWO_MODELS "routes:\n"
+                   "  w: {strategy: weighted, models: [a, {model: b, weight: 3, priority: 2}],\n"
+                   "      fallbacks: [a]}\n"
+                   "  p: {strategy: priority, models: [a, b],\n"
+                   "      fallbacks: {default: [b], context_window: [a, b], content_policy: [b],\n"
+                   "                  rate_limit: [a]}}\n");
+    const Steelyard__Control__V1__Route *w = m->routes[0], *p = m->routes[1];
+    assert_int_equal(w->n_models, 2);
+    assert_string_equal(w->models[1], "b");
+    assert_int_equal(w->weights[0], 1);
+    assert_int_equal(w->weights[1], 3);
+    assert_int_equal(w->priorities[0], 0);
+    assert_int_equal(w->priorities[1], 2);
+    assert_int_equal(w->n_fallbacks, 1);
+    assert_string_equal(w->fallbacks[0], "a");
+    assert_int_equal(p->priorities[0], 1); /* The place in the list. */
+    assert_int_equal(p->priorities[1], 2);
+    assert_string_equal(p->fallbacks[0], "b");
+    assert_int_equal(p->n_context_window_fallbacks, 2);
+    assert_string_equal(p->content_policy_fallbacks[0], "b");
+    assert_string_equal(p->rate_limit_fallbacks[0], "a");
+    steelyard__control__v1__catalogue__free_unpacked(m, NULL);
+}
+
 static void a_type_says_what_the_file_leaves_out(void **state)
 {
     (void)state;
@@ -180,6 +262,18 @@ static const struct {
     {HEAD "routes: {m: {models: [m]}}\n", "a route has the same name"},
     {HEAD "routes: {r: {models: []}}\n", "at least one model is needed"},
     {HEAD "routes: {r: {models: m}}\n", "expected a list, e.g. [model-small, model-large]"},
+    {HEAD "routes: {r: {models: [{model: m, wieght: 2}], strategy: weighted}}\n",
+     "t.yaml:4:34: routes.r.models[0].wieght: unknown key; did you mean \"weight\"?"},
+    {HEAD "routes: {r: {models: [{model: n}], strategy: weighted}}\n", "there is no model \"n\""},
+    {HEAD "routes: {r: {models: [{weight: 2}], strategy: weighted}}\n", "\"model\" is missing"},
+    {HEAD "routes: {r: {models: [{model: m, weight: 2}]}}\n",
+     "weight and priority need a strategy other than learned"},
+    {HEAD "routes: {r: {models: [m, {model: m}], strategy: priority}}\n", "\"m\" is listed twice"},
+    {HEAD "routes: {r: {models: [m], strategy: least_busy}}\n", "did you mean \"least-busy\"?"},
+    {HEAD "routes: {r: {models: [m], fallbacks: {contxt_window: [m]}}}\n",
+     "unknown key; did you mean \"context_window\"?"},
+    {HEAD "routes: {r: {models: [m], fallbacks: {content_policy: [n]}}}\n",
+     "routes.r.fallbacks.content_policy[0]: there is no model \"n\""},
     {HEAD "routes: {r: {models: [m], timeout: 5 years}}\n",
      "\"5 years\" is not a duration, e.g. 120s"},
     {HEAD "routes: {r: {models: [m], retries: -1}}\n", "\"-1\" is not a whole number"},
@@ -448,6 +542,33 @@ static void the_keys_of_a_deployment_derive_from_its_root(void **state)
     assert_memory_not_equal(keys.decision_id, keys.text, 16);
 }
 
+/* What the pages say can be put into a file. */
+static void the_files_in_the_page_about_strategies_are_read(void **state)
+{
+    (void)state;
+    struct buf page = {0};
+    struct err err = {0};
+    unsigned count = 0;
+    buf_init(&page, 1U << 20);
+    assert_int_equal(
+        buf_read_file(&page, STEELYARD_SOURCE_DIR "/docs/strategies.md", 1U << 20, &err), 0);
+    struct str rest = buf_str(&page);
+    for (ptrdiff_t at; (at = str_search(rest, STR("```yaml\n"))) >= 0; count++) {
+        rest = str_slice(rest, (size_t)at + 8, rest.len);
+        const ptrdiff_t stop = str_search(rest, STR("```"));
+        assert_true(stop > 0);
+        struct config *c = NULL;
+        int rc = config_parse(str_slice(rest, 0, (size_t)stop), "page.yaml", CONFIG_LOCAL_FILE, &c,
+                              NULL, &err);
+        if (rc != 0)
+            fail_msg("%s", err.message);
+        config_destroy(c);
+        rest = str_slice(rest, (size_t)stop + 3, rest.len);
+    }
+    assert_in_range(count, 2, 20);
+    buf_deinit(&page);
+}
+
 static void schema_and_reference_are_what_is_committed(void **state)
 {
     (void)state;
@@ -497,6 +618,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(given_prices_win_over_imported_ones_and_these_over_the_shipped),
         cmocka_unit_test(prices_of_a_file_have_tiers_and_days),
         cmocka_unit_test(the_keys_of_a_deployment_derive_from_its_root),
+        cmocka_unit_test(every_word_for_a_strategy_names_a_way),
+        cmocka_unit_test(a_candidate_is_a_name_or_has_weight_and_priority),
+        cmocka_unit_test(the_files_in_the_page_about_strategies_are_read),
         cmocka_unit_test(schema_and_reference_are_what_is_committed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -423,6 +423,49 @@ static void the_part_in_a_rollout_arrives_whole_with_its_shadow_and_without(void
     }
 }
 
+static void the_way_of_an_order_passes_the_ring_and_arrives(void **state)
+{
+    (void)state;
+    static struct sample s;
+    static struct flat_scratch scratch;
+    static uint64_t ring[FLAT_DECISION_MAX / 8];
+    struct record_decision back;
+    struct way_input way = {.way = WAY_LEAST_BUSY,
+                            .count = 3,
+                            .candidates = {{-3, 1, 0}, {INT64_MAX, WAY_WEIGHT_MAX, 2}, {0, 0, 1}}};
+    sample_init(&s, 42);
+    s.d.way = &way;
+    for (int with_rollout = 0; with_rollout < 2; with_rollout++) {
+        s.d.rollout = with_rollout ? &s.rollout : NULL;
+        uint8_t *at = (uint8_t *)ring;
+        size_t len = (size_t)(flat_put_decision(at, &s.d) - at);
+        struct str data = {.data = (const char *)at, .len = len};
+        assert_true(flat_take_decision(&data, &scratch, &back));
+        assert_int_equal(data.len, 0);
+        assert_int_equal(back.rollout != NULL, with_rollout);
+        assert_int_equal(back.way->way, WAY_LEAST_BUSY);
+        assert_memory_equal(back.way->candidates, way.candidates, 3 * sizeof way.candidates[0]);
+        for (size_t cut = 0; cut < len; cut++) {
+            data = (struct str){.data = (const char *)at, .len = cut};
+            assert_false(flat_take_decision(&data, &scratch, &back));
+        }
+    }
+    Decision *d = encode(&s.d, RECORD_FULL);
+    assert_int_equal(d->way, WAY_LEAST_BUSY);
+    assert_true(d->n_way_measure == 3 && d->n_way_weight == 3 && d->n_way_priority == 3);
+    assert_true(d->way_measure[0] == -3 && d->way_measure[1] == INT64_MAX);
+    assert_true(d->way_weight[1] == WAY_WEIGHT_MAX && d->way_priority[2] == 1);
+    wire_free(&d->base);
+    way.way = WAY_LOWEST_COST; /* What it looks at is in the candidates' rows. */
+    d = encode(&s.d, RECORD_FULL);
+    assert_true(d->n_way_measure == 0 && d->n_way_weight == 3);
+    wire_free(&d->base);
+    size_t len;
+    way.count = 2;
+    assert_int_equal(record_encode_decision(&s.d, RECORD_FULL, bytes, sizeof bytes, &len),
+                     ERR_INVALID);
+}
+
 static void a_part_in_a_rollout_passes_the_ring_and_is_refused_where_it_is_cut(void **state)
 {
     (void)state;
@@ -465,6 +508,7 @@ int main(void)
         cmocka_unit_test(enumerations_are_those_of_the_protocol),
         cmocka_unit_test(a_sync_that_was_asked_for_comes_without_waiting_for_the_second),
         cmocka_unit_test(the_part_in_a_rollout_arrives_whole_with_its_shadow_and_without),
+        cmocka_unit_test(the_way_of_an_order_passes_the_ring_and_arrives),
         cmocka_unit_test(a_part_in_a_rollout_passes_the_ring_and_is_refused_where_it_is_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

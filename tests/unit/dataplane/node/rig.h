@@ -122,10 +122,16 @@ struct rig_options {
     const char *types[RIG_PROVIDERS]; /* Of the providers; NULL: "openai". */
     const char *version;              /* Of both providers' APIs; NULL: none is given. */
     bool reject_unsupported;
-    bool tls_there;       /* Both providers are expected to speak TLS, which they don't. */
-    bool public_only;     /* No private address may be connected to. */
-    bool fixed_header;    /* Both get "x-title: ours" from their configuration. */
-    bool without_budgets; /* The node keeps no table although there are accounts. */
+    bool tls_there;    /* Both providers are expected to speak TLS, which they don't. */
+    bool public_only;  /* No private address may be connected to. */
+    bool fixed_header; /* Both get "x-title: ours" from their configuration. */
+    unsigned way;      /* enum way, of the route "auto". */
+    uint32_t weights[RIG_PROVIDERS], priorities[RIG_PROVIDERS]; /* All 0: none are given. */
+    size_t candidates;                                          /* Of the route; 0: both. */
+    const char *fallbacks[4]; /* By enum snapshot_fallback: one each; NULL: none. */
+    uint32_t small_window;    /* Of the small model; 0: as of the large one. */
+    bool small_twice;         /* The other provider has the small model, too, as "up-twin". */
+    bool without_budgets;     /* The node keeps no table although there are accounts. */
 };
 /* The control plane hands out so much of a budget, in all. */
 void rig_grant(struct rig *r, uint64_t budget, int64_t granted, int64_t limit);

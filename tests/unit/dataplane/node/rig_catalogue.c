@@ -88,6 +88,37 @@ void rig_put_catalogue(struct rig *r, struct resource_set *set, const struct rig
     route.models = route_models;
     route.n_models = RIG_PROVIDERS;
     route.timeout_ms = o->route_timeout_ms;
+    route.way = (Steelyard__Control__V1__Way)o->way;
+    if (o->candidates != 0)
+        route.n_models = o->candidates;
+    if (o->weights[0] + o->weights[1] != 0) {
+        route.weights = (uint32_t *)(uintptr_t)o->weights;
+        route.n_weights = route.n_models;
+    }
+    if (o->priorities[0] + o->priorities[1] != 0) {
+        route.priorities = (uint32_t *)(uintptr_t)o->priorities;
+        route.n_priorities = route.n_models;
+    }
+    char **fallbacks = (char **)(uintptr_t)o->fallbacks;
+    route.fallbacks = fallbacks;
+    route.n_fallbacks = fallbacks[0] != NULL;
+    route.context_window_fallbacks = fallbacks + 1;
+    route.n_context_window_fallbacks = fallbacks[1] != NULL;
+    route.content_policy_fallbacks = fallbacks + 2;
+    route.n_content_policy_fallbacks = fallbacks[2] != NULL;
+    route.rate_limit_fallbacks = fallbacks + 3;
+    route.n_rate_limit_fallbacks = fallbacks[3] != NULL;
+    if (o->small_window != 0)
+        model[0].context_window = o->small_window;
+    Steelyard__Control__V1__Deployment twin = STEELYARD__CONTROL__V1__DEPLOYMENT__INIT;
+    Steelyard__Control__V1__Deployment *both[2] = {&deployments[0], &twin};
+    twin.provider = names[1];
+    twin.upstream_model = (char *)(uintptr_t) "up-twin";
+    twin.weight = 1;
+    if (o->small_twice) {
+        model[0].deployments = both;
+        model[0].n_deployments = 2;
+    }
     if (o->rollout != NULL)
         route.policy = (char *)(uintptr_t) "best";
     Steelyard__Control__V1__Catalogue c = STEELYARD__CONTROL__V1__CATALOGUE__INIT;

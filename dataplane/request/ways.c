@@ -1,0 +1,193 @@
+#include "dataplane/request/ways.h"
+
+#include "dataplane/request/ask.h"
+
+#define OUT_TOKENS 512 /* Of an answer, to compare deployments of one model. */
+
+enum way ways_of(const struct request *r)
+{
+    return r->route != NULL && r->policy == NULL ? r->route->way : WAY_LEARNED;
+}
+
+/* ---- what a way looks at ---- */
+
+static int64_t latency(const struct request *r, const struct upstream_target *t)
+{
+    const struct endpoint_latency l = endpoint_estimate(t->endpoint, r->work->call.tokens_in);
+    return (int64_t)l.ttft_ms + (int64_t)l.tpot_us * OUT_TOKENS / 1000;
+}
+
+static int64_t cost(const struct request *r, const struct upstream_target *t)
+{
+    const uint32_t tokens_in = r->work->call.tokens_in;
+    const struct snapshot_price *price = snapshot_price(t->deployment, r->start_us);
+    if (price == NULL)
+        return INT64_MAX;
+    const struct price_rates *rates = price_rates_at(&price->price, tokens_in);
+    if (rates->input == PRICE_UNKNOWN || rates->output == PRICE_UNKNOWN)
+        return INT64_MAX;
+    return rates->input / PRICE_TOKENS_PER_UNIT * tokens_in +
+           rates->input % PRICE_TOKENS_PER_UNIT * tokens_in / PRICE_TOKENS_PER_UNIT +
+           rates->output / PRICE_TOKENS_PER_UNIT * OUT_TOKENS +
+           rates->output % PRICE_TOKENS_PER_UNIT * OUT_TOKENS / PRICE_TOKENS_PER_UNIT;
+}
+
+int64_t ways_measure(const struct request *r, const struct upstream_target *t, uint64_t now_ms)
+{
+    switch (ways_of(r)) {
+    case WAY_LEAST_BUSY:
+        return endpoint_inflight(t->endpoint);
+    case WAY_USAGE_BASED:
+        return (int64_t)endpoint_used(t->endpoint, now_ms);
+    case WAY_LOWEST_LATENCY:
+        return latency(r, t);
+    case WAY_LOWEST_COST:
+        return cost(r, t);
+    case WAY_LEARNED:
+    case WAY_PRIORITY:
+    case WAY_WEIGHTED:
+    case WAY_ROUND_ROBIN:
+    case WAYS:
+        break;
+    }
+    return 0;
+}
+
+/* Of a model what its best deployment has. */
+static int64_t model_measure(const struct request *r, const struct snapshot_model *m,
+                             uint64_t now_ms)
+{
+    int64_t least = INT64_MAX;
+    for (uint32_t i = 0; i < m->deployment_count; i++) {
+        const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
+        if (t->origin == NULL || !ask_may(r, t->deployment->provider) ||
+            !endpoint_usable(t->endpoint, now_ms))
+            continue;
+        int64_t measure = ways_measure(r, t, now_ms);
+        if (measure < least)
+            least = measure;
+    }
+    return least;
+}
+
+/* How many turns away each is, among those of its priority that may be chosen. */
+static void fill_turns(const struct request *r, struct way_input *way)
+{
+    const struct policy_candidate *c = r->work->candidates;
+    const uint32_t turn = r->view->turns[r->route->ordinal]++;
+    for (uint32_t i = 0; i < way->count; i++) {
+        uint32_t among = 0, place = 0;
+        for (uint32_t k = 0; k < way->count; k++) {
+            if (c[k].excl != 0 || way->candidates[k].priority != way->candidates[i].priority)
+                continue;
+            among++;
+            place += k < i;
+        }
+        if (c[i].excl == 0)
+            way->candidates[i].measure = (place + among - turn % among) % among;
+    }
+}
+
+void ways_fill(struct request *r)
+{
+    const struct snapshot_route *route = r->route;
+    struct way_input *way = &r->work->way;
+    const enum way kind = ways_of(r);
+    r->work->policy_request.way = NULL;
+    if (kind == WAY_LEARNED)
+        return;
+    way->way = kind;
+    way->count = r->work->candidate_count;
+    const bool by_load = kind == WAY_LEAST_BUSY || kind == WAY_USAGE_BASED;
+    for (uint32_t i = 0; i < way->count; i++) {
+        struct way_candidate *c = &way->candidates[i];
+        *c = (struct way_candidate){.weight = 1, .priority = WAY_PRIORITY_MAX + 1 + i};
+        if (i < route->candidate_count) {
+            c->weight = route->candidates[i].weight;
+            c->priority = route->candidates[i].priority;
+        }
+        if (by_load)
+            c->measure = model_measure(r, r->work->candidate_models[i], r->start_ns / 1000000);
+    }
+    if (kind == WAY_ROUND_ROBIN)
+        fill_turns(r, way);
+    r->work->policy_request.way = way;
+}
+
+uint32_t ways_turn_of_model(const struct request *r, const struct snapshot_model *m)
+{
+    return r->view->turns[r->snapshot->route_count + m->ordinal]++;
+}
+
+/* ---- who takes over ---- */
+
+static uint32_t position_of(const struct request *r, const struct snapshot_model *m)
+{
+    for (uint32_t i = 0; i < r->work->candidate_count; i++)
+        if (r->work->candidate_models[i] == m)
+            return i;
+    return POLICY_NONE;
+}
+
+void ways_add_fallbacks(struct request *r)
+{
+    struct request_work *w = r->work;
+    for (uint32_t kind = 0; kind < SNAPSHOT_FALLBACKS; kind++) {
+        const struct snapshot_models *list = &r->route->fallbacks[kind];
+        for (uint32_t i = 0; i < list->count && w->candidate_count < POLICY_CANDIDATES_MAX; i++) {
+            if (position_of(r, list->items[i]) != POLICY_NONE)
+                continue;
+            const uint32_t at = w->candidate_count++;
+            w->candidate_models[at] = list->items[i];
+            w->candidates[at] = (struct policy_candidate){.ordinal = POLICY_UNKNOWN_MODEL,
+                                                          .excl = POLICY_EXCL(DISABLED)};
+        }
+    }
+}
+
+bool ways_has_fallback(const struct request *r, enum snapshot_fallback kind)
+{
+    return r->route != NULL && r->route->fallbacks[kind].count != 0;
+}
+
+/* One of the candidates is left to the decision, unless something went wrong that it is listed for;
+ * one behind them lacks nothing but that it was kept from the decision. */
+static bool may_take_over(const struct request *r, enum snapshot_fallback kind, uint32_t at)
+{
+    if ((r->work->failed_mask >> at & 1) != 0 ||
+        !snapshot_key_has_model(r->identity, r->work->candidate_models[at]))
+        return false;
+    if (at < r->route->candidate_count)
+        return kind != SNAPSHOT_FALLBACK_ANY && r->work->decision.row[at].excl == 0;
+    return true;
+}
+
+uint32_t ways_next_fallback(const struct request *r, enum snapshot_fallback kind)
+{
+    if (r->route == NULL)
+        return POLICY_NONE;
+    const struct snapshot_models *list = &r->route->fallbacks[kind];
+    for (uint32_t i = 0; i < list->count; i++) {
+        const uint32_t at = position_of(r, list->items[i]);
+        if (at != POLICY_NONE && may_take_over(r, kind, at))
+            return at;
+    }
+    return POLICY_NONE;
+}
+
+bool ways_open_long(struct request *r)
+{
+    bool opened = false;
+    if (!ways_has_fallback(r, SNAPSHOT_FALLBACK_CONTEXT_WINDOW))
+        return false;
+    const struct snapshot_models *list = &r->route->fallbacks[SNAPSHOT_FALLBACK_CONTEXT_WINDOW];
+    for (uint32_t i = 0; i < list->count; i++) {
+        const uint32_t at = position_of(r, list->items[i]);
+        if (at == POLICY_NONE || at < r->route->candidate_count)
+            continue;
+        uint32_t *excl = &r->work->candidates[at].excl;
+        opened = opened || *excl == POLICY_EXCL(DISABLED);
+        *excl &= ~POLICY_EXCL(DISABLED);
+    }
+    return opened;
+}

@@ -1,0 +1,33 @@
+/* ways.h: a route whose order is not its policy's (common/route/way.h): what the way looks at, of
+ * the candidates for the decision, and of a model's deployments for each attempt. And the lists of
+ * models that take over by what went wrong. */
+#ifndef STEELYARD_DATAPLANE_REQUEST_WAYS_H
+#define STEELYARD_DATAPLANE_REQUEST_WAYS_H
+
+#include "dataplane/request/request.h"
+
+/* WAY_LEARNED for a named model, and where the caller named a policy. */
+enum way ways_of(const struct request *r);
+/* Smaller is better; 0 where the way looks at nothing. */
+int64_t ways_measure(const struct request *r, const struct upstream_target *t, uint64_t now_ms);
+/* The candidates are all there, with the exclusions of this node. Sets policy_request.way, or
+ * leaves it NULL. */
+void ways_fill(struct request *r);
+/* The next of some equal deployments of a model, by turns on this worker. */
+uint32_t ways_turn_of_model(const struct request *r, const struct snapshot_model *m);
+
+/* Behind the route's candidates stand those of its fallbacks that are none, out of the decision's
+ * reach. */
+void ways_add_fallbacks(struct request *r);
+/* Of a list: is it for what the request is, not for what a provider cannot do just now? */
+static inline bool ways_is_refusal(enum snapshot_fallback due)
+{
+    return due == SNAPSHOT_FALLBACK_CONTEXT_WINDOW || due == SNAPSHOT_FALLBACK_CONTENT_POLICY;
+}
+bool ways_has_fallback(const struct request *r, enum snapshot_fallback kind);
+/* The first of that list that may be tried; POLICY_NONE: none is left. */
+uint32_t ways_next_fallback(const struct request *r, enum snapshot_fallback kind);
+/* No candidate takes so long a prompt: those of the list may be chosen. false: there are none. */
+bool ways_open_long(struct request *r);
+
+#endif

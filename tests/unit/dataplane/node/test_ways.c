@@ -1,0 +1,327 @@
+/* Routes whose order is a way's, and lists of models that take over by what went wrong. */
+#include <stdio.h>
+#include <string.h>
+
+#include "controlplane/release/record.h"
+#include "tests/unit/dataplane/node/replies.h"
+#include "tests/unit/dataplane/node/rig.h"
+
+typedef Steelyard__Telemetry__V1__Decision Decision;
+
+#define ROWS_MAX   64
+#define LONG_WORDS 4000
+
+static Decision *rows[ROWS_MAX];
+static size_t row_count;
+
+static void keep_row(const Decision *row, void *arg)
+{
+    static uint8_t bytes[131072];
+    (void)arg;
+    assert_true(row_count < ROWS_MAX);
+    size_t len = protobuf_c_message_pack(&row->base, bytes);
+    rows[row_count++] = steelyard__telemetry__v1__decision__unpack(NULL, len, bytes);
+}
+
+static void begin(struct rig *r, const struct rig_options *options)
+{
+    rig_start(r, options);
+    r->on_row = keep_row;
+}
+
+/* From the record alone, bit by bit. */
+static void check_replay(const Decision *d)
+{
+    static uint8_t bytes[131072];
+    static struct record record;
+    struct record_cache cache = {0};
+    struct policy_decision decision;
+    struct explain_mismatch mismatch;
+    struct err err = {0};
+    uint8_t key[16];
+    memset(key, 2, sizeof key);
+    size_t len = protobuf_c_message_pack(&d->base, bytes);
+    struct str detail = {.data = (const char *)bytes, .len = len};
+    if (record_open(NULL, &cache, detail, siphash_key_from_bytes(key), &record, &err) != 0)
+        fail_msg("%s", err.message);
+    assert_int_equal(record_replay(&record, &decision, &mismatch), 0);
+    if (mismatch.field != NULL)
+        fail_msg("%s differs", mismatch.field);
+    record_close(&record);
+}
+
+/* Ends the rig; each row must be recomputed as it is. */
+static void end(struct rig *r, enum way way)
+{
+    rig_stop(r);
+    assert_true(row_count > 0);
+    for (size_t i = 0; i < row_count; i++) {
+        assert_int_equal(rows[i]->way, way);
+        check_replay(rows[i]);
+        steelyard__telemetry__v1__decision__free_unpacked(rows[i], NULL);
+    }
+    row_count = 0;
+}
+
+static void script_all(struct rig *r)
+{
+    for (size_t i = 0; i < RIG_PROVIDERS; i++)
+        rig_script(r, i, (struct rig_script){.reply = replies_whole()});
+}
+
+/* Whose answer it was: 0 or 1. */
+static unsigned served(struct rig *r, const char *body)
+{
+    struct rig_answer a;
+    rig_exchange(r, body, &a);
+    assert_int_equal(a.status, 200);
+    const bool large = rig_has_header(&a, "x-steelyard-served: two/large\r\n");
+    assert_true(large || rig_has_header(&a, "x-steelyard-served: one/small\r\n"));
+    buf_deinit(&a.body);
+    return large;
+}
+
+static void requests_take_turns(void **state)
+{
+    (void)state;
+    struct rig r;
+    begin(&r, &(struct rig_options){.way = WAY_ROUND_ROBIN});
+    script_all(&r);
+    for (unsigned i = 0; i < 6; i++)
+        assert_int_equal(served(&r, ASK), i % 2);
+    end(&r, WAY_ROUND_ROBIN);
+}
+
+static void a_priority_decides_whatever_the_place_in_the_list(void **state)
+{
+    (void)state;
+    struct rig r;
+    begin(&r, &(struct rig_options){.way = WAY_PRIORITY, .priorities = {2, 1}});
+    script_all(&r);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(served(&r, ASK), 1);
+    end(&r, WAY_PRIORITY);
+}
+
+static void weights_share_requests_out(void **state)
+{
+    (void)state;
+    struct rig r;
+    unsigned large = 0;
+    begin(&r, &(struct rig_options){.way = WAY_WEIGHTED, .weights = {1, 3}});
+    script_all(&r);
+    for (unsigned i = 0; i < 48; i++)
+        large += served(&r, ASK);
+    assert_in_range(large, 20, 47); /* 36 expected; beyond this once in 10^6 runs. */
+    rig_stop(&r);
+    for (size_t i = 0; i < row_count; i++) {
+        assert_int_equal(rows[i]->cand[0]->p, UINT32_C(1) << 30);
+        assert_int_equal(rows[i]->cand[1]->p, UINT32_C(3) << 30);
+        check_replay(rows[i]);
+        steelyard__telemetry__v1__decision__free_unpacked(rows[i], NULL);
+    }
+    row_count = 0;
+}
+
+static void the_cheapest_serves_and_an_unknown_price_is_none(void **state)
+{
+    (void)state;
+    struct rig r;
+    begin(&r, &(struct rig_options){.way = WAY_LOWEST_COST, .large_price = 1});
+    script_all(&r);
+    assert_int_equal(served(&r, ASK), 1);
+    rig_publish(&r, &(struct rig_options){.way = WAY_LOWEST_COST, .generation = 2});
+    assert_int_equal(served(&r, ASK), 0); /* The large one's price is gone. */
+    end(&r, WAY_LOWEST_COST);
+}
+
+static void who_has_less_under_way_serves(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client waiting;
+    begin(&r, &(struct rig_options){.way = WAY_LEAST_BUSY, .weights = {1, 0}});
+    rig_script(&r, 0, (struct rig_script){.reply = NULL, .then = RIG_HOLD});
+    rig_script(&r, 1, (struct rig_script){.reply = replies_whole()});
+    rig_connect(&r, &waiting);
+    rig_ask(&waiting, ASK); /* Both are idle: weight says the first. */
+    rig_until(&r, r.providers[0].requests == 1);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(served(&r, ASK), 1);
+    rig_disconnect(&r, &waiting);
+    rig_cut(&r, 0);
+    rig_until(&r, r.env.active_count == 0);
+    end(&r, WAY_LEAST_BUSY);
+}
+
+static void who_had_fewer_tokens_this_minute_serves(void **state)
+{
+    (void)state;
+    struct rig r;
+    unsigned other = 0;
+    begin(&r, &(struct rig_options){.way = WAY_USAGE_BASED});
+    script_all(&r);
+    unsigned first = served(&r, ASK);
+    for (unsigned i = 0; i < 3; i++)
+        other += served(&r, ASK) != first;
+    assert_true(other > 0); /* The one that had none; a new minute may begin in between. */
+    end(&r, WAY_USAGE_BASED);
+}
+
+static void the_deployments_of_a_model_are_ordered_by_the_way_too(void **state)
+{
+    (void)state;
+    struct rig r;
+    begin(&r, &(struct rig_options){.way = WAY_ROUND_ROBIN, .candidates = 1, .small_twice = true});
+    script_all(&r);
+    for (unsigned i = 0; i < 4; i++) {
+        struct rig_answer a;
+        rig_exchange(&r, ASK, &a);
+        assert_int_equal(a.status, 200);
+        buf_deinit(&a.body);
+    }
+    assert_int_equal(r.providers[0].requests, 2);
+    assert_int_equal(r.providers[1].requests, 2);
+    end(&r, WAY_ROUND_ROBIN);
+}
+
+/* ---- who takes over ---- */
+
+#define REFUSAL(status, code, message)                                                             \
+    "HTTP/1.1 " status "\r\nContent-Type: application/json\r\n",                                   \
+        "{\"error\":{\"message\":\"" message                                                       \
+        "\",\"type\":\"invalid_request_error\",\"param\":null,\"code\":\"" code "\"}}"
+#define TOO_LONG REFUSAL("400 Bad Request", "context_length_exceeded", "Too many tokens.")
+#define UNFIT    REFUSAL("400 Bad Request", "content_filter", "Not that.")
+#define WRONG    REFUSAL("400 Bad Request", "invalid_value", "temperature is wrong")
+#define LIMITED  REFUSAL("429 Too Many Requests", "rate_limit_exceeded", "Slow down.")
+
+static struct buf made[8];
+static size_t made_count;
+
+/* Good until eight more were made. */
+static const char *refusal(const char *head, const char *body)
+{
+    struct buf *b = &made[made_count++ % 8];
+    buf_deinit(b);
+    buf_init(b, 65536);
+    assert_int_equal(buf_printf(b, "%sContent-Length: %zu\r\n\r\n%s", head, strlen(body), body), 0);
+    return buf_cstr(b);
+}
+
+/* The small model alone serves the route and refuses so; the large one is listed for `kind`. */
+static unsigned ask_refused(const char *reply, unsigned kind, const char *type, struct rig *r)
+{
+    struct rig_options o = {.candidates = 1, .types = {type, NULL}};
+    struct rig_answer a;
+    o.fallbacks[kind] = "large";
+    begin(r, &o);
+    rig_script(r, 0, (struct rig_script){.reply = reply});
+    rig_script(r, 1, (struct rig_script){.reply = replies_whole()});
+    rig_exchange(r, ASK, &a);
+    const unsigned status = a.status;
+    buf_deinit(&a.body);
+    return status;
+}
+
+static void each_list_is_for_its_kind_of_error_alone(void **state)
+{
+    (void)state;
+    const char *replies[] = {refusal(WRONG), refusal(TOO_LONG), refusal(UNFIT), refusal(LIMITED)};
+    struct rig r;
+    for (unsigned error = 0; error < 4; error++) {
+        for (unsigned kind = 1; kind < 4; kind++) {
+            const unsigned status = ask_refused(replies[error], kind, NULL, &r);
+            assert_int_equal(status, error == kind ? 200 : error == 3 ? 429 : 400);
+            assert_int_equal(r.providers[1].requests, error == kind);
+            end(&r, WAY_LEARNED);
+        }
+    }
+}
+
+static void the_default_list_is_not_for_refusals(void **state)
+{
+    (void)state;
+    struct rig r;
+    assert_int_equal(ask_refused(refusal(TOO_LONG), 0, NULL, &r), 400);
+    end(&r, WAY_LEARNED);
+    assert_int_equal(ask_refused(refusal(LIMITED), 0, NULL, &r), 200);
+    end(&r, WAY_LEARNED);
+}
+
+static void a_refusal_in_another_dialect_has_its_list(void **state)
+{
+    (void)state;
+    struct rig r;
+    const char *reply = refusal("HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n",
+                                "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\","
+                                "\"message\":\"prompt is too long: 9 tokens > 8 maximum\"}}");
+    assert_int_equal(ask_refused(reply, 1, "anthropic", &r), 200);
+    assert_int_equal(r.providers[1].requests, 1);
+    end(&r, WAY_LEARNED);
+}
+
+static void if_the_list_fails_too_its_error_is_told(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_answer a;
+    struct rig_options o = {.candidates = 1, .fallbacks = {NULL, "large", NULL, NULL}};
+    begin(&r, &o);
+    rig_script(&r, 0, (struct rig_script){.reply = refusal(TOO_LONG)});
+    rig_script(&r, 1, (struct rig_script){.reply = refusal(UNFIT)});
+    rig_exchange(&r, ASK, &a);
+    assert_int_equal(a.status, 400);
+    assert_true(str_search(buf_str(&a.body), STR("Not that.")) >= 0);
+    buf_deinit(&a.body);
+    end(&r, WAY_LEARNED);
+}
+
+static void a_prompt_that_fits_nobody_goes_to_the_list_for_long_ones(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_answer a;
+    static char body[LONG_WORDS * 6 + 128];
+    size_t at = (size_t)snprintf(
+        body, sizeof body, "{\"model\":\"auto\",\"messages\":[{\"role\":\"user\",\"content\":\"");
+    for (size_t i = 0; i < LONG_WORDS; i++)
+        at += (size_t)snprintf(body + at, sizeof body - at, "word ");
+    (void)snprintf(body + at, sizeof body - at, "\"}]}");
+    struct rig_options o = {.candidates = 1, .small_window = 500};
+    begin(&r, &o);
+    script_all(&r);
+    rig_exchange(&r, body, &a);
+    assert_int_equal(a.status, 400);
+    buf_deinit(&a.body);
+    o.fallbacks[1] = "large";
+    o.generation = 2;
+    rig_publish(&r, &o);
+    assert_int_equal(served(&r, body), 1);
+    assert_int_equal(served(&r, ASK), 0); /* One that fits does not. */
+    assert_int_equal(r.providers[0].requests, 1);
+    end(&r, WAY_LEARNED);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(requests_take_turns),
+        cmocka_unit_test(a_priority_decides_whatever_the_place_in_the_list),
+        cmocka_unit_test(weights_share_requests_out),
+        cmocka_unit_test(the_cheapest_serves_and_an_unknown_price_is_none),
+        cmocka_unit_test(who_has_less_under_way_serves),
+        cmocka_unit_test(who_had_fewer_tokens_this_minute_serves),
+        cmocka_unit_test(the_deployments_of_a_model_are_ordered_by_the_way_too),
+        cmocka_unit_test(each_list_is_for_its_kind_of_error_alone),
+        cmocka_unit_test(the_default_list_is_not_for_refusals),
+        cmocka_unit_test(a_refusal_in_another_dialect_has_its_list),
+        cmocka_unit_test(if_the_list_fails_too_its_error_is_told),
+        cmocka_unit_test(a_prompt_that_fits_nobody_goes_to_the_list_for_long_ones),
+    };
+    int rc = rig_run_for_each_transport(tests, sizeof tests / sizeof tests[0]);
+    for (size_t i = 0; i < 8; i++)
+        buf_deinit(&made[i]);
+    replies_free();
+    return rc;
+}
