@@ -1,4 +1,4 @@
-"""Callers of every dialect, and the paths that are no dialogue, at vendors of two dialects: what goes up,
+"""Callers of every dialect, and the paths that are no dialogue, at vendors of four dialects: what goes up,
 what comes down, and what is written down and billed.
 """
 import json
@@ -70,7 +70,42 @@ def response_stream(model):
         {"type": "response.completed", "sequence_number": 2, "response": response(model)}], True)
 
 
+def candidate(parts, **more):
+    return {"responseId": "r", "modelVersion": "up", "usageMetadata": {
+        "promptTokenCount": IN, "candidatesTokenCount": OUT - 1, "thoughtsTokenCount": 1}, "candidates": [
+            dict({"index": 0, "content": {"role": "model", "parts": parts}}, **more)]}
+
+
+def gemini(_):
+    return candidate([{"text": TEXT}], finishReason="STOP")
+
+
+def gemini_stream(_):
+    return "".join("data: %s\r\n\r\n" % json.dumps(o) for o in [
+        candidate([{"text": TEXT[:5]}]), candidate([{"text": TEXT[5:]}], finishReason="STOP")])
+
+
+BILLED = {"billed_units": {"input_tokens": IN, "output_tokens": OUT},
+          "tokens": {"input_tokens": IN + 60, "output_tokens": OUT}}
+
+
+def cohere(_):
+    return {"id": "c", "finish_reason": "COMPLETE", "usage": BILLED,
+            "message": {"role": "assistant", "content": [{"type": "text", "text": TEXT}]}}
+
+
+def cohere_stream(_):
+    def content(kind, **more):
+        return {"type": kind, "index": 0, "delta": {"message": {"content": more}}}
+    return sse([
+        {"type": "message-start", "id": "c", "delta": {"message": {"role": "assistant"}}},
+        content("content-start", type="text", text=""), content("content-delta", text=TEXT[:5]),
+        content("content-delta", text=TEXT[5:]), {"type": "content-end", "index": 0},
+        {"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": BILLED}}], True)
+
+
 WHOLE = {
+    "generateContent": gemini, "/v2/chat": cohere,
     "/v1/messages": message, "/v1/chat/completions": chat, "/v1/responses": response,
     "/v1/messages/count_tokens": lambda model: {"input_tokens": 2095},
     "/v1/embeddings": lambda model: {
@@ -84,6 +119,7 @@ WHOLE = {
                                  "usage": {"total_tokens": IN}},
 }
 STREAMS = {
+    "streamGenerateContent": gemini_stream, "/v2/chat": cohere_stream,
     "/v1/messages": message_stream, "/v1/responses": response_stream,
     "/v1/chat/completions": lambda model: chunks(model, "delta", [
         {"role": "assistant", "content": ""}, {"content": TEXT[:5]}, {"content": TEXT[5:]}]),
@@ -92,7 +128,7 @@ STREAMS = {
 
 
 class Vendor(ThreadingHTTPServer):
-    """Answers every path of both dialects, and keeps what it was asked."""
+    """Answers every path of every dialect, and keeps what it was asked."""
     daemon_threads = True
 
     def __init__(self):
@@ -116,13 +152,20 @@ class Handler(BaseHTTPRequestHandler):
         self.server.asked.append((self.path, dict(self.headers), body))
         path = self.path.partition("?")[0]
         stream = body.get("stream", False)
-        answer = STREAMS[path](body["model"]) if stream else json.dumps(WHOLE[path](body["model"]))
+        if ":" in path:  # Gemini's say all of it in the path.
+            path = path.rpartition(":")[2]
+            stream = path in STREAMS
+        model = body.get("model")
+        answer = STREAMS[path](model) if stream else json.dumps(WHOLE[path](model))
         raw = answer.encode()
         self.send_response(200)
         self.send_header("content-type", "text/event-stream" if stream else "application/json")
         self.send_header("content-length", str(len(raw)))
         self.end_headers()
         self.wfile.write(raw)
+
+
+PROJECT = "/v1/projects/p/locations/europe-west1"
 
 
 def config_of(vendor):
@@ -134,7 +177,11 @@ def config_of(vendor):
         '  chats: {type: openai, base_url: "%s/v1", private: true}' % vendor.url,
         '  claude: {type: anthropic, base_url: "%s", private: true}' % vendor.url,
         '  ranks: {type: jina, base_url: "%s/v1", private: true}' % vendor.url,
-        "models:", model("gpt", "chats"), model("haiku", "claude"), model("ranker", "ranks"),
+        '  google: {type: gemini, base_url: "%s/v1beta", private: true}' % vendor.url,
+        '  cloud: {type: vertex, base_url: "%s%s", private: true}' % (vendor.url, PROJECT),
+        '  co: {type: cohere, base_url: "%s", private: true}' % vendor.url,
+        "models:", model("command", "co"), model("flash", "google"), model("gpt", "chats"),
+        model("haiku", "claude"), model("orbit", "cloud"), model("ranker", "ranks"),
         "routes:", "  auto: {models: [gpt]}", ""])
 
 
@@ -180,12 +227,23 @@ def rows_of(cluster):
         "SELECT endpoint, tokens_in, tokens_out, cost, http_status FROM decision ORDER BY ts")
 
 
+SERVED = {"gpt": "chats/gpt", "haiku": "claude/haiku", "flash": "google/flash", "orbit": "cloud/orbit",
+          "command": "co/command"}
+ASKED_AT = {  # Whole, and as a stream, where the path says so.
+    "flash": ("/v1beta/models/up-flash:generateContent",
+              "/v1beta/models/up-flash:streamGenerateContent?alt=sse"),
+    "orbit": (PROJECT + "/publishers/google/models/up-orbit:generateContent",
+              PROJECT + "/publishers/google/models/up-orbit:streamGenerateContent?alt=sse"),
+    "command": ("/v2/chat", "/v2/chat"),
+}
+
+
 def test_every_caller_gets_its_own_dialect_from_every_vendor():
     vendor = Vendor()
     with Cluster(config_of(vendor), node_args=["--workers", "1"]) as cluster:
         key, expected = cluster.make_key(), []
         for path, endpoint, body, text_of in CALLERS:
-            for model in ("gpt", "haiku"):
+            for model in SERVED:
                 for stream in (False, True):
                     asked = dict(body, model=model, stream=stream)
                     status, headers, raw = http("POST", cluster.node_url() + path, asked, key)
@@ -193,8 +251,9 @@ def test_every_caller_gets_its_own_dialect_from_every_vendor():
                     expect(status == 200, "%s: %d %s" % (what, status, raw[:300]))
                     expect(text_of(raw, stream) == TEXT, "%s: %s" % (what, raw[:600]))
                     expect(b"up-" not in raw, "%s names the vendor's model: %s" % (what, raw[:300]))
-                    expect(headers["x-steelyard-served"] == (
-                        "chats/gpt" if model == "gpt" else "claude/haiku"), str(headers))
+                    expect(headers["x-steelyard-served"] == SERVED[model], str(headers))
+                    went = vendor.asked[-1][0]
+                    expect(model not in ASKED_AT or went == ASKED_AT[model][stream], went)
                     expected.append((endpoint, IN, OUT, IN * PRICE_IN + OUT * PRICE_OUT, 200))
         check_rows(cluster, expected)
     return "%d pairs" % len(expected)
@@ -241,7 +300,8 @@ def test_what_is_no_dialogue_passes_and_is_billed():
         expect(len(vendor.asked) == count, "somebody was asked")
         status, body = http_json("GET", url + "/v1/models?limit=1000", key=key,
                                  headers={"anthropic-version": "2023-06-01"})
-        expect([m["id"] for m in body["data"]] == ["auto", "gpt", "haiku", "ranker"], str(body))
+        expect([m["id"] for m in body["data"]] == [
+            "auto", "command", "flash", "gpt", "haiku", "orbit", "ranker"], str(body))
         rows = rows_of(cluster)
         found = [(row[0],) + tuple(int(v) for v in row[1:]) for row in rows][:len(expected)]
         expect(found == expected, "rows:\n%s\nexpected:\n%s" % (found, expected))

@@ -1,0 +1,8 @@
+/* What generateContent answers, in every way that tr_stream_fuzz.h looks at it. */
+#include "tests/fuzz/tr_stream_fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    return try_stream(DIALECT_GEMINI, (struct str){(const char *)data, size});
+}
