@@ -13,6 +13,29 @@ static json_t *real(double x)
     return isfinite(x) ? json_real(x) : json_null();
 }
 
+/* What cannot be added takes the array with it: packing then fails, and no report lacks a part. */
+static void append(json_t **array, json_t *value)
+{
+    if (json_array_append_new(*array, value) == 0)
+        return;
+    json_decref(*array);
+    *array = NULL;
+}
+
+/* The same for a member of an object. */
+static void set_named(json_t **object, struct str name, json_t *value)
+{
+    if (json_object_setn_new(*object, name.data, name.len, value) == 0)
+        return;
+    json_decref(*object);
+    *object = NULL;
+}
+
+static void set(json_t **object, const char *name, json_t *value)
+{
+    set_named(object, str_from(name), value);
+}
+
 static json_t *text(struct str s)
 {
     return json_stringn(s.data, s.len);
@@ -30,7 +53,7 @@ static json_t *data_part(const struct run *run)
     json_t *tasks = json_array();
     const struct heads *h = &run->fit.heads[0];
     for (uint32_t g = 0; g < h->group_count; g++)
-        json_array_append_new(tasks, text(run->view.tasks[h->group_task[g]]));
+        append(&tasks, text(run->view.tasks[h->group_task[g]]));
     return json_pack(
         "{s:I,s:I,s:I,s:I,s:I,s:I,s:o,s:o}", "rows", (json_int_t)dataset_seen(run->data),
         "rows_used", (json_int_t)run->view.row_count, "rows_evaluated",
@@ -49,15 +72,15 @@ static json_t *models_part(const struct run *run)
 {
     json_t *models = json_array();
     for (uint32_t m = 0; m < run->view.model_count; m++)
-        json_array_append_new(
-            models,
-            json_pack("{s:o,s:o,s:o,s:b,s:o,s:o,s:I,s:s,s:o}", "model", text(run->models[m]),
-                      "price_in", price_of(run, m, 0), "price_out", price_of(run, m, 1),
-                      "price_fitted", (int)run->price_fitted[m], "quality",
-                      real(run->sweep.single_quality[m]), "cost_usd",
-                      real(run->sweep.single_cost[m]), "labels", (json_int_t)run->metrics.labels[m],
-                      "calibration", calibrate_method_name(run->calib_method[m]), "ece",
-                      real(run->metrics.ece_model[m])));
+        append(&models,
+               json_pack("{s:o,s:o,s:o,s:b,s:o,s:o,s:I,s:s,s:o}", "model", text(run->models[m]),
+                         "price_in", price_of(run, m, 0), "price_out", price_of(run, m, 1),
+                         "price_fitted", (int)run->price_fitted[m], "quality",
+                         real(run->sweep.single_quality[m]), "cost_usd",
+                         real(run->sweep.single_cost[m]), "labels",
+                         (json_int_t)run->metrics.labels[m], "calibration",
+                         calibrate_method_name(run->calib_method[m]), "ece",
+                         real(run->metrics.ece_model[m])));
     return models;
 }
 
@@ -66,8 +89,7 @@ static json_t *point_json(const struct run *run, const struct learn_point *p)
     json_t *shares = json_object();
     for (uint32_t m = 0; m < run->view.model_count; m++)
         if (p->share[m] > 0)
-            json_object_setn_new(shares, run->models[m].data, run->models[m].len,
-                                 real(p->share[m]));
+            set_named(&shares, run->models[m], real(p->share[m]));
     double cost = run->sweep.single_cost[run->sweep.best];
     double quality = run->sweep.single_quality[run->sweep.best];
     return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "lambda", real(p->lambda), "cost_usd",
@@ -80,8 +102,8 @@ static json_t *curve(const struct frontier_point *points, uint32_t count)
 {
     json_t *out = json_array();
     for (uint32_t i = 0; i < count; i++)
-        json_array_append_new(out, json_pack("{s:o,s:o}", "cost_usd", real(points[i].cost),
-                                             "quality", real(points[i].quality)));
+        append(&out, json_pack("{s:o,s:o}", "cost_usd", real(points[i].cost), "quality",
+                               real(points[i].quality)));
     return out;
 }
 
@@ -89,7 +111,7 @@ static json_t *frontier_part(const struct run *run, const struct learn_result *r
 {
     json_t *points = json_array();
     for (uint32_t i = 0; i < result->frontier_count; i++)
-        json_array_append_new(points, point_json(run, &result->frontier[i]));
+        append(&points, point_json(run, &result->frontier[i]));
     return points;
 }
 
@@ -98,9 +120,9 @@ static json_t *config_part(const struct run *run)
     json_t *areas = json_array();
     for (uint32_t d = 0; d < CROSSFIT_DELTAS; d++)
         for (uint32_t g = 0; g < CROSSFIT_GAINS; g++)
-            json_array_append_new(
-                areas, json_pack("{s:o,s:o,s:o}", "delta_penalty", real(crossfit_delta(d)), "gain",
-                                 real(crossfit_gain(g)), "area_of_best", real(run->fit.aiq[d][g])));
+            append(&areas,
+                   json_pack("{s:o,s:o,s:o}", "delta_penalty", real(crossfit_delta(d)), "gain",
+                             real(crossfit_gain(g)), "area_of_best", real(run->fit.aiq[d][g])));
     return json_pack("{s:o,s:o,s:o,s:I,s:o}", "shared_penalty",
                      real(run->fit.chosen.shared_penalty), "delta_penalty",
                      real(run->fit.chosen.delta_penalty), "gain", real(run->fit.chosen.gain),
@@ -115,9 +137,9 @@ static json_t *estimate_json(const struct estimate *e)
                   "weight_share", real(e->weight_share), "cut", real(e->cut), "verdict",
                   e->support ? "SUPPORT" : "NO_SUPPORT", "trusted", estimate_kind_name(e->trusted));
     for (int k = 0; out != NULL && k < ESTIMATE_KINDS; k++)
-        json_object_set_new(out, estimate_kind_name((enum estimate_kind)k),
-                            json_pack("{s:o,s:o,s:o}", "value", real(e->of[k].value), "low",
-                                      real(e->of[k].low), "high", real(e->of[k].high)));
+        set(&out, estimate_kind_name((enum estimate_kind)k),
+            json_pack("{s:o,s:o,s:o}", "value", real(e->of[k].value), "low", real(e->of[k].low),
+                      "high", real(e->of[k].high)));
     return out;
 }
 
@@ -136,13 +158,13 @@ static json_t *metrics_part(const struct run *run)
         "apgr_best_cheapest", real(m->apgr), "cost_at_95_of_best", real(cost95 / unit),
         "random_mix_cost_at_95", real(mix95 / unit), "collapse_excess", real(m->collapse));
     if (out != NULL && run->observed)
-        json_object_set_new(out, "off_policy", estimate_json(&run->estimate));
+        set(&out, "off_policy", estimate_json(&run->estimate));
     if (out != NULL && run->compared) {
-        json_object_set_new(out, "incumbent", estimate_json(&run->incumbent));
-        json_object_set_new(out, "utility_gain_low", real(run->utility_gain_low));
-        json_object_set_new(out, "compared_on_unseen", json_boolean(run->compared_unseen));
-        json_object_set_new(out, "unseen_units", json_integer((json_int_t)run->compared_units));
-        json_object_set_new(out, "churn", real(m->churn));
+        set(&out, "incumbent", estimate_json(&run->incumbent));
+        set(&out, "utility_gain_low", real(run->utility_gain_low));
+        set(&out, "compared_on_unseen", json_boolean(run->compared_unseen));
+        set(&out, "unseen_units", json_integer((json_int_t)run->compared_units));
+        set(&out, "churn", real(m->churn));
     }
     return out;
 }
@@ -154,22 +176,20 @@ static json_t *chosen_part(const struct run *run)
     json_t *out = point_json(run, &run->sweep.points[run->target.point]);
     if (out == NULL)
         return NULL;
-    json_object_set_new(out, "target_reached", real(run->target.reached));
-    json_object_set_new(out, "target_bound", real(run->target.bound));
-    json_object_set_new(out, "final_on_training_rows",
-                        json_pack("{s:o,s:o,s:o,s:o}", "quality", real(run->metrics.final_quality),
-                                  "cost_ratio", real(run->metrics.final_cost_ratio), "cost_usd",
-                                  real(run->metrics.final_cost), "rounding",
-                                  real(run->metrics.final_rounding)));
+    set(&out, "target_reached", real(run->target.reached));
+    set(&out, "target_bound", real(run->target.bound));
+    set(&out, "final_on_training_rows",
+        json_pack("{s:o,s:o,s:o,s:o}", "quality", real(run->metrics.final_quality), "cost_ratio",
+                  real(run->metrics.final_cost_ratio), "cost_usd", real(run->metrics.final_cost),
+                  "rounding", real(run->metrics.final_rounding)));
     const struct run_costs *costs = &run->metrics.costs;
-    json_object_set_new(out, "costs",
-                        json_pack("{s:o,s:o,s:o,s:o,s:o}", "usd", real(costs->mean), "rows_error",
-                                  real(costs->rows_error), "calls_error", real(costs->calls_error),
-                                  "over_expected_unseen", real(costs->unseen), "over_expected_own",
-                                  real(costs->own)));
-    json_object_set_new(out, "certain", json_boolean(run->target.certain));
-    json_object_set_new(
-        out, "quality_of_best_interval",
+    set(&out, "costs",
+        json_pack("{s:o,s:o,s:o,s:o,s:o}", "usd", real(costs->mean), "rows_error",
+                  real(costs->rows_error), "calls_error", real(costs->calls_error),
+                  "over_expected_unseen", real(costs->unseen), "over_expected_own",
+                  real(costs->own)));
+    set(&out, "certain", json_boolean(run->target.certain));
+    set(&out, "quality_of_best_interval",
         json_pack("[oo]", real(run->metrics.quality_low), real(run->metrics.quality_high)));
     return out;
 }
@@ -178,10 +198,7 @@ static json_t *references_part(const struct run *run)
 {
     json_t *out = json_array();
     for (uint32_t f = 0; f <= FEATURES_DENSE; f++)
-        if (json_array_append_new(out, reference_json(&run->reference[f])) != 0) {
-            json_decref(out);
-            return NULL;
-        }
+        append(&out, reference_json(&run->reference[f]));
     return out;
 }
 
@@ -189,9 +206,8 @@ static json_t *gates_part(const struct learn_result *result)
 {
     json_t *gates = json_array();
     for (uint32_t i = 0; i < result->gate_count; i++)
-        json_array_append_new(gates, json_pack("{s:s,s:b,s:s}", "name", result->gates[i].name, "ok",
-                                               (int)result->gates[i].ok, "detail",
-                                               result->gates[i].detail));
+        append(&gates, json_pack("{s:s,s:b,s:s}", "name", result->gates[i].name, "ok",
+                                 (int)result->gates[i].ok, "detail", result->gates[i].detail));
     return gates;
 }
 
@@ -208,9 +224,18 @@ static json_t *target_part(const struct run *run)
                      "best_possible", real(run->target.possible));
 }
 
-static int dump_to_buf(const char *data, size_t len, void *buf)
+struct dump {
+    struct buf *out;
+    int rc;
+};
+
+/* Jansson does not look at what writing a member's name came to, so the first failure is kept. */
+static int dump_to_buf(const char *data, size_t len, void *dump_of)
 {
-    return buf_append(buf, data, len) == 0 ? 0 : -1;
+    struct dump *dump = dump_of;
+    if (dump->rc == 0)
+        dump->rc = buf_append(dump->out, data, len);
+    return dump->rc == 0 ? 0 : -1;
 }
 
 int run_report(const struct run *run, const struct learn_result *result, struct buf *out_json)
@@ -225,10 +250,11 @@ int run_report(const struct run *run, const struct learn_result *result, struct 
         "learned_from", references_part(run));
     if (report == NULL)
         return ERR_NOMEM;
-    int rc = json_dump_callback(report, dump_to_buf, out_json,
-                                JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0
-                 ? 0
-                 : ERR_NOMEM;
+    struct dump dump = {out_json, 0};
+    int rc =
+        json_dump_callback(report, dump_to_buf, &dump, JSON_COMPACT | JSON_REAL_PRECISION(9)) == 0
+            ? dump.rc
+            : ERR_NOMEM;
     json_decref(report);
     return rc;
 }

@@ -134,9 +134,16 @@ class Replay:
     def mean_cost(self, route, last):
         """USD a request over the last so many decisions of a route, as they were charged."""
         self.cluster.wait_drained()
+        return self._of_costs("avg(cost) / 1e9", route, last)
+
+    def cost_luck(self, route, last):
+        """One standard error of that mean, as a share of it: what no prediction can do better than."""
+        return self._of_costs("stddev_samp(cost) / sqrt(count(*)) / avg(cost)", route, last)
+
+    def _of_costs(self, what, route, last):
         return float(self.cluster.postgres.value(
-            "SELECT avg(cost) / 1e9 FROM (SELECT cost FROM decision WHERE route = '%s' "
-            "ORDER BY request_id DESC LIMIT %d) d" % (route, last)))
+            "SELECT %s FROM (SELECT cost FROM decision WHERE route = '%s' "
+            "ORDER BY request_id DESC LIMIT %d) d" % (what, route, last)))
 
     def version(self, policy, number):
         return self.cluster.admin("GET", "/policies/%s/%d" % (policy, number))[1]

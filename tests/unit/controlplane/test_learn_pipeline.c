@@ -293,25 +293,48 @@ static void a_run_can_be_cancelled_at_any_time(void **state)
     dataset_destroy(d);
 }
 
+/* Runs with the n-th allocation failing; true: there were as many. */
+static bool run_without(struct dataset *d, unsigned n)
+{
+    struct learn_options o;
+    struct learn_result r;
+    struct err err = {0};
+    learn_options_init(&o);
+    o.models = catalogue;
+    o.bootstraps = 10;
+    fault_arm_alloc(n);
+    int rc = learn_run(d, &o, &r, &err);
+    bool fired = fault_disarm();
+    assert_int_equal(rc, fired ? ERR_NOMEM : 0);
+    learn_result_deinit(&r);
+    return fired;
+}
+
 static void a_run_survives_failed_allocations(void **state)
 {
     (void)state;
     const struct world w = {.rows = LEARN_ROWS_MIN, .tasks = true, .constant = -1};
     struct dataset *d = make_world(&w);
-    bool fired = true;
-    for (unsigned n = 0; fired; n += n < 40 ? 1 : 17) { /* Fits repeat the same allocations. */
-        struct learn_options o;
-        struct learn_result r;
-        struct err err = {0};
-        learn_options_init(&o);
-        o.models = catalogue;
-        o.bootstraps = 10;
-        fault_arm_alloc(n);
-        int rc = learn_run(d, &o, &r, &err);
-        fired = fault_disarm();
-        assert_int_equal(rc, fired ? ERR_NOMEM : 0);
-        learn_result_deinit(&r);
-    }
+    unsigned n = 0;
+    while (run_without(d, n))
+        n += n < 40 ? 1 : 17; /* Fits repeat the same allocations. */
+    dataset_destroy(d);
+}
+
+/* Most of the report's parts are made by a call each, and it comes last. */
+static void no_report_lacks_what_could_not_be_allocated(void **state)
+{
+    (void)state;
+    const struct world w = {.rows = LEARN_ROWS_MIN, .tasks = true, .constant = -1};
+    struct dataset *d = make_world(&w);
+    unsigned some = 0;
+    while (run_without(d, some))
+        some += 256;
+    unsigned last = some >= 256 ? some - 256 : 0;
+    while (run_without(d, last))
+        last++;
+    for (unsigned n = last > 1500 ? last - 1500 : 0; n < last; n++)
+        assert_true(run_without(d, n));
     dataset_destroy(d);
 }
 
@@ -376,6 +399,7 @@ int main(void)
         cmocka_unit_test(one_model_is_always_chosen),
         cmocka_unit_test(a_run_can_be_cancelled_at_any_time),
         cmocka_unit_test(a_run_survives_failed_allocations),
+        cmocka_unit_test(no_report_lacks_what_could_not_be_allocated),
         cmocka_unit_test(the_incumbent_is_compared_with),
         cmocka_unit_test(targets_are_parsed_and_nonsense_refused),
     };
