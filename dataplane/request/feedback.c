@@ -82,13 +82,14 @@ static enum step_result read_source(struct request *r, uint32_t node, struct vot
     return bad(r, node);
 }
 
-/* Who asks only some for a label says with what chance this one was asked. */
+/* Who asks only some for a label says with what chance this one was asked. Cut to billionths: less
+ * than one is none, and nothing above 1 becomes 1. */
 static enum step_result read_chance(struct request *r, uint32_t node, struct vote *v)
 {
     int64_t billionths;
     bool exact;
     if (json_fixed(&r->env->json, node, 9, &billionths, &exact) != 0 || billionths <= 0 ||
-        billionths > 1000000000)
+        billionths > 1000000000 || (billionths == 1000000000 && !exact))
         return bad(r, node);
     uint64_t chance = ((uint64_t)billionths << 32) / 1000000000;
     v->record.label_prob = chance > UINT32_MAX ? 0 : (uint32_t)chance; /* 0: always. */

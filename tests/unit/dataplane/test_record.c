@@ -344,6 +344,37 @@ static void feedback_and_gaps_read_back(void **state)
     wire_free(m);
 }
 
+/* A ring of a node that knew no chances ends after the texts. */
+static void a_vote_passes_the_ring_and_one_without_a_chance_is_read_as_always(void **state)
+{
+    (void)state;
+    static uint64_t ring[FLAT_FEEDBACK_MAX / 8 + 1];
+    const struct record_feedback f = {.ts_us = 5,
+                                      .key_id = 7,
+                                      .source = STR("thumb"),
+                                      .score_q16 = 65536,
+                                      .label = STR("good"),
+                                      .comment = STR("fine"),
+                                      .label_prob = 1U << 30};
+    struct record_feedback back;
+    uint8_t *at = (uint8_t *)ring;
+    size_t len = (size_t)(flat_put_feedback(at, &f) - at);
+    size_t old = len - sizeof f.label_prob;
+    assert_true(len <= FLAT_FEEDBACK_MAX);
+    for (size_t cut = 0; cut <= len; cut++) {
+        struct str data = {.data = (const char *)at, .len = cut};
+        assert_int_equal(flat_take_feedback(&data, &back), cut == old || cut == len);
+        if (cut != old && cut != len)
+            continue;
+        assert_int_equal(data.len, 0);
+        assert_int_equal(back.label_prob, cut == len ? 1U << 30 : 0);
+        assert_int_equal(back.score_q16, 65536);
+        assert_int_equal(back.key_id, 7);
+        assert_true(str_is(back.source, "thumb") && str_is(back.label, "good") &&
+                    str_is(back.comment, "fine"));
+    }
+}
+
 static void enumerations_are_those_of_the_protocol(void **state)
 {
     (void)state;
@@ -505,6 +536,7 @@ int main(void)
         cmocka_unit_test(text_that_is_not_utf8_or_too_long_cannot_spoil_a_batch),
         cmocka_unit_test(every_buffer_that_is_too_small_is_refused),
         cmocka_unit_test(feedback_and_gaps_read_back),
+        cmocka_unit_test(a_vote_passes_the_ring_and_one_without_a_chance_is_read_as_always),
         cmocka_unit_test(enumerations_are_those_of_the_protocol),
         cmocka_unit_test(a_sync_that_was_asked_for_comes_without_waiting_for_the_second),
         cmocka_unit_test(the_part_in_a_rollout_arrives_whole_with_its_shadow_and_without),

@@ -438,7 +438,7 @@ void rig_stop(struct rig *r)
     snapshot_reader_close(r->reader);
     snapshot_cell_destroy(r->cell);
     const struct spool_options spool = spool_options(r);
-    if (r->on_row != NULL)
+    if (r->on_row != NULL || r->on_vote != NULL)
         rig_read_rows(r, &spool);
     spool_set_destroy(r->spools);
     limits_destroy(r->shared.limits);

@@ -63,7 +63,8 @@ struct rig {
     struct budget_table *budgets; /* If there are accounts. */
     /* Called by rig_stop for each record, oldest first; NULL: none. */
     void (*on_row)(const Steelyard__Telemetry__V1__Decision *row, void *arg);
-    void *on_row_arg;
+    void (*on_vote)(const Steelyard__Telemetry__V1__Feedback *vote, void *arg);
+    void *on_row_arg; /* Of both. */
     uv_timer_t tick;
     uv_timer_t watchdog;
     bool timed_out;

@@ -152,7 +152,9 @@ static void read_epoch(struct rig *r, struct spool_epoch *epoch)
         ProtobufCMessage *m = NULL;
         assert_int_equal(wire_unpack(&steelyard__telemetry__v1__record__descriptor, record, &m), 0);
         const Steelyard__Telemetry__V1__Record *row = (const Steelyard__Telemetry__V1__Record *)m;
-        if (row->body_case == STEELYARD__TELEMETRY__V1__RECORD__BODY_DECISION)
+        if (row->body_case == STEELYARD__TELEMETRY__V1__RECORD__BODY_FEEDBACK && r->on_vote != NULL)
+            r->on_vote(row->feedback, r->on_row_arg);
+        if (row->body_case == STEELYARD__TELEMETRY__V1__RECORD__BODY_DECISION && r->on_row != NULL)
             r->on_row(row->decision, r->on_row_arg);
         wire_free(m);
     }

@@ -505,6 +505,96 @@ static void b31_feedback_is_checked_and_counted_once(void **state)
     rig_stop(&r);
 }
 
+struct votes {
+    uint32_t label_prob[16];
+    size_t count;
+};
+
+static void keep_vote(const Steelyard__Telemetry__V1__Feedback *vote, void *arg)
+{
+    struct votes *votes = arg;
+    assert_true(votes->count < sizeof votes->label_prob / sizeof votes->label_prob[0]);
+    votes->label_prob[votes->count++] = vote->label_prob;
+}
+
+/* A decision of its own for each, as a second vote on one is refused. */
+static void vote_with(struct rig *r, const char *chance, unsigned status)
+{
+    struct rig_answer a;
+    char body[256];
+    struct buf b = {.data = body, .cap = sizeof body, .max = sizeof body};
+    rig_exchange(r, ASK, &a);
+    ptrdiff_t at = str_search(a.head, STR("x-steelyard-decision-id: "));
+    assert_true(at >= 0);
+    struct str id = str_slice(a.head, (size_t)at + 25, (size_t)at + 25 + 36);
+    assert_int_equal(buf_printf(&b, "{\"decision_id\":\"%.*s\",\"score\":1%s%s}", STR_ARG(id),
+                                chance != NULL ? ",\"label_prob\":" : "",
+                                chance != NULL ? chance : ""),
+                     0);
+    buf_deinit(&a.body);
+    const struct row row = {chance != NULL ? chance : "absent",  VOTE, buf_cstr(&b), status,
+                            status == 400 ? "label_prob" : NULL, NULL};
+    check(r, &row);
+}
+
+static void the_chance_of_a_label_is_above_nothing_and_at_most_1(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"0",     "0.0",   "-0.5",        "-1e-9",
+                                      "1.1",   "2",     "1.000000001", "1.0000000001",
+                                      "1e-10", "1e300", "-0",          "\"0.5\"",
+                                      "true",  "[0.5]", "{}",          "0.1234567890123456789"};
+    struct rig r;
+    struct votes votes = {0};
+    rig_start(&r, NULL);
+    rig_script(&r, 0, (struct rig_script){.reply = OK_REPLY});
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        vote_with(&r, bad[i], 400);
+    assert_int_equal(rig_records(&r), sizeof bad / sizeof bad[0]); /* The decisions alone. */
+    r.on_vote = keep_vote;
+    r.on_row_arg = &votes;
+    rig_stop(&r);
+    assert_int_equal(votes.count, 0);
+}
+
+static void the_chance_of_a_label_is_recorded_to_a_billionth(void **state)
+{
+    (void)state;
+    /* In parts of 2^32, cut; 0: always. */
+    static const struct {
+        const char *text;
+        uint32_t label_prob;
+    } rows[] = {
+        {NULL, 0},
+        {"null", 0},
+        {"1", 0},
+        {"1.000000000000", 0},
+        {"10e-1", 0},
+        {"0.5", 1U << 31},
+        {"5e-1", 1U << 31},
+        {"0.25", 1U << 30},
+        {"0.2", 858993459},
+        {"0.999999999", 4294967291},
+        {"0.9999999999", 4294967291},
+        {"0.000000001", 4},
+        {"1e-9", 4},
+        {"0.014285714285714285", 61356674}, /* As languages write 1 / 70. */
+    };
+    struct rig r;
+    struct votes votes = {0};
+    const size_t count = sizeof rows / sizeof rows[0];
+    rig_start(&r, NULL);
+    rig_script(&r, 0, (struct rig_script){.reply = OK_REPLY});
+    for (size_t i = 0; i < count; i++)
+        vote_with(&r, rows[i].text, 200);
+    r.on_vote = keep_vote;
+    r.on_row_arg = &votes;
+    rig_stop(&r);
+    assert_int_equal(votes.count, count);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(votes.label_prob[i], rows[i].label_prob);
+}
+
 static void without_a_configuration_everything_is_503(void **state)
 {
     (void)state;
@@ -566,6 +656,8 @@ int main(void)
         cmocka_unit_test(prompts_above_a_tier_are_weighed_and_charged_at_its_rates),
         cmocka_unit_test(a_decision_names_candidates_and_calls_nobody),
         cmocka_unit_test(b31_feedback_is_checked_and_counted_once),
+        cmocka_unit_test(the_chance_of_a_label_is_above_nothing_and_at_most_1),
+        cmocka_unit_test(the_chance_of_a_label_is_recorded_to_a_billionth),
         cmocka_unit_test(a_key_is_held_to_its_endpoints_models_and_cost),
         cmocka_unit_test(without_a_configuration_everything_is_503),
         cmocka_unit_test(b9_a_request_split_anywhere_is_the_same),
