@@ -254,7 +254,9 @@ static int start_stores(struct plane *p, struct err *err)
                                              .current = current_set,
                                              .policy = plane_policy,
                                              .on_published = on_policy_published,
-                                             .arg = p};
+                                             .arg = p,
+                                             .tick_ms =
+                                                 (uint32_t)p->settings->evidence_interval_ms};
     rc = intake_create(p->loop, &intake, &p->intake, err);
     if (rc == 0)
         rc = keeper_start(p->loop, &keeper, &p->keeper, err);

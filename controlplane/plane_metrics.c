@@ -41,6 +41,7 @@ enum {
     METER_LAMBDA_STEPS,
     METER_EXPLORE_STEPS,
     METER_RETRAINS,
+    METER_EVIDENCE_TURNS,
     METER_EVIDENCE_ERRORS,
     METER_LEADER,
     METER_TERM,
@@ -167,6 +168,9 @@ const struct metrics_family plane_metrics_table[] = {
     {.name = "steelyard_retrains",
      .type = METRICS_GAUGE,
      .help = "Training runs that began by themselves, since the start."},
+    {.name = "steelyard_evidence_turns",
+     .type = METRICS_GAUGE,
+     .help = "Looks at all policies, since the start; every five minutes where the trainer leads."},
     {.name = "steelyard_evidence_errors",
      .type = METRICS_GAUGE,
      .help = "Looks at policies that failed, since the start."},
@@ -285,6 +289,7 @@ static void collect(void *arg)
         set_gauge(p, METER_LAMBDA_STEPS, e.lambda_steps);
         set_gauge(p, METER_EXPLORE_STEPS, e.explore_steps);
         set_gauge(p, METER_RETRAINS, e.retrains);
+        set_gauge(p, METER_EVIDENCE_TURNS, e.turns);
         set_gauge(p, METER_EVIDENCE_ERRORS, e.errors);
     }
     collect_roles(p);

@@ -68,6 +68,9 @@ const struct option_row settings_table[] = {
     {"wave-healthy", OPTION_DURATION, AT(wave_healthy_ms), "30s", 1, 3600000, "ms", "30s",
      "Time that a rollout's candidate must have served on one node before a tenth of them get it, "
      "and there before all do."},
+    {"evidence-interval", OPTION_DURATION, AT(evidence_interval_ms), "5m", 100, 3600000, "ms", "5m",
+     "How often the trainer's leader looks at each policy: spend and exploration every time, "
+     "training again every second time, drift every twelfth."},
     {"drain-timeout", OPTION_DURATION, AT(drain_timeout_ms), "15s", 0, 600000, "ms", "15s",
      "How long running admin requests and batches may take to end after SIGTERM."},
     {"log-level", OPTION_STRING, AT(log_level), "info", 0, 0, "", "info",

@@ -39,6 +39,7 @@ struct settings {
     uint64_t ingest_connections;
     uint64_t drain_timeout_ms;
     uint64_t wave_healthy_ms;
+    uint64_t evidence_interval_ms;
     /* Worked out from the above. */
     uint64_t retention_days; /* Of retention_text. */
     enum log_level level;

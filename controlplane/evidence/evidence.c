@@ -70,6 +70,7 @@ static void on_turn(void *arg, int status, const struct err *err)
 {
     struct evidence *e = arg;
     e->running = false;
+    e->stats.turns++;
     publish_set_unref(e->set);
     e->set = NULL;
     if (status == ERR_CONFLICT)

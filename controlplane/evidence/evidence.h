@@ -1,8 +1,8 @@
 /* evidence.h: what goes on about policies without being asked, while this replica leads
- * LEADER_TRAINER: lambda follows spend targets and exploration its account every 5 minutes, drift
- * is looked for every hour, training begins again when it is time (turn.h). The database work is on
- * worker threads. Should two control planes both believe that they lead, the fence lets one write.
- * Loop thread. */
+ * LEADER_TRAINER: lambda follows spend targets and exploration its account at every tick (5
+ * minutes), drift is looked for every hour, training begins again when it is time (turn.h). The
+ * database work is on worker threads. Should two control planes both believe that they lead, the
+ * fence lets one write. Loop thread. */
 #ifndef STEELYARD_CONTROLPLANE_EVIDENCE_EVIDENCE_H
 #define STEELYARD_CONTROLPLANE_EVIDENCE_EVIDENCE_H
 
@@ -26,7 +26,8 @@ struct evidence_config {
 int evidence_start(uv_loop_t *loop, const struct evidence_config *config, struct evidence **out,
                    struct err *err) MUST_CHECK;
 struct evidence_stats {
-    uint64_t lambda_steps; /* Since the start, as all of these. */
+    uint64_t turns; /* Since the start, as all of these. */
+    uint64_t lambda_steps;
     uint64_t explore_steps;
     uint64_t drifts;
     uint64_t offsets;
