@@ -260,23 +260,27 @@ static int put_body(struct anthropic_asking *a)
     int rc = anthropic_put_tools(a);
     if (rc == 0)
         rc = anthropic_put_choice(a);
+    if (rc != 0)
+        return rc;
     put_system(a);
-    if (rc == 0)
-        rc = anthropic_put_messages(a);
+    rc = anthropic_put_messages(a);
+    if (rc != 0)
+        return rc;
     put_thinking(a);
-    if (rc == 0)
-        rc = put_output_config(a);
+    rc = put_output_config(a);
     if (rc == 0)
         rc = put_sampling(a);
     if (rc == 0)
         rc = put_stops(a);
+    if (rc != 0)
+        return rc;
     put_who(a);
     if (r->stream) {
         json_writer_key(a->w, "stream");
         json_writer_bool(a->w, true);
     }
     json_writer_end_object(a->w);
-    return rc;
+    return 0;
 }
 
 static int print_body(struct anthropic_asking *a, struct buf *out)

@@ -163,9 +163,11 @@ static int put_result(struct anthropic_asking *a, const struct tr_result *result
         if (is_text(&result->parts[i]) && result->parts[i].text.len == 0)
             continue;
         rc = put_leaf(a, &result->parts[i]);
-        json_writer_end_object(a->w);
+        if (rc == 0)
+            json_writer_end_object(a->w);
     }
-    json_writer_end_array(a->w);
+    if (rc == 0)
+        json_writer_end_array(a->w);
     return rc;
 }
 
@@ -198,9 +200,11 @@ static int put_turn(struct anthropic_asking *a, const struct tr_turn *turn)
     json_writer_begin_array(a->w);
     for (uint32_t i = 0; rc == 0 && i < turn->part_count; i++)
         rc = put_part(a, &turn->parts[i]);
+    if (rc != 0)
+        return rc; /* Amid a part: nothing of it is used. */
     json_writer_end_array(a->w);
     json_writer_end_object(a->w);
-    return rc;
+    return 0;
 }
 
 int anthropic_put_messages(struct anthropic_asking *a)
@@ -214,7 +218,8 @@ int anthropic_put_messages(struct anthropic_asking *a)
     json_writer_begin_array(a->w);
     for (uint32_t i = 0; rc == 0 && i < a->turns.count; i++)
         rc = put_turn(a, &a->turns.turns[i]);
-    json_writer_end_array(a->w);
+    if (rc == 0)
+        json_writer_end_array(a->w);
     return rc;
 }
 

@@ -381,6 +381,21 @@ static void t04_pictures_are_named_by_what_they_are(void **state)
             "messages");
 }
 
+/* What is amid printing when a part of a result turns out to be none. */
+static void t04_a_result_that_cannot_be_said_is_refused(void **state)
+{
+    struct tr_target target = tr_kit_target("anthropic", OLD);
+    refused(
+        state, &target,
+        "{\"model\":\"m\",\"max_tokens\":5,\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{"
+        "\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"i\",\"type\":"
+        "\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},{\"role\":\"tool\","
+        "\"tool_call_id\":\"i\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":"
+        "\"image_url\",\"image_url\":{\"url\":\"data:image/bmp;base64,QUJD\"}},{\"type\":\"text\","
+        "\"text\":\"b\"}]}],\"stream\":true}",
+        "messages");
+}
+
 static void a_last_turn_of_the_assistant_is_for_models_that_continue_it(void **state)
 {
     struct tr_target target = tr_kit_target("anthropic", NEW);
@@ -479,6 +494,7 @@ int main(void)
         TEST(t07_signed_thinking_goes_back_to_its_vendor_alone),
         TEST(t07_a_turn_that_lost_its_thinking_is_taken_without_any),
         TEST(t04_pictures_are_named_by_what_they_are),
+        TEST(t04_a_result_that_cannot_be_said_is_refused),
         TEST(a_last_turn_of_the_assistant_is_for_models_that_continue_it),
         TEST(at_most_four_marks_go_and_the_earliest_is_left_out),
         TEST(on_vertex_the_model_stands_in_the_path),
