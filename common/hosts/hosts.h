@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/buf.h"
 #include "common/base/str.h"
 
 /* How requests and replies are written. The first three are also what callers speak. */
@@ -86,5 +87,11 @@ enum dialect host_dialect_for(const struct host *h, enum dialect caller);
 /* ... for this model there: OpenAI's codex, pro and deep-research models have no chat completions.
  */
 enum dialect host_dialect_for_model(const struct host *h, enum dialect caller, struct str model);
+
+/* The usual base_url of a cloud that has none without a region (bedrock), or without a project
+ * (vertex, vertex-anthropic; region "" is global). ERR_UNSUPPORTED: the type's does not follow from
+ * them. ERR_INVALID: one is missing, or is no such word. ERR_NOMEM, ERR_TOO_LARGE. */
+int host_address(const struct host *h, struct str region, struct str project,
+                 struct buf *out) MUST_CHECK;
 
 #endif

@@ -160,7 +160,28 @@ static void check_headers(struct findings *f, const struct provider_config *p)
     }
 }
 
-static void check_provider(struct findings *f, struct provider_config *p)
+/* The type's own, which may follow from region and project. */
+static void fill_address(struct findings *f, struct arena *arena, struct provider_config *p)
+{
+    char room[256];
+    struct buf made = {.data = room, .cap = sizeof room, .max = sizeof room};
+    p->base_url = p->host->base_url;
+    if (p->base_url.len > 0)
+        return;
+    int rc = host_address(p->host, p->region, p->project, &made);
+    if (rc == 0)
+        p->base_url = arena_copy(arena, buf_str(&made));
+    if (rc == ERR_INVALID)
+        table_finding(
+            f, p->item.node, "\"base_url\" is missing: that of the type %.*s follows from %s",
+            STR_ARG(p->host->name),
+            p->host->dialect == DIALECT_BEDROCK ? "\"region\"" : "\"project\" and \"region\"");
+    else if (p->base_url.len == 0)
+        table_finding(f, p->item.node, "\"base_url\" is missing: the type %.*s has no usual one",
+                      STR_ARG(p->host->name));
+}
+
+static void check_provider(struct findings *f, struct arena *arena, struct provider_config *p)
 {
     const struct host *host = p->host;
     if (host == NULL)
@@ -168,10 +189,7 @@ static void check_provider(struct findings *f, struct provider_config *p)
     if (p->catalog.len == 0 && (p->base_url.len == 0 || host->base_url.len == 0))
         p->catalog = host->catalog;
     if (p->base_url.len == 0)
-        p->base_url = host->base_url;
-    if (p->base_url.len == 0)
-        table_finding(f, p->item.node, "\"base_url\" is missing: the type %.*s has no usual one",
-                      STR_ARG(host->name));
+        fill_address(f, arena, p);
     check_headers(f, p);
     while (p->base_url.len > 0 && p->base_url.data[p->base_url.len - 1] == '/')
         p->base_url.len--;
@@ -329,7 +347,7 @@ static void check_sizes(struct findings *f, const struct root_config *root)
     }
 }
 
-static void check_all(struct findings *f, struct root_config *root)
+static void check_all(struct findings *f, struct arena *arena, struct root_config *root)
 {
     struct provider_config *providers = root->providers.data;
     struct model_config *models = root->models.data;
@@ -344,7 +362,7 @@ static void check_all(struct findings *f, struct root_config *root)
     check_names(f, &root->routes, sizeof *routes);
     check_names(f, &root->policies, sizeof *policies);
     for (size_t i = 0; i < root->providers.count; i++)
-        check_provider(f, &providers[i]);
+        check_provider(f, arena, &providers[i]);
     for (size_t i = 0; i < root->models.count; i++)
         check_model(f, &models[i], root);
     for (size_t i = 0; i < root->routes.count; i++)
@@ -390,7 +408,7 @@ int config_parse(struct str text, const char *name, enum config_origin origin,
     if (rc == 0)
         rc = table_read(tree, &c->arena, origin, &findings, &c->root);
     if (rc == 0)
-        check_all(&findings, &c->root);
+        check_all(&findings, &c->arena, &c->root);
     if (rc == 0 && findings.count == 0)
         rc = add_default_policy(c);
     if (rc == 0 && findings.count > 0)

@@ -66,7 +66,10 @@ static const struct field provider_fields[] = {
      "Who it is: says the dialect, the usual address and how the key is shown. Any server of chat "
      "completions is `custom`."},
     {"base_url", FIELD_URL, F(provider_config, base_url), false, NULL, NONE, NULL, NULL,
-     "https://api.openai.com/v1", "Scheme, host, port and path prefix. Default: the type's own."},
+     "https://api.openai.com/v1",
+     "Scheme, host, port and path prefix. Default: the type's own, which for `bedrock` follows "
+     "from "
+     "`region` and for `vertex` from `project` and `region`."},
     {"api_key", FIELD_SECRET, F(provider_config, api_key), false, NULL, NONE, NULL, NULL,
      "os.environ/OPENAI_API_KEY",
      "A reference that each node resolves by itself: os.environ/NAME, ${env:NAME} or "
@@ -78,7 +81,7 @@ static const struct field provider_fields[] = {
      "Of the API: anthropic-version for the Anthropic dialect, api-version for Azure. Default: the "
      "dialect's usual one."},
     {"region", FIELD_TEXT, F(provider_config, region), false, NULL, NONE, NULL, NULL, "us-east-1",
-     "Of the cloud, where the type needs one."},
+     "Of the cloud, where the type needs one. Default for `vertex`: global."},
     {"project", FIELD_TEXT, F(provider_config, project), false, NULL, NONE, NULL, NULL,
      "my-project", "Of Google Cloud."},
     {"headers", FIELD_PAIRS, F(provider_config, headers), false, NULL, NONE, NULL, NULL,

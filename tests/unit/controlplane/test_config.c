@@ -194,6 +194,7 @@ static void a_type_says_what_the_file_leaves_out(void **state)
         "          compat: {unsupported_params: reject, repair: false}}\n"
         "  cloud: {type: bedrock, base_url: \"https://b.example\", credential: aws_keys}\n"
         "  home: {type: vllm}\n"
+        "  maps: {type: vertex, project: p, region: us-east1}\n"
         "  proxy: {base_url: \"http://proxy:1/v1\"}\n"
         "models:\n"
         "  m: {deployments: [{provider: claude, region: eu, priority: 2}]}\n"
@@ -219,8 +220,12 @@ static void a_type_says_what_the_file_leaves_out(void **state)
     assert_int_equal(p[2]->credential, STEELYARD__CONTROL__V1__CREDENTIAL__CREDENTIAL_AWS_KEYS);
     assert_string_equal(p[3]->base_url, "http://127.0.0.1:8000/v1");
     assert_true(p[3]->allow_private);
-    assert_string_equal(p[4]->type, "openai");
-    assert_string_equal(p[4]->catalog, ""); /* Whoever that is, it is not the vendor itself. */
+    assert_string_equal(
+        p[4]->base_url,
+        "https://us-east1-aiplatform.googleapis.com/v1/projects/p/locations/us-east1");
+    assert_string_equal(p[4]->catalog, "google-vertex");
+    assert_string_equal(p[5]->type, "openai");
+    assert_string_equal(p[5]->catalog, ""); /* Whoever that is, it is not the vendor itself. */
     assert_string_equal(m->models[0]->deployments[0]->region, "eu");
     assert_int_equal(m->models[0]->deployments[0]->priority, 2);
     steelyard__control__v1__catalogue__free_unpacked(m, NULL);
@@ -287,6 +292,10 @@ static const struct {
     {"version: 1\nproviders: {p: {type: antropic}}\nmodels: {}\n", "did you mean \"anthropic\"?"},
     {"version: 1\nproviders: {p: {type: azure}}\nmodels: {}\n",
      "\"base_url\" is missing: the type azure has no usual one"},
+    {"version: 1\nproviders: {p: {type: bedrock}}\nmodels: {}\n",
+     "\"base_url\" is missing: that of the type bedrock follows from \"region\""},
+    {"version: 1\nproviders: {p: {type: vertex, region: \"a/b\", project: p}}\nmodels: {}\n",
+     "that of the type vertex follows from \"project\" and \"region\""},
     {"version: 1\nproviders: {p: {headers: {Authorization: k}}}\nmodels: {}\n",
      "a field's name has small letters"},
     {"version: 1\nproviders: {p: {headers: {x-api-key: k}}}\nmodels: {}\n",

@@ -95,6 +95,48 @@ static void models_that_have_no_chat_completions_are_asked_for_responses(void **
                          DIALECT_OPENAI);
 }
 
+static void addresses_of_clouds_follow_from_region_and_project(void **state)
+{
+    static const struct {
+        const char *type, *region, *project, *address;
+        int rc;
+    } rows[] = {
+        {"vertex", "europe-west1", "p-1",
+         "https://europe-west1-aiplatform.googleapis.com/v1/projects/p-1/locations/europe-west1",
+         0},
+        {"vertex", "", "example.com:p",
+         "https://aiplatform.googleapis.com/v1/projects/example.com:p/locations/global", 0},
+        {"vertex", "eu", "p", "https://aiplatform.eu.rep.googleapis.com/v1/projects/p/locations/eu",
+         0},
+        {"vertex-anthropic", "us-east5", "p",
+         "https://us-east5-aiplatform.googleapis.com/v1/projects/p/locations/us-east5/publishers/"
+         "anthropic",
+         0},
+        {"bedrock", "us-east-1", "", "https://bedrock-runtime.us-east-1.amazonaws.com", 0},
+        {"bedrock", "", "", "", ERR_INVALID},
+        {"vertex", "us", "", "", ERR_INVALID},
+        {"vertex", "us", "a/b", "", ERR_INVALID},
+        {"vertex", "us.evil", "p", "", ERR_INVALID},
+        {"azure", "us", "p", "", ERR_UNSUPPORTED},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char room[256];
+        struct buf out = {.data = room, .cap = sizeof room, .max = sizeof room};
+        assert_int_equal(host_address(host_find(str_from(rows[i].type)), str_from(rows[i].region),
+                                      str_from(rows[i].project), &out),
+                         rows[i].rc);
+        assert_true(str_is(buf_str(&out), rows[i].address));
+        out = (struct buf){.data = room, .cap = 20, .max = 20};
+        if (rows[i].rc == 0)
+            assert_int_equal(host_address(host_find(str_from(rows[i].type)),
+                                          str_from(rows[i].region), str_from(rows[i].project),
+                                          &out),
+                             ERR_TOO_LARGE);
+        assert_int_equal(out.len, 0);
+    }
+}
+
 static void dialects_have_names(void **state)
 {
     (void)state;
@@ -114,6 +156,7 @@ int main(void)
         cmocka_unit_test(the_names_that_people_know_are_there),
         cmocka_unit_test(requests_of_the_responses_dialect_stay_so_where_they_can),
         cmocka_unit_test(models_that_have_no_chat_completions_are_asked_for_responses),
+        cmocka_unit_test(addresses_of_clouds_follow_from_region_and_project),
         cmocka_unit_test(dialects_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
