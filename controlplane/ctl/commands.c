@@ -405,6 +405,17 @@ static const struct flag reprice_flags[] = {
     {.name = NULL},
 };
 
+static const struct flag import_flags[] = {
+    {"write", 0, FLAG_TEXT, "OUT", NULL, NULL, "Write the result there instead of to stdout."},
+    {"allow-lossy", 0, FLAG_BOOL, NULL, NULL, NULL,
+     "Exit 0 even if something is left to do, or left out."},
+    {"model", 0, FLAG_TEXT, "MODEL", NULL, NULL,
+     "Portkey: what targets are asked for that name no model."},
+    {"name", 0, FLAG_TEXT, "NAME", NULL, NULL, "Of the route, where the file names none."},
+    YES_FLAG,
+    {.name = NULL},
+};
+
 const struct command commands[] = {
     {"serve", NULL, "", 0, 0, "Run everything on this machine: both planes and a private Postgres.",
      "Starts a private PostgreSQL (Unix socket only), the control plane and a data plane node, "
@@ -603,6 +614,13 @@ const struct command commands[] = {
      "Exits 10 if it is invalid.", NULL, config_validate, false},
     {"config", "schema", "", 0, 0, "JSON Schema of the configuration, for editors.", NULL, NULL,
      config_schema, false},
+    {"import", NULL, "FORMAT FILE", 2, 2,
+     "Make a steelyard.yaml of another program's configuration.",
+     "FORMAT is litellm, portkey, openrouter or route-switch. The result goes to stdout, what "
+     "became of every value of the original to stderr: FILE:LINE:COLUMN: path: exact, approximate, "
+     "manual or unsupported, and why; `-o json` has all of it. Secrets are never copied. Exits 10 "
+     "when something is manual or unsupported.",
+     import_flags, import_file, false},
     {"version", NULL, "", 0, 0, "Version of this program.", NULL, NULL, version_show, false},
     {"completion", NULL, "SHELL", 1, 1, "Completion script for bash, zsh or fish.", NULL, NULL,
      completion_show, false},

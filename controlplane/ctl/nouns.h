@@ -68,6 +68,7 @@ enum ctl_exit audit_log(struct ctl *c);
 enum ctl_exit audit_export(struct ctl *c);
 enum ctl_exit config_validate(struct ctl *c);
 enum ctl_exit config_schema(struct ctl *c);
+enum ctl_exit import_file(struct ctl *c);
 enum ctl_exit serve_run(struct ctl *c);
 enum ctl_exit version_show(struct ctl *c);
 enum ctl_exit completion_show(struct ctl *c);
