@@ -48,7 +48,8 @@
     X(STICKY, "the conversation must stay with another model")                                     \
     X(USER_PIN, "another model was pinned")                                                        \
     X(DISABLED, "disabled by an operator")                                                         \
-    X(PRIVACY_CLASS, "privacy class of the key not served")
+    X(PRIVACY_CLASS, "privacy class of the key not served")                                        \
+    X(WISHES, "against the request's own wishes")
 
 enum policy_exclusion_index {
 #define X(name, text) POLICY_EXCLUSION_##name,

@@ -136,6 +136,7 @@ static void fill_provider(struct body *b, const struct root_config *root,
     out->allow_private = p->is_private || p->host->local;
     out->abort_stops_billing = p->abort_stops_billing;
     out->propagate = p->propagate;
+    out->collects_nothing = p->collects_nothing;
     out->ca_file = body_text(b, p->ca_file);
     out->failure_domain = domain_of(root, p);
     out->catalog = body_text(b, p->catalog);

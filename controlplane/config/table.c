@@ -94,6 +94,10 @@ static const struct field provider_fields[] = {
      "machine need not say it."},
     {"propagate", FIELD_BOOL, F(provider_config, propagate), false, "false", NONE, NULL, NULL,
      "true", "Send the trace context (traceparent) along."},
+    {"collects_nothing", FIELD_BOOL, F(provider_config, collects_nothing), false, "false", NONE,
+     NULL, NULL, "true",
+     "The provider is known to neither keep what it is sent nor learn from it. Requests that deny "
+     "data collection go to such providers alone."},
     {"ca_file", FIELD_TEXT, F(provider_config, ca_file), false, NULL, NONE, NULL, NULL,
      "/etc/ssl/internal-ca.pem", "Certificates to trust instead of the system's, on the node."},
     {"timeouts", FIELD_SECTION, F(provider_config, timeouts), false, NULL, NONE, NULL,

@@ -48,7 +48,7 @@ struct provider_config {
     struct item item;
     uint64_t transport, credential;
     struct str base_url, api_key, ca_file, failure_domain, catalog, version, region, project;
-    bool is_private, propagate, abort_stops_billing;
+    bool is_private, propagate, abort_stops_billing, collects_nothing;
     const struct host *host; /* Its type. */
     struct pairs headers;
     struct timeouts_config timeouts;

@@ -125,6 +125,7 @@ static const struct reading_field fields[] = {
     READING_FIELD("service_tier", read_tier),
     READING_FIELD("speed", read_speed),
     READING_FIELD("inference_geo", read_geo),
+    READING_WISHES,
     READING_FIELD("api_base", reading_forbidden),
     READING_FIELD("base_url", reading_forbidden),
     READING_FIELD("api_key", reading_forbidden),
@@ -142,8 +143,9 @@ int anthropic_read_count(struct json *json, struct str body, struct arena *arena
         rc = reading_fields(&r, fields, sizeof fields / sizeof fields[0]);
     if (rc != 0)
         return rc;
-    if (out_call->model.len == 0)
-        return reading_missing(&r, "model");
+    rc = reading_need_model(&r);
+    if (rc != 0)
+        return rc;
     if (out_call->messages == 0)
         return reading_missing(&r, "messages");
     return reading_end(&r, body);
@@ -168,7 +170,7 @@ static int usual_edits(const struct call *call, struct str upstream_model, struc
 {
     enum { DIGITS = 10 };
     int rc = 0;
-    if (!str_eq(upstream_model, call->model))
+    if (edit_renames(call, upstream_model))
         rc = edit_model(call, upstream_model, arena, &edits[(*io_count)++]);
     if (rc != 0 || call->clamp_out == 0)
         return rc;

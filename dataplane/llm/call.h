@@ -18,8 +18,23 @@ struct call_span {
     uint32_t len; /* 0 and at 0: not there. */
 };
 
+/* Members of a body by which a caller steers: read by dataplane/request/wishes, not said to a
+ * provider that does not know them. */
+enum call_wish {
+    CALL_WISH_MODELS,
+    CALL_WISH_PROVIDER,
+    CALL_WISH_ROUTE,
+    CALL_WISH_USAGE,
+    CALL_WISH_PREFERENCES,
+    CALL_WISHES
+};
+struct call_wish_spans {
+    struct call_span member; /* From its key to the end of its value. */
+    struct call_span value;  /* len 0: it is not there, or null. */
+};
+
 struct call {
-    struct str model; /* As asked for, unescaped. */
+    struct str model; /* As asked for, unescaped; len 0: only a list of models is. */
     bool stream;
     bool include_usage; /* The caller asked for the usage chunk. */
     bool has_tools;
@@ -44,7 +59,7 @@ struct call {
     uint32_t tokens_in;    /* Estimate. */
     bool previous_failed;
     /* Where the body is changed before it goes upstream. */
-    struct call_span model_value;          /* With quotes. */
+    struct call_span model_value;          /* With quotes; len 0: it is to be added. */
     struct call_span stream_options_value; /* Whole value; len 0: no such field. */
     struct call_span include_usage_value;
     bool stream_options_empty;
@@ -65,7 +80,9 @@ struct call {
      * provider of this one. In order, apart from each other; in the arena. */
     const struct call_span *cuts;
     uint32_t cut_count;
-    bool input_elsewhere;  /* Some of the input is not in the body: its size is not known. */
+    bool input_elsewhere; /* Some of the input is not in the body: its size is not known. */
+    bool wished;          /* One of these is there. */
+    struct call_wish_spans wishes[CALL_WISHES];
     uint32_t object_open;  /* Offset just past the body's '{' ... */
     uint32_t object_close; /* ... and of its '}'. */
 };

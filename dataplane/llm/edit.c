@@ -30,8 +30,20 @@ int edit_quote(struct arena *arena, struct str text, struct str *out)
 int edit_model(const struct call *call, struct str upstream_model, struct arena *arena,
                struct edit *e)
 {
-    *e = (struct edit){.at = call->model_value.at, .cut = call->model_value.len};
-    return edit_quote(arena, upstream_model, &e->put);
+    struct str quoted;
+    int rc = edit_quote(arena, upstream_model, &quoted);
+    *e = (struct edit){.at = call->model_value.at, .cut = call->model_value.len, .put = quoted};
+    if (rc != 0 || call->model_value.len > 0)
+        return rc;
+    const struct str name = STR("\"model\":");
+    char *member = arena_alloc(arena, name.len + quoted.len + 1);
+    if (member == NULL)
+        return ERR_NOMEM;
+    memcpy(member, name.data, name.len);
+    memcpy(member + name.len, quoted.data, quoted.len);
+    member[name.len + quoted.len] = ',';
+    *e = (struct edit){.at = call->object_open, .put = {member, name.len + quoted.len + 1}};
+    return 0;
 }
 
 /* At most four, nearly always in order. */
@@ -104,9 +116,21 @@ static int note_model(struct edit_reply *e, const struct json *j, uint32_t node,
     return 0;
 }
 
+uint32_t edit_same_cost(const struct json *j, uint32_t usage, struct str member)
+{
+    return str_starts(member, EDIT_COST) ? json_get(j, usage, STR("cost")) : JSON_NONE;
+}
+
 /* Behind its '{': the member, and a comma if others follow. */
 static void note_usage(struct edit_reply *e, const struct json *j, uint32_t node, struct str member)
 {
+    uint32_t theirs = edit_same_cost(j, node, member);
+    if (theirs != JSON_NONE) {
+        struct str raw = json_raw(j, theirs);
+        e->edits[e->count++] = (struct edit){offset_in(j, raw.data), (uint32_t)raw.len,
+                                             str_slice(member, EDIT_COST.len, member.len)};
+        return;
+    }
     uint32_t at = offset_in(j, json_raw(j, node).data) + 1;
     e->edits[e->count++] = (struct edit){at, 0, member};
     if (json_count(j, node) > 0)

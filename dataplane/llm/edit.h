@@ -19,7 +19,12 @@ size_t edit_apply(struct str text, struct edit *edits, size_t count, struct str 
 /* A body with cuts, on its way up: one piece, in the arena. ERR_NOMEM. */
 int edit_cut(const struct call *call, struct str body, const struct edit *edits, size_t count,
              struct arena *arena, struct str *out_piece) MUST_CHECK;
-/* The model's name in a caller's body, quoted. ERR_NOMEM. */
+/* Whether a caller's body has another name for the model, or none. */
+static inline bool edit_renames(const struct call *call, struct str upstream_model)
+{
+    return call->model_value.len != call->model.len + 2 || !str_eq(upstream_model, call->model);
+}
+/* The model's name in a caller's body, quoted; a member of its own if it had none. ERR_NOMEM. */
 int edit_model(const struct call *call, struct str upstream_model, struct arena *arena,
                struct edit *out_edit) MUST_CHECK;
 /* Between quotation marks, escaped where it must be. ERR_NOMEM. */
@@ -31,6 +36,11 @@ struct edit_reply {
     size_t count;
     char quoted[6 * CALL_MODEL_BYTES_MAX + 2];
 };
+/* A vendor that says a cost itself has it replaced: its price is not ours. The value of its member;
+ * JSON_NONE: it has none, or the member to be added is another. */
+#define EDIT_COST STR("\"cost\":")
+uint32_t edit_same_cost(const struct json *j, uint32_t usage, struct str member);
+
 /* object: the one that has the members; JSON_NONE: nothing is changed. No model in it: none is
  * added. member: len 0: none. 0, or ERR_TOO_LARGE for a model's name past all bounds. */
 int edit_reply_note(struct edit_reply *e, const struct json *j, uint32_t object,

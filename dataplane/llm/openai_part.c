@@ -1,7 +1,8 @@
 /* A body on its way up while it still comes: spans of what is there, with the model renamed.
  * Whether a stream's usage has to be asked for is known at the end only, but the length goes first:
  * so the body is declared longer by what that may take, and where nothing is asked for blanks stand
- * before its last bracket. The value of stream_options, if there is one, waits for the end. */
+ * before its last bracket. The value of stream_options, if there is one, waits for the end, and so
+ * does all that follows the messages: what is not for a provider (call.h, wishes) may be there. */
 #include "dataplane/llm/openai_internal.h"
 
 #define STREAM_OPTIONS ",\"stream_options\":{\"include_usage\":true}"
@@ -13,7 +14,13 @@ size_t openai_part_end(const struct json *json)
     uint32_t key_end;
     size_t inside = json_scan_inside(json);
     (void)json_scan_member(json, STR("stream_options"), &key_end);
-    return key_end != 0 && key_end < inside ? key_end : inside;
+    if (key_end != 0 && key_end < inside)
+        inside = key_end;
+    uint32_t messages = json_scan_member(json, STR("messages"), &key_end);
+    if (key_end == 0)
+        return 0; /* What a caller wishes may yet come. */
+    return messages != JSON_NONE && json->nodes[messages].end < inside ? json->nodes[messages].end
+                                                                       : inside;
 }
 
 int openai_write_part(const struct call *call, struct str body, size_t end,
@@ -21,7 +28,7 @@ int openai_write_part(const struct call *call, struct str body, size_t end,
                       size_t *out_count)
 {
     size_t from = 0, n = 0;
-    if (!str_eq(upstream_model, call->model)) {
+    if (edit_renames(call, upstream_model)) {
         struct edit e;
         int rc = edit_model(call, upstream_model, arena, &e);
         if (rc != 0)

@@ -6,6 +6,7 @@
 
 #include "common/json/json_splice.h"
 #include "common/json/json_writer.h"
+#include "dataplane/llm/edit.h"
 #include "dataplane/llm/openai_shape.h"
 #include "dataplane/llm/reply.h"
 #include "dataplane/llm/tokens.h"
@@ -94,16 +95,16 @@ static size_t usage_spans(struct str usage, struct str member, struct str *spans
     return 4;
 }
 
-#define EDITS_MAX    1
-#define QUOTED_BYTES (6 * CALL_MODEL_BYTES_MAX + 2)
+#define EVENT_EDITS_MAX 1
+#define QUOTED_BYTES    (6 * CALL_MODEL_BYTES_MAX + 2)
 
 struct rewritten {
-    struct json_edit edits[EDITS_MAX];
+    struct json_edit edits[EVENT_EDITS_MAX];
     size_t count;
 };
 
-static int edit_model(const struct json *j, const struct provider_rewrite *rewrite, char *quoted,
-                      struct rewritten *w)
+static int rename_model(const struct json *j, const struct provider_rewrite *rewrite, char *quoted,
+                        struct rewritten *w)
 {
     uint32_t model = json_get(j, JSON_ROOT, STR("model"));
     if (rewrite->model.len == 0 || json_string_is(j, model, rewrite->model))
@@ -139,7 +140,18 @@ static int append_with_usage(const struct json *j, const struct str *spans, size
         return append_all(spans, count, out);
     struct str usage = json_raw(j, node);
     struct str pieces[4];
-    size_t n = usage_spans(usage, member, pieces);
+    size_t n;
+    uint32_t theirs = edit_same_cost(j, node, member);
+    if (theirs != JSON_NONE) {
+        struct str old = json_raw(j, theirs);
+        size_t at = (size_t)(old.data - usage.data);
+        pieces[0] = str_slice(usage, 0, at);
+        pieces[1] = str_slice(member, EDIT_COST.len, member.len);
+        pieces[2] = str_slice(usage, at + old.len, usage.len);
+        n = 3;
+    } else {
+        n = usage_spans(usage, member, pieces);
+    }
     int rc = 0;
     for (size_t i = 0; i < count && rc == 0; i++) {
         const char *from = spans[i].data, *to = spans[i].data + spans[i].len;
@@ -160,7 +172,7 @@ static int append_with_usage(const struct json *j, const struct str *spans, size
 static int write_changed(const struct json *j, const struct sse_event *event,
                          const struct rewritten *w, struct str member, struct buf *out)
 {
-    struct str spans[JSON_SPLICE_SPANS(EDITS_MAX)];
+    struct str spans[JSON_SPLICE_SPANS(EVENT_EDITS_MAX)];
     size_t count = 0;
     int rc = json_splice(j, w->edits, w->count, spans, &count);
     if (rc != 0)
@@ -193,7 +205,7 @@ static int write_event(const struct json *j, const struct provider_reply *reply,
     char quoted[QUOTED_BYTES];
     struct rewritten w = {.count = 0};
     struct str member = STR_NULL;
-    int rc = edit_model(j, rewrite, quoted, &w);
+    int rc = rename_model(j, rewrite, quoted, &w);
     if (rewrite->usage_member != NULL &&
         json_kind(j, json_get(j, JSON_ROOT, STR("usage"))) == JSON_OBJECT)
         member = rewrite->usage_member(rewrite->arg, &reply->usage);
@@ -393,12 +405,39 @@ int openai_read_event(struct json *json, struct provider_reply *reply,
     return rc;
 }
 
+static int write_renamed(const struct json *json, const struct provider_rewrite *rewrite,
+                         struct arena *arena, struct str *out_pieces, size_t *out_count)
+{
+    struct rewritten w = {.count = 0};
+    char *quoted = arena_alloc(arena, QUOTED_BYTES);
+    if (quoted == NULL)
+        return ERR_NOMEM;
+    int rc = rename_model(json, rewrite, quoted, &w);
+    return rc == 0 ? json_splice(json, w.edits, w.count, out_pieces, out_count) : rc;
+}
+
+_Static_assert(JSON_SPLICE_SPANS(EVENT_EDITS_MAX) <= PROVIDER_REPLY_PIECES_MAX,
+               "a spliced reply fits the pieces");
+
+/* With what it cost in its usage. */
+static int write_priced(const struct json *json, const struct provider_reply *reply,
+                        struct str body, const struct provider_rewrite *rewrite,
+                        struct arena *arena, struct str *out_pieces, size_t *out_count)
+{
+    struct edit_reply *e = arena_alloc(arena, sizeof *e);
+    if (e == NULL)
+        return ERR_NOMEM;
+    int rc = edit_reply_note(e, json, JSON_ROOT, rewrite, &reply->usage);
+    if (rc == 0)
+        *out_count = edit_apply(body, e->edits, e->count, out_pieces);
+    return rc;
+}
+
 int openai_read_reply_strictly(struct json *json, struct provider_reply *reply, struct str body,
                                const struct provider_rewrite *rewrite, struct arena *arena,
                                struct str *out_pieces, size_t *out_count)
 {
     uint32_t choice;
-    struct rewritten w = {.count = 0};
     int rc = json_parse(json, body, NULL);
     if (rc != 0)
         return rc == ERR_NOMEM ? rc : ERR_PROTOCOL;
@@ -411,18 +450,12 @@ int openai_read_reply_strictly(struct json *json, struct provider_reply *reply, 
         reply->content |= has_content(reply, json, json_get(json, choice, STR("message")));
     }
     note_usage(reply, json, json_get(json, JSON_ROOT, STR("usage")));
-    char *quoted = arena_alloc(arena, QUOTED_BYTES);
-    if (quoted == NULL)
-        return ERR_NOMEM;
-    rc = edit_model(json, rewrite, quoted, &w);
-    if (rc == 0)
-        rc = json_splice(json, w.edits, w.count, out_pieces, out_count);
+    rc = rewrite->usage_member != NULL
+             ? write_priced(json, reply, body, rewrite, arena, out_pieces, out_count)
+             : write_renamed(json, rewrite, arena, out_pieces, out_count);
     reply->done = rc == 0;
     return rc;
 }
-
-_Static_assert(JSON_SPLICE_SPANS(EDITS_MAX) <= PROVIDER_REPLY_PIECES_MAX,
-               "a spliced reply fits the pieces");
 
 /* One that is not like those before. */
 static int read_reply_anew(struct json *json, struct provider_reply *reply, struct str body,
@@ -445,6 +478,8 @@ int openai_read_reply(struct json *json, struct provider_reply *reply, struct st
                       struct str *out_pieces, size_t *out_count)
 {
     const struct openai_fit *fit = NULL;
+    if (rewrite->usage_member != NULL)
+        return openai_read_reply_strictly(json, reply, body, rewrite, arena, out_pieces, out_count);
     if (reply->shapes != NULL)
         fit = openai_shapes_fit(reply->shapes, body, &reply->shape);
     if (fit == NULL || fit->end != body.data + body.len ||

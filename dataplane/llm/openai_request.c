@@ -85,6 +85,7 @@ static const struct reading_field fields[] = {
     READING_FIELD("best_of", openai_read_best_of),
     READING_FIELD("speed", reading_extra),
     READING_FIELD("web_search_options", reading_extra),
+    READING_WISHES,
     READING_FIELD("api_base", reading_forbidden),
     READING_FIELD("base_url", reading_forbidden),
     READING_FIELD("api_key", reading_forbidden),
@@ -102,8 +103,9 @@ int openai_read_call(struct json *json, struct str body, struct arena *arena, st
         rc = reading_fields(&r, fields, sizeof fields / sizeof fields[0]);
     if (rc != 0)
         return rc;
-    if (out_call->model.len == 0)
-        return reading_missing(&r, "model");
+    rc = reading_need_model(&r);
+    if (rc != 0)
+        return rc;
     if (out_call->messages == 0)
         return reading_missing(&r, "messages");
     if (r.max_completion > 0)

@@ -55,7 +55,7 @@ int openai_write_call(const struct call *call, struct str body, struct str upstr
     struct edit edits[4];
     size_t count = openai_stream_edit(call, &edits[0]);
     int rc = 0;
-    if (!str_eq(upstream_model, call->model))
+    if (edit_renames(call, upstream_model))
         rc = edit_model(call, upstream_model, arena, &edits[count++]);
     if (rc == 0 && call->clamp_out != 0)
         rc = clamp_edits(call, arena, edits, &count);

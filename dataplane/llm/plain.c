@@ -85,8 +85,9 @@ static int read_plain(struct json *json, struct str body, struct arena *arena, s
         rc = reading_fields(&r, fields, count);
     if (rc != 0)
         return rc;
-    if (call->model.len == 0)
-        return reading_missing(&r, "model");
+    rc = reading_need_model(&r);
+    if (rc != 0)
+        return rc;
     if (call->messages == 0)
         return reading_missing(&r, input_name);
     return reading_end(&r, body);
@@ -110,6 +111,7 @@ static int read_completion_call(struct json *json, struct str body, struct arena
 {
     static const struct reading_field fields[] = {
         READING_FIELD("model", reading_model),
+        READING_WISHES,
         READING_FIELD("prompt", read_input),
         READING_FIELD("stream", reading_stream),
         READING_FIELD("stream_options", openai_read_stream_options),
@@ -152,7 +154,7 @@ static int write_model(const struct call *call, struct str body, struct str upst
 {
     struct edit edit;
     size_t count = 0;
-    if (!str_eq(upstream_model, call->model)) {
+    if (edit_renames(call, upstream_model)) {
         int rc = edit_model(call, upstream_model, arena, &edit);
         if (rc != 0)
             return rc;

@@ -83,6 +83,50 @@ int reading_cut(struct call_reading *r, uint32_t element)
     return 0;
 }
 
+static int note_wish(struct call_reading *r, enum call_wish which, uint32_t node)
+{
+    struct call_wish_spans *w = &r->call->wishes[which];
+    const uint32_t at = r->json->nodes[node - 1].start; /* A member's key stands before it. */
+    const struct call_span value = reading_span(r, node);
+    w->member = (struct call_span){.at = at, .len = value.at + value.len - at};
+    if (!reading_null(r, node))
+        w->value = value;
+    r->call->wished = true;
+    return 0;
+}
+
+int reading_wish_models(struct call_reading *r, uint32_t node)
+{
+    return note_wish(r, CALL_WISH_MODELS, node);
+}
+
+int reading_wish_provider(struct call_reading *r, uint32_t node)
+{
+    return note_wish(r, CALL_WISH_PROVIDER, node);
+}
+
+int reading_wish_route(struct call_reading *r, uint32_t node)
+{
+    return note_wish(r, CALL_WISH_ROUTE, node);
+}
+
+int reading_wish_usage(struct call_reading *r, uint32_t node)
+{
+    return note_wish(r, CALL_WISH_USAGE, node);
+}
+
+int reading_wish_preferences(struct call_reading *r, uint32_t node)
+{
+    return note_wish(r, CALL_WISH_PREFERENCES, node);
+}
+
+int reading_need_model(struct call_reading *r)
+{
+    if (r->call->model.len > 0 || r->call->wishes[CALL_WISH_MODELS].value.len > 0)
+        return 0;
+    return reading_missing(r, "model");
+}
+
 int reading_missing(struct call_reading *r, const char *param)
 {
     r->refusal->defect = CALL_MISSING_FIELD;

@@ -93,4 +93,18 @@ void reading_weigh(struct call_reading *r, uint32_t string);
 /* The texts that features are made of. False: no memory. */
 bool reading_take_texts(struct call_reading *r);
 
+/* What a caller wishes beside the call: only where it stands. */
+int reading_wish_models(struct call_reading *r, uint32_t node);
+int reading_wish_provider(struct call_reading *r, uint32_t node);
+int reading_wish_route(struct call_reading *r, uint32_t node);
+int reading_wish_usage(struct call_reading *r, uint32_t node);
+int reading_wish_preferences(struct call_reading *r, uint32_t node);
+#define READING_WISHES                                                                             \
+    READING_FIELD("models", reading_wish_models),                                                  \
+        READING_FIELD("provider", reading_wish_provider),                                          \
+        READING_FIELD("route", reading_wish_route), READING_FIELD("usage", reading_wish_usage),    \
+        READING_FIELD("modelPreferences", reading_wish_preferences)
+/* The model's name, or a list of models in place of it. */
+int reading_need_model(struct call_reading *r);
+
 #endif

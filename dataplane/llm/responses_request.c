@@ -126,6 +126,7 @@ static const struct reading_field fields[] = {
     READING_FIELD("best_of", reading_extra),
     READING_FIELD("speed", reading_extra),
     READING_FIELD("web_search_options", reading_extra),
+    READING_WISHES,
     READING_FIELD("api_base", reading_forbidden),
     READING_FIELD("base_url", reading_forbidden),
     READING_FIELD("api_key", reading_forbidden),
@@ -144,8 +145,9 @@ int responses_read_call(struct json *json, struct str body, struct arena *arena,
     if (rc != 0)
         return rc;
     out_call->include_usage = true; /* It is part of the answer. */
-    if (out_call->model.len == 0)
-        return reading_missing(&r, "model");
+    rc = reading_need_model(&r);
+    if (rc != 0)
+        return rc;
     if (out_call->messages == 0 && !out_call->input_elsewhere)
         return reading_missing(&r, "input");
     return reading_end(&r, body);
@@ -175,7 +177,7 @@ int responses_write_call(const struct call *call, struct str body, struct str up
     struct edit edits[2];
     size_t count = 0;
     int rc = 0;
-    if (!str_eq(upstream_model, call->model))
+    if (edit_renames(call, upstream_model))
         rc = edit_model(call, upstream_model, arena, &edits[count++]);
     if (rc == 0 && call->clamp_out != 0)
         rc = clamp_edit(call, arena, &edits[count++]);

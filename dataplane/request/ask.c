@@ -4,6 +4,7 @@
 
 #include "dataplane/request/early.h"
 #include "dataplane/request/relay.h"
+#include "dataplane/request/wishes_apply.h"
 #include "dataplane/translate/exchange.h"
 #include "dataplane/translate/quirks.h"
 
@@ -193,7 +194,8 @@ static struct tr_target target_of(const struct request *r)
         .host = p->kind,
         .version = p->version,
         .quirks = tr_quirks_find(ask_dialect(r, d), d->upstream_model),
-        .reject_unsupported = p->reject_unsupported,
+        .reject_unsupported = p->reject_unsupported ||
+                              (r->work->wishes != NULL && r->work->wishes->require_parameters),
         .no_repair = p->no_repair,
         .id_key = (const uint8_t *)&r->snapshot->limits.text_key,
     };
@@ -312,7 +314,7 @@ static int open_exchange(struct request *r)
         .tokens_in = r->tokens_in,
         .stream = r->wants_stream,
         .want_usage = r->wants_usage,
-        .usage_member = r->wants_cost ? relay_usage_member : NULL,
+        .usage_member = r->wants_cost || r->wants_price ? relay_usage_member : NULL,
         .arg = r,
     };
     if (tr_caller_find(config.caller) == NULL || tr_provider_find(config.provider) == NULL)
@@ -328,7 +330,10 @@ static int write_body(struct request *r, struct ask *a, struct str *out_path)
         return write_exchange(r, a, out_path);
     if (early_open(r))
         return early_start(r, &a->request);
-    return at->adapter->write_call(&r->work->call, r->body, at->target->deployment->upstream_model,
+    struct str said = r->body;
+    if (r->work->call.wished && !wishes_leave_out(r, at->target->deployment->provider, &said))
+        return ERR_NOMEM;
+    return at->adapter->write_call(&r->work->call, said, at->target->deployment->upstream_model,
                                    &r->arena, a->pieces, &a->request.body_count);
 }
 

@@ -13,6 +13,7 @@
 #include "dataplane/request/tally.h"
 #include "dataplane/request/ways.h"
 #include "dataplane/request/weights.h"
+#include "dataplane/request/wishes_apply.h"
 
 /* ModelCapability bits of control.proto. */
 enum { CAPABILITY_TOOLS = 1, CAPABILITY_IMAGES = 2, CAPABILITY_JSON = 4 };
@@ -81,10 +82,10 @@ static void route_candidates(struct request *r)
     ways_add_fallbacks(r);
 }
 
-static bool resolve(struct request *r)
+static bool resolve_name(struct request *r, struct str name)
 {
     const struct snapshot *s = r->snapshot;
-    r->route = snapshot_route(s, r->work->call.model);
+    r->route = snapshot_route(s, name);
     if (r->route != NULL) {
         if (!snapshot_key_has_route(r->identity, r->route))
             return false;
@@ -92,14 +93,91 @@ static bool resolve(struct request *r)
         route_candidates(r);
         return true;
     }
-    const struct snapshot_model *m = snapshot_model(s, r->work->call.model);
+    const struct snapshot_model *m = snapshot_model(s, name);
     if (m == NULL)
-        m = model_at_provider(s, r->work->call.model, &r->work->pin_provider);
-    if (m == NULL || !snapshot_key_has_model(r->identity, m))
+        m = model_at_provider(s, name, &r->work->pin_provider);
+    if (m == NULL || !snapshot_key_has_model(r->identity, m)) {
+        r->work->pin_provider = STR_NULL;
         return false;
+    }
+    r->work->pin_name = name;
     r->flags |= RECORD_FLAG_PINNED;
     add_candidate(r, m, POLICY_UNKNOWN_MODEL);
     return true;
+}
+
+static bool is_candidate(const struct request *r, const struct snapshot_model *m)
+{
+    for (uint32_t i = 0; i < r->work->candidate_count; i++)
+        if (r->work->candidate_models[i] == m)
+            return true;
+    return false;
+}
+
+/* Behind a route: as its fallbacks; else in the order of the list. */
+static void add_wished(struct request *r, const struct snapshot_model *m)
+{
+    if (r->work->candidate_count == POLICY_CANDIDATES_MAX || is_candidate(r, m))
+        return;
+    add_candidate(r, m, POLICY_UNKNOWN_MODEL);
+    if (r->route == NULL)
+        return;
+    const uint32_t at = r->work->candidate_count - 1;
+    r->work->candidates[at].excl = POLICY_EXCL(DISABLED);
+    r->work->wishes->behind |= UINT64_C(1) << at;
+}
+
+/* One of a list of models. A route in it decides if it is the first, else it is a list itself. */
+static bool resolve_target(struct request *r, struct wishes_target *t)
+{
+    const struct snapshot *s = r->snapshot;
+    struct str name = t->model.len > 0 ? t->model : r->work->call.model, provider = STR_NULL;
+    const struct snapshot_route *route = snapshot_route(s, name);
+    if (route == NULL && wishes_read_suffix(name, r->work->wishes, &name))
+        route = snapshot_route(s, name);
+    if (route != NULL) {
+        if (!snapshot_key_has_route(r->identity, route))
+            return false;
+        if (r->work->candidate_count == 0)
+            return resolve_name(r, name);
+        for (uint32_t i = 0; i < route->candidate_count; i++)
+            if (snapshot_key_has_model(r->identity, route->candidates[i].model))
+                add_wished(r, route->candidates[i].model);
+        return true;
+    }
+    const struct snapshot_model *m = snapshot_model(s, name);
+    if (m == NULL) {
+        m = model_at_provider(s, name, &provider);
+        if (m != NULL && t->provider.len == 0)
+            t->provider = provider;
+    }
+    if (m == NULL || !snapshot_key_has_model(r->identity, m))
+        return false;
+    t->found = m;
+    add_wished(r, m);
+    return true;
+}
+
+static bool resolve_list(struct request *r)
+{
+    struct wishes *w = r->work->wishes;
+    wishes_spread(w);
+    for (uint32_t i = 0; i < w->target_count; i++)
+        if (!resolve_target(r, &w->targets[i]))
+            request_warn(r, "wished_model_unknown");
+    if (r->route == NULL)
+        r->flags |= RECORD_FLAG_PINNED;
+    return r->work->candidate_count > 0;
+}
+
+static bool resolve(struct request *r)
+{
+    struct str name = r->work->call.model;
+    if (r->work->wishes != NULL && r->work->wishes->route.len > 0)
+        return resolve_name(r, r->work->wishes->route) && r->route != NULL;
+    if (r->work->wishes != NULL && r->work->wishes->target_count > 0)
+        return resolve_list(r);
+    return resolve_name(r, name) || (wishes_in_name(r, &name) && resolve_name(r, name));
 }
 
 /* ---- live state ---- */
@@ -116,7 +194,13 @@ static bool usable_at_all(const struct request *r, const struct upstream_target 
     return t->origin != NULL && ask_may(r, t->deployment->provider) &&
            (r->work->pin_provider.len == 0 ||
             str_eq(t->deployment->provider->name, r->work->pin_provider) ||
-            str_eq(t->deployment->name, r->work->call.model));
+            str_eq(t->deployment->name, r->work->pin_name));
+}
+
+static bool wished(const struct request *r, const struct upstream_target *t,
+                   const struct snapshot_model *m)
+{
+    return r->work->wishes == NULL || wishes_allow(r, m, t->deployment);
 }
 
 static struct live look(const struct request *r, const struct snapshot_model *m, uint64_t now_ms)
@@ -125,12 +209,15 @@ static struct live look(const struct request *r, const struct snapshot_model *m,
     int64_t least = 0;
     for (uint32_t i = 0; i < m->deployment_count; i++) {
         const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
-        if (!usable_at_all(r, t))
+        if (!usable_at_all(r, t) || !wished(r, t, m))
             continue;
         if (endpoint_usable(t->endpoint, now_ms)) {
             const int64_t measure = ways_measure(r, t, now_ms);
-            if (l.target == NULL || t->deployment->priority < l.target->deployment->priority ||
-                (t->deployment->priority == l.target->deployment->priority && measure < least)) {
+            const bool first = l.target == NULL || wishes_prefer(r, m, t, l.target);
+            const bool equal = !first && !wishes_prefer(r, m, l.target, t);
+            if (first || (equal && (t->deployment->priority < l.target->deployment->priority ||
+                                    (t->deployment->priority == l.target->deployment->priority &&
+                                     measure < least)))) {
                 l.target = t;
                 least = measure;
             }
@@ -232,7 +319,11 @@ static void fill_candidates(struct request *r)
         describe(r, i, &live[i]);
         if (!has_words(r, r->work->candidate_models[i]))
             c->excl |= POLICY_EXCL(CAPABILITY);
-        if (r->route != NULL)
+        if (r->work->wishes != NULL && !wishes_serve(r, r->work->candidate_models[i])) {
+            c->excl |= POLICY_EXCL(WISHES);
+            continue;
+        }
+        if (r->route != NULL || r->work->candidate_count > 1)
             c->excl |= exclusions(r, r->work->candidate_models[i]);
         if (live[i].target != NULL)
             continue;
@@ -260,6 +351,8 @@ static void fill_request(struct request *r, const struct policy_params *params)
     weights_fill(r, p, params, q);
     q->max_cost_nanousd =
         lower_cap(r->work->steering.max_cost_nanousd, r->identity->terms->max_cost_nanousd);
+    if (r->work->wishes != NULL)
+        q->max_cost_nanousd = lower_cap(q->max_cost_nanousd, r->work->wishes->max_cost_nanousd);
     q->explore = !r->identity->no_explore && r->path->adapter == NULL;
     q->policy_version = p != NULL ? p->artifact_sha : STR_NULL;
     memcpy(q->request_id, r->id.bytes, sizeof q->request_id);
@@ -299,6 +392,8 @@ static enum step_result refuse(struct request *r)
     case POLICY_EXCLUSION_COST_CAP:
     case POLICY_EXCLUSION_LATENCY_CAP:
         return request_fail(r, FAULT_CONSTRAINTS);
+    case POLICY_EXCLUSION_WISHES:
+        return request_fail(r, FAULT_WISHES);
     case POLICY_EXCLUSION_BUDGET:
         return charge_refuse(r);
     case POLICY_EXCLUSION_RATE:
@@ -334,6 +429,8 @@ static bool open_decision(struct request *r)
     if (r->work->steering.no_log && !r->identity->may_no_log)
         request_warn(r, "no_log_not_granted");
     fill_candidates(r);
+    if (r->work->wishes != NULL)
+        wishes_arrange(r);
     return true;
 }
 
@@ -388,6 +485,8 @@ enum step_result step_decide(struct request *r)
     }
     fill_request(r, params);
     ways_fill(r);
+    if (r->work->wishes != NULL)
+        wishes_decide(r, r->policy != NULL ? r->policy->artifact : NULL, params);
     int rc = choose(r, params);
     if (rc == 0 && too_long(r) && ways_open_long(r))
         rc = choose(r, params);

@@ -9,6 +9,7 @@
 #include "dataplane/request/charge.h"
 #include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
+#include "dataplane/request/wishes_apply.h"
 
 /* A byte of the worst text, in tokens (tokens.c: punctuation is 160/256). */
 #define TOKENS_OF_BYTES(bytes) ((bytes)*160 / 256)
@@ -36,6 +37,20 @@ static bool all_grow(const struct request *r, const struct snapshot_model *m)
     return m->deployment_count > 0;
 }
 
+/* What a caller wishes is read when the body is whole. Behind the messages nothing goes before. */
+static bool wishes_seen(const struct json *json)
+{
+    static const struct str names[] = {
+        {"models", 6}, {"provider", 8}, {"route", 5}, {"usage", 5}, {"modelPreferences", 16}};
+    uint32_t key_end;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        (void)json_scan_member(json, names[i], &key_end);
+        if (key_end != 0)
+            return true;
+    }
+    return false;
+}
+
 /* What is refused at the end, or decided by more than the name, waits for the end. */
 static bool is_pinned(const struct request *r, struct str name)
 {
@@ -46,8 +61,10 @@ static bool is_pinned(const struct request *r, struct str name)
     if (m == NULL || snapshot_route(s, name) != NULL || !snapshot_key_has_model(r->identity, m))
         return false;
     steering_read(r->head, &steering, &bad_header);
-    return bad_header == NULL && parse_takes_type(r) && all_grow(r, m) &&
-           charge_may_forward(r, m, &steering);
+    return bad_header == NULL &&
+           steering.preferences.len + steering.portkey_config.len + steering.portkey_metadata.len ==
+               0 &&
+           parse_takes_type(r) && all_grow(r, m) && charge_may_forward(r, m, &steering);
 }
 
 bool request_may_forward(struct request *r)
@@ -69,7 +86,10 @@ bool request_may_forward(struct request *r)
         r->early_declined = true;
         return false;
     }
-    return adapter->part_end(json) > (size_t)(name.data - json->text.data) + name.len;
+    if (adapter->part_end(json) <= (size_t)(name.data - json->text.data) + name.len)
+        return false;
+    r->early_declined = wishes_seen(json);
+    return !r->early_declined;
 }
 
 void request_forward(struct request *r, struct str so_far)
@@ -206,13 +226,29 @@ static void complete_attempt(struct request *r)
     size_t count;
     if (a->call == NULL || a->cancelled || !e->growing)
         return;
-    adapter_of(r)->write_rest(&r->work->call, r->body, e->end, e->pieces + e->count, &count);
+    struct str said = r->body;
+    if (r->work->call.wished && !wishes_leave_out(r, a->target->deployment->provider, &said)) {
+        early_refuse(r, FAULT_OVERLOAD);
+        return;
+    }
+    adapter_of(r)->write_rest(&r->work->call, said, e->end, e->pieces + e->count, &count);
     e->count += count;
     e->whole = true;
     a->start_ns = r->now_ns; /* Nobody could have answered before. */
     a->last_ms = a->start_ns / 1000000;
     attempt_whole(r);
     early_send(r);
+}
+
+/* Wishes that came behind the messages: whom they exclude never gets a whole request. */
+static bool allowed(struct request *r)
+{
+    const struct attempt *a = &r->attempt;
+    if (r->work->wishes == NULL)
+        return true;
+    if (r->work->wishes->target_count > 1)
+        request_warn(r, "wishes_late");
+    return a->target == NULL || wishes_allow(r, a->model, a->target->deployment);
 }
 
 /* Whatever stands in `attempt` looks at the fault; an answer that is there, or on its way, stays.
@@ -231,6 +267,11 @@ void early_whole(struct request *r)
             early_refuse(r, FAULT_PRICE_VARIES);
         else
             early_refuse(r, charge_refusal(r));
+        return;
+    }
+    if (!allowed(r)) {
+        r->detail.message = "In a body of this size, say before the messages whom to ask.";
+        early_refuse(r, FAULT_WISHES);
         return;
     }
     attempt_note_call(r);

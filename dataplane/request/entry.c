@@ -5,6 +5,7 @@
 #include "common/base/clock.h"
 #include "dataplane/request/charge.h"
 #include "dataplane/request/steps.h"
+#include "dataplane/request/wishes_apply.h"
 
 static uint32_t ms_of(uint64_t ns)
 {
@@ -43,7 +44,7 @@ void entry_fill_decision(struct request *r, struct record_decision *d)
     d->config_age_s = snapshot_age_s(s);
     d->features = learned ? &r->work->features : NULL;
     d->t_in = r->work->call.tokens_in;
-    d->pref = POLICY_PREFER_NONE;
+    d->pref = wishes_position(r);
     d->candidates = r->work->candidates;
     d->models = r->work->candidate_names;
     d->decision = &r->work->decision;

@@ -67,7 +67,8 @@ void attempt_note_call(struct request *r)
     const struct call *call = &r->work->call;
     r->tokens_in = call->tokens_in;
     r->wants_stream = call->stream;
-    r->wants_usage = call->include_usage;
+    r->wants_price = r->work->wishes != NULL && r->work->wishes->include_cost;
+    r->wants_usage = call->include_usage || r->wants_price;
     r->wants_cost = r->work->steering.usage;
     r->attempt.reply.shapes = r->wants_stream ? &r->env->shapes : &r->env->reply_shapes;
 }

@@ -55,6 +55,12 @@
     X(MODEL_NOT_FOUND, 404, "invalid_request_error", "model_not_found", false, false,              \
       "The model does not exist or this key may not use it. GET /v1/models lists what it may "     \
       "use.")                                                                                      \
+    X(WISHES, 404, "invalid_request_error", "no_allowed_provider", false, false,                   \
+      "No provider of this model is allowed by what the request itself asks of providers, prices " \
+      "and data. Ask for less, or name another model.")                                            \
+    X(GENERATION_NOT_FOUND, 404, "invalid_request_error", "generation_not_found", false, false,    \
+      "There is no such generation of this key in this node's memory. Use the id of a recent "     \
+      "answer.")                                                                                   \
     X(POLICY_NOT_FOUND, 404, "invalid_request_error", "policy_not_found", false, false,            \
       "The policy does not exist here. Remove the x-steelyard-policy header or name a known one.") \
     X(DECISION_NOT_FOUND, 404, "invalid_request_error", "decision_not_found", false, false,        \

@@ -4,6 +4,7 @@
 #include "dataplane/request/ask.h"
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/early.h"
+#include "dataplane/request/relay.h"
 #include "dataplane/request/ways.h"
 #include "dataplane/translate/dialects.h"
 #include "dataplane/translate/exchange.h"
@@ -180,7 +181,12 @@ static enum record_reason reason_of_reply(struct request *r, int rc)
 static enum record_reason take_reply(struct request *r)
 {
     struct attempt *a = &r->attempt;
-    const struct provider_rewrite rewrite = {.model = a->model->id, .model_plain = a->model_plain};
+    const struct provider_rewrite rewrite = {
+        .model = a->model->id,
+        .model_plain = a->model_plain,
+        .usage_member = r->wants_price ? relay_usage_kept : NULL,
+        .arg = r,
+    };
     int rc;
     if (a->exchange != NULL) {
         r->piece_count = 1;

@@ -1,5 +1,7 @@
 /* GET /v1/models and /v1/models/{id}: the routes and models this key may use, and no others (B21),
  * in the shape of the caller's dialect. */
+#include <inttypes.h>
+
 #include "common/base/clock.h"
 #include "common/json/json_writer.h"
 #include "dataplane/request/steps.h"
@@ -8,10 +10,133 @@
 #define PAGE_MAX     1000U
 
 struct entry {
+    const struct snapshot_model *model; /* NULL: it is a route's. */
     struct str id;
     struct str title;
     int64_t created_s;
+    int64_t wall_us; /* Now. */
 };
+
+/* ModelCapability bits of control.proto. */
+enum { TOOLS = 1, IMAGES = 2, JSON_MODE = 4, REASONING = 16 };
+
+/* A dollar amount for one token, as text: nano-USD for a million tokens are 10^-15 USD each. */
+static void write_rate(struct json_writer *w, const char *name, int64_t rate)
+{
+    char text[32];
+    struct buf b = {.data = text, .cap = sizeof text, .max = sizeof text};
+    if (rate == PRICE_UNKNOWN || rate > PRICE_RATE_MAX)
+        return;
+    json_writer_key(w, name);
+    int rc = buf_printf(&b, "%" PRId64 ".%015" PRId64, rate / INT64_C(1000000000000000),
+                        rate % INT64_C(1000000000000000));
+    while (rc == 0 && b.data[b.len - 1] == '0')
+        b.len--;
+    if (b.len > 0 && b.data[b.len - 1] == '.')
+        b.len--;
+    json_writer_string(w, buf_str(&b));
+}
+
+/* Of the cheapest deployment that has a price. */
+static const struct price_rates *lowest_rates(const struct snapshot_model *m, int64_t wall_us)
+{
+    const struct price_rates *best = NULL;
+    for (uint32_t i = 0; i < m->deployment_count; i++) {
+        const struct snapshot_price *price = snapshot_price(&m->deployments[i], wall_us);
+        if (price == NULL || !price_known(&price->price))
+            continue;
+        const struct price_rates *rates = &price->price.base;
+        if (best == NULL || rates->input + rates->output < best->input + best->output)
+            best = rates;
+    }
+    return best;
+}
+
+static void write_pricing(struct json_writer *w, const struct entry *e)
+{
+    const struct price_rates *rates = lowest_rates(e->model, e->wall_us);
+    if (rates == NULL)
+        return;
+    json_writer_key(w, "pricing");
+    json_writer_begin_object(w);
+    write_rate(w, "prompt", rates->input);
+    write_rate(w, "completion", rates->output);
+    write_rate(w, "request", 0);
+    write_rate(w, "input_cache_read", rates->cached_read);
+    write_rate(w, "input_cache_write", rates->cache_write);
+    write_rate(w, "internal_reasoning", rates->reasoning);
+    json_writer_end_object(w);
+}
+
+static void write_tokens(struct json_writer *w, const char *name, uint32_t tokens)
+{
+    json_writer_key(w, name);
+    if (tokens != 0)
+        json_writer_u64(w, tokens);
+    else
+        json_writer_null(w);
+}
+
+static void write_architecture(struct json_writer *w, uint32_t has)
+{
+    const bool images = (has & IMAGES) != 0;
+    json_writer_key(w, "architecture");
+    json_writer_begin_object(w);
+    json_writer_key(w, "modality");
+    json_writer_text(w, images ? "text+image->text" : "text->text");
+    json_writer_key(w, "input_modalities");
+    json_writer_begin_array(w);
+    json_writer_text(w, "text");
+    if (images)
+        json_writer_text(w, "image");
+    json_writer_end_array(w);
+    json_writer_key(w, "output_modalities");
+    json_writer_begin_array(w);
+    json_writer_text(w, "text");
+    json_writer_end_array(w);
+    json_writer_end_object(w);
+}
+
+/* What every dialect has words for, and what is known of this model. */
+static void write_parameters(struct json_writer *w, uint32_t has)
+{
+    static const struct {
+        uint32_t needs;
+        const char *name;
+    } parameters[] = {{0, "max_tokens"},
+                      {0, "temperature"},
+                      {0, "top_p"},
+                      {0, "stop"},
+                      {TOOLS, "tools"},
+                      {TOOLS, "tool_choice"},
+                      {JSON_MODE, "response_format"},
+                      {JSON_MODE, "structured_outputs"},
+                      {REASONING, "reasoning"},
+                      {REASONING, "include_reasoning"}};
+    json_writer_key(w, "supported_parameters");
+    json_writer_begin_array(w);
+    for (size_t i = 0; i < sizeof parameters / sizeof parameters[0]; i++)
+        if ((has & parameters[i].needs) == parameters[i].needs)
+            json_writer_text(w, parameters[i].name);
+    json_writer_end_array(w);
+}
+
+/* What OpenRouter tells of a model, as far as it is known here. */
+static void write_details(struct json_writer *w, const struct entry *e)
+{
+    const struct snapshot_model *m = e->model;
+    write_tokens(w, "context_length", m->context_window);
+    write_architecture(w, m->capabilities);
+    write_pricing(w, e);
+    json_writer_key(w, "top_provider");
+    json_writer_begin_object(w);
+    write_tokens(w, "context_length", m->context_window);
+    write_tokens(w, "max_completion_tokens", m->max_output);
+    json_writer_key(w, "is_moderated");
+    json_writer_bool(w, false);
+    json_writer_end_object(w);
+    write_parameters(w, m->capabilities);
+}
 
 static void write_openai(struct json_writer *w, const struct entry *e)
 {
@@ -24,6 +149,10 @@ static void write_openai(struct json_writer *w, const struct entry *e)
     json_writer_i64(w, e->created_s);
     json_writer_key(w, "owned_by");
     json_writer_text(w, "steelyard");
+    json_writer_key(w, "name");
+    json_writer_string(w, e->title);
+    if (e->model != NULL)
+        write_details(w, e);
     json_writer_end_object(w);
 }
 
@@ -45,13 +174,18 @@ static void write_anthropic(struct json_writer *w, const struct entry *e)
 
 static struct entry of_route(const struct request *r, const struct snapshot_route *route)
 {
-    return (struct entry){route->name, route->name, r->env->shared->started_s};
+    return (struct entry){
+        .id = route->name, .title = route->name, .created_s = r->env->shared->started_s};
 }
 
 static struct entry of_model(const struct request *r, const struct snapshot_model *m)
 {
     int64_t created_s = m->created_s != 0 ? m->created_s : r->env->shared->started_s;
-    return (struct entry){m->id, m->display_name, created_s};
+    return (struct entry){.model = m,
+                          .id = m->id,
+                          .title = m->display_name,
+                          .created_s = created_s,
+                          .wall_us = r->start_us};
 }
 
 /* Routes, then models whose name is no route's. *io_at starts at 0. */

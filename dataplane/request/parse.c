@@ -2,6 +2,7 @@
 #include "dataplane/request/early.h"
 #include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
+#include "dataplane/request/wishes_apply.h"
 
 /* A body that is JSON by its own word, and not compressed (B12). Without a content type it is taken
  * for what the path needs. */
@@ -42,6 +43,8 @@ enum step_result parse_body(struct request *r)
         r->detail.message = refusal.message;
         return request_fail(r, fault_of(refusal.defect));
     }
+    if (wishes_wanted(r) && wishes_take(r) == STEP_FAIL)
+        return STEP_FAIL;
     r->work->call.previous_failed = r->work->steering.client_retry;
     if (r->work->call.stream)
         r->flags |= RECORD_FLAG_STREAM;

@@ -20,6 +20,12 @@ static const step_fn feedback_steps[] = {
 static const step_fn models_steps[] = {
     step_authenticate, step_receive, step_models, step_account, step_report, NULL,
 };
+static const step_fn generation_steps[] = {
+    step_authenticate, step_receive, step_generation, step_account, step_report, NULL,
+};
+static const step_fn key_steps[] = {
+    step_authenticate, step_receive, step_key, step_account, step_report, NULL,
+};
 static const step_fn none_steps[] = {step_account, step_report, NULL};
 
 #define PATH(text)                                                                                 \
@@ -52,6 +58,9 @@ static const struct request_path paths[] = {
     {PATH("/v1/decision"), .method = HTTP1_POST, .endpoint = "decision", .takes_call = true,
      .asks_only = true, .steps = decision_steps},
     {PATH("/v1/feedback"), .method = HTTP1_POST, .endpoint = "feedback", .steps = feedback_steps},
+    {PATH("/v1/generation"), .method = HTTP1_GET, .endpoint = "generation",
+     .steps = generation_steps},
+    {PATH("/v1/key"), .method = HTTP1_GET, .endpoint = "key", .steps = key_steps},
     {PATH("/v1/models"), .takes_rest = true, .method = HTTP1_GET, .endpoint = "models",
      .any_dialect = true, .steps = models_steps},
 };

@@ -5,6 +5,7 @@
 #include "dataplane/request/ask.h"
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/ways.h"
+#include "dataplane/request/wishes_apply.h"
 
 static bool was_tried(const struct request *r, uint32_t ordinal)
 {
@@ -14,7 +15,8 @@ static bool was_tried(const struct request *r, uint32_t ordinal)
     return false;
 }
 
-static bool may_use(const struct request *r, const struct upstream_target *t, uint64_t now_ms)
+static bool may_use(const struct request *r, const struct snapshot_model *m,
+                    const struct upstream_target *t, uint64_t now_ms)
 {
     const struct snapshot_deployment *d = t->deployment;
     if (t->origin == NULL || !ask_may(r, d->provider) || was_tried(r, d->ordinal))
@@ -22,7 +24,9 @@ static bool may_use(const struct request *r, const struct upstream_target *t, ui
     if (r->path->free && !ask_counts(d->provider))
         return false;
     if (r->work->pin_provider.len > 0 && !str_eq(d->provider->name, r->work->pin_provider) &&
-        !str_eq(d->name, r->work->call.model))
+        !str_eq(d->name, r->work->pin_name))
+        return false;
+    if (r->work->wishes != NULL && !wishes_try(r, m, d))
         return false;
     return endpoint_cooldown_ms(t->endpoint, now_ms) == 0 &&
            (r->ignore_breakers || endpoint_usable(t->endpoint, now_ms));
@@ -36,10 +40,10 @@ struct level {
     uint32_t count;
 };
 
-static bool in_level(const struct request *r, const struct level *l,
+static bool in_level(const struct request *r, const struct snapshot_model *m, const struct level *l,
                      const struct upstream_target *t, uint64_t now_ms)
 {
-    return t->deployment->priority == l->first->deployment->priority && may_use(r, t, now_ms) &&
+    return t->deployment->priority == l->first->deployment->priority && may_use(r, m, t, now_ms) &&
            ways_measure(r, t, now_ms) == l->measure;
 }
 
@@ -50,7 +54,7 @@ static struct level best_level(const struct request *r, const struct snapshot_mo
     for (uint32_t i = 0; i < m->deployment_count; i++) {
         const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
         const struct snapshot_deployment *d = t->deployment;
-        if (!may_use(r, t, now_ms))
+        if (!may_use(r, m, t, now_ms))
             continue;
         const int64_t measure = ways_measure(r, t, now_ms);
         if (l.first == NULL || d->priority < l.first->deployment->priority ||
@@ -64,11 +68,26 @@ static struct level best_level(const struct request *r, const struct snapshot_mo
     return l;
 }
 
+/* The one that the request itself would have first. */
+static const struct upstream_target *draw_wished(const struct request *r,
+                                                 const struct snapshot_model *m, uint64_t now_ms)
+{
+    const struct upstream_target *best = NULL;
+    for (uint32_t i = 0; i < m->deployment_count; i++) {
+        const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
+        if (may_use(r, m, t, now_ms) && (best == NULL || wishes_prefer(r, m, t, best)))
+            best = t;
+    }
+    return best;
+}
+
 /* One of the model's usable deployments, by the route's way: of the best that are equal one drawn
  * by weight, or the next one by turns. NULL: none. */
 static const struct upstream_target *draw(const struct request *r, const struct snapshot_model *m,
                                           uint64_t now_ms)
 {
+    if (r->work->wishes != NULL && wishes_rank(r->work->wishes))
+        return draw_wished(r, m, now_ms);
     const struct level l = best_level(r, m, now_ms);
     if (l.first == NULL || l.count == 1)
         return l.first;
@@ -76,7 +95,7 @@ static const struct upstream_target *draw(const struct request *r, const struct 
     uint64_t at = turns ? ways_turn_of_model(r, m) % l.count : rand_below(l.weight);
     for (uint32_t i = 0; i < m->deployment_count; i++) {
         const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
-        if (!in_level(r, &l, t, now_ms))
+        if (!in_level(r, m, &l, t, now_ms))
             continue;
         const uint64_t share = turns ? 1 : t->deployment->weight;
         if (at < share)
@@ -98,7 +117,11 @@ static uint32_t next_position(const struct request *r)
             return listed;
     }
     uint32_t next = policy_next(r->work->candidates, &r->work->decision, r->work->failed_mask);
-    return next != POLICY_NONE ? next : ways_next_fallback(r, SNAPSHOT_FALLBACK_ANY);
+    if (next == POLICY_NONE)
+        next = ways_next_fallback(r, SNAPSHOT_FALLBACK_ANY);
+    if (next == POLICY_NONE && r->work->wishes != NULL)
+        next = wishes_fallback(r);
+    return next;
 }
 
 static bool pick_from(struct request *r, uint32_t position)

@@ -5,6 +5,7 @@
 #include "dataplane/request/answer.h"
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/dialect.h"
+#include "dataplane/request/generations.h"
 #include "dataplane/request/judge.h"
 #include "dataplane/request/session.h"
 #include "dataplane/request/steps.h"
@@ -57,6 +58,7 @@ static int send_first(struct request *r)
 {
     struct request_env *env = r->env;
     struct str held = buf_str(&r->attempt.body);
+    generation_note(r, held);
     if (r->stream != STREAM_NONE || r->client_gone)
         return relay_send(r, held);
     buf_clear(&env->head);
@@ -67,7 +69,16 @@ static int send_first(struct request *r)
     return send_bytes(r, buf_str(&env->head), held);
 }
 
-/* "steelyard":{"cost_usd":...,"decision_id":"..."}: what the caller asked to find in the usage. */
+static int put_cost(struct buf *b, const char *name, bool known, int64_t cost)
+{
+    int rc = buf_append_text(b, name);
+    if (rc == 0)
+        rc = known ? answer_write_usd(cost, b) : buf_append_text(b, "null");
+    return rc;
+}
+
+/* "cost":... as OpenRouter has it, "steelyard":{"cost_usd":...,"decision_id":"..."}, or both: what
+ * the caller asked to find in the usage. */
 struct str relay_usage_member(void *arg, const struct call_usage *usage)
 {
     struct request *r = arg;
@@ -80,9 +91,13 @@ struct str relay_usage_member(void *arg, const struct call_usage *usage)
     provider_usage_check(&u, r->tokens_in, a->reply.text_q8, a->reply.content_bytes);
     bool known =
         u.known && account_cost(a->target->deployment, a->record->start_us, &u, &price_id, &cost);
-    int rc = buf_append_text(b, "\"steelyard\":{\"cost_usd\":");
+    int rc = r->wants_price ? put_cost(b, "\"cost\":", known, cost) : 0;
+    if (rc == 0 && !r->wants_cost)
+        return buf_str(b);
+    if (rc == 0 && r->wants_price)
+        rc = buf_append_char(b, ',');
     if (rc == 0)
-        rc = known ? answer_write_usd(cost, b) : buf_append_text(b, "null");
+        rc = put_cost(b, "\"steelyard\":{\"cost_usd\":", known, cost);
     if (rc == 0)
         rc = buf_append_text(b, ",\"decision_id\":\"");
     if (rc == 0)
@@ -90,6 +105,13 @@ struct str relay_usage_member(void *arg, const struct call_usage *usage)
     if (rc == 0)
         rc = buf_append_text(b, "\"}");
     return rc == 0 ? buf_str(b) : STR_NULL;
+}
+
+struct str relay_usage_kept(void *arg, const struct call_usage *usage)
+{
+    struct request *r = arg;
+    struct str member = relay_usage_member(arg, usage);
+    return member.len > 0 ? arena_copy(&r->arena, member) : member;
 }
 
 struct feed {
@@ -106,7 +128,7 @@ static void feed_start(struct request *r, struct feed *f)
         .rewrite = {.model = a->model->id,
                     .model_plain = a->model_plain,
                     .want_usage = r->wants_usage,
-                    .usage_member = r->wants_cost ? relay_usage_member : NULL,
+                    .usage_member = r->wants_cost || r->wants_price ? relay_usage_member : NULL,
                     .arg = r},
         .reason = RECORD_REASON_OK,
     };

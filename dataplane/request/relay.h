@@ -17,5 +17,7 @@ void relay_keep_alive(struct request *r, uint64_t now_ms);
 
 /* "steelyard":{...} of a usage object, if the caller asked for it (provider_rewrite). */
 struct str relay_usage_member(void *arg, const struct call_usage *usage);
+/* The same in the request's arena. */
+struct str relay_usage_kept(void *arg, const struct call_usage *usage);
 
 #endif

@@ -9,6 +9,7 @@
 #include "dataplane/request/answer.h"
 #include "dataplane/request/charge.h"
 #include "dataplane/request/entry.h"
+#include "dataplane/request/generations.h"
 #include "dataplane/request/relay.h"
 #include "dataplane/request/session.h"
 #include "dataplane/request/steps.h"
@@ -212,6 +213,7 @@ enum step_result step_report(struct request *r)
             if (r->committed && r->stream == STREAM_NONE && r->fault == FAULT_NONE)
                 session_note(r, r->at_position);
             write_record(r);
+            generation_keep(r);
         }
         charge_settle(r); /* Beside its record: what dies in between is a matter of one request. */
         r->recorded = true;

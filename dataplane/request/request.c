@@ -17,6 +17,7 @@
 #include "dataplane/request/charge.h"
 #include "dataplane/request/dialect.h"
 #include "dataplane/request/early.h"
+#include "dataplane/request/generations.h"
 #include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
 #include "dataplane/request/throttle.h"
@@ -58,7 +59,8 @@ int request_shared_init(struct request_shared *shared)
     shared->started_s = clock_wall_us() / 1000000;
     shared->sticky = mem_calloc(REQUEST_STICKY_SLOTS, sizeof *shared->sticky);
     shared->votes = mem_calloc(REQUEST_VOTES_SLOTS, sizeof *shared->votes);
-    if (shared->sticky != NULL && shared->votes != NULL)
+    shared->generations = generations_create();
+    if (shared->sticky != NULL && shared->votes != NULL && shared->generations != NULL)
         return 0;
     request_shared_deinit(shared);
     return ERR_NOMEM;
@@ -68,6 +70,8 @@ void request_shared_deinit(struct request_shared *shared)
 {
     mem_free(shared->sticky);
     mem_free(shared->votes);
+    generations_destroy(shared->generations);
+    shared->generations = NULL;
     shared->sticky = NULL;
     shared->votes = NULL;
 }
@@ -157,6 +161,8 @@ void request_warn(struct request *r, const char *code)
 static void set_request_id(struct request *r)
 {
     struct str given = request_header(r, STR("x-request-id"));
+    if (given.data == NULL)
+        given = request_header(r, STR("x-portkey-trace-id"));
     if (given.data != NULL && steering_request_id_valid(given)) {
         r->request_id = (struct str){r->id_space, given.len};
         if (given.len <= sizeof r->id_space)

@@ -34,10 +34,12 @@
 #include "dataplane/request/fault.h"
 #include "dataplane/request/meters.h"
 #include "dataplane/request/steering.h"
+#include "dataplane/request/wishes.h"
 #include "dataplane/telemetry/spool.h"
 #include "dataplane/upstream/retry.h"
 #include "dataplane/upstream/view.h"
 
+struct generations;
 struct tr_exchange;
 
 #define REQUEST_ARENA_BYTES_MAX                                                                    \
@@ -100,9 +102,10 @@ struct request_shared {
     _Atomic uint32_t counted; /* Requests under way, while requests_max is not 0. */
     int64_t started_s;
     /* Best-effort memory of the node; each slot is overwritten by what comes. */
-    _Atomic uint64_t *sticky;    /* Upper half: conversation; lower half: model. */
-    _Atomic uint64_t *votes;     /* Decisions that have had their feedback. */
-    struct limits_table *limits; /* Borrowed; NULL: nothing has a rate. */
+    _Atomic uint64_t *sticky;        /* Upper half: conversation; lower half: model. */
+    _Atomic uint64_t *votes;         /* Decisions that have had their feedback. */
+    struct generations *generations; /* Of the last requests (generations.h). */
+    struct limits_table *limits;     /* Borrowed; NULL: nothing has a rate. */
 };
 #define REQUEST_STICKY_SLOTS 16384U
 #define REQUEST_VOTES_SLOTS  65536U
@@ -256,7 +259,9 @@ struct early_body {
  * they are read. */
 struct request_work {
     struct steering steering;
-    struct str pin_provider;     /* "provider/model": only these deployments. */
+    struct wishes *wishes;       /* In the arena; NULL: none, as nearly always. */
+    struct str pin_provider;     /* "provider/model": only these deployments ... */
+    struct str pin_name;         /* ... or those that are called so. */
     struct str session_text;     /* x-steelyard-session of the answer; len 0: none. */
     struct str retry_after;      /* Passed through from a provider's 4xx. */
     struct str upstream_fields;  /* Whole header lines of a provider's, each after "\r\n". */
@@ -345,6 +350,8 @@ struct request {
     const struct snapshot_policy *policy; /* NULL: none. */
     uint32_t flags;                       /* RECORD_FLAG_* */
     bool decided;
+    bool unseen; /* Reading on for usage only. */
+    bool stream_broken;
     struct spool_intent *intent;
     spool_position position;
 
@@ -353,6 +360,7 @@ struct request {
     bool wants_stream;
     bool wants_usage; /* The usage event of the stream. */
     bool wants_cost;  /* What it cost, in there. */
+    bool wants_price; /* The same as OpenRouter says it: usage.cost. */
 
     struct attempt attempt;
     struct limits_hold *limits; /* NULL: nothing on its path is limited. */
@@ -364,11 +372,10 @@ struct request {
     bool wait_known;
     bool ignore_breakers; /* More than half are out: all are used (F14). */
     bool counted;         /* Among the node's. */
+    bool committed;       /* A reply that goes to the client is there. */
     uint32_t unseen_left; /* Bytes that may yet be read unseen. */
     uint64_t retry_at_ms; /* Backoff; 0: none. */
-    bool committed;       /* A reply that goes to the client is there. */
-    bool unseen;          /* Reading on for usage only. */
-    bool stream_broken;
+    uint32_t answer_hash; /* Of the id in the answer; 0: none was seen. */
 
     enum stream_state stream;
     enum fault fault;

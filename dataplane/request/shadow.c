@@ -36,6 +36,8 @@ void shadow_decide(struct request *r)
     struct policy_choice choice;
     if (a->arm != RECORD_ARM_STABLE)
         return;
+    if (r->work->wishes != NULL && r->work->wishes->sort != WISHES_SORT_NONE)
+        return; /* The candidates are not in the route's order. */
     const struct snapshot_policy *p = r->policy->rollout->candidate;
     if (ask(r, p, &choice) != 0)
         return; /* The record says that there is none. */

@@ -53,6 +53,16 @@ static bool tag_valid(struct str tag)
     return true;
 }
 
+bool steering_add_tag(struct steering *s, struct str tag)
+{
+    if (!tag_valid(tag) || s->tag_count == RECORD_TAGS_MAX)
+        return false;
+    s->tags[s->tag_count++] = tag;
+    if (str_starts(tag, STR("task=")))
+        s->task = str_slice(tag, 5, tag.len);
+    return true;
+}
+
 static bool read_tags(struct str v, struct steering *s)
 {
     struct str rest = v;
@@ -64,13 +74,30 @@ static bool read_tags(struct str v, struct steering *s)
         tag = str_trim(tag);
         if (tag.len == 0)
             continue;
-        if (!tag_valid(tag) || s->tag_count == RECORD_TAGS_MAX)
+        if (!steering_add_tag(s, tag))
             return false;
-        s->tags[s->tag_count++] = tag;
-        if (str_starts(tag, STR("task=")))
-            s->task = str_slice(tag, 5, tag.len);
     }
     return true;
+}
+
+/* ---- read by wishes ---- */
+
+static bool read_preferences(struct str v, struct steering *s)
+{
+    s->preferences = v;
+    return v.len > 0;
+}
+
+static bool read_portkey_config(struct str v, struct steering *s)
+{
+    s->portkey_config = v;
+    return v.len > 0;
+}
+
+static bool read_portkey_metadata(struct str v, struct steering *s)
+{
+    s->portkey_metadata = v;
+    return v.len > 0;
 }
 
 static bool read_max_cost(struct str v, struct steering *s)
@@ -172,6 +199,9 @@ static bool read_agent_compacted(struct str v, struct steering *s)
     X("x-steelyard-session", read_session)                                                         \
     X("x-steelyard-no-log", read_no_log)                                                           \
     X("x-steelyard-usage", read_usage)                                                             \
+    X("x-steelyard-preferences", read_preferences)                                                 \
+    X("x-portkey-config", read_portkey_config)                                                     \
+    X("x-portkey-metadata", read_portkey_metadata)                                                 \
     X("x-stainless-retry-count", read_retry)                                                       \
     X("x-claude-code-session-id", read_agent_session)                                              \
     X("x-claude-code-request-class", read_agent_class)                                             \

@@ -27,11 +27,18 @@ struct steering {
     bool usage;             /* x-steelyard-usage: 1 */
     bool client_retry;      /* x-stainless-retry-count above 0. */
     struct str traceparent; /* Well-formed version 00, else len 0. */
+    /* Of wishes (wishes.h), as they came; len 0: none. */
+    struct str preferences;      /* x-steelyard-preferences */
+    struct str portkey_config;   /* x-portkey-config */
+    struct str portkey_metadata; /* x-portkey-metadata */
 };
 
 /* *out_bad: name of the header that is malformed (static), NULL when all are well. */
 void steering_read(const struct http1_head *head, struct steering *out_steering,
                    const char **out_bad);
+
+/* One more tag; false: it may be none, or there are too many. */
+bool steering_add_tag(struct steering *s, struct str tag);
 
 /* x-request-id as the caller may choose it. */
 bool steering_request_id_valid(struct str s);

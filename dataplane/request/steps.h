@@ -18,10 +18,12 @@ enum step_result step_relay(struct request *r);     /* Bytes to the client. */
 enum step_result step_account(struct request *r);   /* Cost of all attempts. */
 enum step_result step_report(struct request *r);    /* The record, then the terminal bytes. */
 
-enum step_result step_models(struct request *r);   /* GET /v1/models[/{id}] */
-enum step_result step_feedback(struct request *r); /* POST /v1/feedback */
-enum step_result step_count(struct request *r);    /* Count of tokens: who is asked, or our own. */
-enum step_result step_explain(struct request *r);  /* POST /v1/decision: answers the decision. */
+enum step_result step_models(struct request *r);     /* GET /v1/models[/{id}] */
+enum step_result step_generation(struct request *r); /* GET /v1/generation?id= */
+enum step_result step_key(struct request *r);        /* GET /v1/key */
+enum step_result step_feedback(struct request *r);   /* POST /v1/feedback */
+enum step_result step_count(struct request *r);   /* Count of tokens: who is asked, or our own. */
+enum step_result step_explain(struct request *r); /* POST /v1/decision: answers the decision. */
 
 /* A path of the API; every one is registered with its steps, so none goes without authentication.
  */

@@ -1,12 +1,15 @@
 #include "dataplane/request/ways.h"
 
 #include "dataplane/request/ask.h"
+#include "dataplane/request/wishes_apply.h"
 
 #define OUT_TOKENS 512 /* Of an answer, to compare deployments of one model. */
 
 enum way ways_of(const struct request *r)
 {
-    return r->route != NULL && r->policy == NULL ? r->route->way : WAY_LEARNED;
+    if (r->route == NULL || r->policy != NULL)
+        return WAY_LEARNED;
+    return r->work->wishes == NULL ? r->route->way : wishes_way(r, r->route->way);
 }
 
 /* ---- what a way looks at ---- */

@@ -92,6 +92,7 @@ struct snapshot_provider {
     bool secret_missing;   /* secret_ref could not be resolved here: do not use the provider. */
     bool allow_private;    /* Private, loopback and link-local addresses are allowed. */
     bool abort_stops_billing;
+    bool collects_nothing;
     bool propagate; /* Send traceparent upstream. */
     enum snapshot_transport transport;
     struct str ca_file;

@@ -174,6 +174,7 @@ static int take_provider(struct builder *b, const Provider *m, struct snapshot_p
     p->allow_private = m->allow_private;
     p->abort_stops_billing = m->abort_stops_billing;
     p->propagate = m->propagate;
+    p->collects_nothing = m->collects_nothing;
     p->failure_domain = m->failure_domain;
     p->transport = transport_of(m);
     take_timeouts(m->timeouts, &p->timeouts);
