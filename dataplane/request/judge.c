@@ -128,6 +128,7 @@ static enum record_reason reason_of_error(struct request *r)
 {
     struct attempt *a = &r->attempt;
     struct tr_error error;
+    enum record_reason reason;
     if (a->status < 400)
         return reason_of_status(a->status);
     if (a->exchange == NULL) {
@@ -139,7 +140,11 @@ static enum record_reason reason_of_error(struct request *r)
     attempt_read_error(r, &error);
     note_kind(r, error.kind);
     note_advice(a, error.kind, error.wait_ms);
-    return reason_of_kind(error.kind);
+    reason = reason_of_kind(error.kind);
+    /* Who fails, or wants to be paid, and blames the request is not believed. */
+    return reason == RECORD_REASON_CLIENT_ERROR && (a->status >= 500 || a->status == 402)
+               ? reason_of_status(a->status)
+               : reason;
 }
 
 /* Under a status of success it is the deployment that failed, whatever it says of the request:
@@ -278,6 +283,12 @@ static bool stops_billing(const struct request *r, enum record_reason reason)
            (a->reply.content || reason == RECORD_REASON_CANCELLED);
 }
 
+/* Told so under whatever status: nothing was made for us. */
+static bool is_turned_away(enum record_reason reason)
+{
+    return reason == RECORD_REASON_RATE_LIMITED || reason == RECORD_REASON_AUTH;
+}
+
 /* Whose counts it is billed by (3.5 of the design; B38): the provider's, else ours, else what was
  * reserved: of an answer that comes whole, of a stream that goes on where nobody reads it, and of a
  * request without an answer nobody here knows how much was made. */
@@ -287,6 +298,8 @@ static enum record_usage usage_source(const struct request *r, enum record_reaso
     const struct attempt *a = &r->attempt;
     if (a->reply.usage.known)
         return RECORD_USAGE_PROVIDER;
+    if (!a->reply.content && is_turned_away(reason))
+        return RECORD_USAGE_NONE;
     if (a->status == 200 &&
         (reason == RECORD_REASON_OK || (a->reply.content && ended_by_provider(a, result))))
         return RECORD_USAGE_COUNTED;

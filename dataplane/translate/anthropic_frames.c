@@ -202,8 +202,8 @@ int anthropic_read_whole(struct json *json, struct str body, const struct tr_sin
 {
     struct anthropic_frames f = {.calls = 0};
     int rc = tr_replying_begin(&f.r, json, body, sink);
-    if (rc == 0)
-        rc = read_message(&f);
+    if (rc == 0) /* Some tell an error under 200. */
+        rc = type_is(&f, JSON_ROOT, STR("error")) ? put_error(&f) : read_message(&f);
     anthropic_frames_end(&f);
     return rc;
 }

@@ -247,7 +247,8 @@ bool tr_exchange_read_next(struct tr_exchange *x, struct json *json, struct prov
     return x->broken;
 }
 
-/* The standard drops a block without its blank line; an end mark is still believed. */
+/* The standard drops a block without its blank line (whose CR may have been the last byte); an end
+ * mark is still believed. */
 static bool is_end_mark(const struct sse_event *event)
 {
     return str_eq(str_trim(event->data), STR("[DONE]")) || str_is(event->name, "message_stop");
@@ -263,7 +264,8 @@ void tr_exchange_read_end(struct tr_exchange *x, struct json *json, struct provi
     if (frames != NULL) {
         if (frames->is_cut(x->frames_state))
             return;
-    } else if (sse_finish(&reply->sse, &event) && event.has_data && is_end_mark(&event)) {
+    } else if (sse_finish(&reply->sse, &event) && event.has_data &&
+               (!event.cut || is_end_mark(&event))) {
         const struct tr_frame frame = {.name = event.name, .data = event.data};
         (void)run(x, reply, out, json, &frame);
     }

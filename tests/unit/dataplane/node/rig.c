@@ -116,6 +116,12 @@ static void peer_request(struct peer *p, size_t end)
 
 static void peer_advance(struct peer *p)
 {
+    if (p->script == NULL && next_script(p->provider)->at_once) {
+        peer_reply(p);
+        return;
+    }
+    if (p->script != NULL && p->script->at_once)
+        return;
     if (!p->in_body) {
         enum http1_result result = http1_head_parse(&p->head, p->in.data, p->in.len);
         assert_int_not_equal(result, HTTP1_REJECTED);

@@ -31,6 +31,7 @@ struct rig_script {
     enum rig_then then;
     size_t piece; /* Bytes a write, a loop turn between them; 0: all at once. */
     bool at_head; /* Replies as soon as the request's head is there. */
+    bool at_once; /* Replies to the first bytes, whatever they are. */
 };
 
 struct rig_provider {
@@ -123,8 +124,8 @@ struct rig_options {
     const char *types[RIG_PROVIDERS]; /* Of the providers; NULL: "openai". */
     const char *version;              /* Of both providers' APIs; NULL: none is given. */
     bool reject_unsupported;
-    bool tls_there;    /* Both providers are expected to speak TLS, which they don't. */
-    bool public_only;  /* No private address may be connected to. */
+    bool tls_there;    /* The first one is expected to speak TLS, which it does not. */
+    bool public_only;  /* The first one may not have a private address, which it has. */
     bool fixed_header; /* Both get "x-title: ours" from their configuration. */
     unsigned way;      /* enum way, of the route "auto". */
     uint32_t weights[RIG_PROVIDERS], priorities[RIG_PROVIDERS]; /* All 0: none are given. */

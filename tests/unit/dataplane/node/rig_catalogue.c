@@ -51,8 +51,9 @@ void rig_put_catalogue(struct rig *r, struct resource_set *set, const struct rig
         const char *type = o->types[i] != NULL ? o->types[i] : "openai";
         const struct host *host = host_find(str_from(type));
         const bool versioned = host == NULL || host->dialect == DIALECT_OPENAI;
-        snprintf(urls[i], sizeof urls[i], "%s://127.0.0.1:%u%s", o->tls_there ? "https" : "http",
-                 listener_port(r->providers[i].listener), versioned ? "/v1" : "");
+        snprintf(urls[i], sizeof urls[i], "%s://127.0.0.1:%u%s",
+                 o->tls_there && i == 0 ? "https" : "http", listener_port(r->providers[i].listener),
+                 versioned ? "/v1" : "");
         steelyard__control__v1__provider__init(&providers[i]);
         steelyard__control__v1__model__init(&model[i]);
         steelyard__control__v1__deployment__init(&deployments[i]);
@@ -65,7 +66,7 @@ void rig_put_catalogue(struct rig *r, struct resource_set *set, const struct rig
         providers[i].n_headers = o->fixed_header;
         providers[i].base_url = urls[i];
         providers[i].secret_ref = (char *)(uintptr_t) "env:RIG_SECRET";
-        providers[i].allow_private = !o->public_only;
+        providers[i].allow_private = !o->public_only || i > 0;
         providers[i].abort_stops_billing = o->abort_stops_billing;
         providers[i].timeouts = &timeouts;
         providers[i].transport = transport;

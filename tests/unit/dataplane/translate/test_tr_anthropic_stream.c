@@ -9,23 +9,24 @@ static const char stream[] = EVENT(
     "message_start",
     ",\"message\":{\"id\":\"msg_1\",\"model\":\"claude\",\"usage\":{\"input_tokens\":4,"
     "\"cache_creation_input_tokens\":30,\"cache_read_input_tokens\":200,\"output_tokens\":1}}")
-    EVENT("ping", "") EVENT("content_block_start", ",\"index\":0,\"content_block\":{\"type\":"
-                                                   "\"thinking\",\"thinking\":\"\",\"signature\":"
-                                                   "\"\"}")
-        EVENT("content_block_delta", ",\"index\":0,\"delta\":{\"type\":\"thinking_delta\","
-                                     "\"thinking\":\"h\\nm\"}") EVENT(
-            "content_block_delta",
-            ",\"index\":0,\"delta\":{\"type\":\"signature_delta\",\"signature\":\"c2ln\"}")
-            EVENT("content_block_stop", ",\"index\":0") EVENT(
-                "content_block_start",
-                ",\"index\":1,\"content_block\":{\"type\":\"redacted_thinking\",\"data\":\"eA\"}")
-                EVENT("content_block_stop", ",\"index\":1") EVENT(
-                    "content_block_start",
-                    ",\"index\":2,\"content_block\":{\"type\":\"text\",\"text\":\"\"}")
-                    EVENT("content_block_delta", ",\"index\":2,\"delta\":{\"type\":\"text_delta\","
-                                                 "\"text\":\"\xc3\xa9\\ud83d\\ude00\"}") EVENT(
-                        "content_block_delta",
-                        ",\"index\":2,\"delta\":{\"type\":\"citations_delta\",\"citation\":{}}")
+    EVENT("ping", "") EVENT("content_block_start",
+                            ",\"index\":0,\"content_block\":{\"type\":"
+                            "\"thinking\",\"thinking\":\"\",\"signature\":"
+                            "\"\"}") EVENT("content_block_delta",
+                                           ",\"index\":0,\"delta\":{\"type\":\"thinking_delta\","
+                                           "\"thinking\":\"h\\nm\"}")
+        EVENT("content_block_delta", ",\"index\":0,\"delta\":{\"type\":\"signature_delta\","
+                                     "\"signature\":\"c2ln\"}") EVENT(
+            "content_block_stop",
+            ",\"index\":0") EVENT("content_block_start",
+                                  ",\"index\":1,\"content_block\":{\"type\":\"redacted_thinking\","
+                                  "\"data\":\"eA\"}") EVENT("content_block_stop", ",\"index\":1")
+            EVENT("content_block_start",
+                  ",\"index\":2,\"content_block\":{\"type\":\"text\",\"text\":\"\"}")
+                EVENT("content_block_delta", ",\"index\":2,\"delta\":{\"type\":\"text_delta\","
+                                             "\"text\":\"\xc3\xa9\\ud83d\\ude00\"}")
+                    EVENT("content_block_delta",
+                          ",\"index\":2,\"delta\":{\"type\":\"citations_delta\",\"citation\":{}}")
                         EVENT("content_block_stop", ",\"index\":2") EVENT(
                             "content_block_start",
                             ",\"index\":3,\"content_block\":{\"type\":\"server_tool_use\","
@@ -143,13 +144,22 @@ static void a_whole_reply_says_the_same_as_a_stream(void **state)
                         "usage in 5 out 2 cached 0 written 0 reasoning 0\ndone\n");
 }
 
-static void t10_an_error_under_200_is_no_reply(void **state)
+static void what_is_no_message_is_no_reply(void **state)
 {
-    static const char *const bad[] = {
-        "", "{}", "[]", "{\"type\":\"message\"}", "{\"type\":\"error\",\"error\":{}}", "<html>"};
+    static const char *const bad[] = {"", "{}", "[]", "{\"type\":\"message\"}", "<html>"};
     struct tr_kit *kit = *state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(tr_kit_reply(kit, DIALECT_ANTHROPIC, bad[i]), ERR_PROTOCOL);
+}
+
+static void t10_an_error_under_200_is_told_as_one(void **state)
+{
+    struct tr_kit *kit = *state;
+    assert_int_equal(tr_kit_reply(kit, DIALECT_ANTHROPIC,
+                                  "{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\","
+                                  "\"message\":\"Overloaded\"}}"),
+                     0);
+    assert_true(str_starts(str_from(tr_kit_log(kit)), STR("error ")));
 }
 
 #define ERROR(type, message)                                                                       \
@@ -234,7 +244,8 @@ int main(void)
         TEST(t09_t10_errors_and_refusals_in_a_stream),
         TEST(b37_what_is_no_event_is_told),
         TEST(a_whole_reply_says_the_same_as_a_stream),
-        TEST(t10_an_error_under_200_is_no_reply),
+        TEST(what_is_no_message_is_no_reply),
+        TEST(t10_an_error_under_200_is_told_as_one),
         TEST(t16_errors_are_of_their_kind),
         TEST(a_message_is_cut_between_characters),
         TEST(every_failed_allocation_is_told),
