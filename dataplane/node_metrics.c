@@ -17,6 +17,9 @@ static void collect_endpoint(void *arg, const struct endpoint_shared *e)
     metrics_gauge_set(meter(&m->meters, METER_DEPLOYMENT_UP, labels), open ? 0 : 1);
     metrics_gauge_set(meter(&m->meters, METER_COOLDOWN, labels),
                       until > now_ms ? (int64_t)(until - now_ms) : 0);
+    uint32_t limit = concurrency_limit(&e->concurrency);
+    if (limit < CONCURRENCY_MAX)
+        metrics_gauge_set(meter(&m->meters, METER_CONCURRENCY, labels), limit);
 }
 
 /* A policy that was replaced is no longer shown. */

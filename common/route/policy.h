@@ -49,7 +49,8 @@
     X(USER_PIN, "another model was pinned")                                                        \
     X(DISABLED, "disabled by an operator")                                                         \
     X(PRIVACY_CLASS, "privacy class of the key not served")                                        \
-    X(WISHES, "against the request's own wishes")
+    X(WISHES, "against the request's own wishes")                                                  \
+    X(BUSY, "has as many requests under way as it can take")
 
 enum policy_exclusion_index {
 #define X(name, text) POLICY_EXCLUSION_##name,

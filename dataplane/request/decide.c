@@ -186,6 +186,7 @@ struct live {
     const struct upstream_target *target; /* Best to use; NULL: none can be used now. */
     bool breaker;                         /* Else: nothing but open breakers ... */
     bool rate_limited;                    /* ... or a provider's 429 is in the way. */
+    bool busy;                            /* ... or one has enough to do. */
     uint64_t wait_ms;
 };
 
@@ -207,11 +208,19 @@ static struct live look(const struct request *r, const struct snapshot_model *m,
 {
     struct live l = {.wait_ms = UINT64_MAX};
     int64_t least = 0;
+    const bool all = ways_most_out(r, m, now_ms);
     for (uint32_t i = 0; i < m->deployment_count; i++) {
         const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
         if (!usable_at_all(r, t) || !wished(r, t, m))
             continue;
-        if (endpoint_usable(t->endpoint, now_ms)) {
+        const bool usable = endpoint_usable(t->endpoint, now_ms) ||
+                            (all && endpoint_cooldown_ms(t->endpoint, now_ms) == 0);
+        if (usable && endpoint_full(t->endpoint)) {
+            l.busy = true;
+            l.wait_ms = 0;
+            continue;
+        }
+        if (usable) {
             const int64_t measure = ways_measure(r, t, now_ms);
             const bool first = l.target == NULL || wishes_prefer(r, m, t, l.target);
             const bool equal = !first && !wishes_prefer(r, m, l.target, t);
@@ -306,11 +315,11 @@ static bool has_words(const struct request *r, const struct snapshot_model *m)
 static void fill_candidates(struct request *r)
 {
     __attribute__((uninitialized)) struct live live[POLICY_CANDIDATES_MAX];
-    uint64_t now_ms = r->start_ns / 1000000;
+    uint64_t now_ms = r->now_ns / 1000000;
     uint32_t broken = 0;
     for (uint32_t i = 0; i < r->work->candidate_count; i++) {
         live[i] = look(r, r->work->candidate_models[i], now_ms);
-        broken += live[i].target == NULL && live[i].breaker;
+        broken += live[i].target == NULL && !live[i].busy && live[i].breaker;
     }
     /* At most half may be ejected; beyond that all are used (F14). */
     r->ignore_breakers = broken * 2 > r->work->candidate_count && r->work->candidate_count > 1;
@@ -327,6 +336,10 @@ static void fill_candidates(struct request *r)
             c->excl |= exclusions(r, r->work->candidate_models[i]);
         if (live[i].target != NULL)
             continue;
+        if (live[i].busy) {
+            c->excl |= POLICY_EXCL(BUSY);
+            continue;
+        }
         c->live |= live[i].breaker ? LIVE_BREAKER_OPEN : LIVE_COOLING;
         note_wait(r, live[i].wait_ms);
         if (live[i].breaker && r->ignore_breakers)
@@ -398,6 +411,10 @@ static enum step_result refuse(struct request *r)
         return charge_refuse(r);
     case POLICY_EXCLUSION_RATE:
         return request_fail(r, FAULT_UPSTREAM_RATE_LIMITED);
+    case POLICY_EXCLUSION_BUSY:
+        meters_reject(&r->env->meters, "deployment_busy");
+        r->detail.wait_ms = 1000;
+        return request_fail(r, FAULT_OVERLOAD);
     case POLICY_EXCLUSION_BREAKER_OPEN:
     case POLICY_EXCLUSION_STICKY:
     case POLICY_EXCLUSION_USER_PIN:
@@ -459,17 +476,95 @@ static bool too_long(struct request *r)
            refusal_of(r).exclusion == POLICY_EXCLUSION_CONTEXT_LEN;
 }
 
+/* ---- waiting for room (F21, F22) ---- */
+
+static const void *place_of(const struct request *r)
+{
+    return r->route != NULL ? (const void *)r->route : (const void *)r->work->candidate_models[0];
+}
+
+static void leave_queue(struct request *r, bool served)
+{
+    if (!r->work->queued)
+        return;
+    r->work->queued = false;
+    queue_leave(&r->env->queue, r, served);
+}
+
+static bool its_turn(const struct request *r)
+{
+    return queue_is_next(&r->env->queue, r) ||
+           queue_is_over(&r->env->queue, r, r->now_ns / 1000000);
+}
+
+/* As things are now; what the request is has not changed. */
+static void look_again(struct request *r)
+{
+    for (uint32_t i = 0; i < r->work->candidate_count; i++) {
+        struct policy_candidate *c = &r->work->candidates[i];
+        c->excl &= ~(POLICY_EXCL(BUSY) | POLICY_EXCL(RATE) | POLICY_EXCL(BREAKER_OPEN));
+        c->live &= ~(uint32_t)(LIVE_BREAKER_OPEN | LIVE_COOLING);
+    }
+    fill_candidates(r);
+}
+
+static enum step_result refuse_room(struct request *r, bool over_share)
+{
+    r->detail.wait_ms = 1000;
+    meters_reject(&r->env->meters, over_share ? "queue_share" : "queue_full");
+    return request_fail(r, over_share ? FAULT_TOO_MANY_REQUESTS : FAULT_OVERLOAD);
+}
+
+/* Who finds nothing but deployments with enough to do waits its turn, behind those that do. */
+static enum step_result make_room(struct request *r)
+{
+    const bool busy =
+        r->work->decision.chosen == POLICY_NONE && refusal_of(r).exclusion == POLICY_EXCLUSION_BUSY;
+    struct queue *q = &r->env->queue;
+    if (r->path->asks_only)
+        return STEP_NEXT;
+    if (r->work->queued && busy && !queue_is_over(q, r, r->now_ns / 1000000)) {
+        request_poll(r);
+        return STEP_WAIT;
+    }
+    if (r->work->queued) {
+        leave_queue(r, !busy);
+        return STEP_NEXT;
+    }
+    if (!busy && (r->work->decision.chosen == POLICY_NONE || !queue_waits(q, place_of(r))))
+        return STEP_NEXT;
+    switch (queue_join(q, r, place_of(r), r->identity->id, r->work->call.tokens_in,
+                       r->now_ns / 1000000)) {
+    case QUEUE_JOINED:
+        r->work->queued = true;
+        request_poll(r);
+        return STEP_WAIT;
+    case QUEUE_FULL:
+        return refuse_room(r, false);
+    case QUEUE_OVER_SHARE:
+        break;
+    }
+    return refuse_room(r, true);
+}
+
 enum step_result step_decide(struct request *r)
 {
     __attribute__((uninitialized)) struct policy_params plain;
     bool again = r->charge != NULL && r->charge->parked;
-    if (again && r->client_gone) {
+    if ((again || r->work->queued) && r->client_gone) {
+        leave_queue(r, false);
         r->outcome = RECORD_STATUS_CANCELLED;
         return STEP_FAIL;
     }
+    if (r->work->queued && !its_turn(r)) {
+        request_poll(r);
+        return STEP_WAIT;
+    }
     if (charge_sleeps(r))
         return STEP_WAIT;
-    if (!again && !open_decision(r)) {
+    if (r->work->queued) {
+        look_again(r);
+    } else if (!again && !open_decision(r)) {
         r->detail.param = STR("model");
         return request_fail(r, FAULT_MODEL_NOT_FOUND);
     }
@@ -492,6 +587,9 @@ enum step_result step_decide(struct request *r)
         rc = choose(r, params);
     if (rc != 0)
         return request_fail(r, FAULT_INTERNAL);
+    const enum step_result room = make_room(r);
+    if (room != STEP_NEXT)
+        return room;
     if (r->work->in_rollout)
         shadow_decide(r);
     r->decided = true;

@@ -12,6 +12,7 @@
 #include "dataplane/request/judge.h"
 #include "dataplane/request/relay.h"
 #include "dataplane/request/steps.h"
+#include "dataplane/request/ways.h"
 #include "dataplane/translate/exchange.h"
 
 #define REPLY_BYTES_MAX (16U << 20)
@@ -166,7 +167,8 @@ int attempt_start(struct request *r)
     struct attempt *a = &r->attempt;
     a->start_ns = r->now_ns;
     a->last_ms = a->start_ns / 1000000;
-    if (!endpoint_take(a->target->endpoint, r->ignore_breakers, a->last_ms)) {
+    if (!endpoint_take(a->target->endpoint, r->ignore_breakers || r->work->ignore_here,
+                       a->last_ms)) {
         a->record->reason = RECORD_REASON_CONNECT; /* Taken by someone else since it was picked. */
         return ERR_BUSY;
     }
@@ -365,6 +367,8 @@ static void on_done(void *arg, struct transport_call *call, const struct fetch_r
     endpoint_use(a->target->endpoint, a->record->tokens_out, now_ns / 1000000);
     judge_cool_down(a, reason, now_ns / 1000000);
     endpoint_done(a->target->endpoint, judge_outcome(reason), now_ns / 1000000);
+    if (reason == RECORD_REASON_OK)
+        ways_eject_slow(r, now_ns / 1000000);
     request_run_at(r, now_ns);
 }
 

@@ -254,6 +254,9 @@ void judge_cool_down(struct attempt *a, enum record_reason reason, uint64_t now_
         endpoint_cool(e, a->wait_known ? a->wait_ms : LIMITED_COOLDOWN_MS, true, now_ms);
     else if (a->busy || a->status == 503 || a->status == 529)
         endpoint_cool(e, a->wait_known ? a->wait_ms : BUSY_COOLDOWN_MS, false, now_ms);
+    if (reason == RECORD_REASON_RATE_LIMITED || reason == RECORD_REASON_TIMEOUT || a->busy ||
+        a->status == 503 || a->status == 529)
+        endpoint_congested(e, now_ms);
 }
 
 /* May the provider have been at work on it, though nobody knows what it made? However it ended:
@@ -355,6 +358,9 @@ void judge_observe(struct request *r, uint64_t now_ns, const struct fetch_result
     a->record->ttft_ms = (uint32_t)((content_ns - a->start_ns) / 1000000);
     a->record->total_ms = (uint32_t)((now_ns - a->start_ns) / 1000000);
     if (a->record->reason == RECORD_REASON_OK) {
+        if (concurrency_is_late(a->record->ttft_ms,
+                                endpoint_estimate(a->target->endpoint, r->tokens_in).ttft_ms))
+            endpoint_congested(a->target->endpoint, now_ns / 1000000);
         endpoint_observe(a->target->endpoint, r->tokens_in, a->record->ttft_ms, out, stream_ms);
         if (out > 1) {
             const struct str labels[] = {d->provider->name, a->model->id};

@@ -57,6 +57,16 @@ const struct metrics_family meters_table[METER_COUNT + 1] = {
                         .help = "Time until the deployment may be tried again.",
                         .decimals = 3,
                         .labels = {"provider", "deployment"}},
+    [METER_CONCURRENCY] = {.name = "steelyard_deployment_concurrency_limit",
+                           .type = METRICS_GAUGE,
+                           .help = "Requests that a deployment may have under way; not there "
+                                   "until it has shown that it had too many.",
+                           .labels = {"provider", "deployment"}},
+    [METER_EJECTED] = {.name = "steelyard_deployment_ejections_total",
+                       .type = METRICS_COUNTER,
+                       .help = "Times a deployment was left out for being far slower than its "
+                               "peers.",
+                       .labels = {"provider", "deployment"}},
     [METER_INFLIGHT] = {.name = "steelyard_inflight_requests",
                         .type = METRICS_GAUGE,
                         .help = "Requests under way."},

@@ -28,8 +28,8 @@ static bool may_use(const struct request *r, const struct snapshot_model *m,
         return false;
     if (r->work->wishes != NULL && !wishes_try(r, m, d))
         return false;
-    return endpoint_cooldown_ms(t->endpoint, now_ms) == 0 &&
-           (r->ignore_breakers || endpoint_usable(t->endpoint, now_ms));
+    return endpoint_cooldown_ms(t->endpoint, now_ms) == 0 && !endpoint_full(t->endpoint) &&
+           (r->ignore_breakers || r->work->ignore_here || endpoint_usable(t->endpoint, now_ms));
 }
 
 /* The first of those that may be used now and are equal to the way, of the lowest priority. */
@@ -128,7 +128,9 @@ static bool pick_from(struct request *r, uint32_t position)
 {
     uint64_t now_ms = r->now_ns / 1000000;
     while (position != POLICY_NONE) {
-        const struct upstream_target *t = draw(r, r->work->candidate_models[position], now_ms);
+        const struct snapshot_model *m = r->work->candidate_models[position];
+        r->work->ignore_here = ways_most_out(r, m, now_ms);
+        const struct upstream_target *t = draw(r, m, now_ms);
         r->at_position = position;
         if (t != NULL) {
             r->work->next_target = t;

@@ -33,6 +33,7 @@
 #include "dataplane/request/charge_plan.h"
 #include "dataplane/request/fault.h"
 #include "dataplane/request/meters.h"
+#include "dataplane/request/queue.h"
 #include "dataplane/request/steering.h"
 #include "dataplane/request/wishes.h"
 #include "dataplane/telemetry/spool.h"
@@ -149,6 +150,7 @@ struct request_env {
     struct spool *spool;
     struct meters meters;
     struct retry_budget retries;
+    struct queue queue; /* Of requests whose deployments have enough to do. */
     struct arena_pool chunks;
     struct slab holds;        /* Of requests with limits. */
     struct slab slab;         /* Of requests ... */
@@ -279,6 +281,8 @@ struct request_work {
     struct early_body early;
     struct policy_request policy_request;
     bool in_rollout;
+    bool queued;      /* Waits for room in env->queue. */
+    bool ignore_here; /* As ignore_breakers, of the deployments of the picked model alone. */
     /* The list that is due after what went wrong last; ANY: none. */
     enum snapshot_fallback due;
     /* Zeroed up to here. */

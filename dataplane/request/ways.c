@@ -56,6 +56,60 @@ int64_t ways_measure(const struct request *r, const struct upstream_target *t, u
     return 0;
 }
 
+static bool is_out(const struct upstream_target *t, uint64_t now_ms)
+{
+    return t->origin != NULL && endpoint_cooldown_ms(t->endpoint, now_ms) == 0 &&
+           !endpoint_usable(t->endpoint, now_ms);
+}
+
+static uint32_t count_out(const struct request *r, const struct snapshot_model *m, uint64_t now_ms)
+{
+    uint32_t out = 0;
+    for (uint32_t i = 0; i < m->deployment_count; i++)
+        out += is_out(upstream_target(r->view, &m->deployments[i]), now_ms);
+    return out;
+}
+
+bool ways_most_out(const struct request *r, const struct snapshot_model *m, uint64_t now_ms)
+{
+    return m->deployment_count > 1 && 2 * count_out(r, m, now_ms) > m->deployment_count;
+}
+
+/* Of the other deployments of the model that are in use and known; 0: there are none. */
+static uint32_t peers_ttft(const struct request *r, const struct attempt *a, uint64_t now_ms)
+{
+    __attribute__((uninitialized)) uint32_t ttft[SNAPSHOT_DEPLOYMENTS_MAX];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < a->model->deployment_count; i++) {
+        const struct upstream_target *t = upstream_target(r->view, &a->model->deployments[i]);
+        if (t->endpoint == a->target->endpoint || !endpoint_usable(t->endpoint, now_ms))
+            continue;
+        const uint32_t ms = endpoint_estimate(t->endpoint, r->tokens_in).ttft_ms;
+        uint32_t at = count;
+        if (ms == 0)
+            continue;
+        for (; at > 0 && ttft[at - 1] > ms; at--)
+            ttft[at] = ttft[at - 1];
+        ttft[at] = ms;
+        count++;
+    }
+    return count == 0 ? 0 : ttft[count / 2];
+}
+
+void ways_eject_slow(struct request *r, uint64_t now_ms)
+{
+    const struct attempt *a = &r->attempt;
+    const struct snapshot_model *m = a->model;
+    if (m->deployment_count < 2 ||
+        !endpoint_is_slow(a->target->endpoint, r->tokens_in, peers_ttft(r, a, now_ms)) ||
+        2 * (count_out(r, m, now_ms) + 1) > m->deployment_count)
+        return;
+    const struct snapshot_deployment *d = a->target->deployment;
+    const struct str labels[] = {d->provider->name, d->name};
+    endpoint_eject_slow(a->target->endpoint, now_ms);
+    metrics_add(meter(&r->env->meters, METER_EJECTED, labels), 1);
+}
+
 /* Of a model what its best deployment has. */
 static int64_t model_measure(const struct request *r, const struct snapshot_model *m,
                              uint64_t now_ms)

@@ -10,6 +10,11 @@
 enum way ways_of(const struct request *r);
 /* Smaller is better; 0 where the way looks at nothing. */
 int64_t ways_measure(const struct request *r, const struct upstream_target *t, uint64_t now_ms);
+/* More than half of the model's deployments are ejected: then all are used (F14). */
+bool ways_most_out(const struct request *r, const struct snapshot_model *m, uint64_t now_ms);
+/* After a good answer: is the deployment an outlier among those of its model, and not half of them
+ * out already? Then it is ejected (F14). */
+void ways_eject_slow(struct request *r, uint64_t now_ms);
 /* The candidates are all there, with the exclusions of this node. Sets policy_request.way, or
  * leaves it NULL. */
 void ways_fill(struct request *r);

@@ -98,6 +98,12 @@ void breaker_record(struct breaker *b, const struct breaker_config *c, bool ok, 
         open_now(b, c, now_ms);
 }
 
+void breaker_eject(struct breaker *b, const struct breaker_config *c, uint64_t now_ms)
+{
+    if (b->state == BREAKER_CLOSED)
+        open_now(b, c, now_ms);
+}
+
 void breaker_abandon(struct breaker *b, uint64_t now_ms)
 {
     if (b->state != BREAKER_PROBING)

@@ -44,6 +44,8 @@ bool breaker_would_allow(const struct breaker *b, const struct breaker_config *c
                          uint64_t now_ms);
 void breaker_record(struct breaker *b, const struct breaker_config *config, bool ok,
                     uint64_t now_ms);
+/* It works, but not as its peers do: out as after failures, if it is closed. */
+void breaker_eject(struct breaker *b, const struct breaker_config *config, uint64_t now_ms);
 /* The attempt ended without saying anything about the deployment (the client left). */
 void breaker_abandon(struct breaker *b, uint64_t now_ms);
 /* Milliseconds until it may be tried; 0 = now. */

@@ -38,7 +38,7 @@ bool endpoint_usable(const struct endpoint *e, uint64_t now_ms)
 
 bool endpoint_take(struct endpoint *e, bool ignore_breaker, uint64_t now_ms)
 {
-    if (endpoint_cooldown_ms(e, now_ms) != 0)
+    if (endpoint_cooldown_ms(e, now_ms) != 0 || endpoint_full(e))
         return false;
     if (!breaker_allow(&e->breaker, &breaker_defaults, now_ms) && !ignore_breaker)
         return false;
@@ -54,6 +54,7 @@ void endpoint_done(struct endpoint *e, enum endpoint_outcome outcome, uint64_t n
     atomic_fetch_add_explicit(&e->shared->attempts[outcome], 1, memory_order_relaxed);
     switch (outcome) {
     case ENDPOINT_OK:
+        concurrency_good(&e->shared->concurrency, endpoint_inflight(e) + 1);
         breaker_record(&e->breaker, &breaker_defaults, true, now_ms);
         break;
     case ENDPOINT_TIMEOUT:
@@ -74,6 +75,36 @@ uint64_t endpoint_wait_ms(const struct endpoint *e, uint64_t now_ms)
     uint64_t cooldown = endpoint_cooldown_ms(e, now_ms);
     uint64_t breaker = breaker_wait_ms(&e->breaker, now_ms);
     return cooldown > breaker ? cooldown : breaker;
+}
+
+bool endpoint_full(const struct endpoint *e)
+{
+    return endpoint_inflight(e) >= concurrency_limit(&e->shared->concurrency);
+}
+
+void endpoint_congested(struct endpoint *e, uint64_t now_ms)
+{
+    concurrency_too_much(&e->shared->concurrency, endpoint_inflight(e), now_ms);
+}
+
+#define SLOW_SAMPLES 20U
+#define SLOW_TIMES   3U
+#define SLOW_MORE_MS 500U
+
+bool endpoint_is_slow(const struct endpoint *e, uint32_t tokens_in, uint32_t peers_ttft_ms)
+{
+    const uint32_t own = endpoint_estimate(e, tokens_in).ttft_ms;
+    return e->samples >= SLOW_SAMPLES && peers_ttft_ms != 0 && own / SLOW_TIMES > peers_ttft_ms &&
+           own - peers_ttft_ms > SLOW_MORE_MS;
+}
+
+void endpoint_eject_slow(struct endpoint *e, uint64_t now_ms)
+{
+    breaker_eject(&e->breaker, &breaker_defaults, now_ms);
+    e->samples = 0; /* What it is like afterwards is to be seen anew. */
+    e->overall = (struct endpoint_latency){0};
+    memset(e->bucket, 0, sizeof e->bucket);
+    atomic_store_explicit(&e->shared->breaker_open, true, memory_order_relaxed);
 }
 
 uint32_t endpoint_inflight(const struct endpoint *e)
@@ -128,6 +159,8 @@ void endpoint_observe(struct endpoint *e, uint32_t tokens_in, uint32_t ttft_ms, 
                       uint32_t stream_ms)
 {
     struct endpoint_latency *b = &e->bucket[endpoint_bucket(tokens_in)];
+    if (e->samples < UINT32_MAX)
+        e->samples++;
     average(&e->overall.ttft_ms, ttft_ms);
     average(&b->ttft_ms, ttft_ms);
     if (tokens_out < 2)

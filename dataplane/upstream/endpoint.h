@@ -15,6 +15,7 @@
 #include "common/base/map.h"
 #include "common/base/str.h"
 #include "dataplane/upstream/breaker.h"
+#include "dataplane/upstream/concurrency.h"
 
 #define ENDPOINT_BUCKETS 16 /* log2 of the input tokens. */
 
@@ -30,10 +31,11 @@ struct endpoint_shared {
     _Atomic uint64_t attempts[5];       /* By enum endpoint_outcome, for metrics. */
     _Atomic uint64_t used;              /* Minute << 40 | tokens in it. */
     _Atomic uint32_t inflight;          /* Of all workers. */
-    _Atomic bool rate_limited;          /* The cooldown is a 429's. */
-    _Atomic bool breaker_open;          /* As the worker that changed it last saw it. */
-    char *name;                         /* "provider/upstream_model". */
-    uint16_t provider_len;              /* Of name. */
+    struct concurrency concurrency;
+    _Atomic bool rate_limited; /* The cooldown is a 429's. */
+    _Atomic bool breaker_open; /* As the worker that changed it last saw it. */
+    char *name;                /* "provider/upstream_model". */
+    uint16_t provider_len;     /* Of name. */
     struct endpoint_shared *next;
 };
 
@@ -49,6 +51,7 @@ struct endpoint {
     struct endpoint_shared *shared;
     struct breaker breaker;
     uint32_t inflight;
+    uint32_t samples; /* Of first content, since it was ejected for being slow. */
     struct endpoint_latency overall;
     struct endpoint_latency bucket[ENDPOINT_BUCKETS];
 };
@@ -65,6 +68,14 @@ bool endpoint_take(struct endpoint *e, bool ignore_breaker, uint64_t now_ms);
 void endpoint_done(struct endpoint *e, enum endpoint_outcome outcome, uint64_t now_ms);
 uint64_t endpoint_wait_ms(const struct endpoint *e, uint64_t now_ms);
 
+/* It has as many under way as it can take (F21). */
+bool endpoint_full(const struct endpoint *e);
+/* It said, or showed, that it has too much. */
+void endpoint_congested(struct endpoint *e, uint64_t now_ms);
+/* Outlier ejection (F14): its first content comes far later than the median of its peers' for
+ * requests as large. Enough samples of its own are needed. */
+bool endpoint_is_slow(const struct endpoint *e, uint32_t tokens_in, uint32_t peers_ttft_ms);
+void endpoint_eject_slow(struct endpoint *e, uint64_t now_ms);
 /* On the whole node. */
 uint32_t endpoint_inflight(const struct endpoint *e);
 /* Tokens of requests and answers, counted when they are sent and come; a minute of the monotonic

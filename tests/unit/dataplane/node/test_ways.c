@@ -303,6 +303,154 @@ static void a_prompt_that_fits_nobody_goes_to_the_list_for_long_ones(void **stat
     end(&r, WAY_LEARNED);
 }
 
+/* ---- room (F21, F22), outliers (F14) ---- */
+
+/* The small model's deployment as this worker knows it. */
+static struct endpoint *endpoint_of(struct rig *r, const char *provider, const char *model)
+{
+    struct endpoint *e =
+        endpoint_table_get(&r->env.upstream.endpoints, str_from(provider), str_from(model));
+    assert_non_null(e);
+    return e;
+}
+
+static uint32_t now_32(const struct rig *r)
+{
+    return (uint32_t)uv_now(&r->loop);
+}
+
+/* As many as it can take are under way; one is left to the caller. */
+static struct endpoint *fill(struct rig *r)
+{
+    struct endpoint *e = endpoint_of(r, "one", "up-small");
+    for (unsigned i = 0; i < CONCURRENCY_MIN; i++)
+        assert_true(endpoint_take(e, false, now_32(r)));
+    endpoint_congested(e, now_32(r));
+    assert_true(endpoint_full(e));
+    r->env.queue.wait_ms = 600000; /* Nobody's time is up but by the test's word. */
+    return e;
+}
+
+static void drain(struct rig *r, struct endpoint *e, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        endpoint_done(e, ENDPOINT_OK, now_32(r));
+}
+
+static void f21_who_finds_it_full_waits_and_then_is_served(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c;
+    struct rig_answer a;
+    begin(&r, &(struct rig_options){.candidates = 1});
+    script_all(&r);
+    assert_int_equal(served(&r, ASK), 0);
+    struct endpoint *e = fill(&r);
+    rig_connect(&r, &c);
+    rig_ask(&c, ASK);
+    rig_until(&r, r.env.queue.count == 1);
+    assert_int_equal(r.providers[0].requests, 1);
+    drain(&r, e, CONCURRENCY_MIN);
+    rig_until(&r, rig_answered(&c));
+    rig_answer_read(&c, &a);
+    assert_int_equal(a.status, 200);
+    buf_deinit(&a.body);
+    assert_int_equal(r.env.queue.count, 0);
+    rig_disconnect(&r, &c);
+    end(&r, WAY_LEARNED);
+}
+
+static void f21_a_full_deployment_leaves_the_work_to_others(void **state)
+{
+    (void)state;
+    struct rig r;
+    begin(&r, &(struct rig_options){.way = WAY_PRIORITY, .priorities = {1, 2}});
+    script_all(&r);
+    assert_int_equal(served(&r, ASK), 0);
+    struct endpoint *e = fill(&r);
+    assert_int_equal(served(&r, ASK), 1);
+    drain(&r, e, CONCURRENCY_MIN);
+    assert_int_equal(served(&r, ASK), 0);
+    end(&r, WAY_PRIORITY);
+}
+
+static void f21_over_share_is_429_and_in_vain_is_503(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c[QUEUE_SHARE_MAX];
+    struct rig_answer a;
+    begin(&r, &(struct rig_options){.candidates = 1});
+    script_all(&r);
+    assert_int_equal(served(&r, ASK), 0);
+    struct endpoint *e = fill(&r);
+    for (unsigned i = 0; i < QUEUE_SHARE_MAX; i++) {
+        rig_connect(&r, &c[i]);
+        rig_ask(&c[i], ASK);
+    }
+    rig_until(&r, r.env.queue.count == QUEUE_SHARE_MAX);
+    rig_exchange(&r, ASK, &a); /* At once: the others are still waiting. */
+    assert_int_equal(a.status, 429);
+    buf_deinit(&a.body);
+    assert_int_equal(r.env.queue.count, QUEUE_SHARE_MAX);
+    for (unsigned i = 0; i < QUEUE_MAX; i++)
+        r.env.queue.places[i].until_ms = 0;
+    for (unsigned i = 0; i < QUEUE_SHARE_MAX; i++) {
+        rig_until(&r, rig_answered(&c[i]));
+        rig_answer_read(&c[i], &a);
+        assert_int_equal(a.status, 503);
+        assert_true(rig_has_header(&a, "retry-after: 1\r\n"));
+        buf_deinit(&a.body);
+        rig_disconnect(&r, &c[i]);
+    }
+    assert_int_equal(r.env.queue.count, 0);
+    drain(&r, e, CONCURRENCY_MIN);
+    end(&r, WAY_LEARNED);
+}
+
+static void f21_who_leaves_while_waiting_leaves_the_queue(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c;
+    begin(&r, &(struct rig_options){.candidates = 1});
+    script_all(&r);
+    assert_int_equal(served(&r, ASK), 0);
+    struct endpoint *e = fill(&r);
+    rig_connect(&r, &c);
+    rig_ask(&c, ASK);
+    rig_until(&r, r.env.queue.count == 1);
+    rig_disconnect(&r, &c);
+    rig_until(&r, r.env.queue.count == 0 && r.env.active_count == 0);
+    drain(&r, e, CONCURRENCY_MIN);
+    end(&r, WAY_LEARNED);
+}
+
+static void f14_a_deployment_far_slower_than_its_peers_is_ejected(void **state)
+{
+    (void)state;
+    struct rig r;
+    begin(&r, &(struct rig_options){.way = WAY_ROUND_ROBIN, .candidates = 1, .small_twice = true});
+    script_all(&r);
+    struct endpoint *slow = endpoint_of(&r, "one", "up-small");
+    struct endpoint *quick = endpoint_of(&r, "two", "up-twin");
+    for (unsigned i = 0; i < 40; i++) {
+        endpoint_observe(slow, 9, 30000, 0, 0);
+        endpoint_observe(quick, 9, 10, 0, 0);
+    }
+    struct rig_answer a;
+    for (unsigned i = 0; i < 6; i++) { /* One more sample of each; then only the quick one. */
+        rig_exchange(&r, ASK, &a);
+        assert_int_equal(a.status, 200);
+        buf_deinit(&a.body);
+    }
+    assert_int_equal(r.providers[0].requests, 1);
+    assert_int_equal(r.providers[1].requests, 5);
+    assert_false(endpoint_usable(slow, now_32(&r)));
+    end(&r, WAY_ROUND_ROBIN);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +461,11 @@ int main(void)
         cmocka_unit_test(who_has_less_under_way_serves),
         cmocka_unit_test(who_had_fewer_tokens_this_minute_serves),
         cmocka_unit_test(the_deployments_of_a_model_are_ordered_by_the_way_too),
+        cmocka_unit_test(f21_who_finds_it_full_waits_and_then_is_served),
+        cmocka_unit_test(f21_a_full_deployment_leaves_the_work_to_others),
+        cmocka_unit_test(f21_over_share_is_429_and_in_vain_is_503),
+        cmocka_unit_test(f21_who_leaves_while_waiting_leaves_the_queue),
+        cmocka_unit_test(f14_a_deployment_far_slower_than_its_peers_is_ejected),
         cmocka_unit_test(each_list_is_for_its_kind_of_error_alone),
         cmocka_unit_test(the_default_list_is_not_for_refusals),
         cmocka_unit_test(a_refusal_in_another_dialect_has_its_list),

@@ -1,0 +1,123 @@
+/* How many may be under way at a deployment, and which one is too slow among its peers. */
+#include "dataplane/upstream/concurrency.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "dataplane/upstream/endpoint.h"
+
+static void f21_there_is_no_limit_until_it_was_too_much(void **state)
+{
+    (void)state;
+    struct concurrency c = {0};
+    assert_int_equal(concurrency_limit(&c), CONCURRENCY_MAX);
+    concurrency_good(&c, 5000);
+    assert_int_equal(concurrency_limit(&c), CONCURRENCY_MAX);
+    concurrency_too_much(&c, 100, 5000);
+    assert_int_equal(concurrency_limit(&c), 75);
+}
+
+static void f21_the_limit_falls_once_a_second_and_not_below_its_least(void **state)
+{
+    (void)state;
+    struct concurrency c = {0};
+    concurrency_too_much(&c, 100, 5000);
+    concurrency_too_much(&c, 75, 5999);
+    assert_int_equal(concurrency_limit(&c), 75);
+    concurrency_too_much(&c, 75, 6000);
+    assert_int_equal(concurrency_limit(&c), 57);
+    for (uint64_t t = 7000; t < 30000; t += 1000)
+        concurrency_too_much(&c, 1, t);
+    assert_int_equal(concurrency_limit(&c), CONCURRENCY_MIN);
+}
+
+static void f21_it_rises_by_one_for_two_good_answers_while_it_is_used(void **state)
+{
+    (void)state;
+    struct concurrency c = {0};
+    concurrency_too_much(&c, 100, 5000);
+    concurrency_good(&c, 30); /* Less than half: nothing is known of more. */
+    assert_int_equal(concurrency_limit(&c), 75);
+    for (unsigned i = 0; i < 20; i++)
+        concurrency_good(&c, 75);
+    assert_int_equal(concurrency_limit(&c), 85);
+}
+
+static void f21_late_is_far_later_than_usual(void **state)
+{
+    (void)state;
+    assert_false(concurrency_is_late(60000, 0));
+    assert_false(concurrency_is_late(4000, 1000));
+    assert_true(concurrency_is_late(4004, 1000));
+    assert_false(concurrency_is_late(900, 10)); /* Less than a second more. */
+}
+
+static void f21_a_full_deployment_takes_no_more(void **state)
+{
+    (void)state;
+    struct endpoint_shared shared = {0};
+    struct endpoint one, other; /* Of two workers. */
+    endpoint_init(&one, &shared);
+    endpoint_init(&other, &shared);
+    for (unsigned i = 0; i < CONCURRENCY_MIN; i++)
+        assert_true(endpoint_take(i % 2 == 0 ? &one : &other, false, 1000));
+    assert_false(endpoint_full(&one));
+    endpoint_congested(&one, 1000);
+    assert_true(endpoint_full(&one) && endpoint_full(&other));
+    assert_false(endpoint_take(&other, true, 1001));
+    endpoint_done(&one, ENDPOINT_OK, 1002);
+    assert_true(endpoint_take(&other, false, 1003));
+}
+
+static void f14_slow_is_against_the_peers_and_after_enough_samples(void **state)
+{
+    (void)state;
+    struct endpoint_shared shared = {0};
+    struct endpoint e;
+    endpoint_init(&e, &shared);
+    for (unsigned i = 0; i < 19; i++)
+        endpoint_observe(&e, 100, 4000, 0, 0);
+    assert_false(endpoint_is_slow(&e, 100, 400));
+    endpoint_observe(&e, 100, 4000, 0, 0);
+    assert_true(endpoint_is_slow(&e, 100, 400));
+    assert_false(endpoint_is_slow(&e, 100, 1400)); /* Not three times as slow. */
+    assert_false(endpoint_is_slow(&e, 100, 0));    /* Nobody to compare with. */
+}
+
+static void f14_a_slow_one_is_out_longer_each_time_and_judged_anew(void **state)
+{
+    (void)state;
+    struct endpoint_shared shared = {0};
+    struct endpoint e;
+    endpoint_init(&e, &shared);
+    for (unsigned i = 0; i < 20; i++)
+        endpoint_observe(&e, 100, 4000, 0, 0);
+    endpoint_eject_slow(&e, 1000);
+    assert_false(endpoint_usable(&e, 1000 + breaker_defaults.base_ms - 1));
+    assert_false(endpoint_is_slow(&e, 100, 400));
+    assert_true(endpoint_take(&e, false, 1000 + breaker_defaults.base_ms));
+    assert_false(endpoint_take(&e, false, 1000 + breaker_defaults.base_ms)); /* One probe. */
+    endpoint_done(&e, ENDPOINT_OK, 7000);
+    assert_true(endpoint_usable(&e, 7000));
+    endpoint_eject_slow(&e, 7000);
+    assert_false(endpoint_usable(&e, 7000 + 2 * breaker_defaults.base_ms - 1));
+    assert_true(endpoint_usable(&e, 7000 + 2 * breaker_defaults.base_ms));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(f21_there_is_no_limit_until_it_was_too_much),
+        cmocka_unit_test(f21_the_limit_falls_once_a_second_and_not_below_its_least),
+        cmocka_unit_test(f21_it_rises_by_one_for_two_good_answers_while_it_is_used),
+        cmocka_unit_test(f21_late_is_far_later_than_usual),
+        cmocka_unit_test(f21_a_full_deployment_takes_no_more),
+        cmocka_unit_test(f14_slow_is_against_the_peers_and_after_enough_samples),
+        cmocka_unit_test(f14_a_slow_one_is_out_longer_each_time_and_judged_anew),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
