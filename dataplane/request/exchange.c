@@ -356,7 +356,7 @@ static void on_done(void *arg, struct transport_call *call, const struct fetch_r
         a->call = NULL;
     }
     if (a->streaming && !a->cancelled)
-        relay_piece_end(r);
+        relay_piece_end(r, result->status == 0);
     enum record_reason reason = judge_end(r, result);
     a->complete = reason == RECORD_REASON_OK || reason == RECORD_REASON_CLIENT_ERROR;
     a->reason = reason;

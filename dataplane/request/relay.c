@@ -258,12 +258,13 @@ static void end_exchange(struct request *r)
     }
 }
 
-void relay_piece_end(struct request *r)
+void relay_piece_end(struct request *r, bool clean)
 {
     struct provider_reply *reply = &r->attempt.reply;
     struct sse_event event;
     if (r->attempt.exchange != NULL) {
-        end_exchange(r);
+        if (clean) /* What is cut behind the finish lacks its usage, or more. */
+            end_exchange(r);
         return;
     }
     /* The standard drops a block without its blank line; an end mark is still believed. No other

@@ -8,8 +8,8 @@
 
 /* A piece of the provider's stream. */
 enum fetch_flow relay_piece(struct request *r, struct str piece, uint64_t now_ns);
-/* The stream ended: what the reader still holds. */
-void relay_piece_end(struct request *r);
+/* The stream ended: what the reader still holds. clean: as its framing says it should. */
+void relay_piece_end(struct request *r, bool clean);
 /* Bytes of the event stream to the client, as one chunk. */
 int relay_send(struct request *r, struct str bytes) MUST_CHECK;
 /* Comments in silence, and the early head. */

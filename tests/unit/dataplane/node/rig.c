@@ -461,17 +461,33 @@ uint64_t rig_records(struct rig *r)
     return spool_set_records(r->spools);
 }
 
-uint64_t rig_cooldown_ms(struct rig *r, size_t provider)
+/* Of its first deployment; it lives as long as the rig. */
+static struct endpoint *endpoint_of(struct rig *r, size_t provider)
 {
     static const char *const names[RIG_PROVIDERS] = {"one", "two"};
     struct upstream_view *v = upstream_pin(&r->env.upstream);
-    uint64_t wait = 0;
+    struct endpoint *found = NULL;
     assert_non_null(v);
-    for (uint32_t i = 0; i < v->snapshot->deployment_count; i++)
+    for (uint32_t i = 0; i < v->snapshot->deployment_count && found == NULL; i++)
         if (str_is(v->targets[i].deployment->provider->name, names[provider]))
-            wait = endpoint_cooldown_ms(v->targets[i].endpoint, clock_mono_ns() / 1000000);
+            found = v->targets[i].endpoint;
     upstream_unpin(&r->env.upstream, v);
-    return wait;
+    assert_non_null(found);
+    return found;
+}
+
+uint64_t rig_cooldown_ms(struct rig *r, size_t provider)
+{
+    return endpoint_cooldown_ms(endpoint_of(r, provider), clock_mono_ns() / 1000000);
+}
+
+void rig_forgive(struct rig *r, size_t provider)
+{
+    struct endpoint *e = endpoint_of(r, provider);
+    breaker_init(&e->breaker);
+    atomic_store(&e->shared->cooldown_until_ms, 0);
+    r->env.retries.window_start_ms = clock_mono_ns() / 1000000;
+    r->env.retries.retries[0] = 1000;
 }
 
 /* ---- the client ---- */

@@ -153,6 +153,8 @@ void rig_cut(struct rig *r, size_t provider); /* Closes all its connections. */
 
 /* How long the first deployment of this provider is still left alone, ms; 0: not at all. */
 uint64_t rig_cooldown_ms(struct rig *r, size_t provider);
+/* It is as good as new, and no attempt follows one that fails: for many failures in one rig. */
+void rig_forgive(struct rig *r, size_t provider);
 
 /* Turns the loop until the condition holds; fails the test when that takes far too long. */
 #define rig_until(r, condition)                                                                    \
