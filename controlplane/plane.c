@@ -53,6 +53,7 @@ void plane_reload(struct plane *p)
     if (p->settings->config == NULL || p->state != PLANE_SERVING)
         return;
     if (load_file(p->settings->config, &config, &err) != 0) {
+        plane_count_reload(p, false);
         log_event(LOG_ERROR, "configuration not reloaded: the old one stays",
                   LOG_TEXT_FIELD("error", err.message));
         return;
@@ -195,6 +196,7 @@ static int start_admin(struct plane *p, struct err *err)
         .draw_key = siphash_key_from_bytes(p->keys.draw),
         .version = STEELYARD_VERSION,
         .started_mono_ms = clock_mono_ms(),
+        .config = &p->config,
         .label_maturity_ms = &p->label_maturity_ms,
     };
     if (p->config != NULL)

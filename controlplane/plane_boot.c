@@ -101,6 +101,7 @@ static void on_applied(void *arg, int status, const struct err *err)
 {
     struct plane *p = arg;
     p->applying = false;
+    plane_count_reload(p, status == 0);
     if (status == 0) {
         config_destroy(p->config);
         p->config = p->next_config;
@@ -119,6 +120,7 @@ static void on_applied(void *arg, int status, const struct err *err)
 void plane_apply(struct plane *p, struct config *config)
 {
     if (p->applying || p->state != PLANE_SERVING) {
+        plane_count_reload(p, false);
         log_event(LOG_WARN, "reload ignored: the control plane is busy with another one");
         config_destroy(config);
         return;
@@ -129,6 +131,7 @@ void plane_apply(struct plane *p, struct config *config)
         p->applying = false;
         p->next_config = NULL;
         config_destroy(config);
+        plane_count_reload(p, false);
         log_event(LOG_ERROR, "reload refused: the work queue is full");
     }
 }

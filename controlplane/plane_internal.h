@@ -106,6 +106,7 @@ void plane_on_wish(void *plane, const struct abort_wish *wish);
 void plane_on_word(void *plane, struct str name, struct str value);
 void plane_on_recall(void *plane, struct str node_id);
 void plane_on_set(void *plane, const struct publish_set *set);
+void plane_count_reload(struct plane *p, bool ok);
 int plane_metrics_create(struct plane *p, struct err *err) MUST_CHECK;
 /* Policies of the file, for evidence_config.policy. */
 bool plane_policy(void *plane, size_t index, struct evidence_policy *out);

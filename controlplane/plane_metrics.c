@@ -8,6 +8,7 @@ enum {
     METER_READY,
     METER_NODES,
     METER_GENERATION,
+    METER_RELOADS,
     METER_INGESTED,
     METER_DUPLICATES,
     METER_QUARANTINED,
@@ -65,6 +66,10 @@ const struct metrics_family plane_metrics_table[] = {
     {.name = "steelyard_generation",
      .type = METRICS_GAUGE,
      .help = "Generation of the configuration that nodes should run."},
+    {.name = "steelyard_config_reload_total",
+     .type = METRICS_COUNTER,
+     .help = "Times the file was read again; an error leaves the old configuration in force.",
+     .labels = {"result"}},
     {.name = "steelyard_ingest_records",
      .type = METRICS_GAUGE,
      .help = "Records committed to Postgres since the start."},
@@ -303,6 +308,13 @@ static void collect(void *arg)
     set_gauge(p, METER_QUEUE, stats.queue_bytes);
 }
 
+static const struct str reload_results[] = {[false] = {"error", 5}, [true] = {"ok", 2}};
+
+void plane_count_reload(struct plane *p, bool ok)
+{
+    metrics_inc(metrics_series_get(p->shard, METER_RELOADS, &reload_results[ok]));
+}
+
 int plane_metrics_create(struct plane *p, struct err *err)
 {
     const struct str version = STR(STEELYARD_VERSION);
@@ -311,6 +323,9 @@ int plane_metrics_create(struct plane *p, struct err *err)
     if (p->shard == NULL)
         return err_set(err, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     metrics_gauge_set(metrics_series_get(p->shard, METER_BUILD, &version), 1);
+    /* Both are there from the start, so that the first error is seen as a change. */
+    metrics_add(metrics_series_get(p->shard, METER_RELOADS, &reload_results[true]), 0);
+    metrics_add(metrics_series_get(p->shard, METER_RELOADS, &reload_results[false]), 0);
     metrics_set_collector(p->metrics, collect, p);
     return 0;
 }

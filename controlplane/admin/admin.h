@@ -23,6 +23,7 @@
 #include "controlplane/store/work.h"
 
 struct admin;
+struct config;
 
 struct admin_config { /* All borrowed until admin_close. */
     const char *address;
@@ -38,6 +39,7 @@ struct admin_config { /* All borrowed until admin_close. */
     struct siphash_key draw_key; /* For recomputing decisions. */
     const char *version;
     uint64_t started_mono_ms;
+    struct config *const *config;      /* What is in force; NULL, or points to NULL: no file. */
     const uint64_t *label_maturity_ms; /* Unless a training request says otherwise. */
 };
 

@@ -172,6 +172,7 @@ int catalog_lint_run(struct admin_call *call, struct pq_conn *c, struct err *err
 int catalog_import_run(struct admin_call *call, struct pq_conn *c, struct err *err);
 int budgets_reprice(struct admin_call *call, struct pq_conn *c, struct err *err);
 int status_run(struct admin_call *call, struct pq_conn *c, struct err *err);
+int config_finish(struct admin_call *call, int status, struct err *err);
 int status_finish(struct admin_call *call, int status, struct err *err);
 int policies_list(struct admin_call *call, struct pq_conn *c, struct err *err);
 int policies_show(struct admin_call *call, struct pq_conn *c, struct err *err);

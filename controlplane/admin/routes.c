@@ -76,6 +76,7 @@
 
 const struct admin_route admin_routes[] = {
     READ("/status", ROLE_VIEWER, NULL, status_run, status_finish),
+    READ("/config", ROLE_OPERATOR, NULL, NULL, config_finish),
     READ_SCOPED("/keys", ROLE_VIEWER, keys_list),
     CHANGE_SCOPED("/keys", ROLE_OPERATOR, keys_create, KEY_FIELDS, "role", CHANGE_FIELDS),
     READ_SCOPED("/keys/{id}", ROLE_VIEWER, keys_show),

@@ -92,6 +92,12 @@ struct config_settings {
 };
 struct config_settings config_settings(const struct config *c);
 
+/* Every value that holds, defaults included, as text: "models.small.price.input", "0.25". In the
+ * table's order; the connection string of the database only as "(given)". ERR_TOO_LARGE: a path
+ * that is too long; else what cb returned. */
+typedef int (*config_fact_cb)(void *arg, struct str path, struct str value);
+int config_facts(const struct config *c, config_fact_cb cb, void *arg) MUST_CHECK;
+
 /* JSON Schema (draft-07) and the reference page, from the same table. */
 int config_schema_json(struct buf *out) MUST_CHECK;
 int config_reference_markdown(struct buf *out) MUST_CHECK;

@@ -405,6 +405,16 @@ static const struct flag reprice_flags[] = {
     {.name = NULL},
 };
 
+static const struct flag diff_flags[] = {
+    {"exit-code", 0, FLAG_BOOL, NULL, NULL, NULL, "Exit 10 if there is a difference."},
+    {.name = NULL},
+};
+static const struct flag apply_flags[] = {
+    {"to", 0, FLAG_TEXT, "PATH", "STEELYARD_CONFIG", NULL,
+     "The file that the control plane was started with (--config)."},
+    {"dry-run", 0, FLAG_BOOL, NULL, NULL, NULL, "Say what would be, and change nothing."},
+    {.name = NULL},
+};
 static const struct flag import_flags[] = {
     {"write", 0, FLAG_TEXT, "OUT", NULL, NULL, "Write the result there instead of to stdout."},
     {"allow-lossy", 0, FLAG_BOOL, NULL, NULL, NULL,
@@ -612,6 +622,16 @@ const struct command commands[] = {
      report_flags, report_show, false},
     {"config", "validate", "FILE", 1, 1, "Check a configuration; every error with line and column.",
      "Exits 10 if it is invalid.", NULL, config_validate, false},
+    {"config", "diff", "FILE [OLD]", 1, 2, "What a configuration would change.",
+     "Against what is in force at the server, or against the file OLD, without a server. Every "
+     "value is compared as it holds, defaults included; the database's address is not shown, so "
+     "that a change of it alone is not seen.",
+     diff_flags, config_diff, false},
+    {"config", "apply", "FILE", 1, 1, "Check a configuration and put it where it is read.",
+     "Writes over the file of --to in one step, unless FILE has an error; a control plane that "
+     "watches its file takes it at once, others on SIGHUP. With --dry-run it says what would "
+     "change.",
+     apply_flags, config_apply, false},
     {"config", "schema", "", 0, 0, "JSON Schema of the configuration, for editors.", NULL, NULL,
      config_schema, false},
     {"import", NULL, "FORMAT FILE", 2, 2,

@@ -67,6 +67,8 @@ enum ctl_exit audit_rollout(struct ctl *c);
 enum ctl_exit audit_log(struct ctl *c);
 enum ctl_exit audit_export(struct ctl *c);
 enum ctl_exit config_validate(struct ctl *c);
+enum ctl_exit config_diff(struct ctl *c);
+enum ctl_exit config_apply(struct ctl *c);
 enum ctl_exit config_schema(struct ctl *c);
 enum ctl_exit import_file(struct ctl *c);
 enum ctl_exit serve_run(struct ctl *c);

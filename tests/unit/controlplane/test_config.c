@@ -599,6 +599,51 @@ static void schema_and_reference_are_what_is_committed(void **state)
     buf_deinit(&committed);
 }
 
+struct kept {
+    char text[8192];
+    size_t len;
+};
+
+static int keep(void *arg, struct str path, struct str value)
+{
+    struct kept *k = arg;
+    int len = snprintf(k->text + k->len, sizeof k->text - k->len, "%.*s=%.*s\n", STR_ARG(path),
+                       STR_ARG(value));
+    assert_true(len > 0 && (size_t)len < sizeof k->text - k->len);
+    k->len += (size_t)len;
+    return 0;
+}
+
+static void facts_are_every_value_that_holds(void **state)
+{
+    (void)state;
+    struct config *c = parse_good(good);
+    struct kept kept = {.len = 0};
+    assert_int_equal(config_facts(c, keep, &kept), 0);
+    static const char *const lines[] = {
+        "\nproviders.openai.type=openai\n",
+        "\nproviders.openai.api_key=env:OPENAI_API_KEY\n",
+        "\nproviders.local.private=true\n",
+        "\nproviders.local.transport=libcurl\n",
+        "\nproviders.local.timeouts.head=10s\n",
+        "\nmodels.gpt-4o-mini.capabilities.tools=yes\n",
+        "\nmodels.local-small.deployments[0].weight=3\n",
+        "\nmodels.local-small.prior_quality=0.500000\n",
+        "\nmodels.local-small.price.input=0.1\n",
+        "\nroutes.auto.timeout=120s\n",
+        "\npolicies.cheap.explore=0.050000\n",
+        "\nkeys[0].id=demo\n",
+        "\nstore.postgres=(given)\n",
+        "\nstore.retention=2592000s\n",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        if (strstr(kept.text, lines[i]) == NULL)
+            fail_msg("%s is not in\n%s", lines[i], kept.text);
+    }
+    assert_null(strstr(kept.text, "providers.openai.ca_file"));
+    config_destroy(c);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "--write") == 0) { /* Makes the committed files anew. */
@@ -616,6 +661,7 @@ int main(int argc, char **argv)
     }
     setenv("OPENAI_API_KEY", "never read", 1);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(facts_are_every_value_that_holds),
         cmocka_unit_test(a_whole_file_becomes_the_bodies_that_are_pushed),
         cmocka_unit_test(a_type_says_what_the_file_leaves_out),
         cmocka_unit_test(the_same_file_gives_the_same_bytes),
