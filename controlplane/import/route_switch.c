@@ -193,6 +193,8 @@ void route_switch_import(struct import *i)
     struct yaml_node *list = tree_get(i->root, "models");
     struct yaml_node *routing = tree_get(i->root, "routing");
     struct plan_route *route = plan_route(i, value_name(i, name));
+    if (route == NULL)
+        return; /* i->status says why. */
     if (list == NULL)
         list = tree_get(i->root, "providers");
     for (struct yaml_node *n = list == NULL ? NULL : list->first; n != NULL && i->status == 0;
@@ -200,7 +202,7 @@ void route_switch_import(struct import *i)
         import_model(i, n, route);
     rules_apply(i, routing, rules, route);
     rules_apply(i, i->root, rules, route);
-    if (route != NULL && route->strategy == NULL) {
+    if (route->strategy == NULL) {
         for (struct plan_text *t = route->models; t != NULL; t = t->next)
             t->weight = 0; /* Not for a learned policy. */
     }
