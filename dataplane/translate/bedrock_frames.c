@@ -12,6 +12,7 @@ static uint32_t get(const struct bedrock_frames *f, uint32_t object, struct str 
 static int put_done(struct bedrock_frames *f)
 {
     const struct tr_event e = {.kind = TR_EVENT_DONE};
+    f->ended = true;
     return tr_reply_put(&f->r, &e);
 }
 
@@ -119,7 +120,7 @@ static int put_malformed(struct bedrock_frames *f, struct str reason)
                                          .message = STR("the model's output was malformed"),
                                          .code = reason,
                                          .wait_ms = -1}};
-    f->failed = true;
+    f->ended = true;
     return tr_reply_put(&f->r, &e);
 }
 
@@ -169,7 +170,7 @@ static int put_usage(struct bedrock_frames *f)
 {
     note_usage(f, get(f, JSON_ROOT, STR("usage")));
     const struct tr_event e = {.kind = TR_EVENT_USAGE, .usage = f->usage};
-    return f->usage.known && !f->failed ? tr_reply_put(&f->r, &e) : 0;
+    return f->usage.known && !f->ended ? tr_reply_put(&f->r, &e) : 0;
 }
 
 /* ---- frames ---- */
@@ -186,7 +187,7 @@ static int put_exception(struct bedrock_frames *f, struct json *json, const stru
     if (rc == ERR_NOMEM || rc == ERR_TOO_LARGE)
         return rc;
     bedrock_error_of(0, frame->name, message, &e.error);
-    f->failed = true;
+    f->ended = true;
     return tr_reply_put(&f->r, &e);
 }
 
@@ -201,14 +202,14 @@ static int read_stop(struct bedrock_frames *f)
 {
     int rc = put_finish(f);
     f->stopped = true;
-    return rc == 0 && f->told && !f->failed ? put_done(f) : rc;
+    return rc == 0 && f->told && !f->ended ? put_done(f) : rc;
 }
 
 static int read_metadata(struct bedrock_frames *f)
 {
     int rc = put_usage(f);
     f->told = true;
-    return rc == 0 && f->stopped && !f->failed ? put_done(f) : rc;
+    return rc == 0 && f->stopped && !f->ended ? put_done(f) : rc;
 }
 
 static const struct {
@@ -224,7 +225,7 @@ int bedrock_read_frame(void *state, struct json *json, const struct tr_frame *fr
                        const struct tr_sink *sink)
 {
     struct bedrock_frames *f = state;
-    if (f->failed)
+    if (f->ended)
         return 0;
     if (frame->exception)
         return put_exception(f, json, frame, sink);
@@ -244,7 +245,7 @@ int bedrock_read_end(void *state, const struct tr_sink *sink)
 {
     struct bedrock_frames *f = state;
     f->r.sink = sink;
-    return f->stopped && !f->told && !f->failed ? put_done(f) : 0;
+    return f->stopped && !f->told && !f->ended ? put_done(f) : 0;
 }
 
 void bedrock_frames_end(void *state)
@@ -293,7 +294,7 @@ static int read_message(struct bedrock_frames *f)
         rc = put_finish(f);
     if (rc == 0)
         rc = put_usage(f);
-    return rc == 0 && !f->failed ? put_done(f) : rc;
+    return rc == 0 && !f->ended ? put_done(f) : rc;
 }
 
 int bedrock_read_whole(struct json *json, struct str body, const struct tr_sink *sink)

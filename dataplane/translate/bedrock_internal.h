@@ -51,7 +51,7 @@ struct bedrock_frames {
     uint32_t blocks[BEDROCK_CALLS_OPEN_MAX]; /* contentBlockIndex of call i, at i mod the size. */
     bool stopped;                            /* messageStop came. */
     bool told;                               /* metadata came. */
-    bool failed;                             /* An error was told: it is the last event. */
+    bool ended;                              /* An error or the end was told: nothing follows. */
 };
 int bedrock_read_frame(void *state, struct json *json, const struct tr_frame *frame,
                        const struct tr_sink *sink) MUST_CHECK;

@@ -128,6 +128,8 @@ static void a_stream_without_its_metadata_is_whole(void **state)
 {
     streams(state, START TEXT("0", "a") END("max_tokens"),
             "start  \ntext a\nfinish length max_tokens\ndone\n");
+    streams(state, START META END("end_turn") META TEXT("0", "b"),
+            "start  \n" META_EVENT "finish stop end_turn\ndone\n");
     streams(state, START META END("model_context_window_exceeded"),
             "start  \n" META_EVENT "finish length model_context_window_exceeded\ndone\n");
 }
