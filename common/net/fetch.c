@@ -193,6 +193,7 @@ int fetch_origin_create(struct fetch_loop *fl, const struct fetch_origin_config 
     o->https = url.tls;
     o->loop = fl;
     o->allow_private = config->allow_private;
+    o->allow_metadata = config->allow_metadata;
     o->receive_buffer_bytes =
         config->receive_buffer_bytes != 0 ? config->receive_buffer_bytes : 65536;
     list_init(&o->work);

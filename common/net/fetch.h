@@ -38,6 +38,9 @@ struct fetch_origin_config {
     bool allow_private; /* Loopback, private and unique-local addresses. Link-local and cloud
                          * metadata addresses are refused in any case. */
     bool allow_http;    /* Plain http, and then to private addresses only. */
+    /* 169.254.169.254 too, and over plain http: where clouds tell a machine who it is. For what
+     * this process asks for itself, never for an address that somebody else chose. */
+    bool allow_metadata;
     const char
         *ca_file; /* PEM; NULL: the system's store. There is no switch to skip verification. */
     const char *client_cert_file; /* mTLS; both or neither. */
@@ -183,5 +186,6 @@ struct sockaddr;
 bool fetch_address_allowed(const struct sockaddr *address, bool allow_private);
 /* The only ones for plain http. */
 bool fetch_address_is_private(const struct sockaddr *address);
+bool fetch_address_is_metadata(const struct sockaddr *address); /* 169.254.169.254 */
 
 #endif

@@ -92,3 +92,12 @@ bool fetch_address_is_private(const struct sockaddr *address)
 {
     return kind_of(address) == ADDRESS_PRIVATE;
 }
+
+bool fetch_address_is_metadata(const struct sockaddr *address)
+{
+    struct sockaddr_in in;
+    if (address->sa_family != AF_INET)
+        return false;
+    memcpy(&in, address, sizeof(in));
+    return ntohl(in.sin_addr.s_addr) == 0xa9fea9fe;
+}

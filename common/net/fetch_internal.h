@@ -39,6 +39,7 @@ struct fetch_origin {
     char url[FETCH_URL_BYTES];
     bool https;
     bool allow_private;
+    bool allow_metadata;
     char *ca_file;
     char *client_cert_file;
     char *client_key_file;

@@ -255,12 +255,19 @@ int fetch_on_socket(CURL *easy, curl_socket_t fd, int what, void *origin, void *
     return watch(s, s->wanted);
 }
 
+static bool may_connect(const struct fetch_origin *o, const struct sockaddr *address)
+{
+    if (o->allow_metadata && fetch_address_is_metadata(address))
+        return true;
+    return fetch_address_allowed(address, o->allow_private) &&
+           (o->https || fetch_address_is_private(address));
+}
+
 curl_socket_t fetch_on_open(void *fetch, curlsocktype purpose, struct curl_sockaddr *address)
 {
     struct fetch *f = fetch;
     struct fetch_origin *o = f->origin;
-    if (purpose != CURLSOCKTYPE_IPCXN || !fetch_address_allowed(&address->addr, o->allow_private) ||
-        (!o->https && !fetch_address_is_private(&address->addr))) {
+    if (purpose != CURLSOCKTYPE_IPCXN || !may_connect(o, &address->addr)) {
         f->denied = true;
         o->stats.addresses_refused++;
         return CURL_SOCKET_BAD;

@@ -321,6 +321,8 @@ static void b40_addresses_are_judged_by_their_range(void **state)
             a = (const struct sockaddr *)(const void *)&in6;
         }
         assert_int_equal(fetch_address_allowed(a, true), !rows[i].never);
+        assert_int_equal(fetch_address_is_metadata(a),
+                         strcmp(rows[i].text, "169.254.169.254") == 0);
         assert_int_equal(fetch_address_allowed(a, false), !rows[i].never && !rows[i].only_private);
     }
 }
