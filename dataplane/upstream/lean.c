@@ -200,7 +200,8 @@ static int origin_create(struct transport *t, const struct fetch_origin_config *
     list_init(&o->calls);
     lean_pool_init(o);
     o->host = mem_strndup(url.host.data, url.host.len);
-    if (o->host == NULL || !compose_after_target(o, url.authority))
+    if (o->host == NULL ||
+        !compose_after_target(o, url.port == (url.tls ? 443 : 80) ? url.host : url.authority))
         rc = err_set(err, ERR_NOMEM, "out of memory");
     else if (url.tls)
         rc = set_up_tls(o, config, err);
