@@ -181,6 +181,32 @@ static void fill_address(struct findings *f, struct arena *arena, struct provide
                       STR_ARG(p->host->name));
 }
 
+/* What api_key holds must be what the type can show; nodes say what it is worth. */
+static void check_credential(struct findings *f, const struct provider_config *p)
+{
+    static const struct {
+        enum host_auth auth;
+        bool key, region;
+        const char *of;
+    } rows[] = {{.of = NULL},
+                {HOST_AUTH_SIGV4, true, true, "bedrock"},
+                {HOST_AUTH_SIGV4, false, true, "bedrock"},
+                {HOST_AUTH_GOOGLE, true, false, "vertex and vertex-anthropic"},
+                {HOST_AUTH_GOOGLE, false, false, "vertex and vertex-anthropic"}};
+    const struct yaml_node *at = child(p->item.node, "credential");
+    if (p->credential == 0 || p->credential >= sizeof rows / sizeof rows[0])
+        return;
+    if (p->host->auth != rows[p->credential].auth)
+        table_finding(f, at, "is for the types %s", rows[p->credential].of);
+    else if (rows[p->credential].key && p->api_key.len == 0)
+        table_finding(f, at, "\"api_key\" is missing: it says where the nodes find the secret");
+    else if (!rows[p->credential].key && p->api_key.len > 0)
+        table_finding(f, child(p->item.node, "api_key"),
+                      "is not used: nodes find this credential in their environment");
+    if (rows[p->credential].region && p->region.len == 0)
+        table_finding(f, at, "\"region\" is missing: signatures name it");
+}
+
 static void check_provider(struct findings *f, struct arena *arena, struct provider_config *p)
 {
     const struct host *host = p->host;
@@ -191,6 +217,7 @@ static void check_provider(struct findings *f, struct arena *arena, struct provi
     if (p->base_url.len == 0)
         fill_address(f, arena, p);
     check_headers(f, p);
+    check_credential(f, p);
     while (p->base_url.len > 0 && p->base_url.data[p->base_url.len - 1] == '/')
         p->base_url.len--;
     if (p->ca_file.len > 0 && p->ca_file.data[0] != '/')

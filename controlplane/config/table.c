@@ -75,7 +75,11 @@ static const struct field provider_fields[] = {
      "A reference that each node resolves by itself: os.environ/NAME, ${env:NAME} or "
      "${file:/path}. Without it no credential is sent."},
     {"credential", FIELD_WORD, F(provider_config, credential), false, "key", NONE, credential_words,
-     NULL, "aws_keys", "What api_key holds, and so how it is shown."},
+     NULL, "aws_keys",
+     "What api_key holds, and so how it is shown: a key; for `bedrock` keys of AWS "
+     "(ACCESS:SECRET, ACCESS:SECRET:TOKEN, or the JSON that the aws program prints); for `vertex` "
+     "the JSON of a service account. aws_web_identity and google_metadata need no api_key: nodes "
+     "find them in their environment."},
     {"version", FIELD_TEXT, F(provider_config, version), false, NULL, NONE, NULL, NULL,
      "2023-06-01",
      "Of the API: anthropic-version for the Anthropic dialect, api-version for Azure. Default: the "

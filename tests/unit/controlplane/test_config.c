@@ -192,7 +192,8 @@ static void a_type_says_what_the_file_leaves_out(void **state)
         "  claude: {type: anthropic, version: \"2023-06-01\", headers: {x-title: ours}}\n"
         "  azure: {type: azure, base_url: \"https://x.openai.azure.com\", region: swedencentral,\n"
         "          compat: {unsupported_params: reject, repair: false}}\n"
-        "  cloud: {type: bedrock, base_url: \"https://b.example\", credential: aws_keys}\n"
+        "  cloud: {type: bedrock, base_url: \"https://b.example\", credential: aws_keys,\n"
+        "          region: us-east-1, api_key: \"${env:AWS}\"}\n"
         "  home: {type: vllm}\n"
         "  maps: {type: vertex, project: p, region: us-east1}\n"
         "  proxy: {base_url: \"http://proxy:1/v1\"}\n"
@@ -286,6 +287,18 @@ static const struct {
      "there is no policy \"chaep\"; did you mean \"cheap\"?"},
     {HEAD "policies: {p: {objective: {quality: 0.9, quality_floor: 0.8}}}\n",
      "give either quality"},
+#define WITH(provider)                                                                             \
+    "version: 1\nproviders: {p: {" provider "}}\nmodels: {m: {deployments: [{provider: p}]}}\n"
+    {WITH("credential: aws_keys"), "providers.p.credential: is for the types bedrock"},
+    {WITH("type: bedrock, region: r, credential: google_metadata"),
+     "is for the types vertex and vertex-anthropic"},
+    {WITH("type: bedrock, region: r, credential: aws_keys"), "\"api_key\" is missing"},
+    {WITH("type: bedrock, base_url: \"https://b.example\", credential: aws_web_identity"),
+     "\"region\" is missing"},
+    {WITH("type: bedrock, region: r, credential: aws_web_identity, api_key: \"${env:K}\""),
+     "providers.p.api_key: is not used"},
+    {WITH("type: bedrock, region: r, credential: aws_key"), "did you mean \"aws_keys\"?"},
+#undef WITH
     {HEAD "policies: {p: {explore: 1.5}}\n", "\"1.5\" is not a number from 0 to 1"},
     {HEAD "policies: {p: {type: lerned}}\n", "use one of: learned; did you mean \"learned\"?"},
     {HEAD "routes: {\"a b\": {models: [m]}}\n", "a name has letters"},
