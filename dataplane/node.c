@@ -214,8 +214,14 @@ static int start_link(struct node *n, struct err *err)
         err_wrap(err, "--control");
         return rc;
     }
+    const struct keeper_options credentials = {.loop = n->loop};
+    n->keeper = keeper_create(&credentials);
+    if (n->keeper == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    n->meters.keeper = n->keeper;
     const struct sync_options sync = {
         .loop = n->loop,
+        .keeper = n->keeper,
         .client = n->client,
         .state_dir = s->state_dir,
         .node_id = n->id,

@@ -8,6 +8,7 @@
 #include "common/net/probes.h"
 #include "dataplane/budget/lease_client.h"
 #include "dataplane/control_targets.h"
+#include "dataplane/credential/keeper.h"
 #include "dataplane/limits/limits_client.h"
 #include "dataplane/node.h"
 #include "dataplane/node_metrics.h"
@@ -45,6 +46,7 @@ struct node {
     struct control_targets *targets; /* NULL: no control plane. */
     struct rpc_client *client;
     struct rpc_client *rates_client; /* Rates are with one control plane, the rest is anywhere. */
+    struct keeper *keeper;           /* Outlives sync, whose snapshots take from it. */
     struct sync *sync;
     struct limits_client *limits;
     struct shipper *shipper;

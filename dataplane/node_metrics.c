@@ -3,6 +3,7 @@
 #include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "common/link/rpc.h"
+#include "dataplane/credential/keeper.h"
 
 #define BUILD_VERSION STR("0.1.0")
 
@@ -79,6 +80,32 @@ static void collect_rollouts(struct node_metrics *m, const struct sync_status *s
     m->rollouts_aborted = sync->rollouts_aborted;
 }
 
+/* Providers that want one; whose configuration goes keep their last word, as deployments do. */
+static void collect_credentials(struct node_metrics *m, const struct snapshot *s)
+{
+    static const struct str ok[] = {{"ok", 2}}, failed[] = {{"failed", 6}};
+    const uint64_t now_ms = clock_mono_ms();
+    struct keeper_status status;
+    for (uint32_t i = 0; s != NULL && i < s->provider_count; i++) {
+        const struct snapshot_provider *p = &s->providers[i];
+        const struct str labels[] = {p->name};
+        if (p->secret_ref.len == 0 && p->credential == SNAPSHOT_CREDENTIAL_KEY)
+            continue;
+        metrics_gauge_set(meter(&m->meters, METER_CREDENTIAL, labels),
+                          !p->secret_missing &&
+                              (p->shown == NULL || credential_is_valid(p->shown, now_ms)));
+    }
+    if (m->keeper == NULL)
+        return;
+    keeper_get_status(m->keeper, &status);
+    metrics_add(meter(&m->meters, METER_CREDENTIAL_FETCHES, ok),
+                status.fetched - m->tokens_fetched);
+    metrics_add(meter(&m->meters, METER_CREDENTIAL_FETCHES, failed),
+                status.failed - m->tokens_failed);
+    m->tokens_fetched = status.fetched;
+    m->tokens_failed = status.failed;
+}
+
 static void collect_spool(struct node_metrics *m)
 {
     uint64_t records = spool_set_records(m->spools), shipped = spool_set_shipped(m->spools);
@@ -116,6 +143,7 @@ static void collect(void *arg)
         metrics_gauge_set(meter(&m->meters, METER_CERTIFICATE, NULL),
                           ends - clock_wall_us() / 1000000);
     collect_budgets(m);
+    collect_credentials(m, s);
     if (m->sync != NULL)
         collect_rollouts(m, &sync);
     endpoint_registry_each(m->registry, collect_endpoint, m);
@@ -143,6 +171,7 @@ int node_metrics_init(struct node_metrics *m, struct metrics *metrics,
     m->spool_refused = 0;
     m->shipped = m->shipped_mono_ms = 0;
     m->rollouts_expired = m->rollouts_aborted = 0;
+    m->tokens_fetched = m->tokens_failed = 0;
     m->shown_count = 0;
     meters_init(&m->meters, shard);
     const struct str build[] = {BUILD_VERSION, STR("")};

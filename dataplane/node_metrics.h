@@ -20,6 +20,7 @@ struct node_metrics {
     void *is_ready_arg;
     const char *certificate;      /* --control-cert; NULL: none. */
     struct sync *sync;            /* NULL once closed. */
+    struct keeper *keeper;        /* As sync; set before or after init. */
     struct budget_table *budgets; /* NULL: none. */
     uint64_t generation;          /* Whose policies are shown. */
     uint64_t spool_refused;       /* As counted so far, as the next two. */
@@ -27,6 +28,8 @@ struct node_metrics {
     uint64_t shipped_mono_ms;     /* and when. */
     uint64_t rollouts_expired;
     uint64_t rollouts_aborted;
+    uint64_t tokens_fetched;
+    uint64_t tokens_failed;
     struct shown_policy {
         char name[64];
         char version[24];

@@ -57,6 +57,11 @@ static void close_next(struct node *n)
         n->sync = NULL;
         n->meters.sync = NULL;
         sync_close(s, on_part_closed, n);
+    } else if (n->keeper != NULL) {
+        struct keeper *k = n->keeper;
+        n->keeper = NULL;
+        n->meters.keeper = NULL;
+        keeper_close(k, on_part_closed, n);
     } else if (n->targets != NULL) {
         struct control_targets *t = n->targets;
         n->targets = NULL;

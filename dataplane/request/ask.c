@@ -43,65 +43,6 @@ bool ask_can_say(const struct request *r, const struct snapshot_deployment *depl
 
 /* ---- fields ---- */
 
-static void put(struct ask *a, struct str name, struct str value)
-{
-    if (a->request.field_count < ASK_FIELDS_MAX)
-        a->fields[a->request.field_count++] = (struct fetch_field){name, value};
-}
-
-struct shown {
-    struct str name;
-    struct str prefix;
-};
-
-static int show(const struct snapshot_provider *p, struct shown *out)
-{
-    static const struct shown bearer = {{"authorization", 13}, {"Bearer ", 7}};
-    *out = bearer;
-    if (p->credential != SNAPSHOT_CREDENTIAL_KEY)
-        return ERR_UNSUPPORTED;
-    switch (p->kind->auth) {
-    case HOST_AUTH_API_KEY:
-        *out = (struct shown){STR("api-key"), STR_NULL};
-        return 0;
-    case HOST_AUTH_X_API_KEY:
-        *out = (struct shown){STR("x-api-key"), STR_NULL};
-        return 0;
-    case HOST_AUTH_X_GOOG:
-        *out = (struct shown){STR("x-goog-api-key"), STR_NULL};
-        return 0;
-    case HOST_AUTH_NONE:
-    case HOST_AUTH_BEARER:
-    case HOST_AUTH_SIGV4: /* With an API key. */
-    case HOST_AUTH_GOOGLE:
-        return 0;
-    }
-    return ERR_UNSUPPORTED;
-}
-
-static int put_auth(struct request *r, const struct upstream_target *t, struct ask *a)
-{
-    const struct snapshot_provider *p = t->deployment->provider;
-    struct shown shown;
-    if (p->secret == NULL)
-        return 0;
-    if (!str_is(p->origin, t->origin->url))
-        return ERR_DENIED;
-    int rc = show(p, &shown);
-    if (rc != 0)
-        return rc;
-    struct str secret = secret_get(p->secret);
-    size_t len = shown.prefix.len + secret.len;
-    char *value = arena_alloc(&r->arena, len);
-    if (value == NULL)
-        return ERR_NOMEM;
-    if (shown.prefix.len > 0)
-        memcpy(value, shown.prefix.data, shown.prefix.len);
-    memcpy(value + shown.prefix.len, secret.data, secret.len);
-    put(a, shown.name, (struct str){value, len});
-    return 0;
-}
-
 /* Caller's headers that belong to the dialect (B25), as they came. */
 static void put_openai(const struct request *r, struct ask *a)
 {
@@ -109,7 +50,7 @@ static void put_openai(const struct request *r, struct ask *a)
         struct str name = http1_field_name(r->head, i);
         if (name.len > 7 && (name.data[0] | 0x20) == 'o' && name.data[6] == '-' &&
             str_eq_nocase(str_slice(name, 0, 7), STR("openai-")))
-            put(a, name, http1_field_value(r->head, i));
+            ask_put(a, name, http1_field_value(r->head, i));
     }
 }
 
@@ -123,7 +64,7 @@ static bool put_anthropic(const struct request *r, struct ask *a)
             !str_eq_nocase(str_slice(name, 0, 10), STR("anthropic-")))
             continue;
         versioned |= str_eq_nocase(name, STR("anthropic-version"));
-        put(a, name, http1_field_value(r->head, i));
+        ask_put(a, name, http1_field_value(r->head, i));
     }
     return versioned;
 }
@@ -140,7 +81,8 @@ static void put_dialect(const struct request *r, const struct snapshot_provider 
         break;
     case DIALECT_ANTHROPIC:
         if (!same || !put_anthropic(r, a))
-            put(a, STR("anthropic-version"), p->version.len > 0 ? p->version : ANTHROPIC_VERSION);
+            ask_put(a, STR("anthropic-version"),
+                    p->version.len > 0 ? p->version : ANTHROPIC_VERSION);
         break;
     case DIALECT_GEMINI:
     case DIALECT_BEDROCK:
@@ -159,20 +101,20 @@ static void put_fixed(const struct snapshot_provider *p, struct ask *a)
         for (size_t k = 0; k < own; k++)
             there = there || str_eq_nocase(a->fields[k].name, p->headers[i].name);
         if (!there)
-            put(a, p->headers[i].name, p->headers[i].value);
+            ask_put(a, p->headers[i].name, p->headers[i].value);
     }
 }
 
 static int put_fields(struct request *r, const struct upstream_target *t, struct ask *a)
 {
     const struct snapshot_provider *p = t->deployment->provider;
-    int rc = put_auth(r, t, a);
+    int rc = ask_put_auth(r, t, a);
     if (rc != 0)
         return rc;
-    put(a, STR("content-type"), STR("application/json"));
-    put(a, STR("user-agent"), STR("steelyard"));
+    ask_put(a, STR("content-type"), STR("application/json"));
+    ask_put(a, STR("user-agent"), STR("steelyard"));
     if (p->propagate && r->work->steering.traceparent.len > 0)
-        put(a, STR("traceparent"), r->work->steering.traceparent);
+        ask_put(a, STR("traceparent"), r->work->steering.traceparent);
     put_dialect(r, p, a);
     if (p->header_count > 0)
         put_fixed(p, a);
@@ -354,5 +296,7 @@ int ask_build(struct request *r, struct ask *a)
         rc = write_body(r, a, &path);
     if (rc == 0)
         rc = write_target(r, path, a);
-    return rc == 0 ? put_fields(r, at->target, a) : rc; /* Last: a signature is over the rest. */
+    if (rc == 0)
+        rc = put_fields(r, at->target, a);
+    return rc == 0 && ask_is_signed(p) ? ask_sign(r, a) : rc; /* Last: it is over the rest. */
 }

@@ -18,6 +18,22 @@ struct ask {
  * origin is not the one that the credential is for. ERR_UNSUPPORTED, ERR_NOMEM. */
 int ask_build(struct request *r, struct ask *a) MUST_CHECK;
 
+/* Fields of a request that is built; what is too much is left out. */
+static inline void ask_put(struct ask *a, struct str name, struct str value)
+{
+    if (a->request.field_count < ASK_FIELDS_MAX)
+        a->fields[a->request.field_count++] = (struct fetch_field){name, value};
+}
+/* ask_auth.c. The key or token, where it is a field; ERR_UNAUTHENTICATED: it ran out just now. */
+int ask_put_auth(struct request *r, const struct upstream_target *t, struct ask *a) MUST_CHECK;
+/* Signed as a whole instead, when all else is there. */
+static inline bool ask_is_signed(const struct snapshot_provider *p)
+{
+    return p->credential == SNAPSHOT_CREDENTIAL_AWS_KEYS ||
+           p->credential == SNAPSHOT_CREDENTIAL_AWS_WEB_IDENTITY;
+}
+int ask_sign(struct request *r, struct ask *a) MUST_CHECK;
+
 /* In which dialect this deployment is asked. Its provider's type is known. */
 static inline enum dialect ask_dialect(const struct request *r, const struct snapshot_deployment *d)
 {
@@ -28,7 +44,9 @@ bool ask_may_serve(const struct request *r, const struct snapshot_provider *p);
 /* ... and can be asked from here. */
 static inline bool ask_may(const struct request *r, const struct snapshot_provider *p)
 {
-    return !p->secret_missing && ask_may_serve(r, p);
+    return !p->secret_missing &&
+           (p->shown == NULL || credential_is_valid(p->shown, r->now_ns / 1000000)) &&
+           ask_may_serve(r, p);
 }
 /* Whether it counts the tokens of a dialogue. */
 bool ask_counts(const struct snapshot_provider *p);

@@ -112,6 +112,17 @@ const struct metrics_family meters_table[METER_COUNT + 1] = {
     [METER_LEDGER] = {.name = "steelyard_ledger_bytes",
                       .type = METRICS_GAUGE,
                       .help = "Memory allocated, of which --memory-max is the most."},
+    [METER_CREDENTIAL] = {.name = "steelyard_credential_valid",
+                          .type = METRICS_GAUGE,
+                          .help = "1: the provider's key or token can be used here; 0: it is "
+                                  "missing or ran out, and the provider is left out.",
+                          .labels = {"provider"}},
+    [METER_CREDENTIAL_FETCHES] = {.name = "steelyard_credential_fetches_total",
+                                  .type = METRICS_COUNTER,
+                                  .help =
+                                      "Tokens asked for (AWS web identity, Google), by outcome: "
+                                      "ok, failed.",
+                                  .labels = {"outcome"}},
     [METER_POLICY_INFO] = {.name = "steelyard_policy_info",
                            .type = METRICS_GAUGE,
                            .help = "1 for each policy in service.",

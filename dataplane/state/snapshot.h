@@ -26,6 +26,7 @@
 #include "common/route/features.h"
 #include "common/route/policy.h"
 #include "common/route/price.h"
+#include "dataplane/credential/credential.h"
 #include "dataplane/state/accounts.h"
 #include "dataplane/state/keyring.h"
 #include "dataplane/state/snapshot_rollout.h"
@@ -85,12 +86,13 @@ struct snapshot_provider {
     bool tls;
     struct str host; /* Without brackets. */
     uint16_t port;
-    struct str prefix;     /* "/v1", or empty. No trailing slash. */
-    struct str origin;     /* "https://host:port": what the secret is bound to. */
-    struct str secret_ref; /* "env:NAME", "file:/path" or empty. */
-    struct secret *secret; /* NULL: no auth header, or secret_missing. */
-    bool secret_missing;   /* secret_ref could not be resolved here: do not use the provider. */
-    bool allow_private;    /* Private, loopback and link-local addresses are allowed. */
+    struct str prefix;        /* "/v1", or empty. No trailing slash. */
+    struct str origin;        /* "https://host:port": what the secret is bound to. */
+    struct str secret_ref;    /* "env:NAME", "file:/path" or empty. */
+    struct secret *secret;    /* NULL: no auth header, or secret_missing. */
+    bool secret_missing;      /* secret_ref could not be resolved here: do not use the provider. */
+    struct credential *shown; /* What is shown instead of the secret: may run out; NULL: nothing. */
+    bool allow_private;       /* Private, loopback and link-local addresses are allowed. */
     bool abort_stops_billing;
     bool collects_nothing;
     bool propagate; /* Send traceparent upstream. */

@@ -125,8 +125,10 @@ static int build_limits(struct builder *b)
 
 void snapshot_free(struct snapshot *s)
 {
-    for (uint32_t i = 0; i < s->provider_count; i++)
+    for (uint32_t i = 0; i < s->provider_count; i++) {
         secret_destroy(s->providers[i].secret);
+        credential_unref(s->providers[i].shown);
+    }
     for (uint32_t i = 0; i < s->policy_count; i++)
         shared_artifact_unref(s->policy_artifacts[i].shared);
     for (uint32_t i = 0; i < s->next_policy_count; i++)

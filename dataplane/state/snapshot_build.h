@@ -3,6 +3,7 @@
 #ifndef STEELYARD_DATAPLANE_STATE_SNAPSHOT_BUILD_H
 #define STEELYARD_DATAPLANE_STATE_SNAPSHOT_BUILD_H
 
+#include "dataplane/credential/keeper.h"
 #include "dataplane/state/resources.h"
 #include "dataplane/state/snapshot.h"
 
@@ -21,6 +22,8 @@ struct snapshot_inputs {
     uint64_t generation;
     /* In service, or NULL: policy versions must not go back, decoded artifacts are shared. */
     const struct snapshot *previous;
+    /* Of credentials that are fetched; NULL: providers that need one are not used. */
+    struct keeper *keeper;
     /* NULL: secret_resolve. Tests and fuzzers bring their own. */
     int (*resolve)(struct str reference, struct secret **out_secret, struct err *err);
 };

@@ -1,5 +1,6 @@
 /* Providers of a snapshot: where secrets may go, and how long things may take. */
 #include "common/base/url.h"
+#include "dataplane/credential/aws.h"
 #include "dataplane/state/builder.h"
 
 #include "control.pb-c.h"
@@ -59,6 +60,59 @@ static int take_secret(struct builder *b, const Provider *m, struct snapshot_pro
         return builder_no_memory(b);
     /* One provider without its key on this node must not stop the others, or a revocation. */
     p->secret_missing = rc != 0;
+    return 0;
+}
+
+static bool is_region(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!((s.data[i] >= 'a' && s.data[i] <= 'z') || (s.data[i] >= '0' && s.data[i] <= '9') ||
+              s.data[i] == '-'))
+            return false;
+    return s.len > 0 && s.len <= 32;
+}
+
+static bool needs_region(enum keeper_kind kind)
+{
+    return kind == KEEPER_AWS_KEYS || kind == KEEPER_AWS_WEB_IDENTITY;
+}
+
+/* What cannot be had is missing, as a key that cannot be read. */
+static int take_kept(struct builder *b, enum keeper_kind kind, struct snapshot_provider *p)
+{
+    const bool secret_is_used = kind == KEEPER_AWS_KEYS || kind == KEEPER_GOOGLE_ACCOUNT;
+    int rc = ERR_NOT_FOUND;
+    if (p->secret_missing)
+        return 0;
+    if ((b->inputs->keeper != NULL || kind == KEEPER_AWS_KEYS) &&
+        (!secret_is_used || p->secret != NULL) && (!needs_region(kind) || is_region(p->region)))
+        rc = keeper_take(b->inputs->keeper, kind, secret_is_used ? secret_get(p->secret) : STR_NULL,
+                         p->region, &p->shown);
+    if (rc == ERR_NOMEM)
+        return builder_no_memory(b);
+    p->secret_missing = rc != 0;
+    return 0;
+}
+
+static int take_credential(struct builder *b, const Provider *m, struct snapshot_provider *p)
+{
+    int rc = take_secret(b, m, p);
+    if (rc != 0)
+        return rc;
+    if (p->kind != NULL && p->kind->auth == HOST_AUTH_SIGV4 && p->region.len == 0)
+        p->region = aws_region_of(p->host);
+    switch (p->credential) {
+    case SNAPSHOT_CREDENTIAL_KEY:
+        return 0;
+    case SNAPSHOT_CREDENTIAL_AWS_KEYS:
+        return take_kept(b, KEEPER_AWS_KEYS, p);
+    case SNAPSHOT_CREDENTIAL_AWS_WEB_IDENTITY:
+        return take_kept(b, KEEPER_AWS_WEB_IDENTITY, p);
+    case SNAPSHOT_CREDENTIAL_GOOGLE_SERVICE_ACCOUNT:
+        return take_kept(b, KEEPER_GOOGLE_ACCOUNT, p);
+    case SNAPSHOT_CREDENTIAL_GOOGLE_METADATA:
+        return take_kept(b, KEEPER_GOOGLE_METADATA, p);
+    }
     return 0;
 }
 
@@ -183,7 +237,7 @@ static int take_provider(struct builder *b, const Provider *m, struct snapshot_p
         rc = take_variant(b, m, p);
     if (rc == 0)
         rc = builder_put(b, &b->providers, p->name, p, "provider");
-    return rc == 0 ? take_secret(b, m, p) : rc;
+    return rc == 0 ? take_credential(b, m, p) : rc;
 }
 
 int build_providers(struct builder *b, const Catalogue *c)
@@ -217,11 +271,11 @@ bool snapshot_secrets_changed(const struct snapshot *s)
         if (!str_starts(p->secret_ref, STR("file:")))
             continue; /* The environment of a process does not change. */
         if (secret_resolve(p->secret_ref, &now, &err) != 0) {
-            if (!p->secret_missing)
+            if (p->secret != NULL)
                 return false; /* About to be replaced, or lost: the key at hand may still work. */
             continue;
         }
-        changed = changed || p->secret_missing || !str_eq(secret_get(now), secret_get(p->secret));
+        changed = changed || p->secret == NULL || !str_eq(secret_get(now), secret_get(p->secret));
         secret_destroy(now);
     }
     return changed;

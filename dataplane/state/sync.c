@@ -242,7 +242,8 @@ static int load(struct sync *s, bool *out_loaded, struct err *err)
                   LOG_U64("shards", loaded.lost));
     if (loaded.set == NULL)
         return 0;
-    struct snapshot_inputs inputs = {.era = loaded.era, .generation = loaded.generation};
+    struct snapshot_inputs inputs = {
+        .keeper = s->options.keeper, .era = loaded.era, .generation = loaded.generation};
     struct snapshot *snapshot = NULL;
     struct snapshot_refusal refusal;
     if (snapshot_build(loaded.set, &inputs, &snapshot, &refusal) != 0) {
@@ -272,8 +273,10 @@ bool sync_refresh_secrets(struct sync *s)
     if (current == NULL || !snapshot_secrets_changed(current))
         return false;
     struct resource_set *set = resource_set_clone(current->resources);
-    struct snapshot_inputs inputs = {
-        .era = current->era, .generation = current->generation, .previous = current};
+    struct snapshot_inputs inputs = {.keeper = s->options.keeper,
+                                     .era = current->era,
+                                     .generation = current->generation,
+                                     .previous = current};
     struct snapshot_refusal refusal = {.code = "NOMEM", .detail = "out of memory"};
     int rc = set != NULL ? snapshot_build(set, &inputs, &next, &refusal) : ERR_NOMEM;
     if (rc != 0)
@@ -418,7 +421,8 @@ static void apply(struct sync *s, const PlaneMsg *m)
     struct staging *g = &s->staging;
     check_generation(s, m);
     struct snapshot *snapshot = NULL;
-    struct snapshot_inputs inputs = {.era = m->era,
+    struct snapshot_inputs inputs = {.keeper = s->options.keeper,
+                                     .era = m->era,
                                      .generation = m->generation,
                                      .previous = snapshot_cell_current(s->options.cell)};
     if (g->refusal.code[0] == '\0' &&

@@ -32,6 +32,7 @@ struct sync_options {
     const char *build;
     uint64_t epoch;                                             /* Of this process, for Hello. */
     struct snapshot_cell *cell;                                 /* Borrowed. */
+    struct keeper *keeper; /* Borrowed; NULL: no credential is fetched. */
     void (*health)(void *user, struct sync_health *out_health); /* NULL: zeros. */
     /* A snapshot went into service (also the one from disk). */
     void (*on_applied)(void *user, const struct snapshot *snapshot);

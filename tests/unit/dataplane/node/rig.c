@@ -270,8 +270,8 @@ void rig_publish(struct rig *r, const struct rig_options *o)
     struct resource_set *set = resource_set_create();
     struct snapshot *s = NULL;
     struct snapshot_refusal refusal = {0};
-    const struct snapshot_inputs inputs = {.era = 1,
-                                           .generation = o->generation != 0 ? o->generation : 1};
+    const struct snapshot_inputs inputs = {
+        .keeper = o->keeper, .era = 1, .generation = o->generation != 0 ? o->generation : 1};
     assert_non_null(set);
     rig_put_catalogue(r, set, o);
     rig_put_prices(set, o);
@@ -349,7 +349,7 @@ void rig_start(struct rig *r, const struct rig_options *options)
     if (options == NULL)
         options = &defaults;
     memset(r, 0, sizeof *r);
-    setenv("RIG_SECRET", "upstream-secret", 1);
+    setenv("RIG_SECRET", options->secret != NULL ? options->secret : "upstream-secret", 1);
     assert_int_equal(fetch_global_init(&err), 0);
     assert_int_equal(uv_loop_init(&r->loop), 0);
     uv_timer_init(&r->loop, &r->tick);

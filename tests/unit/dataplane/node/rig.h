@@ -123,6 +123,10 @@ struct rig_options {
     int64_t large_price;     /* nano-USD a million tokens; 0: none is known. */
     const char *types[RIG_PROVIDERS]; /* Of the providers; NULL: "openai". */
     const char *version;              /* Of both providers' APIs; NULL: none is given. */
+    const char *secret;               /* Theirs; NULL: "upstream-secret". */
+    int credential;                   /* What it is (control.proto, Credential). */
+    const char *region;               /* Of both; NULL: none. */
+    struct keeper *keeper;            /* Of credentials that are fetched; NULL: none. */
     bool reject_unsupported;
     bool tls_there;    /* The first one is expected to speak TLS, which it does not. */
     bool public_only;  /* The first one may not have a private address, which it has. */

@@ -66,6 +66,9 @@ void rig_put_catalogue(struct rig *r, struct resource_set *set, const struct rig
         providers[i].n_headers = o->fixed_header;
         providers[i].base_url = urls[i];
         providers[i].secret_ref = (char *)(uintptr_t) "env:RIG_SECRET";
+        providers[i].credential = (Steelyard__Control__V1__Credential)o->credential;
+        if (o->region != NULL)
+            providers[i].region = (char *)(uintptr_t)o->region;
         providers[i].allow_private = !o->public_only || i > 0;
         providers[i].abort_stops_billing = o->abort_stops_billing;
         providers[i].timeouts = &timeouts;
