@@ -27,19 +27,11 @@ static bool no_sampling(const struct anthropic_asking *a)
             str_compare(a->target->version, STR("2026-10-21")) >= 0);
 }
 
-static int drop(struct anthropic_asking *a, bool given, const char *param)
-{
-    return given ? tr_drop(a->target, a->terms, a->refusal, param) : 0;
-}
-
 /* What this dialect has no word for. */
 static int drop_all(struct anthropic_asking *a)
 {
     const struct tr_request *r = a->request;
-    const struct {
-        bool given;
-        const char *param;
-    } rows[] = {
+    const struct tr_loss rows[] = {
         {r->seed != TR_UNSET, "seed"},
         {r->frequency_penalty != TR_UNSET && r->frequency_penalty != 0, "frequency_penalty"},
         {r->presence_penalty != TR_UNSET && r->presence_penalty != 0, "presence_penalty"},
@@ -52,9 +44,9 @@ static int drop_all(struct anthropic_asking *a)
         {no_sampling(a) && r->top_k != TR_UNSET, "top_k"},
     };
     int rc = tr_drop_unknown(r, a->target, a->terms, a->refusal);
-    for (size_t i = 0; rc == 0 && i < sizeof rows / sizeof rows[0]; i++)
-        rc = drop(a, rows[i].given, rows[i].param);
-    return rc;
+    return rc == 0
+               ? tr_drop_given(a->target, a->terms, a->refusal, rows, sizeof rows / sizeof rows[0])
+               : rc;
 }
 
 static int put_sampling(struct anthropic_asking *a)
@@ -102,7 +94,7 @@ static int put_stops(struct anthropic_asking *a)
                 json_writer_string(a->w, r->stops[i]);
         json_writer_end_array(a->w);
     }
-    return drop(a, blank > 0, "stop");
+    return blank > 0 ? tr_drop(a->target, a->terms, a->refusal, "stop") : 0;
 }
 
 static void put_type(struct anthropic_asking *a, const char *key, const char *type)

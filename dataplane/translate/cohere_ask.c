@@ -9,52 +9,19 @@
 #define TOP_K_MAX   500
 #define LAST_IN_ROW 999 /* Of priority, which is 0 unless it is said. */
 
-static int drop(struct tr_asking *a, bool given, const char *param)
-{
-    return given ? tr_drop(a->target, a->terms, a->refusal, param) : 0;
-}
-
-static bool quirk(const struct tr_asking *a, enum tr_quirk flag)
-{
-    return tr_quirks_has(a->target->quirks, flag);
-}
-
 /* What this dialect has no word for. No event carries logprobs. */
 static int drop_all(struct tr_asking *a)
 {
     const struct tr_request *r = a->request;
-    const struct {
-        bool given;
-        const char *param;
-    } rows[] = {
-        {r->logprobs > 0 || (r->top_logprobs != TR_UNSET && r->top_logprobs > 0), "logprobs"},
-        {r->seed != TR_UNSET && r->seed < 0, "seed"},
-        {r->verbosity.len > 0, "verbosity"},
-        {r->user.len > 0, "user"},
-        {r->cache_key.len > 0, "prompt_cache_key"},
-        {r->metadata_count > 0, "metadata"},
+    const struct tr_loss rows[] = {
+        {tr_asks_logprobs(r), "logprobs"},          {r->seed != TR_UNSET && r->seed < 0, "seed"},
+        {r->verbosity.len > 0, "verbosity"},        {r->user.len > 0, "user"},
+        {r->cache_key.len > 0, "prompt_cache_key"}, {r->metadata_count > 0, "metadata"},
     };
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < sizeof rows / sizeof rows[0]; i++)
-        rc = drop(a, rows[i].given, rows[i].param);
-    return rc;
+    return tr_drop_given(a->target, a->terms, a->refusal, rows, sizeof rows / sizeof rows[0]);
 }
 
 /* ---- how much, and how ---- */
-
-static void put_max_output(struct tr_asking *a)
-{
-    const struct tr_target *t = a->target;
-    int64_t most = t->max_output > 0 ? t->max_output : t->quirks->max_output;
-    int64_t tokens = a->request->max_output;
-    if (tokens != TR_UNSET && most > 0 && tokens > most) {
-        tokens = most;
-        tr_note(a->terms, "clipped_max_tokens");
-    }
-    if (t->clamp_output > 0 && (tokens == TR_UNSET || tokens > t->clamp_output))
-        tokens = t->clamp_output;
-    tr_put_whole(a->w, "max_tokens", tokens);
-}
 
 static int64_t clamp(struct tr_asking *a, int64_t value, int64_t min, int64_t max, const char *note)
 {
@@ -81,20 +48,6 @@ static void put_sampling(struct tr_asking *a)
         tr_put_whole(a->w, "seed", r->seed);
 }
 
-static void put_stops(struct tr_asking *a)
-{
-    const struct tr_request *r = a->request;
-    if (r->stop_count == 0)
-        return;
-    json_writer_key(a->w, "stop_sequences");
-    json_writer_begin_array(a->w);
-    for (uint32_t i = 0; i < r->stop_count && i < STOPS_MAX; i++)
-        json_writer_string(a->w, r->stops[i]);
-    json_writer_end_array(a->w);
-    if (r->stop_count > STOPS_MAX)
-        tr_note(a->terms, "clipped_stop");
-}
-
 static int put_thinking(struct tr_asking *a)
 {
     const struct tr_request *r = a->request;
@@ -103,8 +56,10 @@ static int put_thinking(struct tr_asking *a)
     int64_t budget = tr_budget_asked(r);
     if (asked == TR_EFFORT_UNSET && budget == TR_UNSET && !r->think_auto)
         return 0;
-    if (!quirk(a, TR_QUIRK_REASONS))
-        return drop(a, asked != TR_EFFORT_NONE, "reasoning_effort");
+    if (!tr_target_has(a->target, TR_QUIRK_REASONS))
+        return asked == TR_EFFORT_NONE
+                   ? 0
+                   : tr_drop(a->target, a->terms, a->refusal, "reasoning_effort");
     bool off = asked == TR_EFFORT_NONE;
     if (budget != TR_UNSET && !off) {
         budget = tr_budget_clip(budget, q->budget_min, q->budget_max, r->max_output);
@@ -122,34 +77,6 @@ static int put_thinking(struct tr_asking *a)
 }
 
 /* ---- tools ---- */
-
-static bool is_named(const struct tr_request *r, const struct tr_tool *tool)
-{
-    return str_eq(tool->name, r->tool_name);
-}
-
-static bool is_known(const struct tr_request *r)
-{
-    for (uint32_t i = 0; i < r->tool_count; i++)
-        if (is_named(r, &r->tools[i]))
-            return true;
-    return false;
-}
-
-static void put_tool(struct tr_asking *a, const struct tr_tool *tool)
-{
-    json_writer_begin_object(a->w);
-    tr_put_text(a->w, "type", STR("function"));
-    json_writer_key(a->w, "function");
-    json_writer_begin_object(a->w);
-    tr_put_text(a->w, "name", tr_names_inside(a->terms, tool->name));
-    tr_put_text(a->w, "description", tool->description);
-    tr_put_raw(a->w, "parameters",
-               tool->schema.len > 0 ? tool->schema
-                                    : STR("{\"type\":\"object\",\"properties\":{}}"));
-    json_writer_end_object(a->w);
-    json_writer_end_object(a->w);
-}
 
 /* Strict tools are all strict, and each has an argument that it must be given. */
 static int is_strict(struct tr_asking *a, bool *out)
@@ -178,16 +105,16 @@ static int put_tools(struct tr_asking *a)
     bool strict = false;
     if (r->tool_count == 0)
         return 0;
-    if (named && !is_known(r))
-        return tr_refuse(a->refusal, "tool_choice", "names a tool that is not among the tools");
+    if (tr_check_choice(r, a->refusal) != 0)
+        return ERR_INVALID;
     int rc = is_strict(a, &strict);
     if (rc != 0)
         return rc;
     json_writer_key(a->w, "tools");
     json_writer_begin_array(a->w);
     for (uint32_t i = 0; i < r->tool_count; i++)
-        if (!named || is_named(r, &r->tools[i]))
-            put_tool(a, &r->tools[i]);
+        if (!named || tr_is_named(r, &r->tools[i]))
+            tr_openai_print_tool(a, &r->tools[i], false);
     json_writer_end_array(a->w);
     if (strict) {
         json_writer_key(a->w, "strict_tools");
@@ -258,9 +185,9 @@ static int put_members(struct tr_asking *a)
     if (rc != 0)
         return rc;
     put_format(a, &turns);
-    put_max_output(a);
+    tr_put_whole(a->w, "max_tokens", tr_ask_output(r, a->target, a->terms, 0));
     put_sampling(a);
-    put_stops(a);
+    tr_put_stops(a->w, "stop_sequences", r, STOPS_MAX, a->terms);
     if (r->tier == TR_TIER_FLEX)
         tr_put_whole(a->w, "priority", LAST_IN_ROW);
     json_writer_key(a->w, "stream"); /* It must be said either way. */

@@ -8,11 +8,6 @@
 #define LABELS_MAX     64U
 #define LABEL_TEXT_MAX 63U
 
-static int drop(struct gemini_asking *a, bool given, const char *param)
-{
-    return given ? tr_drop(a->target, a->terms, a->refusal, param) : 0;
-}
-
 /* The developer API refuses them of some models. */
 static bool takes_penalties(const struct gemini_asking *a)
 {
@@ -29,13 +24,10 @@ static bool is_set(int64_t number)
 static int drop_all(struct gemini_asking *a)
 {
     const struct tr_request *r = a->request;
-    const struct {
-        bool given;
-        const char *param;
-    } rows[] = {
+    const struct tr_loss rows[] = {
         {!takes_penalties(a) && is_set(r->frequency_penalty), "frequency_penalty"},
         {!takes_penalties(a) && is_set(r->presence_penalty), "presence_penalty"},
-        {r->logprobs > 0 || (r->top_logprobs != TR_UNSET && r->top_logprobs > 0), "logprobs"},
+        {tr_asks_logprobs(r), "logprobs"},
         {r->verbosity.len > 0, "verbosity"},
         {r->user.len > 0, "user"},
         {r->cache_key.len > 0, "prompt_cache_key"},
@@ -43,40 +35,12 @@ static int drop_all(struct gemini_asking *a)
         {a->vertex && (r->tier == TR_TIER_FLEX || r->tier == TR_TIER_PRIORITY), "service_tier"},
     };
     int rc = tr_drop_unknown(r, a->target, a->terms, a->refusal);
-    for (size_t i = 0; rc == 0 && i < sizeof rows / sizeof rows[0]; i++)
-        rc = drop(a, rows[i].given, rows[i].param);
-    return rc;
+    return rc == 0
+               ? tr_drop_given(a->target, a->terms, a->refusal, rows, sizeof rows / sizeof rows[0])
+               : rc;
 }
 
 /* ---- generationConfig ---- */
-
-static void put_max_output(struct gemini_asking *a)
-{
-    const struct tr_target *t = a->target;
-    int64_t most = t->max_output > 0 ? t->max_output : t->quirks->max_output;
-    int64_t tokens = a->request->max_output;
-    if (tokens != TR_UNSET && most > 0 && tokens > most) {
-        tokens = most;
-        tr_note(a->terms, "clipped_max_tokens");
-    }
-    if (t->clamp_output > 0 && (tokens == TR_UNSET || tokens > t->clamp_output))
-        tokens = t->clamp_output;
-    tr_put_whole(a->w, "maxOutputTokens", tokens);
-}
-
-static void put_stops(struct gemini_asking *a)
-{
-    const struct tr_request *r = a->request;
-    if (r->stop_count == 0)
-        return;
-    json_writer_key(a->w, "stopSequences");
-    json_writer_begin_array(a->w);
-    for (uint32_t i = 0; i < r->stop_count && i < STOPS_MAX; i++)
-        json_writer_string(a->w, r->stops[i]);
-    json_writer_end_array(a->w);
-    if (r->stop_count > STOPS_MAX)
-        tr_note(a->terms, "clipped_stop");
-}
 
 static void put_format(struct gemini_asking *a)
 {
@@ -102,11 +66,11 @@ static void put_generation(struct gemini_asking *a)
     const struct tr_request *r = a->request;
     json_writer_key(a->w, "generationConfig");
     json_writer_begin_object(a->w);
-    put_max_output(a);
+    tr_put_whole(a->w, "maxOutputTokens", tr_ask_output(r, a->target, a->terms, 0));
     tr_put_number(a->w, "temperature", r->temperature);
     tr_put_number(a->w, "topP", r->top_p);
     tr_put_whole(a->w, "topK", r->top_k);
-    put_stops(a);
+    tr_put_stops(a->w, "stopSequences", r, STOPS_MAX, a->terms);
     tr_put_whole(a->w, "seed", r->seed);
     if (r->choices > 1)
         tr_put_whole(a->w, "candidateCount", r->choices);
@@ -153,7 +117,7 @@ static int put_labels(struct gemini_asking *a)
         put++;
     }
     json_writer_end_object(a->w);
-    return drop(a, put < r->metadata_count, "metadata");
+    return put < r->metadata_count ? tr_drop(a->target, a->terms, a->refusal, "metadata") : 0;
 }
 
 static void put_tier(struct gemini_asking *a)

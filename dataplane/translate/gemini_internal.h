@@ -4,6 +4,7 @@
 #define STEELYARD_DATAPLANE_TRANSLATE_GEMINI_INTERNAL_H
 
 #include "common/json/json_writer.h"
+#include "dataplane/translate/asking.h"
 #include "dataplane/translate/dialects.h"
 #include "dataplane/translate/notes.h"
 #include "dataplane/translate/quirks.h"

@@ -46,14 +46,6 @@ static bool is_strict(const struct gemini_asking *a)
     return any && gemini_has(a, TR_QUIRK_JSON_SCHEMA);
 }
 
-static bool is_known(const struct tr_request *r)
-{
-    for (uint32_t i = 0; i < r->tool_count; i++)
-        if (str_eq(r->tools[i].name, r->tool_name))
-            return true;
-    return false;
-}
-
 static int put_choice(struct gemini_asking *a)
 {
     const struct tr_request *r = a->request;
@@ -69,8 +61,8 @@ static int put_choice(struct gemini_asking *a)
         mode = STR("NONE");
         break;
     case TR_CHOICE_NAMED:
-        if (!is_known(r))
-            return tr_refuse(a->refusal, "tool_choice", "names a tool that is not among the tools");
+        if (tr_check_choice(r, a->refusal) != 0)
+            return ERR_INVALID;
         mode = STR("ANY");
         break;
     case TR_CHOICE_REQUIRED:

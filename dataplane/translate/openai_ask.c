@@ -31,16 +31,9 @@ static bool quirk(const struct tr_asking *a, enum tr_quirk flag)
 
 static void print_max_output(struct tr_asking *a)
 {
-    const struct tr_target *t = a->target;
-    int64_t most = t->max_output > 0 ? t->max_output : t->quirks->max_output;
-    int64_t tokens = a->request->max_output;
-    if (tokens != TR_UNSET && most > 0 && tokens > most) {
-        tokens = most;
-        tr_note(a->terms, "clipped_max_tokens");
-    }
-    if (t->clamp_output > 0 && (tokens == TR_UNSET || tokens > t->clamp_output))
-        tokens = t->clamp_output;
-    bool newer = !tr_host_has(t, HOST_QUIRK_MAX_TOKENS) && quirk(a, TR_QUIRK_MAX_COMPLETION);
+    const int64_t tokens = tr_ask_output(a->request, a->target, a->terms, 0);
+    bool newer =
+        !tr_host_has(a->target, HOST_QUIRK_MAX_TOKENS) && quirk(a, TR_QUIRK_MAX_COMPLETION);
     tr_put_whole(a->w, newer ? "max_completion_tokens" : "max_tokens", tokens);
 }
 
@@ -48,17 +41,13 @@ static void print_max_output(struct tr_asking *a)
 static int print_sampling(struct tr_asking *a)
 {
     const struct tr_request *q = a->request;
-    const bool none = quirk(a, TR_QUIRK_NO_SAMPLING);
-    const bool some =
-        !none || (quirk(a, TR_QUIRK_SAMPLING_AT_NONE) && tr_effort_asked(q) == TR_EFFORT_NONE);
-    const bool one = quirk(a, TR_QUIRK_ONE_SAMPLING) && q->temperature != TR_UNSET;
-    const bool penalties = !none && !quirk(a, TR_QUIRK_NO_PENALTIES);
+    const bool penalties = !quirk(a, TR_QUIRK_NO_SAMPLING) && !quirk(a, TR_QUIRK_NO_PENALTIES);
     const struct {
         const char *name;
         int64_t value;
         bool taken;
-    } fields[] = {{"temperature", q->temperature, some},
-                  {"top_p", q->top_p, some && !one},
+    } fields[] = {{"temperature", q->temperature, tr_takes_temperature(q, a->target)},
+                  {"top_p", q->top_p, tr_takes_top_p(q, a->target)},
                   {"frequency_penalty", q->frequency_penalty, penalties},
                   {"presence_penalty", q->presence_penalty, penalties}};
     int rc = 0;
@@ -71,7 +60,7 @@ static int print_sampling(struct tr_asking *a)
     if (rc == 0 && q->top_k != TR_UNSET)
         rc = drop(a, "top_k");
     /* No event carries them, so to ask would be in vain. */
-    if (rc == 0 && (q->logprobs == 1 || (q->top_logprobs != TR_UNSET && q->top_logprobs > 0)))
+    if (rc == 0 && tr_asks_logprobs(q))
         rc = drop(a, "logprobs");
     return rc;
 }
@@ -84,15 +73,7 @@ static int print_limits(struct tr_asking *a)
                  q->seed);
     if (q->choices > 1)
         tr_put_whole(a->w, "n", q->choices);
-    if (q->stop_count > 0) {
-        json_writer_key(a->w, "stop");
-        json_writer_begin_array(a->w);
-        for (uint32_t i = 0; i < q->stop_count && i < STOPS_MAX; i++)
-            json_writer_string(a->w, q->stops[i]);
-        json_writer_end_array(a->w);
-    }
-    if (q->stop_count > STOPS_MAX)
-        tr_note(a->terms, "clipped_stop");
+    tr_put_stops(a->w, "stop", q, STOPS_MAX, a->terms);
     return print_sampling(a);
 }
 
@@ -103,16 +84,14 @@ static int print_effort(struct tr_asking *a)
         return 0;
     if (!quirk(a, TR_QUIRK_REASONS) || a->target->quirks->effort_field == TR_EFFORT_FIELD_NONE)
         return asked == TR_EFFORT_NONE ? 0 : drop(a, "reasoning_effort");
-    enum tr_effort given = tr_effort_clip(asked, a->target->quirks->efforts);
-    if (given != asked)
-        tr_note(a->terms, "clipped_reasoning_effort");
+    enum tr_effort given = tr_ask_effort(asked, a->target, a->terms);
     tr_put_text(a->w, "reasoning_effort", str_from(tr_effort_name(given)));
     return 0;
 }
 
 /* ---- tools ---- */
 
-static void print_tool(struct tr_asking *a, const struct tr_tool *tool)
+void tr_openai_print_tool(struct tr_asking *a, const struct tr_tool *tool, bool strict)
 {
     struct json_writer *w = a->w;
     json_writer_begin_object(w);
@@ -122,10 +101,8 @@ static void print_tool(struct tr_asking *a, const struct tr_tool *tool)
     json_writer_key(w, "name");
     json_writer_string(w, tr_names_inside(a->terms, tool->name));
     tr_put_text(w, "description", tool->description);
-    tr_put_raw(w, "parameters",
-               tool->schema.len > 0 ? tool->schema
-                                    : STR("{\"type\":\"object\",\"properties\":{}}"));
-    if (tool->strict >= 0 && !tr_host_has(a->target, HOST_QUIRK_NO_SCHEMA)) {
+    tr_put_raw(w, "parameters", tr_tool_schema(tool));
+    if (strict && tool->strict >= 0) {
         json_writer_key(w, "strict");
         json_writer_bool(w, tool->strict == 1);
     }
@@ -133,22 +110,11 @@ static void print_tool(struct tr_asking *a, const struct tr_tool *tool)
     json_writer_end_object(w);
 }
 
-static bool is_named(const struct tr_request *q, const struct tr_tool *tool)
-{
-    return str_eq(tool->name, q->tool_name);
-}
-
 static void print_choice(struct tr_asking *a)
 {
     const struct tr_request *q = a->request;
     const bool any = tr_host_has(a->target, HOST_QUIRK_ANY_CHOICE);
-    enum tr_choice choice = q->tool_choice;
-    if (quirk(a, TR_QUIRK_NO_FORCED_TOOL) &&
-        (choice == TR_CHOICE_REQUIRED || choice == TR_CHOICE_NAMED)) {
-        choice = TR_CHOICE_AUTO;
-        tr_note(a->terms, "unforced_tool_choice");
-    }
-    switch (choice) {
+    switch (tr_ask_choice(q, a->target, a->terms)) {
     case TR_CHOICE_UNSET:
         return;
     case TR_CHOICE_AUTO:
@@ -183,18 +149,16 @@ static int print_tools(struct tr_asking *a)
     const struct tr_request *q = a->request;
     const bool only_named =
         q->tool_choice == TR_CHOICE_NAMED && tr_host_has(a->target, HOST_QUIRK_ANY_CHOICE);
-    bool known = q->tool_choice != TR_CHOICE_NAMED;
+    const bool strict = !tr_host_has(a->target, HOST_QUIRK_NO_SCHEMA);
     if (q->tool_count == 0)
         return 0;
-    for (uint32_t i = 0; i < q->tool_count && !known; i++)
-        known = is_named(q, &q->tools[i]);
-    if (!known)
-        return tr_refuse(a->refusal, "tool_choice", "names a tool that is not among the tools");
+    if (tr_check_choice(q, a->refusal) != 0)
+        return ERR_INVALID;
     json_writer_key(a->w, "tools");
     json_writer_begin_array(a->w);
     for (uint32_t i = 0; i < q->tool_count; i++)
-        if (!only_named || is_named(q, &q->tools[i]))
-            print_tool(a, &q->tools[i]);
+        if (!only_named || tr_is_named(q, &q->tools[i]))
+            tr_openai_print_tool(a, &q->tools[i], strict);
     json_writer_end_array(a->w);
     print_choice(a);
     if (q->parallel != 0)

@@ -2,6 +2,7 @@
 #ifndef STEELYARD_DATAPLANE_TRANSLATE_OPENAI_INTERNAL_H
 #define STEELYARD_DATAPLANE_TRANSLATE_OPENAI_INTERNAL_H
 
+#include "dataplane/translate/asking.h"
 #include "dataplane/translate/reading.h"
 #include "dataplane/translate/replying.h"
 
@@ -41,26 +42,14 @@ int tr_openai_print_request(const struct tr_request *request, const struct tr_ta
                             struct call_refusal *refusal, struct buf *out) MUST_CHECK;
 int tr_openai_print_path(const struct tr_target *target, bool stream, struct buf *out) MUST_CHECK;
 
-/* Where the printing of a request stands. */
-struct json_writer;
-struct tr_asking {
-    const struct tr_request *request;
-    const struct tr_target *target;
-    struct arena *arena;
-    struct tr_terms *terms;
-    struct call_refusal *refusal;
-    struct json_writer *w;
-};
-static inline bool tr_host_has(const struct tr_target *t, enum host_quirk quirk)
-{
-    return (t->host->quirks & (uint32_t)quirk) != 0;
-}
 /* What is alike in the responses dialect: a text that is hashed if it is too long for its field,
  * the pairs of metadata, "flex", a name in a path. */
 void tr_openai_print_identity(struct tr_asking *a, const char *key, struct str text);
 int tr_openai_print_metadata(struct tr_asking *a) MUST_CHECK;
 const char *tr_openai_tier_name(enum tr_tier tier);
 int tr_openai_put_encoded(struct buf *out, struct str text) MUST_CHECK;
+/* {"type":"function",...}; strict: whether it is so is said, if the caller did. */
+void tr_openai_print_tool(struct tr_asking *a, const struct tr_tool *tool, bool strict);
 /* An object of what members puts into it, once names of tools are known and
  * what has no place is dropped. On an error out is as it was. */
 int tr_openai_print_body(struct tr_asking *a, int (*members)(struct tr_asking *a),

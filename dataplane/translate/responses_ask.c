@@ -22,35 +22,19 @@ static bool quirk(const struct tr_asking *a, enum tr_quirk flag)
 
 static void print_max_output(struct tr_asking *a)
 {
-    const struct tr_target *t = a->target;
-    int64_t most = t->max_output > 0 ? t->max_output : t->quirks->max_output;
-    int64_t tokens = a->request->max_output;
-    if (tokens != TR_UNSET && most > 0 && tokens > most) {
-        tokens = most;
-        tr_note(a->terms, "clipped_max_tokens");
-    }
-    if (tokens != TR_UNSET && tokens < OUTPUT_MIN) {
-        tokens = OUTPUT_MIN;
-        tr_note(a->terms, "raised_max_tokens");
-    }
-    if (t->clamp_output > 0 && (tokens == TR_UNSET || tokens > t->clamp_output))
-        tokens = t->clamp_output;
-    tr_put_whole(a->w, "max_output_tokens", tokens);
+    tr_put_whole(a->w, "max_output_tokens",
+                 tr_ask_output(a->request, a->target, a->terms, OUTPUT_MIN));
 }
 
 static int print_sampling(struct tr_asking *a)
 {
     const struct tr_request *q = a->request;
-    const bool none = quirk(a, TR_QUIRK_NO_SAMPLING);
-    const bool some =
-        !none || (quirk(a, TR_QUIRK_SAMPLING_AT_NONE) && tr_effort_asked(q) == TR_EFFORT_NONE);
-    const bool one = quirk(a, TR_QUIRK_ONE_SAMPLING) && q->temperature != TR_UNSET;
     int rc = 0;
-    if (some)
+    if (tr_takes_temperature(q, a->target))
         tr_put_number(a->w, "temperature", q->temperature);
     else if (q->temperature != TR_UNSET)
         rc = drop(a, "temperature");
-    if (some && !one)
+    if (tr_takes_top_p(q, a->target))
         tr_put_number(a->w, "top_p", q->top_p);
     else if (rc == 0 && q->top_p != TR_UNSET)
         rc = drop(a, "top_p");
@@ -61,24 +45,17 @@ static int print_sampling(struct tr_asking *a)
 static int drop_fields(struct tr_asking *a)
 {
     const struct tr_request *q = a->request;
-    const struct {
-        const char *name;
-        bool given;
-    } fields[] = {
-        {"stop", q->stop_count > 0},
-        {"seed", q->seed != TR_UNSET},
-        {"top_k", q->top_k != TR_UNSET},
-        {"frequency_penalty", q->frequency_penalty != TR_UNSET},
-        {"presence_penalty", q->presence_penalty != TR_UNSET},
-        {"logprobs", q->logprobs == 1 || (q->top_logprobs != TR_UNSET && q->top_logprobs > 0)},
+    const struct tr_loss rows[] = {
+        {q->stop_count > 0, "stop"},
+        {q->seed != TR_UNSET, "seed"},
+        {q->top_k != TR_UNSET, "top_k"},
+        {q->frequency_penalty != TR_UNSET, "frequency_penalty"},
+        {q->presence_penalty != TR_UNSET, "presence_penalty"},
+        {tr_asks_logprobs(q), "logprobs"},
     };
-    int rc = 0;
     if (q->choices > 1)
         return tr_refuse(a->refusal, "n", "this model's provider gives one answer");
-    for (size_t i = 0; rc == 0 && i < sizeof fields / sizeof fields[0]; i++)
-        if (fields[i].given)
-            rc = drop(a, fields[i].name);
-    return rc;
+    return tr_drop_given(a->target, a->terms, a->refusal, rows, sizeof rows / sizeof rows[0]);
 }
 
 static int print_reasoning(struct tr_asking *a)
@@ -89,11 +66,9 @@ static int print_reasoning(struct tr_asking *a)
         return asked == TR_EFFORT_UNSET || asked == TR_EFFORT_NONE ? 0
                                                                    : drop(a, "reasoning_effort");
     tr_put_raw(a->w, "include", STR("[\"reasoning.encrypted_content\"]"));
-    enum tr_effort given = tr_effort_clip(asked, a->target->quirks->efforts);
+    enum tr_effort given = tr_ask_effort(asked, a->target, a->terms);
     const bool effort = asked != TR_EFFORT_UNSET;
     const bool shown = q->think_shown == 1 || (q->think_shown < 0 && (effort || q->think_auto));
-    if (effort && given != asked)
-        tr_note(a->terms, "clipped_reasoning_effort");
     if (!effort && !shown)
         return 0;
     json_writer_key(a->w, "reasoning");
@@ -115,9 +90,7 @@ static void print_tool(struct tr_asking *a, const struct tr_tool *tool)
     tr_put_text(w, "type", STR("function"));
     tr_put_text(w, "name", tr_names_inside(a->terms, tool->name));
     tr_put_text(w, "description", tool->description);
-    tr_put_raw(w, "parameters",
-               tool->schema.len > 0 ? tool->schema
-                                    : STR("{\"type\":\"object\",\"properties\":{}}"));
+    tr_put_raw(w, "parameters", tr_tool_schema(tool));
     json_writer_key(w, "strict"); /* Left out it would be true, and many schemas refused. */
     json_writer_bool(w, tool->strict == 1);
     json_writer_end_object(w);
@@ -126,13 +99,7 @@ static void print_tool(struct tr_asking *a, const struct tr_tool *tool)
 static void print_choice(struct tr_asking *a)
 {
     const struct tr_request *q = a->request;
-    enum tr_choice choice = q->tool_choice;
-    if (quirk(a, TR_QUIRK_NO_FORCED_TOOL) &&
-        (choice == TR_CHOICE_REQUIRED || choice == TR_CHOICE_NAMED)) {
-        choice = TR_CHOICE_AUTO;
-        tr_note(a->terms, "unforced_tool_choice");
-    }
-    switch (choice) {
+    switch (tr_ask_choice(q, a->target, a->terms)) {
     case TR_CHOICE_UNSET:
         return;
     case TR_CHOICE_AUTO:
@@ -157,13 +124,10 @@ static void print_choice(struct tr_asking *a)
 static int print_tools(struct tr_asking *a)
 {
     const struct tr_request *q = a->request;
-    bool known = q->tool_choice != TR_CHOICE_NAMED;
     if (q->tool_count == 0)
         return 0;
-    for (uint32_t i = 0; i < q->tool_count && !known; i++)
-        known = str_eq(q->tools[i].name, q->tool_name);
-    if (!known)
-        return tr_refuse(a->refusal, "tool_choice", "names a tool that is not among the tools");
+    if (tr_check_choice(q, a->refusal) != 0)
+        return ERR_INVALID;
     json_writer_key(a->w, "tools");
     json_writer_begin_array(a->w);
     for (uint32_t i = 0; i < q->tool_count; i++)
