@@ -240,7 +240,7 @@ static void put_tier(struct bedrock_asking *b)
 /* [a-zA-Z0-9\s:_@$#=/+,-.]{0,256} */
 static bool may_be_metadata(struct str s)
 {
-    static const struct str more = {" \t\n\r:_@$#=/+,-.", 17};
+    const struct str more = STR(" \t\n\r:_@$#=/+,-.");
     for (size_t i = 0; i < s.len; i++) {
         char c = s.data[i];
         if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||

@@ -415,6 +415,7 @@ static void who_asks_is_metadata_and_the_tier_is_told(void **state)
           "dropped_metadata");
     asked(state, NOVA, "{'model':'m'," HI ",'user':'a!b','service_tier':'auto'}", "{" HI_UP "}",
           "dropped_user");
+    asked(state, NOVA, "{'model':'m'," HI ",'user':'a\\u0000b'}", "{" HI_UP "}", "dropped_user");
 }
 
 static void t13_two_answers_and_a_prefill_are_refused(void **state)
