@@ -115,11 +115,17 @@ static void on_timer(uv_timer_t *timer)
     while (e->count < POLICIES_A_TURN &&
            e->config.policy(e->config.arg, e->count, &e->policies[e->count]))
         e->count++;
-    if (e->count == 0 || work_submit(e->config.work, run_turn, on_turn, e) != 0)
+    if (e->count == 0)
         return;
+    /* Before it is handed over: a worker may begin at once. */
     publish_set_ref(set);
     e->set = set;
     e->running = true;
+    if (work_submit(e->config.work, run_turn, on_turn, e) == 0)
+        return;
+    publish_set_unref(set);
+    e->set = NULL;
+    e->running = false;
 }
 
 int evidence_start(uv_loop_t *loop, const struct evidence_config *config, struct evidence **out,

@@ -343,6 +343,29 @@ static struct measured measure(const struct set *s, const struct policy *p, cons
     return (struct measured){mean, sqrt((squares / count - mean * mean) / (count - 1))};
 }
 
+/* What the same mix of models costs on other questions, over what it costs on these, for models
+ * that are used as often on all questions alike as the policy uses them on these: above 1, the
+ * others are dearer whoever answers, and no choice of the policy is to blame. */
+static double dearer_elsewhere(const struct set *s, const struct policy *p, const uint32_t *rows,
+                               uint32_t count, const uint32_t *others, uint32_t other_count)
+{
+    double share[POLICY_CANDIDATES_MAX] = {0};
+    double here = 0;
+    double there = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct policy_decision d;
+        decide(s, p, rows[i], 8, &d);
+        share[d.chosen] += 1.0 / count;
+    }
+    for (uint32_t m = 0; m < s->meta.model_count; m++) {
+        for (uint32_t i = 0; i < count; i++)
+            here += share[m] * charged(s, rows[i], m) / count;
+        for (uint32_t i = 0; i < other_count; i++)
+            there += share[m] * charged(s, others[i], m) / other_count;
+    }
+    return there / here;
+}
+
 /* --- one key -------------------------------------------------------------------------------------
  */
 
@@ -380,7 +403,7 @@ struct tally { /* Of the keys of one pair. */
 
 static void report(const struct set *s, const char *pair, const struct explain_version_result *r,
                    const struct policy *then, struct measured m, struct measured own,
-                   uint32_t fresh, struct tally *io)
+                   uint32_t fresh, double dearer, struct tally *io)
 {
     const struct explain_version_figure *f = &r->cost_then;
     double error = f->of.value / m.mean - 1;
@@ -388,13 +411,16 @@ static void report(const struct set *s, const char *pair, const struct explain_v
     double z = (f->of.value - m.mean) / hypot(half / 1.96, m.error);
     if (trace)
         printf("%-16s %-8s %3llu %5u decisions %-6s ess %6.0f  predicted %.8f (%.8f to %.8f)  "
-               "measured %.8f +-%4.1f %% on %4u  error %+6.1f %%  z %+5.2f | own %+6.1f  dm %+6.1f "
+               "measured %.8f +-%4.1f %% on %4u  error %+6.1f %%  z %+5.2f | mix %+6.1f own %+6.1f "
+               " dm "
+               "%+6.1f "
                "dr %+6.1f (+-%4.1f) held %+6.1f ratio %.3f costs %+6.1f (+-%4.1f %4.1f) unseen "
                "%.3f own %.3f\n",
                s->name, pair, (unsigned long long)key_now, r->rows,
                explain_version_basis_name(f->basis), f->ess, f->of.value, f->of.low, f->of.high,
-               m.mean, 100 * m.error / m.mean, fresh, 100 * error, z, 100 * (own.mean / m.mean - 1),
-               100 * (f->direct.value / m.mean - 1), 100 * (f->corrected.value / m.mean - 1),
+               m.mean, 100 * m.error / m.mean, fresh, 100 * error, z, 100 * (dearer - 1),
+               100 * (own.mean / m.mean - 1), 100 * (f->direct.value / m.mean - 1),
+               100 * (f->corrected.value / m.mean - 1),
                50 / 1.96 * (f->corrected.high - f->corrected.low) / m.mean,
                100 * (then->held_out / m.mean - 1), then->cost_ratio,
                100 * (then->costs[0] / m.mean - 1), 100 * then->costs[1], 100 * then->costs[2],
@@ -439,7 +465,9 @@ static void predict_learned(const struct set *s, const struct questions *q, stru
             explain_row(s, &log.entries[i], &learned, true, x);
         check(explain_version_finish(x, RESAMPLES, &r), "explain_version_finish");
         report(s, "learned", &r, &learned, measure(s, &learned, q->fresh, q->fresh_count),
-               measure(s, &learned, q->known, q->known_count), q->fresh_count, io);
+               measure(s, &learned, q->known, q->known_count), q->fresh_count,
+               dearer_elsewhere(s, &learned, q->fresh, q->fresh_count, q->known, q->known_count),
+               io);
     }
     explain_version_destroy(x);
     artifact_destroy(learned.artifact);
@@ -475,9 +503,12 @@ static void predict_cheaper(const struct set *s, const struct questions *q, stru
             explain_row(s, &log.entries[i], &cheaper, false, x);
         explain_calls(s, q->known, q->known_count, &cheaper, x);
         check(explain_version_finish(x, RESAMPLES, &r), "explain_version_finish");
-        report(s, "cheaper", &r, &cheaper,
-               measure(s, &cheaper, q->fresh + half, q->fresh_count - half),
-               measure(s, &cheaper, q->fresh, half), q->fresh_count - half, io);
+        report(
+            s, "cheaper", &r, &cheaper,
+            measure(s, &cheaper, q->fresh + half, q->fresh_count - half),
+            measure(s, &cheaper, q->fresh, half), q->fresh_count - half,
+            dearer_elsewhere(s, &cheaper, q->fresh + half, q->fresh_count - half, q->fresh, half),
+            io);
     }
     explain_version_destroy(x);
     artifact_destroy(first.artifact);
