@@ -177,6 +177,7 @@ int status_finish(struct admin_call *call, int status, struct err *err);
 int policies_list(struct admin_call *call, struct pq_conn *c, struct err *err);
 int policies_show(struct admin_call *call, struct pq_conn *c, struct err *err);
 int policies_frontier(struct admin_call *call, struct pq_conn *c, struct err *err);
+int policies_calibrate(struct admin_call *call, struct pq_conn *c, struct err *err);
 int policies_explain(struct admin_call *call, struct pq_conn *c, struct err *err);
 int policies_promote(struct admin_call *call, struct pq_conn *c, struct err *err);
 int policies_rollback(struct admin_call *call, struct pq_conn *c, struct err *err);

@@ -112,6 +112,7 @@ const struct admin_route admin_routes[] = {
     READ("/policies/{name}/history", ROLE_VIEWER, NULL, rollouts_history, NULL),
     READ("/policies/{name}/{version}", ROLE_VIEWER, NULL, policies_show, NULL),
     READ("/policies/{name}/{version}/explain", ROLE_VIEWER, NULL, policies_explain, NULL),
+    READ("/policies/{name}/{version}/calibrate", ROLE_VIEWER, NULL, policies_calibrate, NULL),
     CHANGE("/policies/{name}/train", ROLE_ADMIN, train_run, train_finish, "target", "data",
            "promote", "reason"),
     CHANGE("/policies/{name}/rollback", ROLE_ADMIN, policies_rollback, NULL, "reason", "to"),

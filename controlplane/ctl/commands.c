@@ -204,6 +204,13 @@ static const struct flag budget_flags[] = {
     CHANGE_FLAGS,
     {.name = NULL},
 };
+static const struct flag calibrate_flags[] = {
+    {"strong-model-pct", 0, FLAG_TEXT, "PCT", NULL, "50",
+     "Percent of the decisions that shall go to the strongest model."},
+    {"policy", 0, FLAG_TEXT, "NAME[@VERSION]", NULL, NULL, "The same as the argument."},
+    {"last", 0, FLAG_U64, "N", NULL, "10000", "Decisions to look at, the latest ones."},
+    {.name = NULL},
+};
 static const struct flag explain_flags[] = {
     {"last", 0, FLAG_U64, "N", NULL, "10000", "Decisions to look at, the latest ones."},
     {"against", 0, FLAG_U64, "V", NULL, NULL,
@@ -531,6 +538,11 @@ const struct command commands[] = {
     {"policies", "route", "", 0, 0, "What a policy file would choose, without a server.",
      "Writes a line for each query: id, model, and every model's expected quality and cost.",
      route_flags, policies_route, false},
+    {"policies", "calibrate", "[NAME[@VERSION]]", 0, 1,
+     "The threshold at which a share of decisions goes to the strongest model.",
+     "The version in force of policy `default` where none is named. Recomputes recorded decisions; "
+     "callers use it as the model router-NAME-THRESHOLD.",
+     calibrate_flags, policies_calibrate, false},
     {"policies", "explain", "NAME VERSION", 1, 2,
      "What a version would change, on the last decisions.",
      "Recomputes recorded decisions with the version: share by model, other choices, expected cost "

@@ -40,6 +40,7 @@ enum ctl_exit policies_show(struct ctl *c);
 enum ctl_exit policies_train(struct ctl *c);
 enum ctl_exit policies_train_offline(struct ctl *c); /* With --data. */
 enum ctl_exit policies_route(struct ctl *c);
+enum ctl_exit policies_calibrate(struct ctl *c);
 enum ctl_exit policies_explain(struct ctl *c);
 enum ctl_exit policies_promote(struct ctl *c);
 enum ctl_exit policies_rollback(struct ctl *c);

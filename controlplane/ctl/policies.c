@@ -71,20 +71,26 @@ enum ctl_exit policies_list(struct ctl *c)
 struct named {
     char name[128], version[32];
 };
-static enum ctl_exit read_named(struct ctl *c, struct named *out)
+static enum ctl_exit read_name(struct ctl *c, const char *text, const char *beside,
+                               struct named *out)
 {
     struct str name, version = STR_NULL;
     uint64_t number;
-    if (!str_cut(str_from(ctl_arg(c, 0)), '@', &name, &version))
+    if (!str_cut(str_from(text), '@', &name, &version))
         version = STR_NULL;
     if (version.len == 0)
-        version = str_from(ctl_arg(c, 1));
+        version = str_from(beside);
     if (!str_copy(name, out->name, sizeof(out->name)) || name.len == 0 ||
         !str_copy(version, out->version, sizeof(out->version)))
-        return ctl_fail(c, CTL_USAGE, "'%s' is no policy name", ctl_arg(c, 0));
+        return ctl_fail(c, CTL_USAGE, "'%s' is no policy name", text);
     if (version.len > 0 && str_parse_u64(version, UINT64_MAX, &number) != 0)
         return ctl_fail(c, CTL_USAGE, "'%s' is no version; try %s@1", out->version, out->name);
     return CTL_OK;
+}
+
+static enum ctl_exit read_named(struct ctl *c, struct named *out)
+{
+    return read_name(c, ctl_arg(c, 0), ctl_arg(c, 1), out);
 }
 
 /* The version in force when none was named, else the newest. */
@@ -162,6 +168,44 @@ enum ctl_exit policies_show(struct ctl *c)
     if (code == CTL_OK)
         code = print_shown(c, policy);
     json_decref(policy);
+    return code;
+}
+
+static const struct column calibrate_columns[] = {
+    {.title = "Policy", .path = "policy"},
+    {.title = "Version", .path = "version"},
+    {.title = "Threshold", .path = "threshold"},
+    {.title = "To the strongest", .path = "strong_share", .kind = COLUMN_PERCENT},
+    {.title = "Decisions", .path = "decisions"},
+    {.title = "Not usable", .path = "unusable", .wide = true},
+    {.title = "Ask for", .path = "model"},
+    {.title = NULL},
+};
+
+enum ctl_exit policies_calibrate(struct ctl *c)
+{
+    struct named named;
+    struct query q;
+    json_t *reply = NULL;
+    const char *name = ctl_arg(c, 0);
+    if (name == NULL)
+        name = ctl_text(c, "policy");
+    enum ctl_exit code = read_name(c, name != NULL ? name : "default", NULL, &named);
+    if (code == CTL_OK && named.version[0] == '\0')
+        code = find_version(c, &named);
+    if (code != CTL_OK)
+        return code;
+    query_init(&q, "/policies");
+    query_part(&q, named.name);
+    query_part(&q, named.version);
+    query_literal(&q, "/calibrate");
+    query_parameter(&q, "pct", ctl_text(c, "strong-model-pct"));
+    query_parameter(&q, "decisions", ctl_text(c, "last"));
+    code = client_call(c, "GET", query_path(&q), NULL, &reply);
+    if (code == CTL_OK)
+        code = output_object(c, calibrate_columns, reply, "model");
+    json_decref(reply);
+    query_deinit(&q);
     return code;
 }
 

@@ -11,14 +11,14 @@
 #include "common/base/mem.h"
 #include "controlplane/release/record.h"
 #include "controlplane/release/train_rows.h"
+#include "controlplane/release/version_load.h"
 
-#define DETAIL_MAX   (4U << 20)
-#define ARTIFACT_MAX (64U << 20)
-#define PARAMS_MAX   65536U
-#define NAMED_MAX    20000
-#define NANO         1e-9
-#define Q16          65536.0
-#define TWO_32       4294967296.0
+#define DETAIL_MAX (4U << 20)
+#define REPORT_MAX (4U << 20)
+#define NAMED_MAX  20000
+#define NANO       1e-9
+#define Q16        65536.0
+#define TWO_32     4294967296.0
 
 struct version {
     struct artifact *artifact; /* NULL: decided by priors. */
@@ -87,42 +87,14 @@ static bool as_trained(const struct version *v)
 static int load_version(struct pq_conn *c, const char *policy, uint64_t number,
                         struct siphash_key draw_key, struct version *out, struct err *err)
 {
-    struct pq_params p = {0};
-    struct pq_result *r = NULL;
-    struct buf params = {0};
-    struct buf file = {0};
-    enum artifact_reason reason;
-    buf_init(&params, PARAMS_MAX);
-    buf_init(&file, ARTIFACT_MAX);
-    pq_params_text(&p, str_from(policy));
-    pq_params_i64(&p, (int64_t)number);
-    int rc = pq_conn_query(
-        c,
-        "SELECT q.body, a.body, v.report FROM policy_version v JOIN policy_params q ON "
-        "q.sha256 = v.params LEFT JOIN policy_artifact a ON a.sha256 = "
-        "v.artifact WHERE v.name = $1 AND v.version = $2",
-        &p, &r, err);
-    if (rc == 0 && pq_result_rows(r) == 0)
-        rc = err_set(err, ERR_NOT_FOUND, "there is no policy version %s@%llu", policy,
-                     (unsigned long long)number);
+    struct buf report = {0};
+    buf_init(&report, REPORT_MAX);
+    int rc = version_load(c, policy, number, draw_key, &out->artifact, &out->params, &report, err);
     if (rc == 0)
-        rc = pq_result_bytes(r, 0, 0, &params);
-    if (rc == 0 && !pq_result_is_null(r, 0, 1)) {
-        rc = pq_result_bytes(r, 0, 1, &file);
-        if (rc == 0)
-            rc = artifact_decode(buf_str(&file), &out->artifact, &reason, err);
-    }
-    if (rc == 0)
-        read_report(pq_result_text(r, 0, 2), out);
-    policy_params_init(&out->params);
-    if (rc == 0)
-        rc = record_params(buf_str(&params), out->artifact, &out->params);
+        read_report(buf_str(&report), out);
     if (rc == 0 && !as_trained(out))
         out->training.cost = 0; /* Of another lambda, or before a model was believed less. */
-    out->params.draw_key = draw_key;
-    pq_result_destroy(r);
-    buf_deinit(&params);
-    buf_deinit(&file);
+    buf_deinit(&report);
     return rc;
 }
 

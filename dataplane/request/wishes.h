@@ -67,7 +67,7 @@ struct wishes {
     int64_t max_cost_nanousd; /* Of the request, expected; 0: none. */
     int32_t position;         /* 0 cost .. 100 quality; -1: the policy's own. */
     uint32_t speed_q16;       /* Part of the policy's weight of latency that is added. */
-    bool has_threshold;       /* RouteLLM: the strongest model serves where it gains ... */
+    bool has_threshold;       /* RouteLLM: the strongest model serves where it leads by ... */
     uint32_t threshold_q16;   /* ... so much quality over the cheapest, else the cheapest. */
     int64_t threshold_lambda; /* What comes of it for this request; -1: not known yet. */
     uint64_t behind;          /* Candidates of `targets` behind a route's own; bits. */

@@ -2,208 +2,10 @@
  * not allow is no candidate before anything of this is asked. */
 #include "dataplane/request/wishes_apply.h"
 
-#include <string.h>
-
-#include "common/base/rand.h"
 #include "common/route/artifact.h"
 #include "dataplane/request/steps.h"
 
 #define OPENROUTER STR("openrouter")
-
-/* ---- reading ---- */
-
-static enum step_result refuse(struct request *r, int rc, const struct wishes_refusal *refusal,
-                               enum fault fault)
-{
-    if (rc == ERR_NOMEM)
-        return request_fail(r, FAULT_OVERLOAD);
-    r->detail.param = refusal->param;
-    r->detail.message = refusal->message;
-    return request_fail(r, fault);
-}
-
-static struct wishes *own(struct request *r)
-{
-    if (r->work->wishes != NULL)
-        return r->work->wishes;
-    struct wishes *w = arena_alloc(&r->arena, sizeof *w);
-    if (w != NULL)
-        wishes_init(w);
-    r->work->wishes = w;
-    return w;
-}
-
-static struct str value_of(const struct request *r, enum call_wish which)
-{
-    const struct call_span *span = &r->work->call.wishes[which].value;
-    return str_slice(r->body, span->at, span->at + span->len);
-}
-
-static int read_body(struct request *r, struct wishes *w, struct wishes_refusal *refusal)
-{
-    static int (*const readers[CALL_WISHES])(struct json * json, struct str text,
-                                             struct arena * arena, struct wishes * w,
-                                             struct wishes_refusal * refusal) = {
-        [CALL_WISH_MODELS] = wishes_read_models,
-        [CALL_WISH_PROVIDER] = wishes_read_provider,
-        [CALL_WISH_ROUTE] = wishes_read_route,
-        [CALL_WISH_USAGE] = wishes_read_usage,
-    };
-    int rc = 0;
-    for (uint32_t i = 0; i < CALL_WISHES && rc == 0; i++) {
-        struct str value = value_of(r, i);
-        if (value.len > 0 && readers[i] != NULL)
-            rc = readers[i](&r->env->json, value, &r->arena, w, refusal);
-    }
-    struct str preferences = value_of(r, CALL_WISH_PREFERENCES);
-    if (rc == 0 && preferences.len > 0)
-        rc = wishes_read_preferences(&r->env->json, preferences, "modelPreferences", &r->arena, w,
-                                     refusal);
-    return rc;
-}
-
-/* The model of the body stands before its list. */
-static void put_model_first(struct request *r, struct wishes *w)
-{
-    const struct call *call = &r->work->call;
-    if (w->target_count == 0 || call->model_value.len == 0 ||
-        str_eq(w->targets[0].model, call->model))
-        return;
-    const uint32_t kept =
-        w->target_count < WISHES_TARGETS_MAX ? w->target_count : WISHES_TARGETS_MAX - 1;
-    memmove(&w->targets[1], &w->targets[0], kept * sizeof w->targets[0]);
-    w->targets[0] = (struct wishes_target){.model = call->model, .weight = 1, .path = STR("model")};
-    w->target_count = kept + 1;
-}
-
-static int read_head(struct request *r, struct wishes *w, struct wishes_refusal *refusal)
-{
-    struct steering *s = &r->work->steering;
-    struct json *json = &r->env->json;
-    struct str tags[RECORD_TAGS_MAX];
-    uint32_t count = 0;
-    int rc = 0;
-    if (s->preferences.len > 0)
-        rc = wishes_read_preferences(json, s->preferences, "x-steelyard-preferences", &r->arena, w,
-                                     refusal);
-    if (rc == 0 && s->portkey_config.len > 0)
-        rc = wishes_read_portkey(json, s->portkey_config, &r->arena, w, refusal);
-    if (rc == 0 && s->portkey_metadata.len > 0)
-        rc = wishes_read_metadata(json, s->portkey_metadata, &r->arena, tags, RECORD_TAGS_MAX,
-                                  &count, refusal);
-    for (uint32_t i = 0; i < count && rc == 0; i++) {
-        if (steering_add_tag(s, tags[i]))
-            continue;
-        *refusal = (struct wishes_refusal){.param = STR("x-portkey-metadata"),
-                                           .message = "These are no tags, or too many of them."};
-        rc = ERR_INVALID;
-    }
-    return rc;
-}
-
-static bool provider_known(const struct request *r, struct str name)
-{
-    for (uint32_t i = 0; i < r->snapshot->provider_count; i++) {
-        const struct snapshot_provider *p = &r->snapshot->providers[i];
-        if (wishes_names_provider(name, p->name, p->type,
-                                  p->kind != NULL ? p->kind->title : STR_NULL))
-            return true;
-    }
-    return false;
-}
-
-static bool targets_known(const struct request *r, const struct wishes *w,
-                          struct wishes_refusal *refusal)
-{
-    for (uint32_t i = 0; i < w->target_count; i++) {
-        const struct wishes_target *t = &w->targets[i];
-        if (t->provider.len == 0 || provider_known(r, t->provider))
-            continue;
-        *refusal = (struct wishes_refusal){
-            .param = t->path, .message = "No such provider is configured on the gateway."};
-        return false;
-    }
-    return true;
-}
-
-static void warn(struct request *r, const struct wishes *w)
-{
-    if (w->ignored & WISHES_IGNORED_QUANTIZATIONS)
-        request_warn(r, "quantizations_ignored");
-    if (w->ignored & WISHES_IGNORED_PREFERRED)
-        request_warn(r, "preferred_limits_ignored");
-    if (w->ignored & WISHES_IGNORED_RETRY)
-        request_warn(r, "portkey_settings_ignored");
-}
-
-enum step_result wishes_take(struct request *r)
-{
-    struct wishes_refusal refusal = {.param = STR_NULL};
-    struct call *call = &r->work->call;
-    struct wishes *w = own(r);
-    if (w == NULL)
-        return request_fail(r, FAULT_OVERLOAD);
-    int rc = read_body(r, w, &refusal);
-    if (rc != 0)
-        return refuse(r, rc, &refusal, FAULT_BAD_FIELD);
-    put_model_first(r, w);
-    if (call->model.len == 0 && w->target_count > 0)
-        call->model = w->targets[0].model;
-    if (call->model.len == 0) {
-        r->detail.param = STR("model");
-        return request_fail(r, FAULT_MISSING_FIELD);
-    }
-    rc = read_head(r, w, &refusal);
-    if (rc != 0)
-        return refuse(r, rc, &refusal, FAULT_BAD_HEADER);
-    if (!targets_known(r, w, &refusal))
-        return refuse(r, ERR_INVALID, &refusal, FAULT_BAD_HEADER);
-    warn(r, w);
-    return STEP_NEXT;
-}
-
-/* Where a router's name is no route's: the one that is called as in the documentation, or the only
- * one. */
-static struct str default_route(const struct snapshot *s)
-{
-    if (snapshot_route(s, STR("auto")) == NULL && s->route_count == 1)
-        return s->routes[0].name;
-    return STR("auto");
-}
-
-bool wishes_in_name(struct request *r, struct str *io_name)
-{
-    struct str name;
-    struct wishes *w = own(r);
-    if (w == NULL)
-        return false;
-    if (wishes_read_suffix(*io_name, w, io_name))
-        return true;
-    if (!wishes_read_router(*io_name, w, &name))
-        return false;
-    *io_name = snapshot_route(r->snapshot, name) != NULL ? name : default_route(r->snapshot);
-    return true;
-}
-
-void wishes_spread(struct wishes *w)
-{
-    uint64_t total = 0;
-    if (!w->spread)
-        return;
-    for (uint32_t i = 0; i < w->target_count; i++)
-        total += w->targets[i].weight;
-    uint64_t at = total > 0 ? rand_below(total) : 0;
-    for (uint32_t i = 0; i < w->target_count; i++) {
-        if (at >= w->targets[i].weight) {
-            at -= w->targets[i].weight;
-            continue;
-        }
-        const struct wishes_target first = w->targets[i];
-        memmove(&w->targets[1], &w->targets[0], i * sizeof w->targets[0]);
-        w->targets[0] = first;
-        return;
-    }
-}
 
 /* ---- who may serve ---- */
 
@@ -519,6 +321,8 @@ void wishes_decide(struct request *r, const struct artifact *a, const struct pol
     struct wishes *w = r->work->wishes;
     struct policy_request *q = &r->work->policy_request;
     struct policy_choice strong, weak;
+    if (w->has_threshold || w->sort != WISHES_SORT_NONE)
+        q->explore = false; /* The caller has said who it is to be. */
     if (!w->has_threshold || w->threshold_lambda >= 0)
         return;
     if (params->strategy == POLICY_STATIC || !has_quality(r, a)) {
@@ -536,54 +340,7 @@ void wishes_decide(struct request *r, const struct artifact *a, const struct pol
                                     r->work->candidate_count, &weak);
     if (rc != 0 || strong.position == POLICY_NONE)
         return;
-    uint32_t gain = strong.q > weak.q ? strong.q - weak.q : 0;
-    w->threshold_lambda = gain >= w->threshold_q16 ? 0 : ARTIFACT_LAMBDA_MAX;
+    uint32_t lead = strong.q > weak.q ? strong.q - weak.q : 0;
+    w->threshold_lambda = lead >= w->threshold_q16 ? 0 : ARTIFACT_LAMBDA_MAX;
     q->lambda = w->threshold_lambda;
-}
-
-/* ---- the body ---- */
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
-/* With the comma behind it, or else the one before it. */
-static void blank(char *text, uint32_t from, uint32_t to)
-{
-    uint32_t behind = to, before = from;
-    while (is_blank(text[behind]))
-        behind++;
-    if (text[behind] == ',') {
-        to = behind + 1;
-    } else {
-        while (is_blank(text[before - 1]))
-            before--;
-        if (text[before - 1] == ',')
-            from = before - 1;
-    }
-    memset(text + from, ' ', to - from);
-}
-
-/* What names models here is for nobody else. */
-static bool is_for(enum call_wish which, const struct snapshot_provider *p)
-{
-    return (which == CALL_WISH_PROVIDER || which == CALL_WISH_USAGE) && p->kind != NULL &&
-           str_eq(p->kind->name, OPENROUTER);
-}
-
-bool wishes_leave_out(struct request *r, const struct snapshot_provider *p, struct str *out_body)
-{
-    const struct call *call = &r->work->call;
-    char *text = arena_alloc(&r->arena, r->body.len);
-    if (text == NULL)
-        return false;
-    memcpy(text, r->body.data, r->body.len);
-    for (uint32_t i = 0; i < CALL_WISHES; i++) {
-        const struct call_span *member = &call->wishes[i].member;
-        if (member->len > 0 && !is_for(i, p))
-            blank(text, member->at, member->at + member->len);
-    }
-    *out_body = (struct str){text, r->body.len};
-    return true;
 }

@@ -17,7 +17,7 @@ import sys
 import tempfile
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-PAGES = ["README.md", "docs/prices.md", "docs/request.md", "docs/release.md", "docs/rollouts.md", "docs/evidence.md", "docs/operations.md", "docs/budgets.md", "docs/spend.md", "docs/audit.md",
+PAGES = ["README.md", "docs/prices.md", "docs/request.md", "docs/control.md", "docs/release.md", "docs/rollouts.md", "docs/evidence.md", "docs/operations.md", "docs/budgets.md", "docs/spend.md", "docs/audit.md",
          "docs/performance.md"]
 
 

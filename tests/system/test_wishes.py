@@ -2,8 +2,10 @@
 RouteLLM's model names, Portkey's headers, MCP's model preferences.
 """
 import json
+import os
+import subprocess
 
-from harness import Cluster, expect, http, http_json
+from harness import BIN, Cluster, expect, http, http_json
 from test_dialects import HELLO, IN, OUT, Vendor, events_of
 
 CHAT = "/v1/chat/completions"
@@ -39,9 +41,13 @@ def config_of(vendors):
 
 
 class Bench:
+    def __init__(self, more=lambda text: text):
+        self.more = more
+
     def __enter__(self):
         self.vendors = Vendors(NAMES)
-        self.cluster = Cluster(config_of(self.vendors), node_args=["--workers", "1"]).__enter__()
+        config = config_of(self.vendors)
+        self.cluster = Cluster(lambda url: self.more(config(url)), node_args=["--workers", "1"]).__enter__()
         self.key = self.cluster.make_key()
         return self
 
@@ -196,3 +202,43 @@ def test_preferences_of_mcp_and_routers_of_routellm_are_taken():
         body = {"messages": HELLO, "model": "auto", "provider": {"only": ["keeper"]}}
         status, answer = http_json("POST", b.cluster.node_url() + "/v1/decision", body, b.key)
         expect(status == 200 and "WISHES" in json.dumps(answer), str(answer))
+
+
+def with_quality(text):
+    for name, quality in (("small", "0.6"), ("large", "0.9")):
+        text = text.replace("  %s: {deployments" % name, "  %s: {prior_quality: %s, deployments" % (name, quality))
+    return text
+
+
+def calibrated(cluster, pct):
+    out = subprocess.run([os.path.join(BIN, "steelyard"), "policies", "calibrate", "--strong-model-pct", pct,
+                          "--server", cluster.admin_url.replace("/api/v1", ""), "-o", "json"],
+                         capture_output=True, text=True,
+                         env=dict(os.environ, STEELYARD_OPERATOR_KEY=cluster.operator_key))
+    expect(out.returncode == 0, out.stdout + out.stderr)
+    return json.loads(out.stdout)
+
+
+def test_a_threshold_is_calibrated_on_recorded_decisions_and_holds():
+    with Bench(with_quality) as b:
+        b.served("dear/large", model="router-default-0.2")
+        head, _ = b.ask(model="router-auto-0.4")[1:]
+        expect(head["x-steelyard-served"].endswith("/small"), str(head))
+        for _ in range(8):
+            expect(b.ask(model="auto")[0] == 200, "auto")
+        b.cluster.wait_drained()
+        most, least = calibrated(b.cluster, "90"), calibrated(b.cluster, "10")
+        expect(most["decisions"] == 10 and most["strong_share"] == 1 and least["strong_share"] == 0,
+               "%s %s" % (most, least))
+        expect(abs(most["threshold"] - 0.3) < 0.001, str(most))
+        b.served("dear/large", model=most["model"])
+        head, _ = b.ask(model=least["model"])[1:]
+        expect(head["x-steelyard-served"].endswith("/small"), str(head))
+        wish = {"intelligencePriority": 1}  # Now and then somebody else is explored.
+        served = [b.ask(model="auto", modelPreferences=wish)[1]["x-steelyard-served"] for _ in range(5)]
+        expect(served.count("dear/large") >= 3, str(served))
+        b.cluster.wait_drained()
+        out = subprocess.run([os.path.join(BIN, "steelyard"), "decisions", "replay", "--server",
+                              b.cluster.admin_url.replace("/api/v1", "")], capture_output=True, text=True,
+                             env=dict(os.environ, STEELYARD_OPERATOR_KEY=b.cluster.operator_key))
+        expect(out.returncode == 0, out.stdout + out.stderr)

@@ -245,6 +245,11 @@ static void what_is_not_pinned_waits_for_its_end(void **state)
          "x-steelyard-max-cost-usd: much\r\n", 1, 400},
         {"{\"model\":\"small\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
          "Content-Encoding: gzip\r\n", 1, 415},
+        {"{\"model\":\"small\",\"provider\":{},\"messages\":[{\"role\":\"user\",\"content\":"
+         "\"hi\"}]}",
+         "", 1, 200},
+        {"{\"model\":\"small\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+         "x-steelyard-preferences: {}\r\n", 1, 200},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct rig r;
@@ -310,6 +315,44 @@ static void b13_what_is_refused_at_its_end_is_no_whole_request_upstream(void **s
         assert_int_equal(rig_records(&r), 1); /* The first was decided by nobody. */
         buf_deinit(&a.body);
         buf_deinit(&plain.body);
+        stop(&r, &c);
+    }
+}
+
+static void b46_wishes_behind_the_messages_hold(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *end;
+        unsigned status;
+        uint64_t requests;
+    } rows[] = {
+        {",\"provider\":{\"only\":[\"nobody\"]},\"n\":1}", 404, 0},
+        {",\"provider\":{\"data_collection\":\"deny\"}}", 404, 0},
+        {",\"provider\":{\"sort\":1}}", 400, 0},
+        {",\"n\":1 , \"provider\":{\"sort\":\"price\"},\"usage\":{\"include\":true}}", 200, 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct rig r;
+        struct rig_client c;
+        struct rig_answer a;
+        start(&r);
+        struct str text = make_body("", BODY_BYTES, rows[i].end);
+        begin(&r, &c, text, 70000);
+        rig_until(&r, r.providers[0].received > 60000);
+        finish(&r, &c, text, 70000, &a);
+        if (a.status != rows[i].status)
+            fail_msg("row %zu: %u %s", i, a.status, a.body.data);
+        if (rows[i].requests == 0)
+            rig_until(&r, r.providers[0].gone == 1);
+        assert_int_equal(r.providers[0].requests, rows[i].requests);
+        if (rows[i].requests != 0) {
+            assert_true(says(&a, "\"cost\":"));
+            assert_int_equal(str_search(buf_str(&r.providers[0].last), STR("provider")), -1);
+            assert_int_equal(
+                str_search(buf_str(&r.providers[0].last), STR("usage\":{\"include\":true}}")), -1);
+        }
+        buf_deinit(&a.body);
         stop(&r, &c);
     }
 }
@@ -542,6 +585,7 @@ int main(void)
         cmocka_unit_test(a_body_goes_up_the_same_wherever_it_is_cut),
         cmocka_unit_test(what_is_not_pinned_waits_for_its_end),
         cmocka_unit_test(b13_what_is_refused_at_its_end_is_no_whole_request_upstream),
+        cmocka_unit_test(b46_wishes_behind_the_messages_hold),
         cmocka_unit_test(b13_wrong_in_the_middle_ends_it_at_once),
         cmocka_unit_test(f19_a_client_that_leaves_amid_its_body_ends_the_attempt),
         cmocka_unit_test(b10_a_body_that_stalls_is_408_and_ends_the_attempt),

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "common/base/buf.h"
-
 #include "tests/lib/fault.h"
 
 static struct arena_pool pool;
