@@ -47,9 +47,28 @@ class Upstream:
         self.child.wait()
 
 
+CROSS_EVENTS, CROSS_PACE_MS = 150, 20
+
+
+def across(upstream):
+    """Providers that speak one dialect only, and their models: whole answers, and streams."""
+    if upstream.ca:
+        return "", ""
+    address = "http://127.0.0.1:%d" % upstream.port
+    providers = ('  chat: {type: custom, base_url: "%s/v1", private: true}\n'
+                 '  messages: {type: anthropic, base_url: "%s", private: true}\n' % (address, address))
+    models = "".join(
+        '  at-%s%s: {deployments: [{provider: %s, model: %s}], price: {input: "1 USD", output: "2 USD"}}\n'
+        % (name, suffix, name, model) for name in ("chat", "messages")
+        for suffix, model in (("", "bench"),
+                              ("-stream", "bench-events-%d-pace-%d" % (CROSS_EVENTS, CROSS_PACE_MS))))
+    return providers, models
+
+
 def config(upstream, transport=None):
     """The provider as the node's configuration names it; transport None: whatever is the default."""
     price = 'price: {input: "%s USD", output: "%s USD"}'
+    others, models = across(upstream)
     provider = 'type: openai, base_url: "%s://%s:%d/v1", private: true' % (
         ("https", "localhost", upstream.port) if upstream.ca else ("http", "127.0.0.1", upstream.port))
     if upstream.ca:
@@ -59,14 +78,14 @@ def config(upstream, transport=None):
     return """version: 1
 providers:
   static: {%s}
-models:
+%smodels:
   bench-large: {deployments: [{provider: static, model: bench}], %s, prior_quality: 0.9}
   bench-small: {deployments: [{provider: static, model: bench}], %s, prior_quality: 0.7}
-routes:
+%sroutes:
   auto: {policy: default, models: [bench-large, bench-small]}
 policies:
   default: {type: learned, objective: {quality: 0.95, minimize: cost}, explore: 0.02}
-""" % (provider, price % ("2.50", "10.00"), price % ("0.15", "0.60"))
+""" % (provider, others, price % ("2.50", "10.00"), price % ("0.15", "0.60"), models)
 
 
 def transports(directory):
@@ -115,6 +134,30 @@ def write_request(path, key, size=1024, events=0, interval_ms=0, model="auto", f
         f.write(b"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\n"
                 b"content-type: application/json\r\nauthorization: Bearer " + key.encode() +
                 b"\r\n" + fields + b"content-length: %d\r\n\r\n" % len(body) + body)
+    return path
+
+
+# By the caller's dialect: the path, what stands beside model and text in a body of it, the text.
+CALLERS = {
+    "openai": ("/v1/chat/completions", {"max_tokens": 256}, "messages"),
+    "responses": ("/v1/responses", {"max_output_tokens": 256}, "input"),
+    "anthropic": ("/v1/messages", {"max_tokens": 256}, "messages"),
+}
+
+
+def write_cross_request(path, key, caller, model, stream, size=1024):
+    """As write_request, in the dialect of the caller."""
+    to, shell, field = CALLERS[caller]
+    shell = dict(shell, model=model, **({"stream": True} if stream else {}))
+    room = size - len(json.dumps(dict(shell, **{field: [{"role": "user", "content": ""}]}),
+                                 separators=(",", ":")))
+    text = ("#00000000# " + prose(room))[:room]
+    body = json.dumps(dict(shell, **{field: [{"role": "user", "content": text}]}),
+                      separators=(",", ":")).encode()
+    with open(path, "wb") as f:
+        f.write(b"POST %s HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
+                b"authorization: Bearer %s\r\ncontent-length: %d\r\n\r\n" %
+                (to.encode(), key.encode(), len(body)) + body)
     return path
 
 

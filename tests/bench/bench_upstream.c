@@ -4,9 +4,13 @@
  *
  *   bench_upstream [--tls CERT_PEM KEY_PEM] [--sndbuf BYTES] PORT    prints "listening"
  *
+ * At /v1/messages it says the same in the dialect of Anthropic.
+ *
  * The request says what stream it wants, so that one process serves every case: "max_tokens":N is
  * the number of events, "seed":M the milliseconds between two of them (0: as fast as the client
- * reads). Each event carries the time it was sent, CLOCK_MONOTONIC in nanoseconds, 19 digits after
+ * reads). What is translated on the way may lose those or have them elsewhere: the model
+ * "bench-events-N-pace-M" says the same and asks for a stream. Each event carries the time it was
+ * sent, CLOCK_MONOTONIC in nanoseconds, 19 digits after
  * "@", for bench_load on the same machine to tell how long it was under way.
  *
  * Not hardened and not part of the product: it trusts its clients to send Content-Length. */
@@ -52,10 +56,44 @@ static const char finish_text[] =
     "\"model\":\"bench\",\"choices\":[],\"usage\":{\"prompt_tokens\":210,\"completion_tokens\":96,"
     "\"total_tokens\":306}}\n\ndata: [DONE]\n\n";
 
+static const char message[] =
+    "{\"id\":\"msg_bench\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"bench\","
+    "\"content\":"
+    "[{\"type\":\"text\",\"text\":\""
+    "A steelyard is a straight-beam balance with arms of unequal length. The object to be weighed "
+    "hangs from the shorter arm, and a counterpoise slides along the longer arm until the beam is "
+    "level. Because the arms differ, a small weight can balance a large one, and the place of the "
+    "counterpoise on the graduated arm tells the weight. It was known in Greece and Rome and is "
+    "still used where a scale must be simple, strong and easy to carry from place to place.\"}],"
+    "\"stop_reason\":\"end_turn\",\"stop_sequence\":null,\"usage\":{\"input_tokens\":210,"
+    "\"output_tokens\":96}}";
+#define FRAME(type, rest) "event: " type "\ndata: {\"type\":\"" type "\"" rest "}\n\n"
+static const char message_start[] =
+    FRAME("message_start", ",\"message\":{\"id\":\"msg_bench\",\"type\":\"message\",\"role\":"
+                           "\"assistant\",\"model\":\"bench\",\"content\":[],\"stop_reason\":null,"
+                           "\"usage\":{\"input_tokens\":210,\"output_tokens\":1}}")
+        FRAME("content_block_start",
+              ",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}");
+static const char message_event[] =
+    FRAME("content_block_delta",
+          ",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\" @%019llu\"}");
+static const char message_finish[] = FRAME("content_block_stop", ",\"index\":0")
+    FRAME("message_delta", ",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},"
+                           "\"usage\":{\"output_tokens\":96}") FRAME("message_stop", "");
+
 static const char stream_head[] = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
                                   "transfer-encoding: chunked\r\n\r\n";
-static char whole_reply[4096], event_chunk[1024], last_chunk[2048];
-static size_t whole_reply_len, event_chunk_len, last_chunk_len, stamp_at;
+
+/* What is said in one dialect, framed. */
+struct voice {
+    const char *whole, *start, *event, *finish;
+    char whole_reply[4096], head[1024], event_chunk[1024], last_chunk[2048];
+    size_t whole_reply_len, head_len, event_chunk_len, last_chunk_len, stamp_at;
+};
+static struct voice chat = {
+    .whole = completion, .start = "", .event = event_text, .finish = finish_text};
+static struct voice messages = {
+    .whole = message, .start = message_start, .event = message_event, .finish = message_finish};
 static SSL_CTX *tls; /* NULL: plain. */
 static int sndbuf_bytes;
 
@@ -70,6 +108,7 @@ struct client {
     unsigned writes_waiting; /* In libuv's queue: the socket did not take them at once. */
     unsigned handles_open;
     bool streaming;
+    struct voice *voice;
 };
 
 struct write {
@@ -80,26 +119,32 @@ struct write {
 
 static void client_go_on(struct client *c);
 
-static void render_replies(void)
+static void render(struct voice *v)
 {
-    char event[sizeof event_text + 32];
-    whole_reply_len = (size_t)snprintf(whole_reply, sizeof whole_reply,
-                                       "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
-                                       "content-length: %zu\r\n\r\n%s",
-                                       sizeof completion - 1, completion);
-    int len = snprintf(event, sizeof event, event_text, 0ULL);
-    event_chunk_len =
-        (size_t)snprintf(event_chunk, sizeof event_chunk, "%x\r\n%s\r\n", (unsigned)len, event);
-    stamp_at = (size_t)(strchr(event_chunk, '@') - event_chunk) + 1;
-    last_chunk_len = (size_t)snprintf(last_chunk, sizeof last_chunk, "%zx\r\n%s\r\n0\r\n\r\n",
-                                      sizeof finish_text - 1, finish_text);
+    char event[1024];
+    v->whole_reply_len = (size_t)snprintf(v->whole_reply, sizeof v->whole_reply,
+                                          "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+                                          "content-length: %zu\r\n\r\n%s",
+                                          strlen(v->whole), v->whole);
+    v->head_len = (size_t)snprintf(v->head, sizeof v->head, "%s", stream_head);
+    if (v->start[0] != '\0')
+        v->head_len += (size_t)snprintf(v->head + v->head_len, sizeof v->head - v->head_len,
+                                        "%zx\r\n%s\r\n", strlen(v->start), v->start);
+    const char *at = strstr(v->event, "%019llu");
+    int len = snprintf(event, sizeof event, "%.*s%019d%s", (int)(at - v->event), v->event, 0,
+                       at + strlen("%019llu"));
+    v->event_chunk_len = (size_t)snprintf(v->event_chunk, sizeof v->event_chunk, "%x\r\n%s\r\n",
+                                          (unsigned)len, event);
+    v->stamp_at = (size_t)(strchr(v->event_chunk, '@') - v->event_chunk) + 1;
+    v->last_chunk_len = (size_t)snprintf(v->last_chunk, sizeof v->last_chunk,
+                                         "%zx\r\n%s\r\n0\r\n\r\n", strlen(v->finish), v->finish);
 }
 
-static void stamp(char *chunk)
+static void stamp(struct voice *v)
 {
     uint64_t now = clock_mono_ns();
     for (size_t i = 19; i-- > 0; now /= 10)
-        chunk[stamp_at + i] = (char)('0' + now % 10);
+        v->event_chunk[v->stamp_at + i] = (char)('0' + now % 10);
 }
 
 static void on_written(uv_write_t *req, int status)
@@ -175,7 +220,7 @@ static void client_end_stream(struct client *c)
 {
     c->streaming = false;
     uv_timer_stop(&c->pace);
-    client_send(c, last_chunk, last_chunk_len);
+    client_send(c, c->voice->last_chunk, c->voice->last_chunk_len);
     client_take_requests(c);
 }
 
@@ -187,20 +232,20 @@ static void on_pace(uv_timer_t *timer)
         return;
     }
     c->events_left--;
-    stamp(event_chunk);
-    client_send(c, event_chunk, event_chunk_len);
+    stamp(c->voice);
+    client_send(c, c->voice->event_chunk, c->voice->event_chunk_len);
 }
 
 /* A stream without pace: the next events once the socket took the ones before. */
 static void client_go_on(struct client *c)
 {
-    static char block[BLAST_EVENTS * sizeof event_chunk];
+    static char block[BLAST_EVENTS * sizeof chat.event_chunk];
     while (c->streaming && c->interval_ms == 0 && c->writes_waiting == 0) {
         size_t len = 0;
         for (unsigned i = 0; i < BLAST_EVENTS && c->events_left > 0; i++, c->events_left--) {
-            stamp(event_chunk);
-            memcpy(block + len, event_chunk, event_chunk_len);
-            len += event_chunk_len;
+            stamp(c->voice);
+            memcpy(block + len, c->voice->event_chunk, c->voice->event_chunk_len);
+            len += c->voice->event_chunk_len;
         }
         if (len > 0)
             client_send(c, block, len);
@@ -225,14 +270,15 @@ static uint64_t wish(struct str body, struct str name, uint64_t otherwise)
 
 static void client_answer(struct client *c, struct str body)
 {
-    if (str_search(body, STR("\"stream\":true")) < 0) {
-        client_send(c, whole_reply, whole_reply_len);
+    const bool named = str_search(body, STR("bench-events-")) >= 0;
+    if (!named && str_search(body, STR("\"stream\":true")) < 0) {
+        client_send(c, c->voice->whole_reply, c->voice->whole_reply_len);
         return;
     }
-    client_send(c, stream_head, sizeof stream_head - 1);
+    client_send(c, c->voice->head, c->voice->head_len);
     c->streaming = true;
-    c->events_left = wish(body, STR("\"max_tokens\":"), 50);
-    c->interval_ms = (uint32_t)wish(body, STR("\"seed\":"), 20);
+    c->events_left = wish(body, named ? STR("bench-events-") : STR("\"max_tokens\":"), 50);
+    c->interval_ms = (uint32_t)wish(body, named ? STR("-pace-") : STR("\"seed\":"), 20);
     if (c->interval_ms > 0)
         uv_timer_start(&c->pace, on_pace, c->interval_ms, c->interval_ms);
     else
@@ -272,6 +318,8 @@ static void client_take_requests(struct client *c)
         char wishes[WISH_BYTES];
         body = str_slice(body, 0, sizeof wishes);
         memcpy(wishes, body.data, body.len);
+        const struct str line = {.data = c->in, .len = used < 64 ? used : 64};
+        c->voice = str_search(line, STR("/v1/messages ")) >= 0 ? &messages : &chat;
         memmove(c->in, c->in + used, c->in_len - used);
         c->in_len -= used;
         client_answer(c, (struct str){.data = wishes, .len = body.len}); /* May come back here. */
@@ -404,7 +452,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench_upstream [--tls CERT_PEM KEY_PEM] [--sndbuf BYTES] PORT\n");
         return 2;
     }
-    render_replies();
+    render(&chat);
+    render(&messages);
     uv_loop_t *loop = uv_default_loop();
     uv_tcp_t server;
     struct sockaddr_in address;

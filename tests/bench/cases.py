@@ -1,7 +1,7 @@
 """The proxies one after the other, round after round: CPU a request and an event, latency."""
 import statistics
 
-from bed import load
+from bed import CROSS_EVENTS, CROSS_PACE_MS, load
 from procfs import cpu_us
 from stand import progress
 
@@ -11,17 +11,27 @@ ACCOUNTS = "five accounts, 1 KB, 16 connections"
 WITH_ACCOUNTS = ", five accounts"
 
 
+# The node against itself: what passes in the caller's dialect, and what is translated.
+ACROSS = "across dialects, 1 KB, 16 connections"
+ACROSS_SSE = "across dialects, SSE, 200 streams, 50 events/s"
+PASSED = "openai passed"
+PAIRS = ((PASSED, "openai", "chat"), ("anthropic passed", "anthropic", "messages"),
+         ("openai at anthropic", "openai", "messages"), ("anthropic at openai", "anthropic", "chat"),
+         ("responses at openai", "responses", "chat"))
+
+
 class Case:
     """One row: what is sent, over how many connections; `wait`: its own time matters, not the CPU."""
 
-    def __init__(self, name, size, connections, tls=False, events=0, interval_ms=0, accounts=False):
+    def __init__(self, name, size, connections, tls=False, events=0, interval_ms=0, accounts=False,
+                 across=False):
         self.name, self.size, self.connections, self.tls = name, size, connections, tls
-        self.events, self.interval_ms, self.accounts = events, interval_ms, accounts
+        self.events, self.interval_ms, self.accounts, self.across = events, interval_ms, accounts, across
 
     @property
     def marked(self):
         """Whether a mark compares the node with nginx here."""
-        return self.connections > 1 or (self.size, self.tls) == (1024, False)
+        return not self.across and (self.connections > 1 or (self.size, self.tls) == (1024, False))
 
     @property
     def unit(self):
@@ -41,6 +51,8 @@ def all_cases():
                    interval_ms=SSE_INTERVAL_MS)
     yield Case("SSE, 20 streams, 2 events/s", 1024, 20, events=8, interval_ms=500)
     yield Case(ACCOUNTS, 1024, 16, accounts=True)
+    yield Case(ACROSS, 1024, 16, across=True)
+    yield Case(ACROSS_SSE, 1024, 200, events=CROSS_EVENTS, interval_ms=CROSS_PACE_MS, across=True)
 
 
 def sample(case, port, pids, request, seconds):
@@ -70,7 +82,7 @@ def summary(samples):
 
 def measure(stand, case, rounds, seconds, only_marked=False):
     request = stand.request(case.size, case.events, case.interval_ms)
-    logging = case.size == 1024 and not case.tls and not case.events and not case.accounts
+    logging = case.size == 1024 and not (case.tls or case.events or case.accounts or case.across)
     contestants = list(stand.contestants(case.tls, logging, only_marked))
     requests = {}
     if case.accounts:
@@ -78,6 +90,11 @@ def measure(stand, case, rounds, seconds, only_marked=False):
         name, *rest = contestants[0]
         contestants.append((name + WITH_ACCOUNTS, *rest))
         requests[name + WITH_ACCOUNTS] = stand.charged_request(case.size)
+    if case.across:
+        ours = [row for row in contestants if row[0] == stand.node_name(stand.node_variants[0])][0]
+        contestants = [(name, *ours[1:]) for name, _, _ in PAIRS]
+        requests = {name: stand.cross_request(caller, provider, case.events > 0)
+                    for name, caller, provider in PAIRS}
     if case.connections == 1 and not case.tls:
         contestants.insert(0, ("direct", lambda: None, stand.upstream.port, []))
     samples = {name: [] for name, *_ in contestants}
@@ -86,7 +103,7 @@ def measure(stand, case, rounds, seconds, only_marked=False):
             ready()
             stand.forget_log()
             warming = round_number == 0
-            if warming and case.events:
+            if warming and case.events and not case.across:
                 load(port, case.connections, 60, stand.request(case.size, 5, 20), "-n",
                      str(case.connections), "--ramp", "200")
             else:

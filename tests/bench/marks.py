@@ -1,7 +1,7 @@
 """What the figures are held against. A mark says what is asked; nothing here changes what is
 measured, and a mark that is not met is printed as such."""
 
-from cases import ACCOUNTS, WITH_ACCOUNTS
+from cases import ACCOUNTS, ACROSS, ACROSS_SSE, PAIRS, PASSED, WITH_ACCOUNTS
 
 
 class Mark:
@@ -41,6 +41,17 @@ def charged(result):
     if by is None or result["node"] + WITH_ACCOUNTS not in by:
         return None
     return by[result["node"] + WITH_ACCOUNTS]["cpu_us"] / by[result["node"]]["cpu_us"]
+
+
+def translated(case):
+    """The dearest of the pairs that are translated, over what passes from a provider of chat
+    completions."""
+    def value(result):
+        by = _row(result, case)
+        if by is None:
+            return None
+        return max(by[name]["cpu_us"] for name, _, _ in PAIRS if " at " in name) / by[PASSED]["cpu_us"]
+    return value
 
 
 def late(result):
@@ -101,6 +112,8 @@ MARKS = [
          ratio("SSE, 200 streams, 50 events/s", "delay_p99_us")),
     Mark("SSE delay p99, 600 streams", 1.3, None, "x nginx",
          ratio("SSE, 600 streams, 50 events/s", "delay_p99_us")),
+    Mark("CPU an SSE event, translated", 2.0, None, "x passed", translated(ACROSS_SSE)),
+    Mark("CPU a request, translated", 2.0, None, "x passed", translated(ACROSS)),
     Mark("events held back, 2 a second", 0, None, "", late),
     Mark("live streams refused", 0, None, "", capacity("memory: live streams", "refused")),
     Mark("resident a live stream", 4096, 2048, "bytes", capacity("memory: live streams",

@@ -1,6 +1,6 @@
 """Results as a table for a terminal and as the tables of docs/performance.md."""
 from bed import expect
-from cases import WITH_ACCOUNTS
+from cases import PAIRS, PASSED, WITH_ACCOUNTS
 
 BEGIN, END = "<!-- results:", "<!-- end of results -->"
 
@@ -29,7 +29,8 @@ def tables(result):
          number(row["stretch"]), ("%s %s" % (number(row["measured"]), row["unit"])).strip()
          if row["measured"] is not None else "-", met(row)] for row in result["marks"]
         if row["measured"] is not None or not result["only"]])
-    rows = result.get("proxy", [])
+    across = [row for row in result.get("proxy", []) if PASSED in row["by"]]
+    rows = [row for row in result.get("proxy", []) if row not in across]
     names = [n for n in ("nginx", "nginx logging", "haproxy", "node", "node lean", "node libcurl",
                          result["node"] + WITH_ACCOUNTS)
              if any(n in row["by"] for row in rows)]
@@ -38,6 +39,13 @@ def tables(result):
                ["case"] + names + ["%s / nginx" % result["node"]],
                [[row["case"]] + [_cpu(row["by"].get(n)) for n in names] + [_ratio(row, result["node"])]
                 for row in rows])
+    if across:
+        pairs = [name for name, _, _ in PAIRS]
+        yield ("Across dialects: the node's CPU microseconds a request, or an event, and times %s" % PASSED,
+               ["case"] + pairs,
+               [[row["case"]] + ["%s, %.2f" % (_cpu(row["by"][n]),
+                                               row["by"][n]["cpu_us"] / row["by"][PASSED]["cpu_us"])
+                                 for n in pairs] for row in across])
     waits = [row for row in rows if "direct" in row["by"]]
     if waits:
         yield ("Added latency at one connection, microseconds: p50 / p99", ["case"] + names,

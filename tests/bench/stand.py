@@ -8,7 +8,7 @@ import sys
 import tempfile
 
 from bed import (Cluster, PROXY_CORE, Upstream, config, expect, http, pin_cluster, train_policy,
-                 transports, wait_until, write_request)
+                 transports, wait_until, write_cross_request, write_request)
 from procfs import pin
 from proxies import Haproxy, Nginx
 
@@ -97,6 +97,12 @@ class Stand:
     def request(self, size=1024, events=0, interval_ms=20):
         path = os.path.join(self.directory, "request-%d-%d-%d" % (size, events, interval_ms))
         return path if os.path.exists(path) else write_request(path, self.key, size, events, interval_ms)
+
+    def cross_request(self, caller, provider, stream):
+        """By a caller of one dialect for a model whose provider speaks one."""
+        model = "at-" + provider + ("-stream" if stream else "")
+        path = os.path.join(self.directory, "%s-%s" % (caller, model))
+        return path if os.path.exists(path) else write_cross_request(path, self.key, caller, model, stream)
 
     def charged_request(self, size):
         """With a key that has budgets on five accounts: its own, a user's, a team's, an
