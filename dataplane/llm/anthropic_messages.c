@@ -187,14 +187,7 @@ static int read_message(struct call_reading *r, uint32_t message)
 
 int anthropic_read_messages(struct call_reading *r, uint32_t node)
 {
-    uint32_t message;
-    int rc = 0;
-    if (json_kind(r->json, node) != JSON_ARRAY || json_count(r->json, node) == 0)
-        return reading_bad(r, node);
-    r->call->dialogue = json_raw(r->json, node);
-    for (uint32_t at = 0; rc == 0 && json_next_element(r->json, node, &at, &message);)
-        rc = read_message(r, message);
-    return rc;
+    return reading_messages(r, node, read_message);
 }
 
 /* Before or after the messages: it is the first system text either way. */

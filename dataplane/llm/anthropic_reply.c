@@ -251,15 +251,9 @@ int anthropic_read_reply(struct json *json, struct provider_reply *reply, struct
         reply->content |= has_block(reply, json, block);
     note_finish(reply, json, json_get(json, JSON_ROOT, STR("stop_reason")));
     anthropic_note_usage(&reply->usage, json, json_get(json, JSON_ROOT, STR("usage")), true);
-    struct edit_reply *e = arena_alloc(arena, sizeof *e); /* Pieces point into it. */
-    if (e == NULL)
-        return ERR_NOMEM;
-    rc = edit_reply_note(e, json, JSON_ROOT, rewrite, &reply->usage);
-    if (rc != 0)
-        return rc;
-    *out_count = edit_apply(body, e->edits, e->count, out_pieces);
-    reply->done = true;
-    return 0;
+    rc = edit_reply_apply(json, body, rewrite, &reply->usage, arena, out_pieces, out_count);
+    reply->done = rc == 0;
+    return rc;
 }
 
 const struct provider_adapter provider_anthropic = {

@@ -3,15 +3,6 @@
  * header, and neither may be lost without the other. */
 #include "dataplane/llm/anthropic_internal.h"
 
-static int read_max_tokens(struct call_reading *r, uint32_t node)
-{
-    r->call->max_tokens_value = reading_span(r, node);
-    int64_t v = 0;
-    int rc = reading_count(r, node, 1, UINT32_MAX, &v);
-    r->call->max_tokens = (uint32_t)v;
-    return rc;
-}
-
 static int read_top_k(struct call_reading *r, uint32_t node)
 {
     int64_t v = 0;
@@ -63,16 +54,6 @@ static int read_thinking(struct call_reading *r, uint32_t node)
     return 0;
 }
 
-static int read_output_config(struct call_reading *r, uint32_t node)
-{
-    if (reading_null(r, node))
-        return 0;
-    if (json_kind(r->json, node) != JSON_OBJECT)
-        return reading_bad(r, node);
-    uint32_t format = json_get(r->json, node, STR("format"));
-    return format == JSON_NONE ? 0 : reading_format(r, format);
-}
-
 static int read_metadata(struct call_reading *r, uint32_t node)
 {
     if (reading_null(r, node))
@@ -111,11 +92,11 @@ static const struct reading_field fields[] = {
     READING_FIELD("model", reading_model),
     READING_FIELD("messages", anthropic_read_messages),
     READING_FIELD("system", anthropic_read_system),
-    READING_FIELD("max_tokens", read_max_tokens),
+    READING_FIELD("max_tokens", reading_max_tokens),
     READING_FIELD("stream", reading_stream),
     READING_FIELD("tools", read_tools),
     READING_FIELD("thinking", read_thinking),
-    READING_FIELD("output_config", read_output_config),
+    READING_FIELD("output_config", reading_format_within),
     READING_FIELD("output_format", reading_format), /* As it was called in beta. */
     READING_FIELD("metadata", read_metadata),
     READING_FIELD("temperature", reading_temperature),
@@ -126,29 +107,15 @@ static const struct reading_field fields[] = {
     READING_FIELD("speed", read_speed),
     READING_FIELD("inference_geo", read_geo),
     READING_WISHES,
-    READING_FIELD("api_base", reading_forbidden),
-    READING_FIELD("base_url", reading_forbidden),
-    READING_FIELD("api_key", reading_forbidden),
-    READING_FIELD("headers", reading_forbidden),
-    READING_FIELD("extra_headers", reading_forbidden),
-    READING_FIELD("extra_body", reading_forbidden),
+    READING_FORBIDDEN,
 };
 
 int anthropic_read_count(struct json *json, struct str body, struct arena *arena,
                          struct call *out_call, struct call_refusal *out_refusal)
 {
     struct call_reading r;
-    int rc = reading_begin(&r, json, body, arena, out_call, out_refusal);
-    if (rc == 0)
-        rc = reading_fields(&r, fields, sizeof fields / sizeof fields[0]);
-    if (rc != 0)
-        return rc;
-    rc = reading_need_model(&r);
-    if (rc != 0)
-        return rc;
-    if (out_call->messages == 0)
-        return reading_missing(&r, "messages");
-    return reading_end(&r, body);
+    return reading_call(&r, json, body, arena, out_call, out_refusal, fields,
+                        sizeof fields / sizeof fields[0], "messages");
 }
 
 int anthropic_read_call(struct json *json, struct str body, struct arena *arena,

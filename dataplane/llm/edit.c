@@ -151,6 +151,19 @@ int edit_reply_note(struct edit_reply *e, const struct json *j, uint32_t object,
     return 0;
 }
 
+int edit_reply_apply(const struct json *j, struct str body, const struct provider_rewrite *rewrite,
+                     const struct call_usage *usage, struct arena *arena, struct str *out_pieces,
+                     size_t *out_count)
+{
+    struct edit_reply *e = arena_alloc(arena, sizeof *e); /* Pieces point into it. */
+    if (e == NULL)
+        return ERR_NOMEM;
+    int rc = edit_reply_note(e, j, JSON_ROOT, rewrite, usage);
+    if (rc == 0)
+        *out_count = edit_apply(body, e->edits, e->count, out_pieces);
+    return rc;
+}
+
 static bool data_in_raw(const struct sse_event *event)
 {
     return event->data.data >= event->raw.data &&

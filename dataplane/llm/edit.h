@@ -46,6 +46,11 @@ uint32_t edit_same_cost(const struct json *j, uint32_t usage, struct str member)
 int edit_reply_note(struct edit_reply *e, const struct json *j, uint32_t object,
                     const struct provider_rewrite *rewrite,
                     const struct call_usage *usage) MUST_CHECK;
+/* A whole reply as the caller gets it: edits of its root, into the pieces of the body. What is put
+ * in lies in the arena. ERR_NOMEM, ERR_TOO_LARGE. */
+int edit_reply_apply(const struct json *j, struct str body, const struct provider_rewrite *rewrite,
+                     const struct call_usage *usage, struct arena *arena, struct str *out_pieces,
+                     size_t *out_count) MUST_CHECK;
 /* The event as the caller gets it: its raw bytes but for the edits of its data. */
 int edit_append_event(const struct sse_event *event, struct edit_reply *e,
                       struct buf *out) MUST_CHECK;

@@ -12,7 +12,6 @@ size_t openai_stream_edit(const struct call *call, struct edit *out_edit);
 /* The readers of the fields "messages", "stream_options" and so on. */
 int openai_read_messages(struct call_reading *r, uint32_t node);
 int openai_read_stream_options(struct call_reading *r, uint32_t node);
-int openai_read_max_tokens(struct call_reading *r, uint32_t node);
 int openai_read_n(struct call_reading *r, uint32_t node);
 int openai_read_best_of(struct call_reading *r, uint32_t node);
 

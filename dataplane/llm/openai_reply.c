@@ -419,20 +419,6 @@ static int write_renamed(const struct json *json, const struct provider_rewrite 
 _Static_assert(JSON_SPLICE_SPANS(EVENT_EDITS_MAX) <= PROVIDER_REPLY_PIECES_MAX,
                "a spliced reply fits the pieces");
 
-/* With what it cost in its usage. */
-static int write_priced(const struct json *json, const struct provider_reply *reply,
-                        struct str body, const struct provider_rewrite *rewrite,
-                        struct arena *arena, struct str *out_pieces, size_t *out_count)
-{
-    struct edit_reply *e = arena_alloc(arena, sizeof *e);
-    if (e == NULL)
-        return ERR_NOMEM;
-    int rc = edit_reply_note(e, json, JSON_ROOT, rewrite, &reply->usage);
-    if (rc == 0)
-        *out_count = edit_apply(body, e->edits, e->count, out_pieces);
-    return rc;
-}
-
 int openai_read_reply_strictly(struct json *json, struct provider_reply *reply, struct str body,
                                const struct provider_rewrite *rewrite, struct arena *arena,
                                struct str *out_pieces, size_t *out_count)
@@ -451,7 +437,7 @@ int openai_read_reply_strictly(struct json *json, struct provider_reply *reply, 
     }
     note_usage(reply, json, json_get(json, JSON_ROOT, STR("usage")));
     rc = rewrite->usage_member != NULL
-             ? write_priced(json, reply, body, rewrite, arena, out_pieces, out_count)
+             ? edit_reply_apply(json, body, rewrite, &reply->usage, arena, out_pieces, out_count)
              : write_renamed(json, rewrite, arena, out_pieces, out_count);
     reply->done = rc == 0;
     return rc;

@@ -18,15 +18,6 @@ int openai_read_stream_options(struct call_reading *r, uint32_t node)
     return json_bool(r->json, usage, &r->call->include_usage) == 0 ? 0 : reading_bad(r, usage);
 }
 
-int openai_read_max_tokens(struct call_reading *r, uint32_t node)
-{
-    r->call->max_tokens_value = reading_span(r, node);
-    int64_t v = r->call->max_tokens;
-    int rc = reading_count(r, node, 1, UINT32_MAX, &v);
-    r->call->max_tokens = (uint32_t)v;
-    return rc;
-}
-
 static int read_max_completion(struct call_reading *r, uint32_t node)
 {
     r->call->max_completion_value = reading_span(r, node);
@@ -39,12 +30,6 @@ int openai_read_n(struct call_reading *r, uint32_t node)
     int rc = reading_count(r, node, 1, CALL_CHOICES_MAX, &v);
     r->call->choices = (uint32_t)v;
     return rc;
-}
-
-static int read_top_logprobs(struct call_reading *r, uint32_t node)
-{
-    int64_t v = 0;
-    return reading_count(r, node, 0, 20, &v);
 }
 
 static int read_penalty(struct call_reading *r, uint32_t node)
@@ -66,7 +51,7 @@ static const struct reading_field fields[] = {
     READING_FIELD("messages", openai_read_messages),
     READING_FIELD("stream", reading_stream),
     READING_FIELD("stream_options", openai_read_stream_options),
-    READING_FIELD("max_tokens", openai_read_max_tokens),
+    READING_FIELD("max_tokens", reading_max_tokens),
     READING_FIELD("max_completion_tokens", read_max_completion),
     READING_FIELD("temperature", reading_temperature),
     READING_FIELD("top_p", reading_top_p),
@@ -77,7 +62,7 @@ static const struct reading_field fields[] = {
     READING_FIELD("reasoning_effort", reading_effort),
     READING_FIELD("presence_penalty", read_penalty),
     READING_FIELD("frequency_penalty", read_penalty),
-    READING_FIELD("top_logprobs", read_top_logprobs),
+    READING_FIELD("top_logprobs", reading_top_logprobs),
     READING_FIELD("logprobs", reading_bool),
     READING_FIELD("parallel_tool_calls", reading_bool),
     READING_FIELD("user", reading_user),
@@ -86,29 +71,16 @@ static const struct reading_field fields[] = {
     READING_FIELD("speed", reading_extra),
     READING_FIELD("web_search_options", reading_extra),
     READING_WISHES,
-    READING_FIELD("api_base", reading_forbidden),
-    READING_FIELD("base_url", reading_forbidden),
-    READING_FIELD("api_key", reading_forbidden),
-    READING_FIELD("headers", reading_forbidden),
-    READING_FIELD("extra_headers", reading_forbidden),
-    READING_FIELD("extra_body", reading_forbidden),
+    READING_FORBIDDEN,
 };
 
 int openai_read_call(struct json *json, struct str body, struct arena *arena, struct call *out_call,
                      struct call_refusal *out_refusal)
 {
     struct call_reading r;
-    int rc = reading_begin(&r, json, body, arena, out_call, out_refusal);
-    if (rc == 0)
-        rc = reading_fields(&r, fields, sizeof fields / sizeof fields[0]);
-    if (rc != 0)
-        return rc;
-    rc = reading_need_model(&r);
-    if (rc != 0)
-        return rc;
-    if (out_call->messages == 0)
-        return reading_missing(&r, "messages");
-    if (r.max_completion > 0)
+    int rc = reading_call(&r, json, body, arena, out_call, out_refusal, fields,
+                          sizeof fields / sizeof fields[0], "messages");
+    if (rc == 0 && r.max_completion > 0)
         out_call->max_tokens = (uint32_t)r.max_completion;
-    return reading_end(&r, body);
+    return rc;
 }

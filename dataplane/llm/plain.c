@@ -68,31 +68,6 @@ static int read_query(struct call_reading *r, uint32_t node)
     return 0;
 }
 
-#define FORBIDDEN                                                                                  \
-    READING_FIELD("api_base", reading_forbidden), READING_FIELD("base_url", reading_forbidden),    \
-        READING_FIELD("api_key", reading_forbidden), READING_FIELD("headers", reading_forbidden),  \
-        READING_FIELD("extra_headers", reading_forbidden),                                         \
-        READING_FIELD("extra_body", reading_forbidden)
-
-/* input_name: the field that must be there. */
-static int read_plain(struct json *json, struct str body, struct arena *arena, struct call *call,
-                      struct call_refusal *refusal, const struct reading_field *fields,
-                      size_t count, const char *input_name)
-{
-    struct call_reading r;
-    int rc = reading_begin(&r, json, body, arena, call, refusal);
-    if (rc == 0)
-        rc = reading_fields(&r, fields, count);
-    if (rc != 0)
-        return rc;
-    rc = reading_need_model(&r);
-    if (rc != 0)
-        return rc;
-    if (call->messages == 0)
-        return reading_missing(&r, input_name);
-    return reading_end(&r, body);
-}
-
 static int read_input_call(struct json *json, struct str body, struct arena *arena,
                            struct call *call, struct call_refusal *refusal)
 {
@@ -100,10 +75,11 @@ static int read_input_call(struct json *json, struct str body, struct arena *are
         READING_FIELD("model", reading_model),
         READING_FIELD("input", read_input),
         READING_FIELD("user", reading_user),
-        FORBIDDEN,
+        READING_FORBIDDEN,
     };
-    return read_plain(json, body, arena, call, refusal, fields, sizeof fields / sizeof fields[0],
-                      "input");
+    struct call_reading r;
+    return reading_call(&r, json, body, arena, call, refusal, fields,
+                        sizeof fields / sizeof fields[0], "input");
 }
 
 static int read_completion_call(struct json *json, struct str body, struct arena *arena,
@@ -115,16 +91,17 @@ static int read_completion_call(struct json *json, struct str body, struct arena
         READING_FIELD("prompt", read_input),
         READING_FIELD("stream", reading_stream),
         READING_FIELD("stream_options", openai_read_stream_options),
-        READING_FIELD("max_tokens", openai_read_max_tokens),
+        READING_FIELD("max_tokens", reading_max_tokens),
         READING_FIELD("n", openai_read_n),
         READING_FIELD("best_of", openai_read_best_of),
         READING_FIELD("temperature", reading_temperature),
         READING_FIELD("top_p", reading_top_p),
         READING_FIELD("user", reading_user),
-        FORBIDDEN,
+        READING_FORBIDDEN,
     };
-    int rc = read_plain(json, body, arena, call, refusal, fields, sizeof fields / sizeof fields[0],
-                        "prompt");
+    struct call_reading r;
+    int rc = reading_call(&r, json, body, arena, call, refusal, fields,
+                          sizeof fields / sizeof fields[0], "prompt");
     /* Each of several prompts has its own answers. */
     uint32_t prompt = rc == 0 ? json_get(json, JSON_ROOT, STR("prompt")) : JSON_NONE;
     if (json_kind(json, prompt) == JSON_ARRAY &&
@@ -142,10 +119,11 @@ static int read_rerank_call(struct json *json, struct str body, struct arena *ar
         READING_FIELD("model", reading_model),
         READING_FIELD("query", read_query),
         READING_FIELD("documents", read_input),
-        FORBIDDEN,
+        READING_FORBIDDEN,
     };
-    return read_plain(json, body, arena, call, refusal, fields, sizeof fields / sizeof fields[0],
-                      "documents");
+    struct call_reading r;
+    return reading_call(&r, json, body, arena, call, refusal, fields,
+                        sizeof fields / sizeof fields[0], "documents");
 }
 
 /* Nothing but the model's name. */
@@ -197,13 +175,9 @@ static int read_object(struct json *json, struct provider_reply *reply, struct s
     if (openai_has_error(json) || json_kind(json, json_get(json, JSON_ROOT, list)) != JSON_ARRAY)
         return ERR_PROTOCOL;
     note_usage(reply, json);
-    struct edit_reply *e = arena_alloc(arena, sizeof *e); /* Pieces point into it. */
-    if (e == NULL)
-        return ERR_NOMEM;
-    rc = edit_reply_note(e, json, JSON_ROOT, rewrite, &reply->usage);
+    rc = edit_reply_apply(json, body, rewrite, &reply->usage, arena, out_pieces, out_count);
     if (rc != 0)
         return rc;
-    *out_count = edit_apply(body, e->edits, e->count, out_pieces);
     reply->done = reply->content = true;
     reply->finish = CALL_FINISH_STOP;
     return 0;

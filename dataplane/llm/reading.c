@@ -236,6 +236,21 @@ int reading_tools(struct call_reading *r, uint32_t node)
     return 0;
 }
 
+int reading_max_tokens(struct call_reading *r, uint32_t node)
+{
+    r->call->max_tokens_value = reading_span(r, node);
+    int64_t v = r->call->max_tokens;
+    int rc = reading_count(r, node, 1, UINT32_MAX, &v);
+    r->call->max_tokens = (uint32_t)v;
+    return rc;
+}
+
+int reading_top_logprobs(struct call_reading *r, uint32_t node)
+{
+    int64_t v = 0;
+    return reading_count(r, node, 0, 20, &v);
+}
+
 int reading_format(struct call_reading *r, uint32_t node)
 {
     if (reading_null(r, node))
@@ -248,6 +263,16 @@ int reading_format(struct call_reading *r, uint32_t node)
     if (r->call->json_mode)
         r->tokens_q8 += tokens_text_q8(json_raw(r->json, node)) / 2;
     return 0;
+}
+
+int reading_format_within(struct call_reading *r, uint32_t node)
+{
+    if (reading_null(r, node))
+        return 0;
+    if (json_kind(r->json, node) != JSON_OBJECT)
+        return reading_bad(r, node);
+    uint32_t format = json_get(r->json, node, STR("format"));
+    return format == JSON_NONE ? 0 : reading_format(r, format);
 }
 
 int reading_effort(struct call_reading *r, uint32_t node)
@@ -372,4 +397,20 @@ int reading_end(struct call_reading *r, struct str body)
     if (!reading_take_texts(r))
         return reading_refuse(r, CALL_NO_MEMORY, JSON_NONE, NULL);
     return 0;
+}
+
+int reading_call(struct call_reading *r, struct json *json, struct str body, struct arena *arena,
+                 struct call *out_call, struct call_refusal *out_refusal,
+                 const struct reading_field *fields, size_t count, const char *input)
+{
+    int rc = reading_begin(r, json, body, arena, out_call, out_refusal);
+    if (rc == 0)
+        rc = reading_fields(r, fields, count);
+    if (rc == 0)
+        rc = reading_need_model(r);
+    if (rc != 0)
+        return rc;
+    if (out_call->messages == 0 && !out_call->input_elsewhere)
+        return reading_missing(r, input);
+    return reading_end(r, body);
 }

@@ -77,16 +77,37 @@ int reading_bool(struct call_reading *r, uint32_t node);   /* Its kind is checke
 int reading_string(struct call_reading *r, uint32_t node); /* ... and this one's. */
 
 int reading_model(struct call_reading *r, uint32_t node);
+/* A list of messages, each through the reader; inline, so that it can be so, too. */
+static inline int reading_messages(struct call_reading *r, uint32_t node,
+                                   int (*read_message)(struct call_reading *r, uint32_t message))
+{
+    uint32_t message;
+    int rc = 0;
+    if (json_kind(r->json, node) != JSON_ARRAY || json_count(r->json, node) == 0)
+        return reading_bad(r, node);
+    r->call->dialogue = json_raw(r->json, node);
+    for (uint32_t at = 0; rc == 0 && json_next_element(r->json, node, &at, &message);)
+        rc = read_message(r, message);
+    return rc;
+}
+int reading_max_tokens(struct call_reading *r, uint32_t node);
+int reading_top_logprobs(struct call_reading *r, uint32_t node);
 int reading_stream(struct call_reading *r, uint32_t node);
 int reading_temperature(struct call_reading *r, uint32_t node);
 int reading_top_p(struct call_reading *r, uint32_t node);
 int reading_tools(struct call_reading *r, uint32_t node);  /* Named in "function", or flat. */
 int reading_format(struct call_reading *r, uint32_t node); /* An object with a "type". */
+int reading_format_within(struct call_reading *r, uint32_t node); /* The same as its "format". */
 int reading_effort(struct call_reading *r, uint32_t node);
 int reading_user(struct call_reading *r, uint32_t node);
 int reading_tier(struct call_reading *r, uint32_t node);
 int reading_extra(struct call_reading *r, uint32_t node);     /* The price varies with it. */
 int reading_forbidden(struct call_reading *r, uint32_t node); /* RELIABILITY B18 */
+#define READING_FORBIDDEN                                                                          \
+    READING_FIELD("api_base", reading_forbidden), READING_FIELD("base_url", reading_forbidden),    \
+        READING_FIELD("api_key", reading_forbidden), READING_FIELD("headers", reading_forbidden),  \
+        READING_FIELD("extra_headers", reading_forbidden),                                         \
+        READING_FIELD("extra_body", reading_forbidden)
 
 /* Adds a string to the estimates. */
 void reading_weigh(struct call_reading *r, uint32_t string);
@@ -106,5 +127,9 @@ int reading_wish_preferences(struct call_reading *r, uint32_t node);
         READING_FIELD("modelPreferences", reading_wish_preferences)
 /* The model's name, or a list of models in place of it. */
 int reading_need_model(struct call_reading *r);
+/* A whole body, from reading_begin to reading_end. input: the field that must be there. */
+int reading_call(struct call_reading *r, struct json *json, struct str body, struct arena *arena,
+                 struct call *out_call, struct call_refusal *out_refusal,
+                 const struct reading_field *fields, size_t count, const char *input);
 
 #endif

@@ -241,15 +241,9 @@ int responses_read_reply(struct json *json, struct provider_reply *reply, struct
     reply->content |= json_count(json, output) > 0;
     reply->finish = responses_read_finish(json, JSON_ROOT);
     note_usage(reply, json, json_get(json, JSON_ROOT, STR("usage")));
-    struct edit_reply *edits = arena_alloc(arena, sizeof *edits);
-    if (edits == NULL)
-        return ERR_NOMEM;
-    rc = edit_reply_note(edits, json, JSON_ROOT, rewrite, &reply->usage);
-    if (rc != 0)
-        return rc;
-    *out_count = edit_apply(body, edits->edits, edits->count, out_pieces);
-    reply->done = true;
-    return 0;
+    rc = edit_reply_apply(json, body, rewrite, &reply->usage, arena, out_pieces, out_count);
+    reply->done = rc == 0;
+    return rc;
 }
 
 _Static_assert(EDIT_PIECES(3) <= PROVIDER_REPLY_PIECES_MAX, "a reply with its edits fits");

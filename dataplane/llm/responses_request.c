@@ -1,15 +1,6 @@
 /* A caller's Responses body: its fields checked and summed up, and sent on in spans. */
 #include "dataplane/llm/responses_internal.h"
 
-static int read_max_output(struct call_reading *r, uint32_t node)
-{
-    int64_t v = 0;
-    r->call->max_tokens_value = reading_span(r, node);
-    int rc = reading_count(r, node, 1, UINT32_MAX, &v);
-    r->call->max_tokens = (uint32_t)v;
-    return rc;
-}
-
 static int read_instructions(struct call_reading *r, uint32_t node)
 {
     if (reading_null(r, node))
@@ -20,22 +11,6 @@ static int read_instructions(struct call_reading *r, uint32_t node)
     reading_weigh(r, node);
     r->tokens_q8 += 256ULL * TOKENS_PER_MESSAGE;
     return 0;
-}
-
-static int read_top_logprobs(struct call_reading *r, uint32_t node)
-{
-    int64_t v = 0;
-    return reading_count(r, node, 0, 20, &v);
-}
-
-static int read_text(struct call_reading *r, uint32_t node)
-{
-    if (reading_null(r, node))
-        return 0;
-    if (json_kind(r->json, node) != JSON_OBJECT)
-        return reading_bad(r, node);
-    uint32_t format = json_get(r->json, node, STR("format"));
-    return format == JSON_NONE ? 0 : reading_format(r, format);
 }
 
 static int read_reasoning(struct call_reading *r, uint32_t node)
@@ -105,14 +80,14 @@ static const struct reading_field fields[] = {
     READING_FIELD("input", responses_read_input),
     READING_FIELD("instructions", read_instructions),
     READING_FIELD("stream", reading_stream),
-    READING_FIELD("max_output_tokens", read_max_output),
+    READING_FIELD("max_output_tokens", reading_max_tokens),
     READING_FIELD("temperature", reading_temperature),
     READING_FIELD("top_p", reading_top_p),
-    READING_FIELD("top_logprobs", read_top_logprobs),
+    READING_FIELD("top_logprobs", reading_top_logprobs),
     READING_FIELD("tools", read_tools),
     READING_FIELD("tool_choice", read_tool_choice),
     READING_FIELD("parallel_tool_calls", reading_bool),
-    READING_FIELD("text", read_text),
+    READING_FIELD("text", reading_format_within),
     READING_FIELD("reasoning", read_reasoning),
     READING_FIELD("store", reading_bool),
     READING_FIELD("user", reading_user),
@@ -127,30 +102,17 @@ static const struct reading_field fields[] = {
     READING_FIELD("speed", reading_extra),
     READING_FIELD("web_search_options", reading_extra),
     READING_WISHES,
-    READING_FIELD("api_base", reading_forbidden),
-    READING_FIELD("base_url", reading_forbidden),
-    READING_FIELD("api_key", reading_forbidden),
-    READING_FIELD("headers", reading_forbidden),
-    READING_FIELD("extra_headers", reading_forbidden),
-    READING_FIELD("extra_body", reading_forbidden),
+    READING_FORBIDDEN,
 };
 
 int responses_read_call(struct json *json, struct str body, struct arena *arena,
                         struct call *out_call, struct call_refusal *out_refusal)
 {
     struct call_reading r;
-    int rc = reading_begin(&r, json, body, arena, out_call, out_refusal);
-    if (rc == 0)
-        rc = reading_fields(&r, fields, sizeof fields / sizeof fields[0]);
-    if (rc != 0)
-        return rc;
+    int rc = reading_call(&r, json, body, arena, out_call, out_refusal, fields,
+                          sizeof fields / sizeof fields[0], "input");
     out_call->include_usage = true; /* It is part of the answer. */
-    rc = reading_need_model(&r);
-    if (rc != 0)
-        return rc;
-    if (out_call->messages == 0 && !out_call->input_elsewhere)
-        return reading_missing(&r, "input");
-    return reading_end(&r, body);
+    return rc;
 }
 
 static int clamp_edit(const struct call *call, struct arena *arena, struct edit *e)
