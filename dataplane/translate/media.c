@@ -118,6 +118,17 @@ int tr_media_print_data_url(const struct tr_media *media, struct buf *out)
     return rc;
 }
 
+void tr_media_put_data_url(struct json_writer *w, const struct tr_media *media)
+{
+    struct str mime = tr_media_mime(media);
+    json_writer_begin_string(w);
+    json_writer_part(w, STR("data:"));
+    json_writer_part(w, mime.len > 0 ? mime : STR("application/octet-stream"));
+    json_writer_part(w, STR(";base64,"));
+    json_writer_part(w, media->base64);
+    json_writer_end_string(w);
+}
+
 static int sextet(char c)
 {
     if (c >= 'A' && c <= 'Z')

@@ -5,12 +5,14 @@
 
 #include "common/base/arena.h"
 #include "common/base/buf.h"
+#include "common/json/json_writer.h"
 #include "dataplane/translate/neutral.h"
 
 /* "data:image/png;base64,..." -> mime and base64. False: no data URL, or not in base64. */
 bool tr_media_read_data_url(struct str url, struct tr_media *out);
 bool tr_media_is_data_url(struct str url);
 int tr_media_print_data_url(const struct tr_media *media, struct buf *out) MUST_CHECK;
+void tr_media_put_data_url(struct json_writer *w, const struct tr_media *media); /* A string. */
 
 /* By magic bytes: "image/png", "application/pdf", "audio/wav", ...; empty: not one we know. */
 struct str tr_media_sniff(struct str base64);

@@ -86,3 +86,15 @@ int tr_openai_read_max_output(struct tr_reading *r, uint32_t node)
 {
     return tr_take_i64(r, node, 1, UINT32_MAX, &r->out->max_output);
 }
+
+int tr_openai_read_body(const struct json *j, struct arena *arena, const struct tr_field *fields,
+                        size_t count, struct tr_request *out, struct call_refusal *refusal)
+{
+    struct tr_reading r;
+    int rc = tr_reading_begin(&r, j, arena, out, refusal);
+    if (rc == 0)
+        rc = tr_reading_fields(&r, fields, count);
+    if (rc == 0)
+        rc = tr_openai_keep_allowed(&r, json_get(j, JSON_ROOT, STR("tool_choice")));
+    return rc;
+}

@@ -33,6 +33,10 @@ int tr_openai_read_cache_key(struct tr_reading *r, uint32_t node) MUST_CHECK;
 int tr_openai_read_store(struct tr_reading *r, uint32_t node) MUST_CHECK;
 int tr_openai_read_top_logprobs(struct tr_reading *r, uint32_t node) MUST_CHECK;
 int tr_openai_read_max_output(struct tr_reading *r, uint32_t node) MUST_CHECK;
+/* The members of a body through the table, and then which tools the choice leaves. */
+int tr_openai_read_body(const struct json *j, struct arena *arena, const struct tr_field *fields,
+                        size_t count, struct tr_request *out,
+                        struct call_refusal *refusal) MUST_CHECK;
 int tr_openai_read_request(const struct json *j, struct arena *arena, struct tr_request *out,
                            struct call_refusal *refusal) MUST_CHECK;
 

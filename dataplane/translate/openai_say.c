@@ -45,17 +45,6 @@ static int print_system(struct tr_asking *a, struct str extra)
 
 /* ---- a user's parts ---- */
 
-static void print_data_url(struct json_writer *w, const struct tr_media *m)
-{
-    struct str mime = tr_media_mime(m);
-    json_writer_begin_string(w);
-    json_writer_part(w, STR("data:"));
-    json_writer_part(w, mime.len > 0 ? mime : STR("application/octet-stream"));
-    json_writer_part(w, STR(";base64,"));
-    json_writer_part(w, m->base64);
-    json_writer_end_string(w);
-}
-
 static void print_text(struct json_writer *w, struct str text)
 {
     json_writer_begin_object(w);
@@ -77,7 +66,7 @@ static int print_image(struct tr_asking *a, const struct tr_media *m)
     json_writer_begin_object(w);
     json_writer_key(w, "url");
     if (m->base64.len > 0)
-        print_data_url(w, m);
+        tr_media_put_data_url(w, m);
     else
         json_writer_string(w, m->url);
     tr_put_text(w, "detail", m->detail);
@@ -123,7 +112,7 @@ static int print_file(struct tr_asking *a, const struct tr_media *m)
     json_writer_begin_object(a->w);
     print_name(a, m);
     json_writer_key(a->w, "file_data");
-    print_data_url(a->w, m);
+    tr_media_put_data_url(a->w, m);
     json_writer_end_object(a->w);
     json_writer_end_object(a->w);
     return 0;

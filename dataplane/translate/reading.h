@@ -73,6 +73,9 @@ struct tr_field {
 int tr_reading_fields(struct tr_reading *r, const struct tr_field *fields, size_t count) MUST_CHECK;
 /* Readers of fields that dialects have alike. */
 int tr_field_nothing(struct tr_reading *r, uint32_t node); /* Somebody else's. */
+#define TR_FIELDS_ROUTER                                                                           \
+    TR_FIELD("models", tr_field_nothing), TR_FIELD("provider", tr_field_nothing),                  \
+        TR_FIELD("route", tr_field_nothing), TR_FIELD("usage", tr_field_nothing)
 int tr_field_model(struct tr_reading *r, uint32_t node);
 int tr_field_stream(struct tr_reading *r, uint32_t node);
 int tr_field_temperature(struct tr_reading *r, uint32_t node);

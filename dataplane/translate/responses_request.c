@@ -96,21 +96,11 @@ static const struct tr_field fields[] = {
     TR_FIELD("conversation", read_kept),
     TR_FIELD("prompt", read_kept),
     TR_FIELD("background", read_background),
-    /* The router's. */
-    TR_FIELD("models", tr_field_nothing),
-    TR_FIELD("provider", tr_field_nothing),
-    TR_FIELD("route", tr_field_nothing),
-    TR_FIELD("usage", tr_field_nothing),
+    TR_FIELDS_ROUTER,
 };
 
 int tr_responses_read_request(const struct json *j, struct arena *arena, struct tr_request *out,
                               struct call_refusal *refusal)
 {
-    struct tr_reading r;
-    int rc = tr_reading_begin(&r, j, arena, out, refusal);
-    if (rc == 0)
-        rc = tr_reading_fields(&r, fields, sizeof fields / sizeof fields[0]);
-    if (rc == 0)
-        rc = tr_openai_keep_allowed(&r, json_get(j, JSON_ROOT, STR("tool_choice")));
-    return rc;
+    return tr_openai_read_body(j, arena, fields, sizeof fields / sizeof fields[0], out, refusal);
 }

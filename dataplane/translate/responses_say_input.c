@@ -15,18 +15,6 @@ static void print_text(struct tr_asking *a, const char *type, const char *member
     json_writer_end_object(a->w);
 }
 
-static void print_data_url(struct json_writer *w, const char *key, const struct tr_media *m)
-{
-    struct str mime = tr_media_mime(m);
-    json_writer_key(w, key);
-    json_writer_begin_string(w);
-    json_writer_part(w, STR("data:"));
-    json_writer_part(w, mime.len > 0 ? mime : STR("application/octet-stream"));
-    json_writer_part(w, STR(";base64,"));
-    json_writer_part(w, m->base64);
-    json_writer_end_string(w);
-}
-
 static int print_image(struct tr_asking *a, const struct tr_media *m)
 {
     if (m->base64.len == 0 && m->url.len == 0)
@@ -34,10 +22,12 @@ static int print_image(struct tr_asking *a, const struct tr_media *m)
                          "images are given to this provider by value or by address");
     json_writer_begin_object(a->w);
     tr_put_text(a->w, "type", STR("input_image"));
-    if (m->base64.len > 0)
-        print_data_url(a->w, "image_url", m);
-    else
+    if (m->base64.len > 0) {
+        json_writer_key(a->w, "image_url");
+        tr_media_put_data_url(a->w, m);
+    } else {
         tr_put_text(a->w, "image_url", m->url);
+    }
     tr_put_text(a->w, "detail", m->detail.len > 0 ? m->detail : STR("auto"));
     json_writer_end_object(a->w);
     return 0;
@@ -67,7 +57,8 @@ static int print_file(struct tr_asking *a, const struct tr_media *m)
         json_writer_part(a->w, m->name.len > 0 ? m->name : STR("file."));
         json_writer_part(a->w, m->name.len > 0 ? STR_NULL : format);
         json_writer_end_string(a->w);
-        print_data_url(a->w, "file_data", m);
+        json_writer_key(a->w, "file_data");
+        tr_media_put_data_url(a->w, m);
     } else {
         tr_put_text(a->w, "file_url", m->url);
     }
