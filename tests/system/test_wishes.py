@@ -7,6 +7,7 @@ import subprocess
 
 from harness import BIN, Cluster, expect, http, http_json
 from test_dialects import HELLO, IN, OUT, Vendor, events_of
+from test_outage import budgeted_key
 
 CHAT = "/v1/chat/completions"
 
@@ -242,3 +243,16 @@ def test_a_threshold_is_calibrated_on_recorded_decisions_and_holds():
                               b.cluster.admin_url.replace("/api/v1", "")], capture_output=True, text=True,
                              env=dict(os.environ, STEELYARD_OPERATOR_KEY=b.cluster.operator_key))
         expect(out.returncode == 0, out.stdout + out.stderr)
+
+
+def test_a_limited_key_is_told_what_is_left():
+    with Bench() as b:
+        b.key = budgeted_key(b.cluster, "limited")
+        status, body = b.get("/v1/key")
+        expect(status == 200 and body["data"]["limit"] == 100, str(body))
+        expect(body["data"]["limit_reset"] == "total", str(body))
+        for _ in range(3):
+            expect(b.ask(model="large", max_tokens=50)[0] == 200, "a request of a limited key")
+        data = b.get("/v1/key")[1]["data"]
+        expect(data["usage"] is not None and 0 <= data["usage"] < 1, str(data))
+        expect(abs(data["limit_remaining"] + data["usage"] - 100) < 1e-9, str(data))
