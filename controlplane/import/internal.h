@@ -143,6 +143,7 @@ struct str value_secret(struct import *i, struct yaml_node *node, struct str sug
 /* An address, with its finding; empty: it could not be taken. suffix: appended unless there. */
 struct str value_address(struct import *i, struct yaml_node *node, const char *suffix);
 bool value_is_own_network(struct str url); /* localhost, private addresses, names without a dot. */
+bool value_is_region(struct str s);        /* "us-east-1": it becomes part of an address. */
 bool value_seconds(const struct yaml_node *node, uint64_t *out_ms); /* 1 ms to a day */
 bool value_names_secret(struct str key); /* "x-api-key", "aws_secret_access_key": by its words. */
 struct str value_join(struct import *i, const char *format, ...) PRINTF_LIKE(2, 3);
@@ -171,6 +172,7 @@ bool plan_text_add(struct import *i, struct plan_text **list, struct str text, s
 /* Asked of the table of the configuration: what it cannot say is a person's to do. */
 bool plan_has_strategies(void);
 bool plan_has_typed_fallbacks(void);
+bool plan_has_conditions(void);
 int plan_print(struct import *i) MUST_CHECK; /* -> i->yaml */
 
 /* ---- the formats ---- */

@@ -26,23 +26,32 @@ static struct str plain(struct import *i, struct yaml_node *node, const char *be
     return s;
 }
 
+/* The address follows from region and project; both are parts of it, so they are checked. A
+ * variable's value is checked when the file is read. */
+static struct str part(struct import *i, struct yaml_node *node, const char *what,
+                       struct str missing, struct litellm_entry *e, const char *told)
+{
+    struct str s = tree_text(node), name;
+    bool is_variable = value_is_environment(s, &name);
+    if (is_variable || value_is_region(s)) {
+        note_add(i, node, IMPORT_EXACT, "%s", what);
+        return s;
+    }
+    note_add(i, node, IMPORT_MANUAL, "left out: it cannot be a %s", what);
+    e->told = told;
+    e->manual = true;
+    return missing;
+}
+
 static void cloud_aws(struct import *i, struct litellm_entry *e)
 {
-    struct yaml_node *region = given(e, "aws_region_name");
     struct yaml_node *identity = given(e, "aws_web_identity_token");
     struct yaml_node *id = given(e, "aws_access_key_id"), *key = given(e, "aws_secret_access_key");
-    struct str ignored, where = plain(i, region, "region");
-    bool known = where.len > 0 && where.len < 40 && !value_is_environment(where, &ignored);
-    e->draft.region = where;
-    if (e->draft.base_url.len == 0)
-        e->draft.base_url = value_join(i, "https://bedrock-runtime.%.*s.amazonaws.com",
-                                       STR_ARG(known ? where : STR("us-east-1")));
-    if (!known) {
-        e->told = "write the region into base_url; us-east-1 stands there now";
-        e->manual = true;
-    }
+    e->draft.region = part(i, given(e, "aws_region_name"), "region", STR("us-east-1"), e,
+                           "write its region; us-east-1 stands there now");
     if (identity != NULL) {
         e->draft.credential = STR("aws_web_identity");
+        e->draft.key = STR_NULL;
         note_add(i, identity, IMPORT_MANUAL,
                  "credential: aws_web_identity: token and role are found by the usual variables of "
                  "every node");
@@ -67,23 +76,11 @@ static void cloud_aws(struct import *i, struct litellm_entry *e)
 
 static void cloud_google(struct import *i, struct litellm_entry *e)
 {
-    struct yaml_node *location = given(e, "vertex_location");
-    struct yaml_node *project = given(e, "vertex_project"),
-                     *account = given(e, "vertex_credentials");
-    struct str ignored, where = plain(i, location, "region");
-    bool is_global = str_is(where, "global");
-    bool known = where.len > 0 && where.len < 40 && !value_is_environment(where, &ignored);
-    e->draft.region = where;
-    e->draft.project = plain(i, project, "project");
-    if (e->draft.base_url.len == 0)
-        e->draft.base_url = is_global ? STR("https://aiplatform.googleapis.com")
-                                      : value_join(i, "https://%.*s-aiplatform.googleapis.com",
-                                                   STR_ARG(known ? where : STR("us-central1")));
-    if (!known) {
-        e->told = "write the location into region and base_url; us-central1 stands there now";
-        e->manual = true;
-        e->draft.region = STR("us-central1");
-    }
+    struct yaml_node *account = given(e, "vertex_credentials");
+    e->draft.region = part(i, given(e, "vertex_location"), "region", STR("us-central1"), e,
+                           "write its location; us-central1 stands there now");
+    e->draft.project = part(i, given(e, "vertex_project"), "project", STR("my-project"), e,
+                            "write its project; my-project stands there now");
     if (account != NULL) {
         e->draft.credential = STR("google_service_account");
         e->draft.key = STR("os.environ/VERTEX_CREDENTIALS");
@@ -110,7 +107,7 @@ void litellm_cloud(struct import *i, struct litellm_entry *e)
         e->draft.key = value_join(i, "os.environ/%.*s", STR_ARG(host->env));
         e->told = "its key is read from the usual variable";
     }
-    if (host->base_url.len == 0 && e->draft.base_url.len == 0) {
+    if (host->base_url.len == 0 && e->draft.base_url.len == 0 && e->draft.region.len == 0) {
         e->draft.base_url = STR("https://base-url.invalid");
         e->told = "it has no api_base: write its address into base_url";
         e->manual = true;

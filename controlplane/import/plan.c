@@ -174,6 +174,11 @@ bool plan_has_typed_fallbacks(void)
     return f != NULL && f->kind == FIELD_SECTION;
 }
 
+bool plan_has_conditions(void)
+{
+    return route_field("conditions") != NULL;
+}
+
 /* ---- the text ---- */
 
 static void put(struct import *i, const char *text)

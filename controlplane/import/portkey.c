@@ -179,8 +179,12 @@ static void note_conditions(struct portkey *p, struct yaml_node *strategy)
     struct yaml_node *conditions = tree_get(strategy, "conditions");
     for (struct yaml_node *c = conditions == NULL ? NULL : conditions->first; c != NULL;
          c = c->next) {
-        note_add(i, tree_get(c, "query"), IMPORT_MANUAL,
-                 "left out: callers name the route of the branch; no rule of the file chooses it");
+        note_add(
+            i, tree_get(c, "query"), IMPORT_MANUAL,
+            plan_has_conditions()
+                ? "left out: write it under the route's `conditions`, or let callers name the "
+                  "route of the branch"
+                : "left out: callers name the route of the branch; no rule of the file chooses it");
         note_add(i, tree_get(c, "then"), IMPORT_APPROXIMATE, "the route %.*s-%.*s",
                  STR_ARG(value_shown(i, p->route, 60)),
                  STR_ARG(value_shown(i, tree_text(tree_get(c, "then")), 60)));

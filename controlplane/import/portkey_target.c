@@ -199,27 +199,20 @@ static void cloud(struct import *i, struct target *t, struct plan_provider *p)
                                    : portkey_get(t->node, "vertex_region", "vertexRegion");
     struct yaml_node *project = portkey_get(t->node, "vertex_project_id", "vertexProjectId");
     struct str where = tree_text(region);
-    bool known = value_is_plain(where) && where.len < 40 && str_find(where, '/') < 0 &&
-                 str_find(where, ' ') < 0 && str_find(where, '@') < 0 && str_find(where, '?') < 0;
-    for (size_t c = 0; c < where.len; c++) {
-        char b = where.data[c];
-        known = known && ((b >= 'a' && b <= 'z') || (b >= '0' && b <= '9') || b == '-');
-    }
+    bool known = value_is_region(where);
     if (!known)
         where = aws ? STR("us-east-1") : STR("us-central1");
     note_add(i, region, known ? IMPORT_EXACT : IMPORT_MANUAL,
-             known ? "region" : "left out: no region; write it into region and base_url");
+             known ? "region" : "left out: no region; write it");
     p->region = where;
-    p->base_url = value_join(i,
-                             aws ? "https://bedrock-runtime.%.*s.amazonaws.com"
-                                 : "https://%.*s-aiplatform.googleapis.com",
-                             STR_ARG(where));
     p->credential = aws ? STR("aws_keys") : STR("google_service_account");
     p->key = aws ? STR("os.environ/AWS_KEYS") : STR("os.environ/VERTEX_CREDENTIALS");
-    if (value_is_plain(tree_text(project))) {
-        p->project = tree_text(project);
-        note_add(i, project, IMPORT_EXACT, "project");
-    }
+    if (aws)
+        return;
+    known = value_is_region(tree_text(project));
+    p->project = known ? tree_text(project) : STR("my-project");
+    note_add(i, project, known ? IMPORT_EXACT : IMPORT_MANUAL,
+             known ? "project" : "left out: no project; write it");
 }
 
 /* The key, and what was told of virtual_key and api_key. */
@@ -307,7 +300,7 @@ void portkey_leaf(struct portkey *p, struct target *t)
     if (like.host->auth == HOST_AUTH_SIGV4 || like.host->auth == HOST_AUTH_GOOGLE)
         cloud(i, t, &like);
     credential(i, t, &like, slug);
-    if (like.host->base_url.len == 0 && like.base_url.len == 0)
+    if (like.host->base_url.len == 0 && like.base_url.len == 0 && like.region.len == 0)
         like.base_url = STR("https://base-url.invalid");
     const struct plan_provider *provider = plan_provider(i, &like);
     bool odd = like.base_url.len > 0 && str_search(like.base_url, STR("base-url.invalid")) >= 0;

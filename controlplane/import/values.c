@@ -248,6 +248,16 @@ struct str value_address(struct import *i, struct yaml_node *node, const char *s
     return whole;
 }
 
+bool value_is_region(struct str s)
+{
+    for (size_t c = 0; c < s.len; c++) {
+        char b = s.data[c];
+        if (!((b >= 'a' && b <= 'z') || (b >= '0' && b <= '9') || b == '-'))
+            return false;
+    }
+    return s.len > 0 && s.len < 40;
+}
+
 bool value_seconds(const struct yaml_node *node, uint64_t *out_ms)
 {
     int64_t ms;

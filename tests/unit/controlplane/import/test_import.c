@@ -101,7 +101,9 @@ static void give_variables(struct str yaml)
         while (len < yaml.len && yaml.data[len] != '\n' && yaml.data[len] != '"')
             len++;
         if (str_copy(str_slice(yaml, 0, len), name, sizeof name))
-            (void)setenv(name, "https://given.example.com", 0);
+            (void)setenv(name,
+                         strstr(name, "REGION") != NULL ? "us-east-1" : "https://given.example.com",
+                         0);
     }
 }
 
@@ -261,6 +263,24 @@ static void b30_references_of_an_import_are_plain_text(void **state)
     i = run(IMPORT_PORTKEY, "{\"provider\": \"openai\", \"api_key\": \"${env:HOME}\","
                             "\"override_params\": {\"model\": \"os.environ/HOME\"}}");
     assert_int_equal(str_search(import_yaml(i), STR("HOME")), -1);
+    import_destroy(i);
+}
+
+static void a_region_that_would_be_another_host_is_not_taken(void **state)
+{
+    (void)state;
+    struct import *i =
+        run(IMPORT_LITELLM, "model_list: [{model_name: a, litellm_params: {model: bedrock/x,"
+                            " aws_region_name: \"evil.example.com/\"}}]\n");
+    assert_int_equal(str_search(import_yaml(i), STR("evil")), -1);
+    assert_non_null(strstr(told(i, "model_list[0].litellm_params.aws_region_name"), "manual"));
+    assert_true(is_valid(i));
+    import_destroy(i);
+    i = run(IMPORT_PORTKEY,
+            "{\"provider\": \"vertex-ai\", \"vertex_region\": \"a.b/\","
+            "\"vertex_project_id\": \"../x\", \"override_params\": {\"model\": \"m\"}}");
+    assert_true(yields(i, "region: us-central1\n    project: my-project\n"));
+    assert_true(is_valid(i));
     import_destroy(i);
 }
 
@@ -480,6 +500,7 @@ int main(void)
         cmocka_unit_test(prices_a_token_become_prices_a_million),
         cmocka_unit_test(a_secret_is_never_copied),
         cmocka_unit_test(b30_references_of_an_import_are_plain_text),
+        cmocka_unit_test(a_region_that_would_be_another_host_is_not_taken),
         cmocka_unit_test(b30_what_is_too_deep_or_too_much_is_refused_with_its_place),
         cmocka_unit_test(a_file_above_one_mebibyte_is_refused),
         cmocka_unit_test(anchors_and_merge_keys_are_resolved),
