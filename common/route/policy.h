@@ -50,7 +50,8 @@
     X(DISABLED, "disabled by an operator")                                                         \
     X(PRIVACY_CLASS, "privacy class of the key not served")                                        \
     X(WISHES, "against the request's own wishes")                                                  \
-    X(BUSY, "has as many requests under way as it can take")
+    X(BUSY, "has as many requests under way as it can take")                                       \
+    X(CONDITION, "not in the target that the route's conditions chose")
 
 enum policy_exclusion_index {
 #define X(name, text) POLICY_EXCLUSION_##name,

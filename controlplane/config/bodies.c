@@ -10,6 +10,7 @@
 #include "control.pb-c.h"
 #include "controlplane/config/config.h"
 #include "controlplane/config/model.h"
+#include "controlplane/config/rules.h"
 
 #define BODY_ARENA_MAX (64U << 20)
 
@@ -238,6 +239,73 @@ static void fill_candidates(struct body *b, const struct route_config *r, enum w
     }
 }
 
+static void fill_targets(struct body *b, const struct route_config *r,
+                         Steelyard__Control__V1__Route *out)
+{
+    void **pointers;
+    const struct target_config *from = r->targets.data;
+    Steelyard__Control__V1__Target *t = body_array(b, r->targets.count, sizeof *t, &pointers);
+    for (size_t i = 0; t != NULL && i < r->targets.count; i++) {
+        const struct member_config *m = from[i].of.data;
+        const size_t count = from[i].of.count;
+        steelyard__control__v1__target__init(&t[i]);
+        t[i].name = body_text(b, from[i].item.name);
+        t[i].balance = from[i].strategy != 0;
+        t[i].members = arena_zalloc(&b->arena, count + 1, sizeof *t[i].members);
+        t[i].weights = arena_zalloc(&b->arena, count + 1, sizeof *t[i].weights);
+        if (t[i].members == NULL || t[i].weights == NULL) {
+            b->nomem = true;
+            return;
+        }
+        t[i].n_members = t[i].n_weights = count;
+        for (size_t k = 0; k < count; k++) {
+            t[i].members[k] = rules_find(r, m[k].target);
+            t[i].weights[k] = (uint32_t)m[k].weight;
+        }
+    }
+    out->n_targets = t == NULL ? 0 : r->targets.count;
+    out->targets = (Steelyard__Control__V1__Target **)(void *)pointers;
+}
+
+/* Of a checked file. */
+static void fill_condition(struct body *b, const struct route_config *r,
+                           const struct condition_config *from,
+                           Steelyard__Control__V1__Condition *out)
+{
+    void **pointers;
+    struct findings none = {0};
+    struct rule_step steps[RULE_STEPS_MAX];
+    steelyard__control__v1__condition__init(out);
+    out->then = rules_find(r, from->then);
+    const uint32_t count = rules_compile(&none, from->query, &b->arena, steps);
+    Steelyard__Control__V1__RuleStep *s = body_array(b, count, sizeof *s, &pointers);
+    for (uint32_t i = 0; s != NULL && i < count; i++) {
+        steelyard__control__v1__rule_step__init(&s[i]);
+        s[i].op = steps[i].op;
+        s[i].count = steps[i].count;
+        s[i].path = body_text(b, steps[i].path);
+        const struct texts values = {.items = steps[i].values, .count = steps[i].value_count};
+        s[i].n_values = values.count;
+        s[i].values = body_texts(b, &values);
+    }
+    out->n_steps = s == NULL ? 0 : count;
+    out->steps = (Steelyard__Control__V1__RuleStep **)(void *)pointers;
+}
+
+static void fill_conditions(struct body *b, const struct route_config *r,
+                            Steelyard__Control__V1__Route *out)
+{
+    void **pointers;
+    const struct condition_config *from = r->conditions.data;
+    Steelyard__Control__V1__Condition *c = body_array(b, r->conditions.count, sizeof *c, &pointers);
+    for (size_t i = 0; c != NULL && i < r->conditions.count; i++)
+        fill_condition(b, r, &from[i], &c[i]);
+    out->n_conditions = c == NULL ? 0 : r->conditions.count;
+    out->conditions = (Steelyard__Control__V1__Condition **)(void *)pointers;
+    if (r->default_target.len > 0)
+        out->default_target = rules_find(r, r->default_target) + 1;
+}
+
 static void fill_route(struct body *b, const struct route_config *r,
                        Steelyard__Control__V1__Route *out)
 {
@@ -250,6 +318,8 @@ static void fill_route(struct body *b, const struct route_config *r,
     out->policy = body_text(b, way == WAY_LEARNED ? r->policy : STR(""));
     out->way = (Steelyard__Control__V1__Way)way; /* In the table's order. */
     fill_candidates(b, r, way, out);
+    fill_targets(b, r, out);
+    fill_conditions(b, r, out);
     const struct fallbacks_config *f = &r->fallbacks;
     out->n_fallbacks = f->usual.count;
     out->fallbacks = body_texts(b, &f->usual);

@@ -10,6 +10,7 @@
 #include "common/base/options.h"
 #include "common/crypto/digest.h"
 #include "controlplane/config/model.h"
+#include "controlplane/config/rules.h"
 
 #define ARENA_BYTES_MAX (64U << 20)
 #define NAMES_MAX       4096U
@@ -315,9 +316,85 @@ static void check_candidates(struct findings *f, const struct route_config *r,
     }
 }
 
-static void check_route(struct findings *f, const struct route_config *r,
+static void check_target(struct findings *f, const struct route_config *r,
+                         const struct yaml_node *node, struct str name)
+{
+    if (node != NULL && name.len > 0 && rules_find(r, name) == UINT32_MAX)
+        table_finding(f, node, "neither a model of this route nor a target: \"%.*s\"",
+                      STR_ARG(str_slice(name, 0, 64)));
+}
+
+static const struct yaml_node *name_node(const struct item *item, const char *key)
+{
+    return item->node->kind == YAML_MAP ? child(item->node, key) : item->node;
+}
+
+/* Of a target all of whose members are known; false: some are not. */
+static bool members_of(const struct route_config *r, const struct target_config *t,
+                       struct tree_member *out)
+{
+    const struct member_config *m = t->of.data;
+    for (size_t i = 0; i < t->of.count; i++) {
+        out[i] = (struct tree_member){.what = rules_find(r, m[i].target),
+                                      .weight = (uint32_t)m[i].weight};
+        if (out[i].what == UINT32_MAX)
+            return false;
+    }
+    return true;
+}
+
+static void check_tree(struct findings *f, struct arena *arena, const struct route_config *r)
+{
+    const struct target_config *t = r->targets.data;
+    struct tree_target *targets = arena_zalloc(arena, r->targets.count + 1, sizeof *targets);
+    bool known = targets != NULL;
+    for (size_t i = 0; known && i < r->targets.count; i++) {
+        struct tree_member *m = arena_zalloc(arena, t[i].of.count + 1, sizeof *m);
+        known = m != NULL && members_of(r, &t[i], m);
+        targets[i] = (struct tree_target){
+            .balance = t[i].strategy != 0, .count = (uint32_t)t[i].of.count, .members = m};
+    }
+    const struct tree tree = {.models = (uint32_t)r->models.count,
+                              .count = (uint32_t)r->targets.count,
+                              .targets = targets};
+    if (known && r->models.count <= CONFIG_ROUTE_MODELS_MAX && !tree_valid(&tree))
+        table_finding(f, child(r->item.node, "targets"),
+                      "a target contains itself, has no members or more than %d, or there are more "
+                      "than %d targets or %d levels",
+                      TREE_MEMBERS_MAX, TREE_TARGETS_MAX, TREE_DEPTH_MAX);
+}
+
+static void check_targets(struct findings *f, struct arena *arena, const struct route_config *r)
+{
+    const struct target_config *t = r->targets.data;
+    const struct condition_config *c = r->conditions.data;
+    struct rule_step steps[RULE_STEPS_MAX];
+    for (size_t i = 0; i < r->targets.count; i++) {
+        const struct member_config *m = t[i].of.data;
+        const struct candidate_config *models = r->models.data;
+        for (size_t k = 0; k < r->models.count; k++)
+            if (str_eq(models[k].model, t[i].item.name))
+                table_finding(f, t[i].item.node, "a model of this route has the same name");
+        for (size_t k = 0; k < t[i].of.count; k++)
+            check_target(f, r, name_node(&m[k].item, "target"), m[k].target);
+    }
+    if (r->targets.count > 0)
+        check_tree(f, arena, r);
+    if (r->conditions.count > CONFIG_CONDITIONS_MAX)
+        table_finding(f, child(r->item.node, "conditions"), "at most %d conditions",
+                      CONFIG_CONDITIONS_MAX);
+    for (size_t i = 0; i < r->conditions.count; i++) {
+        if (c[i].query != NULL)
+            (void)rules_compile(f, c[i].query, arena, steps);
+        check_target(f, r, child(c[i].item.node, "then"), c[i].then);
+    }
+    check_target(f, r, child(r->item.node, "default"), r->default_target);
+}
+
+static void check_route(struct findings *f, struct arena *arena, const struct route_config *r,
                         const struct root_config *root)
 {
+    check_targets(f, arena, r);
     const struct yaml_node *list = child(r->item.node, "models");
     if (list != NULL && list->kind == YAML_LIST && list->count == 0)
         table_finding(f, list, "at least one model is needed");
@@ -393,7 +470,7 @@ static void check_all(struct findings *f, struct arena *arena, struct root_confi
     for (size_t i = 0; i < root->models.count; i++)
         check_model(f, &models[i], root);
     for (size_t i = 0; i < root->routes.count; i++)
-        check_route(f, &routes[i], root);
+        check_route(f, arena, &routes[i], root);
     for (size_t i = 0; i < root->policies.count; i++)
         check_policy(f, &policies[i]);
     for (size_t i = 0; i < root->keys.count; i++)

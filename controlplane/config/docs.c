@@ -101,6 +101,9 @@ static void schema_type(struct writer *w, const struct field *f)
         schema_section(w, f->section);
         put(w, "}");
         break;
+    case FIELD_NODE:
+        put(w, "\"type\":\"object\"");
+        break;
     }
 }
 
@@ -192,6 +195,8 @@ static const char *kind_name(enum field_kind kind)
         return "map of sections";
     case FIELD_LIST:
         return "list of sections";
+    case FIELD_NODE:
+        return "map";
     }
     return "";
 }

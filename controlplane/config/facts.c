@@ -120,6 +120,31 @@ static bool is_hidden(const struct field *field)
     return strcmp(field->name, "postgres") == 0;
 }
 
+/* The one behind it, in the order of the text; NULL: it was the last below top. */
+static const struct yaml_node *node_after(const struct yaml_node *n, const struct yaml_node *top)
+{
+    if (n->kind != YAML_SCALAR && n->first != NULL)
+        return n->first;
+    while (n != top && n->next == NULL)
+        n = n->parent;
+    return n == top ? NULL : n->next;
+}
+
+/* Its values, each under its own path. */
+static void fact_node(struct facts *f, const struct yaml_node *top)
+{
+    const size_t len = strlen(f->path);
+    char path[PATH_BYTES];
+    memcpy(path, f->path, len + 1);
+    for (const struct yaml_node *n = top; n != NULL && f->status == 0; n = node_after(n, top)) {
+        if (n->kind != YAML_SCALAR)
+            continue;
+        table_path(n, f->path, sizeof f->path);
+        fact(f, n->text);
+    }
+    memcpy(f->path, path, len + 1);
+}
+
 static void walk_field(struct facts *f, const struct field *field, const void *member)
 {
     const struct host *host;
@@ -175,6 +200,10 @@ static void walk_field(struct facts *f, const struct field *field, const void *m
     case FIELD_MAP:
     case FIELD_LIST:
         walk_items(f, field, member);
+        break;
+    case FIELD_NODE:
+        if (*(const struct yaml_node *const *)member != NULL)
+            fact_node(f, *(const struct yaml_node *const *)member);
         break;
     }
 }

@@ -6,6 +6,7 @@
 #include "controlplane/config/table.h"
 
 #define CONFIG_ROUTE_MODELS_MAX 64 /* As many as a decision can weigh. */
+#define CONFIG_CONDITIONS_MAX   32 /* Of a route. */
 
 struct config {
     struct arena_pool chunks;

@@ -242,6 +242,39 @@ static const struct section fallbacks_section = {"fallbacks",
                                                  sizeof(struct fallbacks_config), fallbacks_fields,
                                                  &fallbacks_fields[0]};
 
+static const char *const target_words[] = {"fallback", "loadbalance", NULL};
+static const struct field member_fields[] = {
+    {"target", FIELD_TEXT, F(member_config, target), true, NULL, NONE, NULL, NULL, "model-small",
+     "One of the route's models, or another target. One without a weight is written as this "
+     "alone."},
+    {"weight", FIELD_NUMBER, F(member_config, weight), false, "1", 0, 1000000, NULL, NULL, "3",
+     "Share under loadbalance."},
+    {0}};
+static const struct section member_section = {"of", "What a target is made of, at most 64.",
+                                              sizeof(struct member_config), member_fields,
+                                              &member_fields[0]};
+static const struct field target_fields[] = {
+    {"strategy", FIELD_WORD, F(target_config, strategy), false, "fallback", NONE, target_words,
+     NULL, "loadbalance", "One after the other, or drawn by weight, and then the rest."},
+    {"of", FIELD_LIST, F(target_config, of), true, NULL, NONE, NULL, &member_section,
+     "[model-small, model-large]", "Models and other targets."},
+    {0}};
+static const struct section target_section = {
+    "targets",
+    "Models put together under a name, in one another at most 8 deep, at most 64 of them.",
+    sizeof(struct target_config), target_fields, NULL};
+static const struct field condition_fields[] = {
+    {"if", FIELD_NODE, F(condition_config, query), true, NULL, NONE, NULL, NULL,
+     "{metadata.plan: {$eq: paid}}",
+     "Paths into metadata, params and headers, each with a value or a map of operators: $eq, $ne, "
+     "$in, $nin, $gt, $gte, $lt, $lte; $and and $or with lists of such maps."},
+    {"then", FIELD_TEXT, F(condition_config, then), true, NULL, NONE, NULL, NULL, "good",
+     "The target, or one of the route's models."},
+    {0}};
+static const struct section condition_section = {
+    "conditions", "The first that holds says which target serves.", sizeof(struct condition_config),
+    condition_fields, NULL};
+
 static const struct field route_fields[] = {
     {"policy", FIELD_TEXT, F(route_config, policy), false, "default", NONE, NULL, NULL, "default",
      "The policy that chooses; a name under policies."},
@@ -255,6 +288,12 @@ static const struct field route_fields[] = {
      "first unless prior qualities say more."},
     {"fallbacks", FIELD_SECTION, F(route_config, fallbacks), false, NULL, NONE, NULL,
      &fallbacks_section, "[model-large]", "Models that take over."},
+    {"targets", FIELD_MAP, F(route_config, targets), false, NULL, NONE, NULL, &target_section, NULL,
+     "The route's models put together, for conditions and default."},
+    {"conditions", FIELD_LIST, F(route_config, conditions), false, NULL, NONE, NULL,
+     &condition_section, NULL, "Which target serves, by what the request says of itself."},
+    {"default", FIELD_TEXT, F(route_config, default_target), false, NULL, NONE, NULL, NULL, "cheap",
+     "The target if no condition holds. Without it: all models, by the strategy."},
     {"timeout", FIELD_DURATION, F(route_config, timeout_ms), false, "600s", 1, MS_DAY, NULL, NULL,
      "120s", "For a request with all its attempts."},
     {"retries", FIELD_NUMBER, F(route_config, retries), false, "2", 0, 10, NULL, NULL, "1",

@@ -88,9 +88,25 @@ struct fallbacks_config {
     struct item item;
     struct texts usual, context_window, content_policy, rate_limit;
 };
+struct member_config {
+    struct item item;
+    struct str target;
+    uint64_t weight;
+};
+struct target_config {
+    struct item item;
+    uint64_t strategy; /* 0: fallback, 1: loadbalance. */
+    struct items of;
+};
+struct condition_config {
+    struct item item;
+    const struct yaml_node *query;
+    struct str then;
+};
 struct route_config {
     struct item item;
-    struct str policy;
+    struct str policy, default_target;
+    struct items targets, conditions;
     struct items models; /* struct candidate_config */
     struct fallbacks_config fallbacks;
     uint64_t timeout_ms, retries, strategy; /* Index of table_strategies. */
@@ -156,6 +172,7 @@ enum field_kind {
     FIELD_SECTION,  /* A struct inside. */
     FIELD_MAP,      /* name -> section */
     FIELD_LIST,     /* - section */
+    FIELD_NODE,     /* A tree that somebody else reads: const struct yaml_node *. */
 };
 
 struct section;

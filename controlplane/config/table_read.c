@@ -386,6 +386,7 @@ static void read_scalar(struct reader *r, const struct yaml_node *node, const st
     case FIELD_SECTION:
     case FIELD_MAP:
     case FIELD_LIST:
+    case FIELD_NODE:
         break;
     }
 }
@@ -531,6 +532,9 @@ static void read_field(struct reader *r, const struct yaml_node *node, const str
     case FIELD_MAP:
     case FIELD_LIST:
         read_items(r, node, f, member);
+        break;
+    case FIELD_NODE:
+        *(const struct yaml_node **)member = node;
         break;
     }
 }

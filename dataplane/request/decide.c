@@ -370,6 +370,8 @@ static void fill_request(struct request *r, const struct policy_params *params)
     q->policy_version = p != NULL ? p->artifact_sha : STR_NULL;
     memcpy(q->request_id, r->id.bytes, sizeof q->request_id);
     q->sticky = session_position(r);
+    for (uint32_t i = 0; i < r->work->candidate_count; i++)
+        r->work->candidates[i].cached_tokens = i == q->sticky ? session_cached_tokens(r) : 0;
     if (q->sticky != POLICY_NONE)
         r->work->candidates[q->sticky].live |= LIVE_STICKY;
 }
@@ -401,6 +403,7 @@ static enum step_result refuse(struct request *r)
     case POLICY_EXCLUSION_REGION:
     case POLICY_EXCLUSION_PRIVACY_CLASS:
         return request_fail(r, FAULT_MODEL_NOT_FOUND);
+    case POLICY_EXCLUSION_CONDITION:
     case POLICY_EXCLUSION_QUALITY_FLOOR:
     case POLICY_EXCLUSION_COST_CAP:
     case POLICY_EXCLUSION_LATENCY_CAP:
@@ -441,6 +444,8 @@ static bool open_decision(struct request *r)
         session_read(r);
     if (r->work->steering.compacted) /* No prompt cache is lost by another model. */
         r->work->session_model = 0;
+    if (r->route != NULL)
+        ways_choose_target(r);
     if (r->policy != NULL && r->policy->rollout != NULL)
         arm_choose(r);
     if (r->work->steering.no_log && !r->identity->may_no_log)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/crypto/digest.h"
+#include "dataplane/llm/tokens.h"
 
 /* "s1." conversation "." model "." mac, each 16 hex digits: hashes under the node's text key. */
 #define TOKEN_BYTES (3 + 16 + 1 + 16 + 1 + 16)
@@ -94,4 +95,18 @@ void session_note(struct request *r, uint32_t position)
         hex_encode(&parts[i], 8, text + 3 + 17 * i);
     }
     r->work->session_text = (struct str){.data = text, .len = TOKEN_BYTES};
+}
+
+/* What providers keep: prefixes of at least so many tokens, in steps of so many. */
+#define CACHED_MIN  1024U
+#define CACHED_STEP 128U
+
+uint32_t session_cached_tokens(const struct request *r)
+{
+    const struct call *c = &r->work->call;
+    const uint32_t last = tokens_round(tokens_text_q8(c->text));
+    if (r->work->session_model == 0 || c->turns < 2 || last >= c->tokens_in)
+        return 0;
+    const uint32_t before = c->tokens_in - last;
+    return before < CACHED_MIN ? 0 : before - before % CACHED_STEP;
 }

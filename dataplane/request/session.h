@@ -15,4 +15,9 @@ uint32_t session_position(const struct request *r);
 /* The candidate at this position serves: remember it, and make the answer header. */
 void session_note(struct request *r, uint32_t position);
 
+/* Tokens of the prompt that the conversation's model may read from its provider's cache: all before
+ * the last message of the user, if that is enough to be kept at all; 0 where nothing is known of the
+ * conversation. What another model would have to read anew at the full price. */
+uint32_t session_cached_tokens(const struct request *r);
+
 #endif

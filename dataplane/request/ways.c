@@ -151,6 +151,10 @@ void ways_fill(struct request *r)
     struct way_input *way = &r->work->way;
     const enum way kind = ways_of(r);
     r->work->policy_request.way = NULL;
+    if (r->work->by_target) { /* Filled when it was chosen. */
+        r->work->policy_request.way = way;
+        return;
+    }
     if (kind == WAY_LEARNED)
         return;
     way->way = kind;

@@ -15,6 +15,9 @@ bool ways_most_out(const struct request *r, const struct snapshot_model *m, uint
 /* After a good answer: is the deployment an outlier among those of its model, and not half of them
  * out already? Then it is ejected (F14). */
 void ways_eject_slow(struct request *r, uint64_t now_ms);
+/* ways_target.c: which target the route's conditions choose. Then the policy is not asked: the
+ * candidates outside are excluded, and the order is the target's. Once, with the candidates. */
+void ways_choose_target(struct request *r);
 /* The candidates are all there, with the exclusions of this node. Sets policy_request.way, or
  * leaves it NULL. */
 void ways_fill(struct request *r);

@@ -26,6 +26,8 @@
 #include "common/route/features.h"
 #include "common/route/policy.h"
 #include "common/route/price.h"
+#include "common/route/rule.h"
+#include "common/route/tree.h"
 #include "dataplane/credential/credential.h"
 #include "dataplane/state/accounts.h"
 #include "dataplane/state/keyring.h"
@@ -167,6 +169,13 @@ enum snapshot_fallback {
     SNAPSHOT_FALLBACK_RATE_LIMIT,
     SNAPSHOT_FALLBACKS
 };
+#define SNAPSHOT_CONDITIONS_MAX 32
+
+struct snapshot_condition {
+    const struct rule_step *steps; /* Valid. */
+    uint32_t count;
+    uint32_t then; /* A target, as in tree.h. */
+};
 struct snapshot_models {
     const struct snapshot_model *const *items;
     uint32_t count;
@@ -181,7 +190,11 @@ struct snapshot_route {
     uint32_t candidate_count;
     enum way way; /* How they are ordered; not LEARNED: there is no policy. */
     struct snapshot_models fallbacks[SNAPSHOT_FALLBACKS]; /* By enum snapshot_fallback. */
-    uint32_t timeout_ms;                                  /* 0: none of its own. */
+    struct tree tree;                                     /* Of the candidates; valid. */
+    const struct snapshot_condition *conditions;
+    uint32_t condition_count;
+    uint32_t default_target; /* POLICY_NONE: none. */
+    uint32_t timeout_ms;     /* 0: none of its own. */
     uint32_t retries;
 };
 

@@ -270,6 +270,87 @@ static int take_all_fallbacks(struct builder *b, const Route *m, struct snapshot
     return rc;
 }
 
+static int bad_targets(struct builder *b, const Route *m)
+{
+    return builder_refuse(b, ERR_INVALID, "INVALID",
+                          "route '%s': targets or conditions are malformed", m->name);
+}
+
+static int take_targets(struct builder *b, const Route *m, struct snapshot_route *out)
+{
+    if (m->n_targets > TREE_TARGETS_MAX)
+        return bad_targets(b, m);
+    struct tree_target *list = builder_alloc(b, m->n_targets, sizeof(*list));
+    if (list == NULL)
+        return builder_no_memory(b);
+    for (size_t i = 0; i < m->n_targets; i++) {
+        const Steelyard__Control__V1__Target *t = m->targets[i];
+        if (t->n_members > TREE_MEMBERS_MAX || t->n_weights != t->n_members)
+            return bad_targets(b, m);
+        struct tree_member *members = builder_alloc(b, t->n_members, sizeof(*members));
+        if (members == NULL)
+            return builder_no_memory(b);
+        for (size_t k = 0; k < t->n_members; k++)
+            members[k] = (struct tree_member){.what = t->members[k], .weight = t->weights[k]};
+        list[i] = (struct tree_target){
+            .balance = t->balance, .count = (uint32_t)t->n_members, .members = members};
+    }
+    out->tree = (struct tree){
+        .models = out->candidate_count, .count = (uint32_t)m->n_targets, .targets = list};
+    return tree_valid(&out->tree) ? 0 : bad_targets(b, m);
+}
+
+static int take_steps(struct builder *b, const Steelyard__Control__V1__Condition *c,
+                      struct snapshot_condition *out)
+{
+    if (c->n_steps > RULE_STEPS_MAX)
+        return ERR_INVALID;
+    struct rule_step *steps = builder_alloc(b, c->n_steps, sizeof(*steps));
+    if (steps == NULL)
+        return builder_no_memory(b);
+    for (size_t i = 0; i < c->n_steps; i++) {
+        const Steelyard__Control__V1__RuleStep *s = c->steps[i];
+        if (s->n_values > RULE_VALUES_MAX || s->op >= RULE_OPS)
+            return ERR_INVALID;
+        struct str *values = builder_alloc(b, s->n_values, sizeof(*values));
+        if (values == NULL)
+            return builder_no_memory(b);
+        steps[i] = (struct rule_step){.op = (enum rule_op)s->op,
+                                      .count = s->count,
+                                      .values = values,
+                                      .value_count = (uint32_t)s->n_values};
+        int rc = builder_text(b, str_from(s->path), &steps[i].path);
+        for (size_t k = 0; rc == 0 && k < s->n_values; k++)
+            rc = builder_text(b, str_from(s->values[k]), &values[k]);
+        if (rc != 0)
+            return rc;
+    }
+    *out =
+        (struct snapshot_condition){.steps = steps, .count = (uint32_t)c->n_steps, .then = c->then};
+    return rule_valid(steps, out->count) ? 0 : ERR_INVALID;
+}
+
+static int take_conditions(struct builder *b, const Route *m, struct snapshot_route *out)
+{
+    const uint32_t targets = out->tree.models + out->tree.count;
+    if (m->n_conditions > SNAPSHOT_CONDITIONS_MAX || m->default_target > targets)
+        return bad_targets(b, m);
+    out->default_target = m->default_target != 0 ? m->default_target - 1 : POLICY_NONE;
+    struct snapshot_condition *list = builder_alloc(b, m->n_conditions, sizeof(*list));
+    if (list == NULL)
+        return builder_no_memory(b);
+    out->conditions = list;
+    out->condition_count = (uint32_t)m->n_conditions;
+    for (size_t i = 0; i < m->n_conditions; i++) {
+        int rc = take_steps(b, m->conditions[i], &list[i]);
+        if (rc == ERR_INVALID || (rc == 0 && list[i].then >= targets))
+            return bad_targets(b, m);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
 static int take_route(struct builder *b, const Route *m, struct snapshot_route *out)
 {
     int rc = builder_name(b, "route", m->name, &out->name);
@@ -289,6 +370,10 @@ static int take_route(struct builder *b, const Route *m, struct snapshot_route *
     rc = take_candidates(b, m, out);
     if (rc == 0)
         rc = take_all_fallbacks(b, m, out);
+    if (rc == 0)
+        rc = take_targets(b, m, out);
+    if (rc == 0)
+        rc = take_conditions(b, m, out);
     return rc == 0 ? builder_put(b, &b->s->routes_by_name, out->name, out, "route") : rc;
 }
 

@@ -7,6 +7,7 @@
 
 #include "common/base/mem.h"
 #include "common/crypto/digest.h"
+#include "common/route/rule.h"
 #include "common/route/way.h"
 #include "control.pb-c.h"
 #include "controlplane/config/prices.h"
@@ -183,6 +184,44 @@ static void a_candidate_is_a_name_or_has_weight_and_priority(void **state)
     steelyard__control__v1__catalogue__free_unpacked(m, NULL);
 }
 
+static void conditions_become_steps_and_targets_a_tree(void **state)
+{
+    (void)state;
+    Steelyard__Control__V1__Catalogue *m = catalogue_of(
+        TWO_MODELS
+        "routes:\n"
+        "  r:\n"
+        "    models: [a, b]\n"
+        "    targets:\n"
+        "      both: {strategy: loadbalance, of: [a, {target: b, weight: 3}]}\n"
+        "      all: {of: [b, both]}\n"
+        "    conditions:\n"
+        "      - {if: {metadata.plan: paid, params.n: {$gt: 1, $lte: 4}}, then: all}\n"
+        "      - {if: {$or: [{headers.x-team: {$in: [x, y]}}, {params.user: {$ne: z}}]}, then: b}\n"
+        "    default: both\n");
+    const Steelyard__Control__V1__Route *r = m->routes[0];
+    assert_int_equal(r->n_targets, 2);
+    assert_true(r->targets[0]->balance && !r->targets[1]->balance);
+    assert_int_equal(r->targets[0]->weights[1], 3);
+    assert_int_equal(r->targets[1]->members[1], 2); /* The first target, behind two models. */
+    assert_int_equal(r->default_target, 2 + 1);
+    assert_int_equal(r->n_conditions, 2);
+    const Steelyard__Control__V1__Condition *c = r->conditions[0];
+    assert_int_equal(c->then, 3);
+    assert_int_equal(c->n_steps, 5);
+    assert_int_equal(c->steps[0]->op, RULE_EQ);
+    assert_string_equal(c->steps[0]->values[0], "paid");
+    assert_int_equal(c->steps[1]->op, RULE_GT);
+    assert_int_equal(c->steps[2]->op, RULE_LTE);
+    assert_true(c->steps[3]->op == RULE_AND && c->steps[3]->count == 2);
+    assert_true(c->steps[4]->op == RULE_AND && c->steps[4]->count == 2);
+    c = r->conditions[1];
+    assert_int_equal(c->then, 1);
+    assert_true(c->n_steps == 3 && c->steps[0]->n_values == 2);
+    assert_true(c->steps[2]->op == RULE_OR && c->steps[2]->count == 2);
+    steelyard__control__v1__catalogue__free_unpacked(m, NULL);
+}
+
 static void a_type_says_what_the_file_leaves_out(void **state)
 {
     (void)state;
@@ -268,6 +307,21 @@ static const struct {
     {HEAD "routes: {m: {models: [m]}}\n", "a route has the same name"},
     {HEAD "routes: {r: {models: []}}\n", "at least one model is needed"},
     {HEAD "routes: {r: {models: m}}\n", "expected a list, e.g. [model-small, model-large]"},
+    {HEAD "routes: {r: {models: [m], conditions: [{if: {metadata.a: {$eqq: 1}}, then: m}]}}\n",
+     "unknown operator; did you mean \"$eq\"?"},
+    {HEAD "routes: {r: {models: [m], conditions: [{if: {plan: 1}, then: m}]}}\n",
+     "a path starts with metadata., params. or headers."},
+    {HEAD "routes: {r: {models: [m], conditions: [{if: {$and: {}}, then: m}]}}\n",
+     "expected $and or $or with a list, or a path"},
+    {HEAD "routes: {r: {models: [m], conditions: [{if: {params.a: {$in: 1}}, then: m}]}}\n",
+     "expected a list of 1 to 64 values"},
+    {HEAD "routes: {r: {models: [m], conditions: [{if: {params.a: 1}, then: n}]}}\n",
+     "neither a model of this route nor a target: \"n\""},
+    {HEAD "routes: {r: {models: [m], default: n}}\n", "neither a model of this route"},
+    {HEAD "routes: {r: {models: [m], targets: {t: {of: [u]}, u: {of: [t]}}}}\n",
+     "a target contains itself"},
+    {HEAD "routes: {r: {models: [m], targets: {m: {of: [m]}}}}\n",
+     "a model of this route has the same name"},
     {HEAD "routes: {r: {models: [{model: m, wieght: 2}], strategy: weighted}}\n",
      "t.yaml:4:34: routes.r.models[0].wieght: unknown key; did you mean \"weight\"?"},
     {HEAD "routes: {r: {models: [{model: n}], strategy: weighted}}\n", "there is no model \"n\""},
@@ -655,6 +709,15 @@ static void facts_are_every_value_that_holds(void **state)
     }
     assert_null(strstr(kept.text, "providers.openai.ca_file"));
     config_destroy(c);
+    c = parse_good(TWO_MODELS "routes: {r: {models: [a, b], conditions: [{then: b,\n"
+                              "    if: {$or: [{metadata.x: 1}, {params.y: {$in: [2, 3]}}]}}]}}\n");
+    kept.len = 0;
+    assert_int_equal(config_facts(c, keep, &kept), 0);
+    assert_non_null(strstr(kept.text, "\nroutes.r.conditions[0].if.$or[0].metadata.x=1\n"
+                                      "routes.r.conditions[0].if.$or[1].params.y.$in[0]=2\n"
+                                      "routes.r.conditions[0].if.$or[1].params.y.$in[1]=3\n"
+                                      "routes.r.conditions[0].then=b\n"));
+    config_destroy(c);
 }
 
 int main(int argc, char **argv)
@@ -686,6 +749,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(given_prices_win_over_imported_ones_and_these_over_the_shipped),
         cmocka_unit_test(prices_of_a_file_have_tiers_and_days),
         cmocka_unit_test(the_keys_of_a_deployment_derive_from_its_root),
+        cmocka_unit_test(conditions_become_steps_and_targets_a_tree),
         cmocka_unit_test(every_word_for_a_strategy_names_a_way),
         cmocka_unit_test(a_candidate_is_a_name_or_has_weight_and_priority),
         cmocka_unit_test(the_files_in_the_page_about_strategies_are_read),

@@ -123,6 +123,8 @@ void rig_put_catalogue(struct rig *r, struct resource_set *set, const struct rig
         model[0].deployments = both;
         model[0].n_deployments = 2;
     }
+    if (o->on_route != NULL)
+        o->on_route(&route);
     if (o->rollout != NULL)
         route.policy = (char *)(uintptr_t) "best";
     Steelyard__Control__V1__Catalogue c = STEELYARD__CONTROL__V1__CATALOGUE__INIT;

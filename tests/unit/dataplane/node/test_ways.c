@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control.pb-c.h"
 #include "controlplane/release/record.h"
 #include "tests/unit/dataplane/node/replies.h"
 #include "tests/unit/dataplane/node/rig.h"
@@ -183,6 +184,177 @@ static void the_deployments_of_a_model_are_ordered_by_the_way_too(void **state)
     assert_int_equal(r.providers[0].requests, 2);
     assert_int_equal(r.providers[1].requests, 2);
     end(&r, WAY_ROUND_ROBIN);
+}
+
+/* ---- conditions and targets ---- */
+
+/* The large one for who pays, with the small one behind it; else, if it is cold, the small one. */
+static void with_conditions(void *arg)
+{
+    Steelyard__Control__V1__Route *route = arg;
+    static uint32_t members[] = {1, 0}, weights[] = {1, 1};
+    static Steelyard__Control__V1__Target target;
+    static Steelyard__Control__V1__Target *targets[] = {&target};
+    static Steelyard__Control__V1__RuleStep steps[4];
+    static Steelyard__Control__V1__RuleStep *paid[] = {&steps[0], &steps[1], &steps[2]};
+    static Steelyard__Control__V1__RuleStep *cold[] = {&steps[3]};
+    static Steelyard__Control__V1__Condition conditions[2];
+    static Steelyard__Control__V1__Condition *condition_ptrs[] = {&conditions[0], &conditions[1]};
+    static char *plan[] = {(char *)(uintptr_t) "paid"}, *team[] = {(char *)(uintptr_t) "gold"},
+                *zero[] = {(char *)(uintptr_t) "0"};
+    steelyard__control__v1__target__init(&target);
+    target.name = (char *)(uintptr_t) "good";
+    target.n_members = target.n_weights = 2;
+    target.members = members;
+    target.weights = weights;
+    for (size_t i = 0; i < 4; i++)
+        steelyard__control__v1__rule_step__init(&steps[i]);
+    steps[0].op = RULE_EQ;
+    steps[0].path = (char *)(uintptr_t) "metadata.plan";
+    steps[0].values = plan;
+    steps[0].n_values = 1;
+    steps[1].op = RULE_IN;
+    steps[1].path = (char *)(uintptr_t) "headers.x-team";
+    steps[1].values = team;
+    steps[1].n_values = 1;
+    steps[2].op = RULE_OR;
+    steps[2].count = 2;
+    steps[3].op = RULE_LTE;
+    steps[3].path = (char *)(uintptr_t) "params.temperature";
+    steps[3].values = zero;
+    steps[3].n_values = 1;
+    for (size_t i = 0; i < 2; i++)
+        steelyard__control__v1__condition__init(&conditions[i]);
+    conditions[0].steps = paid;
+    conditions[0].n_steps = 3;
+    conditions[0].then = 2; /* The target. */
+    conditions[1].steps = cold;
+    conditions[1].n_steps = 1;
+    conditions[1].then = 0; /* A model alone. */
+    route->targets = targets;
+    route->n_targets = 1;
+    route->conditions = condition_ptrs;
+    route->n_conditions = 2;
+}
+
+static void ask_with(struct rig *r, const char *headers, const char *body, struct rig_answer *out)
+{
+    static char text[LONG_WORDS * 6 + 2048];
+    int n = snprintf(text, sizeof text,
+                     "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
+                     "Authorization: Bearer " RIG_KEY "\r\n%s"
+                     "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                     headers, strlen(body), body);
+    rig_exchange_raw(r, text, (size_t)n, out);
+}
+
+static void who_pays_gets_the_target_of_the_condition(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *headers, *body;
+        bool large;
+    } cases[] = {
+        {"", ASK, false}, /* No condition: the order of the list. */
+        {"x-steelyard-tags: plan=paid\r\n", ASK, true},
+        {"x-steelyard-tags: plan=free\r\n", ASK, false},
+        {"x-team: gold\r\n", ASK, true},
+        {"x-team: gold\r\n",
+         "{\"model\":\"auto\",\"temperature\":0,\"messages\":[{\"role\":"
+         "\"user\",\"content\":\"hi\"}]}",
+         true}, /* The first that holds. */
+    };
+    struct rig r;
+    struct rig_answer a;
+    begin(&r, &(struct rig_options){.on_route = with_conditions});
+    script_all(&r);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ask_with(&r, cases[i].headers, cases[i].body, &a);
+        assert_int_equal(a.status, 200);
+        assert_true(rig_has_header(&a, cases[i].large ? "x-steelyard-served: two/large\r\n"
+                                                      : "x-steelyard-served: one/small\r\n"));
+        buf_deinit(&a.body);
+    }
+    rig_stop(&r);
+    assert_int_equal(row_count, sizeof cases / sizeof cases[0]);
+    for (size_t i = 0; i < row_count; i++) {
+        const bool chosen = cases[i].large;
+        assert_int_equal(rows[i]->way, chosen ? WAY_PRIORITY : WAY_LEARNED);
+        assert_int_equal(rows[i]->n_fallback, 1);
+        check_replay(rows[i]);
+        steelyard__telemetry__v1__decision__free_unpacked(rows[i], NULL);
+    }
+    row_count = 0;
+}
+
+static void a_target_falls_back_within_and_never_out_of_itself(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_answer a;
+    begin(&r, &(struct rig_options){.on_route = with_conditions});
+    rig_script(&r, 0, (struct rig_script){.reply = replies_whole()});
+    rig_script(&r, 1, (struct rig_script){.reply = NULL, .then = RIG_CLOSE});
+    ask_with(&r, "x-team: gold\r\n", ASK, &a); /* Its second member. */
+    assert_int_equal(a.status, 200);
+    assert_true(rig_has_header(&a, "x-steelyard-served: one/small\r\n"));
+    buf_deinit(&a.body);
+    end(&r, WAY_PRIORITY);
+    begin(&r, &(struct rig_options){.on_route = with_conditions});
+    rig_script(&r, 0, (struct rig_script){.reply = NULL, .then = RIG_CLOSE});
+    rig_script(&r, 1, (struct rig_script){.reply = replies_whole()});
+    ask_with(&r, "",
+             "{\"model\":\"auto\",\"temperature\":0,\"messages\":[{\"role\":\"user\","
+             "\"content\":\"hi\"}]}",
+             &a);
+    assert_int_equal(a.status, 502); /* The large one is not in it. */
+    assert_int_equal(r.providers[1].requests, 0);
+    buf_deinit(&a.body);
+    end(&r, WAY_PRIORITY);
+}
+
+/* ---- a conversation's prompt cache ---- */
+
+static void what_the_conversations_model_has_cached_is_counted_as_its_own(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_answer a;
+    static char body[LONG_WORDS * 6 + 512];
+    size_t at = (size_t)snprintf(
+        body, sizeof body, "{\"model\":\"auto\",\"messages\":[{\"role\":\"user\",\"content\":\"");
+    for (size_t i = 0; i < LONG_WORDS; i++)
+        at += (size_t)snprintf(body + at, sizeof body - at, "word ");
+    (void)snprintf(body + at, sizeof body - at,
+                   "\"},{\"role\":\"assistant\",\"content\":\"yes\"},"
+                   "{\"role\":\"user\",\"content\":\"and now?\"}]}");
+    begin(&r, NULL);
+    script_all(&r);
+    const char *const bodies[] = {ASK, body, body};
+    const char *const sessions[] = {"x-steelyard-session: talk\r\n",
+                                    "x-steelyard-session: talk\r\n",
+                                    "x-steelyard-session: other\r\n"};
+    for (size_t i = 0; i < 3; i++) {
+        ask_with(&r, sessions[i], bodies[i], &a);
+        assert_int_equal(a.status, 200);
+        buf_deinit(&a.body);
+    }
+    rig_stop(&r);
+    assert_int_equal(row_count, 3);
+    for (size_t i = 0; i < 3; i++) {
+        const Decision *d = rows[i];
+        const uint32_t cached = d->cand[0]->cached_tok;
+        assert_int_equal(d->cand[1]->cached_tok, 0);
+        if (i == 1) { /* All but the last question, in the steps that are kept. */
+            assert_true(cached >= 1024 && cached % 128 == 0 && cached < d->t_in);
+            assert_true(cached + 256 > d->t_in);
+        } else {
+            assert_int_equal(cached, 0); /* Nothing before it; another conversation. */
+        }
+        check_replay(d);
+        steelyard__telemetry__v1__decision__free_unpacked(rows[i], NULL);
+    }
+    row_count = 0;
 }
 
 /* ---- who takes over ---- */
@@ -466,6 +638,9 @@ int main(void)
         cmocka_unit_test(f21_over_share_is_429_and_in_vain_is_503),
         cmocka_unit_test(f21_who_leaves_while_waiting_leaves_the_queue),
         cmocka_unit_test(f14_a_deployment_far_slower_than_its_peers_is_ejected),
+        cmocka_unit_test(who_pays_gets_the_target_of_the_condition),
+        cmocka_unit_test(a_target_falls_back_within_and_never_out_of_itself),
+        cmocka_unit_test(what_the_conversations_model_has_cached_is_counted_as_its_own),
         cmocka_unit_test(each_list_is_for_its_kind_of_error_alone),
         cmocka_unit_test(the_default_list_is_not_for_refusals),
         cmocka_unit_test(a_refusal_in_another_dialect_has_its_list),
