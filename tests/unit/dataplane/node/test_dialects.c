@@ -1,41 +1,12 @@
 /* Callers of three dialects at providers that speak the same one: what passes, what is read, what
  * is kept back, and how each is told what went wrong. */
-#include <string.h>
+#include "tests/unit/dataplane/node/translated.h"
 
-#include "tests/unit/dataplane/node/replies.h"
-#include "tests/unit/dataplane/node/rig.h"
+#define KEY "x-api-key: " RIG_KEY "\r\n"
 
-#define KEY       "x-api-key: " RIG_KEY "\r\n"
-#define MESSAGES  "POST /v1/messages?beta=true HTTP/1.1\r\nHost: x\r\n" KEY
-#define RESPONSES "POST /v1/responses HTTP/1.1\r\nHost: x\r\n" KEY
-#define CHAT      "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n" KEY
-#define ASK_MESSAGE                                                                                \
-    "{\"model\":\"auto\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
-#define ASK_INPUT "{\"model\":\"auto\",\"input\":\"hi\""
-
-#define MESSAGE                                                                                    \
-    "{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"small\","           \
-    "\"content\":["                                                                                \
-    "{\"type\":\"text\",\"text\":\"hello\"}],\"stop_reason\":\"end_turn\",\"stop_sequence\":null," \
-    "\"usage\":{\"input_tokens\":10,\"output_tokens\":5}}"
-#define FRAME(type, rest) "event: " type "\ndata: {\"type\":\"" type "\"" rest "}\n\n"
-#define A_START                                                                                    \
-    FRAME("message_start", ",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":"         \
-                           "\"assistant\",\"content\":[],\"model\":\"small\",\"stop_reason\":"     \
-                           "null,\"usage\":{\"input_tokens\":10,\"output_tokens\":1}}")
-#define A_PING FRAME("ping", "")
-#define A_OPEN                                                                                     \
-    FRAME("content_block_start", ",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":"     \
-                                 "\"\"}")
-#define A_TEXT                                                                                     \
-    FRAME("content_block_delta",                                                                   \
-          ",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"hello\"}")
-#define A_CLOSE FRAME("content_block_stop", ",\"index\":0")
-#define A_DELTA                                                                                    \
-    FRAME("message_delta", ",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},"     \
-                           "\"usage\":{\"output_tokens\":5}")
-#define A_STOP FRAME("message_stop", "")
-
+#define MESSAGE MESSAGE_OF("small")
+#define A_START A_START_OF("small")
+#define A_PING  FRAME("ping", "")
 #define R_MEMBERS(status, output)                                                                  \
     "\"id\":\"resp_1\",\"object\":\"response\",\"created_at\":5,\"status\":\"" status              \
     "\",\"model\":\"small\",\"output\":[" output "]"
@@ -48,38 +19,11 @@
 #define R_ITEM                                                                                     \
     "{\"type\":\"message\",\"id\":\"m\",\"role\":\"assistant\",\"status\":\"completed\","          \
     "\"content\":[{\"type\":\"output_text\",\"text\":\"hello\",\"annotations\":[]}]}"
-#define R_USAGE ",\"usage\":{\"input_tokens\":10,\"output_tokens\":5,\"total_tokens\":15}"
 #define R_COMPLETE                                                                                 \
     FRAME("response.completed",                                                                    \
           ",\"sequence_number\":2,\"response\":{" R_MEMBERS("completed", R_ITEM) R_USAGE "}")
 
 static const struct rig_options claude = {.types = {"anthropic", "anthropic"}};
-
-static void ask(struct rig *r, const char *head, const char *body, struct rig_answer *out)
-{
-    static char request[8192];
-    struct buf b = {.data = request, .cap = sizeof request, .max = sizeof request};
-    assert_int_equal(buf_printf(&b, "%sContent-Length: %zu\r\n\r\n%s", head, strlen(body), body),
-                     0);
-    rig_exchange_raw(r, b.data, b.len, out);
-}
-
-static const char *whole(const char *head, const char *body)
-{
-    char all[512];
-    snprintf(all, sizeof all, "%sTransfer-Encoding: chunked\r\n\r\n", head);
-    return replies_make(all, body, "0\r\n\r\n");
-}
-
-static bool sent(const struct rig *r, const char *text)
-{
-    return str_search(buf_str(&r->providers[0].last), str_from(text)) >= 0;
-}
-
-static bool says(const struct rig_answer *a, const char *text)
-{
-    return str_search(buf_str(&a->body), str_from(text)) >= 0;
-}
 
 static void a_message_goes_up_as_it_came_with_what_belongs_to_its_dialect(void **state)
 {
@@ -97,19 +41,20 @@ static void a_message_goes_up_as_it_came_with_what_belongs_to_its_dialect(void *
                  "x-claude-code-request-class: subagent\r\n",
         ASK_MESSAGE ",\"unknown\":{\"a\":[1, 2]}}", &a);
     assert_int_equal(a.status, 200);
-    assert_true(sent(&r, "POST /v1/messages?beta=true HTTP/1.1\r\n"));
-    assert_true(sent(&r, "anthropic-version: 2026-10-21\r\n"));
-    assert_true(sent(&r, "Anthropic-Beta: a-1,b-2\r\n"));
-    assert_true(sent(&r, "anthropic-new: x\r\n"));
-    assert_true(sent(&r, "x-title: ours\r\n"));
-    assert_true(sent(&r, ",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],"
-                         "\"unknown\":{\"a\":[1, 2]}}"));
-    assert_true(sent(&r, "{\"model\":\"up-small\""));
-    assert_false(sent(&r, RIG_KEY));
-    assert_false(sent(&r, "openai-beta"));
-    assert_false(sent(&r, "x-claude-code"));
-    assert_true(sent(&r, "x-api-key: "));
-    assert_false(sent(&r, "authorization: "));
+    assert_true(sent(&r, 0, "POST /v1/messages?beta=true HTTP/1.1\r\n"));
+    assert_true(sent(&r, 0, "anthropic-version: 2026-10-21\r\n"));
+    assert_true(sent(&r, 0, "Anthropic-Beta: a-1,b-2\r\n"));
+    assert_true(sent(&r, 0, "anthropic-new: x\r\n"));
+    assert_true(sent(&r, 0, "x-title: ours\r\n"));
+    assert_true(sent(&r, 0,
+                     ",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],"
+                     "\"unknown\":{\"a\":[1, 2]}}"));
+    assert_true(sent(&r, 0, "{\"model\":\"up-small\""));
+    assert_false(sent(&r, 0, RIG_KEY));
+    assert_false(sent(&r, 0, "openai-beta"));
+    assert_false(sent(&r, 0, "x-claude-code"));
+    assert_true(sent(&r, 0, "x-api-key: "));
+    assert_false(sent(&r, 0, "authorization: "));
     assert_string_equal(a.body.data, MESSAGE);
     assert_true(rig_has_header(&a, "x-steelyard-session: "));
     buf_deinit(&a.body);
@@ -163,7 +108,7 @@ static void a_version_is_said_to_anthropic_if_the_caller_said_none(void **state)
     rig_script(&r, 0, (struct rig_script){.reply = whole(JSON_HEAD, MESSAGE)});
     ask(&r, MESSAGES, ASK_MESSAGE "}", &a);
     assert_int_equal(a.status, 200);
-    assert_true(sent(&r, "anthropic-version: 2023-06-01\r\n"));
+    assert_true(sent(&r, 0, "anthropic-version: 2023-06-01\r\n"));
     buf_deinit(&a.body);
     rig_stop(&r);
 }
@@ -182,14 +127,15 @@ static void azure_is_asked_at_its_own_paths_with_its_own_field(void **state)
                                                       "\"prompt_tokens\":2,\"total_tokens\":2}}")});
     ask(&r, CHAT, ASK, &a);
     assert_int_equal(a.status, 200);
-    assert_true(sent(&r, "/openai/deployments/up-small/chat/completions?api-version=2024-10-21 "));
-    assert_true(sent(&r, "\r\napi-key: "));
-    assert_false(sent(&r, "authorization: "));
+    assert_true(
+        sent(&r, 0, "/openai/deployments/up-small/chat/completions?api-version=2024-10-21 "));
+    assert_true(sent(&r, 0, "\r\napi-key: "));
+    assert_false(sent(&r, 0, "authorization: "));
     buf_deinit(&a.body);
     ask(&r, "POST /v1/embeddings HTTP/1.1\r\nHost: x\r\n" KEY,
         "{\"model\":\"small\",\"input\":\"a\"}", &a);
     assert_int_equal(a.status, 200);
-    assert_true(sent(&r, "/openai/deployments/up-small/embeddings?api-version=2024-10-21 "));
+    assert_true(sent(&r, 0, "/openai/deployments/up-small/embeddings?api-version=2024-10-21 "));
     buf_deinit(&a.body);
     rig_stop(&r);
 }
@@ -221,53 +167,13 @@ static void a_stream_of_a_response_passes(void **state)
     struct rig_answer a;
     rig_start(&r, NULL);
     rig_script(&r, 0, (struct rig_script){.reply = replies_stream(events)});
-    ask(&r, RESPONSES "OpenAI-Organization: o\r\n", ASK_INPUT ",\"stream\":true}", &a);
-    assert_true(sent(&r, "POST /v1/responses HTTP/1.1\r\n"));
-    assert_true(sent(&r, "OpenAI-Organization: o\r\n"));
+    ask(&r, RESPONSES "OpenAI-Organization: o\r\n", ASK_INPUT, &a);
+    assert_true(sent(&r, 0, "POST /v1/responses HTTP/1.1\r\n"));
+    assert_true(sent(&r, 0, "OpenAI-Organization: o\r\n"));
     assert_true(a.complete);
     assert_string_equal(a.body.data, events);
     buf_deinit(&a.body);
     rig_stop(&r);
-}
-
-/* P7 in every dialect: the answer is complete, or a true prefix with the dialect's mark. */
-struct broken {
-    const char *head, *body, *events, *end, *mark;
-    const struct rig_options *options;
-};
-
-static void cut_everywhere(const struct broken *b)
-{
-    static char reply[16384];
-    const char *full = replies_stream(b->events);
-    size_t len = strlen(full), complete = 0, marked = 0;
-    for (size_t cut = sizeof SSE_HEAD - 1; cut <= len; cut += 1 + (cut % 3)) {
-        struct rig r;
-        struct rig_answer a;
-        memcpy(reply, full, len);
-        rig_start(&r, b->options);
-        rig_script(&r, 0, (struct rig_script){.reply = reply, .reply_len = cut, .then = RIG_CLOSE});
-        rig_script(&r, 1,
-                   (struct rig_script){.reply = "HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"});
-        ask(&r, b->head, b->body, &a);
-        const struct str body = buf_str(&a.body);
-        if (a.status == 200) {
-            const bool well = str_ends(body, str_from(b->end)), bad = says(&a, b->mark);
-            assert_true(a.complete == well);
-            assert_true(well != bad);
-            complete += well;
-            marked += bad;
-            if (bad)
-                assert_memory_equal(body.data, b->events,
-                                    (size_t)str_search(body, str_from(b->mark)));
-        } else {
-            assert_true(a.status >= 500);
-        }
-        assert_int_equal(rig_records(&r), 1);
-        buf_deinit(&a.body);
-        rig_stop(&r);
-    }
-    assert_true(complete > 0 && marked > 0);
 }
 
 static void f18_a_stream_of_messages_cut_anywhere_is_complete_or_marked(void **state)
@@ -279,7 +185,7 @@ static void f18_a_stream_of_messages_cut_anywhere_is_complete_or_marked(void **s
                              .end = A_STOP,
                              .mark = "event: error\ndata: {\"type\":\"error\"",
                              .options = &claude};
-    cut_everywhere(&b);
+    cut_at_each(&b, true);
 }
 
 static void f18_a_stream_of_a_response_cut_anywhere_is_complete_or_marked(void **state)
@@ -287,12 +193,12 @@ static void f18_a_stream_of_a_response_cut_anywhere_is_complete_or_marked(void *
     (void)state;
     const struct rig_options plain = {.generation = 1};
     const struct broken b = {.head = RESPONSES,
-                             .body = ASK_INPUT ",\"stream\":true}",
+                             .body = ASK_INPUT,
                              .events = R_CREATED R_DELTA R_COMPLETE,
                              .end = R_COMPLETE,
                              .mark = "event: response.failed\n",
                              .options = &plain};
-    cut_everywhere(&b);
+    cut_at_each(&b, true);
 }
 
 static void a_broken_response_is_told_with_its_id_and_the_next_number(void **state)
@@ -306,7 +212,7 @@ static void a_broken_response_is_told_with_its_id_and_the_next_number(void **sta
     rig_script(&r, 0,
                (struct rig_script){
                    .reply = whole, .reply_len = (size_t)(last - whole), .then = RIG_RESET});
-    ask(&r, RESPONSES, ASK_INPUT ",\"stream\":true}", &a);
+    ask(&r, RESPONSES, ASK_INPUT, &a);
     assert_false(a.complete);
     assert_true(says(&a, "\"type\":\"response.failed\",\"sequence_number\":2,"));
     assert_true(says(&a, "\"response\":{\"id\":\"resp_1\""));
@@ -542,7 +448,7 @@ static void a_count_is_asked_of_who_counts_and_else_our_own(void **state)
     ask(&r, COUNT, TO_COUNT("small"), &a);
     assert_int_equal(a.status, 200);
     assert_string_equal(a.body.data, "{\"input_tokens\":2095}");
-    assert_true(sent(&r, "POST /v1/messages/count_tokens?beta=true HTTP/1.1\r\n"));
+    assert_true(sent(&r, 0, "POST /v1/messages/count_tokens?beta=true HTTP/1.1\r\n"));
     assert_false(rig_has_header(&a, "x-steelyard-warnings: "));
     buf_deinit(&a.body);
     ask(&r, COUNT, TO_COUNT("large"), &a);

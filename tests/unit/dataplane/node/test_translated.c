@@ -4,27 +4,9 @@
 
 #include "tests/unit/dataplane/node/translated.h"
 
-#define MESSAGE                                                                                    \
-    "{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"up-small\","        \
-    "\"content\":["                                                                                \
-    "{\"type\":\"text\",\"text\":\"hello\"}],\"stop_reason\":\"end_turn\",\"stop_sequence\":null," \
-    "\"usage\":{\"input_tokens\":10,\"output_tokens\":5}}"
-#define A_START                                                                                    \
-    FRAME("message_start", ",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":"         \
-                           "\"assistant\",\"content\":[],\"model\":\"up-small\",\"stop_reason\":"  \
-                           "null,\"usage\":{\"input_tokens\":10,\"output_tokens\":1}}")
-#define A_OPEN                                                                                     \
-    FRAME("content_block_start", ",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":"     \
-                                 "\"\"}")
-#define A_TEXT                                                                                     \
-    FRAME("content_block_delta",                                                                   \
-          ",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"hello\"}")
-#define A_CLOSE FRAME("content_block_stop", ",\"index\":0")
-#define A_DELTA                                                                                    \
-    FRAME("message_delta", ",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},"     \
-                           "\"usage\":{\"output_tokens\":5}")
-#define A_STOP FRAME("message_stop", "")
-#define A_ALL  A_START A_OPEN A_TEXT A_CLOSE A_DELTA A_STOP
+#define MESSAGE MESSAGE_OF("up-small")
+#define A_START A_START_OF("up-small")
+#define A_ALL   A_START A_OPEN A_TEXT A_CLOSE A_DELTA A_STOP
 
 static const struct rig_options claude = {.types = {"anthropic", "anthropic"}};
 static const struct rig_options mixed = {.types = {"anthropic", "openai"}};
@@ -119,8 +101,7 @@ static void a_message_streams_from_a_chat_provider(void **state)
     }
 }
 
-#define R_HEAD  "\"id\":\"resp_1\",\"object\":\"response\",\"model\":\"gpt-5-codex\",\"status\":"
-#define R_USAGE ",\"usage\":{\"input_tokens\":10,\"output_tokens\":5,\"total_tokens\":15}"
+#define R_HEAD "\"id\":\"resp_1\",\"object\":\"response\",\"model\":\"gpt-5-codex\",\"status\":"
 #define R_ALL                                                                                      \
     FRAME("response.created", ",\"response\":{" R_HEAD "\"in_progress\"}")                         \
     FRAME("response.output_text.delta", ",\"output_index\":0,\"delta\":\"hello\"")                 \

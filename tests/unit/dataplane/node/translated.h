@@ -1,5 +1,5 @@
-/* translated.h: what tests of callers at providers of another dialect share: how they ask, what the
- * record must say, and a stream that is cut at every place. */
+/* translated.h: what tests of callers of several dialects share, at providers of the same one or of
+ * another: how they ask, what the record must say, and a stream that is cut at every place. */
 #ifndef STEELYARD_TESTS_UNIT_DATAPLANE_NODE_TRANSLATED_H
 #define STEELYARD_TESTS_UNIT_DATAPLANE_NODE_TRANSLATED_H
 
@@ -16,6 +16,29 @@
 #define ASK_MESSAGE                                                                                \
     "{\"model\":\"auto\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
 #define FRAME(type, rest) "event: " type "\ndata: {\"type\":\"" type "\"" rest "}\n\n"
+
+/* A reply of a Messages provider, whole and as a stream. */
+#define MESSAGE_OF(name)                                                                           \
+    "{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"" name "\","        \
+    "\"content\":["                                                                                \
+    "{\"type\":\"text\",\"text\":\"hello\"}],\"stop_reason\":\"end_turn\",\"stop_sequence\":null," \
+    "\"usage\":{\"input_tokens\":10,\"output_tokens\":5}}"
+#define A_START_OF(name)                                                                           \
+    FRAME("message_start", ",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":"         \
+                           "\"assistant\",\"content\":[],\"model\":\"" name "\",\"stop_reason\":"  \
+                           "null,\"usage\":{\"input_tokens\":10,\"output_tokens\":1}}")
+#define A_OPEN                                                                                     \
+    FRAME("content_block_start", ",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":"     \
+                                 "\"\"}")
+#define A_TEXT                                                                                     \
+    FRAME("content_block_delta",                                                                   \
+          ",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"hello\"}")
+#define A_CLOSE FRAME("content_block_stop", ",\"index\":0")
+#define A_DELTA                                                                                    \
+    FRAME("message_delta", ",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},"     \
+                           "\"usage\":{\"output_tokens\":5}")
+#define A_STOP  FRAME("message_stop", "")
+#define R_USAGE ",\"usage\":{\"input_tokens\":10,\"output_tokens\":5,\"total_tokens\":15}"
 
 struct seen {
     uint32_t tokens_in, tokens_out, count;
@@ -73,13 +96,14 @@ static inline void stop(struct rig *r, const struct seen *seen)
     assert_int_equal(seen->tokens_out, 5);
 }
 
-/* P7 across dialects: what the caller gets is complete, or a true prefix with its mark. */
+/* P7 in and across dialects: what the caller gets is complete, or a true prefix with its mark. */
 struct broken {
     const char *head, *body, *events, *end, *mark;
     const struct rig_options *options;
 };
 
-static inline void cut_everywhere(const struct broken *b)
+/* verbatim: what comes before the mark are the events as they are. */
+static inline void cut_at_each(const struct broken *b, bool verbatim)
 {
     static char reply[16384];
     struct rig r;
@@ -91,7 +115,8 @@ static inline void cut_everywhere(const struct broken *b)
     ask(&r, b->head, b->body, &all);
     assert_true(all.complete);
     rig_stop(&r);
-    for (size_t cut = sizeof SSE_HEAD - 1; cut <= len; cut += 1 + (cut % 3)) {
+    for (size_t at = sizeof SSE_HEAD - 1; at < len + 3; at += 1 + (at % 3)) {
+        const size_t cut = at < len ? at : len; /* The whole is among them. */
         struct rig_answer a;
         memcpy(reply, full, len);
         rig_start(&r, b->options);
@@ -105,6 +130,9 @@ static inline void cut_everywhere(const struct broken *b)
             assert_true(well != bad);
             complete += well;
             marked += bad;
+            if (bad && verbatim)
+                assert_memory_equal(a.body.data, b->events,
+                                    (size_t)str_search(buf_str(&a.body), str_from(b->mark)));
         } else {
             assert_true(a.status >= 500);
         }
@@ -114,6 +142,11 @@ static inline void cut_everywhere(const struct broken *b)
     }
     assert_true(complete > 0 && marked > 0);
     buf_deinit(&all.body);
+}
+
+static inline void cut_everywhere(const struct broken *b)
+{
+    cut_at_each(b, false);
 }
 
 #endif
