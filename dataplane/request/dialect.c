@@ -62,7 +62,9 @@ static const char *prefix_of(enum fault f, const struct fault_detail *d)
 {
     if (f == FAULT_CAPABILITY)
         return "capability_rejected: ";
-    return f == FAULT_CONTEXT_LENGTH && d->said.len == 0 ? "prompt is too long: " : "";
+    /* A provider of another dialect says it in words of its own. */
+    const struct str words = STR("prompt is too long");
+    return f == FAULT_CONTEXT_LENGTH && !str_starts(d->said, words) ? "prompt is too long: " : "";
 }
 
 static int write_anthropic(const struct dialect_error *e, struct buf *out)

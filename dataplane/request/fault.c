@@ -52,10 +52,21 @@ int fault_write_message(enum fault f, const struct fault_detail *d, struct buf *
     return rc == 0 ? buf_append_char(out, ')') : rc;
 }
 
+/* Clients know a prompt that is too long by these words, which no vendor but OpenAI says. */
+static const char *words_before(enum fault f, const struct fault_detail *d)
+{
+    return f == FAULT_CONTEXT_LENGTH && d->said.len > 0 &&
+                   str_search(d->said, STR("context_length_exceeded")) < 0
+               ? "context_length_exceeded: "
+               : "";
+}
+
 int fault_write_json(enum fault f, const struct fault_detail *d, struct buf *out)
 {
     const struct fault_row *row = fault_get(f);
     int rc = buf_append_text(out, "{\"error\":{\"message\":\"");
+    if (rc == 0)
+        rc = buf_append_text(out, words_before(f, d));
     if (rc == 0)
         rc = fault_write_message(f, d, out);
     if (rc == 0)

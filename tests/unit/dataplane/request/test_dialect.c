@@ -120,7 +120,16 @@ static void clients_find_the_words_they_recover_by(void **state)
     buf_clear(&f->out);
     f->detail.said = STR("the vendor's words");
     assert_int_equal(dialect_write_error(DIALECT_OPENAI, &e, &f->out), 0);
-    assert_non_null(strstr(buf_cstr(&f->out), "\"message\":\"the vendor's words\""));
+    assert_non_null(
+        strstr(buf_cstr(&f->out), "\"message\":\"context_length_exceeded: the vendor's words\""));
+    buf_clear(&f->out);
+    f->detail.said = STR("Input is too long for requested model.");
+    assert_int_equal(dialect_write_error(DIALECT_ANTHROPIC, &e, &f->out), 0);
+    assert_non_null(strstr(buf_cstr(&f->out), "\"prompt is too long: Input is too long for req"));
+    buf_clear(&f->out);
+    f->detail.said = STR("prompt is too long: 9 tokens > 8 maximum");
+    assert_int_equal(dialect_write_error(DIALECT_ANTHROPIC, &e, &f->out), 0);
+    assert_non_null(strstr(buf_cstr(&f->out), "\"message\":\"prompt is too long: 9 tokens"));
 }
 
 static void a_broken_stream_ends_as_its_dialect_says(void **state)
