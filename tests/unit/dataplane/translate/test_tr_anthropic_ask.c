@@ -455,21 +455,8 @@ static void on_vertex_the_model_stands_in_the_path(void **state)
 
 static void every_failed_allocation_is_told(void **state)
 {
-    struct tr_kit *kit = *state;
-    struct tr_target target = tr_kit_target("anthropic", MID);
-    bool fired = true;
-    for (unsigned n = 0; fired; n++) {
-        tr_kit_teardown(state);
-        tr_kit_setup(state);
-        fault_arm_alloc(n);
-        int rc = tr_kit_ask(kit, DIALECT_OPENAI, LOOP(THINKING("sy1.anthropic.c2ln")),
-                            DIALECT_ANTHROPIC, &target);
-        fired = fault_disarm();
-        if (fired)
-            assert_true(rc == ERR_NOMEM || rc == ERR_TOO_LARGE);
-        else
-            assert_int_equal(rc, 0);
-    }
+    tr_kit_ask_starved(state, DIALECT_OPENAI, LOOP(THINKING("sy1.anthropic.c2ln")), "anthropic",
+                       MID);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tr_kit_setup, tr_kit_teardown)

@@ -6,25 +6,11 @@
 #define HOST  "gemini"
 #define MODEL "gemini-3-pro"
 #define DEEP  "\"args\":{\"a\":[[[["
-#define AGENT                                                                                      \
-    "{\"model\":\"m\",\"max_tokens\":32000,\"stream\":true,\"metadata\":{\"user_id\":\"u-1\"},"    \
-    "\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":10000},\"system\":[{\"type\":\"text\","  \
-    "\"text\":\"You are an agent.\"},{\"type\":\"text\",\"text\":\"Be "                            \
-    "terse.\",\"cache_control\":{\"type\":\"ephemeral\"}}],\"tools\":[{\"name\":\"Read\","         \
-    "\"description\":\"Reads.\",\"input_schema\":{\"type\":\"object\",\"properties\":{\"a\":{"     \
-    "\"type\":\"string\"}},\"required\":[\"a\"]}}],\"tool_choice\":{\"type\":\"auto\",\"disable_"  \
-    "parallel_tool_use\":true},\"messages\":[{\"role\":\"user\",\"content\":\"Look.\"},{\"role\":" \
-    "\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"hm\",\"signature\":\"sy1."   \
-    "gemini.AA==\"},{\"type\":\"tool_use\",\"id\":\"toolu_1\",\"name\":\"Read\",\"input\":{\"a\":" \
-    "\"x\"}}]},{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"toolu_" \
-    "1\",\"content\":[{\"type\":\"text\",\"text\":\"one\"},{\"type\":\"image\",\"source\":{"       \
-    "\"type\":\"base64\",\"media_type\":\"image/"                                                  \
-    "jpeg\",\"data\":\"iVBORw0KGgoAAAANSUhEUg==\"}}]},{\"type\":\"text\",\"text\":\"Go on.\"}]}]}"
 
 static void an_agents_request_reaches_gemini(void **state)
 {
     static const struct tr_kit_pair rows[] = {
-        {DIALECT_ANTHROPIC, "gemini", "gemini-3-pro", "", AGENT,
+        {DIALECT_ANTHROPIC, "gemini", "gemini-3-pro", "", TR_KIT_AGENT,
          "{\"systemInstruction\":{\"parts\":[{\"text\":\"You are an agent.\"},{\"text\":\"Be "
          "terse.\"}]},\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"Look.\"}]},{\"role\":"
          "\"model\",\"parts\":[{\"functionCall\":{\"id\":\"toolu_1\",\"name\":\"Read\",\"args\":{"
@@ -38,7 +24,7 @@ static void an_agents_request_reaches_gemini(void **state)
          "\"AUTO\"}},\"generationConfig\":{\"maxOutputTokens\":32000,\"thinkingConfig\":{"
          "\"thinkingLevel\":\"low\",\"includeThoughts\":true}}}",
          "dropped_user, clipped_reasoning_effort, dropped_cache_control, first_call_only"},
-        {DIALECT_ANTHROPIC, "gemini", "gemini-2.5-flash", "", AGENT,
+        {DIALECT_ANTHROPIC, "gemini", "gemini-2.5-flash", "", TR_KIT_AGENT,
          "{\"systemInstruction\":{\"parts\":[{\"text\":\"You are an agent.\"},{\"text\":\"Be "
          "terse.\"}]},\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"Look.\"}]},{\"role\":"
          "\"model\",\"parts\":[{\"functionCall\":{\"id\":\"toolu_1\",\"name\":\"Read\",\"args\":{"
@@ -331,56 +317,21 @@ static void what_cannot_be_said_is_refused(void **state)
     tr_kit_pairs(*state, rows, sizeof rows / sizeof rows[0]);
 }
 
-/* Depth 120 and 1 MiB of arguments, with what JSON must escape. */
 static void t06_long_and_deep_arguments_arrive(void **state)
 {
-    struct tr_kit *kit = *state;
-    struct tr_target target = tr_kit_target(HOST, MODEL);
-    struct buf body;
-    buf_init(&body, 4U << 20);
-    assert_int_equal(
-        buf_append_text(&body, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":"
-                               "\"a\\u0000\\ud83d\\ude00\"},{\"role\":\"assistant\",\"content\":"
-                               "null,\"tool_calls\":[{\"id\":\"i\",\"type\":\"function\","
-                               "\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\":"),
-        0);
-    for (int i = 0; i < 120; i++)
-        assert_int_equal(buf_append_char(&body, '['), 0);
-    assert_int_equal(buf_append_text(&body, "\\\"\\u00e9\\\\u0000"), 0);
-    for (size_t i = 0; i < 1U << 20; i++)
-        assert_int_equal(buf_append_char(&body, 'x'), 0);
-    assert_int_equal(buf_append_text(&body, "\\\""), 0);
-    for (int i = 0; i < 120; i++)
-        assert_int_equal(buf_append_char(&body, ']'), 0);
-    assert_int_equal(buf_append_text(&body, "}\"}}]}]}"), 0);
-    const char *out =
-        tr_kit_asked(kit, DIALECT_OPENAI, buf_cstr(&body), target.host->dialect, &target);
-    assert_non_null(strstr(out, "a\\u0000\xf0\x9f\x98\x80"));
-    assert_non_null(strstr(out, DEEP));
-    assert_true(kit->out.len > 1U << 20);
-    buf_deinit(&body);
+    tr_kit_ask_deep(*state, HOST, MODEL, DEEP);
 }
 
 static void every_failed_allocation_is_told(void **state)
 {
-    static const char *const bodies[] = {AGENT};
-    struct tr_kit *kit = *state;
-    bool fired = true;
-    for (unsigned n = 0; fired; n++) {
-        tr_kit_teardown(state);
-        tr_kit_setup(state);
-        struct tr_target target = tr_kit_target(HOST, MODEL);
-        fault_arm_alloc(n);
-        int rc = tr_kit_ask(kit, DIALECT_ANTHROPIC, bodies[0], target.host->dialect, &target);
-        fired = fault_disarm();
-        assert_true(fired ? rc == ERR_NOMEM || rc == ERR_TOO_LARGE : rc == 0);
-    }
+    tr_kit_ask_starved(state, DIALECT_ANTHROPIC, TR_KIT_AGENT, HOST, MODEL);
 }
 static void t07_another_vendor_gets_none_of_it(void **state)
 {
     struct tr_kit *kit = *state;
     struct tr_target target = tr_kit_target("anthropic", "claude-sonnet-4-5");
-    const char *out = tr_kit_asked(kit, DIALECT_ANTHROPIC, AGENT, DIALECT_ANTHROPIC, &target);
+    const char *out =
+        tr_kit_asked(kit, DIALECT_ANTHROPIC, TR_KIT_AGENT, DIALECT_ANTHROPIC, &target);
     assert_null(strstr(out, "AA=="));
     assert_null(strstr(out, "sy1."));
     assert_non_null(strstr(out, "\"tool_use\""));

@@ -452,28 +452,13 @@ static void paths_are_azures_or_the_usual(void **state)
 
 static void asking_survives_each_failed_allocation(void **state)
 {
-    struct tr_kit *kit = *state;
-    struct tr_target target = tr_kit_target("mistral", "mistral-large");
-    bool fired = true;
-    for (unsigned n = 0; fired; n++) {
-        tr_kit_reset(kit);
-        arena_pool_trim(&kit->pool, 0);
-        buf_deinit(&kit->out);
-        buf_init(&kit->out, 1U << 20);
-        fault_arm_alloc(n);
-        int rc = tr_kit_ask(kit, DIALECT_OPENAI,
-                            "{\"model\":\"m\",\"messages\":[" CALLS
-                            ",{\"role\":\"tool\",\"tool_call_id\":\"call_1\",\"content\":["
-                            "{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":"
-                            "\"b\"}]}],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":"
-                            "\"a.b\"}}]" SCHEMA "}",
-                            DIALECT_OPENAI, &target);
-        fired = fault_disarm();
-        if (fired)
-            assert_true(rc == ERR_NOMEM || rc == ERR_TOO_LARGE);
-        else
-            assert_int_equal(rc, 0);
-    }
+    tr_kit_ask_starved(state, DIALECT_OPENAI,
+                       "{\"model\":\"m\",\"messages\":[" CALLS
+                       ",{\"role\":\"tool\",\"tool_call_id\":\"call_1\",\"content\":["
+                       "{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":"
+                       "\"b\"}]}],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":"
+                       "\"a.b\"}}]" SCHEMA "}",
+                       "mistral", "mistral-large");
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, tr_kit_setup, tr_kit_teardown)

@@ -316,3 +316,47 @@ int tr_kit_print(struct tr_kit *kit, enum dialect caller, const struct tr_print 
     mem_free(state);
     return rc;
 }
+
+void tr_kit_ask_deep(struct tr_kit *kit, const char *host, const char *model, const char *begun)
+{
+    struct tr_target target = tr_kit_target(host, model);
+    struct buf body;
+    buf_init(&body, 4U << 20);
+    assert_int_equal(
+        buf_append_text(&body, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":"
+                               "\"a\\u0000\\ud83d\\ude00\"},{\"role\":\"assistant\",\"content\":"
+                               "null,\"tool_calls\":[{\"id\":\"i\",\"type\":\"function\","
+                               "\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\":"),
+        0);
+    for (int i = 0; i < 120; i++)
+        assert_int_equal(buf_append_char(&body, '['), 0);
+    assert_int_equal(buf_append_text(&body, "\\\"\\u00e9\\\\u0000"), 0);
+    for (size_t i = 0; i < 1U << 20; i++)
+        assert_int_equal(buf_append_char(&body, 'x'), 0);
+    assert_int_equal(buf_append_text(&body, "\\\""), 0);
+    for (int i = 0; i < 120; i++)
+        assert_int_equal(buf_append_char(&body, ']'), 0);
+    assert_int_equal(buf_append_text(&body, "}\"}}]}]}"), 0);
+    const char *out =
+        tr_kit_asked(kit, DIALECT_OPENAI, buf_cstr(&body), target.host->dialect, &target);
+    assert_non_null(strstr(out, "a\\u0000\xf0\x9f\x98\x80"));
+    assert_non_null(strstr(out, begun));
+    assert_true(kit->out.len > 1U << 20);
+    buf_deinit(&body);
+}
+
+void tr_kit_ask_starved(void **state, enum dialect caller, const char *body, const char *host,
+                        const char *model)
+{
+    bool fired = true;
+    for (unsigned n = 0; fired; n++) {
+        tr_kit_teardown(state);
+        tr_kit_setup(state);
+        struct tr_kit *kit = *state;
+        struct tr_target target = tr_kit_target(host, model);
+        fault_arm_alloc(n);
+        int rc = tr_kit_ask(kit, caller, body, target.host->dialect, &target);
+        fired = fault_disarm();
+        assert_true(fired ? rc == ERR_NOMEM || rc == ERR_TOO_LARGE : rc == 0);
+    }
+}

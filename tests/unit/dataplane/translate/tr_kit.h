@@ -44,6 +44,27 @@ struct tr_kit_pair {
 };
 void tr_kit_pairs(struct tr_kit *kit, const struct tr_kit_pair *pairs, size_t count);
 
+/* A request of an agent in the Messages dialect, with what agents send. */
+#define TR_KIT_AGENT                                                                               \
+    "{\"model\":\"m\",\"max_tokens\":32000,\"stream\":true,\"metadata\":{\"user_id\":\"u-1\"},"    \
+    "\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":10000},\"system\":[{\"type\":\"text\","  \
+    "\"text\":\"You are an agent.\"},{\"type\":\"text\",\"text\":\"Be "                            \
+    "terse.\",\"cache_control\":{\"type\":\"ephemeral\"}}],\"tools\":[{\"name\":\"Read\","         \
+    "\"description\":\"Reads.\",\"input_schema\":{\"type\":\"object\",\"properties\":{\"a\":{"     \
+    "\"type\":\"string\"}},\"required\":[\"a\"]}}],\"tool_choice\":{\"type\":\"auto\",\"disable_"  \
+    "parallel_tool_use\":true},\"messages\":[{\"role\":\"user\",\"content\":\"Look.\"},{\"role\":" \
+    "\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"hm\",\"signature\":\"sy1."   \
+    "gemini.AA==\"},{\"type\":\"tool_use\",\"id\":\"toolu_1\",\"name\":\"Read\",\"input\":{\"a\":" \
+    "\"x\"}}]},{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"toolu_" \
+    "1\",\"content\":[{\"type\":\"text\",\"text\":\"one\"},{\"type\":\"image\",\"source\":{"       \
+    "\"type\":\"base64\",\"media_type\":\"image/"                                                  \
+    "jpeg\",\"data\":\"iVBORw0KGgoAAAANSUhEUg==\"}}]},{\"type\":\"text\",\"text\":\"Go on.\"}]}]}"
+/* Depth 120 and 1 MiB of arguments, with what JSON must escape, arrive. begun: how they begin. */
+void tr_kit_ask_deep(struct tr_kit *kit, const char *host, const char *model, const char *begun);
+/* Every allocation of tr_kit_ask fails in turn, and it is told. */
+void tr_kit_ask_starved(void **state, enum dialect caller, const char *body, const char *host,
+                        const char *model);
+
 /* A stream (of SSE, or as the dialect frames it) in pieces of `step` bytes (0: whole); then
  * read_end. Stops at the first error, which it returns; ERR_EOF: it ends amid a frame that is not
  * SSE. */
