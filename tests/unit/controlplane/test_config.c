@@ -12,6 +12,7 @@
 #include "control.pb-c.h"
 #include "controlplane/config/prices.h"
 #include "tests/lib/fault.h"
+#include "tests/unit/controlplane/config_fixture.h"
 
 static const char good[] =
     "version: 1\n"
@@ -39,21 +40,10 @@ static const char good[] =
     "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\", routes: [auto]}\n"
     "store: {postgres: \"${env:STEELYARD_TEST_DB:-host=/tmp}\", retention: 30d}\n";
 
-static struct config *parse_good(const char *text)
-{
-    struct config *c = NULL;
-    struct err err = {0};
-    int rc = config_parse(str_from(text), "t.yaml", CONFIG_LOCAL_FILE, &c, NULL, &err);
-    if (rc != 0)
-        fprintf(stderr, "%s\n", err.message);
-    assert_int_equal(rc, 0);
-    return c;
-}
-
 static void a_whole_file_becomes_the_bodies_that_are_pushed(void **state)
 {
     (void)state;
-    struct config *c = parse_good(good);
+    struct config *c = config_fixture_parse(good);
     struct buf body = {0};
     buf_init(&body, 1U << 20);
     assert_int_equal(config_catalogue(c, &body), 0);
@@ -103,129 +93,10 @@ static void a_whole_file_becomes_the_bodies_that_are_pushed(void **state)
     config_destroy(c);
 }
 
-static Steelyard__Control__V1__Catalogue *catalogue_of(const char *text)
-{
-    struct config *c = parse_good(text);
-    struct buf body = {0};
-    buf_init(&body, 1U << 20);
-    assert_int_equal(config_catalogue(c, &body), 0);
-    Steelyard__Control__V1__Catalogue *m =
-        steelyard__control__v1__catalogue__unpack(NULL, body.len, (const uint8_t *)body.data);
-    assert_non_null(m);
-    buf_deinit(&body);
-    config_destroy(c);
-    return m;
-}
-
-#define TWO_MODELS                                                                                 \
-    "version: 1\n"                                                                                 \
-    "providers: {p: {api_key: os.environ/K}}\n"                                                    \
-    "models: {a: {deployments: [{provider: p}]}, b: {deployments: [{provider: p}]}}\n"
-
-static void every_word_for_a_strategy_names_a_way(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *word;
-        enum way way;
-    } words[] = {
-        {"learned", WAY_LEARNED},
-        {"priority", WAY_PRIORITY},
-        {"weighted", WAY_WEIGHTED},
-        {"round-robin", WAY_ROUND_ROBIN},
-        {"least-busy", WAY_LEAST_BUSY},
-        {"lowest-latency", WAY_LOWEST_LATENCY},
-        {"lowest-cost", WAY_LOWEST_COST},
-        {"usage-based", WAY_USAGE_BASED},
-        {"simple-shuffle", WAY_WEIGHTED},
-        {"latency-based-routing", WAY_LOWEST_LATENCY},
-        {"cost-based-routing", WAY_LOWEST_COST},
-        {"usage-based-routing", WAY_USAGE_BASED},
-        {"usage-based-routing-v2", WAY_USAGE_BASED},
-    };
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        char text[512];
-        snprintf(text, sizeof text, "%sroutes: {r: {models: [a, b], strategy: %s}}\n", TWO_MODELS,
-                 words[i].word);
-        Steelyard__Control__V1__Catalogue *m = catalogue_of(text);
-        const Steelyard__Control__V1__Route *r = m->routes[0];
-        assert_int_equal(r->way, words[i].way);
-        assert_string_equal(r->policy, words[i].way == WAY_LEARNED ? "default" : "");
-        assert_int_equal(r->n_weights, words[i].way == WAY_LEARNED ? 0 : 2);
-        steelyard__control__v1__catalogue__free_unpacked(m, NULL);
-    }
-}
-
-static void a_candidate_is_a_name_or_has_weight_and_priority(void **state)
-{
-    (void)state;
-    Steelyard__Control__V1__Catalogue *m = catalogue_of(
-        TWO_MODELS "routes:\n"
-                   "  w: {strategy: weighted, models: [a, {model: b, weight: 3, priority: 2}],\n"
-                   "      fallbacks: [a]}\n"
-                   "  p: {strategy: priority, models: [a, b],\n"
-                   "      fallbacks: {default: [b], context_window: [a, b], content_policy: [b],\n"
-                   "                  rate_limit: [a]}}\n");
-    const Steelyard__Control__V1__Route *w = m->routes[0], *p = m->routes[1];
-    assert_int_equal(w->n_models, 2);
-    assert_string_equal(w->models[1], "b");
-    assert_int_equal(w->weights[0], 1);
-    assert_int_equal(w->weights[1], 3);
-    assert_int_equal(w->priorities[0], 0);
-    assert_int_equal(w->priorities[1], 2);
-    assert_int_equal(w->n_fallbacks, 1);
-    assert_string_equal(w->fallbacks[0], "a");
-    assert_int_equal(p->priorities[0], 1); /* The place in the list. */
-    assert_int_equal(p->priorities[1], 2);
-    assert_string_equal(p->fallbacks[0], "b");
-    assert_int_equal(p->n_context_window_fallbacks, 2);
-    assert_string_equal(p->content_policy_fallbacks[0], "b");
-    assert_string_equal(p->rate_limit_fallbacks[0], "a");
-    steelyard__control__v1__catalogue__free_unpacked(m, NULL);
-}
-
-static void conditions_become_steps_and_targets_a_tree(void **state)
-{
-    (void)state;
-    Steelyard__Control__V1__Catalogue *m = catalogue_of(
-        TWO_MODELS
-        "routes:\n"
-        "  r:\n"
-        "    models: [a, b]\n"
-        "    targets:\n"
-        "      both: {strategy: loadbalance, of: [a, {target: b, weight: 3}]}\n"
-        "      all: {of: [b, both]}\n"
-        "    conditions:\n"
-        "      - {if: {metadata.plan: paid, params.n: {$gt: 1, $lte: 4}}, then: all}\n"
-        "      - {if: {$or: [{headers.x-team: {$in: [x, y]}}, {params.user: {$ne: z}}]}, then: b}\n"
-        "    default: both\n");
-    const Steelyard__Control__V1__Route *r = m->routes[0];
-    assert_int_equal(r->n_targets, 2);
-    assert_true(r->targets[0]->balance && !r->targets[1]->balance);
-    assert_int_equal(r->targets[0]->weights[1], 3);
-    assert_int_equal(r->targets[1]->members[1], 2); /* The first target, behind two models. */
-    assert_int_equal(r->default_target, 2 + 1);
-    assert_int_equal(r->n_conditions, 2);
-    const Steelyard__Control__V1__Condition *c = r->conditions[0];
-    assert_int_equal(c->then, 3);
-    assert_int_equal(c->n_steps, 5);
-    assert_int_equal(c->steps[0]->op, RULE_EQ);
-    assert_string_equal(c->steps[0]->values[0], "paid");
-    assert_int_equal(c->steps[1]->op, RULE_GT);
-    assert_int_equal(c->steps[2]->op, RULE_LTE);
-    assert_true(c->steps[3]->op == RULE_AND && c->steps[3]->count == 2);
-    assert_true(c->steps[4]->op == RULE_AND && c->steps[4]->count == 2);
-    c = r->conditions[1];
-    assert_int_equal(c->then, 1);
-    assert_true(c->n_steps == 3 && c->steps[0]->n_values == 2);
-    assert_true(c->steps[2]->op == RULE_OR && c->steps[2]->count == 2);
-    steelyard__control__v1__catalogue__free_unpacked(m, NULL);
-}
-
 static void a_type_says_what_the_file_leaves_out(void **state)
 {
     (void)state;
-    struct config *c = parse_good(
+    struct config *c = config_fixture_parse(
         "version: 1\n"
         "providers:\n"
         "  claude: {type: anthropic, version: \"2023-06-01\", headers: {x-title: ours}}\n"
@@ -279,7 +150,7 @@ static void the_same_file_gives_the_same_bytes(void **state)
     struct buf a = {0}, b = {0};
     buf_init(&a, 1U << 20);
     buf_init(&b, 1U << 20);
-    struct config *one = parse_good(good), *two = parse_good(good);
+    struct config *one = config_fixture_parse(good), *two = config_fixture_parse(good);
     assert_int_equal(config_catalogue(one, &a) | config_prices(one, &a), 0);
     assert_int_equal(config_catalogue(two, &b) | config_prices(two, &b), 0);
     assert_true(str_eq(buf_str(&a), buf_str(&b)));
@@ -496,7 +367,7 @@ static void b30_references_work_only_in_the_local_file(void **state)
                      0);
     assert_true(str_is(config_settings(c).listen, "${env:STEELYARD_TEST_SECRET}"));
     config_destroy(c);
-    c = parse_good(HEAD "server: {listen: \"${env:STEELYARD_TEST_SECRET}\"}\n");
+    c = config_fixture_parse(HEAD "server: {listen: \"${env:STEELYARD_TEST_SECRET}\"}\n");
     assert_true(str_is(config_settings(c).listen, "leaked"));
     config_destroy(c);
 }
@@ -571,7 +442,7 @@ static void prices_of_a_file_have_tiers_and_days(void **state)
     struct buf body = {0};
     struct price_fact fact;
     buf_init(&body, 1U << 20);
-    struct config *c = parse_good(
+    struct config *c = config_fixture_parse(
         PRICED("price: {input: 1 USD, output: 2 USD, reasoning: 3 USD, cache_write_1h: 4 USD, "
                "tiers: [{above: 200000, input: 5 USD, output: 6 USD, cached_input: 0.5 USD}]}, "
                "prices: [{valid_from: 2027-01-01, input: 9 USD, output: 9 USD}, "
@@ -618,33 +489,6 @@ static void the_keys_of_a_deployment_derive_from_its_root(void **state)
     assert_memory_not_equal(keys.decision_id, keys.text, 16);
 }
 
-/* What the pages say can be put into a file. */
-static void the_files_in_the_page_about_strategies_are_read(void **state)
-{
-    (void)state;
-    struct buf page = {0};
-    struct err err = {0};
-    unsigned count = 0;
-    buf_init(&page, 1U << 20);
-    assert_int_equal(
-        buf_read_file(&page, STEELYARD_SOURCE_DIR "/docs/strategies.md", 1U << 20, &err), 0);
-    struct str rest = buf_str(&page);
-    for (ptrdiff_t at; (at = str_search(rest, STR("```yaml\n"))) >= 0; count++) {
-        rest = str_slice(rest, (size_t)at + 8, rest.len);
-        const ptrdiff_t stop = str_search(rest, STR("```"));
-        assert_true(stop > 0);
-        struct config *c = NULL;
-        int rc = config_parse(str_slice(rest, 0, (size_t)stop), "page.yaml", CONFIG_LOCAL_FILE, &c,
-                              NULL, &err);
-        if (rc != 0)
-            fail_msg("%s", err.message);
-        config_destroy(c);
-        rest = str_slice(rest, (size_t)stop + 3, rest.len);
-    }
-    assert_in_range(count, 2, 20);
-    buf_deinit(&page);
-}
-
 static void schema_and_reference_are_what_is_committed(void **state)
 {
     (void)state;
@@ -684,7 +528,7 @@ static int keep(void *arg, struct str path, struct str value)
 static void facts_are_every_value_that_holds(void **state)
 {
     (void)state;
-    struct config *c = parse_good(good);
+    struct config *c = config_fixture_parse(good);
     struct kept kept = {.len = 0};
     assert_int_equal(config_facts(c, keep, &kept), 0);
     static const char *const lines[] = {
@@ -709,8 +553,9 @@ static void facts_are_every_value_that_holds(void **state)
     }
     assert_null(strstr(kept.text, "providers.openai.ca_file"));
     config_destroy(c);
-    c = parse_good(TWO_MODELS "routes: {r: {models: [a, b], conditions: [{then: b,\n"
-                              "    if: {$or: [{metadata.x: 1}, {params.y: {$in: [2, 3]}}]}}]}}\n");
+    c = config_fixture_parse(TWO_MODELS
+                             "routes: {r: {models: [a, b], conditions: [{then: b,\n"
+                             "    if: {$or: [{metadata.x: 1}, {params.y: {$in: [2, 3]}}]}}]}}\n");
     kept.len = 0;
     assert_int_equal(config_facts(c, keep, &kept), 0);
     assert_non_null(strstr(kept.text, "\nroutes.r.conditions[0].if.$or[0].metadata.x=1\n"
@@ -749,10 +594,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(given_prices_win_over_imported_ones_and_these_over_the_shipped),
         cmocka_unit_test(prices_of_a_file_have_tiers_and_days),
         cmocka_unit_test(the_keys_of_a_deployment_derive_from_its_root),
-        cmocka_unit_test(conditions_become_steps_and_targets_a_tree),
-        cmocka_unit_test(every_word_for_a_strategy_names_a_way),
-        cmocka_unit_test(a_candidate_is_a_name_or_has_weight_and_priority),
-        cmocka_unit_test(the_files_in_the_page_about_strategies_are_read),
         cmocka_unit_test(schema_and_reference_are_what_is_committed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
