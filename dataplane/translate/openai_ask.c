@@ -110,25 +110,32 @@ void tr_openai_print_tool(struct tr_asking *a, const struct tr_tool *tool, bool 
     json_writer_end_object(w);
 }
 
+bool tr_openai_print_choice(struct tr_asking *a, struct str required)
+{
+    switch (tr_ask_choice(a->request, a->target, a->terms)) {
+    case TR_CHOICE_UNSET:
+        return false;
+    case TR_CHOICE_AUTO:
+        tr_put_text(a->w, "tool_choice", STR("auto"));
+        return false;
+    case TR_CHOICE_NONE:
+        tr_put_text(a->w, "tool_choice", STR("none"));
+        return false;
+    case TR_CHOICE_REQUIRED:
+        tr_put_text(a->w, "tool_choice", required);
+        return false;
+    case TR_CHOICE_NAMED:
+        break;
+    }
+    return true;
+}
+
 static void print_choice(struct tr_asking *a)
 {
     const struct tr_request *q = a->request;
     const bool any = tr_host_has(a->target, HOST_QUIRK_ANY_CHOICE);
-    switch (tr_ask_choice(q, a->target, a->terms)) {
-    case TR_CHOICE_UNSET:
+    if (!tr_openai_print_choice(a, any ? STR("any") : STR("required")))
         return;
-    case TR_CHOICE_AUTO:
-        tr_put_text(a->w, "tool_choice", STR("auto"));
-        return;
-    case TR_CHOICE_NONE:
-        tr_put_text(a->w, "tool_choice", STR("none"));
-        return;
-    case TR_CHOICE_REQUIRED:
-        tr_put_text(a->w, "tool_choice", any ? STR("any") : STR("required"));
-        return;
-    case TR_CHOICE_NAMED:
-        break;
-    }
     if (any) { /* The named one is the only one that was printed. */
         tr_put_text(a->w, "tool_choice", STR("any"));
         return;

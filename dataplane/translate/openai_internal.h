@@ -54,6 +54,8 @@ const char *tr_openai_tier_name(enum tr_tier tier);
 int tr_openai_put_encoded(struct buf *out, struct str text) MUST_CHECK;
 /* {"type":"function",...}; strict: whether it is so is said, if the caller did. */
 void tr_openai_print_tool(struct tr_asking *a, const struct tr_tool *tool, bool strict);
+/* A choice that is one word, required as the host calls it; true: a tool is named instead. */
+bool tr_openai_print_choice(struct tr_asking *a, struct str required) MUST_CHECK;
 /* An object of what members puts into it, once names of tools are known and
  * what has no place is dropped. On an error out is as it was. */
 int tr_openai_print_body(struct tr_asking *a, int (*members)(struct tr_asking *a),

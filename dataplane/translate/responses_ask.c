@@ -99,21 +99,8 @@ static void print_tool(struct tr_asking *a, const struct tr_tool *tool)
 static void print_choice(struct tr_asking *a)
 {
     const struct tr_request *q = a->request;
-    switch (tr_ask_choice(q, a->target, a->terms)) {
-    case TR_CHOICE_UNSET:
+    if (!tr_openai_print_choice(a, STR("required")))
         return;
-    case TR_CHOICE_AUTO:
-        tr_put_text(a->w, "tool_choice", STR("auto"));
-        return;
-    case TR_CHOICE_NONE:
-        tr_put_text(a->w, "tool_choice", STR("none"));
-        return;
-    case TR_CHOICE_REQUIRED:
-        tr_put_text(a->w, "tool_choice", STR("required"));
-        return;
-    case TR_CHOICE_NAMED:
-        break;
-    }
     json_writer_key(a->w, "tool_choice");
     json_writer_begin_object(a->w);
     tr_put_text(a->w, "type", STR("function"));
