@@ -108,6 +108,7 @@ struct tr_provider_dialect {
     enum tr_framing framing;
     const struct tr_frames *frames; /* Of TR_FRAMING_AWS; NULL with SSE. */
     struct str content_type;        /* That a stream must have: "text/event-stream". */
+    size_t event_bytes_max;         /* Of one SSE event; 0: SSE_EVENT_BYTES_MAX. */
     /* The whole body. ERR_INVALID with *refusal; ERR_NOMEM, ERR_TOO_LARGE. Names of tools are
      * mapped here (names.h); terms.first_call_only and answer_is_a_tool are carried out by the
      * exchange. */

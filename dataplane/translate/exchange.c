@@ -215,6 +215,7 @@ static bool next_frame(struct tr_exchange *x, struct provider_reply *reply, stru
     *out_empty = false;
     if (x->provider->frames != NULL)
         return x->provider->frames->next(x->frames_state, io_input, out);
+    sse_reader_allow(&reply->sse, x->provider->event_bytes_max);
     if (!sse_reader_next(&reply->sse, io_input, &event))
         return false;
     *out = (struct tr_frame){.name = event.name, .data = event.data};

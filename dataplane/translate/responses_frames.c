@@ -405,6 +405,7 @@ const struct tr_provider_dialect tr_provider_responses = {
     .dialect = DIALECT_RESPONSES,
     .framing = TR_FRAMING_SSE,
     .content_type = {.data = "text/event-stream", .len = 17},
+    .event_bytes_max = RESPONSES_EVENT_BYTES_MAX, /* The last event repeats the whole answer. */
     .print_request = tr_responses_print_request,
     .print_path = tr_responses_print_path,
     .state_bytes = sizeof(struct frames),

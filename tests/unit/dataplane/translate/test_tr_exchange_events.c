@@ -355,6 +355,27 @@ static void a_stream_that_ends_amid_a_frame_is_not_whole(void **state)
     assert_false(f->reply.done);
 }
 
+/* As the last event of the Responses dialect, which repeats the whole answer. */
+static void an_event_may_be_as_large_as_its_dialect_says(void **state)
+{
+    struct fixture *f = *state;
+    struct tr_provider_dialect plain = {.read_frame = read_letter, .read_end = end_letters};
+    struct buf event = {.max = 4U << 20};
+    assert_int_equal(buf_append_text(&event, "data: "), 0);
+    while (event.len < (3U << 20) / 2)
+        assert_int_equal(buf_append_text(&event, "0123456789abcdef"), 0);
+    assert_int_equal(buf_append_text(&event, "\n\n"), 0);
+    buf_deinit(&f->out);
+    buf_init(&f->out, 4U << 20);
+    f->x.provider = &plain;
+    plain.event_bytes_max = 2U << 20;
+    assert_int_equal(feed(f, buf_cstr(&event)), PROVIDER_CONTENT);
+    assert_true(f->out.len > (3U << 20) / 2);
+    plain.event_bytes_max = 0;
+    assert_int_equal(feed(f, buf_cstr(&event)), PROVIDER_BAD);
+    buf_deinit(&event);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -375,6 +396,7 @@ int main(void)
         T(a_broken_frame_is_told_once_and_ends_the_reading),
         T(a_frame_that_is_refused_leaves_nothing_of_itself),
         T(a_stream_that_ends_amid_a_frame_is_not_whole),
+        T(an_event_may_be_as_large_as_its_dialect_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
