@@ -331,6 +331,7 @@ static void fill_route(struct body *b, const struct route_config *r,
     out->rate_limit_fallbacks = body_texts(b, &f->rate_limit);
     out->timeout_ms = (uint32_t)r->timeout_ms;
     out->retries = (uint32_t)r->retries;
+    out->no_retries = r->retries == 0;
 }
 
 int config_catalogue(const struct config *c, struct buf *out)

@@ -297,7 +297,7 @@ static const struct field route_fields[] = {
     {"timeout", FIELD_DURATION, F(route_config, timeout_ms), false, "600s", 1, MS_DAY, NULL, NULL,
      "120s", "For a request with all its attempts."},
     {"retries", FIELD_NUMBER, F(route_config, retries), false, "2", 0, 10, NULL, NULL, "1",
-     "Further attempts after the first."},
+     "Further attempts after the first; 0: none. At most 2 are made."},
     {0}};
 static const struct section route_section = {
     "routes", "Names that clients use as `model` and that leave the choice to a policy.",

@@ -19,8 +19,7 @@ static bool past_deadline(const struct request *r, uint64_t now_ms)
 
 static uint32_t attempts_max(const struct request *r)
 {
-    uint32_t retries =
-        r->route != NULL && r->route->retries != 0 ? r->route->retries : REQUEST_ATTEMPTS_MAX - 1;
+    uint32_t retries = r->route != NULL ? r->route->retries : REQUEST_ATTEMPTS_MAX - 1;
     return 1 + (retries < REQUEST_ATTEMPTS_MAX - 1 ? retries : REQUEST_ATTEMPTS_MAX - 1);
 }
 

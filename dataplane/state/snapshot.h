@@ -39,6 +39,7 @@
 #define SNAPSHOT_POLICIES_MAX    256
 #define SNAPSHOT_DEPLOYMENTS_MAX 64  /* Of one model. */
 #define SNAPSHOT_PRICES_MAX      16  /* Rows of one deployment, by valid_from. */
+#define SNAPSHOT_RETRIES         2   /* Of a route that does not say. */
 #define SNAPSHOT_NAME_BYTES_MAX  256 /* Of any id or name. */
 #define SNAPSHOT_FALLBACKS_MAX   16  /* Of one route. */
 

@@ -69,6 +69,7 @@ static void a_whole_file_becomes_the_bodies_that_are_pushed(void **state)
     assert_string_equal(m->routes[0]->policy, "default");
     assert_int_equal(m->routes[0]->timeout_ms, 120000);
     assert_int_equal(m->routes[0]->retries, 2);
+    assert_false(m->routes[0]->no_retries);
     steelyard__control__v1__catalogue__free_unpacked(m, NULL);
 
     buf_clear(&body);

@@ -138,9 +138,20 @@ static void the_files_in_the_page_about_strategies_are_read(void **state)
     buf_deinit(&page);
 }
 
+static void no_retries_is_said_apart_from_nothing_said(void **state)
+{
+    (void)state;
+    Steelyard__Control__V1__Catalogue *m =
+        config_fixture_catalogue(TWO_MODELS "routes: {r: {models: [a, b], retries: 0}}\n");
+    assert_int_equal(m->routes[0]->retries, 0);
+    assert_true(m->routes[0]->no_retries);
+    steelyard__control__v1__catalogue__free_unpacked(m, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_retries_is_said_apart_from_nothing_said),
         cmocka_unit_test(conditions_become_steps_and_targets_a_tree),
         cmocka_unit_test(every_word_for_a_strategy_names_a_way),
         cmocka_unit_test(a_candidate_is_a_name_or_has_weight_and_priority),

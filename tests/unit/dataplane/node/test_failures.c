@@ -2,6 +2,7 @@
  * that stand above the wire. */
 #include <string.h>
 
+#include "control.pb-c.h"
 #include "tests/unit/dataplane/node/rig.h"
 
 #define ASK       "{\"model\":\"auto\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
@@ -389,6 +390,27 @@ static void f15_when_all_are_down_the_shortest_wait_is_told_at_once(void **state
 }
 
 /* At most two retries a request; and of many requests at most a fifth, but three at least. */
+static void without_retries(void *route)
+{
+    ((Steelyard__Control__V1__Route *)route)->no_retries = 1;
+}
+
+static void f16_a_route_may_have_no_retries(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_answer a;
+    rig_start(&r, &(struct rig_options){.on_route = without_retries});
+    rig_script(&r, 0, (struct rig_script){.reply = reply("HTTP/1.1 500 No\r\n", "")});
+    rig_script(&r, 1, (struct rig_script){.reply = reply(JSON_HEAD, ANSWER(USAGE))});
+    rig_exchange(&r, ASK, &a);
+    assert_int_equal(a.status, 502);
+    assert_int_equal(r.providers[0].requests, 1);
+    assert_int_equal(r.providers[1].requests, 0);
+    buf_deinit(&a.body);
+    rig_stop(&r);
+}
+
 static void f16_retries_have_a_budget(void **state)
 {
     (void)state;
@@ -426,6 +448,7 @@ int main(void)
         cmocka_unit_test(f13_a_busy_deployment_is_left_alone_until_its_wait_is_over),
         cmocka_unit_test(f14_a_deployment_that_fails_again_and_again_is_ejected),
         cmocka_unit_test(f15_when_all_are_down_the_shortest_wait_is_told_at_once),
+        cmocka_unit_test(f16_a_route_may_have_no_retries),
         cmocka_unit_test(f16_retries_have_a_budget),
     };
     return rig_run_for_each_transport(tests, sizeof tests / sizeof tests[0]);
