@@ -131,13 +131,33 @@ int anthropic_read_call(struct json *json, struct str body, struct arena *arena,
     return rc;
 }
 
+/* Where the address says the model (Vertex AI) the body says the version in its place, which other
+ * hosts are told in a field. */
+static void edit_model_away(const struct call *call, struct str body, struct edit *e)
+{
+    const struct str member = STR("\"anthropic_version\":\"vertex-2023-10-16\"");
+    uint32_t end = call->model_value.at + call->model_value.len, at = call->model_value.at;
+    if (call->model_value.len == 0) {
+        *e = (struct edit){.at = call->object_open,
+                           .put = STR("\"anthropic_version\":\"vertex-2023-10-16\",")};
+        return;
+    }
+    while (body.data[--at] != ':') {
+    }
+    for (unsigned quotes = 0; quotes < 2;) /* Of the key: however it is escaped, it holds none. */
+        quotes += body.data[--at] == '"';
+    *e = (struct edit){.at = at, .cut = end - at, .put = member};
+}
+
 /* The model's name, and the most output. */
-static int usual_edits(const struct call *call, struct str upstream_model, struct arena *arena,
-                       struct edit *edits, size_t *io_count)
+static int usual_edits(const struct call *call, struct str body, struct str upstream_model,
+                       struct arena *arena, struct edit *edits, size_t *io_count)
 {
     enum { DIGITS = 10 };
     int rc = 0;
-    if (edit_renames(call, upstream_model))
+    if (upstream_model.len == 0)
+        edit_model_away(call, body, &edits[(*io_count)++]);
+    else if (edit_renames(call, upstream_model))
         rc = edit_model(call, upstream_model, arena, &edits[(*io_count)++]);
     if (rc != 0 || call->clamp_out == 0)
         return rc;
@@ -189,7 +209,7 @@ static int write_unsealed(const struct call *call, struct str body, struct str u
     }
     anthropic_edit_seals(&json, &seals);
     size_t count = seals.count;
-    rc = usual_edits(call, upstream_model, arena, seals.edits, &count);
+    rc = usual_edits(call, body, upstream_model, arena, seals.edits, &count);
     if (rc == 0)
         rc = join(pieces, edit_apply(body, seals.edits, count, pieces), arena, out);
 out:
@@ -206,7 +226,7 @@ int anthropic_write_call(const struct call *call, struct str body, struct str up
         *out_count = 1;
         return write_unsealed(call, body, upstream_model, arena, &out_pieces[0]);
     }
-    int rc = usual_edits(call, upstream_model, arena, edits, &count);
+    int rc = usual_edits(call, body, upstream_model, arena, edits, &count);
     if (rc == 0)
         *out_count = edit_apply(body, edits, count, out_pieces);
     return rc;

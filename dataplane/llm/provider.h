@@ -129,7 +129,8 @@ struct provider_adapter {
      * *out_refusal filled (CALL_NO_MEMORY: ERR_NOMEM). */
     int (*read_call)(struct json *json, struct str body, struct arena *arena, struct call *out_call,
                      struct call_refusal *out_refusal);
-    /* The body for a provider as pieces of the caller's and of the arena. */
+    /* The body for a provider as pieces of the caller's and of the arena. upstream_model may be
+     * empty for the dialect of Messages: the address says it. */
     int (*write_call)(const struct call *call, struct str body, struct str upstream_model,
                       struct arena *arena, struct str *out_pieces, size_t *out_count);
     /* A body that goes up while it comes (openai_part.c): its first bytes, with the model renamed;

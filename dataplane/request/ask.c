@@ -265,6 +265,14 @@ static int open_exchange(struct request *r)
     return a->exchange != NULL ? 0 : ERR_NOMEM;
 }
 
+/* The model's name in a body that passes; none where the address says it. */
+static struct str name_in_body(const struct snapshot_deployment *d)
+{
+    const struct host *h = d->provider->kind;
+    return h->dialect == DIALECT_ANTHROPIC && h->auth == HOST_AUTH_GOOGLE ? STR_NULL
+                                                                          : d->upstream_model;
+}
+
 static int write_body(struct request *r, struct ask *a, struct str *out_path)
 {
     const struct attempt *at = &r->attempt;
@@ -275,7 +283,7 @@ static int write_body(struct request *r, struct ask *a, struct str *out_path)
     struct str said = r->body;
     if (r->work->call.wished && !wishes_leave_out(r, at->target->deployment->provider, &said))
         return ERR_NOMEM;
-    return at->adapter->write_call(&r->work->call, said, at->target->deployment->upstream_model,
+    return at->adapter->write_call(&r->work->call, said, name_in_body(at->target->deployment),
                                    &r->arena, a->pieces, &a->request.body_count);
 }
 

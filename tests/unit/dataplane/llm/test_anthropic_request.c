@@ -210,6 +210,19 @@ static struct str sent(struct llm_kit *f, const char *body, const char *model, u
     return buf_str(&b);
 }
 
+static void where_the_address_says_the_model_the_body_says_the_version(void **state)
+{
+    struct llm_kit *f = *state;
+#define VERSION "\"anthropic_version\":\"vertex-2023-10-16\""
+    assert_true(str_is(sent(f, "{\"model\" : \"m\",\"max_tokens\":9," USER "}", "", 0),
+                       "{" VERSION ",\"max_tokens\":9," USER "}"));
+    assert_true(str_is(sent(f, "{" USER ",\"max_tokens\":9,\"mod\\u0065l\":\n\"a\\\"b\"}", "", 5),
+                       "{" USER ",\"max_tokens\":5," VERSION "}"));
+    assert_true(str_is(sent(f, "{\"models\":[\"m\"],\"max_tokens\":9," USER "}", "", 0),
+                       "{" VERSION ",\"models\":[\"m\"],\"max_tokens\":9," USER "}"));
+#undef VERSION
+}
+
 /* Every byte but the model's is the caller's. */
 static void only_the_model_changes_on_the_way_up(void **state)
 {
@@ -321,6 +334,8 @@ int main(void)
                                         llm_kit_teardown),
         cmocka_unit_test_setup_teardown(blocks_and_fields_of_later_versions_pass, llm_kit_setup,
                                         llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(where_the_address_says_the_model_the_body_says_the_version,
+                                        llm_kit_setup, llm_kit_teardown),
         cmocka_unit_test_setup_teardown(only_the_model_changes_on_the_way_up, llm_kit_setup,
                                         llm_kit_teardown),
         cmocka_unit_test_setup_teardown(

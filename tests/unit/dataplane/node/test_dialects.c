@@ -113,6 +113,24 @@ static void a_version_is_said_to_anthropic_if_the_caller_said_none(void **state)
     rig_stop(&r);
 }
 
+static void claude_at_vertex_has_its_model_in_the_address(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_answer a;
+    const struct rig_options o = {.types = {"vertex-anthropic", "vertex-anthropic"}};
+    rig_start(&r, &o);
+    rig_script(&r, 0, (struct rig_script){.reply = whole(JSON_HEAD, MESSAGE)});
+    ask(&r, MESSAGES, ASK_MESSAGE ",\"unknown\":1}", &a);
+    assert_int_equal(a.status, 200);
+    assert_true(sent(&r, 0, "/models/up-small:rawPredict?beta=true HTTP/1.1\r\n"));
+    assert_true(sent(&r, 0, "\r\n\r\n{\"anthropic_version\":\"vertex-2023-10-16\","));
+    assert_true(sent(&r, 0, ",\"unknown\":1}"));
+    assert_false(sent(&r, 0, "\"model\""));
+    buf_deinit(&a.body);
+    rig_stop(&r);
+}
+
 static void azure_is_asked_at_its_own_paths_with_its_own_field(void **state)
 {
     (void)state;
@@ -466,6 +484,7 @@ int main(void)
         cmocka_unit_test(a_message_goes_up_as_it_came_with_what_belongs_to_its_dialect),
         cmocka_unit_test(what_is_kept_an_hour_costs_twice_and_is_written_down),
         cmocka_unit_test(a_version_is_said_to_anthropic_if_the_caller_said_none),
+        cmocka_unit_test(claude_at_vertex_has_its_model_in_the_address),
         cmocka_unit_test(azure_is_asked_at_its_own_paths_with_its_own_field),
         cmocka_unit_test(a_stream_of_messages_passes_with_its_pings),
         cmocka_unit_test(a_stream_of_a_response_passes),
