@@ -9,6 +9,9 @@
 
 #include "common/base/mem.h"
 
+/* Later bits are left out, or the frozen corpus would be another one. */
+#define EXCLUSIONS_DRAWN (POLICY_EXCLUSION_PRIVACY_CLASS + 1)
+
 uint64_t random_u64(struct random *r)
 {
     uint64_t z = (r->state += UINT64_C(0x9e3779b97f4a7c15));
@@ -173,7 +176,7 @@ static void fill_candidate(struct random *r, uint32_t models, bool extreme,
     bool known = models > 0 && random_below(r, 6) != 0;
     *c = (struct policy_candidate){
         .ordinal = known ? (int32_t)random_below(r, models) : POLICY_UNKNOWN_MODEL,
-        .excl = random_below(r, 5) == 0 ? UINT32_C(1) << random_below(r, POLICY_EXCLUSIONS) : 0,
+        .excl = random_below(r, 5) == 0 ? UINT32_C(1) << random_below(r, EXCLUSIONS_DRAWN) : 0,
         .price_in = random_below(r, 12) == 0 ? PRICE_UNKNOWN : random_between(r, 0, rate_max),
         .price_out = random_below(r, 12) == 0 ? PRICE_UNKNOWN : random_between(r, 0, rate_max),
         .price_cached = random_below(r, 2) == 0 ? PRICE_UNKNOWN : random_between(r, 0, rate_max),
