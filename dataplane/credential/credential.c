@@ -1,4 +1,6 @@
-/* Source: H.-J. Boehm, "Can seqlocks get along with programming language memory models?", 2012. */
+/* Source: H.-J. Boehm, "Can seqlocks get along with programming language memory models?", 2012,
+ * without fences: each word is stored with release and loaded with acquire, so whoever has seen one
+ * that is being written sees the odd number, too. */
 #include "dataplane/credential/credential.h"
 
 #include <string.h>
@@ -49,15 +51,14 @@ int credential_set(struct credential *c, struct str text, uint64_t until_ms)
     if (text.len > CREDENTIAL_BYTES_MAX)
         return ERR_TOO_LARGE;
     atomic_store_explicit(&c->sequence, sequence + 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
     for (size_t i = 0, at = 0; at < text.len; i++, at += sizeof(uint64_t)) {
         const size_t left = text.len - at;
         uint64_t word = 0;
         memcpy(&word, text.data + at, left < sizeof word ? left : sizeof word);
-        atomic_store_explicit(&c->words[i], word, memory_order_relaxed);
+        atomic_store_explicit(&c->words[i], word, memory_order_release);
     }
-    atomic_store_explicit(&c->len, text.len, memory_order_relaxed);
-    atomic_store_explicit(&c->until_ms, until_ms, memory_order_relaxed);
+    atomic_store_explicit(&c->len, text.len, memory_order_release);
+    atomic_store_explicit(&c->until_ms, until_ms, memory_order_release);
     atomic_store_explicit(&c->sequence, sequence + 2, memory_order_release);
     return 0;
 }
@@ -71,15 +72,14 @@ bool credential_is_valid(const struct credential *c, uint64_t now_ms)
 static bool copy(const struct credential *c, char *room, size_t *out_len, uint64_t *out_until_ms)
 {
     const unsigned before = atomic_load_explicit(&c->sequence, memory_order_acquire);
-    const size_t len = atomic_load_explicit(&c->len, memory_order_relaxed);
-    *out_until_ms = atomic_load_explicit(&c->until_ms, memory_order_relaxed);
+    const size_t len = atomic_load_explicit(&c->len, memory_order_acquire);
+    *out_until_ms = atomic_load_explicit(&c->until_ms, memory_order_acquire);
     if ((before & 1) != 0)
         return false;
     for (size_t i = 0, at = 0; at < len; i++, at += sizeof(uint64_t)) {
-        const uint64_t word = atomic_load_explicit(&c->words[i], memory_order_relaxed);
+        const uint64_t word = atomic_load_explicit(&c->words[i], memory_order_acquire);
         memcpy(room + at, &word, sizeof word);
     }
-    atomic_thread_fence(memory_order_acquire);
     *out_len = len;
     return atomic_load_explicit(&c->sequence, memory_order_relaxed) == before;
 }
