@@ -1,5 +1,6 @@
 /* The caller's body and steering headers become a call. */
 #include "dataplane/request/early.h"
+#include "dataplane/request/recall.h"
 #include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
 #include "dataplane/request/wishes_apply.h"
@@ -34,6 +35,8 @@ static enum fault fault_of(enum call_defect defect)
 enum step_result parse_body(struct request *r)
 {
     struct call_refusal refusal;
+    if (recall_expand(r) != 0)
+        return request_fail(r, FAULT_OVERLOAD);
     int rc =
         request_adapter(r)->read_call(scan_reader(r), r->body, &r->arena, &r->work->call, &refusal);
     scan_give(r);

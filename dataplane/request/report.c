@@ -10,6 +10,7 @@
 #include "dataplane/request/charge.h"
 #include "dataplane/request/entry.h"
 #include "dataplane/request/generations.h"
+#include "dataplane/request/recall.h"
 #include "dataplane/request/relay.h"
 #include "dataplane/request/session.h"
 #include "dataplane/request/steps.h"
@@ -214,6 +215,7 @@ enum step_result step_report(struct request *r)
                 session_note(r, r->at_position);
             write_record(r);
             generation_keep(r);
+            recall_keep(r);
         }
         charge_settle(r); /* Beside its record: what dies in between is a matter of one request. */
         r->recorded = true;

@@ -18,6 +18,7 @@
 #include "dataplane/request/dialect.h"
 #include "dataplane/request/early.h"
 #include "dataplane/request/generations.h"
+#include "dataplane/request/recall.h"
 #include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
 #include "dataplane/request/throttle.h"
@@ -60,7 +61,9 @@ int request_shared_init(struct request_shared *shared)
     shared->sticky = mem_calloc(REQUEST_STICKY_SLOTS, sizeof *shared->sticky);
     shared->votes = mem_calloc(REQUEST_VOTES_SLOTS, sizeof *shared->votes);
     shared->generations = generations_create();
-    if (shared->sticky != NULL && shared->votes != NULL && shared->generations != NULL)
+    shared->recall = recall_create();
+    if (shared->sticky != NULL && shared->votes != NULL && shared->generations != NULL &&
+        shared->recall != NULL)
         return 0;
     request_shared_deinit(shared);
     return ERR_NOMEM;
@@ -71,6 +74,8 @@ void request_shared_deinit(struct request_shared *shared)
     mem_free(shared->sticky);
     mem_free(shared->votes);
     generations_destroy(shared->generations);
+    recall_destroy(shared->recall);
+    shared->recall = NULL;
     shared->generations = NULL;
     shared->sticky = NULL;
     shared->votes = NULL;

@@ -41,6 +41,7 @@
 #include "dataplane/upstream/view.h"
 
 struct generations;
+struct recall;
 struct tr_exchange;
 
 #define REQUEST_ARENA_BYTES_MAX                                                                    \
@@ -106,6 +107,7 @@ struct request_shared {
     _Atomic uint64_t *sticky;        /* Upper half: conversation; lower half: model. */
     _Atomic uint64_t *votes;         /* Decisions that have had their feedback. */
     struct generations *generations; /* Of the last requests (generations.h). */
+    struct recall *recall;           /* Of the last answers (recall.h). */
     struct limits_table *limits;     /* Borrowed; NULL: nothing has a rate. */
 };
 #define REQUEST_STICKY_SLOTS 16384U

@@ -252,14 +252,10 @@ export const refusals = [
       const first = await t.ask({ history, store: true });
       equal(first.text, HELLO);
       history.push(...first.turn, ...t.caller.user('Two?'));
-      if (t.same) {
-        equal((await t.ask({ history, store: true })).text, HELLO);
-        return undefined;
-      }
-      const e = await failure(t.ask({ history, store: true }));
-      equal(told(e).status, 400, 'it refers to what this gateway does not store');
-      match(told(e).message, /store.{0,6}false/);
-      return 'refused';
+      equal((await t.ask({ history, store: true })).text, HELLO);
+      if (t.same) return;
+      const earlier = t.heard().turns.find((turn) => turn.role === 'assistant');
+      equal(earlier?.text, HELLO, 'what this gateway printed stands in its place');
     },
   },
 ];

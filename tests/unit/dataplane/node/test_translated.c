@@ -386,6 +386,57 @@ static void what_was_dropped_for_one_vendor_is_not_told_of_the_next(void **state
     rig_stop(&r);
 }
 
+/* "msg_sy1_...", between its quotation marks. */
+static void id_of_message(const struct rig_answer *a, char out[128])
+{
+    ptrdiff_t at = str_search(buf_str(&a->body), STR("msg_sy1_"));
+    assert_true(at >= 0);
+    size_t len = strcspn(a->body.data + at, "\"");
+    assert_true(len < 128);
+    memcpy(out, a->body.data + at, len);
+    out[len] = '\0';
+}
+
+static void who_refers_to_an_answer_of_another_vendor_has_it_put_back(void **state)
+{
+    (void)state;
+    for (size_t stream = 0; stream < 2; stream++) {
+        struct rig r;
+        struct rig_answer a;
+        char id[128], next[1024];
+        rig_start(&r, &claude);
+        for (size_t i = 0; i < 2; i++)
+            rig_script(&r, 0,
+                       (struct rig_script){.reply = stream != 0 && i == 0
+                                                        ? replies_stream(A_ALL)
+                                                        : whole(JSON_HEAD, MESSAGE)});
+        ask(&r, RESPONSES, stream != 0 ? ASK_INPUT : "{\"model\":\"auto\",\"input\":\"hi\"}", &a);
+        assert_int_equal(a.status, 200);
+        id_of_message(&a, id);
+        buf_deinit(&a.body);
+        snprintf(next, sizeof next,
+                 "{\"model\":\"auto\",\"input\":[{\"role\":\"user\",\"content\":\"hi\"},"
+                 "{\"type\":\"item_reference\",\"id\":\"%s\"},"
+                 "{\"role\":\"user\",\"content\":\"and?\"}]}",
+                 id);
+        ask(&r, RESPONSES, next, &a);
+        assert_int_equal(a.status, 200);
+        assert_true(sent(&r, 0, "\"role\":\"assistant\""));
+        assert_true(sent(&r, 0, "hello"));
+        assert_true(sent(&r, 0, "and?"));
+        buf_deinit(&a.body);
+        id[strlen(id) - 1] ^= 1; /* One that nobody knows. */
+        snprintf(next, sizeof next,
+                 "{\"model\":\"auto\",\"input\":[{\"type\":\"item_reference\",\"id\":\"%s\"}]}",
+                 id);
+        ask(&r, RESPONSES, next, &a);
+        assert_int_equal(a.status, 400);
+        assert_true(says(&a, "store: false"));
+        buf_deinit(&a.body);
+        rig_stop(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -403,6 +454,7 @@ int main(void)
         cmocka_unit_test(a_broken_translated_response_is_told_with_its_id_and_the_next_number),
         cmocka_unit_test(what_was_dropped_is_named),
         cmocka_unit_test(what_was_dropped_for_one_vendor_is_not_told_of_the_next),
+        cmocka_unit_test(who_refers_to_an_answer_of_another_vendor_has_it_put_back),
     };
     int failed = rig_run_for_each_transport(tests, sizeof tests / sizeof tests[0]);
     replies_free();
