@@ -93,6 +93,14 @@ struct rig_rollout {
 };
 void rig_rollout_deinit(struct rig_rollout *rollout);
 
+/* Of a stream that is cut everywhere, with a node for each cut: under TSan, which sees the same
+ * threads in each, a few will do. */
+#ifdef STEELYARD_TSAN
+#define RIG_CUT_STEP 29
+#else
+#define RIG_CUT_STEP 1
+#endif
+
 struct rig_options {
     struct rig_rollout *rollout; /* NULL: the route has no policy. */
     uint32_t first_content_ms;   /* 0: the defaults. */

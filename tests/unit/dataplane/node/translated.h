@@ -115,7 +115,8 @@ static inline void cut_at_each(const struct broken *b, bool verbatim)
     ask(&r, b->head, b->body, &all);
     assert_true(all.complete);
     rig_stop(&r);
-    for (size_t at = sizeof SSE_HEAD - 1; at < len + 3; at += 1 + (at % 3)) {
+    for (size_t at = sizeof SSE_HEAD - 1; at < len + RIG_CUT_STEP + 2;
+         at += RIG_CUT_STEP + (at % 3)) {
         const size_t cut = at < len ? at : len; /* The whole is among them. */
         struct rig_answer a;
         memcpy(reply, full, len);
