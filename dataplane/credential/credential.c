@@ -1,21 +1,19 @@
-/* Source: H.-J. Boehm, "Can seqlocks get along with programming language memory models?", 2012,
- * without fences: each word is stored with release and loaded with acquire, so whoever has seen one
- * that is being written sees the odd number, too. */
 #include "dataplane/credential/credential.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "common/base/seqlock.h"
 
-#define WORDS     (CREDENTIAL_BYTES_MAX / sizeof(uint64_t))
 #define TRIES_MAX 1000U
 
 struct credential {
     atomic_uint references;
-    atomic_uint sequence; /* Odd while it is written. */
+    struct seqlock lock;
     _Atomic uint64_t until_ms;
     _Atomic uint64_t len;
-    _Atomic uint64_t words[WORDS];
+    _Atomic uint64_t words[SEQLOCK_WORDS(CREDENTIAL_BYTES_MAX)];
 };
 
 struct credential *credential_create(void)
@@ -47,19 +45,14 @@ bool credential_is_shared(const struct credential *c)
 
 int credential_set(struct credential *c, struct str text, uint64_t until_ms)
 {
-    const unsigned sequence = atomic_load_explicit(&c->sequence, memory_order_relaxed);
     if (text.len > CREDENTIAL_BYTES_MAX)
         return ERR_TOO_LARGE;
-    atomic_store_explicit(&c->sequence, sequence + 1, memory_order_relaxed);
-    for (size_t i = 0, at = 0; at < text.len; i++, at += sizeof(uint64_t)) {
-        const size_t left = text.len - at;
-        uint64_t word = 0;
-        memcpy(&word, text.data + at, left < sizeof word ? left : sizeof word);
-        atomic_store_explicit(&c->words[i], word, memory_order_release);
-    }
-    atomic_store_explicit(&c->len, text.len, memory_order_release);
-    atomic_store_explicit(&c->until_ms, until_ms, memory_order_release);
-    atomic_store_explicit(&c->sequence, sequence + 2, memory_order_release);
+    const bool alone = seqlock_write_begin(&c->lock);
+    assert(alone);
+    seqlock_store_bytes(c->words, text.data, text.len);
+    seqlock_store(&c->len, text.len);
+    seqlock_store(&c->until_ms, until_ms);
+    seqlock_write_end(&c->lock);
     return 0;
 }
 
@@ -71,17 +64,13 @@ bool credential_is_valid(const struct credential *c, uint64_t now_ms)
 /* False: it was written meanwhile. */
 static bool copy(const struct credential *c, char *room, size_t *out_len, uint64_t *out_until_ms)
 {
-    const unsigned before = atomic_load_explicit(&c->sequence, memory_order_acquire);
-    const size_t len = atomic_load_explicit(&c->len, memory_order_acquire);
-    *out_until_ms = atomic_load_explicit(&c->until_ms, memory_order_acquire);
-    if ((before & 1) != 0)
+    uint64_t version;
+    if (!seqlock_read_begin(&c->lock, &version))
         return false;
-    for (size_t i = 0, at = 0; at < len; i++, at += sizeof(uint64_t)) {
-        const uint64_t word = atomic_load_explicit(&c->words[i], memory_order_acquire);
-        memcpy(room + at, &word, sizeof word);
-    }
-    *out_len = len;
-    return atomic_load_explicit(&c->sequence, memory_order_relaxed) == before;
+    *out_len = seqlock_load(&c->len);
+    *out_until_ms = seqlock_load(&c->until_ms);
+    seqlock_load_bytes(c->words, room, *out_len);
+    return seqlock_read_end(&c->lock, version);
 }
 
 int credential_get(const struct credential *c, uint64_t now_ms, struct arena *arena,

@@ -33,6 +33,7 @@ struct call_refusal {
     int64_t offset;      /* Of the body, or -1. */
     struct str param;    /* "messages[2].content": made here, safe to print. STR_NULL: none. */
     const char *message; /* Static; NULL: the defect's own. */
+    bool not_kept;       /* It refers to what a gateway printed, and may have. */
 };
 
 struct openai_shapes;

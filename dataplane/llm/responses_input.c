@@ -161,10 +161,13 @@ static int read_reference(struct call_reading *r, uint32_t item, uint32_t type)
     const char *own = own_id(r, item);
     if (own != NULL && own[0] == 'r')
         return reading_cut(r, item);
-    if (own != NULL)
-        return reading_refuse(r, CALL_BAD_FIELD, item,
-                              "names an item that is not kept: send the item itself, which clients "
-                              "do with store: false");
+    if (own != NULL) {
+        int rc = reading_refuse(r, CALL_BAD_FIELD, item,
+                                "names an item that is not kept: send the item itself, which "
+                                "clients do with store: false");
+        r->refusal->not_kept = true;
+        return rc;
+    }
     r->call->input_elsewhere = true;
     return reading_bind(r, type == JSON_NONE ? item : type);
 }

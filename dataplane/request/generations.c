@@ -3,14 +3,11 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "common/base/seqlock.h"
 
-#define WORDS ((sizeof(struct generation) + 7) / 8)
-
-/* Even: at rest; odd: being written. The words are atomics, so that a reader that is too late reads
- * nonsense, but never races. */
 struct place {
-    _Atomic uint64_t version;
-    _Atomic uint64_t words[WORDS];
+    struct seqlock lock;
+    _Atomic uint64_t words[SEQLOCK_WORDS(sizeof(struct generation))];
 };
 struct generations {
     _Atomic uint64_t next;
@@ -29,32 +26,21 @@ void generations_destroy(struct generations *g)
 
 void generations_put(struct generations *g, const struct generation *entry)
 {
-    uint64_t words[WORDS] = {0};
     uint64_t at = atomic_fetch_add_explicit(&g->next, 1, memory_order_relaxed);
     struct place *p = &g->places[at % GENERATIONS_MAX];
-    uint64_t version = atomic_load_explicit(&p->version, memory_order_relaxed);
-    if (version % 2 != 0 ||
-        !atomic_compare_exchange_strong_explicit(&p->version, &version, version + 1,
-                                                 memory_order_acquire, memory_order_relaxed))
+    if (!seqlock_write_begin(&p->lock))
         return; /* Somebody a whole round behind is still at it: nothing is waited for. */
-    memcpy(words, entry, sizeof *entry);
-    for (size_t i = 0; i < WORDS; i++)
-        atomic_store_explicit(&p->words[i], words[i], memory_order_release);
-    atomic_store_explicit(&p->version, version + 2, memory_order_release);
+    seqlock_store_bytes(p->words, entry, sizeof *entry);
+    seqlock_write_end(&p->lock);
 }
 
 static bool read_place(struct place *p, struct generation *out)
 {
-    uint64_t words[WORDS];
-    uint64_t version = atomic_load_explicit(&p->version, memory_order_acquire);
-    if (version == 0 || version % 2 != 0)
+    uint64_t version;
+    if (!seqlock_read_begin(&p->lock, &version))
         return false;
-    for (size_t i = 0; i < WORDS; i++)
-        words[i] = atomic_load_explicit(&p->words[i], memory_order_acquire);
-    if (atomic_load_explicit(&p->version, memory_order_relaxed) != version)
-        return false;
-    memcpy(out, words, sizeof *out);
-    return true;
+    seqlock_load_bytes(p->words, out, sizeof *out);
+    return seqlock_read_end(&p->lock, version);
 }
 
 bool generations_find(struct generations *g, uint64_t key_id, const uint8_t decision[16],

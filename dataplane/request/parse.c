@@ -32,14 +32,23 @@ static enum fault fault_of(enum call_defect defect)
     return FAULT_BAD_JSON;
 }
 
+static int read_call(struct request *r, struct json *json, struct call_refusal *refusal)
+{
+    return request_adapter(r)->read_call(json, r->body, &r->arena, &r->work->call, refusal);
+}
+
 enum step_result parse_body(struct request *r)
 {
-    struct call_refusal refusal;
-    if (recall_expand(r) != 0)
-        return request_fail(r, FAULT_OVERLOAD);
-    int rc =
-        request_adapter(r)->read_call(scan_reader(r), r->body, &r->arena, &r->work->call, &refusal);
+    struct call_refusal refusal = {0};
+    int rc = read_call(r, scan_reader(r), &refusal);
     scan_give(r);
+    if (rc != 0 && refusal.not_kept) {
+        int expanded = recall_expand(r);
+        if (expanded < 0)
+            return request_fail(r, FAULT_OVERLOAD);
+        if (expanded > 0)
+            rc = read_call(r, &r->env->json, &refusal);
+    }
     if (rc != 0) {
         r->detail.param = refusal.param;
         r->detail.offset = refusal.offset;

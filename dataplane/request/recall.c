@@ -3,18 +3,14 @@
 #include <string.h>
 
 #include "common/base/mem.h"
-#include "dataplane/request/scan.h"
+#include "common/base/seqlock.h"
 
-#define WORDS (RECALL_ITEM_BYTES / sizeof(uint64_t))
-
-/* Even: at rest; odd: being written. The words are atomics, so that a reader that is too late reads
- * nonsense, but never races. */
 struct place {
-    _Atomic uint64_t version;
+    struct seqlock lock;
     _Atomic uint64_t key_id;
     _Atomic uint64_t id_hash;
     _Atomic uint64_t len;
-    _Atomic uint64_t words[WORDS];
+    _Atomic uint64_t words[SEQLOCK_WORDS(RECALL_ITEM_BYTES)];
 };
 struct recall {
     struct place places[RECALL_PLACES];
@@ -30,49 +26,28 @@ void recall_destroy(struct recall *memory)
     mem_free(memory);
 }
 
-static void set(_Atomic uint64_t *word, uint64_t value)
-{
-    atomic_store_explicit(word, value, memory_order_release);
-}
-
-static uint64_t get(_Atomic uint64_t *word)
-{
-    return atomic_load_explicit(word, memory_order_acquire);
-}
-
 void recall_put(struct recall *memory, uint64_t key_id, uint64_t id_hash, struct str item)
 {
     struct place *p = &memory->places[id_hash % RECALL_PLACES];
-    uint64_t version = atomic_load_explicit(&p->version, memory_order_relaxed);
-    if (item.len == 0 || item.len > RECALL_ITEM_BYTES || version % 2 != 0 ||
-        !atomic_compare_exchange_strong_explicit(&p->version, &version, version + 1,
-                                                 memory_order_acquire, memory_order_relaxed))
-        return; /* Somebody else is at it: nothing is waited for. */
-    set(&p->key_id, key_id);
-    set(&p->id_hash, id_hash);
-    set(&p->len, item.len);
-    for (size_t at = 0; at < item.len; at += sizeof(uint64_t)) {
-        uint64_t word = 0;
-        size_t left = item.len - at;
-        memcpy(&word, item.data + at, left < sizeof word ? left : sizeof word);
-        set(&p->words[at / sizeof word], word);
-    }
-    set(&p->version, version + 2);
+    if (item.len == 0 || item.len > RECALL_ITEM_BYTES || !seqlock_write_begin(&p->lock))
+        return; /* Where somebody else writes, nothing is waited for. */
+    seqlock_store(&p->key_id, key_id);
+    seqlock_store(&p->id_hash, id_hash);
+    seqlock_store(&p->len, item.len);
+    seqlock_store_bytes(p->words, item.data, item.len);
+    seqlock_write_end(&p->lock);
 }
 
 size_t recall_find(struct recall *memory, uint64_t key_id, uint64_t id_hash, char *out)
 {
-    struct place *p = &memory->places[id_hash % RECALL_PLACES];
-    const uint64_t version = get(&p->version);
-    const uint64_t len = get(&p->len);
-    if (version == 0 || version % 2 != 0 || get(&p->key_id) != key_id ||
-        get(&p->id_hash) != id_hash || len > RECALL_ITEM_BYTES)
+    const struct place *p = &memory->places[id_hash % RECALL_PLACES];
+    uint64_t version;
+    if (!seqlock_read_begin(&p->lock, &version) || seqlock_load(&p->key_id) != key_id ||
+        seqlock_load(&p->id_hash) != id_hash)
         return 0;
-    for (size_t at = 0; at < len; at += sizeof(uint64_t)) {
-        uint64_t word = get(&p->words[at / sizeof word]);
-        memcpy(out + at, &word, len - at < sizeof word ? len - at : sizeof word);
-    }
-    return atomic_load_explicit(&p->version, memory_order_relaxed) == version ? (size_t)len : 0;
+    const uint64_t len = seqlock_load(&p->len); /* Never more than there is room for. */
+    seqlock_load_bytes(p->words, out, len);
+    return seqlock_read_end(&p->lock, version) ? (size_t)len : 0;
 }
 
 /* ---- ids ---- */
@@ -185,19 +160,15 @@ static int expand_into(struct request *r, struct buf *out)
 int recall_expand(struct request *r)
 {
     struct buf made;
-    if (!works_here(r) || r->early || str_search(r->body, STR("_sy1_")) < 0)
+    if (!works_here(r) || r->early || json_parse(&r->env->json, r->body, NULL) != 0)
         return 0;
-    if (json_parse(&r->env->json, r->body, NULL) != 0)
-        return 0; /* Whoever reads it next says what is wrong. */
     buf_init(&made, r->body.len + RECALL_REFERENCES * RECALL_ITEM_BYTES);
     int rc = expand_into(r, &made);
     if (rc == 0 && made.len > 0) {
         struct str body = arena_copy(&r->arena, buf_str(&made));
-        rc = body.data != NULL ? 0 : ERR_NOMEM;
-        if (rc == 0) {
+        rc = body.data != NULL ? 1 : ERR_NOMEM;
+        if (rc > 0)
             r->body = body;
-            scan_give(r);
-        }
     }
     buf_deinit(&made);
     return rc;

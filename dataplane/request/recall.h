@@ -25,8 +25,9 @@ size_t recall_find(struct recall *memory, uint64_t key_id, uint64_t id_hash, cha
 
 /* The request has its record: what its answer says is kept. */
 void recall_keep(struct request *r);
-/* Puts kept items in the place of references to them; r->body may be another one then, in the
- * arena, and a scan of the old one is given up. ERR_NOMEM. */
+/* For a body that was refused for references to such items (call_refusal.not_kept): puts what is
+ * kept in their place. 1: r->body is another one now, in the arena; 0: it is as it was. ERR_NOMEM.
+ */
 int recall_expand(struct request *r) MUST_CHECK;
 
 #endif
