@@ -316,6 +316,16 @@ size_t str_utf8_length(struct str s, size_t at)
     return at < s.len ? utf8_sequence((const unsigned char *)s.data + at, s.len - at) : 0;
 }
 
+struct str str_utf8_head(struct str s, size_t max_bytes)
+{
+    if (s.len <= max_bytes)
+        return s;
+    s.len = max_bytes;
+    while (s.len > 0 && ((unsigned char)s.data[s.len] & 0xC0U) == 0x80U)
+        s.len--;
+    return s;
+}
+
 bool str_valid_utf8(struct str s)
 {
     size_t i = 0;

@@ -49,5 +49,7 @@ int str_parse_fixed(struct str s, unsigned scale, int64_t *out_value) MUST_CHECK
 bool str_valid_utf8(struct str s);
 /* Bytes of the well-formed UTF-8 sequence at offset `at`; 0: none there, or past the end. */
 size_t str_utf8_length(struct str s, size_t at);
+/* Of well-formed UTF-8: as many whole characters as max bytes hold. */
+struct str str_utf8_head(struct str s, size_t max_bytes);
 
 #endif

@@ -309,6 +309,21 @@ static void on_credential(struct import *i, struct yaml_node *node, void *data)
 #define OF_CALLERS "left out: requests bring their own; there are no defaults of a deployment"
 #define OF_NODE    "left out: the node has breakers, cooldowns and retry budgets of its own measure"
 
+/* LiteLLM has them in both places. */
+#define RATE_RULES                                                                                 \
+    {"input_cost_per_token", IMPORT_EXACT, NULL, on_rate},                                         \
+        {"output_cost_per_token", IMPORT_EXACT, NULL, on_rate},                                    \
+        {"cache_read_input_token_cost", IMPORT_EXACT, NULL, on_rate},                              \
+        {"cache_creation_input_token_cost", IMPORT_EXACT, NULL, on_rate},                          \
+        {"cache_creation_input_token_cost_above_1hr", IMPORT_EXACT, NULL, on_rate},                \
+        {"output_cost_per_reasoning_token", IMPORT_EXACT, NULL, on_rate},                          \
+        {"input_cost_per_*", IMPORT_UNSUPPORTED, "left out: only tokens are priced", NULL},        \
+        {"output_cost_per_*", IMPORT_UNSUPPORTED, "left out: only tokens are priced", NULL},       \
+        {"cache_read_*", IMPORT_UNSUPPORTED, "left out: no such rate", NULL},                      \
+    {                                                                                              \
+        "cache_creation_*", IMPORT_UNSUPPORTED, "left out: no such rate", NULL                     \
+    }
+
 static const struct rule param_rules[] = {
     {"custom_llm_provider", IMPORT_EXACT, "type of the provider", NULL},
     {"weight", IMPORT_EXACT, NULL, on_weight},
@@ -324,16 +339,7 @@ static const struct rule param_rules[] = {
     {"extra_headers", IMPORT_EXACT, NULL, on_headers},
     {"headers", IMPORT_EXACT, NULL, on_headers},
     {"default_headers", IMPORT_EXACT, NULL, on_headers},
-    {"input_cost_per_token", IMPORT_EXACT, NULL, on_rate},
-    {"output_cost_per_token", IMPORT_EXACT, NULL, on_rate},
-    {"cache_read_input_token_cost", IMPORT_EXACT, NULL, on_rate},
-    {"cache_creation_input_token_cost", IMPORT_EXACT, NULL, on_rate},
-    {"cache_creation_input_token_cost_above_1hr", IMPORT_EXACT, NULL, on_rate},
-    {"output_cost_per_reasoning_token", IMPORT_EXACT, NULL, on_rate},
-    {"input_cost_per_*", IMPORT_UNSUPPORTED, "left out: only tokens are priced", NULL},
-    {"output_cost_per_*", IMPORT_UNSUPPORTED, "left out: only tokens are priced", NULL},
-    {"cache_read_*", IMPORT_UNSUPPORTED, "left out: no such rate", NULL},
-    {"cache_creation_*", IMPORT_UNSUPPORTED, "left out: no such rate", NULL},
+    RATE_RULES,
     {"drop_params", IMPORT_EXACT, NULL, on_drop},
     {"region_name", IMPORT_EXACT, NULL, on_region},
     {"litellm_credential_name", IMPORT_EXACT, NULL, on_credential},
@@ -450,16 +456,7 @@ static const struct rule info_rules[] = {
     {"version", IMPORT_UNSUPPORTED, "left out: nobody reads it here", NULL},
     {"base_model_*", IMPORT_UNSUPPORTED, "left out: nobody reads it here", NULL},
     {"metadata", IMPORT_UNSUPPORTED, "left out: nobody reads it here", NULL},
-    {"input_cost_per_token", IMPORT_EXACT, NULL, on_rate},
-    {"output_cost_per_token", IMPORT_EXACT, NULL, on_rate},
-    {"cache_read_input_token_cost", IMPORT_EXACT, NULL, on_rate},
-    {"cache_creation_input_token_cost", IMPORT_EXACT, NULL, on_rate},
-    {"cache_creation_input_token_cost_above_1hr", IMPORT_EXACT, NULL, on_rate},
-    {"output_cost_per_reasoning_token", IMPORT_EXACT, NULL, on_rate},
-    {"input_cost_per_*", IMPORT_UNSUPPORTED, "left out: only tokens are priced", NULL},
-    {"output_cost_per_*", IMPORT_UNSUPPORTED, "left out: only tokens are priced", NULL},
-    {"cache_read_*", IMPORT_UNSUPPORTED, "left out: no such rate", NULL},
-    {"cache_creation_*", IMPORT_UNSUPPORTED, "left out: no such rate", NULL},
+    RATE_RULES,
     {.key = NULL},
 };
 

@@ -8,8 +8,6 @@
 #include "controlplane/release/train_rows.h"
 #include "controlplane/release/version_load.h"
 
-#define DETAIL_MAX (4U << 20)
-
 struct work {
     const struct calibrate_request *request;
     struct pq_conn *lookups;
@@ -90,13 +88,7 @@ static bool lead_of(struct work *w, uint32_t *out_lead)
 static int on_decision(void *arg, const struct pq_result *row)
 {
     struct work *w = arg;
-    struct buf detail = {0};
-    buf_init(&detail, DETAIL_MAX);
-    int rc = pq_result_bytes(row, 0, 0, &detail);
-    if (rc == 0)
-        rc = record_open(w->lookups, &w->cache, buf_str(&detail), w->request->draw_key, &w->record,
-                         w->err);
-    buf_deinit(&detail);
+    int rc = record_open_row(w->lookups, &w->cache, row, w->request->draw_key, &w->record, w->err);
     if (rc == 0) {
         if (!usable(&w->record) || !lead_of(w, &w->leads[w->count]))
             rc = ERR_INVALID;

@@ -13,7 +13,6 @@
 #include "controlplane/release/train_rows.h"
 #include "controlplane/release/version_load.h"
 
-#define DETAIL_MAX (4U << 20)
 #define REPORT_MAX (4U << 20)
 #define NAMED_MAX  20000
 #define NANO       1e-9
@@ -224,18 +223,6 @@ static int add_row(struct explain_work *w, double score, double label_prob)
     return explain_version_add(run->x, &row);
 }
 
-static int open_row(struct explain_work *w, const struct pq_result *row)
-{
-    struct buf detail = {0};
-    buf_init(&detail, DETAIL_MAX);
-    int rc = pq_result_bytes(row, 0, 0, &detail);
-    if (rc == 0)
-        rc = record_open(w->lookups, &w->cache, buf_str(&detail), w->request->draw_key, &w->record,
-                         w->err);
-    buf_deinit(&detail);
-    return rc;
-}
-
 /* What cannot be recomputed is counted; memory and the database end it. */
 static int settle(struct explain_work *w, int rc)
 {
@@ -249,7 +236,7 @@ static int on_decision(void *arg, const struct pq_result *row)
 {
     struct explain_work *w = arg;
     w->run->seen++;
-    int rc = open_row(w, row);
+    int rc = record_open_row(w->lookups, &w->cache, row, w->request->draw_key, &w->record, w->err);
     if (rc != 0)
         return settle(w, rc);
     double score = pq_result_is_null(row, 0, 1) ? NAN : (double)pq_result_i64(row, 0, 1) / Q16;
@@ -264,7 +251,7 @@ static int on_named(void *arg, const struct pq_result *row)
 {
     struct explain_work *w = arg;
     const Steelyard__Telemetry__V1__Decision *d;
-    int rc = open_row(w, row);
+    int rc = record_open_row(w->lookups, &w->cache, row, w->request->draw_key, &w->record, w->err);
     if (rc != 0)
         return settle(w, rc);
     d = w->record.pb;

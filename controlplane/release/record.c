@@ -7,6 +7,8 @@
 #include "common/base/mem.h"
 #include "common/route/params_wire.h"
 
+#define DETAIL_MAX (4U << 20)
+
 #define LIVE_STICKY  4U /* Bit of Cand.live. */
 #define ARTIFACT_MAX (64U << 20)
 #define POLICY_SETS  (POLICY_EXCL(QUALITY_FLOOR) | POLICY_EXCL(COST_CAP) | POLICY_EXCL(LATENCY_CAP))
@@ -248,6 +250,18 @@ int record_open(struct pq_conn *c, struct record_cache *cache, struct str detail
                                       .candidates = r->candidates,
                                       .count = (uint32_t)r->pb->n_cand};
     return 0;
+}
+
+int record_open_row(struct pq_conn *c, struct record_cache *cache, const struct pq_result *row,
+                    struct siphash_key draw_key, struct record *out_record, struct err *err)
+{
+    struct buf detail;
+    buf_init(&detail, DETAIL_MAX);
+    int rc = pq_result_bytes(row, 0, 0, &detail);
+    if (rc == 0)
+        rc = record_open(c, cache, buf_str(&detail), draw_key, out_record, err);
+    buf_deinit(&detail);
+    return rc;
 }
 
 void record_close(struct record *r)

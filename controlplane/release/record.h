@@ -47,6 +47,10 @@ struct record {
 /* detail: decision.detail. ERR_CORRUPT, ERR_NOMEM, or a database error. */
 int record_open(struct pq_conn *c, struct record_cache *cache, struct str detail,
                 struct siphash_key draw_key, struct record *out_record, struct err *err) MUST_CHECK;
+/* The same of a row whose first column is decision.detail. */
+int record_open_row(struct pq_conn *c, struct record_cache *cache, const struct pq_result *row,
+                    struct siphash_key draw_key, struct record *out_record,
+                    struct err *err) MUST_CHECK;
 void record_close(struct record *r);
 /* Recomputes; .field NULL: equal. */
 int record_replay(struct record *r, struct policy_decision *out_decision,

@@ -15,6 +15,9 @@
 /* How the seal of opaque reasoning begins (dataplane/translate/seal.h). */
 #define ANTHROPIC_SEAL "sy1."
 
+/* Said in a body where the address says the model. */
+#define ANTHROPIC_VERTEX_VERSION "vertex-2023-10-16"
+
 extern const struct provider_adapter provider_anthropic;
 
 /* json: empty, or with a scan begun and fed from this body while it arrived. */

@@ -135,11 +135,11 @@ int anthropic_read_call(struct json *json, struct str body, struct arena *arena,
  * hosts are told in a field. */
 static void edit_model_away(const struct call *call, struct str body, struct edit *e)
 {
-    const struct str member = STR("\"anthropic_version\":\"vertex-2023-10-16\"");
+    const struct str member = STR("\"anthropic_version\":\"" ANTHROPIC_VERTEX_VERSION "\"");
     uint32_t end = call->model_value.at + call->model_value.len, at = call->model_value.at;
     if (call->model_value.len == 0) {
         *e = (struct edit){.at = call->object_open,
-                           .put = STR("\"anthropic_version\":\"vertex-2023-10-16\",")};
+                           .put = STR("\"anthropic_version\":\"" ANTHROPIC_VERTEX_VERSION "\",")};
         return;
     }
     while (body.data[--at] != ':') {

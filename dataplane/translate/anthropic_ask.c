@@ -1,6 +1,7 @@
 /* A request of another dialect as a Messages provider takes it: the fields beside the dialogue. */
 #include "dataplane/translate/anthropic_internal.h"
 
+#include "dataplane/llm/anthropic.h"
 #include "dataplane/translate/arguments.h"
 #include "dataplane/translate/effort.h"
 #include "dataplane/translate/names.h"
@@ -245,7 +246,7 @@ static int put_body(struct anthropic_asking *a)
     const struct tr_request *r = a->request;
     json_writer_begin_object(a->w);
     if (on_vertex(a->target))
-        tr_put_text(a->w, "anthropic_version", STR("vertex-2023-10-16"));
+        tr_put_text(a->w, "anthropic_version", STR(ANTHROPIC_VERTEX_VERSION));
     else
         tr_put_text(a->w, "model", a->target->model);
     tr_put_whole(a->w, "max_tokens", a->max_output);

@@ -1,8 +1,7 @@
 /* What a Messages provider's failure was: by its type, by words that stand for more than the type
  * says, and by the status where the body says nothing. */
 #include "dataplane/translate/anthropic_internal.h"
-
-#define MESSAGE_BYTES_MAX 1024U
+#include "dataplane/translate/erring.h"
 
 static const struct {
     struct str type;
@@ -21,10 +20,7 @@ static const struct {
     {{"conflict_error", 14}, TR_ERROR_UPSTREAM},
 };
 
-static const struct {
-    unsigned status;
-    enum tr_error_kind kind;
-} statuses[] = {
+static const struct tr_status_kind statuses[] = {
     {400, TR_ERROR_INVALID_REQUEST}, {401, TR_ERROR_AUTHENTICATION},  {402, TR_ERROR_QUOTA},
     {403, TR_ERROR_PERMISSION},      {404, TR_ERROR_NOT_FOUND},       {408, TR_ERROR_TIMEOUT},
     {413, TR_ERROR_CONTEXT_LENGTH},  {422, TR_ERROR_INVALID_REQUEST}, {429, TR_ERROR_RATE_LIMITED},
@@ -32,10 +28,7 @@ static const struct {
 };
 
 /* An invalid request that is something else by its words. */
-static const struct {
-    struct str words;
-    enum tr_error_kind kind;
-} sayings[] = {
+static const struct tr_saying sayings[] = {
     {{"prompt is too long", 18}, TR_ERROR_CONTEXT_LENGTH},
     {{"exceed context limit", 20}, TR_ERROR_CONTEXT_LENGTH},
     {{"exceeds the context window", 26}, TR_ERROR_CONTEXT_LENGTH},
@@ -50,45 +43,19 @@ static enum tr_error_kind kind_of(unsigned status, struct str type)
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
         if (str_eq(type, types[i].type))
             return types[i].kind;
-    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++)
-        if (status == statuses[i].status)
-            return statuses[i].kind;
-    return status >= 400 && status < 500 ? TR_ERROR_INVALID_REQUEST : TR_ERROR_UPSTREAM;
-}
-
-/* At most max bytes, and no part of a character. */
-static struct str cut(struct str text, size_t max)
-{
-    if (text.len <= max)
-        return text;
-    text.len = max;
-    while (text.len > 0 && ((unsigned char)text.data[text.len] & 0xC0U) == 0x80U)
-        text.len--;
-    return text;
+    return tr_error_of_status(statuses, sizeof statuses / sizeof statuses[0], status);
 }
 
 void anthropic_error_of(unsigned status, struct str type, struct str message, struct str code,
                         struct tr_error *out)
 {
     *out = (struct tr_error){.kind = kind_of(status, type),
-                             .message = cut(message, MESSAGE_BYTES_MAX),
+                             .message = tr_error_message(message),
                              .code = code.len > 0 ? code : type,
                              .wait_ms = -1};
-    if (out->kind == TR_ERROR_INVALID_REQUEST)
-        for (size_t i = 0; i < sizeof sayings / sizeof sayings[0]; i++)
-            if (str_search(message, sayings[i].words) >= 0) {
-                out->kind = sayings[i].kind;
-                break;
-            }
+    out->kind = tr_error_by_words(out->kind, sayings, sizeof sayings / sizeof sayings[0], message);
     if (str_ends(code, STR("_spend_limit_reached")))
         out->kind = TR_ERROR_QUOTA;
-}
-
-static struct str text_of(const struct json *j, uint32_t node, struct arena *arena)
-{
-    struct str text;
-    return json_kind(j, node) == JSON_STRING && json_text(j, node, arena, &text) == 0 ? text
-                                                                                      : STR_NULL;
 }
 
 void anthropic_read_error(struct json *json, unsigned status, struct str name, struct str body,
@@ -99,7 +66,7 @@ void anthropic_read_error(struct json *json, unsigned status, struct str name, s
         json_reset(json, UINT32_MAX); /* No JSON: the status alone. */
     uint32_t error = json_get(json, JSON_ROOT, STR("error"));
     uint32_t details = json_get(json, error, STR("details"));
-    anthropic_error_of(status, text_of(json, json_get(json, error, STR("type")), arena),
-                       text_of(json, json_get(json, error, STR("message")), arena),
-                       text_of(json, json_get(json, details, STR("error_code")), arena), out);
+    anthropic_error_of(status, tr_error_text(json, json_get(json, error, STR("type")), arena),
+                       tr_error_text(json, json_get(json, error, STR("message")), arena),
+                       tr_error_text(json, json_get(json, details, STR("error_code")), arena), out);
 }

@@ -1,8 +1,7 @@
 /* What failed at Bedrock: by the name of the exception, by words that stand for more than the name
  * says, and by the status where there is no name. */
 #include "dataplane/translate/bedrock_internal.h"
-
-#define MESSAGE_BYTES_MAX 1024U
+#include "dataplane/translate/erring.h"
 
 static const struct {
     const char *name;
@@ -30,10 +29,7 @@ static const struct {
     {"ModelStreamErrorException", TR_ERROR_UPSTREAM},
 };
 
-static const struct {
-    unsigned status;
-    enum tr_error_kind kind;
-} statuses[] = {
+static const struct tr_status_kind statuses[] = {
     {400, TR_ERROR_INVALID_REQUEST}, {401, TR_ERROR_AUTHENTICATION}, {403, TR_ERROR_PERMISSION},
     {404, TR_ERROR_NOT_FOUND},       {408, TR_ERROR_TIMEOUT},        {413, TR_ERROR_CONTEXT_LENGTH},
     {424, TR_ERROR_UPSTREAM},        {429, TR_ERROR_RATE_LIMITED},   {503, TR_ERROR_OVERLOADED},
@@ -41,10 +37,7 @@ static const struct {
 };
 
 /* An invalid request that is something else by its words. */
-static const struct {
-    struct str words;
-    enum tr_error_kind kind;
-} sayings[] = {
+static const struct tr_saying sayings[] = {
     {{"nput is too long", 16}, TR_ERROR_CONTEXT_LENGTH},
     {{"rompt is too long", 17}, TR_ERROR_CONTEXT_LENGTH},
     {{"oo many input tokens", 20}, TR_ERROR_CONTEXT_LENGTH},
@@ -70,44 +63,17 @@ static enum tr_error_kind kind_of(unsigned status, struct str name)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (str_eq_nocase(name, str_from(names[i].name)))
             return names[i].kind;
-    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++)
-        if (status == statuses[i].status)
-            return statuses[i].kind;
-    return status >= 400 && status < 500 ? TR_ERROR_INVALID_REQUEST : TR_ERROR_UPSTREAM;
-}
-
-/* At most max bytes, and no part of a character. */
-static struct str cut(struct str text, size_t max)
-{
-    if (text.len <= max)
-        return text;
-    text.len = max;
-    while (text.len > 0 && ((unsigned char)text.data[text.len] & 0xC0U) == 0x80U)
-        text.len--;
-    return text;
+    return tr_error_of_status(statuses, sizeof statuses / sizeof statuses[0], status);
 }
 
 void bedrock_error_of(unsigned status, struct str name, struct str message, struct tr_error *out)
 {
     name = bare(name);
     *out = (struct tr_error){.kind = kind_of(status, name),
-                             .message = cut(message, MESSAGE_BYTES_MAX),
+                             .message = tr_error_message(message),
                              .code = str_valid_utf8(name) ? name : STR_NULL,
                              .wait_ms = -1};
-    if (out->kind != TR_ERROR_INVALID_REQUEST)
-        return;
-    for (size_t i = 0; i < sizeof sayings / sizeof sayings[0]; i++)
-        if (str_search(message, sayings[i].words) >= 0) {
-            out->kind = sayings[i].kind;
-            return;
-        }
-}
-
-static struct str text_of(const struct json *j, uint32_t node, struct arena *arena)
-{
-    struct str text;
-    return json_kind(j, node) == JSON_STRING && json_text(j, node, arena, &text) == 0 ? text
-                                                                                      : STR_NULL;
+    out->kind = tr_error_by_words(out->kind, sayings, sizeof sayings / sizeof sayings[0], message);
 }
 
 void bedrock_read_error(struct json *json, unsigned status, struct str name, struct str body,
@@ -119,6 +85,6 @@ void bedrock_read_error(struct json *json, unsigned status, struct str name, str
     if (message == JSON_NONE)
         message = json_get(json, JSON_ROOT, STR("Message"));
     if (name.len == 0)
-        name = text_of(json, json_get(json, JSON_ROOT, STR("__type")), arena);
-    bedrock_error_of(status, name, text_of(json, message, arena), out);
+        name = tr_error_text(json, json_get(json, JSON_ROOT, STR("__type")), arena);
+    bedrock_error_of(status, name, tr_error_text(json, message, arena), out);
 }

@@ -1,13 +1,9 @@
 /* What Cohere says when it refuses (PROVIDER-TRANSLATION section 11): {"message","id"}, or no JSON
  * at all. */
 #include "dataplane/translate/cohere_internal.h"
+#include "dataplane/translate/erring.h"
 
-#define MESSAGE_MAX 1024U
-
-static const struct {
-    unsigned status;
-    enum tr_error_kind kind;
-} statuses[] = {
+static const struct tr_status_kind statuses[] = {
     {401, TR_ERROR_AUTHENTICATION}, {402, TR_ERROR_QUOTA},          {403, TR_ERROR_PERMISSION},
     {404, TR_ERROR_NOT_FOUND},      {408, TR_ERROR_TIMEOUT},        {413, TR_ERROR_CONTEXT_LENGTH},
     {429, TR_ERROR_RATE_LIMITED},   {498, TR_ERROR_AUTHENTICATION}, {499, TR_ERROR_UPSTREAM},
@@ -34,19 +30,12 @@ static const struct {
 
 static enum tr_error_kind kind_of(unsigned status)
 {
-    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++)
-        if (status == statuses[i].status)
-            return statuses[i].kind;
-    return status >= 400 && status < 500 ? TR_ERROR_INVALID_REQUEST : TR_ERROR_UPSTREAM;
+    return tr_error_of_status(statuses, sizeof statuses / sizeof statuses[0], status);
 }
 
 void cohere_error_of(unsigned status, struct str message, struct tr_error *out)
 {
-    if (message.len > MESSAGE_MAX) {
-        message.len = MESSAGE_MAX;
-        while (message.len > 0 && ((unsigned char)message.data[message.len] & 0xC0U) == 0x80U)
-            message.len--;
-    }
+    message = tr_error_message(message);
     *out = (struct tr_error){.kind = kind_of(status), .message = message, .wait_ms = -1};
     for (size_t i = 0; i < sizeof sayings / sizeof sayings[0]; i++)
         if (out->kind == sayings[i].of && str_search(message, str_from(sayings[i].words)) >= 0) {
@@ -60,10 +49,7 @@ void cohere_read_error(struct json *json, unsigned status, struct str name, stru
 {
     struct str message = STR_NULL;
     (void)name;
-    if (json_parse(json, body, NULL) == 0) {
-        uint32_t node = json_get(json, JSON_ROOT, STR("message"));
-        if (json_kind(json, node) != JSON_STRING || json_text(json, node, arena, &message) != 0)
-            message = STR_NULL;
-    }
+    if (json_parse(json, body, NULL) == 0)
+        message = tr_error_text(json, json_get(json, JSON_ROOT, STR("message")), arena);
     cohere_error_of(status, message, out);
 }

@@ -2,6 +2,7 @@
  * "status","details"}}, sometimes in an array of one, or no JSON at all. */
 #include <string.h>
 
+#include "dataplane/translate/erring.h"
 #include "dataplane/translate/gemini_internal.h"
 
 #define MESSAGE_MAX 1024U
@@ -27,10 +28,7 @@ static const struct {
     {"ABORTED", TR_ERROR_UPSTREAM},
 };
 
-static const struct {
-    unsigned status;
-    enum tr_error_kind kind;
-} statuses[] = {
+static const struct tr_status_kind statuses[] = {
     {401, TR_ERROR_AUTHENTICATION}, {402, TR_ERROR_QUOTA},    {403, TR_ERROR_PERMISSION},
     {404, TR_ERROR_NOT_FOUND},      {408, TR_ERROR_TIMEOUT},  {413, TR_ERROR_CONTEXT_LENGTH},
     {429, TR_ERROR_RATE_LIMITED},   {499, TR_ERROR_UPSTREAM}, {503, TR_ERROR_OVERLOADED},
@@ -54,10 +52,7 @@ static enum tr_error_kind kind_of(unsigned status, struct str name)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (str_is(name, names[i].name))
             return names[i].kind;
-    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++)
-        if (status == statuses[i].status)
-            return statuses[i].kind;
-    return status >= 400 && status < 500 ? TR_ERROR_INVALID_REQUEST : TR_ERROR_UPSTREAM;
+    return tr_error_of_status(statuses, sizeof statuses / sizeof statuses[0], status);
 }
 
 /* At most max bytes, whole characters. */

@@ -70,16 +70,6 @@ static int put_finish(struct gemini_frames *f, uint32_t choice, enum call_finish
     return tr_reply_put(&f->r, &e);
 }
 
-static struct str head(struct str text, size_t max)
-{
-    if (text.len <= max)
-        return text;
-    text.len = max;
-    while (text.len > 0 && ((unsigned char)text.data[text.len] & 0xC0U) == 0x80U)
-        text.len--;
-    return text;
-}
-
 static void note_usage(struct gemini_frames *f)
 {
     const struct json *j = f->r.json;
@@ -107,7 +97,7 @@ static int put_failure(struct gemini_frames *f, uint32_t candidate, struct str s
     struct tr_event e = {.kind = TR_EVENT_ERROR};
     int rc = tr_reply_text(&f->r, get(f, candidate, STR("finishMessage")), &e.error.message);
     e.error.kind = TR_ERROR_UPSTREAM;
-    e.error.message = head(e.error.message, 1024);
+    e.error.message = str_utf8_head(e.error.message, 1024);
     e.error.code = said;
     e.error.wait_ms = -1;
     f->ended = true;

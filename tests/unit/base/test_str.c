@@ -161,6 +161,15 @@ static size_t model_length(const unsigned char *p, size_t left)
     return need == n && c <= 0x10FFFF && (c < 0xD800 || c > 0xDFFF) ? n : 0;
 }
 
+static void a_head_holds_whole_characters(void **state)
+{
+    (void)state;
+    const struct str s = STR("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
+    static const size_t lens[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 10};
+    for (size_t max = 0; max < sizeof lens / sizeof lens[0]; max++)
+        assert_true(str_eq(str_utf8_head(s, max), str_slice(s, 0, lens[max])));
+}
+
 static void utf8_is_what_unicode_says(void **state)
 {
     (void)state;
@@ -234,6 +243,7 @@ int main(void)
         cmocka_unit_test(durations_and_sizes_need_their_unit),
         cmocka_unit_test(money_is_exact_or_refused),
         cmocka_unit_test(utf8_is_what_unicode_says),
+        cmocka_unit_test(a_head_holds_whole_characters),
         cmocka_unit_test(a_bad_byte_is_found_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
