@@ -53,6 +53,12 @@ class Ground:
         expect(status in (200, 201), "the rollout was refused: %s %s" % (status, made))
         return made["id"]
 
+    def third_answers(self):
+        """Whether each node sends to the slow provider: one that failed is left alone for a while."""
+        return all(http("POST", self.bed.node_url(i) + "/v1/chat/completions", {
+            "model": "third", "messages": [{"role": "user", "content": "sum up"}]}, self.key)[0] == 200
+            for i in range(self.bed.node_count))
+
     def served(self):
         """The versions that nodes decide by."""
         answers = [http("POST", self.bed.node_url(i) + "/v1/chat/completions", {
@@ -117,6 +123,7 @@ def failing_version_goes_back(g):
     expect(shown["why"] in ("breach", "trip_wire"), "rolled back for %s" % shown["why"])
     expect(took <= 60, "it took %.0f s" % took)
     wait_until("every node to serve stable", lambda: g.served() == {"default@%d" % g.stable})
+    wait_until("every node to trust the mended provider again", g.third_answers, 120)
     expect(failed < 0.01, "%.2f %% of the clients' requests failed" % (100 * failed))
     return "rolled back after %.0f s, %.2f %% of %d requests failed" % (took, 100 * failed, len(visitors.entries))
 
