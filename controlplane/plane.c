@@ -100,13 +100,13 @@ static bool check_database(void *arg)
 
 static bool check_draining(void *arg)
 {
-    return ((const struct plane *)arg)->state != PLANE_CLOSING;
+    return ((const struct plane *)arg)->state < PLANE_LEAVING;
 }
 
 static bool check_started(void *arg)
 {
     const struct plane *p = arg;
-    return p->state == PLANE_SERVING || p->state == PLANE_CLOSING;
+    return p->state >= PLANE_SERVING;
 }
 
 static int start_probes(struct plane *p, struct err *err)
@@ -315,6 +315,7 @@ void plane_booted(struct plane *p)
         rc = start_servers(p, &err);
         break;
     case PLANE_SERVING:
+    case PLANE_LEAVING:
     case PLANE_CLOSING:
     case PLANE_CLOSED:
         break;
@@ -499,6 +500,17 @@ static void close_next(void *arg)
     }
 }
 
+/* Admin calls and streams of nodes end; nodes go to another control plane. */
+static void stop_accepting(struct plane *p, uint64_t now_ms)
+{
+    p->state = PLANE_CLOSING;
+    if (p->admin != NULL)
+        admin_drain(p->admin);
+    if (p->nodes != NULL)
+        nodes_drain(p->nodes);
+    p->drain_until_ms = now_ms + p->settings->drain_timeout_ms;
+}
+
 /* Admin calls and batches are waited for, up to --drain-timeout. Whatever then still waits for
  * Postgres is not waited for much longer: it is committed or it is not, and this process has told
  * nobody that it is. */
@@ -506,6 +518,11 @@ static void on_drain(uv_timer_t *timer)
 {
     struct plane *p = timer->data;
     uint64_t now_ms = clock_mono_ms();
+    if (p->state == PLANE_LEAVING) {
+        if (now_ms >= p->drain_until_ms)
+            stop_accepting(p, now_ms);
+        return;
+    }
     uint32_t calls = p->admin != NULL ? admin_busy(p->admin) : 0;
     size_t words = p->words != NULL ? words_waiting(p->words) : 0;
     size_t batches = p->nodes != NULL ? nodes_outstanding(p->nodes) : 0;
@@ -528,22 +545,21 @@ static void on_drain(uv_timer_t *timer)
 
 void plane_drain(struct plane *p, void (*cb)(void *arg), void *arg)
 {
-    if (p->state == PLANE_CLOSING || p->state == PLANE_CLOSED) {
+    if (p->state >= PLANE_LEAVING) {
         log_event(LOG_WARN, "ended at once");
         log_flush();
         _exit(1); /* The second signal: nothing acknowledged is only in this process. */
     }
-    p->state = PLANE_CLOSING; /* Not ready from here on. */
+    p->state = PLANE_LEAVING; /* Not ready from here on. */
     p->on_closed = cb;
     p->on_closed_arg = arg;
     log_event(LOG_INFO, "draining");
     if (p->leader != NULL)
         leader_resign(p->leader);
-    if (p->admin != NULL)
-        admin_drain(p->admin);
-    if (p->nodes != NULL)
-        nodes_drain(p->nodes);
-    p->drain_until_ms = clock_mono_ms() + p->settings->drain_timeout_ms;
+    uint64_t now_ms = clock_mono_ms();
+    p->drain_until_ms = now_ms + p->settings->drain_delay_ms;
+    if (p->settings->drain_delay_ms == 0)
+        stop_accepting(p, now_ms);
     uv_timer_init(p->loop, &p->drain_timer);
     p->drain_timer.data = p;
     uv_timer_start(&p->drain_timer, on_drain, 0, DRAIN_LOOK_MS);

@@ -27,7 +27,21 @@
 
 #define PLANE_HOLDER_BYTES 128
 
-enum plane_state { PLANE_BOOTING, PLANE_LOADING, PLANE_SERVING, PLANE_CLOSING, PLANE_CLOSED };
+/*   BOOTING --schema--> LOADING --snapshot--> SERVING
+ *       \_________________|_________________/
+ *                         | SIGTERM
+ *   CLOSED <-- CLOSING <-- LEAVING
+ *
+ * LEAVING: not ready and without roles; whoever still comes is served (--drain-delay). CLOSING: nobody
+ * else is let in, what runs may end (--drain-timeout), then the parts are closed one by one. */
+enum plane_state {
+    PLANE_BOOTING,
+    PLANE_LOADING,
+    PLANE_SERVING,
+    PLANE_LEAVING,
+    PLANE_CLOSING,
+    PLANE_CLOSED
+};
 
 struct plane {
     uv_loop_t *loop;
@@ -36,7 +50,7 @@ struct plane {
     int status; /* Why it ended by itself. */
     uv_timer_t timer;
     uv_timer_t drain_timer; /* From plane_drain on. */
-    uint64_t drain_until_ms;
+    uint64_t drain_until_ms; /* When LEAVING or CLOSING has lasted long enough. */
     bool parts_closing; /* close_next has begun. */
     uint64_t last_partitions_ms;
     uint64_t last_books_ms;

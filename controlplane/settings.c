@@ -71,6 +71,9 @@ const struct option_row settings_table[] = {
     {"evidence-interval", OPTION_DURATION, AT(evidence_interval_ms), "5m", 100, 3600000, "ms", "5m",
      "How often the trainer's leader looks at each policy: spend and exploration every time, "
      "training again every second time, drift every twelfth."},
+    {"drain-delay", OPTION_DURATION, AT(drain_delay_ms), "0s", 0, 600000, "ms", "10s",
+     "How long nodes and admin requests are still let in after SIGTERM, while load balancers learn "
+     "that this control plane is not ready. Its roles are given up at once."},
     {"drain-timeout", OPTION_DURATION, AT(drain_timeout_ms), "15s", 0, 600000, "ms", "15s",
      "How long running admin requests and batches may take to end after SIGTERM."},
     {"log-level", OPTION_STRING, AT(log_level), "info", 0, 0, "", "info",

@@ -37,6 +37,7 @@ struct settings {
     uint64_t feedback_days;     /* The same. */
     bool private_webhooks;
     uint64_t ingest_connections;
+    uint64_t drain_delay_ms;
     uint64_t drain_timeout_ms;
     uint64_t wave_healthy_ms;
     uint64_t evidence_interval_ms;

@@ -129,15 +129,20 @@ def seconds(args, name):
     return int(next(a for a in args if a.startswith("--%s=" % name)).split("=")[1].rstrip("s"))
 
 
-def node_stops_in_time(objects):
-    node = next(o for o in objects if o["kind"] == "Deployment" and o["metadata"]["name"].endswith("-node"))
-    pod = pod_of(node)
-    args = pod["containers"][0]["args"]
-    need = seconds(args, "drain-delay") + seconds(args, "drain-timeout") + 30
-    if pod["terminationGracePeriodSeconds"] < need:
-        yield "node: %d s to end, %d needed" % (pod["terminationGracePeriodSeconds"], need)
-    if "lifecycle" in pod["containers"][0]:
-        yield "node: a hook; the process drains by itself"
+def stop_in_time(objects):
+    for role in ("node", "control"):
+        deployment = next((o for o in objects if o["kind"] == "Deployment" and
+                           o["metadata"]["name"].endswith("-" + role)), None)
+        if deployment is None:
+            yield "%s: no deployment" % role
+            continue
+        pod = pod_of(deployment)
+        args = pod["containers"][0]["args"]
+        need = seconds(args, "drain-delay") + seconds(args, "drain-timeout") + 30
+        if pod["terminationGracePeriodSeconds"] < need:
+            yield "%s: %d s to end, %d needed" % (role, pod["terminationGracePeriodSeconds"], need)
+        if "lifecycle" in pod["containers"][0]:
+            yield "%s: a hook; the process drains by itself" % role
 
 
 def value_of(e):
@@ -197,7 +202,7 @@ def check(report, name, objects, bin_dir, where):
     report.say("%s: labels and selectors" % name, labels(objects))
     report.say("%s: pods are confined" % name, confined(objects))
     report.say("%s: references lead somewhere" % name, connected(objects))
-    report.say("%s: nodes have time to drain" % name, node_stops_in_time(objects))
+    report.say("%s: who stops has time to drain" % name, stop_in_time(objects))
     config = config_of(objects, where, name, root_config)
     done = subprocess.run([os.path.join(bin_dir, "steelyard-controlplane"), "--check-config", "--config", config],
                           capture_output=True, text=True)

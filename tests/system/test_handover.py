@@ -105,6 +105,23 @@ def test_f31_a_control_plane_that_ends_acknowledges_the_batches_that_it_took():
         return faults.settle(c, client.entries)
 
 
+def test_f31_a_control_plane_that_is_told_to_end_serves_whoever_is_still_sent_to_it():
+    """Load balancers learn late that it is not ready: until the delay is over they send to it what they like."""
+    with Cluster(faults.config, nodes=1, control_args=["--drain-delay", "4s"]) as c:
+        began = time.monotonic()
+        c.control.kill(signal.SIGTERM)
+        wait_until("it to be unready", lambda: readiness(c.control) == 503, 10)
+        served = 0
+        while c.control.alive and time.monotonic() - began < 3:
+            status, _ = c.admin("GET", "/keys")
+            expect(status == 200, "a call after SIGTERM was answered with %s" % status)
+            served += 1
+        expect(c.control.child.wait(30) == 0, "it did not end well")
+        took = time.monotonic() - began
+        expect(served > 0 and took >= 4, "it ended after %.1f s and %d calls" % (took, served))
+        return "%d calls served after SIGTERM, ended after %.1f s" % (served, took)
+
+
 def test_f31_a_control_plane_ends_although_a_call_never_does():
     with Cluster(faults.config, nodes=0, control_args=["--drain-timeout", "1s"]) as c:
         with TableLock(c.postgres, "api_key") as lock:
