@@ -156,7 +156,7 @@ static const char setup_sql[] =
     "CREATE TEMP TABLE feedback_in (ts timestamptz, request_id uuid, key_id bigint, source text, "
     "received timestamptz, score_q16 integer, label text, comment bytea, position bigint, "
     "label_prob bigint) "
-    "ON COMMIT DELETE ROWS";
+    "ON COMMIT DELETE ROWS; " INTAKE_PRINTS_SETUP;
 
 int intake_create(uv_loop_t *loop, const struct intake_config *config, struct intake **out_intake,
                   struct err *err)

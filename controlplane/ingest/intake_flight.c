@@ -247,9 +247,9 @@ static int flight_commit(struct flight *f)
         "tokens_out = s.tokens_out + excluded.tokens_out, "
         "tokens_cached = s.tokens_cached + excluded.tokens_cached, "
         "tokens_reasoning = s.tokens_reasoning + excluded.tokens_reasoning; "
-        "%s%s"
+        "%s%s%s"
         "UPDATE ingest_stream SET next_seq = %llu%s WHERE node_id = '%s' AND epoch = %lld; COMMIT",
-        shard, shard, shard, charges,
+        shard, shard, shard, charges, f->rows.prints.sums.count > 0 ? intake_prints_sql : "",
         f->rows.votes == 0
             ? ""
             : "INSERT INTO feedback (ts, request_id, key_id, source, received, score_q16, label, "
@@ -271,7 +271,7 @@ static const char copy_decision[] =
     "detail, greedy_model) FROM STDIN (FORMAT binary)";
 static const char copy_attempt[] =
     "COPY attempt (ts, request_id, n, model, server, started, status, reason, ttft_ms, total_ms, "
-    "tokens_in, tokens_out, cached, cost, price_id, flags) FROM STDIN (FORMAT binary)";
+    "tokens_in, tokens_out, cached, cost, price_id, flags, fingerprint) FROM STDIN (FORMAT binary)";
 
 static const char copy_canary[] =
     "COPY canary_obs (bucket, rollout_id, request_id, unit_hash, arm, stage, slot, stratum, "
@@ -331,6 +331,11 @@ static int flight_next_copy(struct flight *f)
                                &r->spend.charge_copy);
         /* fall through */
     case FLIGHT_CHARGE:
+        if (r->prints.sums.count > 0)
+            return flight_copy(f, FLIGHT_PRINT, "COPY print_in FROM STDIN (FORMAT binary)",
+                               &r->prints.copy);
+        /* fall through */
+    case FLIGHT_PRINT:
         if (r->canaries > 0)
             return flight_copy(f, FLIGHT_CANARY, copy_canary, &r->canary);
         /* fall through */
@@ -435,6 +440,7 @@ static void flight_step(struct flight *f, const struct pq_reply *reply)
     case FLIGHT_CANDIDATE:
     case FLIGHT_SPEND:
     case FLIGHT_CHARGE:
+    case FLIGHT_PRINT:
     case FLIGHT_CANARY:
         rc = flight_next_copy(f);
         break;

@@ -11,7 +11,7 @@
 
 #define FLIGHT_RECORDS_MAX 4000U
 #define FLIGHT_BYTES_MAX   (4U << 20)
-#define FLIGHT_SQL_BYTES   6144U
+#define FLIGHT_SQL_BYTES   8192U
 
 struct batch {
     struct list node;
@@ -54,6 +54,7 @@ enum flight_state {
     FLIGHT_CANDIDATE,
     FLIGHT_SPEND,
     FLIGHT_CHARGE,
+    FLIGHT_PRINT,
     FLIGHT_CANARY,
     FLIGHT_COMMIT,
     FLIGHT_ROLLBACK,

@@ -21,116 +21,6 @@
 #define SCORE_MAX_Q16    65536
 #define NO_SQLSTATE      "" /* Refused here, before Postgres saw it. */
 
-/* --- the wire format of RecordList: repeated field 1, each `0a <varint length> <bytes>`
- * ----------- */
-
-static int varint_next(struct str *io, uint64_t *out_value)
-{
-    uint64_t value = 0;
-    for (unsigned i = 0; i < 10; i++) {
-        if (i >= io->len)
-            return ERR_CORRUPT;
-        uint8_t byte = (uint8_t)io->data[i];
-        value |= (uint64_t)(byte & 0x7f) << (7 * i);
-        if ((byte & 0x80) == 0) {
-            *io = str_slice(*io, i + 1, io->len);
-            *out_value = value;
-            return 0;
-        }
-    }
-    return ERR_CORRUPT;
-}
-
-static int field_bytes(struct str *io, struct str *out)
-{
-    uint64_t len;
-    int rc = varint_next(io, &len);
-    if (rc != 0 || len > io->len)
-        return ERR_CORRUPT;
-    *out = str_slice(*io, 0, (size_t)len);
-    *io = str_slice(*io, (size_t)len, io->len);
-    return 0;
-}
-
-int record_list_next(struct str *io_list, struct str *out_record)
-{
-    if (io_list->len == 0)
-        return ERR_EOF;
-    struct str rest = *io_list;
-    uint64_t tag;
-    if (varint_next(&rest, &tag) != 0 || tag != (1U << 3 | 2U) ||
-        field_bytes(&rest, out_record) != 0)
-        return ERR_CORRUPT;
-    *io_list = rest;
-    return 0;
-}
-
-/* The body of a Record's last length-delimited field `number`, or .data NULL. So detail keeps the
- * node's own bytes and nothing is packed twice. */
-static struct str record_field(struct str record, uint32_t number)
-{
-    struct str found = STR_NULL;
-    while (record.len > 0) {
-        uint64_t tag, skipped;
-        struct str body;
-        if (varint_next(&record, &tag) != 0)
-            return STR_NULL;
-        switch (tag & 7) {
-        case 0:
-            if (varint_next(&record, &skipped) != 0)
-                return STR_NULL;
-            break;
-        case 1:
-        case 5: {
-            size_t size = (tag & 7) == 1 ? 8 : 4;
-            if (record.len < size)
-                return STR_NULL;
-            record = str_slice(record, size, record.len);
-            break;
-        }
-        case 2:
-            if (field_bytes(&record, &body) != 0)
-                return STR_NULL;
-            if (tag >> 3 == number)
-                found = body.len > 0 ? body : STR("");
-            break;
-        default:
-            return STR_NULL;
-        }
-    }
-    return found;
-}
-
-uint64_t record_last_seq(struct str record, uint64_t seq, bool *out_gap)
-{
-    struct str body = record_field(record, 3);
-    *out_gap = false;
-    if (body.data == NULL)
-        return seq;
-    uint64_t from = 0, to = 0;
-    while (body.len > 0) {
-        uint64_t tag;
-        struct str ignored;
-        if (varint_next(&body, &tag) != 0)
-            return seq;
-        if ((tag & 7) == 0) {
-            uint64_t value;
-            if (varint_next(&body, &value) != 0)
-                return seq;
-            if (tag >> 3 == 1)
-                from = value;
-            else if (tag >> 3 == 2)
-                to = value;
-        } else if ((tag & 7) != 2 || field_bytes(&body, &ignored) != 0) {
-            return seq;
-        }
-    }
-    if (from != seq || to < from || to > INT64_MAX - 1)
-        return seq; /* Not a gap that stands here: it will be read as a bad record. */
-    *out_gap = true;
-    return to;
-}
-
 /* --- memory ------------------------------------------------------------------------------------
  */
 
@@ -146,6 +36,7 @@ void intake_rows_init(struct intake_rows *r)
     for (size_t i = 0; i < sizeof copies / sizeof copies[0]; i++)
         pq_copy_init(copies[i], ROWS_BYTES_MAX);
     intake_spend_init(&r->spend, &r->arena, ROWS_BYTES_MAX);
+    intake_prints_init(&r->prints, &r->arena, ROWS_BYTES_MAX);
     intake_rows_reset(r);
 }
 
@@ -160,6 +51,7 @@ void intake_rows_deinit(struct intake_rows *r)
     pq_copy_deinit(&r->candidate_copy);
     pq_copy_deinit(&r->canary);
     intake_spend_deinit(&r->spend);
+    intake_prints_deinit(&r->prints);
     map_deinit(&r->usage);
     map_deinit(&r->candidates);
     arena_reset(&r->arena);
@@ -179,6 +71,7 @@ void intake_rows_reset(struct intake_rows *r)
     map_init(&r->usage);
     map_init(&r->candidates);
     intake_spend_reset(&r->spend);
+    intake_prints_reset(&r->prints);
     arena_reset(&r->arena);
     r->decisions = r->attempts = r->votes = r->gaps = r->bads = r->canaries = 0;
     r->last_ts_us = 0;
@@ -439,17 +332,19 @@ static int add_candidates(struct intake_rows *r, const Steelyard__Telemetry__V1_
 /* --- records -------------------------------------------------------------------------------------
  */
 
-static void copy_attempt(struct intake_rows *r, const Steelyard__Telemetry__V1__Decision *d,
-                         size_t n)
+static int copy_attempt(struct intake_rows *r, const Steelyard__Telemetry__V1__Decision *d,
+                        size_t n)
 {
     const Steelyard__Telemetry__V1__Attempt *a = d->attempt[n];
     struct pq_copy *c = &r->attempt;
-    pq_copy_row(c, 16);
+    const struct str server =
+        a->endpoint < d->n_servers ? str_from(d->servers[a->endpoint]) : STR("");
+    pq_copy_row(c, 17);
     pq_copy_time_us(c, d->ts_us);
     pq_copy_bytes(c, pb_str(d->request_id));
     pq_copy_i16(c, clamp_i16(n));
     intake_copy_text(c, model_name(d, a->model));
-    intake_copy_text(c, a->endpoint < d->n_servers ? str_from(d->servers[a->endpoint]) : STR(""));
+    intake_copy_text(c, server);
     pq_copy_time_us(c, clamp_time(a->start_us, d->ts_us));
     pq_copy_i32(c, (int32_t)a->status);
     pq_copy_i32(c, (int32_t)a->reason);
@@ -461,7 +356,14 @@ static void copy_attempt(struct intake_rows *r, const Steelyard__Telemetry__V1__
     pq_copy_i64(c, a->cost);
     pq_copy_i64(c, (int64_t)a->price_id);
     pq_copy_i32(c, (int32_t)a->flags);
+    if (a->fingerprint != 0)
+        pq_copy_i64(c, (int64_t)a->fingerprint);
+    else
+        pq_copy_null(c);
     r->attempts++;
+    return a->fingerprint == 0
+               ? 0
+               : intake_prints_add(&r->prints, model_name(d, a->model), server, d->ts_us, a);
 }
 
 static int add_decision(struct intake_rows *r, const struct uuid *node_id, uint64_t epoch,
@@ -513,8 +415,9 @@ static int add_decision(struct intake_rows *r, const struct uuid *node_id, uint6
         copy_model(c, d, d->greedy);
     else
         pq_copy_null(c);
-    for (size_t i = 0; i < d->n_attempt; i++)
-        copy_attempt(r, d, i);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < d->n_attempt; i++)
+        rc = copy_attempt(r, d, i);
     r->decisions++;
     if (d->rollout_id != 0) {
         intake_canary_add(&r->canary, d);
@@ -522,7 +425,8 @@ static int add_decision(struct intake_rows *r, const struct uuid *node_id, uint6
     }
     if (d->ts_us > r->last_ts_us)
         r->last_ts_us = d->ts_us;
-    int rc = add_usage(r, d, t);
+    if (rc == 0)
+        rc = add_usage(r, d, t);
     if (rc == 0)
         rc = intake_spend_add(&r->spend, d);
     return rc != 0 ? rc : add_candidates(r, d, t);
@@ -691,6 +595,8 @@ int intake_rows_finish(struct intake_rows *r)
     struct pq_copy *copies[] = {&r->decision, &r->attempt,    &r->feedback,       &r->gap,
                                 &r->bad,      &r->usage_copy, &r->candidate_copy, &r->canary};
     int rc = intake_spend_finish(&r->spend);
+    if (rc == 0)
+        rc = intake_prints_finish(&r->prints);
     for (size_t i = 0; i < sizeof copies / sizeof copies[0]; i++) {
         pq_copy_end(copies[i]);
         if (rc == 0)

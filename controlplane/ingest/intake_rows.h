@@ -9,6 +9,7 @@
 #include "common/base/arena.h"
 #include "common/base/map.h"
 #include "common/crypto/uuid.h"
+#include "controlplane/ingest/intake_print.h"
 #include "controlplane/ingest/intake_spend.h"
 #include "controlplane/store/pq.h"
 
@@ -20,12 +21,17 @@ int record_list_next(struct str *io_list, struct str *out_record) MUST_CHECK;
 /* Seq range of a record that stands at `seq`: to = seq, or a Gap's end. *out_gap says which. */
 uint64_t record_last_seq(struct str record, uint64_t seq, bool *out_gap);
 
+/* The body of a Record's last length-delimited field `number`, or .data NULL. So detail keeps the
+ * node's own bytes and nothing is packed twice. */
+struct str record_field(struct str record, uint32_t number);
+
 struct intake_rows {
     struct arena_pool chunks;
     struct arena arena; /* Unpacked records and keys of the sums, until reset. */
     struct map usage;
     struct map candidates;
     struct intake_spend spend;
+    struct intake_prints prints;
     struct pq_copy decision;
     struct pq_copy attempt;
     struct pq_copy feedback;
@@ -57,8 +63,7 @@ int intake_rows_add_bad(struct intake_rows *r, const struct uuid *node_id, uint6
 int intake_rows_finish(struct intake_rows *r) MUST_CHECK;
 uint64_t intake_rows_bytes(const struct intake_rows *r);
 
-/* --- for intake_spend.c -----------------------------------------------------------------------
- */
+/* --- for intake_spend.c and intake_print.c --- */
 /* At most 256 bytes that a UTF-8 text column takes. */
 void intake_copy_text(struct pq_copy *c, struct str s);
 void intake_add_sat(int64_t *sum, int64_t value);

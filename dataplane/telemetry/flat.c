@@ -144,22 +144,30 @@ uint8_t *flat_put_decision(uint8_t *at, const struct record_decision *d)
     return t.at;
 }
 
-/* Charges + 1, or 0; in the upper half, where versions before 4 wrote 0, tokens kept an hour. */
+/* Charges + 1, or 0; a bit that a fingerprint and its text follow, which versions before 6 never
+ * set; in the upper half, where versions before 4 wrote 0, tokens kept an hour. */
 #define ATTEMPT_HOUR_SHIFT 32
+#define ATTEMPT_PRINT      (UINT64_C(1) << 31)
 
 uint8_t *flat_put_attempt(uint8_t *at, const struct record_attempt *a)
 {
     uint64_t charges = a->held != NULL ? a->held->charge_count + UINT64_C(1) : 0;
     uint64_t word = charges | (uint64_t)a->tokens_cache_write_1h << ATTEMPT_HOUR_SHIFT;
+    const bool print = a->fingerprint != 0;
+    word |= print ? ATTEMPT_PRINT : 0;
     at = put_block(at, a, ATTEMPT_BYTES);
     at = put_block(at, &word, 8);
     if (charges != 0) {
         at = put_block(at, &a->held->reserved_nanousd, 8);
         at = put_block(at, a->held->charges, (charges - 1) * sizeof(a->held->charges[0]));
     }
-    struct texts t = texts_begin(at, 2);
+    if (print)
+        at = put_block(at, &a->fingerprint, 8);
+    struct texts t = texts_begin(at, 2U + print);
     put_text(&t, a->server, FLAT_TEXT_MAX);
     put_text(&t, a->provider_id, FLAT_TEXT_MAX);
+    if (print)
+        put_text(&t, a->fingerprint_text, RECORD_PRINT_BYTES_MAX);
     return t.at;
 }
 
@@ -333,16 +341,19 @@ bool flat_take_attempt(struct str *data, struct record_held *held, struct record
     if (!take(data, a, ATTEMPT_BYTES) || !take(data, &charges, 8))
         return false;
     a->tokens_cache_write_1h = (uint32_t)(charges >> ATTEMPT_HOUR_SHIFT);
-    charges &= UINT32_MAX;
+    const bool print = (charges & ATTEMPT_PRINT) != 0;
+    charges &= ATTEMPT_PRINT - 1;
     if (charges != 0) {
         if (!take_held(data, charges - 1, held))
             return false;
         a->held = held;
     }
-    if (!texts_take(data, 2, &t))
+    if ((print && !take(data, &a->fingerprint, 8)) || !texts_take(data, 2U + print, &t))
         return false;
     a->server = text_next(&t);
     a->provider_id = text_next(&t);
+    if (print)
+        a->fingerprint_text = text_next(&t);
     return true;
 }
 

@@ -377,12 +377,15 @@ static void put_attempt_fields(struct writer *w, const struct record_attempt *a,
     at = write_u64(at, 16, a->tokens_cache_write);
     at = write_u64(at, 17, a->usage);
     at = write_u64(at, 20, a->tokens_cache_write_1h);
-    if (a->held == NULL) {
-        w->at = at;
-        return;
+    w->at = at;
+    if (a->held != NULL) {
+        w->at = write_i64(at, 18, a->held->reserved_nanousd);
+        put_charges(w, 19, a->held->charges, a->held->charge_count);
     }
-    w->at = write_i64(at, 18, a->held->reserved_nanousd);
-    put_charges(w, 19, a->held->charges, a->held->charge_count);
+    if (a->fingerprint == 0 || !has_room(w, TAG_AND_VARINT_MAX))
+        return;
+    w->at = write_fixed64(w->at, 24, a->fingerprint);
+    put_text(w, 25, a->fingerprint_text);
 }
 
 /* Attempts at one deployment share one entry of `servers`. */

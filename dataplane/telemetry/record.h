@@ -30,6 +30,7 @@
     256U /* Any string of a decision is cut here, at a UTF-8 boundary.                             \
           */
 #define RECORD_COMMENT_BYTES_MAX 2048U
+#define RECORD_PRINT_BYTES_MAX   112U /* Text of a fingerprint. */
 
 enum record_status {
     RECORD_STATUS_UNKNOWN = 0,
@@ -141,6 +142,8 @@ struct record_attempt {
     struct str server;              /* "provider/upstream-model": snapshot_deployment.name. */
     struct str provider_id;         /* The provider's request id. */
     uint32_t tokens_cache_write_1h; /* Those of tokens_cache_write that are kept an hour. */
+    uint64_t fingerprint;           /* What the answer said that made it (llm/print.h); 0: none. */
+    struct str fingerprint_text;    /* Only when it is to be told. */
 };
 
 struct record_candidate { /* What the router's own structs do not hold. */

@@ -283,6 +283,9 @@ void fixture_add_decision(struct buf *list, const struct fixture_decision *in)
     d.stage = in->stage;
     d.slot = in->slot;
     attempt.reason = in->reason;
+    attempt.fingerprint = in->print;
+    if (in->print_text != NULL)
+        attempt.fingerprint_text = (char *)(uintptr_t)in->print_text;
     attempt.usage = (Steelyard__Telemetry__V1__UsageSource)in->source;
     record.body_case = STEELYARD__TELEMETRY__V1__RECORD__BODY_DECISION;
     record.decision = &d;

@@ -51,6 +51,8 @@ struct fixture_decision {
     uint64_t rollout_id, unit; /* 0: of no rollout. */
     uint32_t arm, stage, slot;
     uint32_t reason; /* AttemptReason of the attempt. */
+    uint64_t print;  /* Its fingerprint; 0: none. */
+    const char *print_text;
 };
 /* Each appends one record to a packed RecordList. */
 void fixture_add_decision(struct buf *list, const struct fixture_decision *d);

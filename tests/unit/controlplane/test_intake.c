@@ -223,6 +223,90 @@ static void b31_the_first_vote_of_a_source_wins(void **state)
     close_intake(&loop, in);
 }
 
+#define DAY_US INT64_C(86400000000)
+
+struct said { /* By one answer. */
+    int64_t ts_us;
+    uint64_t print;
+    const char *text;
+};
+
+static void store_said(uv_loop_t *loop, struct intake *in, uint64_t epoch, const struct said *said,
+                       uint32_t count)
+{
+    struct buf list = {0};
+    for (uint32_t i = 0; i < count; i++)
+        fixture_add_decision(&list, &(struct fixture_decision){.serial = epoch * 1000 + i,
+                                                               .ts_us = said[i].ts_us,
+                                                               .print = said[i].print,
+                                                               .print_text = said[i].text,
+                                                               .task = "print"});
+    struct intake_result r = submit_and_wait(loop, in, batch_of(&list, 7, epoch, 1, count));
+    assert_int_equal(r.outcome, INTAKE_STORED);
+    assert_int_equal(r.quarantined, 0);
+}
+
+static void what_answers_say_made_them_is_a_row_of_each_deployment(void **state)
+{
+    const char *db = *state;
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    struct pq_conn *c = fixture_connect(db);
+    struct intake *in = make_intake(&loop, db);
+    const int64_t now = fixture_i64(c, "SELECT (extract(epoch FROM now()) * 1e6)::bigint");
+    const uint64_t high = UINT64_MAX - 1; /* -2 as a bigint. */
+    const struct said first[] = {{now - 30 * DAY_US, high, "gpt fp_a"},
+                                 {now - 30 * DAY_US + 5, high, NULL},
+                                 {now - 30 * DAY_US + 7, 77, NULL},
+                                 {now - 30 * DAY_US + 9, 0, NULL}};
+    store_said(&loop, in, 1, first, 4);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM attempt WHERE fingerprint = -2"), 2);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM fingerprint WHERE model = 'model-small' "
+                                    "AND server = 'sim/model-small'"),
+                     2);
+    assert_int_equal(fixture_i64(c, "SELECT requests FROM fingerprint WHERE print = -2 AND text = "
+                                    "'gpt fp_a' AND last_seen > since AND away IS NULL"),
+                     2);
+    assert_int_equal(fixture_i64(c, "SELECT requests FROM fingerprint WHERE print = 77 AND text IS "
+                                    "NULL"),
+                     1);
+    /* Ten days later it is the same; after sixteen more, with nothing in between, it is new. A
+     * clock that is ahead is not believed. */
+    const struct said later[] = {{now - 20 * DAY_US, high, NULL}, {now - 20 * DAY_US, 77, "late"}};
+    const struct said again[] = {{now - 4 * DAY_US, high, NULL}, {now + 9 * DAY_US, 5, "ahead"}};
+    store_said(&loop, in, 2, later, 2);
+    assert_int_equal(fixture_i64(c, "SELECT requests FROM fingerprint WHERE print = -2"), 3);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM fingerprint WHERE text = 'late'"), 1);
+    store_said(&loop, in, 3, again, 2);
+    assert_int_equal(fixture_i64(c, "SELECT requests FROM fingerprint WHERE print = -2 AND away < "
+                                    "since - interval '15 days' AND first_seen < away"),
+                     1);
+    assert_int_equal(
+        fixture_i64(c, "SELECT count(*) FROM fingerprint WHERE print = 5 AND last_seen <= now()"),
+        1);
+    /* What is late joins those before it, and does not end the newer ones' time. */
+    store_said(&loop, in, 4, later, 1);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM fingerprint WHERE print = -2 AND "
+                                    "last_seen > now() - interval '5 days'"),
+                     1);
+    /* A provider that makes one up for each request gets no more than so many rows, and the known
+     * ones are counted on. */
+    static struct said random[300];
+    for (uint32_t i = 0; i < 300; i++)
+        random[i] = (struct said){now - 1000, 1000 + i % 150 + (i >= 150 ? 5000 : 0), NULL};
+    store_said(&loop, in, 5, random, 150);
+    store_said(&loop, in, 6, random + 150, 150);
+    for (uint32_t i = 0; i < 150; i++)
+        random[i].print += 20000;
+    store_said(&loop, in, 7, random, 150);
+    const int64_t rows = fixture_i64(c, "SELECT count(*) FROM fingerprint");
+    assert_in_range(rows, 256, 256 + 150);
+    store_said(&loop, in, 8, again, 1);
+    assert_int_equal(fixture_i64(c, "SELECT requests FROM fingerprint WHERE print = -2"), 3);
+    pq_conn_close(c);
+    close_intake(&loop, in);
+}
+
 /* --- the property ------------------------------------------------------------------------------
  */
 
@@ -465,6 +549,7 @@ int main(void)
         cmocka_unit_test(b43_a_record_that_cannot_be_decoded_is_quarantined_alone),
         cmocka_unit_test(b17_bytes_that_no_text_column_takes_are_stored_in_the_record),
         cmocka_unit_test(b31_the_first_vote_of_a_source_wins),
+        cmocka_unit_test(what_answers_say_made_them_is_a_row_of_each_deployment),
         cmocka_unit_test(f9_the_ledger_is_equal_after_duplicates_holes_kills_and_poison),
         cmocka_unit_test(a_decision_of_a_rollout_leaves_its_observation_beside_it),
         cmocka_unit_test(f2_batches_wait_while_postgres_restarts),

@@ -132,6 +132,9 @@ static void every_field_of_a_decision_arrives(void **state)
     assert_int_equal(d->attempt[1]->reserved, 8888);
     assert_int_equal(d->attempt[1]->n_charge, 1);
     assert_int_equal(d->attempt[1]->charge[0]->budget, 33);
+    assert_true(d->attempt[0]->fingerprint == 0);
+    assert_true(d->attempt[1]->fingerprint == UINT64_MAX - 5);
+    assert_string_equal(d->attempt[1]->fingerprint_text, "small-2026-05 fp_1");
     assert_int_equal(d->n_charge, 2);
     assert_true(d->charge[0]->budget == UINT64_MAX);
     assert_int_equal(d->charge[0]->period_start_us, 1699999000000000);
@@ -497,6 +500,37 @@ static void the_way_of_an_order_passes_the_ring_and_arrives(void **state)
                      ERR_INVALID);
 }
 
+static void a_fingerprint_passes_the_ring_with_or_without_its_text(void **state)
+{
+    (void)state;
+    static _Alignas(8) uint8_t at[FLAT_ATTEMPT_MAX];
+    static struct sample s;
+    char long_text[RECORD_PRINT_BYTES_MAX + 9];
+    memset(long_text, 'm', sizeof(long_text));
+    sample_init(&s, 1);
+    for (int with = 0; with < 3; with++) {
+        struct record_attempt back, a = s.attempts[1];
+        struct record_held held;
+        if (with == 0)
+            a.fingerprint_text = STR("");
+        else if (with == 2)
+            a.fingerprint_text = (struct str){.data = long_text, .len = sizeof(long_text)};
+        size_t len = (size_t)(flat_put_attempt(at, &a) - at);
+        struct str data = {.data = (const char *)at, .len = len};
+        assert_true(flat_take_attempt(&data, &held, &back));
+        assert_int_equal(data.len, 0);
+        assert_true(back.fingerprint == a.fingerprint);
+        assert_int_equal(back.held->charge_count, 1);
+        assert_int_equal(back.fingerprint_text.len,
+                         with == 2 ? RECORD_PRINT_BYTES_MAX : a.fingerprint_text.len);
+        assert_true(str_is(back.server, "local/small"));
+        for (size_t cut = 0; cut < len; cut++) {
+            data = (struct str){.data = (const char *)at, .len = cut};
+            assert_false(flat_take_attempt(&data, &held, &back));
+        }
+    }
+}
+
 static void a_part_in_a_rollout_passes_the_ring_and_is_refused_where_it_is_cut(void **state)
 {
     (void)state;
@@ -541,6 +575,7 @@ int main(void)
         cmocka_unit_test(a_sync_that_was_asked_for_comes_without_waiting_for_the_second),
         cmocka_unit_test(the_part_in_a_rollout_arrives_whole_with_its_shadow_and_without),
         cmocka_unit_test(the_way_of_an_order_passes_the_ring_and_arrives),
+        cmocka_unit_test(a_fingerprint_passes_the_ring_with_or_without_its_text),
         cmocka_unit_test(a_part_in_a_rollout_passes_the_ring_and_is_refused_where_it_is_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

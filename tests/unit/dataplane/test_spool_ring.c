@@ -156,6 +156,8 @@ static void f7_a_full_ring_refuses_intents_and_has_room_for_every_outcome(void *
         for (uint32_t a = 0; a < RECORD_ATTEMPTS_MAX; a++) {
             many[a] = sample.attempts[0];
             many[a].provider_id = (struct str){.data = id, .len = sizeof(id)};
+            many[a].fingerprint = a + 1;
+            many[a].fingerprint_text = many[a].provider_id;
         }
         sample.o.attempts = many;
         sample.o.attempt_count = RECORD_ATTEMPTS_MAX; /* More than were announced. */
