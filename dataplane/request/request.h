@@ -403,7 +403,7 @@ struct request {
     int64_t cost_nanousd;
 };
 
-_Static_assert(sizeof(struct request) <= 1104, "what a live stream costs");
+_Static_assert(sizeof(struct request) <= 1128, "what a live stream costs");
 
 /* The head was read: begins a request, authenticates it and answers at once if that is refused.
  * head and what it points to stay until done(). NULL: at capacity, or out of memory; nothing was
