@@ -30,7 +30,7 @@
 
 #define REQUEST_BYTES_MAX (1U << 20)
 #define REQUEST_BYTES_MIN 4096U
-#define WISH_BYTES        256U /* A body's wishes stand before its text. */
+#define WISH_BYTES    2048 /* A gateway that writes the body anew may have put the model last. */
 #define BLAST_EVENTS      32U  /* Written at once when there is no pace. */
 #define TLS_RECORD_BYTES  16384U
 

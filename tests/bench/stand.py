@@ -49,16 +49,17 @@ class Stand:
             raise
         return self
 
-    def _add(self, thing):
+    def add(self, thing):
+        """Stopped when the stand is left."""
         self.stoppable.append(thing)
         return thing
 
     def _start(self):
-        self.upstream = self._add(Upstream(self.directory))
-        self.tls = self._add(Upstream(self.directory, tls=True)) if self.want_tls else None
+        self.upstream = self.add(Upstream(self.directory))
+        self.tls = self.add(Upstream(self.directory, tls=True)) if self.want_tls else None
         self.proxies = []
         for kind in (Nginx, Haproxy) if self.want_proxies else ():
-            proxy = self._add(kind(self.directory, self.upstream, self.tls)).start()
+            proxy = self.add(kind(self.directory, self.upstream, self.tls)).start()
             for pid in proxy.pids:
                 pin(pid, PROXY_CORE)
             self.proxies.append(proxy)
