@@ -3,6 +3,7 @@
 #include "dataplane/llm/anthropic.h"
 
 #include "dataplane/llm/edit.h"
+#include "dataplane/llm/reply.h"
 #include "dataplane/llm/tokens.h"
 
 enum call_finish anthropic_finish_of(struct str reason)
@@ -160,6 +161,7 @@ static enum provider_event note_event(struct provider_reply *reply, const struct
         if (json_kind(j, node) != JSON_OBJECT)
             return PROVIDER_BAD;
         anthropic_note_usage(&reply->usage, j, json_get(j, node, STR("usage")), false);
+        reply_note_model(reply, j, node);
         *out_edited = node;
         return PROVIDER_OPEN;
     case EVENT_BLOCK_START:
@@ -250,6 +252,7 @@ int anthropic_read_reply(struct json *json, struct provider_reply *reply, struct
     for (uint32_t at = 0; json_next_element(json, content, &at, &block);)
         reply->content |= has_block(reply, json, block);
     note_finish(reply, json, json_get(json, JSON_ROOT, STR("stop_reason")));
+    reply_note_model(reply, json, JSON_ROOT);
     anthropic_note_usage(&reply->usage, json, json_get(json, JSON_ROOT, STR("usage")), true);
     rc = edit_reply_apply(json, body, rewrite, &reply->usage, arena, out_pieces, out_count);
     reply->done = rc == 0;

@@ -222,6 +222,12 @@ static int write_event(const struct json *j, const struct provider_reply *reply,
     return rc;
 }
 
+static void note_print_strictly(struct provider_reply *reply, const struct json *j)
+{
+    (void)provider_reply_print(reply, json_plain(j, json_get(j, JSON_ROOT, STR("model"))),
+                               json_plain(j, json_get(j, JSON_ROOT, STR("system_fingerprint"))));
+}
+
 /* What an event is; choices are looked through. */
 static enum provider_event classify(struct provider_reply *reply, const struct json *j)
 {
@@ -243,12 +249,19 @@ static enum provider_event classify(struct provider_reply *reply, const struct j
         finish |= json_kind(j, reason) == JSON_STRING;
         content |= has_content(reply, j, json_get(j, choice, STR("delta")));
     }
+    if (content || (finish && reply->print == 0))
+        note_print_strictly(reply, j);
     if (json_count(j, choices) == 0)
         return json_kind(j, usage) == JSON_OBJECT ? PROVIDER_USAGE : PROVIDER_OPEN;
     return content || finish ? PROVIDER_CONTENT : PROVIDER_OPEN;
 }
 
 /* ---- the usual ---- */
+
+static void note_print(struct provider_reply *reply, struct openai_facts *f)
+{
+    f->print = provider_reply_print(reply, f->model, f->system);
+}
 
 static void note_facts(struct provider_reply *reply, const struct openai_facts *f)
 {
@@ -303,6 +316,8 @@ static bool read_usual(struct provider_reply *reply, const struct sse_event *eve
     *out_kind = kind_of(&f);
     *out_rc = 0;
     note_facts(reply, &f);
+    if (f.content || (f.finish_seen && reply->print == 0)) /* Other events need not be asked. */
+        note_print(reply, &f);
     if (reply->shapes != NULL)
         openai_shapes_learn(reply->shapes, event->data, &f, &reply->shape);
     reply->content |= *out_kind == PROVIDER_CONTENT;
@@ -316,6 +331,7 @@ static bool read_usual(struct provider_reply *reply, const struct sse_event *eve
 static void note_fit(struct provider_reply *reply, const struct openai_fit *fit)
 {
     reply->content = true;
+    reply->print = fit->print != 0 ? fit->print : reply->print;
     reply->text_q8 += fit->text_q8;
     reply->content_bytes += fit->content_bytes;
     if (fit->finish_seen)
@@ -436,6 +452,7 @@ int openai_read_reply_strictly(struct json *json, struct provider_reply *reply, 
         reply->content |= has_content(reply, json, json_get(json, choice, STR("message")));
     }
     note_usage(reply, json, json_get(json, JSON_ROOT, STR("usage")));
+    note_print_strictly(reply, json);
     rc = rewrite->usage_member != NULL
              ? edit_reply_apply(json, body, rewrite, &reply->usage, arena, out_pieces, out_count)
              : write_renamed(json, rewrite, arena, out_pieces, out_count);
@@ -452,6 +469,7 @@ static int read_reply_anew(struct json *json, struct provider_reply *reply, stru
     if (!openai_usual_read(body, STR("message"), &f) || f.choices == 0 ||
         !put_model(body, f.model, rewrite, out_pieces, out_count))
         return openai_read_reply_strictly(json, reply, body, rewrite, arena, out_pieces, out_count);
+    note_print(reply, &f);
     if (reply->shapes != NULL)
         openai_shapes_learn(reply->shapes, body, &f, &reply->shape);
     note_facts(reply, &f);

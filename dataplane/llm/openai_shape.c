@@ -99,6 +99,7 @@ static bool fits(const struct openai_shape *h, struct str text, struct openai_fi
     out->model.len = h->model_len;
     if (h->model_len == UINT16_MAX)
         out->model = STR_NULL;
+    out->print = h->print;
     out->finish_seen = h->finish_seen;
     out->finish = h->finish;
     out->usage_object = h->usage_object;
@@ -155,6 +156,7 @@ void openai_shapes_learn(struct openai_shapes *s, struct str text, const struct 
     }
     h->model_len =
         f->model.data != NULL && f->model.len < UINT16_MAX ? (uint16_t)f->model.len : UINT16_MAX;
+    h->print = f->print;
     h->finish_seen = f->finish_seen;
     h->finish = f->finish;
     h->usage_object = f->usage_object;
@@ -162,4 +164,9 @@ void openai_shapes_learn(struct openai_shapes *s, struct str text, const struct 
     h->hole_count = f->hole_count;
     *out_last = s->next;
     s->next = (uint8_t)((s->next + 1) % OPENAI_SHAPES);
+}
+
+void openai_shapes_forget(struct openai_shapes *s, uint8_t last)
+{
+    s->shapes[last % OPENAI_SHAPES].hole_count = 0;
 }

@@ -10,11 +10,13 @@
 #define STEELYARD_DATAPLANE_LLM_OPENAI_SHAPE_H
 
 #include "dataplane/llm/openai_usual.h"
+#include "dataplane/llm/print.h"
 
 #define OPENAI_SHAPES      8
 #define OPENAI_SHAPE_BYTES 1024 /* Between the holes; a longer event makes no shape. */
 
 struct openai_shape {
+    uint64_t print;
     bool finish_seen;
     bool usage_object;
     bool usage_known;
@@ -31,6 +33,7 @@ struct openai_shape {
 struct openai_fit {
     const char *end;  /* Of the event's JSON. */
     struct str model; /* As in struct openai_facts; so is the rest. */
+    uint64_t print;
     uint64_t text_q8;
     uint64_t content_bytes;
     bool finish_seen;
@@ -42,6 +45,7 @@ struct openai_shapes {
     struct openai_shape shapes[OPENAI_SHAPES];
     uint8_t next;          /* To be replaced. */
     struct openai_fit fit; /* What the last text said that fitted. */
+    struct prints *prints; /* Of the worker; borrowed. NULL: none are kept. */
 };
 /* What the text begins with, if it fits a shape: content of one choice, and perhaps its finish and
  * usage; until the next call. NULL: it fits none. io_last: the one that fitted last, which is tried
@@ -51,5 +55,7 @@ const struct openai_fit *openai_shapes_fit(struct openai_shapes *s, struct str t
 /* Makes a shape of a text that was read, if it is of the kind that can be: one choice, one text. */
 void openai_shapes_learn(struct openai_shapes *s, struct str text, const struct openai_facts *facts,
                          uint8_t *out_last);
+/* The one that fitted last is learned anew when it comes again. */
+void openai_shapes_forget(struct openai_shapes *s, uint8_t last);
 
 #endif

@@ -334,13 +334,27 @@ static bool read_model(struct scan *s)
     return true;
 }
 
+/* As json_plain has it: one with an escape says nothing. */
+static bool read_system(struct scan *s)
+{
+    struct text t;
+    if (token(s) != '"')
+        return skip_scalar(s);
+    if (!read_text(s, &t))
+        return false;
+    if (t.escapes == 0)
+        s->facts->system = (struct str){t.data, t.len};
+    return true;
+}
+
 enum {
     TOP_MODEL = 1,
     TOP_CHOICES = 2,
     TOP_USAGE = 4,
     TOP_ERROR = 8,
     TOP_PLAIN = 16,
-    TOP_SHARED = 128
+    TOP_SHARED = 128,
+    TOP_SYSTEM = 256
 };
 
 /* A scalar that nobody looks at and that each event, or each stream, has its own of. */
@@ -407,8 +421,10 @@ bool openai_usual_read(struct str text, struct str part, struct openai_facts *ou
             ok = note(&seen, TOP_ERROR) && read_null(&s);
         else {
             unsigned bit = plain_member(&key);
-            ok =
-                bit != 0 && note(&seen, bit) && (bit < TOP_SHARED ? read_own(&s) : skip_scalar(&s));
+            ok = bit != 0 && note(&seen, bit) &&
+                 (bit < TOP_SHARED    ? read_own(&s)
+                  : bit == TOP_SYSTEM ? read_system(&s)
+                                      : skip_scalar(&s));
         }
         if (!ok)
             return false;

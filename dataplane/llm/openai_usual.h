@@ -36,7 +36,9 @@ enum openai_hole {
 };
 
 struct openai_facts {
-    struct str model; /* Between its quotes, no escape in it; .data NULL: no such member. */
+    struct str model;  /* Between its quotes, no escape in it; .data NULL: no such member. */
+    struct str system; /* system_fingerprint, likewise; .data NULL also for one with escapes. */
+    uint64_t print;    /* For who learns a shape: of these two. Not set here. */
     uint32_t choices;
     bool content; /* Something a caller would read. */
     bool finish_seen;

@@ -5,6 +5,7 @@
 #include "common/base/mem.h"
 #include "dataplane/llm/anthropic.h"
 #include "dataplane/llm/openai.h"
+#include "dataplane/llm/openai_shape.h"
 #include "dataplane/llm/responses.h"
 #include "dataplane/llm/tokens.h"
 
@@ -175,6 +176,15 @@ void provider_reply_deinit(struct provider_reply *reply)
         reply->responses = NULL;
     }
     reply->sse_ready = false;
+}
+
+uint64_t provider_reply_print(struct provider_reply *reply, struct str model, struct str system)
+{
+    const struct openai_shapes *shapes = reply->shapes;
+    uint64_t print = prints_note(shapes != NULL ? shapes->prints : NULL, model, system);
+    if (print != 0)
+        reply->print = print;
+    return print;
 }
 
 void provider_usage_check(struct call_usage *u, uint32_t tokens_in_estimate, uint64_t text_q8_seen,

@@ -15,6 +15,7 @@
 #include "common/json/json.h"
 #include "common/net/sse.h"
 #include "dataplane/llm/call.h"
+#include "dataplane/llm/print.h"
 
 #define PROVIDER_REQUEST_PIECES_MAX 10
 #define PROVIDER_REPLY_PIECES_MAX   8
@@ -57,6 +58,7 @@ struct provider_reply {
     uint8_t shape;     /* Of the last content, among ... */
     enum call_finish finish;
     struct openai_shapes *shapes; /* ... those of the worker; NULL: none are kept. */
+    uint64_t print;               /* What it says that made it; 0: nothing yet. */
     struct call_usage usage;
     uint64_t text_q8; /* Estimated tokens of the content seen, in 1/256. */
     uint64_t content_bytes;
@@ -68,6 +70,9 @@ struct provider_reply {
 #define PROVIDER_END_BYTES_MAX (16U << 20) /* response.completed repeats the whole answer. */
 void provider_reply_reset(struct provider_reply *reply);
 void provider_reply_deinit(struct provider_reply *reply);
+/* What it says that made it; the last that says anything counts. Returns the print of these two, or
+ * 0. */
+uint64_t provider_reply_print(struct provider_reply *reply, struct str model, struct str system);
 
 enum provider_event {
     PROVIDER_SILENT,  /* Comment or nothing: need not be relayed. */

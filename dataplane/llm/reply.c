@@ -24,3 +24,10 @@ bool reply_text(struct provider_reply *reply, const struct json *j, uint32_t nod
     reply->content_bytes += json_text_length(j, node);
     return true;
 }
+
+void reply_note_model(struct provider_reply *reply, const struct json *j, uint32_t object)
+{
+    if (reply->print == 0)
+        (void)provider_reply_print(reply, json_plain(j, json_get(j, object, STR("model"))),
+                                   STR_NULL);
+}

@@ -171,6 +171,7 @@ static int read_parsed(struct json *json, struct provider_reply *reply,
     if (rc != 0)
         return rc;
     note_usage(reply, json, json_get(json, response, STR("usage")));
+    reply_note_model(reply, json, response);
     if (kind == KIND_ERROR || fault) {
         *out_kind = PROVIDER_ERROR;
         return 0;
@@ -241,6 +242,7 @@ int responses_read_reply(struct json *json, struct provider_reply *reply, struct
     reply->content |= json_count(json, output) > 0;
     reply->finish = responses_read_finish(json, JSON_ROOT);
     note_usage(reply, json, json_get(json, JSON_ROOT, STR("usage")));
+    reply_note_model(reply, json, JSON_ROOT);
     rc = edit_reply_apply(json, body, rewrite, &reply->usage, arena, out_pieces, out_count);
     reply->done = rc == 0;
     return rc;

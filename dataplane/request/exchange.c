@@ -363,6 +363,7 @@ static void on_done(void *arg, struct transport_call *call, const struct fetch_r
     a->record->reason = reason;
     a->record->status = a->status;
     judge_bill(r, reason, result);
+    judge_print(r, now_ns / 1000000);
     judge_observe(r, now_ns, result);
     endpoint_use(a->target->endpoint, a->record->tokens_out, now_ns / 1000000);
     judge_cool_down(a, reason, now_ns / 1000000);

@@ -1,5 +1,6 @@
 #include "dataplane/request/judge.h"
 
+#include "dataplane/llm/openai_shape.h"
 #include "dataplane/llm/tokens.h"
 #include "dataplane/request/ask.h"
 #include "dataplane/request/attempt.h"
@@ -371,5 +372,25 @@ void judge_observe(struct request *r, uint64_t now_ns, const struct fetch_result
     if (result->connect_ns != 0) {
         const struct str labels[] = {d->provider->name};
         metrics_observe(meter(&r->env->meters, METER_CONNECT, labels), result->connect_ns);
+    }
+}
+
+_Static_assert(PRINT_BYTES_MAX == RECORD_PRINT_BYTES_MAX, "the record takes all of it");
+
+void judge_print(struct request *r, uint64_t now_ms)
+{
+    const struct attempt *a = &r->attempt;
+    const struct provider_reply *reply = &a->reply;
+    a->record->fingerprint = reply->print;
+    if (reply->print == 0 || endpoint_print_is_told(a->target->endpoint, reply->print, now_ms))
+        return;
+    struct str text = prints_text(&r->env->prints, reply->print);
+    struct str kept = text.len > 0 ? arena_copy(&r->arena, text) : STR_NULL;
+    if (kept.len > 0) {
+        a->record->fingerprint_text = kept.data;
+        a->record->fingerprint_text_len = (uint32_t)kept.len;
+        endpoint_print_told(a->target->endpoint, reply->print, now_ms);
+    } else if (reply->shapes != NULL && a->exchange == NULL) {
+        openai_shapes_forget(reply->shapes, reply->shape); /* Read anew, the next one has it. */
     }
 }

@@ -15,6 +15,8 @@ void judge_bill(struct request *r, enum record_reason reason, const struct fetch
 void judge_observe(struct request *r, uint64_t now_ns, const struct fetch_result *result);
 /* A stream's event was PROVIDER_ERROR: why that is, and how long it asks us to wait. */
 enum record_reason judge_told(struct request *r);
+/* What the answer said that made it, in the attempt's row; and its text if that is new. */
+void judge_print(struct request *r, uint64_t now_ms);
 void judge_cool_down(struct attempt *a, enum record_reason reason, uint64_t now_ms);
 enum endpoint_outcome judge_outcome(enum record_reason reason);
 

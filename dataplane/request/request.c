@@ -89,6 +89,7 @@ void request_env_init(struct request_env *env, struct request_shared *shared, uv
     env->loop = loop;
     env->spool = spool;
     env->mark_most = UINT32_MAX;
+    env->shapes.prints = env->reply_shapes.prints = &env->prints;
     meters_init(&env->meters, shard);
     retry_budget_init(&env->retries);
     slab_init(&env->slab, sizeof(struct request));

@@ -172,6 +172,7 @@ struct request_env {
     struct buf out;
     struct openai_shapes shapes; /* Of events. */
     struct openai_shapes reply_shapes;
+    struct prints prints;
     struct provider_out relayed; /* Scratch of one read of a stream. */
     struct json json;
     struct features_memo *features;       /* NULL: out of memory, then nothing is remembered. */

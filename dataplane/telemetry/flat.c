@@ -167,7 +167,8 @@ uint8_t *flat_put_attempt(uint8_t *at, const struct record_attempt *a)
     put_text(&t, a->server, FLAT_TEXT_MAX);
     put_text(&t, a->provider_id, FLAT_TEXT_MAX);
     if (print)
-        put_text(&t, a->fingerprint_text, RECORD_PRINT_BYTES_MAX);
+        put_text(&t, (struct str){.data = a->fingerprint_text, .len = a->fingerprint_text_len},
+                 RECORD_PRINT_BYTES_MAX);
     return t.at;
 }
 
@@ -352,8 +353,11 @@ bool flat_take_attempt(struct str *data, struct record_held *held, struct record
         return false;
     a->server = text_next(&t);
     a->provider_id = text_next(&t);
-    if (print)
-        a->fingerprint_text = text_next(&t);
+    if (print) {
+        struct str text = text_next(&t);
+        a->fingerprint_text = text.data;
+        a->fingerprint_text_len = (uint32_t)text.len;
+    }
     return true;
 }
 

@@ -385,7 +385,7 @@ static void put_attempt_fields(struct writer *w, const struct record_attempt *a,
     if (a->fingerprint == 0 || !has_room(w, TAG_AND_VARINT_MAX))
         return;
     w->at = write_fixed64(w->at, 24, a->fingerprint);
-    put_text(w, 25, a->fingerprint_text);
+    put_text(w, 25, (struct str){.data = a->fingerprint_text, .len = a->fingerprint_text_len});
 }
 
 /* Attempts at one deployment share one entry of `servers`. */

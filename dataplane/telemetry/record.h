@@ -142,8 +142,9 @@ struct record_attempt {
     struct str server;              /* "provider/upstream-model": snapshot_deployment.name. */
     struct str provider_id;         /* The provider's request id. */
     uint32_t tokens_cache_write_1h; /* Those of tokens_cache_write that are kept an hour. */
-    uint64_t fingerprint;           /* What the answer said that made it (llm/print.h); 0: none. */
-    struct str fingerprint_text;    /* Only when it is to be told. */
+    uint32_t fingerprint_text_len;
+    uint64_t fingerprint;         /* What the answer said that made it (llm/print.h); 0: none. */
+    const char *fingerprint_text; /* If it is to be told; of at most RECORD_PRINT_BYTES_MAX. */
 };
 
 struct record_candidate { /* What the router's own structs do not hold. */

@@ -169,7 +169,11 @@ static void note_usage(struct bedrock_frames *f, uint32_t node)
 static int put_usage(struct bedrock_frames *f)
 {
     note_usage(f, get(f, JSON_ROOT, STR("usage")));
-    const struct tr_event e = {.kind = TR_EVENT_USAGE, .usage = f->usage};
+    const uint32_t router = get(f, get(f, JSON_ROOT, STR("trace")), STR("promptRouter"));
+    const struct tr_event e = {.kind = TR_EVENT_USAGE,
+                               .usage = f->usage,
+                               .model =
+                                   json_plain(f->r.json, get(f, router, STR("invokedModelId")))};
     return f->usage.known && !f->ended ? tr_reply_put(&f->r, &e) : 0;
 }
 

@@ -196,6 +196,8 @@ int exchange_put(void *arg, const struct tr_event *event)
     if (event->choice >= CALL_CHOICES_MAX)
         return ERR_TOO_LARGE;
     f->reply->anything = true;
+    if (event->model.len > 0)
+        (void)provider_reply_print(f->reply, event->model, event->system);
     int rc = start_before(f, event);
     if (rc != 0)
         return rc;

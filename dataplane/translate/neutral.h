@@ -214,7 +214,8 @@ struct tr_event {
                             beginning. */
     struct str text;
     struct str opaque;
-    struct str id, model; /* START */
+    struct str id, model; /* START; the model where it is said. */
+    struct str system;    /* Beside model: a host's system_fingerprint. */
     struct tr_call call;  /* CALL; arguments empty */
     enum call_finish finish;
     struct str vendor_finish;

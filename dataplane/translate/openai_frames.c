@@ -23,6 +23,7 @@ static int put_start(struct frames *f)
     int rc = tr_reply_text(r, json_get(r->json, JSON_ROOT, STR("id")), &event.id);
     if (rc == 0)
         rc = tr_reply_text(r, json_get(r->json, JSON_ROOT, STR("model")), &event.model);
+    event.system = json_plain(r->json, json_get(r->json, JSON_ROOT, STR("system_fingerprint")));
     if (rc != 0 || (event.id.len == 0 &&
                     json_count(r->json, json_get(r->json, JSON_ROOT, STR("choices"))) == 0))
         return rc;

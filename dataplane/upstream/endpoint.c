@@ -5,11 +5,34 @@
 
 #include "common/base/mem.h"
 
+#define PRINT_AGAIN_MS UINT64_C(86400000)
+
 void endpoint_init(struct endpoint *e, struct endpoint_shared *shared)
 {
     memset(e, 0, sizeof *e);
     e->shared = shared;
     breaker_init(&e->breaker);
+}
+
+bool endpoint_print_is_told(const struct endpoint *e, uint64_t print, uint64_t now_ms)
+{
+    for (unsigned i = 0; i < ENDPOINT_PRINTS; i++)
+        if (e->prints[i].print == print)
+            return now_ms - e->prints[i].told_ms < PRINT_AGAIN_MS;
+    return false;
+}
+
+void endpoint_print_told(struct endpoint *e, uint64_t print, uint64_t now_ms)
+{
+    unsigned at = 0;
+    while (at < ENDPOINT_PRINTS && e->prints[at].print != print)
+        at++;
+    if (at == ENDPOINT_PRINTS) {
+        at = e->next_print;
+        e->next_print = (uint8_t)((at + 1) % ENDPOINT_PRINTS);
+    }
+    e->prints[at].print = print;
+    e->prints[at].told_ms = now_ms;
 }
 
 void endpoint_cool(struct endpoint *e, uint32_t wait_ms, bool rate_limited, uint64_t now_ms)

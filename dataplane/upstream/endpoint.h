@@ -18,6 +18,7 @@
 #include "dataplane/upstream/concurrency.h"
 
 #define ENDPOINT_BUCKETS 16 /* log2 of the input tokens. */
+#define ENDPOINT_PRINTS  4  /* A deployment may be several machines. */
 
 /* Moving averages, newest sample weighs 1/8. 0 = nothing seen. */
 struct endpoint_latency {
@@ -54,6 +55,11 @@ struct endpoint {
     uint32_t samples; /* Of first content, since it was ejected for being slow. */
     struct endpoint_latency overall;
     struct endpoint_latency bucket[ENDPOINT_BUCKETS];
+    struct {
+        uint64_t print;
+        uint64_t told_ms;
+    } prints[ENDPOINT_PRINTS]; /* Fingerprints whose texts were told (llm/print.h). */
+    uint8_t next_print;
 };
 
 void endpoint_init(struct endpoint *e, struct endpoint_shared *shared);
@@ -76,6 +82,10 @@ void endpoint_congested(struct endpoint *e, uint64_t now_ms);
  * requests as large. Enough samples of its own are needed. */
 bool endpoint_is_slow(const struct endpoint *e, uint32_t tokens_in, uint32_t peers_ttft_ms);
 void endpoint_eject_slow(struct endpoint *e, uint64_t now_ms);
+/* Was the text of this fingerprint told less than a day ago? If not, it is to be told now: by who
+ * has it. */
+bool endpoint_print_is_told(const struct endpoint *e, uint64_t print, uint64_t now_ms);
+void endpoint_print_told(struct endpoint *e, uint64_t print, uint64_t now_ms);
 /* On the whole node. */
 uint32_t endpoint_inflight(const struct endpoint *e);
 /* Tokens of requests and answers, counted when they are sent and come; a minute of the monotonic

@@ -77,7 +77,7 @@ static void end(struct run *run)
 static void same_facts(const struct provider_reply *a, const struct provider_reply *b)
 {
     check(a->finish == b->finish && a->content == b->content && a->done == b->done);
-    check(a->anything == b->anything);
+    check(a->anything == b->anything && a->print == b->print);
     check(a->text_q8 == b->text_q8 && a->content_bytes == b->content_bytes);
     check(a->usage.known == b->usage.known && a->usage.suspect == b->usage.suspect);
     check(a->usage.tokens_in == b->usage.tokens_in && a->usage.tokens_out == b->usage.tokens_out);

@@ -451,7 +451,8 @@ void sample_init(struct sample *s, uint32_t number)
                                              .usage = RECORD_USAGE_COUNTED,
                                              .held = &s->held,
                                              .fingerprint = UINT64_MAX - 5,
-                                             .fingerprint_text = STR("small-2026-05 fp_1")};
+                                             .fingerprint_text = "small-2026-05 fp_1",
+                                             .fingerprint_text_len = 18};
     s->held = (struct record_held){.reserved_nanousd = 8888, .charge_count = 1};
     s->held.charges[0] = (struct record_charge){.budget = 33, .period_start_us = 5, .cfg = 1};
     s->charges[0] = (struct record_charge){UINT64_MAX, 1699999000000000, 3};

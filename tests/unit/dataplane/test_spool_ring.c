@@ -157,7 +157,8 @@ static void f7_a_full_ring_refuses_intents_and_has_room_for_every_outcome(void *
             many[a] = sample.attempts[0];
             many[a].provider_id = (struct str){.data = id, .len = sizeof(id)};
             many[a].fingerprint = a + 1;
-            many[a].fingerprint_text = many[a].provider_id;
+            many[a].fingerprint_text = id;
+            many[a].fingerprint_text_len = sizeof(id);
         }
         sample.o.attempts = many;
         sample.o.attempt_count = RECORD_ATTEMPTS_MAX; /* More than were announced. */

@@ -566,6 +566,73 @@ static void b37_an_event_over_the_maximum_ends_the_stream_however_it_comes(void 
     }
 }
 
+#define SAID(event, model, more)                                                                   \
+    "{\"id\":\"c\",\"object\":\"chat.completion" event "\",\"created\":1,\"model\":\"" model       \
+    "\"" more
+#define SAID_EVENT(model, more, delta)                                                             \
+    "data: " SAID(".chunk", model, more) ",\"choices\":[{\"index\":0,\"delta\":" delta             \
+                                         ",\"finish_reason\":null}]}\n\n"
+#define SAID_WHOLE(model, more)                                                                    \
+    SAID("", model, more)                                                                          \
+    ",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"hi\"},"          \
+    "\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}"
+
+static uint64_t print_of(const char *text)
+{
+    return prints_note(NULL, str_from(text), STR_NULL);
+}
+
+/* By the usual reader, by a shape, and by the strict one: what an answer says that made it. */
+static void every_reader_finds_the_same_fingerprint(void **state)
+{
+    struct llm_kit *f = *state;
+    static const struct {
+        const char *event, *whole, *text;
+    } cases[] = {
+        {SAID_EVENT("gpt-1", ",\"system_fingerprint\":\"fp_9\"", "{\"content\":\"hi\"}"),
+         SAID_WHOLE("gpt-1", ",\"system_fingerprint\":\"fp_9\""), "gpt-1 fp_9"},
+        {SAID_EVENT("gpt-1", ",\"system_fingerprint\":null", "{\"content\":\"hi\"}"),
+         SAID_WHOLE("gpt-1", ",\"system_fingerprint\":null"), "gpt-1"},
+        {SAID_EVENT("gpt-1", "", "{\"content\":\"hi\"}"), SAID_WHOLE("gpt-1", ""), "gpt-1"},
+        {SAID_EVENT("", "", "{\"content\":\"hi\"}"), SAID_WHOLE("", ""), NULL},
+        /* Only the strict reader takes these. */
+        {SAID_EVENT("gpt-1", ",\"x\":{},\"system_fingerprint\":\"fp_9\"", "{\"content\":\"hi\"}"),
+         SAID_WHOLE("gpt-1", ",\"x\":{},\"system_fingerprint\":\"fp_9\""), "gpt-1 fp_9"},
+    };
+    static struct prints prints;
+    struct str pieces[PROVIDER_REPLY_PIECES_MAX];
+    size_t count;
+    const struct provider_rewrite rewrite = {.model = STR("small"), .model_plain = true};
+    f->shapes.prints = &prints;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const uint64_t expected = cases[i].text != NULL ? print_of(cases[i].text) : 0;
+        for (int again = 0; again < 3; again++) {
+            llm_kit_start(f);
+            llm_kit_feed(f, &provider_openai, str_from(cases[i].event), &rewrite);
+            assert_true(f->reply.content);
+            assert_true(f->reply.print == expected);
+            llm_kit_start(f);
+            feed_strictly(f, str_from(cases[i].event), &rewrite);
+            assert_true(f->reply.print == expected);
+            llm_kit_start(f);
+            assert_int_equal(openai_read_reply(&f->json, &f->reply, str_from(cases[i].whole),
+                                               &rewrite, &f->arena, pieces, &count),
+                             0);
+            assert_true(f->reply.print == expected);
+            llm_kit_start(f);
+            assert_int_equal(openai_read_reply_strictly(&f->json, &f->reply,
+                                                        str_from(cases[i].whole), &rewrite,
+                                                        &f->arena, pieces, &count),
+                             0);
+            assert_true(f->reply.print == expected);
+        }
+        if (cases[i].text != NULL)
+            assert_true(str_is(prints_text(&prints, expected), cases[i].text));
+    }
+    assert_null(prints_text(&prints, 1).data);
+    assert_null(prints_text(&prints, 0).data);
+}
+
 static void b32_a_reply_that_is_no_completion_is_a_protocol_error(void **state)
 {
     struct llm_kit *f = *state;
@@ -609,6 +676,7 @@ int main(void)
         TEST(b38_usage_that_cannot_be_true_is_replaced_by_our_own_count),
         TEST(details_of_usage_are_parts_of_the_whole),
         TEST(a_whole_reply_keeps_its_bytes_but_the_model),
+        TEST(every_reader_finds_the_same_fingerprint),
         TEST(b32_a_reply_that_is_no_completion_is_a_protocol_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,6 +105,27 @@ static void f30_the_table_survives_each_failed_allocation(void **state)
     }
 }
 
+static void the_text_of_a_fingerprint_is_told_once_a_day(void **state)
+{
+    (void)state;
+    struct endpoint_shared shared = {.cooldown_until_ms = 0};
+    struct endpoint e;
+    endpoint_init(&e, &shared);
+    assert_false(endpoint_print_is_told(&e, 7, 5));
+    for (uint64_t print = 1; print <= ENDPOINT_PRINTS; print++)
+        endpoint_print_told(&e, print, 5);
+    for (uint64_t print = 1; print <= ENDPOINT_PRINTS; print++)
+        assert_true(endpoint_print_is_told(&e, print, 86400000));
+    assert_false(endpoint_print_is_told(&e, 1, 86400005));
+    endpoint_print_told(&e, 1, 86400005); /* In the same place. */
+    assert_true(endpoint_print_is_told(&e, 1, 86400006));
+    assert_true(endpoint_print_is_told(&e, 2, 86400004));
+    endpoint_print_told(&e, 99, 10); /* One more: the first of them goes. */
+    assert_true(endpoint_print_is_told(&e, 99, 11));
+    assert_false(endpoint_print_is_told(&e, 1, 86400006));
+    assert_true(endpoint_print_is_told(&e, 2, 11));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -113,6 +134,7 @@ int main(void)
         cmocka_unit_test(a_cooldown_seen_by_one_worker_holds_for_all),
         cmocka_unit_test(averages_move_towards_samples_and_fall_back_to_the_overall_one),
         cmocka_unit_test(token_buckets_are_logarithmic_and_bounded),
+        cmocka_unit_test(the_text_of_a_fingerprint_is_told_once_a_day),
         cmocka_unit_test(f30_the_table_survives_each_failed_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
