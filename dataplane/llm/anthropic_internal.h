@@ -18,7 +18,8 @@ bool anthropic_is_sealed(const struct json *j, uint32_t block);
 struct anthropic_seals {
     struct edit *edits;
     size_t room;
-    size_t count; /* That there are, whatever the room. */
+    size_t count;      /* That there are, whatever the room. */
+    bool thinking_off; /* One of them switches it off. */
 };
 /* What takes such blocks out of a body. */
 void anthropic_edit_seals(const struct json *j, struct anthropic_seals *s);

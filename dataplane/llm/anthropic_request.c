@@ -3,6 +3,9 @@
  * header, and neither may be lost without the other. */
 #include "dataplane/llm/anthropic_internal.h"
 
+enum { USUAL_EDITS = 3 };
+_Static_assert(EDIT_PIECES(USUAL_EDITS) <= PROVIDER_REQUEST_PIECES_MAX, "a body with its edits");
+
 static int read_top_k(struct call_reading *r, uint32_t node)
 {
     int64_t v = 0;
@@ -51,6 +54,14 @@ static int read_thinking(struct call_reading *r, uint32_t node)
     if (json_kind(r->json, type) != JSON_STRING)
         return reading_bad(r, type == JSON_NONE ? node : type);
     r->call->reasoning = !json_string_is(r->json, type, STR("disabled"));
+    uint32_t budget = json_get(r->json, node, STR("budget_tokens"));
+    int64_t tokens = 0;
+    if (json_string_is(r->json, type, STR("enabled")) &&
+        json_i64(r->json, budget, 1, UINT32_MAX, &tokens) == 0) {
+        r->call->thinking_value = reading_span(r, node);
+        r->call->think_budget_value = reading_span(r, budget);
+        r->call->think_budget = (uint32_t)tokens;
+    }
     return 0;
 }
 
@@ -149,11 +160,43 @@ static void edit_model_away(const struct call *call, struct str body, struct edi
     *e = (struct edit){.at = at, .cut = end - at, .put = member};
 }
 
-/* The model's name, and the most output. */
-static int usual_edits(const struct call *call, struct str body, struct str upstream_model,
-                       struct arena *arena, struct edit *edits, size_t *io_count)
+static int edit_number(uint32_t number, const struct call_span *at, struct arena *arena,
+                       struct edit *e)
 {
     enum { DIGITS = 10 };
+    char *data = arena_alloc(arena, DIGITS);
+    struct buf b = {.data = data, .cap = DIGITS, .max = DIGITS};
+    if (data == NULL)
+        return ERR_NOMEM;
+    int rc = buf_append_u64(&b, number);
+    *e = (struct edit){.at = at->at, .cut = at->len, .put = buf_str(&b)};
+    return rc;
+}
+
+/* Reasoning stays below the most output: else all of it is refused. */
+static int clamp_thinking(const struct call *call, struct arena *arena, struct edit *edits,
+                          size_t *io_count)
+{
+    const struct call_span *all = &call->thinking_value;
+    switch (call_clamp_of(call)) {
+    case CALL_CLAMP_NOTHING:
+        return 0;
+    case CALL_CLAMP_LOWERS:
+        return edit_number(call->clamp_out - 1, &call->think_budget_value, arena,
+                           &edits[(*io_count)++]);
+    case CALL_CLAMP_SWITCHES_OFF:
+        edits[(*io_count)++] =
+            (struct edit){.at = all->at, .cut = all->len, .put = STR("{\"type\":\"disabled\"}")};
+        return 0;
+    }
+    return 0;
+}
+
+/* The model's name, and the most output, with what it leaves for reasoning: unless that is off
+ * already (thinking_off). At most USUAL_EDITS. */
+static int usual_edits(const struct call *call, struct str body, struct str upstream_model,
+                       bool thinking_off, struct arena *arena, struct edit *edits, size_t *io_count)
+{
     int rc = 0;
     if (upstream_model.len == 0)
         edit_model_away(call, body, &edits[(*io_count)++]);
@@ -161,14 +204,8 @@ static int usual_edits(const struct call *call, struct str body, struct str upst
         rc = edit_model(call, upstream_model, arena, &edits[(*io_count)++]);
     if (rc != 0 || call->clamp_out == 0)
         return rc;
-    char *data = arena_alloc(arena, DIGITS);
-    struct buf b = {.data = data, .cap = DIGITS, .max = DIGITS};
-    if (data == NULL)
-        return ERR_NOMEM;
-    rc = buf_append_u64(&b, call->clamp_out);
-    edits[(*io_count)++] = (struct edit){
-        .at = call->max_tokens_value.at, .cut = call->max_tokens_value.len, .put = buf_str(&b)};
-    return rc;
+    rc = edit_number(call->clamp_out, &call->max_tokens_value, arena, &edits[(*io_count)++]);
+    return rc == 0 && !thinking_off ? clamp_thinking(call, arena, edits, io_count) : rc;
 }
 
 /* The pieces as one. */
@@ -201,15 +238,16 @@ static int write_unsealed(const struct call *call, struct str body, struct str u
         goto out;
     anthropic_edit_seals(&json, &seals);
     seals.room = seals.count;
-    seals.edits = arena_zalloc(arena, seals.count + 2, sizeof *seals.edits);
-    struct str *pieces = arena_zalloc(arena, EDIT_PIECES(seals.count + 2), sizeof *pieces);
+    seals.edits = arena_zalloc(arena, seals.count + USUAL_EDITS, sizeof *seals.edits);
+    struct str *pieces =
+        arena_zalloc(arena, EDIT_PIECES(seals.count + USUAL_EDITS), sizeof *pieces);
     if (seals.edits == NULL || pieces == NULL) {
         rc = ERR_NOMEM;
         goto out;
     }
     anthropic_edit_seals(&json, &seals);
     size_t count = seals.count;
-    rc = usual_edits(call, body, upstream_model, arena, seals.edits, &count);
+    rc = usual_edits(call, body, upstream_model, seals.thinking_off, arena, seals.edits, &count);
     if (rc == 0)
         rc = join(pieces, edit_apply(body, seals.edits, count, pieces), arena, out);
 out:
@@ -220,13 +258,13 @@ out:
 int anthropic_write_call(const struct call *call, struct str body, struct str upstream_model,
                          struct arena *arena, struct str *out_pieces, size_t *out_count)
 {
-    struct edit edits[2];
+    struct edit edits[USUAL_EDITS];
     size_t count = 0;
     if (call->sealed) {
         *out_count = 1;
         return write_unsealed(call, body, upstream_model, arena, &out_pieces[0]);
     }
-    int rc = usual_edits(call, body, upstream_model, arena, edits, &count);
+    int rc = usual_edits(call, body, upstream_model, false, arena, edits, &count);
     if (rc == 0)
         *out_count = edit_apply(body, edits, count, out_pieces);
     return rc;

@@ -132,6 +132,7 @@ void anthropic_edit_seals(const struct json *j, struct anthropic_seals *s)
     if (!lost || !type_is(j, thinking, STR("enabled")))
         return;
     /* With a budget, a turn with calls must begin with signed reasoning. */
+    s->thinking_off = true;
     uint32_t at = start_of(j, thinking);
     add(s, at, at + (uint32_t)json_raw(j, thinking).len);
     if (s->count <= s->room)

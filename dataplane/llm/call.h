@@ -72,6 +72,11 @@ struct call {
     bool price_varies;   /* Asks for what the price of a token does not say (a faster tier, ...). */
     uint32_t clamp_out;  /* Not 0: the most output tokens that are asked for upstream ... */
     bool clamp_complete; /* ... as max_completion_tokens, if the caller named neither. */
+    /* Reasoning within so many tokens, which a provider wants below the most output: thinking of
+     * type enabled (Messages). Lowered with it, or switched off (call_clamp_of). */
+    struct call_span thinking_value; /* The whole object. */
+    struct call_span think_budget_value;
+    uint32_t think_budget; /* 0: none was asked for. */
     /* Names what lives with one provider or in one dialect alone (an earlier response, a hosted
      * tool, a file by its id): the path of the first such member; len 0: nothing does. It goes to
      * providers of the caller's dialect only. */
@@ -86,6 +91,16 @@ struct call {
     uint32_t object_open;  /* Offset just past the body's '{' ... */
     uint32_t object_close; /* ... and of its '}'. */
 };
+
+/* What a clamp of the output does to the tokens of reasoning. */
+#define CALL_THINK_BUDGET_MIN 1024U /* Less is refused. */
+enum call_clamp { CALL_CLAMP_NOTHING, CALL_CLAMP_LOWERS, CALL_CLAMP_SWITCHES_OFF };
+static inline enum call_clamp call_clamp_of(const struct call *c)
+{
+    if (c->clamp_out == 0 || c->think_budget == 0 || c->think_budget < c->clamp_out)
+        return CALL_CLAMP_NOTHING;
+    return c->clamp_out > CALL_THINK_BUDGET_MIN ? CALL_CLAMP_LOWERS : CALL_CLAMP_SWITCHES_OFF;
+}
 
 /* What a provider says a call took. Counts are whole, cached and reasoning are parts of them. */
 struct call_usage {

@@ -221,10 +221,13 @@ int reading_tools(struct call_reading *r, uint32_t node)
     for (uint32_t at = 0; json_next_element(r->json, node, &at, &tool);) {
         if (json_kind(r->json, tool) != JSON_OBJECT)
             return reading_bad(r, tool);
-        /* {"type":"function","function":{"name"}}, or the older {"name"}. */
+        /* {"type":"function","function":{"name"}}, or the older {"name"}; a custom tool's is in
+         * "custom". */
         uint32_t name = json_get(r->json, json_get(r->json, tool, STR("function")), STR("name"));
         if (name == JSON_NONE)
             name = json_get(r->json, tool, STR("name"));
+        if (name == JSON_NONE)
+            name = json_get(r->json, json_get(r->json, tool, STR("custom")), STR("name"));
         r->tokens_q8 += 256ULL * TOKENS_PER_TOOL + tokens_text_q8(json_raw(r->json, tool)) / 2;
         r->call->has_tools = true;
         if (r->call->tool_count < CALL_TOOLS_MAX && json_kind(r->json, name) == JSON_STRING &&

@@ -113,10 +113,10 @@ static int read_message(struct call_reading *r, uint32_t item)
     return read_content(r, content, item);
 }
 
-static int read_call_item(struct call_reading *r, uint32_t item)
+static int read_call_item(struct call_reading *r, uint32_t item, const char *said)
 {
     int rc = read_text(r, item, "name");
-    return rc != 0 ? rc : read_text(r, item, "arguments");
+    return rc != 0 ? rc : read_text(r, item, said);
 }
 
 static int read_output_item(struct call_reading *r, uint32_t item)
@@ -128,7 +128,7 @@ static int read_output_item(struct call_reading *r, uint32_t item)
 static const char *own_id(const struct call_reading *r, uint32_t item)
 {
     static const char *const kinds[] = {"rs_" RESPONSES_OWN_ID, "msg_" RESPONSES_OWN_ID,
-                                        "fc_" RESPONSES_OWN_ID};
+                                        "fc_" RESPONSES_OWN_ID, "ctc_" RESPONSES_OWN_ID};
     char head[8];
     size_t len = json_text_head(r->json, json_get(r->json, item, STR("id")), sizeof head, head);
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
@@ -192,8 +192,10 @@ static int read_item(struct call_reading *r, uint32_t item)
         (untyped && json_get(r->json, item, STR("role")) != JSON_NONE))
         return read_message(r, item);
     if (type_is(r, type, "function_call"))
-        return read_call_item(r, item);
-    if (type_is(r, type, "function_call_output"))
+        return read_call_item(r, item, "arguments");
+    if (type_is(r, type, "custom_tool_call"))
+        return read_call_item(r, item, "input");
+    if (type_is(r, type, "function_call_output") || type_is(r, type, "custom_tool_call_output"))
         return read_output_item(r, item);
     if (type_is(r, type, "reasoning"))
         return read_reasoning(r, item);

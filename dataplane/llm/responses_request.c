@@ -30,11 +30,12 @@ static int read_tools(struct call_reading *r, uint32_t node)
     int rc = reading_tools(r, node);
     for (uint32_t at = 0; rc == 0 && json_next_element(r->json, node, &at, &tool);) {
         uint32_t type = json_get(r->json, tool, STR("type"));
-        if (json_string_is(r->json, type, STR("function")))
+        if (json_string_is(r->json, type, STR("function")) ||
+            json_string_is(r->json, type, STR("custom")))
             continue;
         if (json_kind(r->json, type) != JSON_STRING)
             return reading_bad(r, type == JSON_NONE ? tool : type);
-        r->call->price_varies |= !json_string_is(r->json, type, STR("custom"));
+        r->call->price_varies = true;
         rc = reading_bind(r, type);
     }
     return rc;
@@ -46,6 +47,7 @@ static int read_tool_choice(struct call_reading *r, uint32_t node)
         return reading_string(r, node);
     uint32_t type = json_get(r->json, node, STR("type"));
     if (json_string_is(r->json, type, STR("function")) ||
+        json_string_is(r->json, type, STR("custom")) ||
         json_string_is(r->json, type, STR("allowed_tools")))
         return 0;
     return type == JSON_NONE ? reading_bad(r, node) : reading_bind(r, type);

@@ -273,6 +273,24 @@ static struct str name_in_body(const struct snapshot_deployment *d)
                                                                           : d->upstream_model;
 }
 
+/* A body that passes: what a budget's clamp did to its reasoning. */
+static void note_clamp(struct request *r)
+{
+    if (r->work->call.clamp_out == 0)
+        return;
+    r->warning_count = r->work->own_warnings; /* As note_terms. */
+    switch (call_clamp_of(&r->work->call)) {
+    case CALL_CLAMP_NOTHING:
+        return;
+    case CALL_CLAMP_LOWERS:
+        request_warn(r, "clamped_thinking_budget");
+        return;
+    case CALL_CLAMP_SWITCHES_OFF:
+        request_warn(r, "dropped_thinking");
+        return;
+    }
+}
+
 static int write_body(struct request *r, struct ask *a, struct str *out_path)
 {
     const struct attempt *at = &r->attempt;
@@ -283,6 +301,7 @@ static int write_body(struct request *r, struct ask *a, struct str *out_path)
     struct str said = r->body;
     if (r->work->call.wished && !wishes_leave_out(r, at->target->deployment->provider, &said))
         return ERR_NOMEM;
+    note_clamp(r);
     return at->adapter->write_call(&r->work->call, said, name_in_body(at->target->deployment),
                                    &r->arena, a->pieces, &a->request.body_count);
 }

@@ -37,6 +37,14 @@ int64_t tr_ask_output(const struct tr_request *request, const struct tr_target *
     return tokens;
 }
 
+int64_t tr_room_for_reasoning(const struct tr_request *request, const struct tr_target *target)
+{
+    const int64_t said = request->max_output;
+    if (target->clamp_output > 0 && (said == TR_UNSET || said > target->clamp_output))
+        return target->clamp_output;
+    return said;
+}
+
 void tr_put_stops(struct json_writer *w, const char *key, const struct tr_request *request,
                   uint32_t most, struct tr_terms *terms)
 {
@@ -87,6 +95,14 @@ enum tr_choice tr_ask_choice(const struct tr_request *request, const struct tr_t
 bool tr_is_named(const struct tr_request *request, const struct tr_tool *tool)
 {
     return str_eq(tool->name, request->tool_name);
+}
+
+bool tr_names_custom(const struct tr_request *request)
+{
+    for (uint32_t i = 0; i < request->tool_count; i++)
+        if (tr_is_named(request, &request->tools[i]))
+            return request->tools[i].custom;
+    return false;
 }
 
 int tr_check_choice(const struct tr_request *request, struct call_refusal *refusal)

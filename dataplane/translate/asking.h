@@ -39,6 +39,9 @@ bool tr_asks_logprobs(const struct tr_request *request);
  * model gives and raised to min, and either is noted; the target's clamp goes before all. */
 int64_t tr_ask_output(const struct tr_request *request, const struct tr_target *target,
                       struct tr_terms *terms, int64_t min);
+/* What reasoning has to fit into: the least of what the caller said and the clamp; TR_UNSET:
+ * nothing is known. */
+int64_t tr_room_for_reasoning(const struct tr_request *request, const struct tr_target *target);
 /* An array of the first stops, at most that many; that there are more is noted. */
 void tr_put_stops(struct json_writer *w, const char *key, const struct tr_request *request,
                   uint32_t most, struct tr_terms *terms);
@@ -54,6 +57,8 @@ enum tr_effort tr_ask_effort(enum tr_effort asked, const struct tr_target *targe
 enum tr_choice tr_ask_choice(const struct tr_request *request, const struct tr_target *target,
                              struct tr_terms *terms);
 bool tr_is_named(const struct tr_request *request, const struct tr_tool *tool);
+/* Is the tool that the choice names a custom one (that went as such)? */
+bool tr_names_custom(const struct tr_request *request);
 /* ERR_INVALID: the choice names a tool that there is not. */
 int tr_check_choice(const struct tr_request *request, struct call_refusal *refusal) MUST_CHECK;
 /* Of one without a schema: an object of no properties. */

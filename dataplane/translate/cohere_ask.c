@@ -62,7 +62,8 @@ static int put_thinking(struct tr_asking *a)
                    : tr_drop(a->target, a->terms, a->refusal, "reasoning_effort");
     bool off = asked == TR_EFFORT_NONE;
     if (budget != TR_UNSET && !off) {
-        budget = tr_budget_clip(budget, q->budget_min, q->budget_max, r->max_output);
+        budget = tr_budget_clip(budget, q->budget_min, q->budget_max,
+                                tr_room_for_reasoning(r, a->target));
         off = budget == 0;
         if (off)
             tr_note(a->terms, "dropped_reasoning_effort");

@@ -128,6 +128,7 @@ static int put_call(struct tr_collect *c, const struct tr_event *e)
     if (part == NULL)
         return ERR_TOO_LARGE;
     part->call_index = e->call_index;
+    part->call.custom = e->call.custom;
     int rc = copy(c, e->call.id, &part->call.id);
     if (rc == 0)
         rc = copy(c, e->call.name, &part->call.name);

@@ -15,6 +15,7 @@
  * the room is not noted), and how the reply is to be read because of it. */
 #define TR_NOTES_MAX 16
 struct tr_names;
+struct tr_customs;
 struct tr_terms {
     const char *notes[TR_NOTES_MAX];
     uint32_t note_count;
@@ -23,7 +24,8 @@ struct tr_terms {
     bool
         answer_is_a_tool; /* A schema went as the forced tool "json": its arguments are the text. */
     struct tr_names *names; /* Of tools that had to be renamed (names.h); the exchange undoes it. */
-    char words[1024];       /* Private: of notes that are made of a caller's words. */
+    struct tr_customs *customs; /* Which tools are custom ones (custom.h); NULL: none. */
+    char words[1024];           /* Private: of notes that are made of a caller's words. */
     uint32_t words_used;
 }; /* Freed by tr_terms_deinit (notes.h). */
 void tr_note(struct tr_terms *terms, const char *code);
@@ -53,6 +55,7 @@ struct tr_print {
     bool want_usage;     /* openai: stream_options.include_usage. */
     uint32_t tokens_in;  /* Estimate, where a dialect says it first. */
     enum dialect vendor; /* Whose reasoning is sealed into the answer (seal.h). */
+    bool details;        /* openai: reasoning as OpenRouter gives it (tr_request.details). */
     struct str echo;     /* Made by the caller dialect's print_echo when the request was read; a
                           * stream prints it long after the request is gone. Else empty. */
     struct str (*usage_member)(void *arg,

@@ -88,6 +88,8 @@ void tr_exchange_destroy(struct tr_exchange *x)
         x->provider->frames->deinit(x->frames_state);
     tr_terms_deinit(&x->terms);
     buf_deinit(&x->echo);
+    buf_deinit(&x->custom_text);
+    mem_free(x->customs);
     mem_free(x);
 }
 
@@ -160,11 +162,15 @@ int tr_exchange_write(struct tr_exchange *x, const struct json *json, struct are
     if (rc == 0)
         rc = print_echo(x, &request);
     if (rc == 0)
+        rc = tr_customs_plan(&request, x->provider->dialect, &x->target, arena, &x->terms, refusal);
+    if (rc == 0)
         rc = print_body(x, &request, arena, refusal, &body);
     if (rc == 0)
         rc = print_path(x, arena, &path);
     if (rc != 0)
         return rc;
+    x->print.details = request.details;
+    x->hides_reasoning = request.think_hidden;
     *out_body = body;
     *out_path = path;
     return 0;

@@ -2,6 +2,7 @@
  * knows them, what was promised when the request was printed, and the account of it all. */
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "dataplane/llm/tokens.h"
 #include "dataplane/translate/exchange_internal.h"
 #include "dataplane/translate/ids.h"
@@ -33,9 +34,25 @@ static int put_text(struct exchange_flow *f, const struct tr_event *event)
     return deliver(f, event);
 }
 
+/* What a caller does not want to see counts, but is no content. */
+static int put_reasoning(struct exchange_flow *f, const struct tr_event *event)
+{
+    if (!f->x->hides_reasoning)
+        return put_text(f, event);
+    f->x->choices[event->choice].hid |= event->text.len > 0;
+    f->reply->text_q8 += tokens_text_q8(event->text);
+    f->reply->content_bytes += event->text.len;
+    f->kinds |= EXCHANGE_KIND(PROVIDER_OPEN);
+    return 0;
+}
+
 static int put_opaque(struct exchange_flow *f, const struct tr_event *event)
 {
     f->kinds |= EXCHANGE_KIND(PROVIDER_OPEN);
+    if (event->kind == TR_EVENT_SEAL && f->x->choices[event->choice].hid) {
+        f->x->choices[event->choice].hid = false; /* Without its text it is worth nothing. */
+        return 0;
+    }
     return event->opaque.len > 0 ? deliver(f, event) : 0;
 }
 
@@ -50,6 +67,57 @@ static bool is_dropped(const struct tr_exchange *x, const struct tr_event *event
 {
     const struct exchange_choice *c = &x->choices[event->choice];
     return x->terms.first_call_only && c->has_call && c->first_call != event->call_index;
+}
+
+/* ---- calls of functions that stand for custom tools ---- */
+
+static struct exchange_custom *find_custom(struct tr_exchange *x, const struct tr_event *event)
+{
+    for (uint32_t i = x->custom_count; i > 0; i--) {
+        struct exchange_custom *c = &x->customs[i - 1];
+        if (c->choice == event->choice && c->call_index == event->call_index)
+            return c;
+    }
+    return NULL;
+}
+
+static int begin_custom(struct tr_exchange *x, const struct tr_event *event)
+{
+    if (x->customs == NULL)
+        x->customs = mem_calloc(EXCHANGE_CUSTOMS_MAX, sizeof *x->customs);
+    if (x->customs == NULL)
+        return ERR_NOMEM;
+    if (x->custom_count == EXCHANGE_CUSTOMS_MAX)
+        return ERR_TOO_LARGE;
+    x->customs[x->custom_count++] =
+        (struct exchange_custom){.choice = event->choice, .call_index = event->call_index};
+    return 0;
+}
+
+/* What came of the text: of a piece, or at the end. */
+static int put_input(struct exchange_flow *f, struct exchange_custom *c, struct str piece, bool end)
+{
+    struct buf *text = &f->x->custom_text;
+    buf_clear(text);
+    text->max = piece.len + 2 * sizeof c->input.head;
+    int rc = tr_custom_input_take(&c->input, piece, text);
+    if (rc == 0 && end)
+        rc = tr_custom_input_end(&c->input, text);
+    const struct tr_event event = {.kind = TR_EVENT_ARGUMENTS,
+                                   .choice = c->choice,
+                                   .call_index = c->call_index,
+                                   .text = buf_str(text)};
+    return rc == 0 && text->len > 0 ? deliver(f, &event) : rc;
+}
+
+/* Before the call, or all of a choice's, are closed. */
+static int end_customs(struct exchange_flow *f, uint32_t choice)
+{
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < f->x->custom_count; i++)
+        if (f->x->customs[i].choice == choice)
+            rc = put_input(f, &f->x->customs[i], STR_NULL, true);
+    return rc;
 }
 
 static int put_call(struct exchange_flow *f, const struct tr_event *event)
@@ -71,6 +139,14 @@ static int put_call(struct exchange_flow *f, const struct tr_event *event)
     struct tr_event named = *event;
     char room[TR_ID_FRESH_BYTES];
     named.call.name = tr_names_outside(&x->terms, event->call.name);
+    if (event->call.custom && x->terms.customs == NULL)
+        return ERR_PROTOCOL; /* Nobody offered such a tool. */
+    if (!event->call.custom && tr_customs_has(&x->terms, named.call.name)) {
+        int rc = begin_custom(x, event);
+        if (rc != 0)
+            return rc;
+        named.call.custom = true;
+    }
     if (named.call.id.len == 0) {
         tr_id_fresh(room);
         named.call.id = (struct str){room, sizeof room};
@@ -91,7 +167,12 @@ static int put_arguments(struct exchange_flow *f, const struct tr_event *event)
     }
     if (!c->has_call || is_dropped(f->x, event))
         return 0;
-    return put_text(f, event);
+    struct exchange_custom *custom = find_custom(f->x, event);
+    if (custom == NULL)
+        return put_text(f, event);
+    if (event->text.len > 0)
+        note_text(f, event, event->text);
+    return put_input(f, custom, event->text, false);
 }
 
 static int put_part_end(struct exchange_flow *f, const struct tr_event *event)
@@ -99,7 +180,9 @@ static int put_part_end(struct exchange_flow *f, const struct tr_event *event)
     if (f->x->choices[event->choice].calls > 0 && is_dropped(f->x, event))
         return 0;
     f->kinds |= EXCHANGE_KIND(PROVIDER_OPEN);
-    return deliver(f, event);
+    struct exchange_custom *custom = find_custom(f->x, event);
+    int rc = custom != NULL ? put_input(f, custom, STR_NULL, true) : 0;
+    return rc == 0 ? deliver(f, event) : rc;
 }
 
 /* What the provider said, made to agree with what there is. */
@@ -133,7 +216,8 @@ static int put_finish(struct exchange_flow *f, const struct tr_event *event)
     f->kinds |= EXCHANGE_KIND(PROVIDER_CONTENT);
     if (f->reply->finish != CALL_FINISH_OTHER) /* An answer that says nothing is one, too. */
         f->reply->content = true;
-    return deliver(f, &told);
+    int rc = end_customs(f, event->choice);
+    return rc == 0 ? deliver(f, &told) : rc;
 }
 
 /* Counts that cannot be true are not told on. */
@@ -206,8 +290,9 @@ int exchange_put(void *arg, const struct tr_event *event)
         return put_start(f, event);
     case TR_EVENT_TEXT:
     case TR_EVENT_REFUSAL:
-    case TR_EVENT_REASONING:
         return put_text(f, event);
+    case TR_EVENT_REASONING:
+        return put_reasoning(f, event);
     case TR_EVENT_SEAL:
     case TR_EVENT_REDACTED:
         return put_opaque(f, event);

@@ -3,11 +3,13 @@
 #define STEELYARD_DATAPLANE_TRANSLATE_EXCHANGE_INTERNAL_H
 
 #include "dataplane/translate/collect.h"
+#include "dataplane/translate/custom.h"
 #include "dataplane/translate/exchange.h"
 
 #define EXCHANGE_ECHO_BYTES_MAX 24576U
 #define EXCHANGE_MESSAGE_BYTES  1024U
 #define EXCHANGE_CODE_BYTES     128U
+#define EXCHANGE_CUSTOMS_MAX    128U
 
 /* What one of the answers of a reply has had. */
 struct exchange_choice {
@@ -18,6 +20,12 @@ struct exchange_choice {
     bool has_answer;
     bool content;
     bool finished;
+    bool hid; /* Reasoning was left out: so is what signs it. */
+};
+
+struct exchange_custom {
+    uint32_t choice, call_index;
+    struct tr_custom_input input;
 };
 
 struct tr_exchange {
@@ -39,6 +47,11 @@ struct tr_exchange {
     char message[EXCHANGE_MESSAGE_BYTES];
     char code[EXCHANGE_CODE_BYTES];
     uint8_t id_key[16];
+    /* Calls of functions that stand for custom tools, as they come. */
+    struct exchange_custom *customs; /* EXCHANGE_CUSTOMS_MAX, made with the first one. */
+    uint32_t custom_count;
+    struct buf custom_text; /* Of the piece at hand. */
+    bool hides_reasoning;
 };
 
 /* Where the events of one frame, or of one reply, go. */

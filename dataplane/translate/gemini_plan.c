@@ -20,7 +20,8 @@ static int64_t budget_of(const struct gemini_asking *a)
     int64_t asked = tr_budget_asked(a->request);
     if (asked == TR_UNSET)
         return a->request->think_auto ? BUDGET_AUTO : TR_UNSET;
-    int64_t given = tr_budget_clip(asked, q->budget_min, q->budget_max, a->request->max_output);
+    int64_t given = tr_budget_clip(asked, q->budget_min, q->budget_max,
+                                   tr_room_for_reasoning(a->request, a->target));
     if (given == 0 && gemini_has(a, TR_QUIRK_NO_THINKING_OFF))
         return q->budget_min;
     return given;

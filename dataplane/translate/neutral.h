@@ -62,6 +62,7 @@ struct tr_call {
     struct str name;
     struct str arguments; /* As the model wrote it: perhaps no JSON at all. */
     struct str signature; /* Gemini's thoughtSignature, unsealed; else empty. */
+    bool custom;          /* Of a custom tool: the arguments are its input, a text. */
 };
 struct tr_part;
 struct tr_result {
@@ -70,6 +71,7 @@ struct tr_result {
     const struct tr_part *parts; /* Text, images, files. */
     uint32_t part_count;
     bool is_error;
+    bool custom; /* Of a custom tool's call (tr_turns_prepare finds out). */
 };
 
 struct tr_part {
@@ -97,6 +99,11 @@ struct tr_tool {
     struct str schema; /* JSON object; empty: none was given. */
     int8_t strict;     /* -1: not said. */
     struct tr_cache cache;
+    /* A custom tool of OpenAI's dialects: it is given a text, not JSON, perhaps one that must match
+     * a grammar. A provider without them gets a function instead (custom.h). */
+    bool custom;
+    struct str grammar; /* Empty: any text. */
+    struct str syntax;  /* "lark" or "regex". */
 };
 enum tr_choice {
     TR_CHOICE_UNSET,
@@ -148,6 +155,8 @@ struct tr_request {
     int64_t think_budget; /* Tokens of reasoning; TR_UNSET. 0: off. */
     bool think_auto;      /* Asked to reason as the model sees fit. */
     int8_t think_shown;   /* The reasoning's text (or summary) is wanted; -1: not said. */
+    bool think_hidden;    /* ... and if it comes all the same, it is left out of the answer. */
+    bool details;         /* The caller takes reasoning as OpenRouter gives it. */
     enum tr_format format;
     struct str format_name;
     struct str format_description;
@@ -175,7 +184,8 @@ enum tr_event_kind {
     TR_EVENT_REASONING, /* text: the next piece of reasoning. */
     TR_EVENT_SEAL,      /* opaque: the signature of the reasoning before it ... */
     TR_EVENT_REDACTED,  /* ... or reasoning that is opaque as a whole. */
-    TR_EVENT_CALL,      /* A call begins: call.id (may be empty), call.name, call.signature. */
+    TR_EVENT_CALL,      /* A call begins: call.id (may be empty), call.name, call.signature,
+                         * call.custom. */
     TR_EVENT_ARGUMENTS, /* text: the next piece of arguments of the call `call_index`. */
     TR_EVENT_PART_END,  /* What was open (text, reasoning or a call) is whole. May be left out: the
                          * next beginning ends it, except for calls that come side by side. */

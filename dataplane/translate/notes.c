@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "dataplane/translate/custom.h"
 #include "dataplane/translate/names.h"
 
 #define WORD_BYTES_MAX 48U
@@ -9,7 +10,9 @@
 void tr_terms_deinit(struct tr_terms *terms)
 {
     tr_names_destroy(terms->names);
+    tr_customs_destroy(terms->customs);
     terms->names = NULL;
+    terms->customs = NULL;
 }
 
 void tr_note(struct tr_terms *terms, const char *code)

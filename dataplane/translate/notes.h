@@ -6,7 +6,7 @@
 
 #include "dataplane/translate/dialects.h"
 
-/* Frees what terms own (names); a zeroed struct is fine. */
+/* Frees what terms own (names, customs); a zeroed struct is fine. */
 void tr_terms_deinit(struct tr_terms *terms);
 
 /* As tr_note, with a code made of a prefix and a caller's own word: bytes other than letters,

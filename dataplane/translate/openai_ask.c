@@ -91,9 +91,37 @@ static int print_effort(struct tr_asking *a)
 
 /* ---- tools ---- */
 
+static void print_custom(struct tr_asking *a, const struct tr_tool *tool)
+{
+    struct json_writer *w = a->w;
+    json_writer_begin_object(w);
+    tr_put_text(w, "type", STR("custom"));
+    json_writer_key(w, "custom");
+    json_writer_begin_object(w);
+    tr_put_text(w, "name", tr_names_inside(a->terms, tool->name));
+    tr_put_text(w, "description", tool->description);
+    if (tool->grammar.len > 0) {
+        json_writer_key(w, "format");
+        json_writer_begin_object(w);
+        tr_put_text(w, "type", STR("grammar"));
+        json_writer_key(w, "grammar");
+        json_writer_begin_object(w);
+        tr_put_text(w, "syntax", tool->syntax);
+        tr_put_text(w, "definition", tool->grammar);
+        json_writer_end_object(w);
+        json_writer_end_object(w);
+    }
+    json_writer_end_object(w);
+    json_writer_end_object(w);
+}
+
 void tr_openai_print_tool(struct tr_asking *a, const struct tr_tool *tool, bool strict)
 {
     struct json_writer *w = a->w;
+    if (tool->custom) {
+        print_custom(a, tool);
+        return;
+    }
     json_writer_begin_object(w);
     tr_put_text(w, "type", STR("function"));
     json_writer_key(w, "function");
@@ -134,6 +162,7 @@ static void print_choice(struct tr_asking *a)
 {
     const struct tr_request *q = a->request;
     const bool any = tr_host_has(a->target, HOST_QUIRK_ANY_CHOICE);
+    const bool custom = tr_names_custom(q);
     if (!tr_openai_print_choice(a, any ? STR("any") : STR("required")))
         return;
     if (any) { /* The named one is the only one that was printed. */
@@ -142,8 +171,8 @@ static void print_choice(struct tr_asking *a)
     }
     json_writer_key(a->w, "tool_choice");
     json_writer_begin_object(a->w);
-    tr_put_text(a->w, "type", STR("function"));
-    json_writer_key(a->w, "function");
+    tr_put_text(a->w, "type", custom ? STR("custom") : STR("function"));
+    json_writer_key(a->w, custom ? "custom" : "function");
     json_writer_begin_object(a->w);
     json_writer_key(a->w, "name");
     json_writer_string(a->w, tr_names_inside(a->terms, q->tool_name));

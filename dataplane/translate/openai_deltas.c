@@ -76,7 +76,8 @@ static int put_function(struct tr_replying *r, struct tr_openai_calls *calls,
         event->call_index = call->index;
     else
         rc = begin_call(r, calls, event, said, id);
-    uint32_t arguments = json_get(r->json, function, STR("arguments"));
+    uint32_t arguments =
+        json_get(r->json, function, event->call.custom ? STR("input") : STR("arguments"));
     return rc == 0 ? put_arguments(r, event, arguments) : rc;
 }
 
@@ -97,7 +98,10 @@ static int put_call(struct tr_replying *r, struct tr_openai_calls *calls, uint32
                            &event.call.signature);
     if (rc != 0)
         return rc;
-    return put_function(r, calls, &event, (int32_t)said, json_get(r->json, node, STR("function")));
+    uint32_t custom = json_get(r->json, node, STR("custom"));
+    event.call.custom = json_kind(r->json, custom) == JSON_OBJECT;
+    return put_function(r, calls, &event, (int32_t)said,
+                        event.call.custom ? custom : json_get(r->json, node, STR("function")));
 }
 
 static int put_calls(struct tr_replying *r, struct tr_openai_calls *calls, uint32_t choice,

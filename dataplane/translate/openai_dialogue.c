@@ -95,6 +95,12 @@ static int read_block(struct tr_reading *r, struct blocks *b, uint32_t node, str
 static int read_reasoning(struct tr_reading *r, uint32_t message, struct tr_turn *turn)
 {
     uint32_t node = tr_member(r, message, STR("reasoning_content")), block;
+    uint32_t details = tr_member(r, message, STR("reasoning_details"));
+    if (json_kind(r->json, details) == JSON_ARRAY) {
+        r->out->details = true;
+        if (tr_openai_details_count(r, details) > 0)
+            return tr_openai_read_details(r, details, turn);
+    }
     uint32_t list = tr_member(r, message, STR("thinking_blocks"));
     struct blocks b = {.count = json_count(r->json, list)};
     if (!tr_is_given(r, node))
@@ -134,11 +140,27 @@ static int read_signature(struct tr_reading *r, uint32_t call, struct str *out)
     return rc;
 }
 
+static int read_custom_call(struct tr_reading *r, uint32_t node, struct tr_part *out)
+{
+    uint32_t custom = tr_member(r, node, STR("custom"));
+    out->call.custom = true;
+    if (json_kind(r->json, custom) != JSON_OBJECT)
+        return tr_reading_refuse(r, custom == JSON_NONE ? node : custom, NULL);
+    int rc = tr_take_text(r, tr_member(r, node, STR("id")), &out->call.id);
+    if (rc == 0)
+        rc = tr_need_text(r, custom, STR("name"), &out->call.name);
+    if (rc == 0)
+        rc = tr_need_text(r, custom, STR("input"), &out->call.arguments);
+    return rc == 0 ? read_signature(r, node, &out->call.signature) : rc;
+}
+
 static int read_call(struct tr_reading *r, uint32_t node, struct tr_part *out)
 {
     uint32_t type = tr_member(r, node, STR("type"));
     uint32_t function = tr_member(r, node, STR("function"));
     out->kind = TR_PART_CALL;
+    if (tr_says(r, type, STR("custom")))
+        return read_custom_call(r, node, out);
     if (type != JSON_NONE && !tr_says(r, type, STR("function")))
         return tr_openai_unsupported(r, type,
                                      "unsupported_tool: only functions can be called here");
@@ -197,9 +219,11 @@ static int read_assistant(struct dialogue *d, uint32_t message)
 {
     struct tr_reading *r = d->r;
     int rc;
+    const uint32_t details = tr_member(r, message, STR("reasoning_details"));
     uint64_t count = tr_openai_content_count(r, tr_member(r, message, STR("content"))) +
                      (uint64_t)json_count(r->json, tr_member(r, message, STR("tool_calls"))) +
-                     json_count(r->json, tr_member(r, message, STR("thinking_blocks"))) + 3;
+                     json_count(r->json, tr_member(r, message, STR("thinking_blocks"))) +
+                     tr_openai_details_count(r, details) + 3;
     struct tr_part *parts =
         tr_make_parts(r, count > UINT32_MAX ? UINT32_MAX : (uint32_t)count, message, &rc);
     if (parts == NULL)
@@ -212,6 +236,8 @@ static int read_assistant(struct dialogue *d, uint32_t message)
         rc = mark_last(r, message, parts, turn->part_count);
     if (rc == 0)
         rc = read_calls(d, message, turn);
+    if (rc == 0)
+        rc = tr_openai_read_details_of_calls(r, details, turn);
     if (rc == 0 && tr_is_given(r, tr_member(r, message, STR("audio"))))
         rc = tr_reading_unknown(r, "messages.audio");
     if (turn->part_count == 0)

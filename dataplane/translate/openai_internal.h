@@ -3,6 +3,7 @@
 #define STEELYARD_DATAPLANE_TRANSLATE_OPENAI_INTERNAL_H
 
 #include "dataplane/translate/asking.h"
+#include "dataplane/translate/pen.h"
 #include "dataplane/translate/reading.h"
 #include "dataplane/translate/replying.h"
 
@@ -22,6 +23,12 @@ int tr_openai_read_content(struct tr_reading *r, uint32_t content, struct tr_par
                            uint32_t *io_count) MUST_CHECK;
 /* The mark of OpenAI (prompt_cache_breakpoint) counts as Anthropic's shorter one. */
 int tr_openai_read_mark(struct tr_reading *r, uint32_t node, struct tr_cache *out) MUST_CHECK;
+/* OpenRouter's reasoning_details of a message: how many parts of a turn they are at most, those
+ * parts, and the signatures among them that are of calls, once these are read. */
+uint32_t tr_openai_details_count(const struct tr_reading *r, uint32_t list);
+int tr_openai_read_details(struct tr_reading *r, uint32_t list, struct tr_turn *turn) MUST_CHECK;
+int tr_openai_read_details_of_calls(struct tr_reading *r, uint32_t list,
+                                    struct tr_turn *turn) MUST_CHECK;
 /* Fields that the responses dialect has alike; each is given (tr_is_given). */
 int tr_openai_read_effort(struct tr_reading *r, uint32_t node) MUST_CHECK;
 int tr_openai_read_schema(struct tr_reading *r, uint32_t node) MUST_CHECK; /* {name,schema,...} */
@@ -39,6 +46,16 @@ int tr_openai_read_body(const struct json *j, struct arena *arena, const struct 
                         struct call_refusal *refusal) MUST_CHECK;
 int tr_openai_read_request(const struct json *j, struct arena *arena, struct tr_request *out,
                            struct call_refusal *refusal) MUST_CHECK;
+
+/* ---- caller: replies ---- */
+/* A vendor's opaque value under its seal, quoted. */
+void tr_openai_say_sealed(struct pen *p, const struct tr_print *print, struct str value);
+/* One of reasoning_details: a text, with its signature or (opaque empty) without; what is opaque as
+ * a whole, or signs the call of that id. index: which reasoning of the answer it belongs to. */
+void tr_openai_say_detail(struct pen *p, const struct tr_print *print, uint32_t index,
+                          struct str text, struct str opaque);
+void tr_openai_say_detail_opaque(struct pen *p, const struct tr_print *print, uint32_t index,
+                                 struct str opaque, struct str call_id);
 
 /* ---- provider: requests ---- */
 int tr_openai_print_request(const struct tr_request *request, const struct tr_target *target,

@@ -1,39 +1,28 @@
 /* Replies as callers of chat completions get them: chunks, or one body (PROVIDER-TRANSLATION
  * sections 8 and 9). Vendors' words for how it ended are never printed; reasoning goes as
  * reasoning_content, and what a vendor signed as thinking_blocks, so that a caller who sends the
- * message back as it got it sends back all that is needed. */
+ * message back as it got it sends back all that is needed; to a caller who asked for reasoning as
+ * OpenRouter does, it goes as it does there (openai_details.c). */
 #include <string.h>
 
 #include "dataplane/translate/openai_internal.h"
-#include "dataplane/translate/pen.h"
-#include "dataplane/translate/seal.h"
 
 #define CALLS_TRACKED 128U /* Of a choice: one that has no arguments by the end gets "{}". */
 
 struct printing_choice {
     bool opened; /* Its role was said. */
     bool called;
-    uint32_t blocks;          /* Of thinking_blocks. */
+    bool detailed;            /* A detail of reasoning is open (tr_print.details). */
+    uint32_t blocks;          /* Of thinking_blocks, or of reasoning_details. */
     uint64_t reasoning_bytes; /* Since the last of them. */
     uint32_t calls;           /* Highest index + 1. */
     uint64_t filled[CALLS_TRACKED / 64];
+    uint64_t custom[CALLS_TRACKED / 64];
 };
 struct printing {
     struct call_usage usage;
     struct printing_choice choices[CALL_CHOICES_MAX];
 };
-
-/* A vendor's opaque value under its seal. */
-static void say_sealed(struct pen *p, const struct tr_print *print, struct str value)
-{
-    enum dialect vendor;
-    PEN(p, "\"");
-    (void)tr_seal_take(value, &vendor);
-    if (value.len > 0 && vendor == DIALECTS)
-        pen_put(p, tr_seal_prefix(print->vendor));
-    pen_escaped(p, value);
-    PEN(p, "\"");
-}
 
 static void say_head(struct pen *p, const struct tr_print *print, struct str object)
 {
@@ -136,6 +125,29 @@ static void print_text(struct pen *p, const struct tr_print *print, const struct
     close_chunk(p, print, STR_NULL);
 }
 
+/* As OpenRouter has it: the text twice, for those who show it and for those who send it back. */
+static void print_detail(struct pen *p, const struct tr_print *print, struct printing_choice *c,
+                         const struct tr_event *event)
+{
+    open_chunk(p, print, event->choice);
+    if (event->kind == TR_EVENT_REASONING) {
+        PEN(p, "\"reasoning\":");
+        pen_quoted(p, event->text);
+        PEN(p, ",");
+    }
+    if (event->kind == TR_EVENT_REDACTED && c->detailed)
+        c->blocks++;
+    PEN(p, "\"reasoning_details\":[");
+    if (event->kind == TR_EVENT_REDACTED)
+        tr_openai_say_detail_opaque(p, print, c->blocks, event->opaque, STR_NULL);
+    else
+        tr_openai_say_detail(p, print, c->blocks, event->text, event->opaque);
+    PEN(p, "]");
+    close_chunk(p, print, STR_NULL);
+    c->detailed = event->kind == TR_EVENT_REASONING;
+    c->blocks += c->detailed ? 0 : 1;
+}
+
 /* What was signed is the reasoning since the last block; its text is not said twice. */
 static void print_block(struct pen *p, const struct tr_print *print, struct printing_choice *c,
                         const struct tr_event *event)
@@ -151,7 +163,7 @@ static void print_block(struct pen *p, const struct tr_print *print, struct prin
         PEN(p, ",\"signature\":");
         c->reasoning_bytes = 0;
     }
-    say_sealed(p, print, event->opaque);
+    tr_openai_say_sealed(p, print, event->opaque);
     PEN(p, "}]");
     close_chunk(p, print, STR_NULL);
 }
@@ -161,26 +173,54 @@ static void say_signature(struct pen *p, const struct tr_print *print, struct st
     if (signature.len == 0)
         return;
     PEN(p, ",\"extra_content\":{\"google\":{\"thought_signature\":");
-    say_sealed(p, print, signature);
+    tr_openai_say_sealed(p, print, signature);
     PEN(p, "}}");
+}
+
+/* A custom tool's input may be empty: nothing has to fill it. One that is
+ * not tracked is no custom one (print_call). */
+static bool is_custom(const struct printing_choice *c, uint32_t index)
+{
+    return index < CALLS_TRACKED && (c->custom[index / 64] >> (index % 64) & 1) != 0;
 }
 
 static void print_call(struct pen *p, const struct tr_print *print, struct printing_choice *c,
                        const struct tr_event *event)
 {
+    const uint32_t index = event->call_index;
     c->called = true;
-    if (event->call_index >= c->calls)
-        c->calls = event->call_index + 1;
+    if (index >= c->calls)
+        c->calls = index + 1;
+    if (event->call.custom) {
+        if (index >= CALLS_TRACKED) {
+            p->rc = p->rc == 0 ? ERR_TOO_LARGE : p->rc;
+            return;
+        }
+        c->custom[index / 64] |= UINT64_C(1) << (index % 64);
+        c->filled[index / 64] |= UINT64_C(1) << (index % 64);
+    }
     open_chunk(p, print, event->choice);
     PEN(p, "\"tool_calls\":[{\"index\":");
     pen_number(p, event->call_index);
     PEN(p, ",\"id\":");
     pen_quoted(p, event->call.id);
-    PEN(p, ",\"type\":\"function\",\"function\":{\"name\":");
+    if (event->call.custom)
+        PEN(p, ",\"type\":\"custom\",\"custom\":{\"name\":");
+    else
+        PEN(p, ",\"type\":\"function\",\"function\":{\"name\":");
     pen_quoted(p, event->call.name);
-    PEN(p, ",\"arguments\":\"\"}");
-    say_signature(p, print, event->call.signature);
+    if (event->call.custom)
+        PEN(p, ",\"input\":\"\"}");
+    else
+        PEN(p, ",\"arguments\":\"\"}");
+    if (!print->details)
+        say_signature(p, print, event->call.signature);
     PEN(p, "}]");
+    if (print->details && event->call.signature.len > 0) {
+        PEN(p, ",\"reasoning_details\":[");
+        tr_openai_say_detail_opaque(p, print, c->blocks++, event->call.signature, event->call.id);
+        PEN(p, "]");
+    }
     close_chunk(p, print, STR_NULL);
 }
 
@@ -194,7 +234,10 @@ static void print_arguments(struct pen *p, const struct tr_print *print, struct 
     open_chunk(p, print, choice);
     PEN(p, "\"tool_calls\":[{\"index\":");
     pen_number(p, index);
-    PEN(p, ",\"function\":{\"arguments\":");
+    if (is_custom(c, index))
+        PEN(p, ",\"custom\":{\"input\":");
+    else
+        PEN(p, ",\"function\":{\"arguments\":");
     pen_quoted(p, text);
     PEN(p, "}}]");
     close_chunk(p, print, STR_NULL);
@@ -240,13 +283,20 @@ static void print_one(struct pen *p, struct printing *s, const struct tr_print *
         return;
     case TR_EVENT_REASONING:
         print_role(p, print, c, event->choice);
+        if (print->details) {
+            print_detail(p, print, c, event);
+            return;
+        }
         c->reasoning_bytes += event->text.len;
         print_text(p, print, event, STR("\"reasoning_content\":"));
         return;
     case TR_EVENT_SEAL:
     case TR_EVENT_REDACTED:
         print_role(p, print, c, event->choice);
-        print_block(p, print, c, event);
+        if (print->details)
+            print_detail(p, print, c, event);
+        else
+            print_block(p, print, c, event);
         return;
     case TR_EVENT_CALL:
         print_role(p, print, c, event->choice);
@@ -329,10 +379,35 @@ static void say_blocks(struct pen *p, const struct tr_print *print,
             pen_quoted(p, part->text);
             PEN(p, ",\"signature\":");
         }
-        say_sealed(p, print, part->opaque);
+        tr_openai_say_sealed(p, print, part->opaque);
         PEN(p, "}");
     }
     if (any)
+        PEN(p, "]");
+}
+
+static void say_details(struct pen *p, const struct tr_print *print,
+                        const struct tr_choice_answer *c)
+{
+    uint32_t index = 0;
+    for (uint32_t i = 0; i < c->part_count; i++) {
+        const struct tr_answer_part *part = &c->parts[i];
+        const bool call = part->kind == TR_PART_CALL && part->call.signature.len > 0;
+        if (!call && (part->kind != TR_PART_REASONING || part->text.len + part->opaque.len == 0))
+            continue;
+        if (index == 0)
+            PEN(p, ",\"reasoning_details\":[");
+        else
+            PEN(p, ",");
+        if (call)
+            tr_openai_say_detail_opaque(p, print, index, part->call.signature, part->call.id);
+        else if (part->redacted)
+            tr_openai_say_detail_opaque(p, print, index, part->opaque, STR_NULL);
+        else
+            tr_openai_say_detail(p, print, index, part->text, part->opaque);
+        index++;
+    }
+    if (index > 0)
         PEN(p, "]");
 }
 
@@ -350,12 +425,20 @@ static bool say_calls(struct pen *p, const struct tr_print *print, const struct 
         any = true;
         PEN(p, "{\"id\":");
         pen_quoted(p, part->call.id);
-        PEN(p, ",\"type\":\"function\",\"function\":{\"name\":");
-        pen_quoted(p, part->call.name);
-        PEN(p, ",\"arguments\":");
-        pen_quoted(p, part->text.len > 0 ? part->text : STR("{}"));
+        if (part->call.custom) {
+            PEN(p, ",\"type\":\"custom\",\"custom\":{\"name\":");
+            pen_quoted(p, part->call.name);
+            PEN(p, ",\"input\":");
+            pen_quoted(p, part->text);
+        } else {
+            PEN(p, ",\"type\":\"function\",\"function\":{\"name\":");
+            pen_quoted(p, part->call.name);
+            PEN(p, ",\"arguments\":");
+            pen_quoted(p, part->text.len > 0 ? part->text : STR("{}"));
+        }
         PEN(p, "}");
-        say_signature(p, print, part->call.signature);
+        if (!print->details)
+            say_signature(p, print, part->call.signature);
         PEN(p, "}");
     }
     if (any)
@@ -385,8 +468,12 @@ static void say_choice(struct pen *p, const struct tr_print *print,
     }
     if (!say_texts(p, c, TR_PART_REFUSAL, STR(",\"refusal\":")))
         PEN(p, ",\"refusal\":null");
-    (void)say_texts(p, c, TR_PART_REASONING, STR(",\"reasoning_content\":"));
-    say_blocks(p, print, c);
+    (void)say_texts(p, c, TR_PART_REASONING,
+                    print->details ? STR(",\"reasoning\":") : STR(",\"reasoning_content\":"));
+    if (print->details)
+        say_details(p, print, c);
+    else
+        say_blocks(p, print, c);
     bool called = say_calls(p, print, c);
     PEN(p, "},\"logprobs\":null,\"finish_reason\":");
     pen_quoted(p, finish_of(c->finish, called));

@@ -55,8 +55,11 @@ static int read_reasoning(struct tr_reading *r, uint32_t node)
         rc = tr_take_bool(r, tr_member(r, node, STR("exclude")), &exclude);
     if (rc == 0)
         rc = tr_take_bool(r, tr_member(r, node, STR("enabled")), &enabled);
-    if (exclude)
+    r->out->details = true;
+    if (exclude) {
         r->out->think_shown = 0;
+        r->out->think_hidden = true;
+    }
     if (!enabled)
         r->out->effort = TR_EFFORT_NONE;
     else if (r->out->effort == TR_EFFORT_UNSET && r->out->think_budget == TR_UNSET)
@@ -81,7 +84,10 @@ static int read_thinking(struct tr_reading *r, uint32_t node)
 
 static int read_include_reasoning(struct tr_reading *r, uint32_t node)
 {
-    return tr_take_flag(r, node, &r->out->think_shown);
+    int rc = tr_take_flag(r, node, &r->out->think_shown);
+    r->out->details = true;
+    r->out->think_hidden |= r->out->think_shown == 0;
+    return rc;
 }
 
 static int read_format(struct tr_reading *r, uint32_t node)

@@ -208,13 +208,13 @@ static void print_call(struct tr_asking *a, const struct tr_call *call, bool fir
     struct json_writer *w = a->w;
     json_writer_begin_object(w);
     tr_put_text(w, "id", call->id);
-    tr_put_text(w, "type", STR("function"));
-    json_writer_key(w, "function");
+    tr_put_text(w, "type", call->custom ? STR("custom") : STR("function"));
+    json_writer_key(w, call->custom ? "custom" : "function");
     json_writer_begin_object(w);
     json_writer_key(w, "name");
     json_writer_string(w, tr_names_inside(a->terms, call->name));
-    json_writer_key(w, "arguments");
-    json_writer_string(w, tr_arguments_text(call->arguments));
+    json_writer_key(w, call->custom ? "input" : "arguments");
+    json_writer_string(w, call->custom ? call->arguments : tr_arguments_text(call->arguments));
     json_writer_end_object(w);
     print_signature(a, call, first);
     json_writer_end_object(w);

@@ -3,7 +3,7 @@
 #include "dataplane/translate/openai_internal.h"
 
 static const char not_a_function[] =
-    "unsupported_tool: only functions can be offered to this model's provider";
+    "unsupported_tool: only functions and custom tools can be offered to this model's provider";
 
 static int read_function(struct tr_reading *r, uint32_t node, struct tr_tool *tool)
 {
@@ -23,9 +23,52 @@ static int read_function(struct tr_reading *r, uint32_t node, struct tr_tool *to
     return rc;
 }
 
+/* The object that says more: of a function, or of a custom tool; else the node itself, as Responses
+ * has it. */
+static uint32_t within(const struct tr_reading *r, uint32_t node)
+{
+    uint32_t function = tr_member(r, node, STR("function"));
+    uint32_t custom = tr_member(r, node, STR("custom"));
+    if (function != JSON_NONE)
+        return function;
+    return custom != JSON_NONE ? custom : node;
+}
+
+/* {"type":"text"}, or a grammar: flat, or in an object of its own. */
+static int read_grammar(struct tr_reading *r, uint32_t format, struct tr_tool *tool)
+{
+    uint32_t type = tr_member(r, format, STR("type"));
+    if (!tr_is_given(r, format) || tr_says(r, type, STR("text")))
+        return 0;
+    if (!tr_says(r, type, STR("grammar")))
+        return tr_reading_refuse(r, type == JSON_NONE ? format : type, NULL);
+    uint32_t inner = tr_member(r, format, STR("grammar"));
+    inner = inner == JSON_NONE ? format : inner;
+    uint32_t syntax = tr_member(r, inner, STR("syntax"));
+    if (!tr_says(r, syntax, STR("lark")) && !tr_says(r, syntax, STR("regex")))
+        return tr_reading_refuse(r, syntax == JSON_NONE ? inner : syntax, NULL);
+    int rc = tr_take_text(r, syntax, &tool->syntax);
+    return rc == 0 ? tr_need_text(r, inner, STR("definition"), &tool->grammar) : rc;
+}
+
+static int read_custom(struct tr_reading *r, uint32_t node, struct tr_tool *tool)
+{
+    uint32_t custom = within(r, node);
+    tool->custom = true;
+    tool->strict = -1;
+    int rc = tr_need_text(r, custom, STR("name"), &tool->name);
+    if (rc == 0)
+        rc = tr_take_text(r, tr_member(r, custom, STR("description")), &tool->description);
+    if (rc == 0)
+        rc = read_grammar(r, tr_member(r, custom, STR("format")), tool);
+    return rc == 0 ? tr_take_cache(r, tr_member(r, node, STR("cache_control")), &tool->cache) : rc;
+}
+
 static int read_tool(struct tr_reading *r, uint32_t node, struct tr_tool *tool)
 {
     uint32_t type = tr_member(r, node, STR("type"));
+    if (tr_says(r, type, STR("custom")))
+        return read_custom(r, node, tool);
     if (type != JSON_NONE && !tr_says(r, type, STR("function")))
         return tr_openai_unsupported(r, type, not_a_function);
     uint32_t function = tr_member(r, node, STR("function"));
@@ -107,10 +150,9 @@ int tr_openai_read_choice(struct tr_reading *r, uint32_t node)
     if (json_kind(r->json, node) != JSON_OBJECT)
         return tr_reading_refuse(r, node, NULL);
     uint32_t type = tr_member(r, node, STR("type"));
-    if (type != JSON_NONE && !tr_says(r, type, STR("function")))
+    if (type != JSON_NONE && !tr_says(r, type, STR("function")) && !tr_says(r, type, STR("custom")))
         return tr_openai_unsupported(r, type, not_a_function);
-    uint32_t function = tr_member(r, node, STR("function"));
-    return read_named(r, function == JSON_NONE ? node : function);
+    return read_named(r, within(r, node));
 }
 
 int tr_openai_read_function_choice(struct tr_reading *r, uint32_t node)
@@ -124,9 +166,7 @@ static bool is_allowed(const struct tr_reading *r, uint32_t list, struct str nam
 {
     uint32_t one;
     for (uint32_t at = 0; json_next_element(r->json, list, &at, &one);) {
-        uint32_t function = tr_member(r, one, STR("function"));
-        uint32_t node = tr_member(r, function == JSON_NONE ? one : function, STR("name"));
-        if (tr_says(r, node, name))
+        if (tr_says(r, tr_member(r, within(r, one), STR("name")), name))
             return true;
     }
     return false;

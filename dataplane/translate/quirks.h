@@ -32,6 +32,7 @@ enum tr_quirk {
     TR_QUIRK_URLS = 1 << 21,             /* gemini: takes https addresses in fileData. */
     TR_QUIRK_VERBOSITY = 1 << 22,        /* openai: verbosity is known. */
     TR_QUIRK_JSON_SCHEMA = 1 << 23,      /* gemini: takes JSON schemas as they are. */
+    TR_QUIRK_CUSTOM_TOOLS = 1 << 24,     /* openai: tools whose input is a text. */
     TR_QUIRK_ANY_TOOL = 1 << 25,         /* bedrock: no tool can be named, but any be required. */
     TR_QUIRK_CACHE_POINTS = 1 << 26,     /* bedrock: cachePoint in system and messages. */
     TR_QUIRK_RESULT_STATUS = 1 << 27,    /* bedrock: a result may say that it is an error. */

@@ -52,9 +52,9 @@ static void put_call(struct answering *a, const struct tr_answer_part *part)
                                    TR_RESPONSES_OF_CALL, part->call.signature);
     }
     next_item(a);
-    tr_responses_say_call(&a->pen, a->print, a->index - 1, a->status, part->call.id,
-                          part->call.name,
-                          (struct tr_said){.text = part->text.len > 0 ? part->text : STR("{}")});
+    const bool empty = part->text.len == 0 && !part->call.custom;
+    tr_responses_say_call(&a->pen, a->print, a->index - 1, a->status, &part->call,
+                          (struct tr_said){.text = empty ? STR("{}") : part->text});
 }
 
 static void put_reasoning(struct answering *a, const struct tr_answer_part *part)

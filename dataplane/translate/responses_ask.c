@@ -83,9 +83,31 @@ static int print_reasoning(struct tr_asking *a)
 
 /* ---- tools ---- */
 
+static void print_custom(struct tr_asking *a, const struct tr_tool *tool)
+{
+    struct json_writer *w = a->w;
+    json_writer_begin_object(w);
+    tr_put_text(w, "type", STR("custom"));
+    tr_put_text(w, "name", tr_names_inside(a->terms, tool->name));
+    tr_put_text(w, "description", tool->description);
+    if (tool->grammar.len > 0) {
+        json_writer_key(w, "format");
+        json_writer_begin_object(w);
+        tr_put_text(w, "type", STR("grammar"));
+        tr_put_text(w, "syntax", tool->syntax);
+        tr_put_text(w, "definition", tool->grammar);
+        json_writer_end_object(w);
+    }
+    json_writer_end_object(w);
+}
+
 static void print_tool(struct tr_asking *a, const struct tr_tool *tool)
 {
     struct json_writer *w = a->w;
+    if (tool->custom) {
+        print_custom(a, tool);
+        return;
+    }
     json_writer_begin_object(w);
     tr_put_text(w, "type", STR("function"));
     tr_put_text(w, "name", tr_names_inside(a->terms, tool->name));
@@ -103,7 +125,7 @@ static void print_choice(struct tr_asking *a)
         return;
     json_writer_key(a->w, "tool_choice");
     json_writer_begin_object(a->w);
-    tr_put_text(a->w, "type", STR("function"));
+    tr_put_text(a->w, "type", tr_names_custom(q) ? STR("custom") : STR("function"));
     tr_put_text(a->w, "name", tr_names_inside(a->terms, q->tool_name));
     json_writer_end_object(a->w);
 }

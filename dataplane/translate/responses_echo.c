@@ -4,6 +4,7 @@
 
 #include "common/json/json_writer.h"
 #include "dataplane/translate/arguments.h"
+#include "dataplane/translate/asking.h"
 #include "dataplane/translate/effort.h"
 #include "dataplane/translate/responses_internal.h"
 
@@ -65,7 +66,7 @@ static void put_choice(struct json_writer *w, const struct tr_request *q)
         break;
     }
     json_writer_begin_object(w);
-    tr_put_text(w, "type", STR("function"));
+    tr_put_text(w, "type", tr_names_custom(q) ? STR("custom") : STR("function"));
     tr_put_text(w, "name", q->tool_name);
     json_writer_end_object(w);
 }
@@ -106,12 +107,32 @@ static void put_format(struct json_writer *w, const struct tr_request *q, bool s
     json_writer_end_object(w);
 }
 
+static void put_custom(struct json_writer *w, const struct tr_tool *t)
+{
+    const bool grammar = t->grammar.len > 0;
+    json_writer_begin_object(w);
+    tr_put_text(w, "type", STR("custom"));
+    tr_put_text(w, "name", t->name);
+    put_text(w, "description", t->description);
+    json_writer_key(w, "format");
+    json_writer_begin_object(w);
+    tr_put_text(w, "type", grammar ? STR("grammar") : STR("text"));
+    tr_put_text(w, "syntax", grammar ? t->syntax : STR_NULL);
+    tr_put_text(w, "definition", t->grammar);
+    json_writer_end_object(w);
+    json_writer_end_object(w);
+}
+
 static void put_tools(struct json_writer *w, const struct tr_request *q, bool all)
 {
     json_writer_key(w, "tools");
     json_writer_begin_array(w);
     for (uint32_t i = 0; all && i < q->tool_count; i++) {
         const struct tr_tool *t = &q->tools[i];
+        if (t->custom) {
+            put_custom(w, t);
+            continue;
+        }
         json_writer_begin_object(w);
         tr_put_text(w, "type", STR("function"));
         tr_put_text(w, "name", t->name);
@@ -128,7 +149,8 @@ static size_t tools_bytes(const struct tr_request *q)
 {
     size_t n = 0;
     for (uint32_t i = 0; i < q->tool_count; i++)
-        n += 96 + q->tools[i].name.len + 2 * q->tools[i].description.len + q->tools[i].schema.len;
+        n += 128 + q->tools[i].name.len + 2 * q->tools[i].description.len + q->tools[i].schema.len +
+             2 * q->tools[i].grammar.len;
     return n;
 }
 

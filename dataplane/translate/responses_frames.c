@@ -36,6 +36,16 @@ static uint32_t member(const struct frames *f, uint32_t object, struct str key)
     return json_get(f->r.json, object, key);
 }
 
+static bool is_type(const struct frames *f, uint32_t item, struct str type)
+{
+    return json_string_is(f->r.json, member(f, item, STR("type")), type);
+}
+
+static bool is_call(const struct frames *f, uint32_t item)
+{
+    return is_type(f, item, STR("function_call")) || is_type(f, item, STR("custom_tool_call"));
+}
+
 static int put_text(struct frames *f, enum tr_event_kind kind, uint32_t node, bool *io_came)
 {
     if (json_text_length(f->r.json, node) == 0)
@@ -71,6 +81,7 @@ static int put_call(struct frames *f, uint32_t item, uint32_t index)
     int rc = tr_reply_text(&f->r, member(f, item, STR("call_id")), &event.call.id);
     if (rc == 0)
         rc = tr_reply_text(&f->r, member(f, item, STR("name")), &event.call.name);
+    event.call.custom = is_type(f, item, STR("custom_tool_call"));
     return rc == 0 ? put(f, event) : rc;
 }
 
@@ -93,7 +104,10 @@ static int end_call(struct frames *f, uint32_t item, uint32_t index)
         call = f->call_count - 1;
     }
     if (rc == 0 && !f->calls[call].filled)
-        rc = put_arguments(f, call, member(f, item, STR("arguments")));
+        rc = put_arguments(
+            f, call,
+            member(f, item,
+                   is_type(f, item, STR("custom_tool_call")) ? STR("input") : STR("arguments")));
     if (rc != 0 || f->calls[call].ended)
         return rc;
     f->calls[call].ended = true;
@@ -168,14 +182,9 @@ static int end_reasoning(struct frames *f, uint32_t item)
     return rc == 0 && any ? put(f, (struct tr_event){.kind = TR_EVENT_PART_END}) : rc;
 }
 
-static bool is_type(const struct frames *f, uint32_t item, struct str type)
-{
-    return json_string_is(f->r.json, member(f, item, STR("type")), type);
-}
-
 static int end_item(struct frames *f, uint32_t item, uint32_t index)
 {
-    if (is_type(f, item, STR("function_call")))
+    if (is_call(f, item))
         return end_call(f, item, index);
     if (is_type(f, item, STR("reasoning")))
         return end_reasoning(f, item);
@@ -256,7 +265,7 @@ static int put_error(struct frames *f, uint32_t response)
 static int on_added(struct frames *f)
 {
     uint32_t item = member(f, JSON_ROOT, STR("item"));
-    if (is_type(f, item, STR("function_call")))
+    if (is_call(f, item))
         return put_call(f, item, output_index(f));
     return 0;
 }
@@ -335,6 +344,7 @@ static const struct {
 } types[] = {
     TYPE("response.output_text.delta", on_text),
     TYPE("response.function_call_arguments.delta", on_arguments),
+    TYPE("response.custom_tool_call_input.delta", on_arguments),
     TYPE("response.reasoning_summary_text.delta", on_reasoning),
     TYPE("response.reasoning_text.delta", on_reasoning),
     TYPE("response.reasoning_summary_part.added", on_summary_part),

@@ -40,9 +40,10 @@ void tr_responses_say_part(struct pen *p, bool refusal, struct tr_said text);
 /* parts: JSON between the brackets. */
 void tr_responses_say_message(struct pen *p, const struct tr_print *print, uint32_t index,
                               enum tr_responses_status status, struct str parts);
+/* said: the arguments, or the input of a custom tool. call: its id, name and kind. */
 void tr_responses_say_call(struct pen *p, const struct tr_print *print, uint32_t index,
-                           enum tr_responses_status status, struct str call_id, struct str name,
-                           struct tr_said arguments);
+                           enum tr_responses_status status, const struct tr_call *call,
+                           struct tr_said said);
 /* text: .data NULL: no summary. mark: of sealed (TR_RESPONSES_*); 0: a signature. */
 void tr_responses_say_reasoning(struct pen *p, const struct tr_print *print, uint32_t index,
                                 struct tr_said text, char mark, struct str opaque);

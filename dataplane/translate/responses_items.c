@@ -59,7 +59,7 @@ static int read_message(struct items *it, uint32_t item)
     return rc;
 }
 
-static int read_call(struct items *it, uint32_t item)
+static int read_call(struct items *it, uint32_t item, bool custom)
 {
     struct tr_reading *r = it->r;
     struct tr_turn *turn = turn_for(it, TR_ASSISTANT);
@@ -72,7 +72,8 @@ static int read_call(struct items *it, uint32_t item)
     if (rc == 0)
         rc = tr_need_text(r, item, STR("name"), &part->call.name);
     if (rc == 0)
-        rc = tr_need_text(r, item, STR("arguments"), &part->call.arguments);
+        rc = tr_need_text(r, item, custom ? STR("input") : STR("arguments"), &part->call.arguments);
+    part->call.custom = custom;
     return rc;
 }
 
@@ -188,8 +189,11 @@ static int read_item(struct items *it, uint32_t item)
         (!tr_is_given(r, type) && tr_is_given(r, tr_member(r, item, STR("role")))))
         return read_message(it, item);
     if (tr_says(r, type, STR("function_call")))
-        return read_call(it, item);
-    if (tr_says(r, type, STR("function_call_output")))
+        return read_call(it, item, false);
+    if (tr_says(r, type, STR("custom_tool_call")))
+        return read_call(it, item, true);
+    if (tr_says(r, type, STR("function_call_output")) ||
+        tr_says(r, type, STR("custom_tool_call_output")))
         return read_output(it, item);
     if (tr_says(r, type, STR("reasoning")))
         return read_reasoning(it, item);

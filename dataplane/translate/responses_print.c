@@ -23,8 +23,8 @@ enum open_kind { OPEN_NOTHING, OPEN_TEXT, OPEN_REFUSAL, OPEN_REASONING };
 
 struct open_call {
     uint32_t call_index;
-    uint32_t index; /* Of its item. */
-    struct str id, name;
+    uint32_t index;       /* Of its item. */
+    struct tr_call call;  /* Its id, name and kind. */
     struct buf arguments; /* Escaped. */
 };
 
@@ -312,22 +312,26 @@ static int open_call(struct printing *s, const struct tr_event *e, uint32_t inde
     }
     struct open_call *c = &s->calls[s->call_count++];
     *c = (struct open_call){.call_index = e->call_index, .index = index};
-    c->id = copied(e->call.id, texts); /* Owns the memory of both. */
-    c->name = copied(e->call.name, texts + e->call.id.len);
+    c->call.custom = e->call.custom;
+    c->call.id = copied(e->call.id, texts); /* Owns the memory of both. */
+    c->call.name = copied(e->call.name, texts + e->call.id.len);
     return 0;
 }
 
 static void drop_call(struct printing *s, uint32_t at)
 {
     buf_deinit(&s->calls[at].arguments);
-    mem_free((char *)(uintptr_t)s->calls[at].id.data);
+    mem_free((char *)(uintptr_t)s->calls[at].call.id.data);
     s->call_count--;
     memmove(&s->calls[at], &s->calls[at + 1], (s->call_count - at) * sizeof s->calls[0]);
 }
 
 static void put_arguments(struct printer *p, struct open_call *c, struct str text)
 {
-    begin_item_event(p, "response.function_call_arguments.delta", "fc_", c->index);
+    if (c->call.custom)
+        begin_item_event(p, "response.custom_tool_call_input.delta", "ctc_", c->index);
+    else
+        begin_item_event(p, "response.function_call_arguments.delta", "fc_", c->index);
     PEN(&p->pen, ",\"delta\":\"");
     size_t from = p->pen.out->len;
     pen_escaped(&p->pen, text);
@@ -341,16 +345,20 @@ static void put_arguments(struct printer *p, struct open_call *c, struct str tex
 static void close_call(struct printer *p, uint32_t at, enum tr_responses_status status)
 {
     struct open_call *c = &p->s->calls[at];
-    if (c->arguments.len == 0)
+    if (c->arguments.len == 0 && !c->call.custom)
         put_arguments(p, c, STR("{}"));
-    begin_item_event(p, "response.function_call_arguments.done", "fc_", c->index);
-    PEN(&p->pen, ",\"name\":");
-    pen_quoted(&p->pen, c->name);
-    put_quoted(p, "arguments", escaped(&c->arguments).text);
+    if (c->call.custom) {
+        begin_item_event(p, "response.custom_tool_call_input.done", "ctc_", c->index);
+        put_quoted(p, "input", escaped(&c->arguments).text);
+    } else {
+        begin_item_event(p, "response.function_call_arguments.done", "fc_", c->index);
+        PEN(&p->pen, ",\"name\":");
+        pen_quoted(&p->pen, c->call.name);
+        put_quoted(p, "arguments", escaped(&c->arguments).text);
+    }
     end_event(p);
     size_t from = begin_done(p, c->index);
-    tr_responses_say_call(&p->pen, p->print, c->index, status, c->id, c->name,
-                          escaped(&c->arguments));
+    tr_responses_say_call(&p->pen, p->print, c->index, status, &c->call, escaped(&c->arguments));
     const uint32_t index = c->index;
     drop_call(p->s, at);
     end_done(p, index, from);
@@ -457,7 +465,7 @@ static void on_call(struct printer *p, const struct tr_event *e)
         put_opaque(p, TR_RESPONSES_OF_CALL, e->call.signature);
     uint32_t index = new_item(p);
     begin_added(p, index);
-    tr_responses_say_call(&p->pen, p->print, index, TR_RESPONSES_OPEN, e->call.id, e->call.name,
+    tr_responses_say_call(&p->pen, p->print, index, TR_RESPONSES_OPEN, &e->call,
                           (struct tr_said){.text = STR("")});
     end_event(p);
     if (p->pen.rc == 0)

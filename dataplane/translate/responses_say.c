@@ -69,19 +69,25 @@ void tr_responses_say_message(struct pen *p, const struct tr_print *print, uint3
 }
 
 void tr_responses_say_call(struct pen *p, const struct tr_print *print, uint32_t index,
-                           enum tr_responses_status status, struct str call_id, struct str name,
-                           struct tr_said arguments)
+                           enum tr_responses_status status, const struct tr_call *call,
+                           struct tr_said said)
 {
     PEN(p, "{\"id\":");
-    tr_responses_say_id(p, print, "fc_", index);
-    PEN(p, ",\"type\":\"function_call\"");
+    tr_responses_say_id(p, print, call->custom ? "ctc_" : "fc_", index);
+    if (call->custom)
+        PEN(p, ",\"type\":\"custom_tool_call\"");
+    else
+        PEN(p, ",\"type\":\"function_call\"");
     say_status(p, status);
     PEN(p, ",\"call_id\":");
-    pen_quoted(p, call_id);
+    pen_quoted(p, call->id);
     PEN(p, ",\"name\":");
-    pen_quoted(p, name);
-    PEN(p, ",\"arguments\":");
-    say_said(p, arguments);
+    pen_quoted(p, call->name);
+    if (call->custom)
+        PEN(p, ",\"input\":");
+    else
+        PEN(p, ",\"arguments\":");
+    say_said(p, said);
     PEN(p, "}");
 }
 

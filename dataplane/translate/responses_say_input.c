@@ -134,10 +134,15 @@ static void print_reasoning(struct tr_asking *a, const struct tr_reasoning *r)
 static void print_call(struct tr_asking *a, const struct tr_call *call)
 {
     json_writer_begin_object(a->w);
-    tr_put_text(a->w, "type", STR("function_call"));
+    tr_put_text(a->w, "type", call->custom ? STR("custom_tool_call") : STR("function_call"));
     tr_put_text(a->w, "call_id", call->id);
     tr_put_text(a->w, "name", tr_names_inside(a->terms, call->name));
-    tr_put_text(a->w, "arguments", call->arguments.len > 0 ? call->arguments : STR("{}"));
+    if (call->custom) {
+        json_writer_key(a->w, "input");
+        json_writer_string(a->w, call->arguments);
+    } else {
+        tr_put_text(a->w, "arguments", call->arguments.len > 0 ? call->arguments : STR("{}"));
+    }
     json_writer_end_object(a->w);
 }
 
@@ -191,7 +196,8 @@ static int print_result(struct tr_asking *a, const struct tr_result *result)
     for (uint32_t i = 0; i < result->part_count; i++)
         text &= result->parts[i].kind == TR_PART_TEXT;
     json_writer_begin_object(a->w);
-    tr_put_text(a->w, "type", STR("function_call_output"));
+    tr_put_text(a->w, "type",
+                result->custom ? STR("custom_tool_call_output") : STR("function_call_output"));
     tr_put_text(a->w, "call_id", result->call_id);
     json_writer_key(a->w, "output");
     if (text) {

@@ -20,6 +20,7 @@ struct pending { /* A call of the block. */
     struct str outside, inside, name;
     const struct tr_result *result; /* NULL: none came. */
     struct tr_cache cache;
+    bool custom;
 };
 
 struct answer { /* A result of the block. */
@@ -113,7 +114,8 @@ static int take_assistant_part(struct pass *p, const struct tr_part *part, struc
     if (part->kind != TR_PART_CALL)
         return 0;
     struct pending *call = &p->pending[p->pending_count++];
-    *call = (struct pending){.outside = part->call.id, .name = part->call.name};
+    *call = (struct pending){
+        .outside = part->call.id, .name = part->call.name, .custom = part->call.custom};
     p->calls = true;
     int rc = tr_ids_take(&p->ids, part->call.id, &call->inside);
     made->call.id = call->inside;
@@ -262,12 +264,13 @@ static int take_result(struct pass *p, const struct pending *call, struct tr_par
         *result = *call->result;
         result->call_id = call->inside;
         result->name = call->name;
+        result->custom = call->custom;
         return take_result_parts(p, call->result, result);
     }
     if (p->target->no_repair)
         return tr_refuse(p->refusal, "messages", "must hold a result for each call of a tool");
     tr_note(p->terms, "filled_result");
-    *result = (struct tr_result){call->inside, call->name, no_result, 1, true};
+    *result = (struct tr_result){call->inside, call->name, no_result, 1, true, call->custom};
     return 0;
 }
 

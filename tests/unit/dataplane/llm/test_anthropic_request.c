@@ -210,6 +210,65 @@ static struct str sent(struct llm_kit *f, const char *body, const char *model, u
     return buf_str(&b);
 }
 
+static void what_a_clamp_leaves_for_reasoning_stays_below_it(void **state)
+{
+    struct llm_kit *f = *state;
+#define THINK(budget) "\"thinking\":{\"budget_tokens\":" budget " ,\"type\":\"enabled\"},"
+    static const struct {
+        const char *body;
+        uint32_t clamp;
+        enum call_clamp says;
+        const char *want;
+    } rows[] = {
+        {"{\"model\":\"m\",\"max_tokens\":32000," THINK("10000") USER "}", 4000, CALL_CLAMP_LOWERS,
+         "{\"model\":\"m\",\"max_tokens\":4000," THINK("3999") USER "}"},
+        {"{" THINK("10000") "\"model\":\"m\",\"max_tokens\":32000," USER "}", 10000,
+         CALL_CLAMP_LOWERS, "{" THINK("9999") "\"model\":\"m\",\"max_tokens\":10000," USER "}"},
+        {"{\"model\":\"m\",\"max_tokens\":32000," THINK("10000") USER "}", 1025, CALL_CLAMP_LOWERS,
+         "{\"model\":\"m\",\"max_tokens\":1025," THINK("1024") USER "}"},
+        {"{\"model\":\"m\",\"max_tokens\":32000," THINK("10000") USER "}", 1024,
+         CALL_CLAMP_SWITCHES_OFF,
+         "{\"model\":\"m\",\"max_tokens\":1024,\"thinking\":{\"type\":\"disabled\"}," USER "}"},
+        {"{\"model\":\"m\",\"max_tokens\":32000," THINK("2000") USER "}", 4000, CALL_CLAMP_NOTHING,
+         "{\"model\":\"m\",\"max_tokens\":4000," THINK("2000") USER "}"},
+        {"{\"model\":\"m\",\"max_tokens\":32000,\"thinking\":{\"type\":\"adaptive\"}," USER "}", 9,
+         CALL_CLAMP_NOTHING,
+         "{\"model\":\"m\",\"max_tokens\":9,\"thinking\":{\"type\":\"adaptive\"}," USER "}"},
+        {"{\"model\":\"m\",\"max_tokens\":32000," THINK("10000") USER "}", 0, CALL_CLAMP_NOTHING,
+         "{\"model\":\"m\",\"max_tokens\":32000," THINK("10000") USER "}"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_true(str_is(sent(f, rows[i].body, "m", rows[i].clamp), rows[i].want));
+        assert_int_equal(call_clamp_of(&f->call), rows[i].says);
+    }
+    /* Seals are taken off at the same time; what they switch off is not lowered as well. */
+    static const char *const calls[] = {"sy1.anthropic.S", "sy1.gemini.S"};
+    static const char *const want[] = {THINK("3999"), "\"thinking\":{\"type\":\"disabled\"},"};
+    for (size_t i = 0; i < 2; i++) {
+        char body[1024];
+        struct buf b = {.data = body, .cap = sizeof body, .max = sizeof body};
+        assert_int_equal(
+            buf_printf(
+                &b,
+                "{\"model\":\"m\",\"max_tokens\":32000," THINK(
+                    "10000") "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"},{\"role\":"
+                             "\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"h\","
+                             "\"signature\":\"%s\"},{\"type\":\"tool_use\",\"id\":\"t\",\"name\":"
+                             "\"f\","
+                             "\"input\":{}}]},{\"role\":\"user\",\"content\":[{\"type\":\"tool_"
+                             "result\","
+                             "\"tool_use_id\":\"t\",\"content\":\"1\"}]}]}",
+                calls[i]),
+            0);
+        assert_int_equal(buf_append_char(&b, '\0'), 0);
+        struct str out = sent(f, body, "m", 4000);
+        assert_true(str_search(out, str_from(want[i])) >= 0);
+        assert_true(str_search(out, STR("\"max_tokens\":4000,")) >= 0);
+        assert_int_equal(json_parse(&f->json, out, NULL), 0);
+    }
+#undef THINK
+}
+
 static void where_the_address_says_the_model_the_body_says_the_version(void **state)
 {
     struct llm_kit *f = *state;
@@ -334,6 +393,8 @@ int main(void)
                                         llm_kit_teardown),
         cmocka_unit_test_setup_teardown(blocks_and_fields_of_later_versions_pass, llm_kit_setup,
                                         llm_kit_teardown),
+        cmocka_unit_test_setup_teardown(what_a_clamp_leaves_for_reasoning_stays_below_it,
+                                        llm_kit_setup, llm_kit_teardown),
         cmocka_unit_test_setup_teardown(where_the_address_says_the_model_the_body_says_the_version,
                                         llm_kit_setup, llm_kit_teardown),
         cmocka_unit_test_setup_teardown(only_the_model_changes_on_the_way_up, llm_kit_setup,

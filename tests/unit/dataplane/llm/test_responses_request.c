@@ -125,7 +125,12 @@ static void what_lives_with_one_provider_binds_the_call_to_the_dialect(void **st
         {"{'model':'m','input':'x','tools':[{'type':'web_search'}]}", "tools[0].type", false, true},
         {"{'model':'m','input':'x','tools':[{'type':'function','name':'f'},{'type':'custom',"
          "'name':'g'}]}",
-         "tools[1].type", false, false},
+         NULL, false, false},
+        {"{'model':'m','input':[{'type':'custom_tool_call','call_id':'c','name':'g','input':'x'},"
+         "{'type':'custom_tool_call_output','call_id':'c','output':'y'}]}",
+         NULL, false, false},
+        {"{'model':'m','input':'x','tool_choice':{'type':'custom','name':'g'}}", NULL, false,
+         false},
         {"{'model':'m','input':'x','tool_choice':{'type':'file_search'}}", "tool_choice.type",
          false, false},
         {"{'model':'m','input':'x','tool_choice':{'type':'function','name':'f'}}", NULL, false,

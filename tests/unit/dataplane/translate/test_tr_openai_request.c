@@ -373,7 +373,17 @@ static void what_is_wrong_is_named_by_its_path(void **state)
          "messages[0].content[0].file.file_id"},
         {"{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"a\",\"type\":"
          "\"custom\"}]}]}",
+         "messages[0].tool_calls[0]"},
+        {"{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"a\",\"type\":"
+         "\"magic\"}]}]}",
          "messages[0].tool_calls[0].type"},
+        {"{\"tools\":[{\"type\":\"custom\",\"custom\":{}}]}", "tools[0].custom"},
+        {"{\"tools\":[{\"type\":\"custom\",\"custom\":{\"name\":\"g\",\"format\":{\"type\":"
+         "\"grammar\",\"grammar\":{\"syntax\":\"bnf\",\"definition\":\"x\"}}}}]}",
+         "tools[0].custom.format.grammar.syntax"},
+        {"{\"tools\":[{\"type\":\"custom\",\"custom\":{\"name\":\"g\",\"format\":{\"type\":"
+         "\"grammar\",\"grammar\":{\"syntax\":\"lark\"}}}}]}",
+         "tools[0].custom.format.grammar"},
         {"{\"tools\":[{\"type\":\"function\",\"function\":{}}]}", "tools[0].function"},
         {"{\"tool_choice\":\"sometimes\"}", "tool_choice"},
         {"{\"metadata\":{\"a\":1}}", "metadata.a"},
