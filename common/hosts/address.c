@@ -53,3 +53,20 @@ int host_address(const struct host *h, struct str region, struct str project, st
         out->len = begin;
     return rc;
 }
+
+struct str host_region(const struct host *h, struct str region, struct str model)
+{
+    static const struct str areas[] = {{"us-gov", 6}, {"us", 2},    {"eu", 2}, {"apac", 4},
+                                       {"jp", 2},     {"au", 2},    {"ca", 2}, {"sa", 2},
+                                       {"il", 2},     {"global", 6}};
+    struct str area, rest;
+    /* By its ARN a profile may be of any of them. */
+    if (h->dialect == DIALECT_BEDROCK && str_starts(model, STR("arn:")))
+        return STR("");
+    if (h->dialect != DIALECT_BEDROCK || !str_cut(model, '.', &area, &rest))
+        return region;
+    for (size_t i = 0; i < sizeof areas / sizeof areas[0]; i++)
+        if (str_eq(area, areas[i]))
+            return areas[i];
+    return region;
+}

@@ -94,4 +94,8 @@ enum dialect host_dialect_for_model(const struct host *h, enum dialect caller, s
 int host_address(const struct host *h, struct str region, struct str project,
                  struct buf *out) MUST_CHECK;
 
+/* Where a model of this name is served there, as far as the provider's region and the name say:
+ * Bedrock's inference profiles ("eu.", "global.") run in any region of theirs. Empty: not said. */
+struct str host_region(const struct host *h, struct str region, struct str model);
+
 #endif

@@ -37,7 +37,7 @@
 #define POLICY_EXCLUSION_TABLE(X)                                                                  \
     X(CAPABILITY, "lacks a capability the request needs")                                          \
     X(CONTEXT_LEN, "context window too small")                                                     \
-    X(REGION, "not in an allowed region")                                                          \
+    X(REGION, "not in a required region")                                                          \
     X(KEY_ALLOWLIST, "not allowed for this key")                                                   \
     X(BREAKER_OPEN, "failing: circuit breaker open")                                               \
     X(RATE, "rate limit reached")                                                                  \
@@ -48,7 +48,7 @@
     X(STICKY, "the conversation must stay with another model")                                     \
     X(USER_PIN, "another model was pinned")                                                        \
     X(DISABLED, "disabled by an operator")                                                         \
-    X(PRIVACY_CLASS, "privacy class of the key not served")                                        \
+    X(PRIVACY_CLASS, "does not state what is required of data")                                    \
     X(WISHES, "against the request's own wishes")                                                  \
     X(BUSY, "has as many requests under way as it can take")                                       \
     X(CONDITION, "not in the target that the route's conditions chose")

@@ -7,6 +7,7 @@
 #include "common/base/mem.h"
 #include "common/base/rand.h"
 #include "common/crypto/digest.h"
+#include "common/route/require.h"
 #include "control.pb-c.h"
 #include "controlplane/admin/accounts.h"
 
@@ -15,6 +16,7 @@
 
 static const char base62[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 static const char *const roles[] = {"viewer", "operator", "admin", NULL};
+static const char *const collection_words[] = {"allow", "deny", NULL};
 static const char *const endpoints[] = {
     "chat.completions", "completions", "responses", "messages", "embeddings",
     "rerank",           "moderations", "models",    "decision", "feedback"};
@@ -101,6 +103,37 @@ static void read_account(struct admin_call *call, struct pq_conn *c, struct spec
     }
 }
 
+/* Of the deployments that may serve it. Regions are kept in small letters: a maker's bound is
+ * compared by them. */
+static void read_require(struct spec *s)
+{
+    size_t i;
+    const json_t *one, *list = json_object_get(s->body, "require_regions");
+    spec_names(s, "require_regions", "require_regions", NULL, 0);
+    if (s->status == 0 && json_array_size(list) > REQUIRE_REGIONS_MAX)
+        spec_fail(s, "require_regions: at most %d", REQUIRE_REGIONS_MAX);
+    json_t *small = json_array();
+    json_array_foreach(list, i, one)
+    {
+        char text[REQUIRE_REGION_BYTES_MAX + 1];
+        struct str name = str_from(json_string_value(one));
+        if (s->status == 0 && (!require_region_valid(name) || !str_copy(name, text, sizeof text)))
+            spec_fail(s, "require_regions: a region has 1 to %d letters, digits and '-'",
+                      REQUIRE_REGION_BYTES_MAX);
+        if (s->status != 0)
+            break;
+        for (char *at = text; *at != '\0'; at++)
+            *at = (char)(*at >= 'A' && *at <= 'Z' ? *at + ('a' - 'A') : *at);
+        json_array_append_new(small, json_string(text));
+    }
+    if (s->status == 0 && json_array_size(list) > 0)
+        spec_set(s, "require_regions", small);
+    else
+        json_decref(small);
+    spec_word(s, "data_collection", "data_collection", collection_words);
+    spec_bool(s, "zdr", "zdr");
+}
+
 /* What a body says about a key. For a new one, accounts that its maker is bound to are taken when
  * nothing else is said. */
 static void read_key(struct admin_call *call, struct pq_conn *c, struct spec *s, bool is_new)
@@ -118,6 +151,7 @@ static void read_key(struct admin_call *call, struct pq_conn *c, struct spec *s,
     spec_count(s, "tpm", "tpm", 1, 1000000000000);
     spec_count(s, "concurrency", "concurrency", 1, 1000000);
     spec_usd(s, "max_cost_usd", "max_cost_nano", 1);
+    read_require(s);
     spec_bool(s, "no_explore", "no_explore");
     spec_bool(s, "may_no_log", "may_no_log");
     spec_object(s, "metadata", "metadata");
@@ -143,7 +177,8 @@ static int check_role(struct pq_conn *c, int64_t id, struct err *err)
         c,
         "SELECT 1 FROM api_key k WHERE id = $1 AND role = 'admin' AND (num_nonnulls(team_id, "
         "org_id, user_id, max_cost_nano, rpm, tpm, concurrency) > 0 OR routes || models || "
-        "endpoints || tags <> '{}' OR EXISTS (SELECT FROM budget b WHERE b.account_id = k.id "
+        "endpoints || tags || require_regions <> '{}' OR data_collection = 'deny' OR zdr OR EXISTS "
+        "(SELECT FROM budget b WHERE b.account_id = k.id "
         "AND b.removed IS NULL))",
         &p, &r, err);
     if (rc == 0 && pq_result_rows(r) > 0)
@@ -182,7 +217,8 @@ static int put_budgets(struct admin_call *call, struct pq_conn *c, const json_t 
 
 #define KEY_LIST                                                                                   \
     "name, routes, models, endpoints, expires, team_id, org_id, user_id, tags, rpm, tpm, "         \
-    "concurrency, max_cost_nano, no_explore, may_no_log, metadata"
+    "concurrency, max_cost_nano, no_explore, may_no_log, metadata, require_regions, "              \
+    "data_collection, zdr"
 
 static const char insert_sql[] =
     "INSERT INTO api_key (id, public_id, sha256, maker, created_by, role, " KEY_LIST ") "
@@ -191,7 +227,9 @@ static const char insert_sql[] =
     "coalesce(r.expires, m.expires), r.team_id, r.org_id, r.user_id, "
     "coalesce(r.tags, m.tags, '{}'), r.rpm, r.tpm, r.concurrency, "
     "coalesce(r.max_cost_nano, m.max_cost_nano), coalesce(r.no_explore, m.no_explore, false), "
-    "coalesce(r.may_no_log, false), coalesce(r.metadata, '{}') "
+    "coalesce(r.may_no_log, false), coalesce(r.metadata, '{}'), "
+    "coalesce(r.require_regions, m.require_regions, '{}'), "
+    "coalesce(r.data_collection, m.data_collection), coalesce(r.zdr, m.zdr, false) "
     "FROM jsonb_populate_record(NULL::api_key, $6::jsonb) r "
     "LEFT JOIN api_key m ON m.id = nullif($4::bigint, 0)";
 

@@ -67,6 +67,8 @@ out:
     "'tags', k.tags, 'rpm', k.rpm, 'tpm', k.tpm, 'concurrency', k.concurrency, "                   \
     "'max_cost_usd', " SQL_USD("k.max_cost_nano") ", "                                             \
     "'no_explore', k.no_explore, 'may_no_log', k.may_no_log, 'role', k.role, "                     \
+    "'require_regions', k.require_regions, "                                                       \
+    "'data_collection', k.data_collection, 'zdr', k.zdr, "                                         \
     "'created_by', k.created_by, "                                                                 \
     "'rotated', " SQL_TIME("k.rotated") ", "                                                       \
     "'old_secret_until', CASE WHEN k.prev_until > now() THEN " SQL_TIME("k.prev_until") " END, "   \

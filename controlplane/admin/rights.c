@@ -42,7 +42,11 @@ void rights_params(const struct admin_call *call, struct pq_params *p)
                          "THEN 'max_cost_usd'"                                                     \
                          " WHEN m.expires < coalesce(k.expires, 'infinity') THEN 'expires'"        \
                          " WHEN k.may_no_log AND NOT m.may_no_log THEN 'may_no_log'"               \
-                         " WHEN m.no_explore AND NOT k.no_explore THEN 'no_explore'" SHARED("rpm") \
+                         " WHEN m.no_explore AND NOT k.no_explore THEN 'no_explore'"               \
+                         " WHEN m.zdr AND NOT k.zdr THEN 'zdr'"                                    \
+                         " WHEN m.data_collection = 'deny' AND NOT k.zdr "                         \
+                         "AND k.data_collection IS DISTINCT FROM 'deny' THEN 'data_collection'"    \
+                             WITHIN("require_regions") SHARED("rpm")                               \
                              SHARED("tpm") SHARED(                                                 \
                                  "concurrency") " WHEN EXISTS (SELECT FROM budget mine WHERE "     \
                                                 "mine.account_id = m.id "                          \

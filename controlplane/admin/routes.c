@@ -32,7 +32,8 @@
 #define CHANGE_FIELDS "reason", "dry_run"
 #define KEY_FIELDS                                                                                 \
     "name", "routes", "models", "endpoints", "expires", "team", "org", "user", "tags", "rpm",      \
-        "tpm", "concurrency", "max_cost_usd", "budgets", "no_explore", "may_no_log", "metadata"
+        "tpm", "concurrency", "max_cost_usd", "budgets", "no_explore", "may_no_log", "metadata",   \
+        "require_regions", "data_collection", "zdr"
 #define BUDGET_FIELDS                                                                              \
     "limit_usd", "period", "tz", "anchor", "mode", "carry", "warn_percent", "offline_usd", "webhook"
 #define PLAN_FIELDS                                                                                \

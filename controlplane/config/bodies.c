@@ -6,6 +6,7 @@
 #include "common/base/mem.h"
 #include "common/crypto/digest.h"
 #include "common/route/policy.h"
+#include "common/route/require.h"
 #include "common/route/way.h"
 #include "control.pb-c.h"
 #include "controlplane/config/config.h"
@@ -113,6 +114,48 @@ static void fill_headers(struct body *b, const struct pairs *from,
     out->headers = (Steelyard__Control__V1__Header **)(void *)pointers;
 }
 
+/* As a provider states them. */
+static uint32_t terms_of(const struct provider_config *p)
+{
+    uint32_t own = p->data_collection == 2 ? REQUIRE_NOT_COLLECTED : 0;
+    if (p->zdr)
+        own |= REQUIRE_NOT_KEPT;
+    return require_data_terms(own, p->collects_nothing);
+}
+
+/* The deployment's own words first: what they leave open its provider says. */
+static uint32_t terms_at(const struct deployment_config *d, const struct provider_config *p)
+{
+    uint32_t own = d->data_collection == 2 ? REQUIRE_NOT_COLLECTED : 0;
+    if (d->zdr)
+        own |= REQUIRE_NOT_KEPT;
+    if (d->data_collection != 1 && p != NULL)
+        own |= terms_of(p);
+    return require_data_terms(own, false) | REQUIRE_STATED;
+}
+
+static struct str region_of(const struct deployment_config *d, const struct provider_config *p)
+{
+    return d->region.len > 0 || p == NULL ? d->region : host_region(p->host, p->region, d->model);
+}
+
+static Steelyard__Control__V1__Require *make_require(struct body *b, const struct require_config *q)
+{
+    const uint32_t data = config_require_data(q);
+    if (q->region.count == 0 && data == 0)
+        return NULL;
+    Steelyard__Control__V1__Require *out = arena_zalloc(&b->arena, 1, sizeof *out);
+    if (out == NULL) {
+        b->nomem = true;
+        return NULL;
+    }
+    steelyard__control__v1__require__init(out);
+    out->n_regions = q->region.count;
+    out->regions = body_texts(b, &q->region);
+    out->data = data;
+    return out;
+}
+
 static void fill_provider(struct body *b, const struct root_config *root,
                           const struct provider_config *p, Steelyard__Control__V1__Provider *out)
 {
@@ -137,7 +180,7 @@ static void fill_provider(struct body *b, const struct root_config *root,
     out->allow_private = p->is_private || p->host->local;
     out->abort_stops_billing = p->abort_stops_billing;
     out->propagate = p->propagate;
-    out->collects_nothing = p->collects_nothing;
+    out->collects_nothing = terms_of(p) == (REQUIRE_NOT_COLLECTED | REQUIRE_NOT_KEPT);
     out->ca_file = body_text(b, p->ca_file);
     out->failure_domain = domain_of(root, p);
     out->catalog = body_text(b, p->catalog);
@@ -198,7 +241,9 @@ static void fill_model(struct body *b, const struct root_config *root, const str
         d[i].provider = body_text(b, from[i].provider);
         d[i].upstream_model = body_text(b, from[i].model);
         d[i].weight = (uint32_t)from[i].weight;
-        d[i].region = body_text(b, from[i].region);
+        const struct provider_config *p = provider_of(root, from[i].provider);
+        d[i].region = body_text(b, region_of(&from[i], p));
+        d[i].data = terms_at(&from[i], p);
         d[i].priority = (uint32_t)from[i].priority;
     }
     out->id = body_text(b, m->item.name);
@@ -306,6 +351,19 @@ static void fill_conditions(struct body *b, const struct route_config *r,
         out->default_target = rules_find(r, r->default_target) + 1;
 }
 
+/* A map turns it on, unless it says otherwise. */
+static uint64_t affinity_of(const struct affinity_config *a)
+{
+    bool on = a->on;
+    if (a->item.node != NULL && a->item.node->kind == YAML_MAP) {
+        const struct yaml_node *n = a->item.node->first;
+        while (n != NULL && !str_is(n->key, "enabled"))
+            n = n->next;
+        on = on || n == NULL;
+    }
+    return on ? a->ttl_ms : 0;
+}
+
 static void fill_route(struct body *b, const struct route_config *r,
                        Steelyard__Control__V1__Route *out)
 {
@@ -332,6 +390,8 @@ static void fill_route(struct body *b, const struct route_config *r,
     out->timeout_ms = (uint32_t)r->timeout_ms;
     out->retries = (uint32_t)r->retries;
     out->no_retries = r->retries == 0;
+    out->require = make_require(b, &r->require);
+    out->affinity_ms = affinity_of(&r->affinity);
 }
 
 int config_catalogue(const struct config *c, struct buf *out)

@@ -208,6 +208,36 @@ static void check_credential(struct findings *f, const struct provider_config *p
         table_finding(f, at, "\"region\" is missing: signatures name it");
 }
 
+static void check_region(struct findings *f, const struct yaml_node *at, struct str region)
+{
+    if (at != NULL && region.len > 0 && !require_region_valid(region))
+        table_finding(f, at, "a region has 1 to %d letters, digits and '-'",
+                      REQUIRE_REGION_BYTES_MAX);
+}
+
+static void check_require(struct findings *f, const struct require_config *q)
+{
+    const struct texts *t = &q->region;
+    if (t->count > REQUIRE_REGIONS_MAX)
+        table_finding(f, child(q->item.node, "region"), "at most %d regions", REQUIRE_REGIONS_MAX);
+    for (size_t i = 0; i < t->count; i++) {
+        if (t->items[i].len == 0)
+            table_finding(f, t->nodes[i], "a region must not be empty");
+        check_region(f, t->nodes[i], t->items[i]);
+    }
+    /* Asked for, and nothing named: nobody could tell what was meant. */
+    if (q->item.node != NULL && q->item.node->kind == YAML_MAP && t->count == 0 &&
+        child(q->item.node, "region") != NULL)
+        table_finding(f, child(q->item.node, "region"), "at least one region is needed");
+}
+
+static void check_terms(struct findings *f, const struct yaml_node *owner, uint64_t collection,
+                        bool keeps_nothing)
+{
+    if (collection == 1 && keeps_nothing)
+        table_finding(f, child(owner, "data_collection"), "allow contradicts that nothing is kept");
+}
+
 static void check_provider(struct findings *f, struct arena *arena, struct provider_config *p)
 {
     const struct host *host = p->host;
@@ -219,6 +249,8 @@ static void check_provider(struct findings *f, struct arena *arena, struct provi
         fill_address(f, arena, p);
     check_headers(f, p);
     check_credential(f, p);
+    check_region(f, child(p->item.node, "region"), p->region);
+    check_terms(f, p->item.node, p->data_collection, p->collects_nothing || p->zdr);
     while (p->base_url.len > 0 && p->base_url.data[p->base_url.len - 1] == '/')
         p->base_url.len--;
     if (p->ca_file.len > 0 && p->ca_file.data[0] != '/')
@@ -281,6 +313,8 @@ static void check_model(struct findings *f, struct model_config *m, const struct
     for (size_t i = 0; i < m->deployments.count; i++) {
         check_known(f, child(d[i].item.node, "provider"), d[i].provider, &root->providers,
                     sizeof(struct provider_config), "provider");
+        check_region(f, child(d[i].item.node, "region"), d[i].region);
+        check_terms(f, d[i].item.node, d[i].data_collection, d[i].zdr);
         if (d[i].model.len == 0)
             d[i].model = m->item.name;
     }
@@ -395,6 +429,7 @@ static void check_route(struct findings *f, struct arena *arena, const struct ro
                         const struct root_config *root)
 {
     check_targets(f, arena, r);
+    check_require(f, &r->require);
     const struct yaml_node *list = child(r->item.node, "models");
     if (list != NULL && list->kind == YAML_LIST && list->count == 0)
         table_finding(f, list, "at least one model is needed");
@@ -439,6 +474,7 @@ static void check_key(struct findings *f, struct key_config *k, const struct roo
     }
     check_texts(f, &k->routes, &root->routes, sizeof(struct route_config), "route");
     check_texts(f, &k->models, &root->models, sizeof(struct model_config), "model");
+    check_require(f, &k->require);
 }
 
 static void check_sizes(struct findings *f, const struct root_config *root)
@@ -590,7 +626,10 @@ struct config_key config_key_at(const struct config *c, size_t index)
                                .model_count = k->models.count,
                                .rpm = k->rpm,
                                .tpm = k->tpm,
-                               .concurrency = k->concurrency};
+                               .concurrency = k->concurrency,
+                               .regions = k->require.region.items,
+                               .region_count = k->require.region.count,
+                               .require_data = config_require_data(&k->require)};
 }
 
 size_t config_model_count(const struct config *c)

@@ -74,6 +74,9 @@ struct config_key {
     const struct str *models;
     size_t model_count;
     uint64_t rpm, tpm, concurrency; /* 0: no limit. */
+    const struct str *regions;      /* Required of deployments; none: any. */
+    size_t region_count;
+    uint32_t require_data; /* DataTerms of control.proto. */
 };
 size_t config_key_count(const struct config *c);
 struct config_key config_key_at(const struct config *c, size_t index);

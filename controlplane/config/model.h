@@ -2,6 +2,7 @@
 #ifndef STEELYARD_CONTROLPLANE_CONFIG_MODEL_H
 #define STEELYARD_CONTROLPLANE_CONFIG_MODEL_H
 
+#include "common/route/require.h"
 #include "controlplane/config/prices.h"
 #include "controlplane/config/table.h"
 
@@ -20,5 +21,12 @@ int config_parse_day(struct str day, int64_t *out_us) MUST_CHECK;
  * ERR_EXISTS: two from the same day. */
 int config_model_prices(const struct model_config *m, struct price_fact out[PRICES_GIVEN_MAX],
                         size_t *out_count) MUST_CHECK;
+
+/* REQUIRE_NOT_* bits. */
+static inline uint32_t config_require_data(const struct require_config *q)
+{
+    return (q->data_collection != 0 ? (uint32_t)REQUIRE_NOT_COLLECTED : 0U) |
+           (q->zdr ? (uint32_t)REQUIRE_NOT_KEPT : 0U);
+}
 
 #endif

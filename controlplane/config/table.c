@@ -9,6 +9,9 @@ static const char *const unsupported_words[] = {"drop", "reject", NULL};
 static const char *const transport_words[] = {"auto", "lean", "libcurl", NULL};
 static const char *const capability_words[] = {"tools",  "images",    "json",
                                                "stream", "reasoning", NULL};
+/* Of those who serve: nothing stated, or what is stated; and of those who ask. */
+static const char *const terms_words[] = {"unknown", "allow", "deny", NULL};
+static const char *const collection_words[] = {"allow", "deny", NULL};
 static const char *const policy_types[] = {"learned", NULL};
 const char *const table_strategies[] = {
     "learned",
@@ -29,6 +32,23 @@ const char *const table_strategies[] = {
 static const char *const minimize_words[] = {"cost", NULL};
 
 #define F(type, member) offsetof(struct type, member)
+
+static const struct field require_fields[] = {
+    {"region", FIELD_TEXTS, F(require_config, region), false, NULL, NONE, NULL, NULL, "[eu]",
+     "A deployment's region must be one of these, or begin with one and a hyphen: `eu` admits "
+     "`eu-west-1`. Case does not matter. Not given: any, stated or not."},
+    {"data_collection", FIELD_WORD, F(require_config, data_collection), false, "allow", NONE,
+     collection_words, NULL, "deny",
+     "deny: only deployments that state that what they are sent is not learned from."},
+    {"zdr", FIELD_BOOL, F(require_config, zdr), false, "false", NONE, NULL, NULL, "true",
+     "Zero data retention: only deployments that state that they keep nothing."},
+    {0}};
+static const struct section require_section = {
+    "require",
+    "What a deployment must state to serve, first or as a fallback. Of a route and of a key both "
+    "hold; a request can ask for more with provider.data_collection and provider.zdr. What is not "
+    "stated does not hold.",
+    sizeof(struct require_config), require_fields, NULL};
 
 static const struct field timeouts_fields[] = {
     {"connect", FIELD_DURATION, F(timeouts_config, connect_ms), false, NULL, 1, 600000, NULL, NULL,
@@ -85,7 +105,8 @@ static const struct field provider_fields[] = {
      "Of the API: anthropic-version for the Anthropic dialect, api-version for Azure. Default: the "
      "dialect's usual one."},
     {"region", FIELD_TEXT, F(provider_config, region), false, NULL, NONE, NULL, NULL, "us-east-1",
-     "Of the cloud, where the type needs one. Default for `vertex`: global."},
+     "Of the cloud, where the type needs one (default for `vertex`: global), and where what is "
+     "sent is processed, for `require`."},
     {"project", FIELD_TEXT, F(provider_config, project), false, NULL, NONE, NULL, NULL,
      "my-project", "Of Google Cloud."},
     {"headers", FIELD_PAIRS, F(provider_config, headers), false, NULL, NONE, NULL, NULL,
@@ -100,8 +121,14 @@ static const struct field provider_fields[] = {
      "true", "Send the trace context (traceparent) along."},
     {"collects_nothing", FIELD_BOOL, F(provider_config, collects_nothing), false, "false", NONE,
      NULL, NULL, "true",
-     "The provider is known to neither keep what it is sent nor learn from it. Requests that deny "
-     "data collection go to such providers alone."},
+     "The provider is known to neither keep what it is sent nor learn from it: short for "
+     "`data_collection: deny` and `zdr: true`."},
+    {"data_collection", FIELD_WORD, F(provider_config, data_collection), false, "unknown", NONE,
+     terms_words, NULL, "deny",
+     "What the provider states: deny, what it is sent is not learned from; allow, it may be. "
+     "unknown is as allow to who requires `deny`."},
+    {"zdr", FIELD_BOOL, F(provider_config, zdr), false, "false", NONE, NULL, NULL, "true",
+     "Zero data retention is agreed on: nothing that is sent is kept, and so nothing collected."},
     {"ca_file", FIELD_TEXT, F(provider_config, ca_file), false, NULL, NONE, NULL, NULL,
      "/etc/ssl/internal-ca.pem", "Certificates to trust instead of the system's, on the node."},
     {"timeouts", FIELD_SECTION, F(provider_config, timeouts), false, NULL, NONE, NULL,
@@ -130,7 +157,14 @@ static const struct field deployment_fields[] = {
     {"weight", FIELD_NUMBER, F(deployment_config, weight), false, "1", 1, 1000000, NULL, NULL, "1",
      "Share of the attempts among the deployments of a model."},
     {"region", FIELD_TEXT, F(deployment_config, region), false, NULL, NONE, NULL, NULL, "eu",
-     "Where it runs."},
+     "Where it runs, for `require`. Default: its provider's region; of an inference profile of "
+     "Bedrock the one that its name begins with."},
+    {"data_collection", FIELD_WORD, F(deployment_config, data_collection), false, "unknown", NONE,
+     terms_words, NULL, "deny",
+     "As of its provider, which says it for those that do not. allow: what the provider states "
+     "does not hold here."},
+    {"zdr", FIELD_BOOL, F(deployment_config, zdr), false, "false", NONE, NULL, NULL, "true",
+     "Zero data retention, whatever its provider states."},
     {"priority", FIELD_NUMBER, F(deployment_config, priority), false, "0", 0, 1000, NULL, NULL, "1",
      "Deployments with a lower number are tried first."},
     {0}};
@@ -298,6 +332,8 @@ static const struct field route_fields[] = {
      "120s", "For a request with all its attempts."},
     {"retries", FIELD_NUMBER, F(route_config, retries), false, "2", 0, 10, NULL, NULL, "1",
      "Further attempts after the first; 0: none. At most 2 are made."},
+    {"require", FIELD_SECTION, F(route_config, require), false, NULL, NONE, NULL, &require_section,
+     NULL, "What a deployment must state to serve this route."},
     {0}};
 static const struct section route_section = {
     "routes", "Names that clients use as `model` and that leave the choice to a policy.",
@@ -350,6 +386,8 @@ static const struct field key_fields[] = {
      "Tokens a minute. Not given: no limit."},
     {"concurrency", FIELD_NUMBER, F(key_config, concurrency), false, NULL, 1, 1000000, NULL, NULL,
      "8", "Requests at a time. Not given: no limit."},
+    {"require", FIELD_SECTION, F(key_config, require), false, NULL, NONE, NULL, &require_section,
+     NULL, "What a deployment must state to serve this key, beside what the route requires."},
     {0}};
 static const struct section key_section = {
     "keys", "API keys given by hash; others are made with `steelyard keys create`.",

@@ -35,6 +35,17 @@ struct pairs { /* Of a map of texts. */
     size_t count;
 };
 
+struct require_config {
+    struct item item;
+    struct texts region;
+    uint64_t data_collection; /* 0: allow; 1: deny. */
+    bool zdr;
+};
+struct affinity_config {
+    struct item item;
+    bool on;
+    uint64_t ttl_ms;
+};
 struct timeouts_config {
     struct item item;
     uint64_t connect_ms, tls_ms, head_ms, first_content_ms, between_events_ms, total_ms;
@@ -46,9 +57,9 @@ struct compat_config {
 };
 struct provider_config {
     struct item item;
-    uint64_t transport, credential;
+    uint64_t transport, credential, data_collection; /* The last: index of terms_words. */
     struct str base_url, api_key, ca_file, failure_domain, catalog, version, region, project;
-    bool is_private, propagate, abort_stops_billing, collects_nothing;
+    bool is_private, propagate, abort_stops_billing, collects_nothing, zdr;
     const struct host *host; /* Its type. */
     struct pairs headers;
     struct timeouts_config timeouts;
@@ -57,7 +68,8 @@ struct provider_config {
 struct deployment_config {
     struct item item;
     struct str provider, model, region;
-    uint64_t weight, priority;
+    uint64_t weight, priority, data_collection;
+    bool zdr;
 };
 struct tier_config { /* nano-USD per million tokens, -1: not given. */
     struct item item;
@@ -110,6 +122,8 @@ struct route_config {
     struct items models; /* struct candidate_config */
     struct fallbacks_config fallbacks;
     uint64_t timeout_ms, retries, strategy; /* Index of table_strategies. */
+    struct require_config require;
+    struct affinity_config affinity;
 };
 struct objective_config {
     struct item item;
@@ -128,6 +142,7 @@ struct key_config {
     struct str id, hash;
     struct texts routes, models;
     uint64_t rpm, tpm, concurrency; /* 0: no limit. */
+    struct require_config require;
     uint8_t sha256[32];
 };
 struct server_config {

@@ -86,6 +86,25 @@ static const struct flag key_list_flags[] = {
     {"deleted", 0, FLAG_BOOL, NULL, NULL, NULL, "Also those that were deleted."},
     {.name = NULL},
 };
+#define REQUIRE_FLAGS                                                                              \
+    {"require-region",                                                                             \
+     0,                                                                                            \
+     FLAG_TEXT,                                                                                    \
+     "A,B",                                                                                        \
+     NULL,                                                                                         \
+     NULL,                                                                                         \
+     "Only deployments in one of these regions serve it; eu admits eu-west-1."},                   \
+        {"data-collection",                                                                        \
+         0,                                                                                        \
+         FLAG_TEXT,                                                                                \
+         "WORD",                                                                                   \
+         NULL,                                                                                     \
+         NULL,                                                                                     \
+         "deny: only deployments that state that they do not learn from it."},                     \
+    {                                                                                              \
+        "zdr", 0, FLAG_BOOL, NULL, NULL, NULL,                                                     \
+            "Only deployments that state that they keep nothing."                                  \
+    }
 static const struct flag key_flags[] = {
     {"name", 0, FLAG_TEXT, "NAME", NULL, "key", "What people call it."},
     {"routes", 0, FLAG_TEXT, "A,B", NULL, NULL, "Routes it may use; all without this."},
@@ -111,6 +130,7 @@ static const struct flag key_flags[] = {
      "Never try another model than the best for its requests."},
     {"may-no-log", 0, FLAG_BOOL, NULL, NULL, NULL,
      "Its requests may ask not to be recorded with text."},
+    REQUIRE_FLAGS,
     CHANGE_FLAGS,
     {.name = NULL},
 };
@@ -133,6 +153,7 @@ static const struct flag key_update_flags[] = {
      "What it may spend: 5.00/month, or several: 1/day,20/month."},
     {"expires", 0, FLAG_TEXT, "TIME", NULL, NULL,
      "RFC 3339 time or an age like 90d after which it is refused."},
+    REQUIRE_FLAGS,
     CHANGE_FLAGS,
     {.name = NULL},
 };

@@ -129,12 +129,15 @@ static int64_t key_number(struct str public_id)
 static int put_key(struct pq_conn *c, const struct config_key *key, struct err *err)
 {
     struct pq_params p = {0};
-    struct buf routes = {0}, models = {0};
+    struct buf routes = {0}, models = {0}, regions = {0};
     buf_init(&routes, BODY_BYTES_MAX);
     buf_init(&models, BODY_BYTES_MAX);
+    buf_init(&regions, BODY_BYTES_MAX);
     int rc = names_literal(key->routes, key->route_count, &routes);
     if (rc == 0)
         rc = names_literal(key->models, key->model_count, &models);
+    if (rc == 0)
+        rc = names_literal(key->regions, key->region_count, &regions);
     if (rc == 0) {
         pq_params_i64(&p, key_number(key->id));
         pq_params_text(&p, key->id);
@@ -144,15 +147,21 @@ static int put_key(struct pq_conn *c, const struct config_key *key, struct err *
         pq_params_i64(&p, (int64_t)key->rpm);
         pq_params_i64(&p, (int64_t)key->tpm);
         pq_params_i64(&p, (int64_t)key->concurrency);
+        pq_params_text(&p, buf_str(&regions));
+        pq_params_i64(&p, key->require_data);
         rc = pq_conn_query(c,
                            "INSERT INTO api_key (id, public_id, sha256, name, routes, models, "
-                           "source, created_by, rpm, tpm, concurrency) VALUES ($1, $2, $3, $2, $4, "
+                           "source, created_by, rpm, tpm, concurrency, require_regions, "
+                           "data_collection, zdr) VALUES ($1, $2, $3, $2, $4, "
                            "$5, 'config', 'config', nullif($6::bigint, 0), nullif($7::bigint, 0), "
-                           "nullif($8::bigint, 0)) "
+                           "nullif($8::bigint, 0), $9, CASE WHEN $10::bigint & 1 <> 0 THEN 'deny' "
+                           "END, $10::bigint & 2 <> 0) "
                            "ON CONFLICT (id) DO UPDATE SET sha256 = excluded.sha256, "
                            "routes = excluded.routes, models = excluded.models, "
                            "rpm = excluded.rpm, tpm = excluded.tpm, "
                            "concurrency = excluded.concurrency, "
+                           "require_regions = excluded.require_regions, "
+                           "data_collection = excluded.data_collection, zdr = excluded.zdr, "
                            "disabled = api_key.blocked "
                            "WHERE api_key.source = 'config' AND api_key.removed IS NULL",
                            &p, NULL, err);
@@ -161,6 +170,7 @@ static int put_key(struct pq_conn *c, const struct config_key *key, struct err *
     }
     buf_deinit(&routes);
     buf_deinit(&models);
+    buf_deinit(&regions);
     return rc;
 }
 

@@ -88,7 +88,7 @@ static size_t split_ids(struct str joined, uint64_t out[PATH_MAX_ACCOUNTS])
 static int append_row(struct buf *out, const struct pq_result *r)
 {
     struct buf sha = {0}, previous = {0};
-    char *route_text, *model_text, *endpoint_text, *tag_text;
+    char *route_text, *model_text, *endpoint_text, *tag_text, *region_text;
     uint64_t accounts[PATH_MAX_ACCOUNTS];
     Steelyard__Control__V1__Key key = STEELYARD__CONTROL__V1__KEY__INIT;
     buf_init(&sha, SHA256_BYTES);
@@ -120,10 +120,14 @@ static int append_row(struct buf *out, const struct pq_result *r)
     key.tpm = (uint64_t)pq_result_i64(r, 0, 17);
     key.concurrency = (uint64_t)pq_result_i64(r, 0, 18);
     key.tags = split_names(pq_result_text(r, 0, 19), &key.n_tags, &tag_text);
+    key.require_regions =
+        split_names(pq_result_text(r, 0, 20), &key.n_require_regions, &region_text);
+    key.require_data = (uint32_t)pq_result_i64(r, 0, 21);
     if (rc == 0 && ((key.routes == NULL && pq_result_text(r, 0, 4).len > 0) ||
                     (key.models == NULL && pq_result_text(r, 0, 5).len > 0) ||
                     (key.endpoints == NULL && pq_result_text(r, 0, 12).len > 0) ||
-                    (key.tags == NULL && pq_result_text(r, 0, 19).len > 0)))
+                    (key.tags == NULL && pq_result_text(r, 0, 19).len > 0) ||
+                    (key.require_regions == NULL && pq_result_text(r, 0, 20).len > 0)))
         rc = ERR_NOMEM;
     if (rc == 0)
         rc = append_key(out, &key);
@@ -135,6 +139,8 @@ static int append_row(struct buf *out, const struct pq_result *r)
     mem_free(key.endpoints);
     mem_free(tag_text);
     mem_free(key.tags);
+    mem_free(region_text);
+    mem_free(key.require_regions);
     buf_deinit(&sha);
     buf_deinit(&previous);
     return rc;
@@ -158,7 +164,8 @@ static int pack_shard(struct pq_conn *c, int shard, struct packing *p, struct er
         "SELECT id, public_id, sha256, name, array_to_string(routes, chr(10)), "
         "array_to_string(models, chr(10)), disabled, expires, no_explore, may_no_log, segment, "
         "array_to_string(accounts, ','), array_to_string(endpoints, chr(10)), max_cost_nano, "
-        "prev_sha256, prev_until, rpm, tpm, concurrency, array_to_string(tags, chr(10)) "
+        "prev_sha256, prev_until, rpm, tpm, concurrency, array_to_string(tags, chr(10)), "
+        "array_to_string(require_regions, chr(10)), require_data "
         "FROM pushed_key WHERE steelyard_key_shard(public_id) = $1 ORDER BY id",
         &params, on_key_row, p, err);
     if (rc != 0 && err != NULL && err->message[0] == '\0')

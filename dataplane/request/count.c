@@ -2,6 +2,7 @@
  * serve has one; else our own estimate, which says so. */
 #include "dataplane/request/answer.h"
 #include "dataplane/request/ask.h"
+#include "dataplane/request/required.h"
 #include "dataplane/request/steps.h"
 
 #define COUNT_BYTES_MAX 64U
@@ -9,7 +10,8 @@
 static bool is_counted(const struct request *r, const struct snapshot_model *m)
 {
     for (uint32_t i = 0; i < m->deployment_count; i++)
-        if (ask_counts(m->deployments[i].provider) && ask_may(r, m->deployments[i].provider))
+        if (ask_counts(m->deployments[i].provider) && ask_may(r, m->deployments[i].provider) &&
+            required_lacks(r, &m->deployments[i]) == 0)
             return true;
     return false;
 }

@@ -7,6 +7,7 @@
 #include "dataplane/request/arm.h"
 #include "dataplane/request/ask.h"
 #include "dataplane/request/charge.h"
+#include "dataplane/request/required.h"
 #include "dataplane/request/session.h"
 #include "dataplane/request/shadow.h"
 #include "dataplane/request/steps.h"
@@ -193,9 +194,7 @@ struct live {
 static bool usable_at_all(const struct request *r, const struct upstream_target *t)
 {
     return t->origin != NULL && ask_may(r, t->deployment->provider) &&
-           (r->work->pin_provider.len == 0 ||
-            str_eq(t->deployment->provider->name, r->work->pin_provider) ||
-            str_eq(t->deployment->name, r->work->pin_name));
+           !required_pin_misses(r, t->deployment) && required_lacks(r, t->deployment) == 0;
 }
 
 static bool wished(const struct request *r, const struct upstream_target *t,
@@ -306,6 +305,8 @@ static bool has_words(const struct request *r, const struct snapshot_model *m)
 {
     for (uint32_t i = 0; i < m->deployment_count; i++) {
         const struct snapshot_provider *p = m->deployments[i].provider;
+        if (required_lacks(r, &m->deployments[i]) != 0)
+            continue;
         if (p->kind == NULL || (ask_may_serve(r, p) && ask_can_say(r, &m->deployments[i])))
             return true; /* Who is not known here is no matter of words. */
     }
@@ -326,6 +327,12 @@ static void fill_candidates(struct request *r)
     for (uint32_t i = 0; i < r->work->candidate_count; i++) {
         struct policy_candidate *c = &r->work->candidates[i];
         describe(r, i, &live[i]);
+        const uint32_t lacks =
+            r->work->required ? required_lacks_model(r, r->work->candidate_models[i]) : 0;
+        if (lacks != 0) {
+            c->excl |= lacks;
+            continue;
+        }
         if (!has_words(r, r->work->candidate_models[i]))
             c->excl |= POLICY_EXCL(CAPABILITY);
         if (r->work->wishes != NULL && !wishes_serve(r, r->work->candidate_models[i])) {
@@ -399,9 +406,10 @@ static enum step_result refuse(struct request *r)
     case POLICY_EXCLUSION_CONTEXT_LEN:
         r->detail.param = STR("messages");
         return request_fail(r, FAULT_CONTEXT_LENGTH);
-    case POLICY_EXCLUSION_KEY_ALLOWLIST:
     case POLICY_EXCLUSION_REGION:
     case POLICY_EXCLUSION_PRIVACY_CLASS:
+        return required_refuse(r, (enum policy_exclusion_index)refusal.exclusion);
+    case POLICY_EXCLUSION_KEY_ALLOWLIST:
         return request_fail(r, FAULT_MODEL_NOT_FOUND);
     case POLICY_EXCLUSION_CONDITION:
     case POLICY_EXCLUSION_QUALITY_FLOOR:
@@ -438,6 +446,7 @@ static bool open_decision(struct request *r)
 {
     if (!resolve(r))
         return false;
+    required_note(r);
     r->id = uuid_v7_signed(r->start_us, r->identity->id, r->snapshot->limits.decision_id_key);
     uuid_format(&r->id, r->id_text);
     if (r->work->steering.session.len > 0)

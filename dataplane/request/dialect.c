@@ -35,6 +35,8 @@ const char *dialect_anthropic_type(enum fault f)
         return "authentication_error";
     case 402:
         return "billing_error";
+    case 403:
+        return "permission_error";
     case 404:
         return "not_found_error";
     case 408:

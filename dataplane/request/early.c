@@ -7,6 +7,7 @@
 #include "dataplane/request/ask.h"
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/charge.h"
+#include "dataplane/request/required.h"
 #include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
 #include "dataplane/request/wishes_apply.h"
@@ -248,7 +249,9 @@ static bool allowed(struct request *r)
         return true;
     if (r->work->wishes->target_count > 1)
         request_warn(r, "wishes_late");
-    return a->target == NULL || wishes_allow(r, a->model, a->target->deployment);
+    required_note(r);
+    return a->target == NULL || (wishes_allow(r, a->model, a->target->deployment) &&
+                                 required_lacks(r, a->target->deployment) == 0);
 }
 
 /* Whatever stands in `attempt` looks at the fault; an answer that is there, or on its way, stays.

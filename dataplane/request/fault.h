@@ -49,6 +49,12 @@
       "The provider refused the request without saying why. Check its fields.")                    \
     X(NO_KEY, 401, "invalid_request_error", "invalid_api_key", false, false,                       \
       "No valid API key was given. Send it as 'Authorization: Bearer KEY'.")                       \
+    X(REGION_REQUIRED, 403, "invalid_request_error", "region_required", false, false,              \
+      "No deployment of what was asked for states that it is in a region that the route or the "   \
+      "key requires. Name another model, or have one stated.")                                     \
+    X(DATA_REQUIRED, 403, "invalid_request_error", "data_policy_required", false, false,           \
+      "No deployment of what was asked for states what the route or the key requires of data. "    \
+      "Name another model, or have it stated.")                                                    \
     X(NOT_FOUND, 404, "invalid_request_error", "unknown_url", false, false,                        \
       "There is nothing at this path. Use /v1/chat/completions, /v1/responses, /v1/messages, "     \
       "/v1/models or another one that is documented.")                                             \

@@ -4,6 +4,7 @@
 #include "common/base/rand.h"
 #include "dataplane/request/ask.h"
 #include "dataplane/request/attempt.h"
+#include "dataplane/request/required.h"
 #include "dataplane/request/ways.h"
 #include "dataplane/request/wishes_apply.h"
 
@@ -23,8 +24,7 @@ static bool may_use(const struct request *r, const struct snapshot_model *m,
         return false;
     if (r->path->free && !ask_counts(d->provider))
         return false;
-    if (r->work->pin_provider.len > 0 && !str_eq(d->provider->name, r->work->pin_provider) &&
-        !str_eq(d->name, r->work->pin_name))
+    if (required_pin_misses(r, d) || required_lacks(r, d) != 0)
         return false;
     if (r->work->wishes != NULL && !wishes_try(r, m, d))
         return false;

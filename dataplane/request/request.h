@@ -284,6 +284,7 @@ struct request_work {
     struct early_body early;
     struct policy_request policy_request;
     bool in_rollout;
+    bool required;    /* Something is (required.h). */
     bool by_target;   /* `way` is the order of a target. */
     bool queued;      /* Waits for room in env->queue. */
     bool ignore_here; /* As ignore_breakers, of the deployments of the picked model alone. */

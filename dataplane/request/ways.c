@@ -1,6 +1,7 @@
 #include "dataplane/request/ways.h"
 
 #include "dataplane/request/ask.h"
+#include "dataplane/request/required.h"
 #include "dataplane/request/wishes_apply.h"
 
 #define OUT_TOKENS 512 /* Of an answer, to compare deployments of one model. */
@@ -70,8 +71,24 @@ static uint32_t count_out(const struct request *r, const struct snapshot_model *
     return out;
 }
 
+/* Of those whom this request may be sent to: how many of others are out does not matter. */
+static bool most_allowed_out(const struct request *r, const struct snapshot_model *m,
+                             uint64_t now_ms)
+{
+    uint32_t all = 0, out = 0;
+    for (uint32_t i = 0; i < m->deployment_count; i++) {
+        if (required_lacks(r, &m->deployments[i]) != 0)
+            continue;
+        all++;
+        out += is_out(upstream_target(r->view, &m->deployments[i]), now_ms);
+    }
+    return all > 1 && 2 * out > all;
+}
+
 bool ways_most_out(const struct request *r, const struct snapshot_model *m, uint64_t now_ms)
 {
+    if (r->work->required)
+        return most_allowed_out(r, m, now_ms);
     return m->deployment_count > 1 && 2 * count_out(r, m, now_ms) > m->deployment_count;
 }
 
@@ -118,7 +135,7 @@ static int64_t model_measure(const struct request *r, const struct snapshot_mode
     for (uint32_t i = 0; i < m->deployment_count; i++) {
         const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
         if (t->origin == NULL || !ask_may(r, t->deployment->provider) ||
-            !endpoint_usable(t->endpoint, now_ms))
+            required_lacks(r, t->deployment) != 0 || !endpoint_usable(t->endpoint, now_ms))
             continue;
         int64_t measure = ways_measure(r, t, now_ms);
         if (measure < least)

@@ -15,6 +15,7 @@
 #include "common/base/err.h"
 #include "common/base/str.h"
 #include "common/json/json.h"
+#include "common/route/require.h"
 
 #define WISHES_TARGETS_MAX 32
 #define WISHES_NAMES_MAX   32
@@ -59,7 +60,7 @@ struct wishes {
     struct wishes_names hints; /* Parts of models' names, the first that fits. */
     bool no_fallbacks;         /* No provider beside those of `order`, or beside the first. */
     bool require_parameters;   /* Nothing of the request may be dropped. */
-    bool no_collection;        /* Only providers that are declared to collect no data. */
+    uint32_t data;             /* REQUIRE_NOT_* of those who are asked (required.h). */
     bool include_cost;         /* usage.cost in the answer. */
     enum wishes_sort sort;
     int64_t max_input; /* nano-USD per million tokens; -1: none. */

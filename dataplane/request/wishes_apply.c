@@ -3,9 +3,8 @@
 #include "dataplane/request/wishes_apply.h"
 
 #include "common/route/artifact.h"
+#include "dataplane/request/required.h"
 #include "dataplane/request/steps.h"
-
-#define OPENROUTER STR("openrouter")
 
 /* ---- who may serve ---- */
 
@@ -67,15 +66,13 @@ bool wishes_allow(const struct request *r, const struct snapshot_model *m,
     const struct wishes *w = r->work->wishes;
     const struct snapshot_provider *p = d->provider;
     /* It is told the same wishes, and knows the providers behind it. */
-    const bool passes_on = p->kind != NULL && str_eq(p->kind->name, OPENROUTER);
+    const bool passes_on = wishes_pass_on(p);
     if (is_target(w, m) && place_among_targets(w, m, p) == w->target_count)
         return false;
     if (is_in(&w->ignore, p) || !within_price(r, w, d))
         return false;
     if (passes_on)
         return true;
-    if (w->no_collection && !p->collects_nothing)
-        return false;
     if (w->only.count > 0 && !is_in(&w->only, p))
         return false;
     return !w->no_fallbacks || w->order.count == 0 || is_in(&w->order, p);
@@ -84,7 +81,7 @@ bool wishes_allow(const struct request *r, const struct snapshot_model *m,
 bool wishes_serve(const struct request *r, const struct snapshot_model *m)
 {
     for (uint32_t i = 0; i < m->deployment_count; i++)
-        if (wishes_allow(r, m, &m->deployments[i]))
+        if (wishes_allow(r, m, &m->deployments[i]) && required_lacks(r, &m->deployments[i]) == 0)
             return true;
     return false;
 }

@@ -19,6 +19,12 @@ bool wishes_in_name(struct request *r, struct str *io_name);
 /* Draws who is first, if the targets are to share. */
 void wishes_spread(struct wishes *w);
 
+/* It is told the same wishes as we are, and obeys them for those behind it. */
+static inline bool wishes_pass_on(const struct snapshot_provider *p)
+{
+    return p->kind != NULL && str_is(p->kind->name, "openrouter");
+}
+
 /* May this deployment of the model serve, as far as the request itself goes? */
 bool wishes_allow(const struct request *r, const struct snapshot_model *m,
                   const struct snapshot_deployment *d);

@@ -145,18 +145,17 @@ static int read_require_parameters(struct wishes_reading *r, uint32_t node)
 static int read_data_collection(struct wishes_reading *r, uint32_t node)
 {
     if (json_string_is(r->json, node, STR("deny")))
-        r->w->no_collection = true;
+        r->w->data |= REQUIRE_NOT_COLLECTED;
     else if (!json_string_is(r->json, node, STR("allow")))
         return wishes_refuse(r, node, "Say deny or allow.");
     return 0;
 }
 
-/* Who keeps nothing collects nothing. */
 static int read_zdr(struct wishes_reading *r, uint32_t node)
 {
     bool on = false;
     int rc = wishes_take_bool(r, node, &on);
-    r->w->no_collection |= on;
+    r->w->data |= on ? (uint32_t)REQUIRE_NOT_KEPT : 0U;
     return rc;
 }
 

@@ -19,6 +19,7 @@
 #include "common/base/hash.h"
 #include "common/base/str.h"
 #include "common/crypto/digest.h"
+#include "common/route/require.h"
 #include "dataplane/state/resources.h"
 
 #define KEYRING_TEXT_BYTES_MAX 512 /* A longer key is refused unread. */
@@ -51,6 +52,7 @@ struct key_terms {
     const struct scope *endpoints; /* "chat.completions", ...: request_path.endpoint. */
     const struct str *tags;        /* Tag accounts each request is charged to as well. */
     uint32_t tag_count;
+    struct require require;   /* Beside what the route requires. */
     int64_t max_cost_nanousd; /* Of one request; this and the next three: 0 is no limit. */
     uint64_t rpm;
     uint64_t tpm;

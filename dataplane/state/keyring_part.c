@@ -16,7 +16,7 @@
 #define ARENA_BYTES_MAX 1073741824U
 #define KEYS_FIELD      1U /* Keys.keys */
 
-enum { LIST_ROUTES, LIST_MODELS, LIST_ENDPOINTS, LIST_TAGS, LIST_COUNT };
+enum { LIST_ROUTES, LIST_MODELS, LIST_ENDPOINTS, LIST_TAGS, LIST_REGIONS, LIST_COUNT };
 
 struct names {
     struct str *items;
@@ -25,7 +25,7 @@ struct names {
 
 /* One Key, as far as it was read. */
 struct fields {
-    uint64_t id, segment, rpm, tpm, concurrency;
+    uint64_t id, segment, rpm, tpm, concurrency, require_data;
     int64_t expires_us, max_cost, prev_until_us;
     struct str public_id, sha256, name, prev_sha256;
     bool disabled, no_explore, may_no_log;
@@ -138,6 +138,8 @@ static int take_text(struct making *m, const struct wire_field *f)
         return 0;
     case 20:
         return take_name(m, LIST_TAGS, f->bytes);
+    case 21:
+        return take_name(m, LIST_REGIONS, f->bytes);
     default:
         return 0; /* Of a newer control plane. */
     }
@@ -177,6 +179,9 @@ static void take_number(struct making *m, const struct wire_field *f)
     case 19:
         k->concurrency = f->value;
         break;
+    case 22:
+        k->require_data = f->value;
+        break;
     default:
         break;
     }
@@ -185,12 +190,13 @@ static void take_number(struct making *m, const struct wire_field *f)
 /* Bit n: field n is of that wire type. A known field in another one is malformed: dropping it could
  * drop a limit. */
 #define TEXT_FIELDS                                                                                \
-    (1U << 2 | 1U << 3 | 1U << 4 | 1U << 5 | 1U << 6 | 1U << 12 | 1U << 13 | 1U << 15 | 1U << 20)
+    (1U << 2 | 1U << 3 | 1U << 4 | 1U << 5 | 1U << 6 | 1U << 12 | 1U << 13 | 1U << 15 | 1U << 20 | \
+     1U << 21)
 #define NUMBER_FIELDS                                                                              \
     (1U << 7 | 1U << 8 | 1U << 9 | 1U << 10 | 1U << 11 | 1U << 14 | 1U << 16 | 1U << 17 |          \
-     1U << 18 | 1U << 19)
+     1U << 18 | 1U << 19 | 1U << 22)
 #define FIXED_FIELDS (1U << 1 | 1U << 12)
-#define KNOWN_MAX    20U
+#define KNOWN_MAX    22U
 
 static bool type_is_right(const struct wire_field *f)
 {
@@ -254,6 +260,12 @@ static void *make_scope(struct making *m, const struct names *n)
     return s;
 }
 
+/* Names as they are; the others are scopes. */
+static bool is_plain(unsigned list)
+{
+    return list == LIST_TAGS || list == LIST_REGIONS;
+}
+
 /* Equal lists become one object: many keys, few scopes. NULL for an empty list. */
 static int share_names(struct making *m, unsigned list, const void **out)
 {
@@ -262,7 +274,7 @@ static int share_names(struct making *m, unsigned list, const void **out)
     if (n->count == 0)
         return 0;
     buf_clear(&m->joined);
-    int rc = buf_append_char(&m->joined, list == LIST_TAGS ? 't' : 's');
+    int rc = buf_append_char(&m->joined, is_plain(list) ? 't' : 's');
     for (size_t i = 0; rc == 0 && i < n->count; i++) {
         rc = buf_append_u64(&m->joined, n->items[i].len);
         if (rc == 0)
@@ -274,8 +286,8 @@ static int share_names(struct making *m, unsigned list, const void **out)
         return no_memory(m);
     void *shared = map_get(&m->by_names, buf_str(&m->joined));
     if (shared == NULL) {
-        shared = list == LIST_TAGS ? keep(m, n->items, n->count * sizeof(n->items[0]))
-                                   : make_scope(m, n);
+        shared =
+            is_plain(list) ? keep(m, n->items, n->count * sizeof(n->items[0])) : make_scope(m, n);
         char *key = mem_strndup(m->joined.data, m->joined.len);
         struct str text = {.data = key, .len = m->joined.len};
         if (shared == NULL || key == NULL || map_put(&m->by_names, text, shared, NULL) != 0) {
@@ -302,6 +314,9 @@ static int share_terms(struct making *m, const struct key_terms **out)
     t.endpoints = lists[LIST_ENDPOINTS];
     t.tags = lists[LIST_TAGS];
     t.tag_count = (uint32_t)m->lists[LIST_TAGS].count;
+    t.require.regions = lists[LIST_REGIONS];
+    t.require.region_count = (uint32_t)m->lists[LIST_REGIONS].count;
+    t.require.data = (uint32_t)m->key.require_data;
     t.max_cost_nanousd = m->key.max_cost;
     t.rpm = m->key.rpm;
     t.tpm = m->key.tpm;
@@ -334,6 +349,8 @@ static int check_key(struct making *m)
     for (size_t i = 0; i < k->public_id.len; i++)
         if ((unsigned char)k->public_id.data[i] < 0x20 || k->public_id.data[i] == 0x7f)
             return refuse(m, ERR_INVALID, "INVALID", "public id of key %llu: control byte", id);
+    if (m->lists[LIST_REGIONS].count > REQUIRE_REGIONS_MAX || k->require_data > UINT32_MAX)
+        return refuse(m, ERR_LIMIT, "LIMIT", "key %llu requires too much", id);
     if (k->max_cost < 0)
         return refuse(m, ERR_INVALID, "INVALID", "key %llu: negative cost of a request", id);
     if (m->shard != KEYRING_SHARD_ANY &&

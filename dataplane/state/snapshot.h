@@ -26,6 +26,7 @@
 #include "common/route/features.h"
 #include "common/route/policy.h"
 #include "common/route/price.h"
+#include "common/route/require.h"
 #include "common/route/rule.h"
 #include "common/route/tree.h"
 #include "dataplane/credential/credential.h"
@@ -42,6 +43,7 @@
 #define SNAPSHOT_RETRIES         2   /* Of a route that does not say. */
 #define SNAPSHOT_NAME_BYTES_MAX  256 /* Of any id or name. */
 #define SNAPSHOT_FALLBACKS_MAX   16  /* Of one route. */
+#define SNAPSHOT_AFFINITY_S_MAX  (7U * 86400U)
 
 struct snapshot_timeouts { /* Milliseconds; never 0: F12's defaults are filled in. */
     uint32_t connect_ms;
@@ -115,8 +117,9 @@ struct snapshot_price {
 struct snapshot_deployment {
     const struct snapshot_provider *provider;
     struct str upstream_model;
-    struct str name; /* "provider/upstream-model": names breakers and metrics across snapshots. */
-    struct str region;
+    struct str name;   /* "provider/upstream-model": names breakers and metrics across snapshots. */
+    struct str region; /* Where it runs; empty: not stated. */
+    uint32_t data;     /* REQUIRE_NOT_* that are stated of it. */
     uint32_t priority; /* Lower is tried first. */
     /* In which it is asked, by the caller's; provider->kind is known. */
     enum dialect dialects[DIALECT_CALLERS];
@@ -197,6 +200,8 @@ struct snapshot_route {
     uint32_t default_target; /* POLICY_NONE: none. */
     uint32_t timeout_ms;     /* 0: none of its own. */
     uint32_t retries;
+    uint32_t affinity_s; /* So long a session stays where it was served; 0: it does not. */
+    struct require require;
 };
 
 struct snapshot_limits {

@@ -115,6 +115,7 @@ static int take_deployment(struct builder *b, const Model *m, size_t index,
     rc = builder_text(b, str_from(p->region), &d->region);
     if (rc != 0)
         return rc;
+    d->data = require_data_terms(p->data, d->provider->collects_nothing);
     d->ordinal = b->deployments++;
     const char *key = arena_printf(&b->s->arena, "%s\n%s", p->provider, m->id);
     if (key == NULL)
@@ -270,6 +271,26 @@ static int take_all_fallbacks(struct builder *b, const Route *m, struct snapshot
     return rc;
 }
 
+/* What cannot be read must not be forgotten: it would let through what it is to keep away. */
+static int take_require(struct builder *b, const Route *m, struct snapshot_route *out)
+{
+    const Steelyard__Control__V1__Require *q = m->require;
+    if (q == NULL)
+        return 0;
+    if (q->n_regions > REQUIRE_REGIONS_MAX)
+        return builder_refuse(b, ERR_LIMIT, "LIMIT", "route '%s' requires more than %d regions",
+                              m->name, REQUIRE_REGIONS_MAX);
+    struct str *regions = builder_alloc(b, q->n_regions, sizeof(*regions));
+    if (regions == NULL)
+        return builder_no_memory(b);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < q->n_regions; i++)
+        rc = builder_text(b, str_from(q->regions[i]), &regions[i]);
+    out->require = (struct require){
+        .regions = regions, .region_count = (uint32_t)q->n_regions, .data = q->data};
+    return rc;
+}
+
 static int bad_targets(struct builder *b, const Route *m)
 {
     return builder_refuse(b, ERR_INVALID, "INVALID",
@@ -374,6 +395,11 @@ static int take_route(struct builder *b, const Route *m, struct snapshot_route *
         rc = take_targets(b, m, out);
     if (rc == 0)
         rc = take_conditions(b, m, out);
+    if (rc == 0)
+        rc = take_require(b, m, out);
+    const uint64_t affinity_s = (m->affinity_ms + 999) / 1000;
+    out->affinity_s =
+        affinity_s > SNAPSHOT_AFFINITY_S_MAX ? SNAPSHOT_AFFINITY_S_MAX : (uint32_t)affinity_s;
     return rc == 0 ? builder_put(b, &b->s->routes_by_name, out->name, out, "route") : rc;
 }
 

@@ -342,8 +342,10 @@ static void fields_of_another_type_are_refused_and_new_ones_passed_over(void **s
         size_t len;
         int rc;
     } more[] = {
-        {"\xa8\x01\x05", 3, 0},                         /* 21, a number. */
-        {"\xaa\x01\x02xy", 5, 0},                       /* 21, bytes. */
+        {"\xb8\x01\x05", 3, 0},                         /* 23, a number. */
+        {"\xba\x01\x02xy", 5, 0},                       /* 23, bytes. */
+        {"\xa8\x01\x05", 3, ERR_CORRUPT},               /* 21, regions as a number. */
+        {"\xb2\x01\x02xy", 5, ERR_CORRUPT},             /* 22, demands as bytes. */
         {"\x61\x01\x02\x03\x04\x05\x06\x07\x08", 9, 0}, /* 12, one account alone. */
         {"\x72\x01x", 3, ERR_CORRUPT},                  /* 14, a cost as bytes. */
         {"\x20\x05", 2, ERR_CORRUPT},                   /* 4, a name as a number. */

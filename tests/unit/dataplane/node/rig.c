@@ -244,6 +244,8 @@ static void put_keys(struct resource_set *set, const struct rig_options *o)
     key.rpm = o->key_rpm;
     key.tpm = o->key_tpm;
     key.concurrency = o->key_concurrency;
+    if (o->on_key != NULL)
+        o->on_key(&key);
     if (o->key_before != NULL) {
         before = digest_sha256(o->key_before, strlen(o->key_before));
         key.prev_sha256 = (ProtobufCBinaryData){sizeof before.bytes, before.bytes};

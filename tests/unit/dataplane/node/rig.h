@@ -139,7 +139,10 @@ struct rig_options {
     bool tls_there;                /* The first one is expected to speak TLS, which it does not. */
     bool public_only;              /* The first one may not have a private address, which it has. */
     bool fixed_header;             /* Both get "x-title: ours" from their configuration. */
-    void (*on_route)(void *route); /* Of control.proto: may change it. NULL: nothing. */
+    /* Of control.proto: may change it. NULL: nothing. */
+    void (*on_route)(void *route);
+    void (*on_key)(void *key);
+    void (*on_catalogue)(void *catalogue);
     unsigned way;                  /* enum way, of the route "auto". */
     uint32_t weights[RIG_PROVIDERS], priorities[RIG_PROVIDERS]; /* All 0: none are given. */
     size_t candidates;                                          /* Of the route; 0: both. */

@@ -134,6 +134,8 @@ void rig_put_catalogue(struct rig *r, struct resource_set *set, const struct rig
     c.n_models = RIG_PROVIDERS;
     c.routes = &route_ptr;
     c.n_routes = 1;
+    if (o->on_catalogue != NULL)
+        o->on_catalogue(&c);
     buf_init(&body, 65536);
     RIG_PACK(steelyard__control__v1__catalogue, c, body);
     rig_put(set, STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_CATALOGUE, "catalogue", &body);

@@ -103,7 +103,7 @@ static void all_of_openrouters_provider_object_is_read(void **state)
     assert_str(w.order.names[1], "Amazon Bedrock");
     assert_str(w.only.names[0], "x");
     assert_str(w.ignore.names[0], "y");
-    assert_true(w.no_fallbacks && w.require_parameters && w.no_collection);
+    assert_true(w.no_fallbacks && w.require_parameters && w.data == REQUIRE_NOT_COLLECTED);
     assert_int_equal(w.sort, WISHES_SORT_PRICE);
     assert_int_equal(w.max_input, 1000000000);
     assert_int_equal(w.max_output, 2500000000);
@@ -117,7 +117,7 @@ static void a_sort_may_be_an_object(void **state)
     assert_int_equal(provider("{\"sort\":{\"by\":\"throughput\",\"partition\":\"none\"}}"), 0);
     assert_int_equal(w.sort, WISHES_SORT_THROUGHPUT);
     assert_int_equal(provider("{\"sort\":null,\"zdr\":true}"), 0);
-    assert_true(w.no_collection);
+    assert_int_equal(w.data, REQUIRE_NOT_KEPT);
 }
 
 static void b46_a_malformed_preference_of_providers_is_refused_by_its_path(void **state)
