@@ -42,12 +42,16 @@ static inline void seqlock_store(_Atomic uint64_t *word, uint64_t value)
 
 static inline void seqlock_store_bytes(_Atomic uint64_t *words, const void *from, size_t bytes)
 {
-    for (size_t at = 0; at < bytes; at += sizeof(uint64_t)) {
-        const size_t left = bytes - at;
-        uint64_t word = 0;
-        memcpy(&word, (const char *)from + at, left < sizeof word ? left : sizeof word);
+    const char *at = from;
+    uint64_t word;
+    for (; bytes >= sizeof word; bytes -= sizeof word, at += sizeof word) {
+        memcpy(&word, at, sizeof word);
         seqlock_store(words++, word);
     }
+    word = 0;
+    memcpy(&word, at, bytes);
+    if (bytes > 0)
+        seqlock_store(words, word);
 }
 
 /* False: nothing was written yet, or somebody writes. Then loads, then end: whether they belong
@@ -70,11 +74,14 @@ static inline uint64_t seqlock_load(const _Atomic uint64_t *word)
 
 static inline void seqlock_load_bytes(const _Atomic uint64_t *words, void *to, size_t bytes)
 {
-    for (size_t at = 0; at < bytes; at += sizeof(uint64_t)) {
-        const size_t left = bytes - at;
-        const uint64_t word = seqlock_load(words++);
-        memcpy((char *)to + at, &word, left < sizeof word ? left : sizeof word);
+    char *at = to;
+    uint64_t word;
+    for (; bytes >= sizeof word; bytes -= sizeof word, at += sizeof word) {
+        word = seqlock_load(words++);
+        memcpy(at, &word, sizeof word);
     }
+    word = bytes > 0 ? seqlock_load(words) : 0;
+    memcpy(at, &word, bytes);
 }
 
 #endif
