@@ -15,6 +15,7 @@
 #include <sys/uio.h>
 
 #include "common/base/mem.h"
+#include "common/net/socket_call.h"
 #include "dataplane/conn_internal.h"
 
 #define OUT_BYTES_MAX   (64U << 20)
@@ -150,8 +151,9 @@ static ssize_t send_pieces(int fd, const struct str *pieces, size_t count)
     };
     ssize_t n;
     do
-        n = count == 1 ? send(fd, pieces->data, pieces->len, MSG_NOSIGNAL | MSG_DONTWAIT)
-                       : sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        n = count == 1
+                ? socket_call_send(fd, pieces->data, pieces->len, MSG_NOSIGNAL | MSG_DONTWAIT)
+                : socket_call_sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
     if (n < 0 && errno != EAGAIN && errno != ENOBUFS)
         return ERR_CLOSED;

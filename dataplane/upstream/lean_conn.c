@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "common/net/socket_call.h"
 #include "dataplane/upstream/lean_internal.h"
 
 #define DRAIN_READS_MAX 64U
@@ -127,7 +128,7 @@ static bool receive(struct lean_conn *conn)
         lean_conn_close(conn); /* Nobody asked for what has come, or it is the end. */
         return true;
     }
-    ssize_t n = recv(conn->fd, t->in, bytes_to_read(conn), MSG_DONTWAIT);
+    ssize_t n = socket_call_recv(conn->fd, t->in, bytes_to_read(conn), MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return errno == EINTR;
     if (n <= 0)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
+#include "common/net/socket_call.h"
 #include "dataplane/upstream/lean_internal.h"
 
 #define PIECES_MAX    (FETCH_BODY_SPANS_MAX + 1)
@@ -22,7 +23,7 @@ static ssize_t send_parts(int fd, struct iovec *parts, size_t count)
     const struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
     ssize_t n;
     do {
-        n = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        n = socket_call_sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     } while (n < 0 && errno == EINTR);
     if (n >= 0)
         return n;
