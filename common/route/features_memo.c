@@ -6,7 +6,13 @@
 #include "common/base/rand.h"
 #include "common/route/features_internal.h"
 
-#define SYSTEMS 256U /* System prompts that are kept: a slot is named by the hash. */
+#define SYSTEMS     256U /* System prompts that are kept: a slot is named by the hash. */
+/* Where fewer of WINDOW calls than one in WORTH are found again, looking and keeping costs more
+ * than it saves, and only one text in SAMPLED is looked up until more are found. */
+#define WINDOW      256U
+#define WORTH       16U
+#define SAMPLE_BITS 3U
+#define SAMPLED     (1U << SAMPLE_BITS)
 
 /* Kinds and lengths of the parts that are not empty and their hashes, in a fixed order. */
 enum part { PART_SYSTEM, PART_HEAD, PART_TAIL, PART_ALIAS, PART_SEGMENT, PART_TOOL };
@@ -35,6 +41,8 @@ struct features_memo {
     struct siphash_key key;
     uint64_t hits;
     uint64_t calls;
+    uint32_t looked, found; /* Of this window. */
+    bool sampling;
     struct system_slot systems[SYSTEMS];
     uint32_t mask;
     struct slot slots[];
@@ -105,6 +113,34 @@ static struct slot *find_slot(struct features_memo *m, uint64_t key)
     return a->used <= b->used ? a : b;
 }
 
+static uint64_t load_up_to_8(const char *from, size_t len)
+{
+    uint64_t word = 0;
+    memcpy(&word, from, len < sizeof word ? len : sizeof word);
+    return word;
+}
+
+/* The same for the same text, so that one which comes again is looked up again. */
+static bool is_sampled(struct str text)
+{
+    if (text.len == 0)
+        return true;
+    const size_t last = text.len < 8 ? 0 : text.len - 8;
+    const uint64_t mixed = load_up_to_8(text.data, text.len) ^ text.len << 48 ^
+                           load_up_to_8(text.data + last, text.len - last) << 24;
+    return mixed * UINT64_C(0x9e3779b97f4a7c15) >> (64 - SAMPLE_BITS) == 0;
+}
+
+static void note_look(struct features_memo *m, bool hit)
+{
+    m->hits += hit;
+    m->found += hit;
+    if (++m->looked < (m->sampling ? WINDOW / SAMPLED : WINDOW))
+        return;
+    m->sampling = m->found < m->looked / WORTH;
+    m->looked = m->found = 0;
+}
+
 void features_memo_extract(struct features_memo *m, const struct features_hasher *hasher,
                            uint64_t owner, const struct features_input *input,
                            struct features *out_features)
@@ -117,6 +153,12 @@ void features_memo_extract(struct features_memo *m, const struct features_hasher
     __attribute__((uninitialized)) struct digest d;
     d.n = 0;
     digest_add(&d, m, PART_SYSTEM, input->system_prompt); /* First: system_hash() looks there. */
+    if (m->sampling && !is_sampled(w.head)) {
+        struct features_counts counts;
+        uint64_t hash = input->system_prompt.len > 0 ? system_hash(m, hasher, owner, input, &d) : 0;
+        features_extract_window(features_best, hasher, input, &w, hash, out_features, &counts);
+        return;
+    }
     digest_add(&d, m, PART_HEAD, w.head);
     digest_add(&d, m, PART_TAIL, w.tail);
     digest_add(&d, m, PART_ALIAS, input->alias);
@@ -130,8 +172,8 @@ void features_memo_extract(struct features_memo *m, const struct features_hasher
     uint64_t key = digest_end(&d, m);
     struct slot *s = find_slot(m, key);
     s->used = ++m->calls;
+    note_look(m, s->key == key);
     if (s->key == key) {
-        m->hits++;
         out_features->n = s->n;
         memcpy(out_features->index, s->index, s->n * sizeof s->index[0]);
         features_fill_dense(input, &s->counts, out_features->dense);

@@ -104,6 +104,40 @@ static void long_texts_count_by_what_is_looked_at(void **state)
     features_memo_destroy(m);
 }
 
+/* Calls that differ in their first bytes, as those of many people do. */
+static uint64_t hits_of(struct features_memo *m, uint32_t from, uint32_t count, uint32_t different)
+{
+    char text[] = "00000000 what is it that comes again, or does not?";
+    const uint64_t before = features_memo_hits(m);
+    for (uint32_t i = 0; i < count; i++) {
+        struct features expected, got;
+        uint32_t number = from + i % different;
+        for (unsigned k = 8; k-- > 0; number /= 10)
+            text[k] = (char)('0' + number % 10);
+        const struct features_input c = {.text = {text, sizeof text - 1},
+                                         .system_prompt = STR("be brief")};
+        features_extract(&hashers[0], &c, &expected);
+        features_memo_extract(m, &hashers[0], 1, &c, &got);
+        assert_int_equal(got.n, expected.n);
+        assert_memory_equal(got.index, expected.index, got.n * sizeof got.index[0]);
+        assert_memory_equal(got.dense, expected.dense, sizeof got.dense);
+    }
+    return features_memo_hits(m) - before;
+}
+
+static void what_never_comes_again_is_looked_up_rarely_until_it_does(void **state)
+{
+    (void)state;
+    struct features_memo *m = features_memo_create(64);
+    assert_non_null(m);
+    assert_int_equal(hits_of(m, 0, 1024, 1024), 0); /* All new: from now on samples are taken. */
+    assert_true(hits_of(m, 5000, 64, 8) < 64 - 8);  /* Not enough to be sure yet. */
+    (void)hits_of(m, 6000, 4096, 48);               /* They come again. */
+    assert_int_equal(hits_of(m, 7000, 256, 1), 255);
+    features_memo_destroy(m);
+    assert_int_equal(mem_live_bytes(), 0);
+}
+
 static void without_a_memo_it_is_extracted(void **state)
 {
     (void)state;
@@ -121,6 +155,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whatever_changes_is_seen),
         cmocka_unit_test(long_texts_count_by_what_is_looked_at),
+        cmocka_unit_test(what_never_comes_again_is_looked_up_rarely_until_it_does),
         cmocka_unit_test(without_a_memo_it_is_extracted),
     };
     return cmocka_run_group_tests(tests, make_hashers, NULL);
