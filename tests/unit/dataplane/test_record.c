@@ -212,6 +212,10 @@ static void every_gap_between_features_is_written_as_the_router_writes_it(void *
             continue;
         assert_int_equal(record_write_indices_bmi2(&s.features, way), len);
         assert_memory_equal(way, expected, len);
+        if (!record_has_avx512())
+            continue;
+        assert_int_equal(record_write_indices_avx512(&s.features, way), len);
+        assert_memory_equal(way, expected, len);
     }
 }
 
@@ -222,6 +226,7 @@ static void any_list_of_indices_is_written_alike_and_inside(void **state)
     for (uint32_t round = 0; round < 2000; round++) {
         struct features f = {.n = (uint16_t)(round % (FEATURES_SPARSE_MAX + 1))};
         uint8_t plain[RECORD_INDICES_MAX] = {0}, bmi2[RECORD_INDICES_MAX] = {0};
+        uint8_t avx512[RECORD_INDICES_MAX] = {0};
         for (uint32_t i = 0; i < f.n; i++) {
             seed ^= seed << 13;
             seed ^= seed >> 7;
@@ -234,6 +239,10 @@ static void any_list_of_indices_is_written_alike_and_inside(void **state)
             continue;
         assert_int_equal(record_write_indices_bmi2(&f, bmi2), len);
         assert_memory_equal(plain, bmi2, len);
+        if (!record_has_avx512())
+            continue;
+        assert_int_equal(record_write_indices_avx512(&f, avx512), len);
+        assert_memory_equal(plain, avx512, len);
     }
 }
 
