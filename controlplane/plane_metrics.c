@@ -37,6 +37,7 @@ enum {
     METER_ROLLOUT_REPLAYED,
     METER_ROLLOUT_DIFFER,
     METER_DRIFT_EVENTS,
+    METER_DRIFT_PRINTS,
     METER_DRIFT_OFFSETS,
     METER_DRIFT_STABILITY,
     METER_LAMBDA_STEPS,
@@ -156,6 +157,11 @@ const struct metrics_family plane_metrics_table[] = {
      .type = METRICS_GAUGE,
      .help =
          "Models, or what policies are asked, that were found to have changed, since the start."},
+    {.name = "steelyard_drift_fingerprints",
+     .type = METRICS_GAUGE,
+     .help =
+         "Deployments whose answers came to say that another model makes them, since the start; "
+         "among the events."},
     {.name = "steelyard_drift_offsets",
      .type = METRICS_GAUGE,
      .help =
@@ -289,6 +295,7 @@ static void collect(void *arg)
     if (p->evidence != NULL) {
         const struct evidence_stats e = evidence_get_stats(p->evidence);
         set_gauge(p, METER_DRIFT_EVENTS, e.drifts);
+        set_gauge(p, METER_DRIFT_PRINTS, e.prints);
         set_gauge(p, METER_DRIFT_OFFSETS, e.offsets);
         set_gauge(p, METER_DRIFT_STABILITY, (uint64_t)(1000 * e.stability));
         set_gauge(p, METER_LAMBDA_STEPS, e.lambda_steps);

@@ -83,6 +83,7 @@ static void on_turn(void *arg, int status, const struct err *err)
     e->stats.lambda_steps += e->seen.lambda_steps;
     e->stats.explore_steps += e->seen.explore_steps;
     e->stats.drifts += e->seen.drifts;
+    e->stats.prints += e->seen.prints;
     e->stats.offsets += e->seen.offsets;
     e->stats.retrains += e->seen.retrains;
     if ((e->parts & EVIDENCE_DRIFT) != 0)

@@ -30,6 +30,7 @@ struct evidence_stats {
     uint64_t lambda_steps;
     uint64_t explore_steps;
     uint64_t drifts;
+    uint64_t prints;
     uint64_t offsets;
     uint64_t retrains;
     uint64_t errors;

@@ -306,6 +306,8 @@ int evidence_turn(struct pq_conn *c, const struct leader_claim *claim,
         }
         if (rc == 0 && (parts & EVIDENCE_DRIFT) != 0)
             rc = turn_drift(&t);
+        if (rc == 0 && (parts & EVIDENCE_DRIFT) != 0)
+            rc = turn_prints(&t);
         if (rc == 0 && (parts & EVIDENCE_LAMBDA) != 0)
             rc = turn_lambda(&t);
         if (rc == 0 && (parts & EVIDENCE_EXPLORE) != 0)

@@ -28,6 +28,7 @@ struct evidence_seen {
     uint64_t lambda_steps;
     uint64_t explore_steps;
     uint64_t drifts;
+    uint64_t prints; /* Of these: deployments that say they are another. */
     uint64_t offsets;
     uint64_t retrains;
     double stability; /* Largest index of the last look; 0: none. */

@@ -38,6 +38,7 @@ int turn_lambda(struct turn *t) MUST_CHECK;
 uint64_t turn_least_labels(const struct turn *t); /* Of the model with the fewest. */
 int turn_explore(struct turn *t) MUST_CHECK;
 int turn_drift(struct turn *t) MUST_CHECK;
+int turn_prints(struct turn *t) MUST_CHECK; /* Of drift, too. */
 int turn_retrain(struct turn *t) MUST_CHECK;
 
 #endif

@@ -202,6 +202,110 @@ static void a_model_that_became_worse_is_believed_less_and_trained_anew(void **s
     pq_conn_close(c);
 }
 
+/* Hours before now; away_h 0: it had not been there before. */
+static void put_print(struct pq_conn *c, const char *model, const char *server, int print,
+                      int since_h, int last_h, int away_h, int requests)
+{
+    char sql[512], away[64] = "NULL";
+    if (away_h > 0)
+        snprintf(away, sizeof away, "now() - interval '%d hours'", away_h);
+    snprintf(sql, sizeof sql,
+             "INSERT INTO fingerprint VALUES ('%s', '%s', %d, NULL, now() - interval '%d hours', "
+             "now() - interval '%d hours', %s, now() - interval '%d hours', %d)",
+             model, server, print, since_h + away_h, since_h, away, last_h, requests);
+    fixture_exec(c, sql);
+}
+
+static void who_answers_at_a_deployment_is_another_once(void **state)
+{
+    (void)state;
+    struct pq_conn *c = fresh("prints");
+    const struct evidence_policy policy = {.name = "p", .retrain_every_s = 21600};
+    (void)put_version(c, "{\"quality\":0.95}", "artifact");
+    const int64_t now = clock_wall_us();
+    const struct {
+        const char *server;
+        int old[4], other[4]; /* since, last seen, away, requests */
+        bool changed;
+    } cases[] = {
+        {"it was there, another came", {200, 2, 0, 1000}, {3, 0, 0, 100}, true},
+        {"both take turns, one is new", {200, 0, 0, 1000}, {3, 0, 0, 100}, true},
+        {"too few answers yet", {200, 2, 0, 1000}, {3, 0, 0, 99}, false},
+        {"both from the first day on", {200, 0, 0, 1000}, {180, 0, 0, 1000}, false},
+        {"its first day", {20, 1, 0, 1000}, {3, 0, 0, 1000}, false},
+        {"known before the version learned", {900, 0, 0, 1000}, {200, 0, 0, 1000}, false},
+        {"who was there is not established", {200, 2, 0, 99}, {3, 0, 0, 1000}, false},
+        {"it is back, another served meanwhile", {700, 5, 0, 1000}, {3, 0, 900, 200}, true},
+        {"it is back, nobody served meanwhile", {1700, 1000, 0, 1000}, {3, 0, 900, 200}, false},
+    };
+    int expected = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const int *a = cases[i].old, *b = cases[i].other;
+        put_print(c, "good", cases[i].server, 1, a[0], a[1], a[2], a[3]);
+        put_print(c, "good", cases[i].server, 2, b[0], b[1], b[2], b[3]);
+        put_print(c, "of another policy", cases[i].server, 1, 200, 2, 0, 1000);
+        put_print(c, "of another policy", cases[i].server, 2, 3, 0, 0, 1000);
+        expected += cases[i].changed;
+    }
+    struct evidence_seen seen = look(c, &policy, EVIDENCE_DRIFT, now);
+    assert_int_equal(seen.prints, expected);
+    assert_int_equal(seen.drifts, expected);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char sql[256];
+        snprintf(sql, sizeof sql,
+                 "SELECT count(*) FROM drift_event WHERE kind = 'fingerprint' AND policy = 'p' AND "
+                 "model = 'good' AND print = 2 AND server = '%s'",
+                 cases[i].server);
+        if (fixture_i64(c, sql) != cases[i].changed)
+            fail_msg("%s", cases[i].server);
+    }
+    /* Each once. */
+    assert_int_equal(look(c, &policy, EVIDENCE_DRIFT, now).prints, 0);
+    fixture_exec(c, "UPDATE drift_event SET ts = ts - interval '2 days'; UPDATE fingerprint SET "
+                    "since = since - interval '2 days'");
+    assert_int_equal(look(c, &policy, EVIDENCE_DRIFT, now).prints, 0);
+    pq_conn_close(c);
+}
+
+static void another_model_behind_a_deployment_starts_training(void **state)
+{
+    (void)state;
+    struct pq_conn *c = fresh("printtrain");
+    const struct evidence_policy policy = {.name = "p", .retrain_every_s = 21600};
+    (void)put_version(c, "{\"quality\":0.95}", "artifact");
+    const int64_t now = clock_wall_us();
+    fixture_exec(c, "UPDATE policy_version SET created = now() - interval '2 hours'");
+    for (uint32_t i = 0; i < 150; i++) /* Enough after drift, too few for the schedule. */
+        put_decision(c, i, now - HOUR_US, 1, "artifact", i % 2, .8, i % 5 != 0);
+    put_print(c, "cheap", "there/small", 1, 200, 2, 0, 1000);
+    assert_int_equal(look(c, &policy, EVIDENCE_DRIFT | EVIDENCE_RETRAIN, now).retrains, 0);
+    put_print(c, "cheap", "there/small", 2, 1, 0, 0, 500);
+    struct evidence_seen seen = look(c, &policy, EVIDENCE_DRIFT | EVIDENCE_RETRAIN, now);
+    assert_int_equal(seen.prints, 1);
+    assert_int_equal(seen.retrains, 1);
+    assert_int_equal(seen.offsets, 0);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM job WHERE actor = 'schedule'"), 1);
+    pq_conn_close(c);
+}
+
+static void what_nobody_says_any_more_is_forgotten(void **state)
+{
+    (void)state;
+    struct pq_conn *c = fresh("printforget");
+    const struct evidence_policy policy = {.name = "p"};
+    (void)put_version(c, "{\"quality\":0.95}", "artifact");
+    put_print(c, "good", "a", 1, 9000, 2161, 0, 1000);
+    put_print(c, "good", "a", 2, 9000, 2159, 0, 1000);
+    for (int i = 0; i < 200; i++) /* One for each answer. */
+        put_print(c, "good", "b", i, 3, i < 150 ? 2 : 0, 0, i < 10 ? 5 : 1);
+    put_print(c, "good", "c", 1, 3, 2, 0, 1);
+    (void)look(c, &policy, EVIDENCE_DRIFT, clock_wall_us());
+    assert_int_equal(fixture_i64(c, "SELECT sum(print) FROM fingerprint WHERE server = 'a'"), 2);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM fingerprint WHERE server = 'b'"), 60);
+    assert_int_equal(fixture_i64(c, "SELECT count(*) FROM fingerprint WHERE server = 'c'"), 1);
+    pq_conn_close(c);
+}
+
 static void put_usage(struct pq_conn *c, int64_t ts_us, int64_t cost, int64_t extra)
 {
     char sql[512], stamp[CLOCK_RFC3339_BYTES];
@@ -281,6 +385,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lambda_follows_a_spend_target_by_versions_of_its_own),
         cmocka_unit_test(a_model_that_became_worse_is_believed_less_and_trained_anew),
+        cmocka_unit_test(who_answers_at_a_deployment_is_another_once),
+        cmocka_unit_test(another_model_behind_a_deployment_starts_training),
+        cmocka_unit_test(what_nobody_says_any_more_is_forgotten),
         cmocka_unit_test(exploration_follows_its_account_by_versions_of_its_own),
         cmocka_unit_test(a_deposed_leader_changes_nothing),
     };
