@@ -166,6 +166,8 @@ int budgets_show(struct admin_call *call, struct pq_conn *c, struct err *err);
 int budgets_update(struct admin_call *call, struct pq_conn *c, struct err *err);
 int budgets_delete(struct admin_call *call, struct pq_conn *c, struct err *err);
 int models_list(struct admin_call *call, struct err *err);
+int models_fingerprints(struct admin_call *call, struct pq_conn *c, struct err *err);
+int policies_drift(struct admin_call *call, struct pq_conn *c, struct err *err);
 int catalog_list(struct admin_call *call, struct pq_conn *c, struct err *err);
 int catalog_show(struct admin_call *call, struct pq_conn *c, struct err *err);
 int catalog_lint_run(struct admin_call *call, struct pq_conn *c, struct err *err);

@@ -157,7 +157,7 @@ void decision_write_attempts(struct json_writer *w, const Steelyard__Telemetry__
     json_writer_begin_array(w);
     for (size_t i = 0; i < d->n_attempt; i++) {
         const Steelyard__Telemetry__V1__Attempt *a = d->attempt[i];
-        char start[CLOCK_RFC3339_BYTES];
+        char start[CLOCK_RFC3339_BYTES], print[17];
         json_writer_begin_object(w);
         json_writer_key(w, "model");
         json_writer_text(w, decision_model(d, a->model));
@@ -185,6 +185,9 @@ void decision_write_attempts(struct json_writer *w, const Steelyard__Telemetry__
         call_write_usd(w, "cost_usd", a->cost);
         json_writer_key(w, "provider_id");
         json_writer_text(w, a->provider_id);
+        snprintf(print, sizeof print, "%016llx", (unsigned long long)a->fingerprint);
+        json_writer_key(w, "fingerprint");
+        json_writer_text(w, a->fingerprint == 0 ? NULL : print);
         json_writer_end_object(w);
     }
     json_writer_end_array(w);
