@@ -364,6 +364,21 @@ static uint64_t affinity_of(const struct affinity_config *a)
     return on ? a->ttl_ms : 0;
 }
 
+static void fill_hedge(struct body *b, const struct hedge_config *from,
+                       Steelyard__Control__V1__Route *out)
+{
+    void **pointers;
+    if (from->after == 0 || from->max_share == 0)
+        return;
+    Steelyard__Control__V1__Hedge *h = body_array(b, 1, sizeof *h, &pointers);
+    if (h == NULL)
+        return;
+    steelyard__control__v1__hedge__init(h);
+    h->after_ms = from->after == TABLE_DELAY_P95 ? 0 : (uint32_t)from->after;
+    h->max_share = (uint32_t)from->max_share;
+    out->hedge = h;
+}
+
 static void fill_route(struct body *b, const struct route_config *r,
                        Steelyard__Control__V1__Route *out)
 {
@@ -392,6 +407,7 @@ static void fill_route(struct body *b, const struct route_config *r,
     out->no_retries = r->retries == 0;
     out->require = make_require(b, &r->require);
     out->affinity_ms = affinity_of(&r->affinity);
+    fill_hedge(b, &r->hedge, out);
 }
 
 int config_catalogue(const struct config *c, struct buf *out)

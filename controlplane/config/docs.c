@@ -50,6 +50,10 @@ static void schema_type(struct writer *w, const struct field *f)
         put(w, "\"type\":\"string\",\"pattern\":\"^([0-9]+(ms|s|m|h|d)|os\\\\.environ/"
                ".*|\\\\$\\\\{.*\\\\})$\"");
         break;
+    case FIELD_DELAY:
+        put(w, "\"type\":\"string\",\"pattern\":\"^(p95|[0-9]+(ms|s|m|h|d)|os\\\\.environ/"
+               ".*|\\\\$\\\\{.*\\\\})$\"");
+        break;
     case FIELD_MONEY:
         put(w, "\"type\":\"string\",\"pattern\":\"^([0-9]+(\\\\.[0-9]+)? "
                "USD|os\\\\.environ/.*|\\\\$\\\\{.*\\\\})$\"");
@@ -66,7 +70,13 @@ static void schema_type(struct writer *w, const struct field *f)
         break;
     case FIELD_SHARE:
     case FIELD_CHANCE:
-        put(w, "\"type\":[\"number\",\"string\"],\"minimum\":0,\"maximum\":1");
+        put(w, "\"type\":[\"number\",\"string\"],\"minimum\":0,\"maximum\":");
+        if (f->max == 0)
+            put(w, "1");
+        else if (w->status == 0)
+            w->status =
+                buf_printf(w->out, "0.%06llu",
+                           (unsigned long long)((f->max * 1000000 + UINT32_MAX / 2) / UINT32_MAX));
         break;
     case FIELD_WORD:
         put(w, "\"enum\":");
@@ -173,6 +183,8 @@ static const char *kind_name(enum field_kind kind)
         return "number";
     case FIELD_DURATION:
         return "duration";
+    case FIELD_DELAY:
+        return "duration or p95";
     case FIELD_SIZE:
         return "size";
     case FIELD_MONEY:

@@ -166,6 +166,12 @@ static void walk_field(struct facts *f, const struct field *field, const void *m
     case FIELD_SIZE:
         fact_number(f, field, *(const uint64_t *)member);
         break;
+    case FIELD_DELAY:
+        if (*(const uint64_t *)member == TABLE_DELAY_P95)
+            fact(f, STR("p95"));
+        else if (*(const uint64_t *)member > 0)
+            fact_u64(f, *(const uint64_t *)member, "ms");
+        break;
     case FIELD_MONEY:
         if (*(const int64_t *)member >= 0)
             fact(f, str_from(catalog_rate_text(*(const int64_t *)member, money)));

@@ -309,6 +309,23 @@ static const struct section condition_section = {
     "conditions", "The first that holds says which target serves.", sizeof(struct condition_config),
     condition_fields, NULL};
 
+#define FIVE_PERCENT 214748365 /* Of 2^32. */
+
+static const struct field hedge_fields[] = {
+    {"after", FIELD_DELAY, F(hedge_config, after), true, NULL, 1, 600000, NULL, NULL, "800ms",
+     "How long the first attempt may show no content. p95: as long as 95 of 100 answers of its "
+     "deployment take, streams and whole answers apart, as this node has seen them lately; until "
+     "it has seen some, none is asked."},
+    {"max_share", FIELD_CHANCE, F(hedge_config, max_share), false, "0.05", 0, FIVE_PERCENT, NULL,
+     NULL, "0.02",
+     "Largest share of all requests of a node that may have a second attempt; 0.05 at most."},
+    {0}};
+static const struct section hedge_section = {
+    "hedge",
+    "A second attempt, at another deployment of the same model, beside one that shows nothing. The "
+    "first to show content serves, the other is ended. Both are paid for.",
+    sizeof(struct hedge_config), hedge_fields, NULL};
+
 static const struct field route_fields[] = {
     {"policy", FIELD_TEXT, F(route_config, policy), false, "default", NONE, NULL, NULL, "default",
      "The policy that chooses; a name under policies."},
@@ -334,6 +351,8 @@ static const struct field route_fields[] = {
      "Further attempts after the first; 0: none. At most 2 are made."},
     {"require", FIELD_SECTION, F(route_config, require), false, NULL, NONE, NULL, &require_section,
      NULL, "What a deployment must state to serve this route."},
+    {"hedge", FIELD_SECTION, F(route_config, hedge), false, NULL, NONE, NULL, &hedge_section, NULL,
+     "A second attempt beside a slow first one. Default: none."},
     {0}};
 static const struct section route_section = {
     "routes", "Names that clients use as `model` and that leave the choice to a policy.",

@@ -115,12 +115,18 @@ struct condition_config {
     const struct yaml_node *query;
     struct str then;
 };
+struct hedge_config {
+    struct item item;
+    uint64_t after;     /* ms, or TABLE_DELAY_P95; 0: no hedging. */
+    uint64_t max_share; /* Of 2^32. */
+};
 struct route_config {
     struct item item;
     struct str policy, default_target;
     struct items targets, conditions;
     struct items models; /* struct candidate_config */
     struct fallbacks_config fallbacks;
+    struct hedge_config hedge;
     uint64_t timeout_ms, retries, strategy; /* Index of table_strategies. */
     struct require_config require;
     struct affinity_config affinity;
@@ -168,6 +174,8 @@ struct root_config {
     struct store_config store;
 };
 
+#define TABLE_DELAY_P95 UINT64_MAX
+
 enum field_kind {
     FIELD_TEXT,
     FIELD_SECRET, /* A reference, kept as "env:NAME" or "file:/path". */
@@ -175,10 +183,11 @@ enum field_kind {
     FIELD_BOOL,
     FIELD_NUMBER,   /* uint64, min..max */
     FIELD_DURATION, /* uint64 ms, min..max */
+    FIELD_DELAY,    /* The same, or p95: TABLE_DELAY_P95 */
     FIELD_SIZE,     /* uint64 bytes, min..max */
     FIELD_MONEY,    /* int64 nano-USD (per million tokens here) */
     FIELD_SHARE,    /* 0..1 as uint64 over 2^16 */
-    FIELD_CHANCE,   /* 0..1 as uint64 over 2^32, at most 2^32 - 1 */
+    FIELD_CHANCE,   /* 0..1 as uint64 over 2^32, at most 2^32 - 1, and at most max unless it is 0 */
     FIELD_WORD,     /* One of words: its index. */
     FIELD_HOST,     /* One of the types in common/hosts: const struct host *. */
     FIELD_FLAGS,    /* A list of words: a bit each, 1 << index. */

@@ -321,6 +321,24 @@ static bool in_range(struct reader *r, const struct yaml_node *node, const struc
     return false;
 }
 
+static void read_chance(struct reader *r, const struct yaml_node *node, const struct field *f,
+                        struct str s, uint64_t *member)
+{
+    uint64_t value;
+    char most[64];
+    if (read_fraction(s, UINT32_MAX, &value) && (f->max == 0 || value <= f->max)) {
+        *member = value;
+        return;
+    }
+    const uint64_t max = f->max != 0 ? f->max : UINT32_MAX;
+    const unsigned long long millionth = (max * 1000000 + UINT32_MAX / 2) / UINT32_MAX;
+    if (millionth >= 1000000)
+        snprintf(most, sizeof most, "a number from 0 to 1");
+    else
+        snprintf(most, sizeof most, "a number from 0 to 0.%06llu", millionth);
+    bad_value(r, node, s, f, most);
+}
+
 /* One value into *member, of the type the kind says. text: from the file or the fallback. */
 static void read_scalar(struct reader *r, const struct yaml_node *node, const struct field *f,
                         struct str s, void *member)
@@ -355,6 +373,14 @@ static void read_scalar(struct reader *r, const struct yaml_node *node, const st
         else if (in_range(r, node, f, number))
             *(uint64_t *)member = number;
         break;
+    case FIELD_DELAY:
+        if (str_is(s, "p95"))
+            *(uint64_t *)member = TABLE_DELAY_P95;
+        else if (str_parse_duration_ms(s, &number) != 0)
+            bad_value(r, node, s, f, "a duration or p95");
+        else if (in_range(r, node, f, number))
+            *(uint64_t *)member = number;
+        break;
     case FIELD_SIZE:
         if (str_parse_size(s, &number) != 0)
             bad_value(r, node, s, f, "a size");
@@ -370,8 +396,7 @@ static void read_scalar(struct reader *r, const struct yaml_node *node, const st
             bad_value(r, node, s, f, "a number from 0 to 1");
         break;
     case FIELD_CHANCE:
-        if (!read_fraction(s, UINT32_MAX, member))
-            bad_value(r, node, s, f, "a number from 0 to 1");
+        read_chance(r, node, f, s, member);
         break;
     case FIELD_WORD:
         (void)read_word(r, node, s, f->words, member);
@@ -505,6 +530,7 @@ static void read_field(struct reader *r, const struct yaml_node *node, const str
     case FIELD_BOOL:
     case FIELD_NUMBER:
     case FIELD_DURATION:
+    case FIELD_DELAY:
     case FIELD_SIZE:
     case FIELD_MONEY:
     case FIELD_SHARE:

@@ -1,6 +1,7 @@
 #include "dataplane/request/account.h"
 
 #include "common/base/checked.h"
+#include "dataplane/request/hedge.h"
 #include "dataplane/request/steps.h"
 #include "dataplane/request/tally.h"
 #include "dataplane/request/throttle.h"
@@ -65,10 +66,8 @@ static void settle(struct request *r, struct record_attempt *row)
 
 enum step_result step_account(struct request *r)
 {
-    if (r->unseen) {
-        atomic_fetch_sub(&r->env->shared->unseen, 1);
-        r->unseen = false;
-    }
+    if (hedge_of(r) != NULL && !hedge_settled(r))
+        return STEP_WAIT;
     for (uint32_t i = 0; i < r->attempt_count; i++) {
         settle(r, &r->attempts[i]);
         tally_attempt(r, &r->attempts[i]);

@@ -8,7 +8,7 @@
 enum step_result step_admit(struct request *r)
 {
     struct request_env *env = r->env;
-    retry_budget_request(&env->retries, r->start_ns / 1000000);
+    retry_budget_request(&env->shared->retries, env->lane, r->start_ns / 1000000);
     if (env->shedding) {
         meters_reject(&env->meters, "overload");
         return request_fail(r, FAULT_OVERLOAD);

@@ -264,8 +264,8 @@ static bool passes_advice(const struct request *r)
 
 static void put_upstream(struct writer *w, const struct request *r)
 {
-    if (r->work != NULL && r->work->upstream_fields.len > 0 && passes_advice(r))
-        put(w, r->work->upstream_fields);
+    if (r->work != NULL && r->work->words.fields.len > 0 && passes_advice(r))
+        put(w, r->work->words.fields);
 }
 
 int answer_write_head(struct request *r, uint64_t body_bytes, struct buf *out)
@@ -279,12 +279,11 @@ int answer_write_head(struct request *r, uint64_t body_bytes, struct buf *out)
         put_retry(&w, fault_should_retry(r->fault, r->detail.wait_ms), fault_wait_ms(r));
     } else if (r->status >=
                400) { /* A provider's own answer: ours to say that nothing else helps. */
-        put(&w, passes_advice(r) && r->work->upstream_retry == 1
-                    ? STR("\r\nx-should-retry: true")
-                    : STR("\r\nx-should-retry: false"));
-        if (r->work->retry_after.len > 0) {
+        put(&w, passes_advice(r) && r->work->words.retry == 1 ? STR("\r\nx-should-retry: true")
+                                                              : STR("\r\nx-should-retry: false"));
+        if (r->work->words.retry_after.len > 0) {
             put(&w, STR("\r\nretry-after: "));
-            put(&w, r->work->retry_after);
+            put(&w, r->work->words.retry_after);
         }
     } else if (r->decided && r->committed && !r->cost_unknown) {
         put(&w, STR("\r\nx-steelyard-cost-usd: "));

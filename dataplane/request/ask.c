@@ -218,10 +218,12 @@ static int write_target(struct request *r, struct str of_exchange, struct ask *a
 
 /* ---- the body ---- */
 
-static void note_terms(struct request *r)
+void ask_note(struct request *r)
 {
-    const struct tr_terms *terms = tr_exchange_terms(r->attempt.exchange);
     r->warning_count = r->work->own_warnings; /* Those of another attempt are not true of this. */
+    if (r->attempt.exchange == NULL)
+        return;
+    const struct tr_terms *terms = tr_exchange_terms(r->attempt.exchange);
     for (uint32_t i = 0; i < terms->note_count; i++)
         request_warn(r, terms->notes[i]);
 }
@@ -237,7 +239,7 @@ static int write_exchange(struct request *r, struct ask *a, struct str *out_path
     rc = tr_exchange_write(at->exchange, json, &r->arena, &body, out_path, &r->work->refusal);
     if (rc != 0)
         return rc;
-    note_terms(r);
+    ask_note(r);
     a->pieces[0] = body;
     a->request.body_count = 1;
     return 0;

@@ -18,6 +18,9 @@ struct ask {
  * origin is not the one that the credential is for. ERR_UNSUPPORTED, ERR_NOMEM. */
 int ask_build(struct request *r, struct ask *a) MUST_CHECK;
 
+/* The caller is warned of what the attempt at hand has changed, and of no other's. */
+void ask_note(struct request *r);
+
 /* Fields of a request that is built; what is too much is left out. */
 static inline void ask_put(struct ask *a, struct str name, struct str value)
 {

@@ -4,6 +4,7 @@
 #include "common/base/clock.h"
 #include "common/base/rand.h"
 #include "dataplane/request/charge.h"
+#include "dataplane/request/hedge.h"
 #include "dataplane/request/relay.h"
 #include "dataplane/request/steps.h"
 #include "dataplane/request/ways.h"
@@ -12,9 +13,9 @@
 #define DONE_LINGER_MS    1000U /* After its end mark a stream may take so long to end. */
 #define DEADLINE_SLACK_MS 20U   /* Less is no time for another attempt. */
 
-static bool past_deadline(const struct request *r, uint64_t now_ms)
+static bool past(uint64_t deadline_ms, uint64_t now_ms)
 {
-    return r->deadline_ms != 0 && now_ms >= r->deadline_ms;
+    return deadline_ms != 0 && now_ms >= deadline_ms;
 }
 
 static uint32_t attempts_max(const struct request *r)
@@ -52,7 +53,7 @@ static bool open_next(struct request *r)
 {
     struct attempt *a = &r->attempt;
     uint64_t now_ms = request_now_ms();
-    if (r->fault != FAULT_NONE || past_deadline(r, now_ms + DEADLINE_SLACK_MS) ||
+    if (r->fault != FAULT_NONE || past(r->deadline_ms, now_ms + DEADLINE_SLACK_MS) ||
         r->attempt_count >= attempts_max(r) || a->record->reason == RECORD_REASON_CANCELLED)
         return false;
     const bool unsaid = a->unsaid; /* Nobody was asked: it is no retry. */
@@ -60,7 +61,7 @@ static bool open_next(struct request *r)
     bool other = ways_is_refusal(a->due) ? attempt_pick_other(r) : attempt_pick(r);
     if (!other && !(may_pass(a) && attempt_pick_again(r)))
         return false;
-    if (!unsaid && !retry_budget_take(&r->env->retries, now_ms))
+    if (!unsaid && !retry_budget_take(&r->env->shared->retries, now_ms))
         return false;
     if (r->charge != NULL && charge_take(r) != 0) /* Without money the chain ends. */
         return false;
@@ -186,8 +187,10 @@ enum step_result step_attempt(struct request *r)
         r->retry_at_ms = 0;
         if (!a->started) {
             a->started = true;
-            if (attempt_start(r) == 0)
+            if (attempt_start(r) == 0) {
+                hedge_arm(r);
                 return STEP_WAIT;
+            }
         } else if (a->complete) {
             if (open_listed(r))
                 continue;
@@ -200,11 +203,10 @@ enum step_result step_attempt(struct request *r)
 
 /* ---- the client ---- */
 
-/* Reading on unseen pays where the provider bills the whole answer anyway (F19). */
-static bool read_on(struct request *r)
+bool attempt_read_on(struct request *r)
 {
     struct request_shared *shared = r->env->shared;
-    const struct attempt *a = &r->attempt;
+    struct attempt *a = &r->attempt;
     /* What has gone up whole may be thought about already, though nothing has come back. */
     bool taken = a->status == 200 || (a->status == 0 && a->target->origin->ops->sent(a->call));
     if (!taken || a->cancelled || a->target->deployment->provider->abort_stops_billing ||
@@ -214,32 +216,40 @@ static bool read_on(struct request *r)
         atomic_fetch_sub(&shared->unseen, 1);
         return false;
     }
-    r->unseen = true;
-    r->unseen_left = shared->settings.unseen_bytes;
-    r->deadline_ms = request_now_ms() + shared->settings.unseen_ms;
+    a->unseen = a->read_on = true;
+    a->unseen_left = shared->settings.unseen_bytes;
     return true;
 }
 
 bool attempt_take_unseen(struct request *r, size_t bytes)
 {
-    if (bytes > r->unseen_left) {
+    struct attempt *a = &r->attempt;
+    if (bytes > a->unseen_left) {
         attempt_stop(r, RECORD_REASON_CANCELLED);
         return false;
     }
-    r->unseen_left -= (uint32_t)bytes;
+    a->unseen_left -= (uint32_t)bytes;
     return true;
+}
+
+void attempt_leave_client(struct request *r)
+{
+    if (attempt_read_on(r)) {
+        r->deadline_ms = request_now_ms() + r->env->shared->settings.unseen_ms;
+        attempt_resume(r);
+    } else {
+        attempt_stop(r, RECORD_REASON_CANCELLED);
+    }
 }
 
 void attempt_client_gone(struct request *r)
 {
-    if (r->attempt.call != NULL) {
-        if (read_on(r))
-            attempt_resume(r);
-        else
-            attempt_stop(r, RECORD_REASON_CANCELLED);
-    } else if (r->retry_at_ms != 0) {
+    if (hedge_of(r) != NULL)
+        hedge_client_gone(r);
+    if (r->attempt.call != NULL)
+        attempt_leave_client(r);
+    else if (r->retry_at_ms != 0)
         request_run(r);
-    }
 }
 
 void attempt_client_writable(struct request *r)
@@ -249,28 +259,37 @@ void attempt_client_writable(struct request *r)
 
 /* ---- time ---- */
 
-void attempt_tick(struct request *r, uint64_t now_ms)
+bool attempt_look(struct request *r, uint64_t deadline_ms, uint64_t now_ms)
 {
     struct attempt *a = &r->attempt;
     if (a->call == NULL || a->cancelled)
-        return;
+        return false;
     if (atomic_load_explicit(&r->env->shared->ending, memory_order_relaxed)) {
-        request_fail(r, FAULT_UNAVAILABLE);
+        if (!a->unseen)
+            request_fail(r, FAULT_UNAVAILABLE);
         attempt_stop(r, RECORD_REASON_CANCELLED);
-        return;
+        return false;
     }
-    if (past_deadline(r, now_ms)) {
-        attempt_stop(r, r->unseen ? RECORD_REASON_CANCELLED : RECORD_REASON_TIMEOUT);
-        return;
+    if (past(deadline_ms, now_ms)) {
+        attempt_stop(r, a->unseen ? RECORD_REASON_CANCELLED : RECORD_REASON_TIMEOUT);
+        return false;
     }
     if (a->reply.done && now_ms - a->last_ms >= DONE_LINGER_MS) {
         attempt_stop(r, RECORD_REASON_OK);
-        return;
+        return false;
     }
     uint32_t first_ms = a->target->deployment->provider->timeouts.first_content_ms;
     if (r->wants_stream && a->content_ns == 0 && now_ms - a->start_ns / 1000000 >= first_ms) {
         attempt_stop(r, RECORD_REASON_TIMEOUT);
-        return;
+        return false;
     }
-    relay_keep_alive(r, now_ms);
+    return true;
+}
+
+void attempt_tick(struct request *r, uint64_t now_ms)
+{
+    if (hedge_of(r) != NULL)
+        hedge_tick(r, now_ms);
+    if (attempt_look(r, r->deadline_ms, now_ms))
+        relay_keep_alive(r, now_ms);
 }

@@ -360,6 +360,46 @@ int charge_take(struct request *r)
     return 0;
 }
 
+int charge_take_beside(struct request *r)
+{
+    const struct charge *c = r->charge;
+    const struct upstream_target *t = r->work->next_target;
+    const uint32_t position = r->at_position;
+    struct charge_group *group;
+    struct charge_call call;
+    int64_t amount;
+    if (c->clamp != 0 || !c->taken || c->held_count == REQUEST_ATTEMPTS_MAX)
+        return ERR_LIMIT; /* There is not even enough for one. */
+    int rc = open_group(r, position, &group);
+    if (rc != 0)
+        return rc;
+    if (r->work->plan.count == 0 && group == NULL) {
+        note_taken(r, NULL, 0);
+        return 0;
+    }
+    if (!charge_call_of(r, r->work->candidate_models[position],
+                        snapshot_price(t->deployment, request_wall_us(r)), &call) ||
+        charge_worst(&call, call.tokens_out, &amount) != 0)
+        return ERR_LIMIT;
+    int64_t free;
+    rc = take(r, group, amount, &free);
+    if (rc == 0)
+        note_taken(r, group, amount);
+    return rc;
+}
+
+void charge_give_back(struct request *r)
+{
+    struct charge *c = r->charge;
+    const struct record_held *held = &c->held[--c->held_count];
+    struct charge_group *group = find_group(r, r->at_position);
+    if (held->reserved_nanousd == 0)
+        return;
+    budget_shrink(&c->path, c->path.amount - held->reserved_nanousd);
+    if (group != NULL)
+        budget_shrink(&group->held, group->held.amount - held->reserved_nanousd);
+}
+
 int charge_whole(struct request *r)
 {
     struct charge *c = r->charge;

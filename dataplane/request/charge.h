@@ -68,6 +68,9 @@ int64_t charge_lambda(struct request *r, int64_t lambda);
  * perhaps with less output. Once for every attempt. ERR_LIMIT: not affordable; ERR_UNAVAILABLE;
  * ERR_NOMEM. */
 int charge_take(struct request *r) MUST_CHECK;
+/* The same for an attempt beside one that runs: with as much output as that has, or not at all. */
+int charge_take_beside(struct request *r) MUST_CHECK;
+void charge_give_back(struct request *r); /* What was taken last; its attempt was not opened. */
 /* The body of a request that went up early is whole: what it needs beyond its length is reserved,
  * too. ERR_LIMIT: it is not affordable. */
 int charge_whole(struct request *r) MUST_CHECK;

@@ -9,6 +9,7 @@
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/charge.h"
 #include "dataplane/request/early.h"
+#include "dataplane/request/hedge.h"
 #include "dataplane/request/judge.h"
 #include "dataplane/request/relay.h"
 #include "dataplane/request/steps.h"
@@ -22,10 +23,10 @@
 
 static const struct transport_callbacks callbacks;
 
-void attempt_init(struct request *r)
+void attempt_init(struct attempt *a)
 {
-    if (r->attempt.body.max == 0)
-        buf_init(&r->attempt.body, REPLY_BYTES_MAX);
+    if (a->body.max == 0)
+        buf_init(&a->body, REPLY_BYTES_MAX);
 }
 
 static void drop_exchange(struct attempt *a)
@@ -36,26 +37,26 @@ static void drop_exchange(struct attempt *a)
     a->exchange = NULL;
 }
 
-void attempt_release(struct request *r)
+void attempt_release(struct attempt *a)
 {
-    assert(r->attempt.call == NULL);
-    drop_exchange(&r->attempt);
-    if (r->attempt.reply.end.cap > BODY_KEPT_BYTES)
-        provider_reply_deinit(&r->attempt.reply);
-    if (r->attempt.body.cap > BODY_KEPT_BYTES)
-        attempt_release_body(r);
+    assert(a->call == NULL);
+    drop_exchange(a);
+    if (a->reply.end.cap > BODY_KEPT_BYTES)
+        provider_reply_deinit(&a->reply);
+    if (a->body.cap > BODY_KEPT_BYTES)
+        attempt_release_body(a);
 }
 
-void attempt_release_body(struct request *r)
+void attempt_release_body(struct attempt *a)
 {
-    buf_deinit(&r->attempt.body);
-    buf_init(&r->attempt.body, REPLY_BYTES_MAX);
+    buf_deinit(&a->body);
+    buf_init(&a->body, REPLY_BYTES_MAX);
 }
 
-void attempt_deinit(struct request *r)
+void attempt_deinit(struct attempt *a)
 {
-    provider_reply_deinit(&r->attempt.reply);
-    buf_deinit(&r->attempt.body);
+    provider_reply_deinit(&a->reply);
+    buf_deinit(&a->body);
 }
 
 bool attempt_running(const struct request *r)
@@ -246,7 +247,7 @@ static void keep_fields(struct request *r, struct transport_call *call)
             buf_append_text(&out, ": ") != 0 || buf_append_str(&out, value) != 0)
             out.len = before;
     }
-    r->work->upstream_fields = buf_str(&out);
+    r->work->words.fields = buf_str(&out);
 }
 
 /* Of an error reply: what its head says about the next try. */
@@ -259,17 +260,17 @@ static void keep_advice(struct request *r, struct transport_call *call)
     a->wait_ms = retry_after_ms(ops->header(call, STR("retry-after-ms")), wait, clock_wall_us(),
                                 &a->wait_known);
     if (wait.len > 0 && wait.len < 64 && http1_is_field_value(wait))
-        r->work->retry_after = arena_copy(&r->arena, wait);
-    r->work->upstream_retry = str_is(again, "true") ? 1 : str_is(again, "false") ? 0 : -1;
+        r->work->words.retry_after = arena_copy(&r->arena, wait);
+    r->work->words.retry = str_is(again, "true") ? 1 : str_is(again, "false") ? 0 : -1;
     if (a->exchange == NULL)
         return;
     struct str name = ops->header(call, STR("x-amzn-errortype"));
-    r->work->error_name = name.len > 0 && name.len < 128 ? arena_copy(&r->arena, name) : STR_NULL;
+    r->work->words.error_name =
+        name.len > 0 && name.len < 128 ? arena_copy(&r->arena, name) : STR_NULL;
 }
 
-static enum fetch_flow on_head(void *arg, struct transport_call *call, unsigned status)
+static void take_head(struct request *r, struct transport_call *call, unsigned status)
 {
-    struct request *r = arg;
     struct attempt *a = &r->attempt;
     const struct transport_ops *ops = a->target->origin->ops;
     struct str id = ops->header(call, STR("x-request-id"));
@@ -283,23 +284,32 @@ static enum fetch_flow on_head(void *arg, struct transport_call *call, unsigned 
     /* A request that is not there can only be refused. */
     if (status < 300 && ((r->wants_stream && !a->streaming) || early_open(r))) {
         attempt_stop(r, RECORD_REASON_PROTOCOL);
-        return FETCH_GO;
+        return;
     }
     if (status >= 400)
         keep_advice(r, call);
     if (r->dialect == DIALECT_ANTHROPIC && a->exchange == NULL)
         keep_fields(r, call);
+}
+
+static enum fetch_flow on_head(void *arg, struct transport_call *call, unsigned status)
+{
+    struct request *r = arg;
+    const bool faced = hedge_face(r, call);
+    take_head(r, call, status);
+    if (faced)
+        hedge_turn(r);
     return FETCH_GO;
 }
 
-static enum fetch_flow on_body(void *arg, struct transport_call *call, struct str piece)
+static enum fetch_flow take_body(struct request *r, struct str piece)
 {
-    (void)call;
-    struct request *r = arg;
     struct attempt *a = &r->attempt;
-    if (r->unseen && !attempt_take_unseen(r, piece.len))
+    if (a->unseen && !attempt_take_unseen(r, piece.len))
         return FETCH_GO;
-    if (r->stream == STREAM_COMMITTED) { /* By far the most calls: the loop's time will do. */
+    /* By far the most calls: the loop's time will do. */
+    if (r->stream == STREAM_COMMITTED &&
+        !a->unseen) { /* By far the most calls: the loop's time will do. */
         enum fetch_flow next = relay_piece(r, piece, uv_now(r->env->loop) * 1000000);
         a->paused = next == FETCH_PAUSE;
         return next;
@@ -316,6 +326,24 @@ static enum fetch_flow on_body(void *arg, struct transport_call *call, struct st
         attempt_stop(r, RECORD_REASON_PROTOCOL);
     }
     return FETCH_GO;
+}
+
+/* Of the attempt that is not at hand: unless it is what serves from now on, that stays. */
+__attribute__((noinline)) static enum fetch_flow other_body(struct request *r, struct str piece)
+{
+    struct hedge *h = r->work->hedge;
+    const bool open = h->state == HEDGE_BOTH;
+    hedge_turn(r);
+    enum fetch_flow next = take_body(r, piece);
+    if (!open || h->state != HEDGE_DECIDED)
+        hedge_turn(r);
+    return next;
+}
+
+static enum fetch_flow on_body(void *arg, struct transport_call *call, struct str piece)
+{
+    struct request *r = arg;
+    return r->attempt.call == call ? take_body(r, piece) : other_body(r, piece);
 }
 
 static void on_room(void *arg, struct transport_call *call)
@@ -336,14 +364,14 @@ static bool was_stale(const struct request *r, const struct fetch_result *result
 {
     const struct attempt *a = &r->attempt;
     return result->status == ERR_CLOSED && result->reused && !result->request_taken &&
-           !result->reply_seen && !a->restarted && !a->cancelled && !r->client_gone &&
+           !result->reply_seen && !a->restarted && !a->cancelled && !a->unseen && !r->client_gone &&
            (now_ns - a->start_ns) / 1000000 < STALE_MS_MAX;
 }
 
 static void on_done(void *arg, struct transport_call *call, const struct fetch_result *result)
 {
-    (void)call;
     struct request *r = arg;
+    const bool faced = hedge_face(r, call);
     struct attempt *a = &r->attempt;
     uint64_t now_ns = clock_mono_ns();
     a->call = NULL;
@@ -351,8 +379,11 @@ static void on_done(void *arg, struct transport_call *call, const struct fetch_r
         a->restarted = true;
         if (result->request_sent)
             a->record->flags |= RECORD_FLAG_SENT_AGAIN;
-        if (start(r) == 0)
+        if (start(r) == 0) {
+            if (faced)
+                hedge_turn(r);
             return;
+        }
         a->call = NULL;
     }
     if (a->streaming && !a->cancelled)
@@ -370,6 +401,11 @@ static void on_done(void *arg, struct transport_call *call, const struct fetch_r
     endpoint_done(a->target->endpoint, judge_outcome(reason), now_ns / 1000000);
     if (reason == RECORD_REASON_OK)
         ways_eject_slow(r, now_ns / 1000000);
+    if (a->read_on)
+        atomic_fetch_sub(&r->env->shared->unseen, 1);
+    a->read_on = false;
+    if (hedge_of(r) != NULL)
+        hedge_ended(r, faced);
     request_run_at(r, now_ns);
 }
 

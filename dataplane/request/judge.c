@@ -77,7 +77,7 @@ static enum record_reason reason_of_kind(enum tr_error_kind kind)
 void attempt_read_error(struct request *r, struct tr_error *out)
 {
     const struct attempt *a = &r->attempt;
-    tr_exchange_read_error(a->exchange, &r->env->json, a->status, r->work->error_name,
+    tr_exchange_read_error(a->exchange, &r->env->json, a->status, r->work->words.error_name,
                            buf_str(&a->body), &r->arena, out);
 }
 
@@ -118,7 +118,7 @@ static void note_own_kind(struct request *r)
     } else if (ways_has_fallback(r, SNAPSHOT_FALLBACK_CONTEXT_WINDOW) ||
                ways_has_fallback(r, SNAPSHOT_FALLBACK_CONTENT_POLICY)) {
         tr_provider_find(ask_dialect(r, a->target->deployment))
-            ->read_error(&r->env->json, a->status, r->work->error_name, buf_str(&a->body),
+            ->read_error(&r->env->json, a->status, r->work->words.error_name, buf_str(&a->body),
                          &r->arena, &error);
         note_kind(r, error.kind);
     }
@@ -363,6 +363,7 @@ void judge_observe(struct request *r, uint64_t now_ns, const struct fetch_result
                                 endpoint_estimate(a->target->endpoint, r->tokens_in).ttft_ms))
             endpoint_congested(a->target->endpoint, now_ns / 1000000);
         endpoint_observe(a->target->endpoint, r->tokens_in, a->record->ttft_ms, out, stream_ms);
+        quantile_observe(&a->target->endpoint->content[a->streaming], a->record->ttft_ms);
         if (out > 1) {
             const struct str labels[] = {d->provider->name, a->model->id};
             metrics_observe(meter(&r->env->meters, METER_TPOT, labels),

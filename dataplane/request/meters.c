@@ -42,6 +42,13 @@ const struct metrics_family meters_table[METER_COUNT + 1] = {
                         .type = METRICS_COUNTER,
                         .help = "Tries at a deployment.",
                         .labels = {"provider", "deployment", "outcome"}},
+    [METER_HEDGES] = {.name = "steelyard_hedges_total",
+                      .type = METRICS_COUNTER,
+                      .help = "Second attempts beside a first one that showed nothing: won (it "
+                              "served), lost (another did), failed (none did); and those that did "
+                              "not begin: refused_nobody (no other deployment of the model is "
+                              "healthy and has room), refused_share, refused_budget.",
+                      .labels = {"result"}},
     [METER_CONNECT] = {.name = "steelyard_upstream_connect_seconds",
                        .type = METRICS_HISTOGRAM,
                        .help = "Resolving, connecting and TLS of new connections.",

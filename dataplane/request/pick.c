@@ -162,3 +162,13 @@ bool attempt_pick_again(struct request *r)
     r->work->next_target = a->target;
     return true;
 }
+
+const struct upstream_target *attempt_pick_beside(struct request *r)
+{
+    const bool all = r->ignore_breakers, here = r->work->ignore_here;
+    r->ignore_breakers = r->work->ignore_here = false;
+    const struct upstream_target *t = draw(r, r->attempt.model, r->now_ns / 1000000);
+    r->ignore_breakers = all;
+    r->work->ignore_here = here;
+    return t;
+}

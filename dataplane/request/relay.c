@@ -6,6 +6,7 @@
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/dialect.h"
 #include "dataplane/request/generations.h"
+#include "dataplane/request/hedge.h"
 #include "dataplane/request/judge.h"
 #include "dataplane/request/session.h"
 #include "dataplane/request/steps.h"
@@ -170,6 +171,8 @@ static void hold(struct request *r, const struct feed *f, uint64_t now_ns)
     if (f->content && a->content_ns == 0) {
         a->content_ns = now_ns;
         r->committed = true;
+        if (hedge_of(r) != NULL && hedge_of(r)->state == HEDGE_BOTH)
+            hedge_decide(r);
         request_run(r); /* attempt is over, relay sends the head and what was held. */
     }
 }
@@ -220,7 +223,10 @@ enum fetch_flow relay_piece(struct request *r, struct str piece, uint64_t now_ns
     }
     if (r->dialect == DIALECT_RESPONSES && a->exchange != NULL)
         note_sequence(a, &r->env->relayed);
-    if (!r->unseen && r->env->relayed.bytes > 0) {
+    if (a->unseen) {
+        if (f.content && a->content_ns == 0)
+            a->content_ns = now_ns;
+    } else if (r->env->relayed.bytes > 0) {
         if (r->stream != STREAM_COMMITTED)
             hold(r, &f, now_ns);
         else if (send_out(r, &r->env->relayed) != 0)
@@ -232,7 +238,7 @@ enum fetch_flow relay_piece(struct request *r, struct str piece, uint64_t now_ns
         attempt_stop(r, f.reason);
         return FETCH_GO;
     }
-    if (r->unseen || r->client_gone)
+    if (a->unseen || r->client_gone)
         return FETCH_GO;
     size_t queued = r->client->queued(r->client_arg);
     return queued > 0 && queued > buffer_mark(r->env) ? FETCH_PAUSE : FETCH_GO;
@@ -247,7 +253,7 @@ static void end_exchange(struct request *r)
     tr_exchange_read_end(a->exchange, &r->env->json, &a->reply, out);
     if (r->dialect == DIALECT_RESPONSES)
         note_sequence(a, out);
-    if (r->unseen || out->bytes == 0)
+    if (a->unseen || out->bytes == 0)
         return;
     if (r->stream == STREAM_COMMITTED) {
         if (send_out(r, out) != 0)
@@ -281,7 +287,7 @@ enum step_result step_relay(struct request *r)
         r->status = a->status;
         return STEP_NEXT;
     }
-    if (r->stream != STREAM_COMMITTED && !r->unseen) {
+    if (r->stream != STREAM_COMMITTED && !a->unseen) {
         session_note(r, r->at_position);
         int rc = send_first(r);
         r->ttft_ns = clock_mono_ns() - r->start_ns;

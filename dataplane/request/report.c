@@ -10,6 +10,7 @@
 #include "dataplane/request/charge.h"
 #include "dataplane/request/entry.h"
 #include "dataplane/request/generations.h"
+#include "dataplane/request/hedge.h"
 #include "dataplane/request/recall.h"
 #include "dataplane/request/relay.h"
 #include "dataplane/request/session.h"
@@ -42,6 +43,8 @@ static void write_record(struct request *r)
     uint64_t entered_ns = r->now_ns;
     r->now_ns = clock_mono_ns();
     r->overhead_ns += r->now_ns - entered_ns;
+    if (hedge_of(r) != NULL && hedge_of(r)->answered_ns != 0)
+        r->now_ns = hedge_of(r)->answered_ns; /* So long the client has waited. */
     entry_fill_outcome(r, &o);
     if (r->intent == NULL) {
         write_whole(r, &o);
@@ -112,6 +115,16 @@ static void send_end(struct request *r)
     }
 }
 
+void report_answer(struct request *r)
+{
+    const bool unknown = r->cost_unknown;
+    if (r->fault != FAULT_NONE && r->stream == STREAM_NONE)
+        answer_set_fault(r);
+    r->cost_unknown = true; /* As yet. */
+    send_end(r);
+    r->cost_unknown = unknown;
+}
+
 /* ---- the access line ---- */
 
 struct access {
@@ -127,6 +140,7 @@ struct access {
 
 static void access_fill(struct request *r, uint64_t duration_ns, struct access *a)
 {
+    /* The one that served is the last. */
     const struct record_attempt *last =
         r->attempt_count > 0 ? &r->attempts[r->attempt_count - 1] : NULL;
     a->method = r->method == HTTP1_POST ? STR("POST") : str_from(http1_method_name(r->method));

@@ -18,6 +18,7 @@
 #include "dataplane/request/dialect.h"
 #include "dataplane/request/early.h"
 #include "dataplane/request/generations.h"
+#include "dataplane/request/hedge.h"
 #include "dataplane/request/recall.h"
 #include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
@@ -91,13 +92,15 @@ void request_env_init(struct request_env *env, struct request_shared *shared, uv
     env->mark_most = UINT32_MAX;
     env->shapes.prints = env->reply_shapes.prints = &env->prints;
     meters_init(&env->meters, shard);
-    retry_budget_init(&env->retries);
+    env->lane = atomic_fetch_add_explicit(&shared->lanes, 1, memory_order_relaxed);
     slab_init(&env->slab, sizeof(struct request));
     slab_init(&env->holds, sizeof(struct limits_hold));
     arena_pool_init(&env->chunks, CHUNKS_KEPT);
     list_init(&env->active);
     list_init(&env->polled);
+    list_init(&env->hedge_waits);
     uv_timer_init(loop, &env->poll_timer);
+    uv_timer_init(loop, &env->hedge_timer);
     buf_init(&env->head, HEAD_SCRATCH_BYTES);
     buf_init(&env->out, OUT_SCRATCH_BYTES);
     json_init(&env->json, JSON_NODES_MAX);
@@ -108,11 +111,12 @@ void request_env_init(struct request_env *env, struct request_shared *shared, uv
 void request_env_close(struct request_env *env)
 {
     uv_close((uv_handle_t *)&env->poll_timer, NULL);
+    uv_close((uv_handle_t *)&env->hedge_timer, NULL);
 }
 
 static void request_free(struct request_env *env, struct request *r)
 {
-    attempt_deinit(r);
+    attempt_deinit(&r->attempt);
     slab_give(&env->slab, r);
 }
 
@@ -132,6 +136,7 @@ void request_env_deinit(struct request_env *env)
     slab_deinit(&env->holds);
     workspace_deinit(env);
     charge_deinit(env);
+    hedge_deinit(env);
     scan_deinit(env);
     arena_pool_deinit(&env->chunks);
     buf_deinit(&env->head);
@@ -183,16 +188,21 @@ static void set_request_id(struct request *r)
     r->request_id = (struct str){r->id_space, UUID_TEXT_BYTES - 1};
 }
 
+enum client_end request_client_end(const struct request *r)
+{
+    if (r->stream_broken)
+        return CLIENT_CUT;
+    return r->keep_alive ? CLIENT_KEEP : CLIENT_CLOSE;
+}
+
 /* Gives everything back; the client's done() is the last call. */
 static void request_end(struct request *r)
 {
     struct request_env *env = r->env;
     const struct client_ops *client = r->client;
     void *client_arg = r->client_arg;
-    enum client_end end = r->stream_broken ? CLIENT_CUT
-                          : r->keep_alive  ? CLIENT_KEEP
-                                           : CLIENT_CLOSE;
-    attempt_release(r);
+    enum client_end end = request_client_end(r);
+    attempt_release(&r->attempt);
     charge_give(r);
     scan_give(r);
     workspace_give(r);
@@ -228,13 +238,14 @@ enum step_result request_answered(struct request *r)
     return STEP_NEXT;
 }
 
-static void run_steps(struct request *r)
+/* false: it has ended, and r is gone. */
+static bool run_steps(struct request *r)
 {
     for (;;) {
         step_fn step = r->path->steps[r->step];
         if (step == NULL) {
             request_end(r);
-            return;
+            return false;
         }
         r->wake = false;
         switch (step(r)) {
@@ -248,7 +259,7 @@ static void run_steps(struct request *r)
             break;
         case STEP_WAIT:
             if (!r->wake)
-                return;
+                return true;
             break; /* What it waits for came while it was still on the stack. */
         }
     }
@@ -278,10 +289,7 @@ void request_run_at(struct request *r, uint64_t now_ns)
     r->in_driver = true;
     r->now_ns = now_ns;
     /* The time of the last entry is added by `report`, which comes before the request is gone. */
-    struct request_env *env = r->env;
-    uint64_t served = env->served;
-    run_steps(r);
-    if (env->served != served) /* It ended; r is gone. */
+    if (!run_steps(r))
         return;
     r->overhead_ns += clock_mono_ns() - now_ns;
     r->in_driver = false;
@@ -405,7 +413,7 @@ struct request *request_begin(struct request_env *env, const struct client_ops *
     list_init(&r->poll_link);
     env->active_count++;
     metrics_gauge_add(env->meters.inflight, 1);
-    attempt_init(r);
+    attempt_init(&r->attempt);
     set_request_id(r);
 
     enum fault fault = FAULT_NONE;

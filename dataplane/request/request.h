@@ -41,6 +41,7 @@
 #include "dataplane/upstream/view.h"
 
 struct generations;
+struct hedge;
 struct recall;
 struct tr_exchange;
 
@@ -106,6 +107,8 @@ struct request_shared {
     /* Best-effort memory of the node; each slot is overwritten by what comes. */
     _Atomic uint64_t *sticky;        /* Upper half: conversation; lower half: model. */
     _Atomic uint64_t *votes;         /* Decisions that have had their feedback. */
+    struct retry_budget retries;     /* All workers': F16, F17. */
+    _Atomic uint32_t lanes;          /* Of it that are given out. */
     struct generations *generations; /* Of the last requests (generations.h). */
     struct recall *recall;           /* Of the last answers (recall.h). */
     struct limits_table *limits;     /* Borrowed; NULL: nothing has a rate. */
@@ -151,7 +154,7 @@ struct request_env {
     struct upstream upstream;
     struct spool *spool;
     struct meters meters;
-    struct retry_budget retries;
+    uint32_t lane;      /* Of shared->retries. */
     struct queue queue; /* Of requests whose deployments have enough to do. */
     struct arena_pool chunks;
     struct slab holds;        /* Of requests with limits. */
@@ -160,6 +163,10 @@ struct request_env {
     struct freelist works;
     struct freelist scans;
     struct freelist charges;
+    struct freelist hedges;
+    struct list hedge_waits; /* Requests whose first attempt is given some time; the first is due */
+    uint64_t hedge_due_ms;   /* then, or later. 0: none waits. */
+    uv_timer_t hedge_timer;
     struct tally_kind kinds[REQUEST_KINDS];
     struct tally_choice choices[REQUEST_CHOICES];
     struct list active;
@@ -234,17 +241,35 @@ struct attempt {
     bool streaming;
     bool cancelled; /* We asked it to end. */
     bool paused;
-    bool complete;              /* The reply said everything it had to. */
-    bool unsaid;                /* Not started: r->work->refusal says what has no words there. */
-    enum snapshot_fallback due; /* After it; ANY: no list in particular. */
-    enum record_reason reason;  /* Set before cancelling; OK otherwise. */
-    uint32_t sequence;          /* Of the stream's next event, in the responses dialect. */
-    uint32_t wait_ms;           /* Its Retry-After. */
+    bool complete; /* The reply said everything it had to. */
+    bool unseen;   /* Nothing of it goes to a client: he left, or another serves. */
+    bool read_on;  /* It is read all the same, for its usage (shared->unseen). */
+    bool unsaid;   /* Not started: r->work->refusal says what has no words there. */
     bool wait_known;
-    bool busy; /* It said that it has too much to do. */
+    bool busy;                      /* It said that it has too much to do. */
+    enum snapshot_fallback due : 8; /* After it; ANY: no list in particular. */
+    enum record_reason reason : 8;  /* Set before cancelling; OK otherwise. */
+    uint32_t sequence;              /* Of the stream's next event, in the responses dialect. */
+    uint32_t wait_ms;               /* Its Retry-After. */
+    uint32_t unseen_left;           /* Bytes that may yet be read unseen. */
     /* Zeroed up to here by the next one. */
     struct provider_reply reply;
     struct buf body; /* Of a whole reply or an error. */
+};
+
+/* What a provider's head says beside its reply; of the attempt at hand. */
+struct attempt_words {
+    struct str retry_after; /* Passed through from a provider's 4xx. */
+    struct str fields;      /* Whole header lines, each after "\r\n". */
+    struct str error_name;  /* Of an error reply that says it in its head. */
+    int8_t retry;           /* Its x-should-retry; -1: none. */
+};
+
+/* A request that may get a second attempt beside the first (hedge.h). */
+struct hedge_wait {
+    struct list link; /* env->hedge_waits */
+    struct request *request;
+    uint64_t at_ms; /* 0: in no list. */
 };
 
 /* A body that goes up while it comes (early.h). */
@@ -264,14 +289,13 @@ struct early_body {
  * they are read. */
 struct request_work {
     struct steering steering;
-    struct wishes *wishes;       /* In the arena; NULL: none, as nearly always. */
-    struct str pin_provider;     /* "provider/model": only these deployments ... */
-    struct str pin_name;         /* ... or those that are called so. */
-    struct str session_text;     /* x-steelyard-session of the answer; len 0: none. */
-    struct str retry_after;      /* Passed through from a provider's 4xx. */
-    struct str upstream_fields;  /* Whole header lines of a provider's, each after "\r\n". */
-    struct str error_name;       /* Of an error reply that says it in its head. */
-    int8_t upstream_retry;       /* A provider's x-should-retry; -1: none. */
+    struct wishes *wishes;   /* In the arena; NULL: none, as nearly always. */
+    struct str pin_provider; /* "provider/model": only these deployments ... */
+    struct str pin_name;     /* ... or those that are called so. */
+    struct str session_text; /* x-steelyard-session of the answer; len 0: none. */
+    struct attempt_words words;
+    struct hedge_wait hedge_wait;
+    struct hedge *hedge;         /* The second attempt's; NULL: there was none, as nearly always. */
     uint8_t own_warnings;        /* Those before an attempt's. */
     struct call_refusal refusal; /* Of an attempt that was not started. */
     uint64_t conversation;       /* Keyed hash; 0: none. */
@@ -359,7 +383,6 @@ struct request {
     const struct snapshot_policy *policy; /* NULL: none. */
     uint32_t flags;                       /* RECORD_FLAG_* */
     bool decided;
-    bool unseen; /* Reading on for usage only. */
     bool stream_broken;
     struct spool_intent *intent;
     spool_position position;
@@ -382,7 +405,6 @@ struct request {
     bool ignore_breakers; /* More than half are out: all are used (F14). */
     bool counted;         /* Among the node's. */
     bool committed;       /* A reply that goes to the client is there. */
-    uint32_t unseen_left; /* Bytes that may yet be read unseen. */
     uint64_t retry_at_ms; /* Backoff; 0: none. */
     uint32_t answer_hash; /* Of the id in the answer; 0: none was seen. */
 
@@ -436,6 +458,7 @@ void request_env_tick(struct request_env *env);
 uint64_t request_now_ms(void);
 enum step_result request_fail(struct request *r, enum fault fault); /* Notes it; STEP_FAIL. */
 void request_warn(struct request *r, const char *code);             /* Static text. */
+enum client_end request_client_end(const struct request *r);        /* Once all was sent. */
 /* From a step: what was put into the answer is all; only accounting and the report follow. */
 enum step_result request_answered(struct request *r);
 void request_run(struct request *r);                     /* From callbacks ... */

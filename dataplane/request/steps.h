@@ -18,6 +18,9 @@ enum step_result step_relay(struct request *r);     /* Bytes to the client. */
 enum step_result step_account(struct request *r);   /* Cost of all attempts. */
 enum step_result step_report(struct request *r);    /* The record, then the terminal bytes. */
 
+/* report.c: the answer, or its end, before the record that `report` will write (hedge.h). */
+void report_answer(struct request *r);
+
 enum step_result step_models(struct request *r);     /* GET /v1/models[/{id}] */
 enum step_result step_generation(struct request *r); /* GET /v1/generation?id= */
 enum step_result step_key(struct request *r);        /* GET /v1/key */

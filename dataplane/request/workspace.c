@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
-#include "dataplane/request/attempt.h"
+#include "dataplane/request/hedge.h"
 
 #define WORKS_KEPT 64U
 
@@ -25,6 +25,8 @@ void workspace_give(struct request *r)
 {
     if (r->work == NULL)
         return;
+    if (r->work->hedge_wait.at_ms != 0 || r->work->hedge != NULL)
+        hedge_give(r);
     if (r->env->works.count < WORKS_KEPT)
         freelist_put(&r->env->works, r->work);
     else
@@ -57,7 +59,7 @@ void workspace_shed(struct request *r)
     const struct attempt *a = &r->attempt;
     const struct transport_ops *ops = a->target->origin->ops;
     assert(r->stream == STREAM_COMMITTED);
-    attempt_release_body(r);
+    attempt_release_body(&r->attempt);
     if (r->work == NULL || r->client_gone || r->attempt_count != 1 || a->record != r->attempts ||
         a->record->provider_id.len > sizeof r->provider_id || r->intent == NULL ||
         a->call == NULL || !ops->sent(a->call) || !r->path_is_static)

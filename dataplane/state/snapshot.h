@@ -202,6 +202,8 @@ struct snapshot_route {
     uint32_t retries;
     uint32_t affinity_s; /* So long a session stays where it was served; 0: it does not. */
     struct require require;
+    uint32_t hedge_share;    /* Of the node's requests, of 2^32; 0: no hedging. */
+    uint32_t hedge_after_ms; /* 0: the deployment's own 95th percentile. */
 };
 
 struct snapshot_limits {

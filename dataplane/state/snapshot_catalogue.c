@@ -386,6 +386,10 @@ static int take_route(struct builder *b, const Route *m, struct snapshot_route *
     out->name_hash = scope_hash(out->name);
     out->timeout_ms = m->timeout_ms;
     out->retries = m->retries != 0 || m->no_retries ? m->retries : SNAPSHOT_RETRIES;
+    if (m->hedge != NULL) {
+        out->hedge_share = m->hedge->max_share;
+        out->hedge_after_ms = m->hedge->after_ms;
+    }
     /* A way that is not known here leaves the order of the list. */
     out->way = (uint32_t)m->way < WAYS ? (enum way)m->way : WAY_PRIORITY;
     rc = take_candidates(b, m, out);

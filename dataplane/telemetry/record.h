@@ -56,6 +56,7 @@ enum record_flag {
     RECORD_FLAG_COST_UNKNOWN = 512,
     RECORD_FLAG_NO_POLICY = 1024,
     RECORD_FLAG_SENT_AGAIN = 2048, /* Of an attempt: the first time it did not arrive. */
+    RECORD_FLAG_HEDGE = 4096,      /* Of an attempt: begun while another ran (hedge.h). */
 };
 /* The DecisionFlag bits that policy_decide knows. */
 uint32_t record_flags_from_policy(uint32_t policy_flags);
@@ -136,7 +137,7 @@ struct record_attempt {
     uint32_t tokens_cached;
     uint32_t tokens_reasoning;
     uint32_t tokens_cache_write;
-    uint32_t flags;                 /* RECORD_FLAG_USAGE_*, _SENT_AGAIN */
+    uint32_t flags;                 /* RECORD_FLAG_USAGE_*, _SENT_AGAIN, _HEDGE */
     uint32_t usage;                 /* enum record_usage: whose counts the tokens are. */
     const struct record_held *held; /* NULL: there is no budget. */
     struct str server;              /* "provider/upstream-model": snapshot_deployment.name. */

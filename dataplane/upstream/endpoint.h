@@ -16,6 +16,7 @@
 #include "common/base/str.h"
 #include "dataplane/upstream/breaker.h"
 #include "dataplane/upstream/concurrency.h"
+#include "dataplane/upstream/quantile.h"
 
 #define ENDPOINT_BUCKETS 16 /* log2 of the input tokens. */
 #define ENDPOINT_PRINTS  4  /* A deployment may be several machines. */
@@ -60,6 +61,7 @@ struct endpoint {
         uint64_t told_ms;
     } prints[ENDPOINT_PRINTS]; /* Fingerprints whose texts were told (llm/print.h). */
     uint8_t next_print;
+    struct quantile content[2]; /* First content, ms: of whole answers, of streams. */
 };
 
 void endpoint_init(struct endpoint *e, struct endpoint_shared *shared);

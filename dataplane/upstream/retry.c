@@ -8,40 +8,91 @@
 #define BACKOFF_BASE_MS 50U
 #define BACKOFF_CAP_MS  2000U
 
-void retry_budget_init(struct retry_budget *b)
+/* Numbered from one, so that zeroed memory is of a window long ago. */
+static uint32_t window_of(uint64_t now_ms)
 {
-    *b = (struct retry_budget){0};
+    return (uint32_t)(now_ms / WINDOW_MS) + 1;
 }
 
-static void window_turn(struct retry_budget *b, uint64_t now_ms)
+static uint64_t count_in(const struct retry_count *c, uint32_t window)
 {
-    uint64_t age = now_ms - b->window_start_ms;
-    if (age < WINDOW_MS)
-        return;
-    bool adjacent = age < 2ULL * WINDOW_MS;
-    b->requests[1] = adjacent ? b->requests[0] : 0;
-    b->retries[1] = adjacent ? b->retries[0] : 0;
-    b->requests[0] = b->retries[0] = 0;
-    b->window_start_ms = now_ms;
+    const uint64_t v = atomic_load_explicit(&c->of[window & 1], memory_order_relaxed);
+    return (uint32_t)(v >> 32) == window ? (uint32_t)v : 0;
 }
 
-void retry_budget_request(struct retry_budget *b, uint64_t now_ms)
+/* Of the window at hand and the one before. */
+static uint64_t count_lately(const struct retry_count *c, uint32_t window)
 {
-    window_turn(b, now_ms);
-    b->requests[0]++;
+    return count_in(c, window) + count_in(c, window - 1);
+}
+
+static uint64_t requests_lately(const struct retry_budget *b, uint32_t window)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < RETRY_LANES; i++)
+        sum += count_lately(&b->lanes[i].requests, window);
+    return sum;
+}
+
+/* Who comes late, with a window that is over, is counted in the one that runs. */
+static void count_one(struct retry_count *c, uint32_t window)
+{
+    _Atomic uint64_t *cell = &c->of[window & 1];
+    uint64_t seen = atomic_load_explicit(cell, memory_order_relaxed);
+    while ((uint32_t)(seen >> 32) < window)
+        if (atomic_compare_exchange_weak_explicit(cell, &seen, (uint64_t)window << 32 | 1,
+                                                  memory_order_relaxed, memory_order_relaxed))
+            return;
+    atomic_fetch_add_explicit(cell, 1, memory_order_relaxed);
+}
+
+void retry_budget_request(struct retry_budget *b, uint32_t lane, uint64_t now_ms)
+{
+    count_one(&b->lanes[lane % RETRY_LANES].requests, window_of(now_ms));
+}
+
+/* Whose clock was read in a window that is over comes late, and is counted in the one that runs. */
+static uint32_t window_at(const struct retry_count *c, uint64_t now_ms)
+{
+    uint32_t window = window_of(now_ms);
+    for (size_t i = 0; i < 2; i++) {
+        const uint64_t v = atomic_load_explicit(&c->of[i], memory_order_relaxed);
+        if ((uint32_t)(v >> 32) > window)
+            window = (uint32_t)(v >> 32);
+    }
+    return window;
+}
+
+/* One more, unless that would be more than `most` in two windows. Whoever is first to a place has
+ * it: nobody waits for another. */
+static bool take(struct retry_count *c, uint32_t window, uint64_t most)
+{
+    _Atomic uint64_t *cell = &c->of[window & 1];
+    uint64_t seen = atomic_load_explicit(cell, memory_order_relaxed), next;
+    do {
+        if ((uint32_t)(seen >> 32) > window)
+            return false; /* It began just now. */
+        const bool here = (uint32_t)(seen >> 32) == window;
+        const uint64_t used = (here ? (uint32_t)seen : 0) + count_in(c, window - 1);
+        if (used >= most)
+            return false;
+        next = here ? seen + 1 : (uint64_t)window << 32 | 1;
+    } while (!atomic_compare_exchange_weak_explicit(cell, &seen, next, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return true;
 }
 
 bool retry_budget_take(struct retry_budget *b, uint64_t now_ms)
 {
-    window_turn(b, now_ms);
-    uint64_t used = (uint64_t)b->retries[0] + b->retries[1];
-    uint64_t allowed = ((uint64_t)b->requests[0] + b->requests[1]) * BUDGET_PERCENT / 100;
-    if (allowed < BUDGET_FLOOR)
-        allowed = BUDGET_FLOOR;
-    if (used >= allowed)
-        return false;
-    b->retries[0]++;
-    return true;
+    const uint32_t window = window_at(&b->retries, now_ms);
+    const uint64_t allowed = requests_lately(b, window) * BUDGET_PERCENT / 100;
+    return take(&b->retries, window, allowed < BUDGET_FLOOR ? BUDGET_FLOOR : allowed);
+}
+
+bool retry_budget_take_hedge(struct retry_budget *b, uint32_t share, uint64_t now_ms)
+{
+    const uint32_t window = window_at(&b->hedges, now_ms);
+    return take(&b->hedges, window, requests_lately(b, window) * share >> 32);
 }
 
 uint32_t retry_backoff_ms(unsigned attempt, uint64_t random)

@@ -1,10 +1,14 @@
-/* retry.h: may a request be tried again, when, and what a provider's wait says. Pure.
+/* retry.h: may a request be tried again, when, and what a provider's wait says. No clock, no I/O.
  *
- * Budget (RELIABILITY F16): retries at most 20 % of the requests of the last windows, but always
- * `floor` of them; embedded by value, one thread each. */
+ * Budget (RELIABILITY F16, F17): of the requests of a node in this window of 10 s and the one
+ * before, at most 20 % are retries, but always three; and at most a share are second attempts
+ * beside a first. One for all workers: each counts its requests in a lane of its own, a line that
+ * nobody else writes to; the lanes are added up only when somebody wants to try again. A count
+ * bears the number of its window, so that a window begins without anybody clearing the last one. */
 #ifndef STEELYARD_DATAPLANE_UPSTREAM_RETRY_H
 #define STEELYARD_DATAPLANE_UPSTREAM_RETRY_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -12,15 +16,27 @@
 
 #define RETRY_WAIT_MAX_MS 300000U /* B41. */
 
-struct retry_budget {
-    uint64_t window_start_ms;
-    uint32_t requests[2]; /* Current and previous window of 10 s. */
-    uint32_t retries[2];
+#define RETRY_LANES 64U /* Workers beyond them share one with another. */
+
+/* Counts of two windows: number of the window << 32 | count, by its parity. */
+struct retry_count {
+    _Atomic uint64_t of[2];
+};
+struct retry_lane {
+    struct retry_count requests;
+    char apart[64 - sizeof(struct retry_count)]; /* In lines of their own, wherever they begin. */
+};
+struct retry_budget { /* All zero at first. */
+    struct retry_lane lanes[RETRY_LANES];
+    struct retry_count retries;
+    struct retry_count hedges;
 };
 
-void retry_budget_init(struct retry_budget *b);
-void retry_budget_request(struct retry_budget *b, uint64_t now_ms); /* Once a request. */
-bool retry_budget_take(struct retry_budget *b, uint64_t now_ms);    /* true: counted as used. */
+/* Any thread. lane: any number, the same for one worker. */
+void retry_budget_request(struct retry_budget *b, uint32_t lane, uint64_t now_ms); /* Once each. */
+bool retry_budget_take(struct retry_budget *b, uint64_t now_ms); /* true: counted as used. */
+/* The same for a second attempt beside the first; share: of 2^32. */
+bool retry_budget_take_hedge(struct retry_budget *b, uint32_t share, uint64_t now_ms);
 
 /* Full jitter (Brooker, 2015): uniform in [0, min(cap, base * 2^attempt)), attempt from 0; `random`
  * is any 64 random bits. */

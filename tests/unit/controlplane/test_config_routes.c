@@ -138,6 +138,29 @@ static void the_files_in_the_page_about_strategies_are_read(void **state)
     buf_deinit(&page);
 }
 
+static void f17_hedging_is_off_unless_it_is_said_and_never_above_five_percent(void **state)
+{
+    (void)state;
+    Steelyard__Control__V1__Catalogue *m = config_fixture_catalogue(
+        TWO_MODELS
+        "routes: {off: {models: [a]}, on: {models: [a], hedge: {after: 800ms}}, usual: "
+        "{models: [a], hedge: {after: p95, max_share: 0.02}}, none: {models: [a], hedge: "
+        "{after: 1s, max_share: 0}}}\n");
+    assert_int_equal(m->n_routes, 4);
+    for (size_t i = 0; i < m->n_routes; i++) {
+        const Steelyard__Control__V1__Hedge *h = m->routes[i]->hedge;
+        const struct str name = str_from(m->routes[i]->name);
+        assert_int_equal(h != NULL, str_is(name, "on") || str_is(name, "usual"));
+        if (h == NULL)
+            continue;
+        assert_int_equal(h->after_ms, str_is(name, "on") ? 800 : 0);
+        /* So that of twenty requests one may be. */
+        assert_int_equal((UINT64_C(20) * h->max_share) >> 32, str_is(name, "on") ? 1 : 0);
+        assert_int_equal((UINT64_C(19) * h->max_share) >> 32, 0);
+    }
+    steelyard__control__v1__catalogue__free_unpacked(m, NULL);
+}
+
 static void no_retries_is_said_apart_from_nothing_said(void **state)
 {
     (void)state;
@@ -151,6 +174,7 @@ static void no_retries_is_said_apart_from_nothing_said(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(f17_hedging_is_off_unless_it_is_said_and_never_above_five_percent),
         cmocka_unit_test(no_retries_is_said_apart_from_nothing_said),
         cmocka_unit_test(conditions_become_steps_and_targets_a_tree),
         cmocka_unit_test(every_word_for_a_strategy_names_a_way),

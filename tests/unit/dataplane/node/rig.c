@@ -32,6 +32,7 @@ struct peer {
     const struct rig_script *script;
     size_t sent;
     bool closing;
+    bool holds; /* A request that rig_say answers. */
 };
 
 static void peer_free(uv_handle_t *handle)
@@ -97,6 +98,7 @@ static void peer_reply(struct peer *p)
     p->script = next_script(p->provider);
     p->provider->replies++;
     p->sent = 0;
+    p->holds = p->script->then == RIG_HOLD;
     peer_write(p);
 }
 
@@ -206,6 +208,18 @@ void rig_cut(struct rig *r, size_t provider)
 {
     LIST_FOREACH_SAFE (it, tmp, &r->providers[provider].peers)
         peer_close(container_of(it, struct peer, link), false);
+}
+
+void rig_say(struct rig *r, size_t provider, const char *bytes, bool last)
+{
+    LIST_FOREACH (it, &r->providers[provider].peers) {
+        struct peer *p = container_of(it, struct peer, link);
+        uv_buf_t b = uv_buf_init((char *)(uintptr_t)bytes, (unsigned)strlen(bytes));
+        if (!p->holds || p->closing)
+            continue;
+        p->holds = !last;
+        (void)uv_try_write((uv_stream_t *)&p->tcp, &b, 1);
+    }
 }
 
 void rig_script(struct rig *r, size_t provider, struct rig_script script)
@@ -488,8 +502,11 @@ void rig_forgive(struct rig *r, size_t provider)
     struct endpoint *e = endpoint_of(r, provider);
     breaker_init(&e->breaker);
     atomic_store(&e->shared->cooldown_until_ms, 0);
-    r->env.retries.window_start_ms = clock_mono_ns() / 1000000;
-    r->env.retries.retries[0] = 1000;
+    for (int i = 0; i < 1000; i++)
+        retry_budget_request(&r->shared.retries, 0, clock_mono_ns() / 1000000);
+    while (retry_budget_take(&r->shared.retries, clock_mono_ns() / 1000000)) {
+    }
+    memset(r->shared.retries.lanes, 0, sizeof r->shared.retries.lanes);
 }
 
 /* ---- the client ---- */

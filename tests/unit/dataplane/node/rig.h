@@ -23,7 +23,7 @@ enum rig_then {
     RIG_KEEP,  /* Next request on the same connection. */
     RIG_CLOSE, /* Clean end. */
     RIG_RESET, /* Cut. */
-    RIG_HOLD,  /* Nothing more until rig_release. */
+    RIG_HOLD,  /* Nothing more but what rig_say says. */
 };
 struct rig_script {
     const char *reply; /* NULL: nothing at all. */
@@ -166,6 +166,8 @@ void rig_stop(struct rig *r);
 void rig_script(struct rig *r, size_t provider, struct rig_script script); /* Appends. */
 void rig_hear(struct rig *r, size_t provider);                             /* It is deaf no more. */
 void rig_cut(struct rig *r, size_t provider); /* Closes all its connections. */
+/* Of the request that it holds; nothing if that was given up meanwhile. last: it is answered. */
+void rig_say(struct rig *r, size_t provider, const char *bytes, bool last);
 
 /* How long the first deployment of this provider is still left alone, ms; 0: not at all. */
 uint64_t rig_cooldown_ms(struct rig *r, size_t provider);

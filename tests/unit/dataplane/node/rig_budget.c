@@ -11,8 +11,8 @@
 
 void rig_put_prices(struct resource_set *set, const struct rig_options *o)
 {
-    Steelyard__Control__V1__Price price[2];
-    Steelyard__Control__V1__Price *ptrs[] = {&price[0], &price[1]};
+    Steelyard__Control__V1__Price price[2], twin;
+    Steelyard__Control__V1__Price *ptrs[3] = {&price[0], &price[1]};
     Steelyard__Control__V1__Prices prices = STEELYARD__CONTROL__V1__PRICES__INIT;
     struct buf body;
     for (size_t i = 0; i < 2; i++) {
@@ -40,6 +40,12 @@ void rig_put_prices(struct resource_set *set, const struct rig_options *o)
     price[1].input = price[1].output = o->large_price;
     prices.prices = ptrs;
     prices.n_prices = o->large_price != 0 ? 2 : 1;
+    if (o->small_twice) { /* It costs the same there. */
+        twin = price[0];
+        twin.price_id = 13;
+        twin.provider = price[1].provider;
+        ptrs[prices.n_prices++] = &twin;
+    }
     buf_init(&body, 4096);
     RIG_PACK(steelyard__control__v1__prices, prices, body);
     rig_put(set, STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_PRICES, "prices", &body);

@@ -1,0 +1,121 @@
+#include "tests/unit/dataplane/node/hedge_fixture.h"
+
+#include <string.h>
+
+#include "control.pb-c.h"
+
+static Steelyard__Control__V1__Hedge terms = {
+    .base = PROTOBUF_C_MESSAGE_INIT(&steelyard__control__v1__hedge__descriptor)};
+
+uint32_t hedge_after_ms = HEDGE_AFTER_MS;
+
+void hedge_route(void *route)
+{
+    terms.after_ms = hedge_after_ms;
+    terms.max_share = HEDGE_FIVE;
+    ((Steelyard__Control__V1__Route *)route)->hedge = &terms;
+}
+
+struct rig_options hedge_options(void)
+{
+    return (struct rig_options){.abort_stops_billing = true,
+                                .way = WAY_ROUND_ROBIN,
+                                .candidates = 1,
+                                .small_twice = true,
+                                .max_output = MAX_OUT,
+                                .on_route = hedge_route};
+}
+
+/* Enough requests have been served for one to be hedged. */
+void hedge_allow(struct rig *r)
+{
+    for (uint32_t i = 0; i < 20; i++)
+        retry_budget_request(&r->shared.retries, 0, clock_mono_ms());
+}
+
+/* How often the node has counted this. */
+unsigned hedge_counted(struct rig *r, const char *result)
+{
+    char line[96];
+    struct buf out;
+    uint64_t n = 0;
+    snprintf(line, sizeof line, "steelyard_hedges_total{result=\"%s\"} ", result);
+    buf_init(&out, 1 << 20);
+    assert_int_equal(metrics_write(r->metrics, METRICS_PROMETHEUS, &out), 0);
+    const ptrdiff_t at = str_search(buf_str(&out), str_from(line));
+    for (const char *c = out.data + at + strlen(line); at >= 0 && *c >= '0' && *c <= '9'; c++)
+        n = n * 10 + (uint64_t)(*c - '0');
+    buf_deinit(&out);
+    return (unsigned)n;
+}
+
+void hedge_settle_loop(struct rig *r)
+{
+    for (int i = 0; i < 40; i++)
+        uv_run(&r->loop, UV_RUN_NOWAIT);
+}
+
+const char *hedge_text(int who)
+{
+    return who == 0 ? "from the first" : "from the second";
+}
+
+void hedge_say(struct rig *r, size_t provider, int who, char what, bool headed)
+{
+    char out[2048], chunk[1024];
+    switch (what) {
+    case 'H':
+        snprintf(out, sizeof out, SSE_HEAD "%zx\r\n%s\r\n", strlen(EV_ROLE), EV_ROLE);
+        rig_say(r, provider, out, false);
+        break;
+    case 'T':
+        snprintf(chunk, sizeof chunk,
+                 "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,"
+                 "\"model\":\"small\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%s\"},"
+                 "\"finish_reason\":null}]}\n\n",
+                 hedge_text(who));
+        snprintf(out, sizeof out, "%zx\r\n%s\r\n", strlen(chunk), chunk);
+        rig_say(r, provider, out, false);
+        break;
+    case 'E':
+        snprintf(out, sizeof out, "%zx\r\n%s\r\n0\r\n\r\n", strlen(EV_STOP EV_USAGE EV_DONE),
+                 EV_STOP EV_USAGE EV_DONE);
+        rig_say(r, provider, out, true);
+        break;
+    case 'W':
+        snprintf(chunk, sizeof chunk,
+                 "{\"id\":\"c\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"up\","
+                 "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":"
+                 "\"%s\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":10,"
+                 "\"completion_tokens\":5,\"total_tokens\":15}}",
+                 hedge_text(who));
+        snprintf(out, sizeof out, JSON_HEAD "Content-Length: %zu\r\n\r\n%s", strlen(chunk), chunk);
+        rig_say(r, provider, out, true);
+        break;
+    case 'B':
+        snprintf(chunk, sizeof chunk, "{\"error\":{\"message\":\"%s\"}}", hedge_text(who));
+        snprintf(out, sizeof out,
+                 "HTTP/1.1 400 Bad\r\nContent-Type: application/json\r\nContent-Length: "
+                 "%zu\r\n\r\n%s",
+                 strlen(chunk), chunk);
+        rig_say(r, provider, out, true);
+        break;
+    default:
+        if (headed)
+            rig_cut(r, provider);
+        else
+            rig_say(r, provider, "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", true);
+    }
+}
+
+void hedge_forget_failures(struct rig *r)
+{
+    struct upstream_view *v = upstream_pin(&r->env.upstream);
+    for (uint32_t i = 0; i < v->snapshot->deployment_count; i++) {
+        breaker_init(&v->targets[i].endpoint->breaker);
+        atomic_store(&v->targets[i].endpoint->shared->cooldown_until_ms, 0);
+    }
+    upstream_unpin(&r->env.upstream, v);
+    memset(&r->shared.retries, 0, sizeof r->shared.retries);
+    hedge_allow(r);
+}

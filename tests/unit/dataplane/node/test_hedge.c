@@ -1,0 +1,310 @@
+/* What a second attempt costs, and everything for which it does not begin (RELIABILITY F17). */
+#include <string.h>
+
+#include "tests/unit/dataplane/node/hedge_fixture.h"
+
+typedef Steelyard__Telemetry__V1__Decision Decision;
+typedef Steelyard__Telemetry__V1__Attempt Attempt;
+
+/* What the rows say of the last decision. */
+struct seen {
+    size_t rows, attempts;
+    int64_t cost, sum; /* Of the decision; of its attempts. */
+    unsigned status, served, flags, http;
+    struct {
+        char server[64];
+        unsigned reason, flags, usage;
+        int64_t cost, reserved;
+        unsigned out;
+        int64_t start_us;
+    } of[4];
+};
+
+static void on_row(const Decision *row, void *arg)
+{
+    struct seen *s = arg;
+    s->rows++;
+    s->attempts = row->n_attempt;
+    s->cost = row->cost;
+    s->status = row->status;
+    s->served = row->served;
+    s->flags = row->flags;
+    s->http = row->http_status;
+    s->sum = 0;
+    assert_true(row->n_attempt <= 4);
+    for (size_t i = 0; i < row->n_attempt; i++) {
+        const Attempt *a = row->attempt[i];
+        str_copy(str_from(row->servers[a->endpoint]), s->of[i].server, sizeof s->of[i].server);
+        s->of[i].reason = a->reason;
+        s->of[i].flags = a->flags;
+        s->of[i].usage = a->usage;
+        s->of[i].cost = a->cost;
+        s->of[i].reserved = a->reserved;
+        s->of[i].out = a->out;
+        s->of[i].start_us = a->start_us;
+        s->sum += a->cost;
+    }
+    assert_true(s->sum == s->cost);
+}
+
+static void begin(struct rig *r, const struct rig_options *o, struct seen *s)
+{
+    memset(s, 0, sizeof *s);
+    if (o->account_count > 0) {
+        struct sums unused;
+        charge_begin(r, o, &unused, PLENTY);
+    } else {
+        rig_start(r, o);
+    }
+    r->on_row = on_row;
+    r->on_row_arg = s;
+    hedge_allow(r);
+}
+
+/* ---- money ---- */
+
+static struct rig_options with_budgets(void)
+{
+    struct rig_options o = hedge_options();
+    o.accounts = charge_five;
+    o.account_count = 3;
+    return o;
+}
+
+static void both_hold(struct rig *r)
+{
+    for (size_t i = 0; i < RIG_PROVIDERS; i++)
+        rig_script(r, i, (struct rig_script){.then = RIG_HOLD});
+}
+
+static void f17_both_are_held_for_and_both_are_charged(void **state)
+{
+    (void)state;
+    const struct rig_options o = with_budgets();
+    struct rig r;
+    struct rig_client c;
+    struct seen s;
+    begin(&r, &o, &s);
+    both_hold(&r);
+    rig_connect(&r, &c);
+    rig_ask(&c, ASK_STREAM);
+    rig_until(&r, r.providers[0].requests + r.providers[1].requests == 1);
+    const int64_t held = PLENTY - rig_free(&r, 1001);
+    assert_true(held > 2000 * MAX_OUT);
+    rig_until(&r, r.providers[0].requests + r.providers[1].requests == 2);
+    for (uint64_t b = 1001; b <= 1003; b++)
+        assert_true(PLENTY - rig_free(&r, b) == 2 * held);
+    const size_t winner = 1;
+    hedge_say(&r, winner, 1, 'H', false);
+    hedge_say(&r, winner, 1, 'T', true);
+    hedge_say(&r, winner, 1, 'E', true);
+    rig_until(&r, rig_answered(&c));
+    rig_disconnect(&r, &c);
+    rig_until(&r, r.env.active_count == 0);
+    const int64_t spent = PLENTY - rig_free(&r, 1002);
+    assert_int_equal(hedge_counted(&r, "won") + hedge_counted(&r, "lost"), 1);
+    rig_stop(&r);
+    assert_int_equal(s.rows, 1);
+    assert_int_equal(s.attempts, 2);
+    assert_true(s.cost == spent);
+    assert_true(s.of[0].reserved == held && s.of[1].reserved == held);
+    assert_int_equal(s.of[1].cost, COST);
+    assert_string_equal(s.of[1].server, "two/up-twin");
+}
+
+static void one_alone(const struct rig_options *o, int64_t granted, const char *why,
+                      void (*prepare)(struct rig *r))
+{
+    struct rig r;
+    struct rig_client c;
+    struct seen s;
+    struct sums unused;
+    memset(&s, 0, sizeof s);
+    if (o->account_count > 0)
+        charge_begin(&r, o, &unused, granted);
+    else
+        rig_start(&r, o);
+    r.on_row = on_row;
+    r.on_row_arg = &s;
+    hedge_allow(&r);
+    both_hold(&r);
+    if (prepare != NULL)
+        prepare(&r);
+    rig_connect(&r, &c);
+    rig_ask(&c, ASK);
+    rig_until(&r, r.providers[0].requests + r.providers[1].requests == 1);
+    if (why != NULL)
+        rig_until(&r, hedge_counted(&r, why) == 1);
+    for (const uint64_t until = uv_now(&r.loop) + 3 * HEDGE_AFTER_MS; uv_now(&r.loop) < until;)
+        assert_true(rig_turn(&r));
+    assert_int_equal(r.providers[0].requests + r.providers[1].requests, 1);
+    hedge_say(&r, r.providers[0].requests == 1 ? 0 : 1, 0, 'W', false);
+    rig_until(&r, rig_answered(&c));
+    rig_disconnect(&r, &c);
+    rig_until(&r, r.env.active_count == 0);
+    if (o->account_count > 0)
+        assert_true(rig_free(&r, 1001) == granted - COST);
+    rig_stop(&r);
+    assert_int_equal(s.rows, 1);
+    assert_int_equal(s.attempts, 1);
+    assert_int_equal(s.flags & RECORD_FLAG_HEDGE, 0);
+}
+
+static void f17_without_money_for_a_second_the_first_stays_alone(void **state)
+{
+    (void)state;
+    const struct rig_options o = with_budgets();
+    one_alone(&o, WORST + WORST / 2, "refused_budget", NULL);
+}
+
+/* The first was asked for less than the caller wants: nothing is left for a second. */
+static void f17_where_the_first_is_clamped_there_is_no_second(void **state)
+{
+    (void)state;
+    const struct rig_options o = with_budgets();
+    one_alone(&o, WORST_IN + INT64_C(2000) * (MAX_OUT / 2), "refused_budget", NULL);
+}
+
+/* ---- nobody, or not now ---- */
+
+static void cool_both(struct rig *r)
+{
+    struct upstream_view *v = upstream_pin(&r->env.upstream);
+    for (uint32_t i = 0; i < v->snapshot->deployment_count; i++)
+        if (str_is(v->targets[i].deployment->provider->name, "two"))
+            endpoint_cool(v->targets[i].endpoint, 60000, false, clock_mono_ms());
+    upstream_unpin(&r->env.upstream, v);
+}
+
+static void eject_two(struct rig *r)
+{
+    struct upstream_view *v = upstream_pin(&r->env.upstream);
+    for (uint32_t i = 0; i < v->snapshot->deployment_count; i++)
+        if (str_is(v->targets[i].deployment->provider->name, "two"))
+            endpoint_eject_slow(v->targets[i].endpoint, clock_mono_ms());
+    upstream_unpin(&r->env.upstream, v);
+}
+
+static void fill_two(struct rig *r)
+{
+    struct upstream_view *v = upstream_pin(&r->env.upstream);
+    for (uint32_t i = 0; i < v->snapshot->deployment_count; i++)
+        if (str_is(v->targets[i].deployment->provider->name, "two"))
+            atomic_store(&v->targets[i].endpoint->shared->inflight, CONCURRENCY_MAX);
+    upstream_unpin(&r->env.upstream, v);
+}
+
+static void use_up(struct rig *r)
+{
+    while (retry_budget_take_hedge(&r->shared.retries, HEDGE_FIVE, clock_mono_ms())) {
+    }
+}
+
+static void f17_an_unhealthy_or_full_deployment_is_nobody(void **state)
+{
+    (void)state;
+    struct rig_options o = hedge_options();
+    one_alone(&o, 0, "refused_nobody", cool_both);
+    one_alone(&o, 0, "refused_nobody", eject_two);
+    one_alone(&o, 0, "refused_nobody", fill_two);
+    o.small_twice = false; /* Another model's deployment is nobody, too. */
+    o.candidates = 2;
+    o.way = WAY_PRIORITY;
+    one_alone(&o, 0, "refused_nobody", NULL);
+}
+
+static void f17_the_node_has_its_share_of_them(void **state)
+{
+    (void)state;
+    const struct rig_options o = hedge_options();
+    one_alone(&o, 0, "refused_share", use_up);
+}
+
+static void f17_it_is_off_unless_the_route_says_when(void **state)
+{
+    (void)state;
+    struct rig_options o = hedge_options();
+    o.on_route = NULL;
+    one_alone(&o, 0, NULL, NULL);
+}
+
+static void show_quick(struct rig *r)
+{
+    struct upstream_view *v = upstream_pin(&r->env.upstream);
+    for (uint32_t i = 0; i < v->snapshot->deployment_count; i++)
+        for (unsigned n = 0; n < QUANTILE_SAMPLES_MIN; n++)
+            quantile_observe(&v->targets[i].endpoint->content[1], HEDGE_AFTER_MS);
+    upstream_unpin(&r->env.upstream, v);
+}
+
+/* Of whole answers nothing is known here; of streams there is. */
+static void f17_by_p95_only_once_enough_is_known(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c;
+    struct seen s;
+    struct rig_options o = hedge_options();
+    hedge_after_ms = 0;
+    one_alone(&o, 0, NULL, NULL);
+    one_alone(&o, 0, NULL, show_quick);
+    begin(&r, &o, &s);
+    both_hold(&r);
+    show_quick(&r);
+    rig_connect(&r, &c);
+    rig_ask(&c, ASK_STREAM);
+    rig_until(&r, r.providers[0].requests == 1 && r.providers[1].requests == 1);
+    rig_disconnect(&r, &c);
+    rig_until(&r, r.env.active_count == 0);
+    rig_stop(&r);
+    assert_int_equal(s.attempts, 2);
+    hedge_after_ms = HEDGE_AFTER_MS;
+}
+
+/* ---- memory ---- */
+
+static void f17_without_memory_for_a_second_the_first_serves(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_options o = hedge_options();
+    rig_start(&r, &o);
+    both_hold(&r);
+    bool fired = true;
+    for (unsigned n = 0; fired; n++) {
+        struct rig_client c;
+        const size_t before = r.providers[0].requests + r.providers[1].requests;
+        hedge_forget_failures(&r);
+        rig_connect(&r, &c);
+        rig_ask(&c, ASK_STREAM);
+        rig_until(&r, r.providers[0].requests + r.providers[1].requests == before + 1);
+        fault_arm_alloc(n);
+        for (const uint64_t until = uv_now(&r.loop) + 2 * HEDGE_AFTER_MS; uv_now(&r.loop) < until;)
+            assert_true(rig_turn(&r));
+        fired = fault_disarm();
+        for (size_t i = 0; i < RIG_PROVIDERS; i++) {
+            hedge_say(&r, i, 0, 'H', false);
+            hedge_say(&r, i, 0, 'T', true);
+            hedge_say(&r, i, 0, 'E', true);
+        }
+        rig_until(&r, rig_answered(&c) || c.ended || c.broken);
+        rig_disconnect(&r, &c);
+        rig_until(&r, r.env.active_count == 0);
+    }
+    rig_stop(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(f17_both_are_held_for_and_both_are_charged),
+        cmocka_unit_test(f17_without_money_for_a_second_the_first_stays_alone),
+        cmocka_unit_test(f17_where_the_first_is_clamped_there_is_no_second),
+        cmocka_unit_test(f17_an_unhealthy_or_full_deployment_is_nobody),
+        cmocka_unit_test(f17_the_node_has_its_share_of_them),
+        cmocka_unit_test(f17_it_is_off_unless_the_route_says_when),
+        cmocka_unit_test(f17_by_p95_only_once_enough_is_known),
+        cmocka_unit_test(f17_without_memory_for_a_second_the_first_serves),
+    };
+    return rig_run_for_each_transport(tests, sizeof tests / sizeof tests[0]);
+}
