@@ -12,6 +12,7 @@ STATUS_OK, STATUS_NODE_CRASH = 1, 5
 ATTEMPT_OK = 0
 USAGE_NONE, USAGE_PROVIDER, USAGE_COUNTED, USAGE_ESTIMATED = range(4)
 FLAG_SENT_AGAIN = 2048
+FLAG_HEDGE = 4096  # Begun beside another attempt: the row that serves is the last, not the latest.
 
 
 def read_fields(data):
@@ -62,6 +63,7 @@ class Attempt:
         self.cand = f.get(1, 0)
         self.usage = f.get(17, 0)
         self.sent_again = bool(f.get(15, 0) & FLAG_SENT_AGAIN)
+        self.hedge = bool(f.get(15, 0) & FLAG_HEDGE)
 
 
 class Row:
@@ -164,6 +166,9 @@ class Comparison:
         good = [a for a in reached if a.reason == ATTEMPT_OK and a.status == 200]
         if row.status != STATUS_OK:
             return
+        if any(a.hedge for a in row.attempts):
+            self._check_both(nonce, complete, good)
+            return
         for told, attempt in zip(complete[-1:], good[-1:]):
             if (told["tokens_in"], told["tokens_out"]) != (attempt.tokens_in, attempt.tokens_out):
                 self.report(nonce, "provider counted %s/%s tokens, row %d/%d" % (
@@ -171,6 +176,14 @@ class Comparison:
             expected = token_cost(row.cands[attempt.cand], attempt.tokens_in, attempt.tokens_out)
             if expected != attempt.cost:
                 self.report(nonce, "cost %d, tokens say %d" % (attempt.cost, expected))
+
+
+    def _check_both(self, nonce, complete, good):
+        """Two at once end in any order: what was told is what was written, each once."""
+        told = sorted((s["tokens_in"], s["tokens_out"]) for s in complete)
+        written = sorted((a.tokens_in, a.tokens_out) for a in good)
+        if told != written:
+            self.report(nonce, "provider counted %s tokens, rows of two attempts %s" % (told, written))
 
 
 def compare(entries, served, rows):

@@ -1,0 +1,117 @@
+"""A second attempt beside a slow first one (RELIABILITY F17): the slowest requests become faster, and the
+ledgers of clients, providers, rows and budgets are one."""
+import ledgers
+from bank import DOLLAR, PRICES, Bank, usd_text
+from harness import Cluster, expect, http_json, wait_until
+from loadclient import LoadClient
+
+RATE, SECONDS = 120, 10
+SLOW_SHARE, SLOW_MS, AFTER_MS = 0.02, 2000, 300
+MODEL = "sim-strong"
+
+
+def config_of():
+    """One model at two providers, which are the same simulator; a route that hedges and one that does not."""
+    def config(provider_url):
+        lines = ["version: 1", "providers:"]
+        for name in ("one", "two"):
+            lines.append('  %s: {type: openai, base_url: "%s/v1", private: true}' % (name, provider_url))
+        lines += ["models:", "  strong: {deployments: [{provider: one, model: %s}, {provider: two, model: %s}],"
+                  ' context_window: 16384, max_output: 4096, price: {input: "%s USD", output: "%s USD"}}' % (
+                      (MODEL, MODEL) + tuple(usd_text(p * 1000000) for p in PRICES[MODEL])),
+                  "routes:", "  plain: {strategy: round-robin, models: [strong]}",
+                  "  auto: {strategy: round-robin, models: [strong], hedge: {after: %dms}}" % AFTER_MS,
+                  "  usual: {strategy: round-robin, models: [strong], hedge: {after: p95, max_share: 0.03}}", ""]
+        return "\n".join(lines)
+    return config
+
+
+def simulator_args():
+    prices = ",".join("%s=%d/%d" % ((m,) + p) for m, p in sorted(PRICES.items()))
+    return ["--prices", prices, "--latency-percent", "10"]
+
+
+def slow_now_and_then(cluster, share):
+    status, _ = http_json("POST", cluster.provider_url + "/simulator/faults",
+                          {"slow_rate": share, "slow_ms": SLOW_MS})
+    expect(status == 200, "the provider did not take its faults")
+
+
+def took_ms(entries, of_hundred):
+    times = sorted(1000 * (e.ended - e.started) for e in entries)
+    return times[min(len(times) - 1, len(times) * of_hundred // 100)]
+
+
+def load(cluster, key, route, seed):
+    client = LoadClient([cluster.target(i) for i in range(cluster.node_count)], key, RATE, SECONDS, model=route,
+                        seed=seed).start()
+    client.join()
+    failed = [e for e in client.entries if not e.complete]
+    expect(not failed, "%d requests failed, e.g. %s" % (len(failed), [(e.status, e.error) for e in failed[:3]]))
+    return client.entries
+
+
+def hedged(rows):
+    return [r for r in rows if any(a.hedge for a in r.attempts)]
+
+
+def test_f17_the_slowest_become_faster_and_the_ledgers_agree():
+    with Cluster(config_of(), simulator_args=simulator_args()) as cluster:
+        key = cluster.make_key()
+        slow_now_and_then(cluster, SLOW_SHARE)
+        plain = load(cluster, key, "plain", seed=1)
+        both = load(cluster, key, "auto", seed=2)
+        before, after = took_ms(plain, 99), took_ms(both, 99)
+        # What was read on is recorded when it ends.
+        wait_until("the last attempts to end", lambda: cluster.metric(0, "steelyard_inflight_requests") == 0)
+        cluster.wait_drained()
+        rows = ledgers.read_rows(cluster.postgres)
+        twice = hedged(rows)
+        expect(before >= SLOW_MS, "without a second attempt p99 is %d ms: nothing was slow" % before)
+        expect(after < before / 2, "p99 is %d ms with second attempts, %d ms without" % (after, before))
+        expect(0 < len(twice) <= len(both) * 5 // 100, "%d of %d had a second attempt" % (len(twice), len(both)))
+        expect(all(len(r.attempts) == 2 for r in twice), "a request had more than two attempts")
+        expect({e.nonce for e in both} >= {r.nonce for r in twice}, "a request was hedged on a route without")
+        summary = ledgers.compare(plain + both, cluster.provider_entries(), rows)
+        return "p50 %d -> %d ms, p99 %d -> %d ms; %d second attempts of %d; %s" % (
+            took_ms(plain, 50), took_ms(both, 50), before, after, len(twice), len(both), summary)
+
+
+def test_f17_by_the_95th_percentile_that_the_node_has_seen():
+    with Cluster(config_of(), simulator_args=simulator_args()) as cluster:
+        key = cluster.make_key()
+        load(cluster, key, "plain", seed=3)  # Nothing is slow: what is usual is learned.
+        slow_now_and_then(cluster, SLOW_SHARE)
+        plain, usual = load(cluster, key, "plain", seed=4), load(cluster, key, "usual", seed=5)
+        before, after = took_ms(plain, 99), took_ms(usual, 99)
+        wait_until("the last attempts to end", lambda: cluster.metric(0, "steelyard_inflight_requests") == 0)
+        cluster.wait_drained()
+        twice = hedged(ledgers.read_rows(cluster.postgres))
+        # The share is of all requests of the node in the last two windows, whatever their route.
+        expect(0 < len(twice) <= (len(plain) + len(usual)) * 3 // 100, "%d of %d" % (len(twice), len(usual)))
+        expect(after < before, "p99 is %d ms with second attempts, %d ms without" % (after, before))
+        return "p99 %d -> %d ms; %d second attempts of %d" % (before, after, len(twice), len(usual))
+
+
+class HedgingBank(Bank):
+    def __init__(self):
+        Cluster.__init__(self, config_of(), nodes=2, node_args=["--workers", "2"],
+                         simulator_args=simulator_args() + ["--token-bytes", "1"])
+
+
+def body(rng, number):
+    return {"model": "auto", "max_tokens": 32, "stream": number % 2 == 0}
+
+
+def test_f17_both_are_charged_and_the_budget_holds():
+    with HedgingBank() as bank:
+        account = bank.account("hedged", DOLLAR)
+        slow_now_and_then(bank, 0.04)
+        account.spenders(count=64, body=body).run()
+        account.spend_up(body=body)
+        line = account.check()
+        twice = hedged(account.rows())
+        expect(twice, "nothing was tried twice at once")
+        paid = [r for r in twice if sum(a.cost > 0 for a in r.attempts) == 2]
+        expect(paid, "no second attempt was paid for")
+        return "%s; %d hedged, %d of them paid twice" % (line, len(twice), len(paid))
