@@ -15,6 +15,7 @@
 #include "dataplane/request/ways.h"
 #include "dataplane/request/weights.h"
 #include "dataplane/request/wishes_apply.h"
+#include "dataplane/translate/notes.h"
 
 /* ModelCapability bits of control.proto. */
 enum { CAPABILITY_TOOLS = 1, CAPABILITY_IMAGES = 2, CAPABILITY_JSON = 4 };
@@ -395,6 +396,24 @@ static struct policy_refusal refusal_of(struct request *r)
     return refusal;
 }
 
+/* The member that asks for what the first model in question has not. */
+static struct str param_of_capability(const struct request *r)
+{
+    const struct call *c = &r->work->call;
+    const struct snapshot_model *m = r->work->candidate_models[0];
+    if (r->work->candidate_count == 0)
+        return STR_NULL;
+    if (!has_words(r, m)) /* ask_can_say */
+        return c->bound_to.len == 0 && c->choices > 1 ? STR("n") : c->bound_to;
+    if (c->has_images && !(m->capabilities & CAPABILITY_IMAGES))
+        return tr_param_for(r->dialect, STR("messages"));
+    if (c->has_tools && !(m->capabilities & CAPABILITY_TOOLS))
+        return STR("tools");
+    return c->json_mode && !(m->capabilities & CAPABILITY_JSON)
+               ? tr_param_for(r->dialect, STR("response_format"))
+               : STR_NULL;
+}
+
 static enum step_result refuse(struct request *r)
 {
     struct policy_refusal refusal = refusal_of(r);
@@ -402,9 +421,10 @@ static enum step_result refuse(struct request *r)
         r->detail.wait_ms = r->wait_ms;
     switch ((enum policy_exclusion_index)refusal.exclusion) {
     case POLICY_EXCLUSION_CAPABILITY:
+        r->detail.param = param_of_capability(r);
         return request_fail(r, FAULT_CAPABILITY);
     case POLICY_EXCLUSION_CONTEXT_LEN:
-        r->detail.param = STR("messages");
+        r->detail.param = tr_param_for(r->dialect, STR("messages"));
         return request_fail(r, FAULT_CONTEXT_LENGTH);
     case POLICY_EXCLUSION_REGION:
     case POLICY_EXCLUSION_PRIVACY_CLASS:

@@ -147,7 +147,7 @@ static int take_hex(struct tr_custom_input *in, char c, struct buf *out, bool *o
         int rc = put_lost(in, out);
         return rc == 0 ? buf_append_str(out, REPLACEMENT) : rc;
     }
-    in->hex = (uint16_t)(in->hex << 4 | (unsigned)digit);
+    in->hex = (uint16_t)((unsigned)in->hex << 4 | (unsigned)digit);
     if (++in->hex_digits < 4)
         return 0;
     in->state = TR_CUSTOM_TEXT;

@@ -131,6 +131,18 @@ static int print_echo(struct tr_exchange *x, const struct tr_request *request)
     return rc;
 }
 
+/* As the caller said it: reasoning is asked for in more than one way. */
+static struct str param_of(const struct tr_exchange *x, const struct tr_request *request,
+                           struct str param)
+{
+    const bool effort = str_is(param, "reasoning_effort");
+    if (effort && x->caller->dialect == DIALECT_ANTHROPIC && request->effort == TR_EFFORT_UNSET)
+        return STR("thinking");
+    if (effort && x->caller->dialect == DIALECT_OPENAI && request->details)
+        return STR("reasoning");
+    return tr_param_for(x->caller->dialect, param);
+}
+
 static int print_body(struct tr_exchange *x, const struct tr_request *request, struct arena *arena,
                       struct call_refusal *refusal, struct str *out)
 {
@@ -138,7 +150,7 @@ static int print_body(struct tr_exchange *x, const struct tr_request *request, s
     buf_init(&body, BODY_BYTES_MAX);
     int rc = x->provider->print_request(request, &x->target, arena, &x->terms, refusal, &body);
     if (rc == ERR_INVALID && refusal->param.len > 0)
-        refusal->param = tr_param_for(x->caller->dialect, refusal->param);
+        refusal->param = param_of(x, request, refusal->param);
     return move(&body, arena, rc, out);
 }
 

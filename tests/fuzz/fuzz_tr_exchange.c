@@ -16,9 +16,11 @@ static void check(bool condition)
 static const char *const requests[DIALECT_CALLERS] = {
     [DIALECT_OPENAI] = "{\"model\":\"m\",\"stream\":true,\"messages\":[{\"role\":\"user\","
                        "\"content\":\"q\"}],\"tools\":[{\"type\":\"function\",\"function\":{"
-                       "\"name\":\"a.look\"}}]}",
+                       "\"name\":\"a.look\"}},{\"type\":\"custom\",\"custom\":{\"name\":"
+                       "\"a.patch\"}}],\"reasoning\":{\"effort\":\"low\"}}",
     [DIALECT_RESPONSES] = "{\"model\":\"m\",\"stream\":true,\"input\":\"q\",\"tools\":[{\"type\":"
-                          "\"function\",\"name\":\"a.look\",\"parameters\":{}}]}",
+                          "\"function\",\"name\":\"a.look\",\"parameters\":{}},{\"type\":"
+                          "\"custom\",\"name\":\"a.patch\"}]}",
     [DIALECT_ANTHROPIC] = "{\"model\":\"m\",\"max_tokens\":9,\"stream\":true,\"messages\":[{"
                           "\"role\":\"user\",\"content\":\"q\"}],\"tools\":[{\"name\":\"a.look\","
                           "\"input_schema\":{\"type\":\"object\"}}],\"tool_choice\":{\"type\":"

@@ -66,7 +66,9 @@ function responses(body) {
   for (const item of typeof body.input === 'string' ? [{ role: 'user', content: body.input }] : body.input) {
     if (item.type === 'function_call')
       last('assistant').calls.push({ id: item.call_id, name: item.name, args: parsed(item.arguments) });
-    else if (item.type === 'function_call_output')
+    else if (item.type === 'custom_tool_call')
+      last('assistant').calls.push({ id: item.call_id, name: item.name, args: { input: item.input } });
+    else if (item.type === 'function_call_output' || item.type === 'custom_tool_call_output')
       last('tool').results.push({ id: item.call_id, text: plain(item.output) });
     else if (item.type === 'reasoning') last('assistant').thoughts.push(item.encrypted_content);
     else if (item.role === 'system' || item.role === 'developer') system.push(plain(item.content));

@@ -1,6 +1,6 @@
 // `ai` (Vercel) with each of its providers.
 import { generateText, jsonSchema, Output, streamText, tool } from 'ai';
-import { createOpenAI } from '@ai-sdk/openai';
+import { createOpenAI, openai } from '@ai-sdk/openai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { createAnthropic } from '@ai-sdk/anthropic';
 import { BUDGET } from './anthropic.mjs';
@@ -13,6 +13,14 @@ const aiPart = (p) => {
   if (p.file) return { type: 'file', filename: p.file.name, mediaType: p.file.mime, data: p.file.data };
   return { type: 'text', text: p.text };
 };
+const aiTool = (t) =>
+  t.custom
+    ? openai.tools.customTool({
+        name: t.name,
+        description: t.description,
+        format: { type: 'grammar', syntax: 'lark', definition: t.grammar },
+      })
+    : tool({ description: t.description, inputSchema: jsonSchema(t.parameters) });
 function aiParams(o, model, providerOptions) {
   return only({
     model,
@@ -26,7 +34,7 @@ function aiParams(o, model, providerOptions) {
     tools:
       o.tools &&
       Object.fromEntries(
-        o.tools.map((t) => [t.name, tool({ description: t.description, inputSchema: jsonSchema(t.parameters) })]),
+        o.tools.map((t) => [t.name, aiTool(t)]),
       ),
     toolChoice: o.choice?.name ? { type: 'tool', toolName: o.choice.name } : o.choice,
     maxRetries: o.retries ?? 0,

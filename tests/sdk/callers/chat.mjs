@@ -10,10 +10,20 @@ export const chatPart = (p) => {
   if (p.file) return { type: 'file', file: { filename: p.file.name, file_data: dataUrl(p.file) } };
   return { type: 'text', text: p.text };
 };
-export const chatTool = (t) => ({
-  type: 'function',
-  function: only({ name: t.name, description: t.description, parameters: t.parameters, strict: t.strict }),
-});
+export const chatTool = (t) =>
+  t.custom
+    ? {
+        type: 'custom',
+        custom: {
+          name: t.name,
+          description: t.description,
+          format: { type: 'grammar', grammar: { syntax: 'lark', definition: t.grammar } },
+        },
+      }
+    : {
+        type: 'function',
+        function: only({ name: t.name, description: t.description, parameters: t.parameters, strict: t.strict }),
+      };
 export const chatChoice = (c) => (c?.name ? { type: 'function', function: { name: c.name } } : c);
 const chatSchema = (s) => ({
   type: 'json_schema',
@@ -45,7 +55,11 @@ function chatResult(r) {
   const { message: m, finish_reason } = r.choices[0];
   return {
     text: m.content ?? '',
-    calls: (m.tool_calls ?? []).map((c) => ({ id: c.id, name: c.function.name, args: parsed(c.function.arguments) })),
+    calls: (m.tool_calls ?? []).map((c) =>
+      c.type === 'custom'
+        ? { id: c.id, name: c.custom.name, args: c.custom.input }
+        : { id: c.id, name: c.function.name, args: parsed(c.function.arguments) },
+    ),
     finish: finish_reason,
     usage: r.usage && {
       input: r.usage.prompt_tokens,

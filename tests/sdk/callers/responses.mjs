@@ -9,6 +9,21 @@ const responsesPart = (p) => {
   if (p.file) return { type: 'input_file', filename: p.file.name, file_data: dataUrl(p.file) };
   return { type: 'input_text', text: p.text };
 };
+const responsesTool = (t) =>
+  t.custom
+    ? {
+        type: 'custom',
+        name: t.name,
+        description: t.description,
+        format: { type: 'grammar', syntax: 'lark', definition: t.grammar },
+      }
+    : {
+        type: 'function',
+        name: t.name,
+        description: t.description,
+        parameters: t.parameters,
+        strict: t.strict ?? false,
+      };
 function responsesParams(o) {
   return only({
     model: o.model,
@@ -16,13 +31,7 @@ function responsesParams(o) {
     instructions: o.system,
     store: false,
     include: o.effort ? ['reasoning.encrypted_content'] : undefined,
-    tools: o.tools?.map((t) => ({
-      type: 'function',
-      name: t.name,
-      description: t.description,
-      parameters: t.parameters,
-      strict: t.strict ?? false,
-    })),
+    tools: o.tools?.map(responsesTool),
     tool_choice: o.choice?.name ? { type: 'function', name: o.choice.name } : o.choice,
     parallel_tool_calls: o.parallel,
     max_output_tokens: o.max,
@@ -47,7 +56,7 @@ function responsesParams(o) {
   });
 }
 function responsesResult(r) {
-  const calls = r.output.filter((i) => i.type === 'function_call');
+  const calls = r.output.filter((i) => i.type === 'function_call' || i.type === 'custom_tool_call');
   const reason = r.incomplete_details?.reason;
   const parts = r.output.filter((i) => i.type === 'message').flatMap((i) => i.content);
   return {
@@ -55,7 +64,7 @@ function responsesResult(r) {
       .filter((p) => p.type === 'output_text')
       .map((p) => p.text)
       .join(''),
-    calls: calls.map((c) => ({ id: c.call_id, name: c.name, args: parsed(c.arguments) })),
+    calls: calls.map((c) => ({ id: c.call_id, name: c.name, args: c.input ?? parsed(c.arguments) })),
     finish:
       reason === 'max_output_tokens'
         ? 'length'
@@ -85,7 +94,12 @@ export const openaiResponses = {
   dialect: 'responses',
   sdk: OpenAI,
   user: (parts) => [{ role: 'user', content: typeof parts === 'string' ? parts : parts.map(responsesPart) }],
-  results: (list) => list.map((r) => ({ type: 'function_call_output', call_id: r.id, output: r.text })),
+  results: (list) =>
+    list.map((r) => ({
+      type: r.custom ? 'custom_tool_call_output' : 'function_call_output',
+      call_id: r.id,
+      output: r.text,
+    })),
   assistant: (text) => [{ role: 'assistant', content: text }],
   ask: async (o) =>
     responsesResult(

@@ -107,6 +107,7 @@ export const fields = [
       const e = await failure(ask1(t, { n: 2 }));
       equal(e.status, 400);
       equal(e.code, 'unsupported_parameter', e.message);
+      equal(e.param, 'n');
       return 'refused';
     },
   },
@@ -118,7 +119,8 @@ export const fields = [
         deepEqual((await ask1(t, { n: 2, stream: true })).texts, [HELLO, HELLO]);
         return undefined;
       }
-      equal((await failure(ask1(t, { n: 2, stream: true }))).status, 400);
+      const e = await failure(ask1(t, { n: 2, stream: true }));
+      deepEqual([e.status, e.param], [400, 'n']);
       return 'refused';
     },
   },

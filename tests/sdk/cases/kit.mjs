@@ -24,6 +24,14 @@ export const clock = {
   description: 'The time.',
   parameters: { type: 'object', properties: {}, additionalProperties: false },
 };
+// A tool whose input is a text, as coding agents have one.
+export const patch = {
+  name: 'apply_patch',
+  custom: true,
+  description: 'Changes files.',
+  grammar: 'start: "*** Begin Patch" LF /(.|\\n)+/\n%import common.LF\n',
+};
+export const PATCH = `*** Begin Patch\n*** Update File: a.c\n-"old\\n"\n+"Grüße 👩‍👩‍👧\\t"\n*** End Patch\n`;
 export const OSLO = { call: 'get_weather', id: 'call_oslo00001', args: { city: 'Oslo' } };
 export const ROME = { call: 'get_weather', id: 'call_rome00002', args: { city: 'Rome' } };
 export const NOARGS = { call: 'get_time', id: 'call_time00003', args: '' };

@@ -13,7 +13,10 @@ import {
   NOARGS,
   ODD,
   ok,
+  onlyCallers,
   OSLO,
+  PATCH,
+  patch,
   PDF,
   PNG,
   ROME,
@@ -124,6 +127,32 @@ export const text = [
     },
   },
 ];
+
+// Its input is a text: as such at who has these tools, else the argument of a function.
+async function customTool(t) {
+  const id = 'call_patch00001';
+  const native = t.vendor.name === 'responses';
+  t.vendor.play({ parts: [native ? { custom: patch.name, id, input: PATCH } : { call: patch.name, id, args: { input: PATCH } }] }, {});
+  const history = t.caller.user('Patch it.');
+  const first = await t.ask({ history, tools: [patch, weather] });
+  deepEqual(
+    first.calls.map((c) => [c.name, c.args]),
+    [[patch.name, PATCH]],
+  );
+  equal(first.finish, 'tool_calls');
+  ok(JSON.stringify(t.vendor.last).includes('Begin Patch'), 'the grammar arrives');
+  history.push(...first.turn, ...t.caller.results([{ id: first.calls[0].id, name: patch.name, text: 'Done.', custom: true }]));
+  equal((await t.ask({ history, tools: [patch] })).text, HELLO);
+  const turns = t.heard().turns;
+  deepEqual(
+    turns.flatMap((x) => x.calls).map((c) => [c.name, c.args]),
+    [[patch.name, { input: PATCH }]],
+  );
+  deepEqual(
+    turns.flatMap((x) => x.results).map((r) => r.text.replace(/^.*(Done\.).*$/s, '$1')),
+    ['Done.'],
+  );
+}
 
 export const tools = [
   ...both('a tool call and its result', (t) => roundTrip(t, [OSLO], [weather])),
@@ -240,6 +269,16 @@ export const tools = [
       ['user', 'assistant', 'tool', 'assistant', 'tool'],
     );
   }),
+  ...both('a custom tool', customTool, {
+    unless: onlyCallers(['openai.responses', 'ai openai()'], 'the client has no custom tools, or not in streams'),
+  }),
+  {
+    name: 'a custom tool of chat completions',
+    unless: without(onlyCallers(['openai.chat'], 'another dialect'), ({ same }) =>
+      same ? 'passed through as it is' : undefined,
+    ),
+    run: customTool,
+  },
   {
     name: 'a nested schema of a tool arrives',
     run: async (t) => {

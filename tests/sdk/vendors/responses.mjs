@@ -64,6 +64,7 @@ function checkInput(body) {
   if (typeof body.input === 'string') return;
   must(Array.isArray(body.input) && body.input.length > 0, "Missing required parameter: 'input'.");
   const calls = new Set(),
+    customs = new Set(),
     answered = new Set();
   body.input.forEach((item, i) => {
     const where = `input[${i}]`;
@@ -83,6 +84,12 @@ function checkInput(body) {
       );
       must(/^[a-zA-Z0-9_-]{1,64}$/.test(item.name ?? ''), `Invalid '${where}.name'.`);
       calls.add(item.call_id);
+    } else if (type === 'custom_tool_call') {
+      must(item.call_id && typeof item.input === 'string', `Missing required parameter: '${where}.input'.`);
+      must(/^ctc/.test(item.id ?? 'ctc'), `Invalid '${where}.id': Expected an ID that begins with 'ctc'.`);
+      customs.add(item.call_id);
+    } else if (type === 'custom_tool_call_output') {
+      must(customs.delete(item.call_id), `No tool call found for custom tool call output with call_id ${item.call_id}.`);
     } else if (type === 'function_call_output') {
       must(calls.has(item.call_id), `No tool call found for function call output with call_id ${item.call_id}.`);
       must(typeof item.output === 'string' || Array.isArray(item.output), `Invalid type for '${where}.output'.`);
@@ -98,6 +105,7 @@ function checkInput(body) {
       must(type === 'item_reference' && body.store !== false, `Invalid value: '${type}'.`, { param: `${where}.type` });
   });
   for (const id of calls) must(answered.has(id), `No tool output found for function call ${id}.`);
+  must(customs.size === 0, 'No tool output found for custom tool call.');
 }
 
 function check({ body, headers }) {
@@ -114,7 +122,8 @@ function check({ body, headers }) {
     { param: 'max_output_tokens' },
   );
   for (const [i, t] of (body.tools ?? []).entries()) {
-    must(t.type === 'function' && t.name, `Missing required parameter: 'tools[${i}].name'.`);
+    must(['function', 'custom'].includes(t.type) && t.name, `Missing required parameter: 'tools[${i}].name'.`);
+    if (t.type === 'custom') only(t, ['type', 'name', 'description', 'format'], (name) => `Unknown parameter: '${name}'.`);
     if (t.strict) checkSchema(t.parameters, `function '${t.name}'`, `tools[${i}].parameters`);
   }
   if (body.tool_choice?.type === 'function')
@@ -175,6 +184,15 @@ function itemsOf(answer) {
           call_id: p.id,
           name: p.call,
           arguments: argsText(p) || '{}',
+        };
+      if (p.custom)
+        return {
+          id: `ctc_up${i}`,
+          type: 'custom_tool_call',
+          status: 'completed',
+          call_id: p.id,
+          name: p.custom,
+          input: p.input,
         };
       return {
         id: `msg_up${i}`,
@@ -263,6 +281,10 @@ function frames(answer, { body }) {
       );
       for (const t of pieces(item.arguments)) say('response.function_call_arguments.delta', { ...at, delta: t });
       say('response.function_call_arguments.done', { ...at, name: item.name, arguments: item.arguments });
+    } else if (item.type === 'custom_tool_call') {
+      say('response.output_item.added', { output_index, item: { ...item, input: '', status: 'in_progress' } }, true);
+      for (const t of pieces(item.input)) say('response.custom_tool_call_input.delta', { ...at, delta: t });
+      say('response.custom_tool_call_input.done', { ...at, input: item.input });
     } else {
       const part = item.summary[0];
       say('response.output_item.added', { output_index, item: { ...item, summary: [] } });

@@ -3,7 +3,7 @@
 // (`check` of the dialect), and answered with the vendor's own error where it breaks a rule.
 //
 // An answer: { parts, finish, stopSequence, usage, refusal, choices, fault, error, hang }
-//   parts: { text } | { reasoning, signature } | { call, id, args }   args: an object, or '' for none
+//   parts: { text } | { reasoning, signature } | { call, id, args } | { custom, id, input }   args: an object, or '' for none
 //   finish: stop, length, tool_calls, content_filter, stop_sequence
 //   fault: cut (the connection dies), eof (a clean end too early), error (the dialect's error in the
 //   stream); each after the first piece of text. error: a kind of `errors` below.
@@ -13,7 +13,7 @@ const USAGE = { input: 11, cached: 0, written: 0, output: 7, reasoning: 0 };
 
 export function completed(answer) {
   const parts = answer.parts ?? [{ text: answer.text ?? 'Hello wörld' }];
-  const calls = parts.some((p) => p.call);
+  const calls = parts.some((p) => p.call || p.custom);
   return {
     ...answer,
     parts,

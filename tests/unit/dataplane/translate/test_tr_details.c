@@ -97,7 +97,7 @@ static const char *answered(struct tr_kit *kit, const char *ask, enum dialect pr
         .answer_id = STR("0198"),
         .answer_model = STR("served"),
     };
-    struct provider_reply r;
+    struct provider_reply r = {.done = false};
     struct str body, path, out;
     struct call_refusal refusal;
     provider_reply_reset(&r);
