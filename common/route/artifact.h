@@ -166,9 +166,10 @@ struct artifact {
     uint32_t index_bits;  /* Rows = 2^index_bits; a feature's row is index >> (16 - index_bits). */
     uint32_t model_count; /* 1..64 */
     uint32_t task_count;  /* 0: no TASK section. */
-    uint32_t model_pad;   /* Multiples of 8. */
+    uint32_t model_pad;   /* Multiples of 8; in rows of 4 or 8 lanes half of them. */
     uint32_t task_pad;
-    uint32_t row_lanes; /* Multiple of 16: [model_pad quality | model_pad length | task_pad]. */
+    /* Multiple of 16, or 4 or 8: [model_pad quality | model_pad length | task_pad]. */
+    uint32_t row_lanes;
     struct str models[ARTIFACT_MODELS_MAX]; /* By ordinal: the id string of the catalogue. */
     struct str tasks[ARTIFACT_TASKS_MAX];
     const int16_t *rows;                               /* 64-byte aligned, row_lanes a row. */

@@ -138,6 +138,20 @@ static void read_sha256(struct bytes_reader *r, struct sha256 *out)
         memcpy(out->bytes, p, SHA256_BYTES);
 }
 
+/* Few models without task classes have rows as narrow as they can be (score_narrow.h). */
+static void set_lanes(struct artifact *a)
+{
+    if (a->task_count == 0 && a->model_count <= 4) {
+        a->model_pad = a->model_count <= 2 ? 2 : 4;
+        a->task_pad = 0;
+        a->row_lanes = 2 * a->model_pad;
+        return;
+    }
+    a->model_pad = artifact_pad(a->model_count, 8);
+    a->task_pad = artifact_pad(a->task_count, 8);
+    a->row_lanes = artifact_pad(2 * a->model_pad + a->task_pad, 16);
+}
+
 static enum artifact_reason read_dimensions(struct bytes_reader *r, struct artifact *a)
 {
     a->index_bits = bytes_get_u8(r);
@@ -156,9 +170,7 @@ static enum artifact_reason read_dimensions(struct bytes_reader *r, struct artif
         a->model_count < 1 || a->model_count > ARTIFACT_MODELS_MAX ||
         a->task_count > ARTIFACT_TASKS_MAX || !scale_valid(&a->scale))
         return ARTIFACT_DIMENSIONS_REASON;
-    a->model_pad = artifact_pad(a->model_count, 8);
-    a->task_pad = artifact_pad(a->task_count, 8);
-    a->row_lanes = artifact_pad(2 * a->model_pad + a->task_pad, 16);
+    set_lanes(a);
     return ARTIFACT_OK_REASON;
 }
 

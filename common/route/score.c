@@ -7,6 +7,7 @@
 
 #include "common/base/checked.h"
 #include "common/route/fixed.h"
+#include "common/route/score_narrow.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -364,6 +365,8 @@ void score_models_with(score_sum_fn sum, const struct artifact *a, const struct 
     memset(task_z, 0, a->model_count * sizeof task_z[0]);
     memset(task_length, 0, a->model_count * sizeof task_length[0]);
     const int64_t rsqrt = fixed_rsqrt[f->n];
+    if (a->row_lanes <= SCORE_NARROW_LANES)
+        sum = sum != sum_scalar && score_sum_narrow != NULL ? score_sum_narrow : sum_scalar;
     sum(a, f, sums, dense);
     if (a->task_count > 0) {
         int32_t class_score[ARTIFACT_TASKS_MAX];

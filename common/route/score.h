@@ -26,7 +26,8 @@ enum score_kernel { SCORE_SCALAR, SCORE_SSE2, SCORE_AVX2, SCORE_AVX512, SCORE_KE
  * ARTIFACT_LANES_MAX and are 32-byte aligned. */
 typedef void (*score_sum_fn)(const struct artifact *a, const struct features *f, int32_t *out_sums,
                              int32_t *out_dense);
-/* NULL when this processor has it not. For tests and benchmarks; score_models picks the best. */
+/* NULL when this processor has it not. For tests and benchmarks; score_models picks the best. Rows
+ * of 4 and 8 lanes have a way of their own beside the scalar one. */
 score_sum_fn score_kernel(enum score_kernel kernel);
 const char *score_kernel_name(enum score_kernel kernel);
 enum score_kernel score_kernel_best(void);

@@ -13,17 +13,19 @@
 
 static const struct {
     uint32_t models, tasks;
-} shapes[] = {{1, 0}, {2, 1}, {8, 0}, {8, 8}, {9, 31}, {13, 14}, {24, 16}, {40, 0}, {64, 31}};
+} shapes[] = {{1, 0}, {2, 0},  {3, 0},   {4, 0},   {5, 0},  {2, 1},  {8, 0},
+              {8, 8}, {9, 31}, {13, 14}, {24, 16}, {40, 0}, {64, 31}};
 #define SHAPES (sizeof shapes / sizeof shapes[0])
 
 static void simd_sums_equal_scalar_sums_bit_for_bit(void **state)
 {
     (void)state;
     struct random r = {101};
-    for (unsigned round = 0; round < 40; round++) {
+    for (unsigned round = 0; round < 52; round++) {
         uint32_t models = shapes[round % SHAPES].models, tasks = shapes[round % SHAPES].tasks;
-        struct artifact *a = fixture_artifact(&r, 8 + random_below(&r, 3), models, tasks,
-                                              round % 2 == 0 ? 32767 : 500);
+        const uint32_t bits = round >= 1 && round <= 3 ? 16 : 8 + random_below(&r, 3);
+        struct artifact *a =
+            fixture_artifact(&r, bits, models, tasks, round % 2 == 0 ? 32767 : 500);
         for (unsigned i = 0; i < 20; i++) {
             struct features f;
             struct score expected, actual;
@@ -62,7 +64,7 @@ static void scores_follow_the_written_formula(void **state)
 {
     (void)state;
     struct random r = {202};
-    for (unsigned round = 0; round < 18; round++) {
+    for (unsigned round = 0; round < 26; round++) {
         struct fixture_spec spec;
         struct buf file;
         struct artifact *a = NULL;
@@ -77,7 +79,7 @@ static void scores_follow_the_written_formula(void **state)
         fixture_spec_init(&spec, &r, 9, shapes[round % SHAPES].models, shapes[round % SHAPES].tasks,
                           unshifted ? 1000 : 3000);
         spec.spec.scale.quality_dense_shift = dense_shift;
-        spec.spec.scale.length_dense_shift = dense_shift;
+        spec.spec.scale.length_dense_shift = (uint8_t)(dense_shift + 1);
         spec.spec.scale.task_dense_shift = dense_shift;
         assert_int_equal(artifact_encode(s, &file, NULL), 0);
         assert_int_equal(artifact_decode(buf_str(&file), &a, &reason, NULL), 0);
@@ -101,7 +103,7 @@ static void scores_follow_the_written_formula(void **state)
             int64_t z = plain_score(s, &f, s->quality, s->quality_dense, s->quality_bias[m], m,
                                     s->model_count, 16, dense_shift);
             int64_t y = plain_score(s, &f, s->length, s->length_dense, s->length_bias[m], m,
-                                    s->model_count, 16, dense_shift);
+                                    s->model_count, 16, dense_shift + 1U);
             assert_int_equal(score.z[m], z + floor_shift_i64(g, 16));
             assert_int_equal(score.length_q16[m], y + floor_shift_i64(l, 16));
         }
