@@ -60,6 +60,15 @@ static uint64_t entry_sum(const struct spool_ring_entry *e)
     return sum_of(e->position, (const uint8_t *)e + SUMMED_FROM, e->len - SUMMED_FROM);
 }
 
+/* The place of the next entry was written a whole ring ago, so that no cache has it. It is fetched
+ * for writing now, as much of it as this one took: stores that miss would hold up the next sum. */
+static void fetch_ahead(const struct spool_ring *r, uint32_t len)
+{
+    const uint8_t *next = (const uint8_t *)spool_ring_begin((struct spool_ring *)(uintptr_t)r);
+    for (uint32_t at = 0; at < len + 256; at += 64)
+        __builtin_prefetch(next + at, 1);
+}
+
 bool spool_ring_commit(struct spool_ring *r, struct spool_ring_entry *entry, uint8_t *payload_end)
 {
     uint32_t used = (uint32_t)(payload_end - (uint8_t *)entry);
@@ -70,6 +79,7 @@ bool spool_ring_commit(struct spool_ring *r, struct spool_ring_entry *entry, uin
     entry->payload_len = used - SPOOL_RING_ENTRY_BYTES;
     entry->sum = entry_sum(entry);
     r->head += len;
+    fetch_ahead(r, len);
     assert(r->head - r->taken_seen <= r->size);
     atomic_store_explicit(r->published, r->head, memory_order_release);
     uint64_t wake = r->size / 4 < WAKE_BYTES ? r->size / 4 : WAKE_BYTES;
