@@ -4,13 +4,14 @@
  *   bench_load [-n REQUESTS] [--ramp MS] [--any-status] PORT CONNECTIONS SECONDS REQUEST_FILE
  * Starts requests for SECONDS, or until REQUESTS have been sent; --ramp spreads the first ones over
  * a time, as clients that do not know of each other would. REQUEST_FILE holds head and body as they
- * go out; the digits of "#00000000#" in it count the requests, so that no two are the same and
- * nothing that a proxy remembers of one helps with the next. Prints one JSON object: requests,
- * errors (with --any-status only broken answers are), refused (answers that are not 200),
- * unanswered (connections closed instead), events, seconds; quantiles in microseconds of the time
- * from request to whole answer (p50_us, p99_us), of that time for refused ones (refused_p99_us),
- * and of an event's time from the provider's stamp ("@" and 19 digits, see bench_upstream) to here
- * (delay_p50_us, delay_p99_us, delay_max_us); late, the events that came 250 ms late or more. */
+ * go out; the digits of "#00000000#" in it count the requests, from the clock's microseconds on, so
+ * that no two are the same and nothing that a proxy remembers of one helps with the next. Prints
+ * one JSON object: requests, errors (with --any-status only broken answers are), refused (answers
+ * that are not 200), unanswered (connections closed instead), events, seconds; quantiles in
+ * microseconds of the time from request to whole answer (p50_us, p99_us), of that time for refused
+ * ones (refused_p99_us), and of an event's time from the provider's stamp ("@" and 19 digits, see
+ * bench_upstream) to here (delay_p50_us, delay_p99_us, delay_max_us); late, the events that came
+ * 250 ms late or more. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,6 +92,14 @@ static void number_next(void)
         }
         request_number[i] = '0';
     }
+}
+
+/* Another one for each run, so that a proxy knows no text from the run before. */
+static void number_begin(void)
+{
+    uint64_t number = clock_mono_ns() / 1000;
+    for (size_t i = NUMBER_DIGITS; request_number != NULL && i-- > 0; number /= 10)
+        request_number[i] = (char)('0' + number % 10);
 }
 
 static void connection_send(struct connection *c)
@@ -380,6 +389,7 @@ int main(int argc, char **argv)
     ptrdiff_t at = str_search(buf_str(&request), STR("#00000000#"));
     if (at >= 0)
         request_number = request.data + at + 1;
+    number_begin();
     for (size_t i = 0; i < sizeof all_samples / sizeof *all_samples; i++)
         if ((all_samples[i]->ns = mem_alloc(SAMPLES_MAX * sizeof(uint32_t))) == NULL)
             return 1;
