@@ -94,7 +94,8 @@ static int make_channel(struct rpc_client *c, struct target *t, struct err *err)
         INT_ARG(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
         INT_ARG(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
         INT_ARG(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200),
-        INT_ARG(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 200),
+        /* What it is to gRPC: how long a connection may take, handshake and all. */
+        INT_ARG(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 3000),
         INT_ARG(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000),
         INT_ARG(GRPC_ARG_ENABLE_RETRIES, 0),
         INT_ARG(GRPC_ARG_ENABLE_HTTP_PROXY, 0), /* Never by an environment variable. */
