@@ -59,8 +59,13 @@ class Network:
         if os.geteuid() != 0:
             raise Skip("needs root, to make network namespaces")
         try:
-            if ip("netns", "add", self.switch, check=False).returncode != 0:
-                raise Skip("network namespaces cannot be made here")
+            made = ip("netns", "add", self.switch, check=False)
+            if made.returncode != 0:
+                raise Skip("network namespaces cannot be made here: " + made.stderr.strip())
+            # It mounts the namespace's own /sys, for which the root has to be a mount: in a chroot it may be none.
+            entered = ip("netns", "exec", self.switch, "true", check=False)
+            if entered.returncode != 0:
+                raise Skip("network namespaces cannot be entered here: " + entered.stderr.strip())
             ip("-n", self.switch, "link", "add", "name", "bridge0", "type", "bridge")
             ip("-n", self.switch, "link", "set", "bridge0", "up")
         except BaseException:
