@@ -115,14 +115,14 @@ def test_f31_a_node_drains_as_written():
         status, headers, _ = ask(c, key)  # A load balancer may not know yet.
         headers = {k.lower(): v for k, v in headers.items()}
         expect(status == 200 and headers.get("connection") == "close", "%s %s" % (status, headers))
-        wait_until("the listener to close", lambda: refused(target), 30)
+        wait_until("the listener to close", lambda: refused(target))
         expect(node.alive, "ended with streams under way")
         provider.go_on.release()
         # Either stream may be the one that ends: the provider's order is not the clients'.
         ended = threading.Thread(target=ends.rest)
         other = threading.Thread(target=stays.rest)
         ended.start(), other.start()
-        wait_until("one stream to end", lambda: not ended.is_alive() or not other.is_alive(), 30)
+        wait_until("one stream to end", lambda: not ended.is_alive() or not other.is_alive())
         expect(ended.is_alive() or other.is_alive(), "both streams ended")
         expect(node.alive, "ended with a stream under way")
         node.kill(signal.SIGTERM)  # A second one: no more waiting.
@@ -162,16 +162,16 @@ def test_a_providers_key_is_read_again_when_its_file_changes():
         key, node = c.make_key(), c.nodes[0]
         expect(shown() == "Bearer first", provider.keys)
         write_key("second")
-        wait_until("the new key by itself", lambda: shown() == "Bearer second", 30)
+        wait_until("the new key by itself", lambda: shown() == "Bearer second")
         write_key("third")
         node.kill(signal.SIGHUP)
-        wait_until("the new key by a signal", lambda: shown() == "Bearer third", 30)
+        wait_until("the new key by a signal", lambda: shown() == "Bearer third")
         os.unlink(holder["path"])
         node.kill(signal.SIGHUP)
-        wait_until("the node to have looked", lambda: "nothing to reload" in node.log_tail(200), 10)
+        wait_until("the node to have looked", lambda: "nothing to reload" in node.log_tail(200))
         expect(shown() == "Bearer third", "the key was lost with its file")
         node.kill(signal.SIGQUIT)
-        wait_until("the state in the log", lambda: '"worker state"' in node.log_tail(200), 10)
+        wait_until("the state in the log", lambda: '"worker state"' in node.log_tail(200))
 
 
 def test_the_control_plane_takes_what_a_cluster_mounts():
@@ -202,14 +202,14 @@ def test_the_control_plane_takes_what_a_cluster_mounts():
         def models():
             return [m["id"] for m in c.admin("GET", "/models")[1].get("items", [])]
 
-        wait_until("the first configuration", lambda: models() == ["m"], 30)
+        wait_until("the first configuration", lambda: models() == ["m"])
         point_to("two")
-        wait_until("the second by itself", lambda: sorted(models()) == ["added", "m"], 30)
+        wait_until("the second by itself", lambda: sorted(models()) == ["added", "m"])
         point_to("bad")
-        wait_until("the bad one to be refused", lambda: "the old one stays" in c.control.log_tail(200), 30)
+        wait_until("the bad one to be refused", lambda: "the old one stays" in c.control.log_tail(200))
         expect(sorted(models()) == ["added", "m"], "a bad file changed something")
         c.control.kill(signal.SIGQUIT)
-        wait_until("the state in the log", lambda: '"state"' in c.control.log_tail(50), 10)
+        wait_until("the state in the log", lambda: '"state"' in c.control.log_tail(50))
         expect(c.control.alive, "ended by SIGQUIT")
 
         with open(key_file, "w") as f:

@@ -92,7 +92,7 @@ class Pair:
 
 def settle(pair, seen):
     """Until versions are written again by the holder of the newest term."""
-    wait_until("versions to be written again", lambda: pair.count() > seen, 30)
+    wait_until("versions to be written again", lambda: pair.count() > seen)
 
 
 def play(pair, dice):
@@ -111,7 +111,7 @@ def play(pair, dice):
         pair.etcd.process.kill(signal.SIGSTOP)
     if kind in ("stop", "cut", "cut and stop"):
         seen = pair.count()
-        wait_until("another leader", lambda: pair.leader()[1] > term, 30)
+        wait_until("another leader", lambda: pair.leader()[1] > term)
         if dice.random() < 0.7:
             settle(pair, seen)
     else:
@@ -156,7 +156,7 @@ def rounds(n):
     dice, kinds = random.Random(seed), {}
     started = time.monotonic()
     with Pair() as pair:
-        wait_until("a leader that writes", lambda: pair.leader()[0] is not None and pair.count() > 0, 30)
+        wait_until("a leader that writes", lambda: pair.leader()[0] is not None and pair.count() > 0)
         for _ in range(n):
             kind = play(pair, dice)
             kinds[kind] = kinds.get(kind, 0) + 1

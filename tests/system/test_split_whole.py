@@ -275,10 +275,10 @@ class World:
         return ('steelyard_leader_term{role="rollout"} %d' % term).encode() in text
 
     def wait_other(self, term):
-        wait_until("another one to lead", lambda: self.leader()[1] > term, 30)
+        wait_until("another one to lead", lambda: self.leader()[1] > term)
 
     def play(self, kind, people):
-        wait_until("somebody to lead", self.led_well, 30)
+        wait_until("somebody to lead", self.led_well)
         control, relay = self.c.controls, self.c.relays
         lock = BEHIND_THE_FENCE if kind == "stopped in a write" else BEFORE_THE_FENCE
         with people.busy:  # Under the lock each change would keep a worker, until none is left for an election.
@@ -299,7 +299,7 @@ class World:
         relay[i].cut = False
         control[i].kill(signal.SIGCONT)
         if kind == "cut in turn":
-            wait_until("the other one to say so", self.led_well, 30)
+            wait_until("the other one to say so", self.led_well)
             other, term = self.leader()
             relay[other].cut = True
             self.wait_other(term)
