@@ -4,6 +4,7 @@
   tests/system/run.py [NAME...]             only tests whose name holds one of the words
   tests/system/run.py [NAME...] --long      those that take minutes instead: functions long_*
   tests/system/run.py [NAME...] -j N        so many at a time (2; long ones 1)
+  tests/system/run.py --beside | --alone    only those that may run beside others, or only the other ones
 Each test runs in a process of its own. Those of a module that says FIRST = True take long and begin; those
 with ALONE = True compare what they see with what they saw before, and run when nothing else does. A test
 that raises Skip is counted as skipped and says why. Closes with "N passed, N failed, N skipped".
@@ -84,8 +85,12 @@ def main():
     parser.add_argument("words", nargs="*")
     parser.add_argument("--long", action="store_true")
     parser.add_argument("-j", type=int, default=0)
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument("--beside", action="store_true")
+    part.add_argument("--alone", action="store_true")
     options = parser.parse_args()
-    tests = collect(options.words, "long_" if options.long else "test_")
+    tests = [t for t in collect(options.words, "long_" if options.long else "test_")
+             if not (options.beside and t[3]) and not (options.alone and not t[3])]
     jobs = options.j or (1 if options.long else 2)
     suite = Suite()
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
