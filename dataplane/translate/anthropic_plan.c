@@ -68,10 +68,13 @@ static void plan_budget(struct anthropic_asking *a, int64_t wanted)
             a->max_output = least(a->max_output, a->target->clamp_output);
     }
     a->budget = tr_budget_clip(wanted, lowest, q->budget_max, a->max_output);
-    if (a->budget == 0)
+    if (a->budget == 0) {
         tr_note(a->terms, "dropped_reasoning_effort");
-    else
-        a->thinking = ANTHROPIC_THINKING_BUDGET;
+        return;
+    }
+    a->thinking = ANTHROPIC_THINKING_BUDGET;
+    if (a->budget < wanted && a->max_output == a->target->clamp_output)
+        tr_note(a->terms, "clamped_thinking_budget");
 }
 
 static int plan_thinking(struct anthropic_asking *a)

@@ -131,26 +131,15 @@ static int print_echo(struct tr_exchange *x, const struct tr_request *request)
     return rc;
 }
 
-/* As the caller said it: reasoning is asked for in more than one way. */
-static struct str param_of(const struct tr_exchange *x, const struct tr_request *request,
-                           struct str param)
-{
-    const bool effort = str_is(param, "reasoning_effort");
-    if (effort && x->caller->dialect == DIALECT_ANTHROPIC && request->effort == TR_EFFORT_UNSET)
-        return STR("thinking");
-    if (effort && x->caller->dialect == DIALECT_OPENAI && request->details)
-        return STR("reasoning");
-    return tr_param_for(x->caller->dialect, param);
-}
-
-static int print_body(struct tr_exchange *x, const struct tr_request *request, struct arena *arena,
-                      struct call_refusal *refusal, struct str *out)
+static int print_body(struct tr_exchange *x, const struct tr_request *request,
+                      const struct json *json, struct arena *arena, struct call_refusal *refusal,
+                      struct str *out)
 {
     struct buf body;
     buf_init(&body, BODY_BYTES_MAX);
     int rc = x->provider->print_request(request, &x->target, arena, &x->terms, refusal, &body);
     if (rc == ERR_INVALID && refusal->param.len > 0)
-        refusal->param = param_of(x, request, refusal->param);
+        refusal->param = tr_param_in(x->caller->dialect, refusal->param, json);
     return move(&body, arena, rc, out);
 }
 
@@ -176,7 +165,7 @@ int tr_exchange_write(struct tr_exchange *x, const struct json *json, struct are
     if (rc == 0)
         rc = tr_customs_plan(&request, x->provider->dialect, &x->target, arena, &x->terms, refusal);
     if (rc == 0)
-        rc = print_body(x, &request, arena, refusal, &body);
+        rc = print_body(x, &request, json, arena, refusal, &body);
     if (rc == 0)
         rc = print_path(x, arena, &path);
     if (rc != 0)

@@ -98,6 +98,44 @@ struct str tr_param_for(enum dialect caller, struct str param)
     return param;
 }
 
+/* "output_config.effort" */
+static bool stands_in(const struct json *body, struct str path)
+{
+    uint32_t node = JSON_ROOT;
+    while (path.len > 0 && node != JSON_NONE) {
+        ptrdiff_t dot = str_find(path, '.');
+        size_t end = dot >= 0 ? (size_t)dot : path.len;
+        node = json_get(body, node, str_slice(path, 0, end));
+        path = str_slice(path, end + (dot >= 0 ? 1 : 0), path.len);
+    }
+    return node != JSON_NONE;
+}
+
+struct str tr_param_in(enum dialect caller, struct str param, const struct json *body)
+{
+    static const struct {
+        const char *neutral;
+        const char *others[4]; /* Of any dialect. */
+    } names[] = {
+        {"logprobs", {"top_logprobs", "include"}},
+        {"max_completion_tokens", {"max_tokens"}},
+        {"reasoning_effort", {"thinking", "reasoning", "include_reasoning"}},
+        {"response_format", {"output_format"}},
+        {"service_tier", {"speed"}},
+        {"tool_choice", {"function_call"}},
+        {"tools", {"functions"}},
+        {"user", {"user", "safety_identifier"}},
+    };
+    const struct str usual = tr_param_for(caller, param);
+    if (stands_in(body, usual))
+        return usual;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        for (size_t k = 0; str_is(param, names[i].neutral) && k < 4; k++)
+            if (names[i].others[k] != NULL && stands_in(body, str_from(names[i].others[k])))
+                return str_from(names[i].others[k]);
+    return usual;
+}
+
 int tr_notes_print(const struct tr_terms *terms, struct buf *out)
 {
     for (uint32_t i = 0; i < terms->note_count; i++) {

@@ -4,6 +4,7 @@
 #ifndef STEELYARD_DATAPLANE_TRANSLATE_NOTES_H
 #define STEELYARD_DATAPLANE_TRANSLATE_NOTES_H
 
+#include "common/json/json.h"
 #include "dataplane/translate/dialects.h"
 
 /* Frees what terms own (names, customs); a zeroed struct is fine. */
@@ -26,6 +27,8 @@ int tr_drop_unknown(const struct tr_request *request, const struct tr_target *ta
                     struct tr_terms *terms, struct call_refusal *refusal) MUST_CHECK;
 /* "stop" -> "stop_sequences" where the caller speaks anthropic. What it does not know stays. */
 struct str tr_param_for(enum dialect caller, struct str param);
+/* The same of a body at hand: of the names that mean it the one that stands there. */
+struct str tr_param_in(enum dialect caller, struct str param, const struct json *body);
 
 /* "dropped_seed, filled_result"; nothing if there are none. */
 int tr_notes_print(const struct tr_terms *terms, struct buf *out) MUST_CHECK;

@@ -26,7 +26,6 @@ enum tr_quirk {
     TR_QUIRK_PREFILL = 1 << 15,          /* A last turn of the assistant is continued. */
     TR_QUIRK_THINKS_UNASKED = 1 << 16,   /* Reasons unless told not to. */
     TR_QUIRK_REASONING_ALWAYS = 1 << 17, /* deepseek: reasoning_content on all turns. */
-    TR_QUIRK_SYSTEM_TURNS = 1 << 18,     /* anthropic: takes role system amid the turns. */
     TR_QUIRK_NINE_IDS = 1 << 19,         /* Ids of calls are nine of [a-zA-Z0-9]. */
     TR_QUIRK_BETWEEN_TOOLS = 1 << 20,    /* anthropic: off is {type:between_tools}. */
     TR_QUIRK_URLS = 1 << 21,             /* gemini: takes https addresses in fileData. */
