@@ -170,6 +170,8 @@ void decision_write_attempts(struct json_writer *w, const Steelyard__Telemetry__
         json_writer_u64(w, a->status);
         json_writer_key(w, "reason");
         json_writer_text(w, record_reason_name(a->reason));
+        json_writer_key(w, "hedge"); /* Begun beside another one. */
+        json_writer_bool(w, (a->flags & STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_HEDGE) != 0);
         json_writer_key(w, "ttft_ms");
         json_writer_u64(w, a->ttft_ms);
         json_writer_key(w, "total_ms");

@@ -283,8 +283,18 @@ void limits_settle(struct limits_hold *hold, uint64_t tokens, uint64_t now_ns)
         else if (tokens > hold->tokens && atomic_load(&s->per_min[LIMITS_TOKENS]) != 0)
             bucket_debit(&s->buckets[LIMITS_TOKENS], tokens - hold->tokens,
                          slot_rate(s, LIMITS_TOKENS), now_ns);
-        atomic_fetch_sub(&s->running, 1);
+        if (!hold->answered)
+            atomic_fetch_sub(&s->running, 1);
     }
+}
+
+void limits_answered(struct limits_hold *hold)
+{
+    if (!hold->admitted || hold->answered)
+        return;
+    hold->answered = true;
+    for (uint32_t i = 0; i < hold->count; i++)
+        atomic_fetch_sub(&hold->slots[i]->running, 1);
 }
 
 void limits_look(const struct limits_hold *hold, enum limits_kind kind, uint64_t now_ns,

@@ -48,6 +48,7 @@ struct limits_values {
 struct limits_hold {
     uint32_t count;
     bool admitted;
+    bool answered;   /* Its concurrency was given back before the rest. */
     uint64_t tokens; /* Debited at admission. */
     struct limits_slot *slots[LIMITS_PATH_MAX];
 };
@@ -68,6 +69,9 @@ bool limits_admit(struct limits_hold *hold, uint64_t tokens, uint64_t now_ns,
 /* Once for a request that was admitted, also if it failed: it is no longer under way, and what it
  * really took replaces the estimate. */
 void limits_settle(struct limits_hold *hold, uint64_t tokens, uint64_t now_ns);
+/* Before that, at most once: its caller has the answer and may ask again, though what it took is
+ * not known yet. */
+void limits_answered(struct limits_hold *hold);
 
 /* For the headers of an answer: of the account with the least left. limit 0: not limited. */
 struct limits_view {

@@ -11,6 +11,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
+#include "dataplane/limits/limits.h"
 #include "dataplane/request/ask.h"
 #include "dataplane/request/charge.h"
 #include "dataplane/request/early.h"
@@ -98,7 +99,7 @@ static bool may_begin(const struct request *r)
     return !r->early && !r->path->free && r->work->pin_provider.len == 0 &&
            r->work->pin_name.len == 0 && !env->shedding && REQUEST_ATTEMPTS_MAX > 1 &&
            !atomic_load_explicit(&env->shared->ending, memory_order_relaxed) &&
-           !queue_waits(&env->queue, r->attempt.model);
+           !queue_waits(&env->queue, r->route) && !queue_waits(&env->queue, r->attempt.model);
 }
 
 /* It stays alone where `why` says so; NULL: the second may begin, and is paid for. */
@@ -311,6 +312,8 @@ static void answer_client(struct request *r, struct hedge *h)
     void *client_arg = r->client_arg;
     report_answer(r);
     h->answered_ns = clock_mono_ns();
+    if (r->limits != NULL)
+        limits_answered(r->limits);
     r->client = &nobody;
     r->client_arg = NULL;
     r->head = NULL;

@@ -213,6 +213,33 @@ static void f17_an_unhealthy_or_full_deployment_is_nobody(void **state)
     one_alone(&o, 0, "refused_nobody", NULL);
 }
 
+/* Room that there is belongs to those who wait for it. */
+static void f17_f21_not_while_others_wait_for_the_model(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c;
+    struct seen s;
+    const struct rig_options o = hedge_options();
+    int somebody = 0;
+    begin(&r, &o, &s);
+    both_hold(&r);
+    rig_connect(&r, &c);
+    rig_ask(&c, ASK);
+    rig_until(&r, r.providers[0].requests == 1);
+    const struct request *q = container_of(r.env.active.next, struct request, link);
+    assert_int_equal(queue_join(&r.env.queue, &somebody, q->route, 1, 1, clock_mono_ms()),
+                     QUEUE_JOINED);
+    rig_until(&r, hedge_counted(&r, "refused_nobody") == 1);
+    queue_leave(&r.env.queue, &somebody, false);
+    hedge_say(&r, 0, 0, 'W', false);
+    rig_until(&r, rig_answered(&c));
+    rig_disconnect(&r, &c);
+    rig_until(&r, r.env.active_count == 0);
+    rig_stop(&r);
+    assert_int_equal(s.attempts, 1);
+}
+
 static void f17_the_node_has_its_share_of_them(void **state)
 {
     (void)state;
@@ -261,6 +288,100 @@ static void f17_by_p95_only_once_enough_is_known(void **state)
     hedge_after_ms = HEDGE_AFTER_MS;
 }
 
+/* ---- while the other is read on ---- */
+
+/* On the same connection, though his key may have one request at a time. */
+static void f17_who_has_the_answer_may_ask_again_at_once(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c;
+    struct rig_answer a;
+    struct seen s;
+    struct rig_options o = hedge_options();
+    o.abort_stops_billing = false;
+    o.key_concurrency = 1;
+    begin(&r, &o, &s);
+    both_hold(&r);
+    rig_connect(&r, &c);
+    rig_ask(&c, ASK);
+    rig_until(&r, r.providers[0].requests == 1 && r.providers[1].requests == 1);
+    hedge_say(&r, 1, 1, 'W', false);
+    rig_until(&r, rig_answered(&c));
+    rig_answer_read(&c, &a);
+    assert_int_equal(a.status, 200);
+    assert_false(str_search(a.head, STR("x-steelyard-cost-usd")) >= 0); /* Not known yet. */
+    buf_deinit(&a.body);
+    assert_int_equal(r.env.active_count, 1);
+    assert_int_equal(rig_records(&r), 0);
+    assert_int_equal(atomic_load(&r.shared.unseen), 1);
+    buf_clear(&c.in);
+    rig_ask(&c, ASK);
+    rig_until(&r, r.providers[0].requests + r.providers[1].requests == 3);
+    hedge_say(&r, 0, 0, 'W', false);
+    hedge_say(&r, 1, 0, 'W', false);
+    rig_until(&r, rig_answered(&c));
+    rig_answer_read(&c, &a);
+    assert_int_equal(a.status, 200);
+    buf_deinit(&a.body);
+    rig_disconnect(&r, &c);
+    rig_until(&r, r.env.active_count == 0);
+    assert_int_equal(atomic_load(&r.shared.unseen), 0);
+    rig_stop(&r);
+    assert_int_equal(s.rows, 2);
+}
+
+/* A node that stops does not wait for what nobody sees. */
+static void f17_what_is_read_on_ends_with_the_node(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c;
+    struct seen s;
+    struct rig_options o = hedge_options();
+    o.abort_stops_billing = false;
+    begin(&r, &o, &s);
+    both_hold(&r);
+    rig_connect(&r, &c);
+    rig_ask(&c, ASK);
+    rig_until(&r, r.providers[0].requests == 1 && r.providers[1].requests == 1);
+    hedge_say(&r, 1, 1, 'W', false);
+    rig_until(&r, rig_answered(&c));
+    atomic_store(&r.shared.ending, true);
+    rig_until(&r, r.env.active_count == 0);
+    rig_disconnect(&r, &c);
+    rig_stop(&r);
+    assert_int_equal(s.rows, 1);
+    assert_int_equal(s.status, RECORD_STATUS_OK);
+    assert_int_equal(s.of[0].reason, RECORD_REASON_CANCELLED);
+    assert_int_equal(s.of[1].reason, RECORD_REASON_OK);
+}
+
+/* Where the record is on disk before the answer, nothing may be left to record. */
+static void f17_with_durability_of_the_host_the_other_is_stopped(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c;
+    struct seen s;
+    struct rig_options o = hedge_options();
+    o.abort_stops_billing = false;
+    begin(&r, &o, &s);
+    r.shared.settings.durability_host = true;
+    both_hold(&r);
+    rig_connect(&r, &c);
+    rig_ask(&c, ASK);
+    rig_until(&r, r.providers[0].requests == 1 && r.providers[1].requests == 1);
+    hedge_say(&r, 1, 1, 'W', false);
+    rig_until(&r, rig_answered(&c));
+    assert_int_equal(rig_records(&r), 1);
+    rig_until(&r, r.providers[0].gone == 1); /* Closed, not pooled. */
+    rig_disconnect(&r, &c);
+    rig_until(&r, r.env.active_count == 0);
+    rig_stop(&r);
+    assert_int_equal(s.of[0].reason, RECORD_REASON_CANCELLED);
+}
+
 /* ---- memory ---- */
 
 static void f17_without_memory_for_a_second_the_first_serves(void **state)
@@ -301,9 +422,13 @@ int main(void)
         cmocka_unit_test(f17_without_money_for_a_second_the_first_stays_alone),
         cmocka_unit_test(f17_where_the_first_is_clamped_there_is_no_second),
         cmocka_unit_test(f17_an_unhealthy_or_full_deployment_is_nobody),
+        cmocka_unit_test(f17_f21_not_while_others_wait_for_the_model),
         cmocka_unit_test(f17_the_node_has_its_share_of_them),
         cmocka_unit_test(f17_it_is_off_unless_the_route_says_when),
         cmocka_unit_test(f17_by_p95_only_once_enough_is_known),
+        cmocka_unit_test(f17_who_has_the_answer_may_ask_again_at_once),
+        cmocka_unit_test(f17_what_is_read_on_ends_with_the_node),
+        cmocka_unit_test(f17_with_durability_of_the_host_the_other_is_stopped),
         cmocka_unit_test(f17_without_memory_for_a_second_the_first_serves),
     };
     return rig_run_for_each_transport(tests, sizeof tests / sizeof tests[0]);
