@@ -297,6 +297,78 @@ int record_replay(struct record *r, struct policy_decision *out_decision,
     return 0;
 }
 
+/* What the other version was asked: the same but for its weights and its own names of the models.
+ * Behind the route's candidates stand fallbacks, which no version knows. */
+static void ask_shadow(const struct record *r, const struct artifact *artifact,
+                       struct policy_request *out_request, struct policy_candidate *out_candidates)
+{
+    const Steelyard__Telemetry__V1__Decision *d = r->pb;
+    const Steelyard__Telemetry__V1__Shadow *s = d->shadow;
+    *out_request = r->request;
+    out_request->sticky = POLICY_NONE;
+    out_request->lambda = s->lambda;
+    out_request->mu = s->mu;
+    out_request->floor_q16 = s->floor_q16;
+    out_request->t_out_cap = s->t_out_cap;
+    memcpy(out_candidates, r->candidates, d->n_cand * sizeof r->candidates[0]);
+    for (uint32_t i = 0; i < d->n_cand; i++)
+        out_candidates[i].ordinal = artifact == NULL || i >= s->ranked
+                                        ? POLICY_UNKNOWN_MODEL
+                                        : artifact_model(artifact, str_from(d->models[i]));
+}
+
+static struct explain_mismatch compare_shadow(const Steelyard__Telemetry__V1__Shadow *s,
+                                              const struct policy_choice *c)
+{
+    const struct {
+        const char *field;
+        int64_t recorded, recomputed;
+    } pairs[] = {
+        {"shadow.chosen", s->chosen, c->position == POLICY_NONE ? 0 : c->position + INT64_C(1)},
+        {"shadow.q", s->q, c->q},
+        {"shadow.cost", s->cost, c->cost},
+        {"shadow.excl_any", s->excl_any, c->excl_any},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
+        if (pairs[i].recorded != pairs[i].recomputed)
+            return (struct explain_mismatch){pairs[i].field, 0, pairs[i].recorded,
+                                             pairs[i].recomputed};
+    return (struct explain_mismatch){.field = NULL};
+}
+
+int record_replay_shadow(struct pq_conn *c, struct record_cache *cache, const struct record *r,
+                         const uint8_t artifact_sha[32], struct explain_mismatch *out_mismatch,
+                         struct err *err)
+{
+    const Steelyard__Telemetry__V1__Shadow *s = r->pb->shadow;
+    struct policy_candidate candidates[POLICY_CANDIDATES_MAX];
+    struct policy_request request;
+    struct policy_params params;
+    struct policy_choice choice;
+    const struct artifact *artifact = NULL;
+    const struct buf *body = NULL;
+    if (s == NULL || s->ranked == 0 || s->params_sha.len != 32 || r->skip != RECORD_USABLE ||
+        !r->has_features || r->pb->n_models < r->pb->n_cand)
+        return ERR_NOT_FOUND;
+    int rc = artifact_sha == NULL ? 0 : cached_artifact(c, cache, artifact_sha, &artifact, err);
+    if (rc == 0)
+        rc = cached_params(c, cache, s->params_sha.data, &body, err);
+    if (rc == 0 && (body == NULL || (artifact_sha != NULL && artifact == NULL)))
+        rc = ERR_NOT_FOUND;
+    if (rc != 0)
+        return rc;
+    policy_params_init(&params);
+    params.strategy = POLICY_STATIC;
+    if (record_params(buf_str(body), artifact, &params) != 0 || !policy_params_valid(&params))
+        return ERR_INVALID;
+    ask_shadow(r, artifact, &request, candidates);
+    rc = policy_greedy_by_valid(artifact, &r->features, &params, &request, candidates,
+                                (uint32_t)r->pb->n_cand, &choice);
+    if (rc == 0)
+        *out_mismatch = compare_shadow(s, &choice);
+    return rc;
+}
+
 const char *record_status_name(uint32_t status)
 {
     static const char *const names[] = {"unknown", "ok",         "cancelled", "partial",

@@ -55,6 +55,13 @@ void record_close(struct record *r);
 /* Recomputes; .field NULL: equal. */
 int record_replay(struct record *r, struct policy_decision *out_decision,
                   struct explain_mismatch *out_mismatch) MUST_CHECK;
+/* The shadow of a decision of the stable version, recomputed by the candidate's artifact (NULL: it
+ * has none) and the parameters that the shadow names: .field NULL: equal. ERR_NOT_FOUND: there is
+ * none, or not all that it was computed from is recorded or stored; ERR_INVALID: such inputs give
+ * no choice; ERR_NOMEM, or a database error. */
+int record_replay_shadow(struct pq_conn *c, struct record_cache *cache, const struct record *r,
+                         const uint8_t artifact_sha[32], struct explain_mismatch *out_mismatch,
+                         struct err *err) MUST_CHECK;
 /* A Params resource as the node reads it, over parameters that policy_params_init has set.
  * ERR_CORRUPT. */
 int record_params(struct str body, const struct artifact *artifact,

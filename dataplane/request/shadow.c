@@ -13,6 +13,16 @@ static void use_ordinals(struct request *r, bool next)
             next ? route->candidates[i].next_ordinal : route->candidates[i].ordinal;
 }
 
+static void note_weights(struct record_rollout *a, const struct request *r,
+                         const struct policy_request *q)
+{
+    a->shadow_lambda = q->lambda;
+    a->shadow_mu = q->mu;
+    a->shadow_floor_q16 = q->floor_q16;
+    a->shadow_out_cap = q->t_out_cap;
+    a->shadow_ranked = r->route->candidate_count;
+}
+
 static int ask(struct request *r, const struct snapshot_policy *p, struct policy_choice *out)
 {
     const struct request_work *w = r->work;
@@ -20,6 +30,7 @@ static int ask(struct request *r, const struct snapshot_policy *p, struct policy
     struct policy_request q = w->policy_request;
     weights_fill(r, p, &p->params, &q);
     q.sticky = POLICY_NONE;
+    note_weights(&r->work->rollout, r, &q);
     if (p->artifact == decided_by->artifact && q.t_out_cap == w->policy_request.t_out_cap)
         return policy_greedy_beside(p->artifact, &w->decision, &decided_by->params, &p->params, &q,
                                     w->candidates, out);

@@ -8,6 +8,8 @@
 #define OUTCOME_BYTES  offsetof(struct record_outcome, attempts)
 #define ATTEMPT_BYTES  offsetof(struct record_attempt, held)
 #define ROUTED_BYTES   offsetof(struct policy_decision, row)
+/* Without the weights of a shadow, which follow if there is one. */
+#define ROLLOUT_BYTES  offsetof(struct record_rollout, shadow_lambda)
 static_assert(DECISION_BYTES == 152, "layout of the ring");
 static_assert(OUTCOME_BYTES == 40, "layout of the ring");
 static_assert(ATTEMPT_BYTES == 72, "layout of the ring");
@@ -16,14 +18,15 @@ static_assert(ROUTED_BYTES == 88, "layout of the ring");
 static_assert(sizeof(struct policy_candidate) == 64, "layout of the ring");
 static_assert(sizeof(struct policy_row) == 48, "layout of the ring");
 static_assert(sizeof(((struct features *)0)->dense) == 48, "layout of the ring");
-static_assert(sizeof(struct record_rollout) == 88, "layout of the ring");
+static_assert(ROLLOUT_BYTES == 88, "layout of the ring");
+static_assert(sizeof(struct record_rollout) == ROLLOUT_BYTES + 32, "layout of the ring");
 static_assert(sizeof(struct way_candidate) == 16, "layout of the ring");
 
 #define DECISION_TEXTS 10U
 
 /* What a reader must know before the arrays. Version 2 had no rollouts and no ways and wrote 0
- * there, so that its rings are read as they are. */
-enum { FLAT_ROLLOUT = 1, FLAT_WAY = 2 };
+ * there, and versions before 6 no weights of shadows, so that their rings are read as they are. */
+enum { FLAT_ROLLOUT = 1, FLAT_WAY = 2, FLAT_SHADOW = 4 };
 #define WAY_BYTES(count)                                                                           \
     (offsetof(struct way_input, candidates) + (count) * sizeof(struct way_candidate))
 struct flat_shape {
@@ -97,17 +100,18 @@ static inline uint8_t *put_block(uint8_t *at, const void *data, size_t len)
 uint8_t *flat_put_decision(uint8_t *at, const struct record_decision *d)
 {
     uint32_t count = d->decision != NULL ? d->decision->count : 0;
+    const bool shadow = d->rollout != NULL && d->rollout->has_shadow != 0;
     const struct flat_shape shape = {
         .candidates = (uint16_t)count,
         .features = (uint16_t)(d->features != NULL ? d->features->n + 1 : 0),
         .routed = d->decision != NULL,
-        .parts =
-            (uint16_t)((d->rollout != NULL ? FLAT_ROLLOUT : 0) | (d->way != NULL ? FLAT_WAY : 0)),
+        .parts = (uint16_t)((d->rollout != NULL ? FLAT_ROLLOUT : 0) |
+                            (d->way != NULL ? FLAT_WAY : 0) | (shadow ? FLAT_SHADOW : 0)),
     };
     at = put_block(at, d, DECISION_BYTES);
     at = put_block(at, &shape, sizeof(shape));
     if (d->rollout != NULL)
-        at = put_block(at, d->rollout, sizeof(*d->rollout));
+        at = put_block(at, d->rollout, shadow ? sizeof(*d->rollout) : ROLLOUT_BYTES);
     if (d->way != NULL)
         at = put_block(at, d->way, WAY_BYTES(d->way->count));
     if (d->account_count > 0)
@@ -273,10 +277,13 @@ bool flat_take_decision(struct str *data, struct flat_scratch *scratch, struct r
         d->account_count > RECORD_ACCOUNTS_MAX || d->charge_count > RECORD_CHARGES_MAX ||
         d->tag_count > RECORD_TAGS_MAX || shape.candidates > POLICY_CANDIDATES_MAX ||
         shape.routed > 1 || (shape.candidates > 0 && shape.routed == 0) ||
-        shape.parts > (FLAT_ROLLOUT | FLAT_WAY))
+        shape.parts > (FLAT_ROLLOUT | FLAT_WAY | FLAT_SHADOW) ||
+        (shape.parts & (FLAT_ROLLOUT | FLAT_SHADOW)) == FLAT_SHADOW)
         return false;
     if ((shape.parts & FLAT_ROLLOUT) != 0) {
-        if (!take(data, &scratch->rollout, sizeof(scratch->rollout)))
+        const bool shadow = (shape.parts & FLAT_SHADOW) != 0;
+        memset(&scratch->rollout, 0, sizeof(scratch->rollout));
+        if (!take(data, &scratch->rollout, shadow ? sizeof(scratch->rollout) : ROLLOUT_BYTES))
             return false;
         d->rollout = &scratch->rollout;
     }

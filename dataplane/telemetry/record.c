@@ -410,12 +410,17 @@ static void put_shadow(struct writer *w, const struct record_rollout *r)
 {
     uint8_t *len = message_begin(w, 36, 1);
     put_bytes(w, 1, r->shadow_params_sha, sizeof(r->shadow_params_sha));
-    if (!has_room(w, 4 * TAG_AND_VARINT_MAX))
+    if (!has_room(w, 9 * TAG_AND_VARINT_MAX))
         return;
     uint8_t *at = write_u64(w->at, 2, r->shadow_chosen);
     at = write_u64(at, 3, r->shadow_q);
     at = write_i64(at, 4, r->shadow_cost_nanousd);
-    w->at = write_u64(at, 5, r->shadow_excl_any);
+    at = write_u64(at, 5, r->shadow_excl_any);
+    at = write_sint(at, 6, r->shadow_lambda);
+    at = write_sint(at, 7, r->shadow_mu);
+    at = write_u64(at, 8, r->shadow_floor_q16);
+    at = write_u64(at, 9, r->shadow_out_cap);
+    w->at = write_u64(at, 10, r->shadow_ranked);
     message_end(w, len, 1);
 }
 

@@ -119,6 +119,13 @@ struct record_rollout {
     uint32_t shadow_excl_any;
     uint32_t zero;
     uint8_t shadow_params_sha[32];
+    /* The weights it chose by. */
+    int64_t shadow_lambda;
+    int64_t shadow_mu;
+    uint32_t shadow_floor_q16;
+    uint32_t shadow_out_cap;
+    uint32_t shadow_ranked; /* The first so many candidates were known to it by name. */
+    uint32_t zero_too;
 };
 
 /* In the three structs below plain values stand first and what is borrowed behind them, because the

@@ -466,7 +466,12 @@ void sample_init(struct sample *s, uint32_t number)
                                          .shadow_cost_nanousd = PRICE_UNKNOWN,
                                          .shadow_chosen = 3,
                                          .shadow_q = 65536,
-                                         .shadow_excl_any = 20};
+                                         .shadow_excl_any = 20,
+                                         .shadow_lambda = INT64_C(1) << 59,
+                                         .shadow_mu = -5,
+                                         .shadow_floor_q16 = 60000,
+                                         .shadow_out_cap = 900,
+                                         .shadow_ranked = 3};
     for (uint8_t i = 0; i < sizeof(s->rollout.shadow_params_sha); i++)
         s->rollout.shadow_params_sha[i] = i;
     s->tags[0] = STR("task=math");

@@ -461,6 +461,11 @@ static void the_part_in_a_rollout_arrives_whole_with_its_shadow_and_without(void
             assert_int_equal(d->shadow->q, 65536);
             assert_true(d->shadow->cost == PRICE_UNKNOWN);
             assert_int_equal(d->shadow->excl_any, 20);
+            assert_true(d->shadow->lambda == rollout.shadow_lambda);
+            assert_true(d->shadow->mu == -5);
+            assert_int_equal(d->shadow->floor_q16, 60000);
+            assert_int_equal(d->shadow->t_out_cap, 900);
+            assert_int_equal(d->shadow->ranked, 3);
         }
         wire_free(&d->base);
     }
@@ -560,7 +565,11 @@ static void a_part_in_a_rollout_passes_the_ring_and_is_refused_where_it_is_cut(v
         assert_int_equal(data.len, 0);
         assert_int_equal(back.rollout != NULL, shape != 0);
         if (shape != 0)
-            assert_memory_equal(back.rollout, &s.rollout, sizeof s.rollout);
+            assert_memory_equal(back.rollout, &s.rollout,
+                                shape == 2 ? sizeof s.rollout
+                                           : offsetof(struct record_rollout, shadow_lambda));
+        if (shape == 1) /* What is not there is not left over from the one before. */
+            assert_true(back.rollout->shadow_ranked == 0);
         for (size_t cut = 0; cut < len; cut++) {
             data = (struct str){.data = (const char *)at, .len = cut};
             assert_false(flat_take_decision(&data, &scratch, &back));

@@ -138,6 +138,38 @@ static void check_replay(struct record_cache *cache, const Decision *d)
     record_close(&record);
 }
 
+/* As the control plane does before each look; and it finds any of what is recorded changed. */
+static void check_shadow_replay(struct record_cache *cache, struct record *record,
+                                const struct rig_rollout *o)
+{
+    const struct sha256 sum = digest_sha256(o->artifacts[1].data, o->artifacts[1].len);
+    Steelyard__Telemetry__V1__Shadow *s = record->pb->shadow;
+    const Steelyard__Telemetry__V1__Shadow good = *s;
+    struct explain_mismatch mismatch = {.field = "none"};
+    struct err err = {0};
+    assert_int_equal(record_replay_shadow(NULL, cache, record, sum.bytes, &mismatch, &err), 0);
+    if (mismatch.field != NULL)
+        fail_msg("%s differs", mismatch.field);
+    for (int change = 0; change < 5; change++) {
+        static const char *const fields[] = {"shadow.chosen", "shadow.q", "shadow.cost",
+                                             "shadow.excl_any"};
+        s->chosen += change == 0;
+        s->q += change == 1;
+        s->cost += change == 2;
+        s->excl_any ^= change == 3 ? 1U << 30 : 0;
+        s->floor_q16 = change == 4 ? 65536 : s->floor_q16; /* Nobody is as good as that. */
+        assert_int_equal(record_replay_shadow(NULL, cache, record, sum.bytes, &mismatch, &err), 0);
+        assert_non_null(mismatch.field);
+        if (change < 4)
+            assert_string_equal(mismatch.field, fields[change]);
+        *s = good;
+    }
+    s->ranked = 0; /* Of an older node. */
+    assert_int_equal(record_replay_shadow(NULL, cache, record, sum.bytes, &mismatch, &err),
+                     ERR_NOT_FOUND);
+    *s = good;
+}
+
 /* The shadow of a row is what the candidate, asked with the row's inputs, prefers. */
 static void check_shadow(struct record_cache *cache, const Decision *d, const struct rig_rollout *o)
 {
@@ -146,6 +178,7 @@ static void check_shadow(struct record_cache *cache, const Decision *d, const st
     assert_non_null(d->shadow);
     assert_true(is_version(d->shadow->params_sha, &o->params[1]));
     open_row(cache, d, &record);
+    check_shadow_replay(cache, &record, o);
     Decision *as_candidate = copy_of(d);
     struct sha256 sum = digest_sha256(o->artifacts[1].data, o->artifacts[1].len);
     memcpy(as_candidate->policy_version.data, sum.bytes, 32);
