@@ -36,7 +36,8 @@ bool rule_valid(const struct rule_step *steps, uint32_t count)
         }
         const bool many = s->op == RULE_IN || s->op == RULE_NIN;
         if (s->path.len == 0 || s->value_count == 0 ||
-            s->value_count > (many ? RULE_VALUES_MAX : 1U))
+            s->value_count > (many ? RULE_VALUES_MAX : 1U) ||
+            (s->op == RULE_REGEX) != (s->pattern != NULL))
             return false;
         depth++;
     }
@@ -79,15 +80,18 @@ static bool compare(struct str v, const struct rule_step *s)
     case RULE_NE:
     case RULE_IN:
     case RULE_NIN:
+    case RULE_REGEX:
     case RULE_OPS:
         break;
     }
     return false;
 }
 
-static bool test(const struct rule_step *s, struct str v)
+static bool test(const struct rule_step *s, struct str v, struct pattern_room *room)
 {
     const bool there = v.data != NULL;
+    if (s->op == RULE_REGEX)
+        return there && room != NULL && pattern_matches(s->pattern, v, room);
     if (s->op == RULE_EQ || s->op == RULE_IN)
         return there && is_among(v, s);
     if (s->op == RULE_NE || s->op == RULE_NIN)
@@ -95,15 +99,24 @@ static bool test(const struct rule_step *s, struct str v)
     return there && compare(v, s);
 }
 
+bool rule_has_patterns(const struct rule_step *steps, uint32_t count)
+{
+    uint32_t i = 0;
+    while (i < count && steps[i].op != RULE_REGEX)
+        i++;
+    return i < count;
+}
+
 bool rule_holds(const struct rule_step *steps, uint32_t count,
-                struct str (*value)(void *arg, struct str path), void *arg)
+                struct str (*value)(void *arg, struct str path), void *arg,
+                struct pattern_room *room)
 {
     bool stack[RULE_STEPS_MAX];
     uint32_t depth = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct rule_step *s = &steps[i];
         if (!joins(s->op)) {
-            stack[depth++] = test(s, value(arg, s->path));
+            stack[depth++] = test(s, value(arg, s->path), room);
             continue;
         }
         bool result = s->op == RULE_AND;

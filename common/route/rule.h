@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "common/base/str.h"
+#include "common/route/pattern.h"
 
 #define RULE_STEPS_MAX  64 /* Of one condition. */
 #define RULE_VALUES_MAX 64 /* Of one test. */
@@ -23,7 +24,8 @@
     X(GT, "$gt") /* Numbers alone, as the next three. */                                           \
     X(GTE, "$gte")                                                                                 \
     X(LT, "$lt")                                                                                   \
-    X(LTE, "$lte")
+    X(LTE, "$lte")                                                                                 \
+    X(REGEX, "$regex") /* A match anywhere in the text. */
 
 enum rule_op {
 #define X(name, text) RULE_##name,
@@ -38,14 +40,19 @@ struct rule_step {
     uint32_t count;  /* AND, OR: how many results it takes, at least 1. */
     struct str path; /* Tests: "metadata.plan", "params.max_tokens", "headers.x-team". */
     const struct str *values;
-    uint32_t value_count; /* At least 1; IN and NIN may have more than 1. */
+    uint32_t value_count;          /* At least 1; IN and NIN may have more than 1. */
+    const struct pattern *pattern; /* REGEX: of its value. */
 };
 
 /* One result is left, no operator lacks operands, and counts are in range. */
 bool rule_valid(const struct rule_step *steps, uint32_t count);
+/* Of some tests: is one of them a REGEX? */
+bool rule_has_patterns(const struct rule_step *steps, uint32_t count);
 /* steps are valid. value: the text at a path, .data NULL: it is not there. Numbers are compared as
- * numbers (nine decimals) where both sides are some, else bytes are. */
+ * numbers (nine decimals) where both sides are some, else bytes are. room: NULL: no pattern
+ * matches. */
 bool rule_holds(const struct rule_step *steps, uint32_t count,
-                struct str (*value)(void *arg, struct str path), void *arg);
+                struct str (*value)(void *arg, struct str path), void *arg,
+                struct pattern_room *room);
 
 #endif

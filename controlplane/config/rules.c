@@ -42,7 +42,17 @@ static bool is_path(struct str path)
     for (size_t i = 0; i < sizeof roots / sizeof roots[0]; i++)
         if (str_starts(path, str_from(roots[i])) && path.len > strlen(roots[i]))
             return true;
-    return false;
+    return str_is(path, "url.pathname");
+}
+
+static void add_pattern(struct compiler *c, const struct yaml_node *node, struct rule_step *s,
+                        struct arena *arena)
+{
+    const char *problem = NULL;
+    if (pattern_compile(node->text, arena, &s->pattern, &problem) == 0)
+        return;
+    c->bad = true;
+    table_finding(c->findings, node, "no pattern: %s", problem != NULL ? problem : "out of memory");
 }
 
 static void add_test(struct compiler *c, const struct yaml_node *node, enum rule_op op,
@@ -69,6 +79,8 @@ static void add_test(struct compiler *c, const struct yaml_node *node, enum rule
         values[at++] = n->text;
     }
     *s = (struct rule_step){.op = op, .path = path, .values = values, .value_count = count};
+    if (op == RULE_REGEX)
+        add_pattern(c, node, s, arena);
 }
 
 static bool find_op(const struct yaml_node *node, enum rule_op *out)
@@ -100,7 +112,7 @@ static void compile_tests(struct compiler *c, const struct yaml_node *node, stru
 {
     uint32_t before = 0;
     if (!is_path(node->key)) {
-        refuse(c, node, "a path starts with metadata., params. or headers.");
+        refuse(c, node, "a path starts with metadata., params. or headers., or is url.pathname");
         return;
     }
     if (node->kind != YAML_MAP) {

@@ -300,8 +300,9 @@ static const struct section target_section = {
 static const struct field condition_fields[] = {
     {"if", FIELD_NODE, F(condition_config, query), true, NULL, NONE, NULL, NULL,
      "{metadata.plan: {$eq: paid}}",
-     "Paths into metadata, params and headers, each with a value or a map of operators: $eq, $ne, "
-     "$in, $nin, $gt, $gte, $lt, $lte; $and and $or with lists of such maps."},
+     "Paths into metadata, params and headers, or url.pathname, each with a value or a map of "
+     "operators: $eq, $ne, $in, $nin, $gt, $gte, $lt, $lte, $regex; $and and $or with lists of "
+     "such maps."},
     {"then", FIELD_TEXT, F(condition_config, then), true, NULL, NONE, NULL, NULL, "good",
      "The target, or one of the route's models."},
     {0}};

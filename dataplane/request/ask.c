@@ -228,12 +228,12 @@ void ask_note(struct request *r)
         request_warn(r, terms->notes[i]);
 }
 
-static int write_exchange(struct request *r, struct ask *a, struct str *out_path)
+static int write_exchange(struct request *r, struct str said, struct ask *a, struct str *out_path)
 {
     const struct attempt *at = &r->attempt;
     struct json *json = &r->env->json;
     struct str body;
-    int rc = json_parse(json, r->body, NULL); /* Again: the first parse was another's. */
+    int rc = json_parse(json, said, NULL); /* Again: the first parse was another's. */
     if (rc != 0)
         return rc;
     rc = tr_exchange_write(at->exchange, json, &r->arena, &body, out_path, &r->work->refusal);
@@ -276,12 +276,12 @@ static struct str name_in_body(const struct snapshot_deployment *d)
 }
 
 /* A body that passes: what a budget's clamp did to its reasoning. */
-static void note_clamp(struct request *r)
+static void note_clamp(struct request *r, const struct call *call)
 {
-    if (r->work->call.clamp_out == 0)
+    if (call->clamp_out == 0)
         return;
     r->warning_count = r->work->own_warnings; /* As note_terms. */
-    switch (call_clamp_of(&r->work->call)) {
+    switch (call_clamp_of(call)) {
     case CALL_CLAMP_NOTHING:
         return;
     case CALL_CLAMP_LOWERS:
@@ -296,16 +296,20 @@ static void note_clamp(struct request *r)
 static int write_body(struct request *r, struct ask *a, struct str *out_path)
 {
     const struct attempt *at = &r->attempt;
-    if (at->exchange != NULL)
-        return write_exchange(r, a, out_path);
-    if (early_open(r))
-        return early_start(r, &a->request);
+    const struct call *call = &r->work->call;
     struct str said = r->body;
-    if (r->work->call.wished && !wishes_leave_out(r, at->target->deployment->provider, &said))
+    if (at->exchange == NULL && early_open(r))
+        return early_start(r, &a->request);
+    int rc = r->work->wishes != NULL ? wishes_override(r, &call, &said) : 0;
+    if (rc != 0)
+        return rc;
+    if (at->exchange != NULL)
+        return write_exchange(r, said, a, out_path);
+    if (call->wished && !wishes_leave_out(r, call, at->target->deployment->provider, &said))
         return ERR_NOMEM;
-    note_clamp(r);
-    return at->adapter->write_call(&r->work->call, said, name_in_body(at->target->deployment),
-                                   &r->arena, a->pieces, &a->request.body_count);
+    note_clamp(r, call);
+    return at->adapter->write_call(call, said, name_in_body(at->target->deployment), &r->arena,
+                                   a->pieces, &a->request.body_count);
 }
 
 int ask_build(struct request *r, struct ask *a)

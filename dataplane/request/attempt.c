@@ -8,6 +8,7 @@
 #include "dataplane/request/relay.h"
 #include "dataplane/request/steps.h"
 #include "dataplane/request/ways.h"
+#include "dataplane/request/wishes_apply.h"
 #include "dataplane/translate/exchange.h"
 
 #define DONE_LINGER_MS    1000U /* After its end mark a stream may take so long to end. */
@@ -58,8 +59,9 @@ static bool open_next(struct request *r)
         return false;
     const bool unsaid = a->unsaid; /* Nobody was asked: it is no retry. */
     r->work->due = a->due;
-    bool other = ways_is_refusal(a->due) ? attempt_pick_other(r) : attempt_pick(r);
-    if (!other && !(may_pass(a) && attempt_pick_again(r)))
+    bool other =
+        wishes_may_go_on(r) && (ways_is_refusal(a->due) ? attempt_pick_other(r) : attempt_pick(r));
+    if (!other && !(may_pass(a) && wishes_may_repeat(r) && attempt_pick_again(r)))
         return false;
     if (!unsaid && !retry_budget_take(&r->env->shared->retries, now_ms))
         return false;

@@ -163,7 +163,6 @@ static bool resolve_target(struct request *r, struct wishes_target *t)
 static bool resolve_list(struct request *r)
 {
     struct wishes *w = r->work->wishes;
-    wishes_spread(w);
     for (uint32_t i = 0; i < w->target_count; i++)
         if (!resolve_target(r, &w->targets[i]))
             request_warn(r, "wished_model_unknown");

@@ -228,7 +228,8 @@ static void complete_attempt(struct request *r)
     if (a->call == NULL || a->cancelled || !e->growing)
         return;
     struct str said = r->body;
-    if (r->work->call.wished && !wishes_leave_out(r, a->target->deployment->provider, &said)) {
+    if (r->work->call.wished &&
+        !wishes_leave_out(r, &r->work->call, a->target->deployment->provider, &said)) {
         early_refuse(r, FAULT_OVERLOAD);
         return;
     }

@@ -14,6 +14,7 @@
 #include "dataplane/request/relay.h"
 #include "dataplane/request/steps.h"
 #include "dataplane/request/ways.h"
+#include "dataplane/request/wishes_apply.h"
 #include "dataplane/translate/exchange.h"
 
 #define REPLY_BYTES_MAX (16U << 20)
@@ -122,7 +123,7 @@ static struct fetch_timeouts timeouts_of(const struct request *r, uint64_t now_m
 {
     const struct snapshot_timeouts *t = &r->attempt.target->deployment->provider->timeouts;
     uint64_t left = r->deadline_ms > now_ms ? r->deadline_ms - now_ms : 1;
-    uint32_t total = least(t->total_ms, left);
+    uint32_t total = wishes_timeout(r, least(t->total_ms, left));
     bool default_head = t->head_ms == 30000;
     uint32_t head = r->wants_stream || !default_head ? t->head_ms : total;
     return (struct fetch_timeouts){

@@ -74,6 +74,10 @@ const struct metrics_family meters_table[METER_COUNT + 1] = {
                        .help = "Times a deployment was left out for being far slower than its "
                                "peers.",
                        .labels = {"provider", "deployment"}},
+    [METER_PATTERNS_GIVEN_UP] = {.name = "steelyard_condition_patterns_given_up_total",
+                                 .type = METRICS_COUNTER,
+                                 .help = "Requests for which a $regex was not tried to its end, "
+                                         "and so did not match."},
     [METER_INFLIGHT] = {.name = "steelyard_inflight_requests",
                         .type = METRICS_GAUGE,
                         .help = "Requests under way."},

@@ -143,6 +143,7 @@ void request_env_deinit(struct request_env *env)
     buf_deinit(&env->out);
     json_deinit(&env->json);
     features_memo_destroy(env->features);
+    pattern_room_destroy(env->patterns);
     keyring_memory_deinit(&env->keys);
 }
 

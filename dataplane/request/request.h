@@ -182,6 +182,7 @@ struct request_env {
     struct prints prints;
     struct provider_out relayed; /* Scratch of one read of a stream. */
     struct json json;
+    struct pattern_room *patterns;        /* NULL until a condition needs it. */
     struct features_memo *features;       /* NULL: out of memory, then nothing is remembered. */
     const struct request_path *last_path; /* NULL: none. */
     struct str last_path_text;            /* Static; the whole path as sent. */

@@ -18,6 +18,13 @@ void ways_eject_slow(struct request *r, uint64_t now_ms);
 /* ways_target.c: which target the route's conditions choose. Then the policy is not asked: the
  * candidates outside are excluded, and the order is the target's. Once, with the candidates. */
 void ways_choose_target(struct request *r);
+/* What a path of a condition means; of params only while env->json holds the body. .data NULL: it
+ * is not there. */
+struct str ways_value(void *request, struct str path);
+/* Does a condition hold? Between ways_begin and ways_end, which tells what was given up. */
+bool ways_hold(struct request *r, const struct rule_step *steps, uint32_t count);
+void ways_begin(struct request *r);
+void ways_end(struct request *r);
 /* The candidates are all there, with the exclusions of this node. Sets policy_request.way, or
  * leaves it NULL. */
 void ways_fill(struct request *r);

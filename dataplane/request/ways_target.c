@@ -57,9 +57,9 @@ static struct str param(struct request *r, struct str path)
     return STR_NULL;
 }
 
-static struct str value_at(void *arg, struct str path)
+struct str ways_value(void *request, struct str path)
 {
-    struct request *r = arg;
+    struct request *r = request;
     struct str root, rest;
     if (!str_cut(path, '.', &root, &rest))
         return STR_NULL;
@@ -67,9 +67,39 @@ static struct str value_at(void *arg, struct str path)
         return metadata(r, rest);
     if (str_is(root, "params"))
         return param(r, rest);
+    if (str_is(root, "url") && str_is(rest, "pathname"))
+        return r->path_text;
     if (str_is(root, "headers") && r->head != NULL)
         return http1_field_get(r->head, rest);
     return STR_NULL;
+}
+
+/* ---- conditions ---- */
+
+bool ways_hold(struct request *r, const struct rule_step *steps, uint32_t count)
+{
+    struct pattern_room *room = NULL;
+    if (rule_has_patterns(steps, count)) {
+        if (r->env->patterns == NULL)
+            r->env->patterns = pattern_room_create();
+        room = r->env->patterns;
+    }
+    return rule_holds(steps, count, ways_value, r, room);
+}
+
+void ways_begin(struct request *r)
+{
+    if (r->env->patterns != NULL)
+        pattern_room_begin(r->env->patterns);
+}
+
+void ways_end(struct request *r)
+{
+    if (r->env->patterns == NULL || !pattern_room_gave_up(r->env->patterns))
+        return;
+    pattern_room_begin(r->env->patterns); /* Told once. */
+    metrics_add(meter(&r->env->meters, METER_PATTERNS_GIVEN_UP, NULL), 1);
+    request_warn(r, "condition_pattern_given_up");
 }
 
 /* ---- the target ---- */
@@ -81,12 +111,17 @@ static uint32_t target_of(struct request *r)
      * such a route. */
     if (route->condition_count > 0 && json_parse(&r->env->json, r->body, NULL) != 0)
         json_reset(&r->env->json, 0);
+    uint32_t target = route->default_target;
+    ways_begin(r);
     for (uint32_t i = 0; i < route->condition_count; i++) {
         const struct snapshot_condition *c = &route->conditions[i];
-        if (rule_holds(c->steps, c->count, value_at, r))
-            return c->then;
+        if (ways_hold(r, c->steps, c->count)) {
+            target = c->then;
+            break;
+        }
     }
-    return route->default_target;
+    ways_end(r);
+    return target;
 }
 
 void ways_choose_target(struct request *r)

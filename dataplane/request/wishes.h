@@ -33,7 +33,7 @@ enum wishes_sort {
 enum wishes_ignored {
     WISHES_IGNORED_QUANTIZATIONS = 1,
     WISHES_IGNORED_PREFERRED = 2, /* preferred_min_throughput and the like. */
-    WISHES_IGNORED_RETRY = 4,     /* Portkey's retry, cache and request_timeout. */
+    WISHES_IGNORED_CACHE = 4,     /* Portkey's cache. */
 };
 
 struct wishes_names {
@@ -42,12 +42,36 @@ struct wishes_names {
 };
 
 struct snapshot_model;
+struct wishes_plan;
+
+#define WISHES_OVERRIDES_MAX 16
+#define WISHES_CODES_MAX     32
+
+/* A member of the body that is written over. */
+struct wishes_override {
+    struct str key;   /* One of a table. */
+    struct str value; /* JSON. */
+};
+struct wishes_codes {
+    uint32_t count; /* 0: any status. */
+    uint16_t codes[WISHES_CODES_MAX];
+};
+/* How a target is asked. Constant once read: those inside share it. */
+struct wishes_terms {
+    uint32_t override_count;
+    struct wishes_override overrides[WISHES_OVERRIDES_MAX];
+    const struct wishes_codes *go_on;     /* The next target is asked after these. NULL: any. */
+    const struct wishes_codes *try_again; /* The same one is asked again. NULL: any. */
+    int32_t retries;                      /* Of one deployment; -1: the gateway's. */
+    uint32_t timeout_ms;                  /* Of an attempt; 0: none of its own. */
+};
 
 /* One of those that are tried in order. */
 struct wishes_target {
     struct str model;                   /* len 0: the call's. */
     struct str provider;                /* len 0: any. */
-    uint32_t weight;                    /* With `spread`. */
+    struct str virtual_key;             /* Before `provider`, if a provider is called so. */
+    const struct wishes_terms *terms;   /* NULL: none. */
     struct str path;                    /* Where it was read, for refusals. */
     const struct snapshot_model *found; /* Set by the decision. */
 };
@@ -55,7 +79,8 @@ struct wishes_target {
 struct wishes {
     uint32_t target_count; /* 0: the call's model is asked. */
     struct wishes_target targets[WISHES_TARGETS_MAX];
-    bool spread; /* The first one is drawn by weight. */
+    struct wishes_plan *plan;         /* What the targets are chosen by; NULL: they are chosen. */
+    const struct wishes_terms *terms; /* Without targets; NULL: none. */
     struct wishes_names order, only, ignore;
     struct wishes_names hints; /* Parts of models' names, the first that fits. */
     bool no_fallbacks;         /* No provider beside those of `order`, or beside the first. */
@@ -96,9 +121,18 @@ int wishes_read_usage(struct json *json, struct str text, struct arena *arena, s
 int wishes_read_preferences(struct json *json, struct str text, const char *name,
                             struct arena *arena, struct wishes *w,
                             struct wishes_refusal *out_refusal) MUST_CHECK;
-/* x-portkey-config: JSON, or the name of a route. */
+/* x-portkey-config: JSON, or the name of a route. JSON with targets becomes w->plan; the targets
+ * themselves are there after wishes_choose. */
 int wishes_read_portkey(struct json *json, struct str text, struct arena *arena, struct wishes *w,
                         struct wishes_refusal *out_refusal) MUST_CHECK;
+struct rule_step;
+typedef bool (*wishes_holds)(void *arg, const struct rule_step *steps, uint32_t count);
+/* Has the plan conditions? Does one of them ask for params.*, so that the body must be at hand? */
+bool wishes_plan_asks(const struct wishes_plan *plan, bool *out_params);
+/* The plan's targets in the order in which they are asked: by the conditions that hold, with shares
+ * drawn by seed. Clears w->plan. ERR_INVALID with *out_refusal: no condition chose a target. */
+int wishes_choose(struct wishes *w, wishes_holds holds, void *arg, uint64_t seed,
+                  struct wishes_refusal *out_refusal) MUST_CHECK;
 /* x-portkey-metadata: members become "key=value". At most max of them; *out_count says how many.
  * Their characters are the caller's to check. */
 int wishes_read_metadata(struct json *json, struct str text, struct arena *arena, struct str *out,

@@ -38,6 +38,13 @@ static uint32_t place_among_targets(const struct wishes *w, const struct snapsho
     return w->target_count;
 }
 
+const struct wishes_target *wishes_target_of(const struct wishes *w, const struct snapshot_model *m,
+                                             const struct snapshot_provider *p)
+{
+    const uint32_t at = place_among_targets(w, m, p);
+    return at < w->target_count ? &w->targets[at] : NULL;
+}
+
 static bool is_target(const struct wishes *w, const struct snapshot_model *m)
 {
     for (uint32_t i = 0; i < w->target_count; i++)

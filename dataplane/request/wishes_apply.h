@@ -16,8 +16,6 @@ static inline bool wishes_wanted(const struct request *r)
 enum step_result wishes_take(struct request *r);
 /* Those in the model's own name; *io_name becomes what is left of it. false: there are none. */
 bool wishes_in_name(struct request *r, struct str *io_name);
-/* Draws who is first, if the targets are to share. */
-void wishes_spread(struct wishes *w);
 
 /* It is told the same wishes as we are, and obeys them for those behind it. */
 static inline bool wishes_pass_on(const struct snapshot_provider *p)
@@ -37,6 +35,9 @@ bool wishes_try(const struct request *r, const struct snapshot_model *m,
 bool wishes_rank(const struct wishes *w);
 bool wishes_prefer(const struct request *r, const struct snapshot_model *m,
                    const struct upstream_target *t, const struct upstream_target *than);
+/* The target that a deployment of the model stands for; NULL: none. */
+const struct wishes_target *wishes_target_of(const struct wishes *w, const struct snapshot_model *m,
+                                             const struct snapshot_provider *p);
 /* After the route's own fallbacks; POLICY_NONE: none is left. */
 uint32_t wishes_fallback(const struct request *r);
 
@@ -57,6 +58,20 @@ static inline int32_t wishes_position(const struct request *r)
 
 /* The body without what is not for this provider: those bytes are blanks in it, so that every
  * offset stays true. false: no memory. */
-bool wishes_leave_out(struct request *r, const struct snapshot_provider *p, struct str *out_body);
+bool wishes_leave_out(struct request *r, const struct call *call, const struct snapshot_provider *p,
+                      struct str *io_body);
+
+/* ---- wishes_terms.c: how the attempt's target is asked ---- */
+
+/* The time of the attempt, at most own_ms. */
+uint32_t wishes_timeout(const struct request *r, uint32_t own_ms);
+/* It failed: may somebody else be asked, or the same one again? */
+bool wishes_may_go_on(const struct request *r);
+bool wishes_may_repeat(const struct request *r);
+/* The most output that any target may be asked for is what money is put aside for. */
+void wishes_reserve(const struct wishes *w, struct call *call);
+/* The body as the target is to be asked, with a call of its own; both are left if nothing is
+ * written over. ERR_INVALID: r->work->refusal says why it cannot be asked so. */
+int wishes_override(struct request *r, const struct call **io_call, struct str *io_body) MUST_CHECK;
 
 #endif

@@ -17,7 +17,7 @@ int wishes_read_models(struct json *json, struct str text, struct arena *arena, 
     if (json_kind(json, JSON_ROOT) != JSON_ARRAY)
         return wishes_refuse(&r, JSON_ROOT, NULL);
     for (uint32_t at = 0; rc == 0 && json_next_element(json, JSON_ROOT, &at, &node);) {
-        struct wishes_target target = {.weight = 1};
+        struct wishes_target target = {.model = STR_NULL};
         rc = wishes_take_name(&r, node, &target.model);
         if (rc == 0)
             rc = wishes_add_target(&r, node, target);

@@ -4,7 +4,9 @@
 
 #include "common/base/rand.h"
 #include "dataplane/request/steps.h"
+#include "dataplane/request/ways.h"
 #include "dataplane/request/wishes_apply.h"
+#include "dataplane/request/wishes_plan.h"
 
 #define OPENROUTER STR("openrouter")
 
@@ -70,7 +72,7 @@ static void put_model_first(struct request *r, struct wishes *w)
     const uint32_t kept =
         w->target_count < WISHES_TARGETS_MAX ? w->target_count : WISHES_TARGETS_MAX - 1;
     memmove(&w->targets[1], &w->targets[0], kept * sizeof w->targets[0]);
-    w->targets[0] = (struct wishes_target){.model = call->model, .weight = 1, .path = STR("model")};
+    w->targets[0] = (struct wishes_target){.model = call->model, .path = STR("model")};
     w->target_count = kept + 1;
 }
 
@@ -110,11 +112,14 @@ static bool provider_known(const struct request *r, struct str name)
     return false;
 }
 
-static bool targets_known(const struct request *r, const struct wishes *w,
+/* A plan's, all of them: a name that means nobody is wrong whatever is chosen. */
+static bool targets_known(const struct request *r, struct wishes_target *targets, uint32_t count,
                           struct wishes_refusal *refusal)
 {
-    for (uint32_t i = 0; i < w->target_count; i++) {
-        const struct wishes_target *t = &w->targets[i];
+    for (uint32_t i = 0; i < count; i++) {
+        struct wishes_target *t = &targets[i];
+        if (t->virtual_key.len > 0 && (t->provider.len == 0 || provider_known(r, t->virtual_key)))
+            t->provider = t->virtual_key;
         if (t->provider.len == 0 || provider_known(r, t->provider))
             continue;
         *refusal = (struct wishes_refusal){
@@ -124,14 +129,39 @@ static bool targets_known(const struct request *r, const struct wishes *w,
     return true;
 }
 
+static bool holds(void *arg, const struct rule_step *steps, uint32_t count)
+{
+    return ways_hold(arg, steps, count);
+}
+
+/* Of a plan, those that conditions and shares choose; the body is looked at once more, and only for
+ * conditions over it. */
+static int choose_targets(struct request *r, struct wishes *w, struct wishes_refusal *refusal)
+{
+    bool asks_params = false;
+    struct wishes_plan *plan = w->plan;
+    if (!(plan == NULL ? targets_known(r, w->targets, w->target_count, refusal)
+                       : targets_known(r, plan->leaves, plan->leaf_count, refusal)))
+        return ERR_INVALID;
+    if (plan == NULL)
+        return 0;
+    if (wishes_plan_asks(plan, &asks_params) && asks_params &&
+        json_parse(&r->env->json, r->body, NULL) != 0)
+        json_reset(&r->env->json, 0);
+    ways_begin(r);
+    int rc = wishes_choose(w, holds, r, rand_u64(), refusal);
+    ways_end(r);
+    return rc;
+}
+
 static void warn(struct request *r, const struct wishes *w)
 {
     if (w->ignored & WISHES_IGNORED_QUANTIZATIONS)
         request_warn(r, "quantizations_ignored");
     if (w->ignored & WISHES_IGNORED_PREFERRED)
         request_warn(r, "preferred_limits_ignored");
-    if (w->ignored & WISHES_IGNORED_RETRY)
-        request_warn(r, "portkey_settings_ignored");
+    if (w->ignored & WISHES_IGNORED_CACHE)
+        request_warn(r, "portkey_cache_ignored");
 }
 
 enum step_result wishes_take(struct request *r)
@@ -154,8 +184,10 @@ enum step_result wishes_take(struct request *r)
     rc = read_head(r, w, &refusal);
     if (rc != 0)
         return refuse(r, rc, &refusal, FAULT_BAD_HEADER);
-    if (!targets_known(r, w, &refusal))
-        return refuse(r, ERR_INVALID, &refusal, FAULT_BAD_HEADER);
+    rc = choose_targets(r, w, &refusal);
+    if (rc != 0)
+        return refuse(r, rc, &refusal, FAULT_BAD_HEADER);
+    wishes_reserve(w, call);
     warn(r, w);
     return STEP_NEXT;
 }
@@ -184,26 +216,6 @@ bool wishes_in_name(struct request *r, struct str *io_name)
         return false;
     *io_name = snapshot_route(r->snapshot, name) != NULL ? name : default_route(r->snapshot, name);
     return true;
-}
-
-void wishes_spread(struct wishes *w)
-{
-    uint64_t total = 0;
-    if (!w->spread)
-        return;
-    for (uint32_t i = 0; i < w->target_count; i++)
-        total += w->targets[i].weight;
-    uint64_t at = total > 0 ? rand_below(total) : 0;
-    for (uint32_t i = 0; i < w->target_count; i++) {
-        if (at >= w->targets[i].weight) {
-            at -= w->targets[i].weight;
-            continue;
-        }
-        const struct wishes_target first = w->targets[i];
-        memmove(&w->targets[1], &w->targets[0], i * sizeof w->targets[0]);
-        w->targets[0] = first;
-        return;
-    }
 }
 
 /* ---- the body ---- */
@@ -237,18 +249,18 @@ static bool is_for(enum call_wish which, const struct snapshot_provider *p)
            str_eq(p->kind->name, OPENROUTER);
 }
 
-bool wishes_leave_out(struct request *r, const struct snapshot_provider *p, struct str *out_body)
+bool wishes_leave_out(struct request *r, const struct call *call, const struct snapshot_provider *p,
+                      struct str *io_body)
 {
-    const struct call *call = &r->work->call;
-    char *text = arena_alloc(&r->arena, r->body.len);
+    char *text = arena_alloc(&r->arena, io_body->len);
     if (text == NULL)
         return false;
-    memcpy(text, r->body.data, r->body.len);
+    memcpy(text, io_body->data, io_body->len);
     for (uint32_t i = 0; i < CALL_WISHES; i++) {
         const struct call_span *member = &call->wishes[i].member;
         if (member->len > 0 && !is_for(i, p))
             blank(text, member->at, member->at + member->len);
     }
-    *out_body = (struct str){text, r->body.len};
+    io_body->data = text;
     return true;
 }

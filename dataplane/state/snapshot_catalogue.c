@@ -343,6 +343,10 @@ static int take_steps(struct builder *b, const Steelyard__Control__V1__Condition
         int rc = builder_text(b, str_from(s->path), &steps[i].path);
         for (size_t k = 0; rc == 0 && k < s->n_values; k++)
             rc = builder_text(b, str_from(s->values[k]), &values[k]);
+        if (rc == 0 && s->op == RULE_REGEX && s->n_values == 1)
+            rc = pattern_compile(values[0], &b->s->arena, &steps[i].pattern, NULL);
+        if (rc == ERR_NOMEM)
+            return builder_no_memory(b);
         if (rc != 0)
             return rc;
     }

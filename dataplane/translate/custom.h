@@ -44,9 +44,6 @@ struct tr_custom_input {
     uint16_t high; /* The first half of a surrogate pair; 0: none. */
     char head[TR_CUSTOM_HEAD_BYTES];
 };
-/* The most that comes of a piece, and of the end with it: what is no escape becomes U+FFFD, which
- * may be longer than what stood there. */
-#define TR_CUSTOM_TEXT_BYTES(piece_bytes) (2 * (piece_bytes) + 2 * TR_CUSTOM_HEAD_BYTES)
 /* Appends what the piece says to out. ERR_NOMEM, ERR_TOO_LARGE. */
 int tr_custom_input_take(struct tr_custom_input *in, struct str piece, struct buf *out) MUST_CHECK;
 /* ... and what is left at the end. */

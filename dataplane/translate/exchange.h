@@ -5,7 +5,7 @@
  *
  *   create -> write -> (read_next ... read_end | read_reply | read_error) -> destroy
  *
- * What it owns is bounded: 96 KiB of maps and state beside the frame under way. One thread. */
+ * What it owns is bounded: 64 KiB of maps and state beside the frame under way. One thread. */
 #ifndef STEELYARD_DATAPLANE_TRANSLATE_EXCHANGE_H
 #define STEELYARD_DATAPLANE_TRANSLATE_EXCHANGE_H
 

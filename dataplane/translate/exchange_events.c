@@ -99,7 +99,7 @@ static int put_input(struct exchange_flow *f, struct exchange_custom *c, struct 
 {
     struct buf *text = &f->x->custom_text;
     buf_clear(text);
-    text->max = TR_CUSTOM_TEXT_BYTES(piece.len);
+    text->max = piece.len + 2 * sizeof c->input.head;
     int rc = tr_custom_input_take(&c->input, piece, text);
     if (rc == 0 && end)
         rc = tr_custom_input_end(&c->input, text);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/route/rule.h"
 #include "dataplane/request/wishes.h"
 
 enum { TAGS = 16 };
@@ -25,7 +26,9 @@ static void check_wishes(const struct wishes *w)
     check(w->target_count <= WISHES_TARGETS_MAX);
     for (uint32_t i = 0; i < w->target_count; i++)
         check(w->targets[i].path.len > 0 &&
-              w->targets[i].model.len + w->targets[i].provider.len > 0);
+              w->targets[i].model.len + w->targets[i].provider.len +
+                      w->targets[i].virtual_key.len >
+                  0);
     check_names(&w->order);
     check_names(&w->only);
     check_names(&w->ignore);
@@ -43,6 +46,32 @@ static void read_names(struct str text, struct wishes *w)
     if (wishes_read_router(text, w, &name))
         check(name.len > 0 && name.len < text.len);
     (void)wishes_names_provider(text, STR("mine"), STR("openai"), STR("OpenAI"));
+}
+
+static struct str value(void *arg, struct str path)
+{
+    (void)arg;
+    return path; /* Whatever a pattern is, there is something to try it on. */
+}
+
+static bool holds(void *room, const struct rule_step *steps, uint32_t count)
+{
+    check(rule_valid(steps, count));
+    return rule_holds(steps, count, value, NULL, room);
+}
+
+/* A plan that was read chooses targets, or is refused for want of a condition that holds. */
+static int choose(struct wishes *w, struct wishes_refusal *refusal)
+{
+    bool params;
+    struct pattern_room *room = pattern_room_create();
+    check(room != NULL);
+    (void)wishes_plan_asks(w->plan, &params);
+    pattern_room_begin(room);
+    int rc = wishes_choose(w, holds, room, 1, refusal);
+    check((rc == 0) == (w->target_count > 0));
+    pattern_room_destroy(room);
+    return rc;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -78,6 +107,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 4:
         rc = wishes_read_portkey(&json, text, &arena, &w, &refusal);
+        if (rc == 0 && w.plan != NULL)
+            rc = choose(&w, &refusal);
         break;
     case 5:
         rc = wishes_read_metadata(&json, text, &arena, tags, TAGS, &count, &refusal);

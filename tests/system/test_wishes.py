@@ -6,10 +6,22 @@ import os
 import subprocess
 
 from harness import BIN, Cluster, expect, http, http_json
-from test_dialects import HELLO, IN, OUT, Vendor, events_of
+from test_dialects import Handler, HELLO, IN, OUT, Vendor, events_of
 from test_outage import budgeted_key
 
 CHAT = "/v1/chat/completions"
+
+
+class Breakable(Handler):
+    def do_POST(self):
+        if not getattr(self.server, "broken", False):
+            super().do_POST()
+            return
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.asked.append((self.path, dict(self.headers), body))
+        self.send_response(500)
+        self.send_header("content-length", "0")
+        self.end_headers()
 
 
 class Vendors(list):
@@ -178,6 +190,9 @@ def test_portkeys_headers_name_what_is_configured_and_nothing_else():
         b.refused(400, "x-portkey-config.targets[0].custom_host",
                   config({"targets": [{"provider": "dear", "custom_host": "http://10.0.0.1"}]}), model="small")
         b.refused(400, "x-portkey-config.targets[0]", config({"targets": [{"provider": "other"}]}), model="small")
+        b.refused(400, "x-portkey-config.strategy.conditions[0].query.metadata?plan.?regex", config(
+            {"strategy": {"mode": "conditional", "conditions": [{"query": {"metadata.plan": {"$regex": "("}}, "then": "a"}]},
+             "targets": [{"name": "a", "provider": "dear"}]}), model="small")
         head, _ = b.served("dear/large", {"x-portkey-trace-id": "trace-1",
                                           "x-portkey-metadata": '{"env": "prod", "_user": "u1"}'}, model="large")
         expect(head["x-request-id"] == "trace-1", str(head))
@@ -188,6 +203,46 @@ def test_portkeys_headers_name_what_is_configured_and_nothing_else():
         status, body = b.cluster.admin("GET", "/decisions/" + body["items"][0]["id"])
         expect(status == 200 and "env=prod" in json.dumps(body), str(body)[:2000])
 
+
+# Who serves is said by metadata, the body or the path; the chosen target is a fallback of two.
+CONDITIONAL = {
+    "strategy": {"mode": "conditional", "default": "rest", "conditions": [
+        {"query": {"$or": [{"metadata.plan": {"$regex": "^pa(i|y)"}}, {"params.max_tokens": {"$gte": 400}}]}, "then": "best"},
+        {"query": {"url.pathname": CHAT, "metadata.plan": {"$in": ["trial"]}}, "then": "shared"}]},
+    "targets": [
+        {"name": "best", "strategy": {"mode": "fallback", "on_status_codes": [500, 503]}, "targets": [
+            {"provider": "dear", "override_params": {"model": "large", "temperature": 0.25}},
+            {"virtual_key": "keeper", "override_params": {"model": "small", "max_tokens": 77}}]},
+        {"name": "shared", "strategy": {"mode": "loadbalance"}, "targets": [
+            {"provider": "cheap", "weight": 0}, {"provider": "keeper", "weight": 2.5}]},
+        {"name": "rest", "provider": "cheap"}]}
+
+
+def test_a_config_of_portkeys_chooses_by_conditions_and_goes_on_where_it_says():
+    with Bench() as b:
+        def headers(plan, config=CONDITIONAL):
+            return {"x-portkey-config": json.dumps(config), "x-portkey-metadata": json.dumps({"plan": plan})}
+        dear = b.vendors[NAMES.index("dear")]
+        dear.RequestHandlerClass = Breakable
+        b.served("cheap/small", headers("free"), model="small")
+        b.served("keeper/small", headers("trial"), model="small")
+        b.served("dear/large", headers("paid"), model="small")
+        b.served("dear/large", headers("free"), model="small", max_tokens=400)
+        asked = b.last("dear")
+        expect(asked["temperature"] == 0.25 and asked["max_tokens"] == 400, str(asked))
+        without = {"strategy": {"mode": "conditional", "conditions": CONDITIONAL["strategy"]["conditions"][:1]},
+                   "targets": CONDITIONAL["targets"]}
+        b.refused(400, "x-portkey-config.strategy", headers("free", without), model="small")
+        dear.broken = True
+        for codes, retries, tried in (([429], 0, 1), ([429], 1, 2), ([500, 503], 0, 1)):
+            config = json.loads(json.dumps(CONDITIONAL))
+            config["targets"][0]["strategy"]["on_status_codes"] = codes
+            config["targets"][0]["retry"] = {"attempts": retries}
+            before = len(dear.asked)
+            status, head, raw = b.ask(headers("paid", config), model="small", max_tokens=12)
+            expect(status == (200 if 500 in codes else 502), "%s: %d %s" % (codes, status, raw))
+            expect(len(dear.asked) - before == tried, "%s %d: %d" % (codes, retries, len(dear.asked) - before))
+        expect(b.last("keeper")["max_tokens"] == 77, str(b.last("keeper")))
 
 def test_preferences_of_mcp_and_routers_of_routellm_are_taken():
     with Bench() as b:

@@ -111,6 +111,26 @@ static void conditions_become_steps_and_targets_a_tree(void **state)
     steelyard__control__v1__catalogue__free_unpacked(m, NULL);
 }
 
+static void a_pattern_is_checked_when_the_file_is(void **state)
+{
+    (void)state;
+    static const char file[] = TWO_MODELS "routes: {r: {models: [a, b], conditions: [{if: "
+                                          "{metadata.user: {$regex: '%s'}, url.pathname: /v1/x}, "
+                                          "then: b}]}}\n";
+    char text[1024];
+    struct config *c = NULL;
+    struct err err = {0};
+    (void)snprintf(text, sizeof text, file, "@example[.]com$");
+    Steelyard__Control__V1__Catalogue *m = config_fixture_catalogue(text);
+    assert_int_equal(m->routes[0]->conditions[0]->steps[0]->op, RULE_REGEX);
+    assert_string_equal(m->routes[0]->conditions[0]->steps[1]->path, "url.pathname");
+    steelyard__control__v1__catalogue__free_unpacked(m, NULL);
+    (void)snprintf(text, sizeof text, file, "(@example");
+    assert_int_equal(config_parse(str_from(text), "f", CONFIG_LOCAL_FILE, &c, NULL, &err),
+                     ERR_SYNTAX);
+    assert_non_null(strstr(err.message, "no pattern: at byte 9: missing closing parenthesis"));
+}
+
 /* What the pages say can be put into a file. */
 static void the_files_in_the_page_about_strategies_are_read(void **state)
 {
@@ -177,6 +197,7 @@ int main(void)
         cmocka_unit_test(f17_hedging_is_off_unless_it_is_said_and_never_above_five_percent),
         cmocka_unit_test(no_retries_is_said_apart_from_nothing_said),
         cmocka_unit_test(conditions_become_steps_and_targets_a_tree),
+        cmocka_unit_test(a_pattern_is_checked_when_the_file_is),
         cmocka_unit_test(every_word_for_a_strategy_names_a_way),
         cmocka_unit_test(a_candidate_is_a_name_or_has_weight_and_priority),
         cmocka_unit_test(the_files_in_the_page_about_strategies_are_read),

@@ -30,7 +30,7 @@ static bool holds(enum rule_op op, const char *path, const char *text)
     const struct str v[] = {str_from(text)};
     const struct rule_step s = {.op = op, .path = str_from(path), .values = v, .value_count = 1};
     assert_true(rule_valid(&s, 1));
-    return rule_holds(&s, 1, value, NULL);
+    return rule_holds(&s, 1, value, NULL, NULL);
 }
 
 static void each_operator_compares_as_it_says(void **state)
@@ -64,9 +64,9 @@ static void conditions_are_joined(void **state)
         {.op = RULE_OR, .count = 2},
     };
     assert_true(rule_valid(s, 5));
-    assert_true(rule_holds(s, 5, value, NULL));
+    assert_true(rule_holds(s, 5, value, NULL, NULL));
     assert_true(rule_valid(s, 3));
-    assert_false(rule_holds(s, 3, value, NULL));
+    assert_false(rule_holds(s, 3, value, NULL, NULL));
 }
 
 static void what_is_no_condition_is_refused(void **state)

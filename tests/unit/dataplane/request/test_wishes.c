@@ -46,11 +46,6 @@ static int preferences(const char *text)
     return wishes_read_preferences(&json, str_from(text), "modelPreferences", &arena, &w, &refusal);
 }
 
-static int portkey(const char *text)
-{
-    return wishes_read_portkey(&json, str_from(text), &arena, &w, &refusal);
-}
-
 static void assert_str(struct str s, const char *text)
 {
     assert_int_equal(s.len, strlen(text));
@@ -182,70 +177,6 @@ static void priorities_of_mcp_become_a_place_and_a_weight(void **state)
     assert_refused(preferences("{\"hints\":[{\"name\":3}]}"), "modelPreferences.hints[0].name");
 }
 
-static void a_config_of_portkey_is_a_list_of_targets(void **state)
-{
-    (void)state;
-    assert_int_equal(
-        portkey("{\"strategy\":{\"mode\":\"fallback\",\"on_status_codes\":[429]},\"targets\":["
-                "{\"provider\":\"@openai\",\"override_params\":{\"model\":\"gpt\"}},"
-                "{\"provider\":\"anthropic\",\"override_params\":{\"model\":\"@anthropic/haiku\"},"
-                "\"retry\":{\"attempts\":2}}]}"),
-        0);
-    assert_int_equal(w.target_count, 2);
-    assert_str(w.targets[0].provider, "openai");
-    assert_str(w.targets[0].model, "gpt");
-    assert_str(w.targets[1].model, "anthropic/haiku");
-    assert_int_equal(w.ignored, WISHES_IGNORED_RETRY);
-    wishes_init(&w);
-    assert_int_equal(portkey("{\"strategy\":{\"mode\":\"loadbalance\"},\"targets\":["
-                             "{\"provider\":\"a\",\"weight\":0.25},{\"provider\":\"b\"}]}"),
-                     0);
-    assert_true(w.spread);
-    assert_int_equal(w.targets[0].weight, 250);
-    assert_int_equal(w.targets[1].weight, 1000);
-    wishes_init(&w);
-    assert_int_equal(portkey("{\"provider\":\"a\"}"), 0);
-    assert_int_equal(w.target_count, 1);
-    wishes_init(&w);
-    assert_int_equal(portkey("pc-prod-1"), 0);
-    assert_str(w.route, "pc-prod-1");
-}
-
-static void of_a_config_without_a_mode_the_first_target_serves(void **state)
-{
-    (void)state;
-    assert_int_equal(portkey("{\"targets\":[{\"provider\":\"a\"},{\"provider\":\"b\"}]}"), 0);
-    assert_int_equal(w.target_count, 1);
-    assert_str(w.targets[0].provider, "a");
-}
-
-static void b18_no_config_brings_keys_or_hosts(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text, *param;
-    } cases[] = {
-        {"{\"api_key\":\"sk\"}", "x-portkey-config.api_key"},
-        {"{\"virtual_key\":\"v\"}", "x-portkey-config.virtual_key"},
-        {"{\"custom_host\":\"http://x\"}", "x-portkey-config.custom_host"},
-        {"{\"targets\":[{\"provider\":\"a\",\"api_key\":\"sk\"}]}",
-         "x-portkey-config.targets[0].api_key"},
-        {"{\"targets\":[{\"provider\":\"a\"},{\"custom_host\":\"h\"}]}",
-         "x-portkey-config.targets[1].custom_host"},
-        {"{\"targets\":[{\"strategy\":{\"mode\":\"single\"},\"targets\":[]}]}",
-         "x-portkey-config.targets[0].strategy"},
-        {"{\"targets\":[{\"override_params\":{\"temperature\":1}}]}",
-         "x-portkey-config.targets[0].override_params.temperature"},
-        {"{\"targets\":[{}]}", "x-portkey-config.targets[0]"},
-        {"{\"targets\":[]}", "x-portkey-config.targets"},
-        {"{\"strategy\":{\"mode\":\"conditional\"}}", "x-portkey-config.strategy.mode"},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        wishes_init(&w);
-        assert_refused(portkey(cases[i].text), cases[i].param);
-    }
-}
-
 static void metadata_become_tags(void **state)
 {
     (void)state;
@@ -319,9 +250,6 @@ int main(void)
         T(what_is_too_long_is_refused_unread),
         T(usage_asks_for_the_cost),
         T(priorities_of_mcp_become_a_place_and_a_weight),
-        T(a_config_of_portkey_is_a_list_of_targets),
-        T(of_a_config_without_a_mode_the_first_target_serves),
-        T(b18_no_config_brings_keys_or_hosts),
         T(metadata_become_tags),
         T(suffixes_are_wishes),
         T(a_routers_name_has_a_threshold),

@@ -66,23 +66,6 @@ static void t02_t06_the_argument_comes_out_whatever_the_pieces(void **state)
             take(rows[i].json, step, &out);
             assert_true(str_is(buf_str(&out), rows[i].text));
         }
-    /* No piece comes to more than is foreseen. */
-    static const char *const worst[] = {"\\u", "\\u1", "\\uX", "\\ud83d", "\\u\\", "\\ud83dX"};
-    for (size_t i = 0; i < sizeof worst / sizeof worst[0]; i++) {
-        struct tr_custom_input in = {.state = TR_CUSTOM_TEXT};
-        struct str unit = str_from(worst[i]);
-        char many[800];
-        size_t len = 0;
-        for (; len + unit.len <= sizeof many; len += unit.len)
-            memcpy(many + len, unit.data, unit.len);
-        for (unsigned round = 0; round < 3; round++) {
-            struct buf bounded;
-            buf_init(&bounded, TR_CUSTOM_TEXT_BYTES(len));
-            assert_int_equal(tr_custom_input_take(&in, (struct str){many, len}, &bounded), 0);
-            assert_true(str_valid_utf8(buf_str(&bounded)));
-            buf_deinit(&bounded);
-        }
-    }
     char blanks[200];
     memset(blanks, ' ', sizeof blanks - 1);
     blanks[sizeof blanks - 1] = '\0';
