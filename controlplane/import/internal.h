@@ -63,12 +63,35 @@ struct plan_model {
     const struct yaml_node *origin; /* Where it was named first. */
 };
 
+/* Targets and conditions of a route: names of the original's models, or of targets. */
+struct plan_member {
+    struct plan_member *next;
+    struct str what;
+    uint64_t weight; /* Over WEIGHT_ONE; under a share. */
+};
+struct plan_target {
+    struct plan_target *next;
+    struct str name;
+    bool balance;
+    struct plan_member *members;
+};
+#define PLAN_QUERIES_MAX 8
+struct plan_condition {
+    struct plan_condition *next;
+    const struct yaml_node *queries[PLAN_QUERIES_MAX]; /* All must hold. */
+    unsigned count;
+    struct str then;
+};
+
 struct plan_route {
     struct plan_route *next;
     struct str name;
     const char *strategy;                 /* NULL: not given. */
     struct plan_text *models, *fallbacks; /* Names of the original. */
     struct plan_text *too_long, *refused; /* Fallbacks by what went wrong. */
+    struct plan_target *targets;
+    struct plan_condition *conditions;
+    struct str chosen_by_default; /* len 0: not given. */
     uint64_t timeout_ms;
     int retries; /* -1: not given. */
 };
@@ -172,8 +195,13 @@ bool plan_text_add(struct import *i, struct plan_text **list, struct str text, s
 /* Asked of the table of the configuration: what it cannot say is a person's to do. */
 bool plan_has_strategies(void);
 bool plan_has_typed_fallbacks(void);
-bool plan_has_conditions(void);
 int plan_print(struct import *i) MUST_CHECK; /* -> i->yaml */
+/* Pieces of the text. */
+void plan_put(struct import *i, const char *text);
+void plan_put_text(struct import *i, struct str s); /* A scalar. */
+void plan_put_number(struct import *i, const char *name, uint64_t value, const char *unit);
+void plan_put_tree(struct import *i, const struct plan_route *r); /* plan_tree.c */
+uint64_t plan_common_divisor(uint64_t a, uint64_t b);
 
 /* ---- the formats ---- */
 

@@ -174,14 +174,9 @@ bool plan_has_typed_fallbacks(void)
     return f != NULL && f->kind == FIELD_SECTION;
 }
 
-bool plan_has_conditions(void)
-{
-    return route_field("conditions") != NULL;
-}
-
 /* ---- the text ---- */
 
-static void put(struct import *i, const char *text)
+void plan_put(struct import *i, const char *text)
 {
     int rc = buf_append_text(&i->yaml, text);
     if (rc != 0 && i->status == 0)
@@ -206,50 +201,50 @@ static bool is_bare(struct str s)
 }
 
 /* A scalar; all texts here are printable ASCII. */
-static void put_text(struct import *i, struct str s)
+void plan_put_text(struct import *i, struct str s)
 {
     bool bare = is_bare(s);
     int rc = 0;
     if (!bare)
-        put(i, "\"");
+        plan_put(i, "\"");
     for (size_t c = 0; c < s.len && rc == 0; c++) {
         if (!bare && (s.data[c] == '"' || s.data[c] == '\\'))
-            put(i, "\\");
+            plan_put(i, "\\");
         rc = buf_append_char(&i->yaml, s.data[c]);
     }
     if (rc != 0 && i->status == 0)
         i->status = rc == ERR_NOMEM ? ERR_NOMEM : ERR_LIMIT;
     if (!bare)
-        put(i, "\"");
+        plan_put(i, "\"");
 }
 
-static void put_number(struct import *i, const char *name, uint64_t value, const char *unit)
+void plan_put_number(struct import *i, const char *name, uint64_t value, const char *unit)
 {
-    put(i, name);
+    plan_put(i, name);
     if (buf_append_u64(&i->yaml, value) != 0 && i->status == 0)
         i->status = ERR_LIMIT;
-    put(i, unit);
+    plan_put(i, unit);
 }
 
 static void put_time(struct import *i, const char *name, uint64_t ms)
 {
-    put_number(i, name, ms % 1000 == 0 ? ms / 1000 : ms, ms % 1000 == 0 ? "s\n" : "ms\n");
+    plan_put_number(i, name, ms % 1000 == 0 ? ms / 1000 : ms, ms % 1000 == 0 ? "s\n" : "ms\n");
 }
 
 static void put_field(struct import *i, const char *name, struct str value)
 {
     if (value.len == 0)
         return;
-    put(i, name);
-    put_text(i, value);
-    put(i, "\n");
+    plan_put(i, name);
+    plan_put_text(i, value);
+    plan_put(i, "\n");
 }
 
 static void put_provider(struct import *i, const struct plan_provider *p)
 {
-    put(i, "  ");
-    put_text(i, p->name);
-    put(i, ":\n");
+    plan_put(i, "  ");
+    plan_put_text(i, p->name);
+    plan_put(i, ":\n");
     put_field(i, "    type: ", p->host->name);
     put_field(i, "    base_url: ", p->base_url);
     put_field(i, "    api_key: ", p->key);
@@ -258,27 +253,27 @@ static void put_provider(struct import *i, const struct plan_provider *p)
     put_field(i, "    region: ", p->region);
     put_field(i, "    project: ", p->project);
     if (p->is_private && !p->host->local)
-        put(i, "    private: true\n");
+        plan_put(i, "    private: true\n");
     if (p->headers != NULL)
-        put(i, "    headers:\n");
+        plan_put(i, "    headers:\n");
     for (const struct plan_text *h = p->headers; h != NULL; h = h->next) {
-        put(i, "      ");
-        put_text(i, h->text);
-        put(i, ": ");
-        put_text(i, h->value);
-        put(i, "\n");
+        plan_put(i, "      ");
+        plan_put_text(i, h->text);
+        plan_put(i, ": ");
+        plan_put_text(i, h->value);
+        plan_put(i, "\n");
     }
     if (p->reject)
-        put(i, "    compat: {unsupported_params: reject}\n");
+        plan_put(i, "    compat: {unsupported_params: reject}\n");
     if (p->total_ms > 0 || p->first_content_ms > 0)
-        put(i, "    timeouts:\n");
+        plan_put(i, "    timeouts:\n");
     if (p->first_content_ms > 0)
         put_time(i, "      first_content: ", p->first_content_ms);
     if (p->total_ms > 0)
         put_time(i, "      total: ", p->total_ms);
 }
 
-static uint64_t common_divisor(uint64_t a, uint64_t b)
+uint64_t plan_common_divisor(uint64_t a, uint64_t b)
 {
     while (b != 0) {
         uint64_t rest = a % b;
@@ -293,21 +288,21 @@ static void put_deployments(struct import *i, const struct plan_model *m)
     uint64_t unit = WEIGHT_ONE, largest = 1;
     bool even = true;
     for (const struct plan_deployment *d = m->deployments; d != NULL; d = d->next) {
-        unit = common_divisor(unit, d->weight);
+        unit = plan_common_divisor(unit, d->weight);
         largest = d->weight > largest ? d->weight : largest;
         even = even && d->weight == m->deployments->weight;
     }
     while (largest / unit > WEIGHT_MAX)
         unit *= 10;
-    put(i, "    deployments:\n");
+    plan_put(i, "    deployments:\n");
     for (const struct plan_deployment *d = m->deployments; d != NULL; d = d->next) {
         uint64_t weight = d->weight / unit;
         put_field(i, "      - provider: ", d->provider->name);
         put_field(i, "        model: ", d->model);
         if (!even)
-            put_number(i, "        weight: ", weight == 0 ? 1 : weight, "\n");
+            plan_put_number(i, "        weight: ", weight == 0 ? 1 : weight, "\n");
         if (d->priority > 0)
-            put_number(i, "        priority: ", d->priority, "\n");
+            plan_put_number(i, "        priority: ", d->priority, "\n");
         put_field(i, "        region: ", d->region);
     }
 }
@@ -317,25 +312,25 @@ static void put_model(struct import *i, const struct plan_model *m)
     static const char *const rates[RATES] = {"input",       "output",         "cached_input",
                                              "cache_write", "cache_write_1h", "reasoning"};
     char text[32];
-    put(i, "  ");
-    put_text(i, m->given);
-    put(i, ":\n");
+    plan_put(i, "  ");
+    plan_put_text(i, m->given);
+    plan_put(i, ":\n");
     put_deployments(i, m);
     if (m->context_window > 0)
-        put_number(i, "    context_window: ", m->context_window, "\n");
+        plan_put_number(i, "    context_window: ", m->context_window, "\n");
     if (m->max_output > 0)
-        put_number(i, "    max_output: ", m->max_output, "\n");
+        plan_put_number(i, "    max_output: ", m->max_output, "\n");
     if (m->rates[0] < 0 || m->rates[1] < 0)
         return;
-    put(i, "    price:\n");
+    plan_put(i, "    price:\n");
     for (unsigned r = 0; r < RATES; r++) {
         if (m->rates[r] < 0)
             continue;
-        put(i, "      ");
-        put(i, rates[r]);
-        put(i, ": ");
-        put(i, catalog_rate_text(m->rates[r], text));
-        put(i, " USD\n");
+        plan_put(i, "      ");
+        plan_put(i, rates[r]);
+        plan_put(i, ": ");
+        plan_put(i, catalog_rate_text(m->rates[r], text));
+        plan_put(i, " USD\n");
     }
 }
 
@@ -344,16 +339,16 @@ static void put_list(struct import *i, const char *name, const char *indent,
 {
     if (list == NULL)
         return;
-    put(i, name);
+    plan_put(i, name);
     for (const struct plan_text *t = list; t != NULL; t = t->next) {
         const struct plan_model *m = plan_find_model(i, t->text);
-        put(i, indent);
-        put(i, t->weight > 0 ? "- model: " : "- ");
-        put_text(i, m == NULL ? t->text : m->given);
-        put(i, "\n");
+        plan_put(i, indent);
+        plan_put(i, t->weight > 0 ? "- model: " : "- ");
+        plan_put_text(i, m == NULL ? t->text : m->given);
+        plan_put(i, "\n");
         if (t->weight > 0) {
-            put(i, indent);
-            put_number(i, "  weight: ", t->weight, "\n");
+            plan_put(i, indent);
+            plan_put_number(i, "  weight: ", t->weight, "\n");
         }
     }
 }
@@ -361,22 +356,23 @@ static void put_list(struct import *i, const char *name, const char *indent,
 static void put_route(struct import *i, const struct plan_route *r)
 {
     bool typed = r->too_long != NULL || r->refused != NULL;
-    put(i, "  ");
-    put_text(i, r->name);
-    put(i, ":\n");
+    plan_put(i, "  ");
+    plan_put_text(i, r->name);
+    plan_put(i, ":\n");
     if (r->strategy != NULL)
         put_field(i, "    strategy: ", str_from(r->strategy));
     put_list(i, "    models:\n", "      ", r->models);
     if (typed)
-        put(i, "    fallbacks:\n");
+        plan_put(i, "    fallbacks:\n");
     put_list(i, typed ? "      default:\n" : "    fallbacks:\n", typed ? "        " : "      ",
              r->fallbacks);
     put_list(i, "      context_window:\n", "        ", r->too_long);
     put_list(i, "      content_policy:\n", "        ", r->refused);
+    plan_put_tree(i, r);
     if (r->timeout_ms > 0)
         put_time(i, "    timeout: ", r->timeout_ms);
     if (r->retries >= 0)
-        put_number(i, "    retries: ", (uint64_t)r->retries, "\n");
+        plan_put_number(i, "    retries: ", (uint64_t)r->retries, "\n");
 }
 
 static bool is_given(const struct import *i, struct str name)
@@ -414,18 +410,19 @@ int plan_print(struct import *i)
     }
     *to = NULL;
     i->plan.routes = kept;
-    put(i, "# Imported from ");
-    put(i, import_format_name(i->format));
-    put(i, ": read the findings, then check it with `steelyard config validate`.\nversion: 1\n");
-    put(i, i->plan.providers == NULL ? "providers: {}\n" : "providers:\n");
+    plan_put(i, "# Imported from ");
+    plan_put(i, import_format_name(i->format));
+    plan_put(i,
+             ": read the findings, then check it with `steelyard config validate`.\nversion: 1\n");
+    plan_put(i, i->plan.providers == NULL ? "providers: {}\n" : "providers:\n");
     for (const struct plan_provider *p = i->plan.providers; p != NULL && i->status == 0;
          p = p->next)
         put_provider(i, p);
-    put(i, i->plan.models == NULL ? "models: {}\n" : "models:\n");
+    plan_put(i, i->plan.models == NULL ? "models: {}\n" : "models:\n");
     for (const struct plan_model *m = i->plan.models; m != NULL && i->status == 0; m = m->next)
         put_model(i, m);
     if (i->plan.routes != NULL)
-        put(i, "routes:\n");
+        plan_put(i, "routes:\n");
     for (const struct plan_route *r = i->plan.routes; r != NULL && i->status == 0; r = r->next)
         put_route(i, r);
     return i->status;

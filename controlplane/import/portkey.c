@@ -1,4 +1,5 @@
-/* Portkey's configs: a tree of targets under strategies. What a target comes to is a chain: groups
+/* Portkey's configs: a tree of targets under strategies. What is more than one list is made by
+ * portkey_tree.c; else what a target comes to is a chain: groups
  * in the order in which they are tried, each with deployments that share the attempts by weight.
  * The chain of the whole is a route: its first group the model, the others its fallbacks. */
 #include "controlplane/import/portkey.h"
@@ -71,7 +72,7 @@ static void join(struct portkey *p, struct group *into, const struct group *from
     }
 }
 
-static void note_weight(struct portkey *p, struct target *t)
+void portkey_weight(struct portkey *p, struct target *t)
 {
     struct yaml_node *node = tree_get(t->node, "weight");
     int64_t weight = WEIGHT_ONE;
@@ -95,7 +96,7 @@ static void balanced(struct portkey *p, size_t index)
     bool deep = false;
     while ((child = child_after(p, index, &at)) != NULL) {
         struct group **to = &p->targets[index].chain;
-        note_weight(p, child);
+        portkey_weight(p, child);
         if (child->weight == 0)
             continue;
         deep = deep || (child->chain != NULL && child->chain->next != NULL);
@@ -117,8 +118,6 @@ static void balanced(struct portkey *p, size_t index)
                   : "weights of a model's deployments");
 }
 
-static struct str name_group(struct portkey *p, struct group *g);
-
 /* Names of groups are made once, when a route first uses them. */
 static void make_route(struct portkey *p, struct str name, struct group *chain)
 {
@@ -126,7 +125,7 @@ static void make_route(struct portkey *p, struct str name, struct group *chain)
     unsigned count = 0;
     for (struct group *g = chain; g != NULL && r != NULL && count < ROUTE_MODELS_MAX;
          g = g->next, count++) {
-        struct str model = name_group(p, g);
+        struct str model = portkey_name_group(p, g);
         if (model.len > 0 && (count == 0 || !str_eq(r->models->text, model)))
             (void)plan_text_add(p->import, count == 0 ? &r->models : &r->fallbacks, model,
                                 STR_NULL);
@@ -149,7 +148,7 @@ static bool is_same(const struct plan_model *m, const struct group *g)
     return d == NULL && k == NULL;
 }
 
-static struct str name_group(struct portkey *p, struct group *g)
+struct str portkey_name_group(struct portkey *p, struct group *g)
 {
     struct import *i = p->import;
     bool one = g->members != NULL && g->members->next == NULL;
@@ -173,48 +172,15 @@ static struct str name_group(struct portkey *p, struct group *g)
     return name;
 }
 
-static void note_conditions(struct portkey *p, struct yaml_node *strategy)
+void portkey_note_codes(struct portkey *p, size_t index)
 {
-    struct import *i = p->import;
-    struct yaml_node *conditions = tree_get(strategy, "conditions");
-    for (struct yaml_node *c = conditions == NULL ? NULL : conditions->first; c != NULL;
-         c = c->next) {
-        note_add(
-            i, tree_get(c, "query"), IMPORT_MANUAL,
-            plan_has_conditions()
-                ? "left out: write it under the route's `conditions`, or let callers name the "
-                  "route of the branch"
-                : "left out: callers name the route of the branch; no rule of the file chooses it");
-        note_add(i, tree_get(c, "then"), IMPORT_APPROXIMATE, "the route %.*s-%.*s",
-                 STR_ARG(value_shown(i, p->route, 60)),
-                 STR_ARG(value_shown(i, tree_text(tree_get(c, "then")), 60)));
-    }
-}
-
-/* Each branch is a route of its own; the whole is its default branch. */
-static void conditional(struct portkey *p, size_t index)
-{
-    struct import *i = p->import;
+    static const char text[] =
+        "left out: the next one is asked after 408, 409, 425, 429, 5xx and broken connections";
     struct yaml_node *strategy = tree_get(p->targets[index].node, "strategy");
-    struct yaml_node *chosen = tree_get(strategy, "default");
-    struct target *child, *fallback = NULL;
-    size_t at = 0;
-    while ((child = child_after(p, index, &at)) != NULL) {
-        struct str name = portkey_text(child->node, "name");
-        if (fallback == NULL || (name.len > 0 && str_eq(name, tree_text(chosen))))
-            fallback = child;
-        if (name.len > 0)
-            make_route(p,
-                       value_name(i, value_join(i, "%.*s-%.*s", STR_ARG(p->route),
-                                                STR_ARG(str_slice(name, 0, 60)))),
-                       child->chain);
-    }
-    if (fallback != NULL)
-        p->targets[index].chain = fallback->chain;
-    note_conditions(p, strategy);
-    note_add(i, chosen, IMPORT_EXACT, "what the route itself asks");
-    note_add(i, tree_get(strategy, "mode"), IMPORT_MANUAL,
-             "each branch is a route of its own, for callers to name");
+    note_add(p->import, tree_get(strategy, "on_status_codes"), IMPORT_APPROXIMATE, text);
+    note_add(p->import, tree_get(strategy, "onStatusCodes"), IMPORT_APPROXIMATE, text);
+    if (strategy != NULL && strategy->kind == YAML_SCALAR)
+        note_add(p->import, strategy, IMPORT_MANUAL, "left out: a strategy is a map with a mode");
 }
 
 static void import_strategy(struct portkey *p, size_t index)
@@ -226,8 +192,6 @@ static void import_strategy(struct portkey *p, size_t index)
     struct str word = tree_text(mode);
     if (str_is(word, "loadbalance")) {
         balanced(p, index);
-    } else if (str_is(word, "conditional")) {
-        conditional(p, index);
     } else {
         bool single = str_is(word, "single");
         size_t at = 0;
@@ -242,14 +206,7 @@ static void import_strategy(struct portkey *p, size_t index)
                  : known ? "fallbacks in this order"
                          : "not known: the targets are fallbacks of each other");
     }
-    note_add(
-        i, tree_get(strategy, "on_status_codes"), IMPORT_APPROXIMATE,
-        "left out: the next one is asked after 408, 409, 425, 429, 5xx and broken connections");
-    note_add(
-        i, tree_get(strategy, "onStatusCodes"), IMPORT_APPROXIMATE,
-        "left out: the next one is asked after 408, 409, 425, 429, 5xx and broken connections");
-    if (strategy != NULL && strategy->kind == YAML_SCALAR)
-        note_add(i, strategy, IMPORT_MANUAL, "left out: a strategy is a map with a mode");
+    portkey_note_codes(p, index);
 }
 
 /* ---- the whole ---- */
@@ -302,13 +259,16 @@ static void import_config(struct import *i, struct yaml_node *node, struct str n
         if (!has_targets(&p.targets[at]))
             portkey_leaf(&p, &p.targets[at]);
     }
-    for (size_t at = p.count; at-- > 0 && i->status == 0;) { /* What is inside comes first. */
+    const bool tree = portkey_needs_tree(&p);
+    if (tree && i->status == 0)
+        portkey_tree(&p);
+    for (size_t at = p.count; !tree && at-- > 0 && i->status == 0;) { /* From the inside. */
         if (has_targets(&p.targets[at]))
             import_strategy(&p, at);
     }
     for (size_t at = 0; at < p.count && i->status == 0; at++)
         portkey_rest(&p, &p.targets[at]);
-    if (i->status == 0)
+    if (i->status == 0 && !tree)
         make_route(&p, p.route, p.targets[0].chain);
 }
 

@@ -32,7 +32,6 @@ struct portkey {
     struct str route;
     int retries;
     uint64_t timeout_ms;
-    unsigned groups, branches;
 };
 
 /* Either way of writing a key. */
@@ -42,6 +41,15 @@ struct str portkey_text(const struct yaml_node *map, const char *key);
 void portkey_leaf(struct portkey *p, struct target *t);
 /* What else stands at a target: retries, time limits, and what has no place here. */
 void portkey_rest(struct portkey *p, struct target *t);
+/* Its weight, with the finding. */
+void portkey_weight(struct portkey *p, struct target *t);
+/* The model that a group is; made when it is first asked for. */
+struct str portkey_name_group(struct portkey *p, struct group *g);
+void portkey_note_codes(struct portkey *p, size_t index); /* on_status_codes of a strategy. */
+/* portkey_tree.c: is the order more than one list? Then a route with targets and conditions is
+ * made; the targets that have none inside are there. */
+bool portkey_needs_tree(const struct portkey *p);
+void portkey_tree(struct portkey *p);
 /* Retries and the time limit of the whole, which routes need when they are made. */
 void portkey_limits(struct portkey *p);
 

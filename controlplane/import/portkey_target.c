@@ -275,12 +275,13 @@ void portkey_leaf(struct portkey *p, struct target *t)
     struct yaml_node *provider_node = tree_get(t->node, "provider");
     struct yaml_node *base = portkey_get(t->node, "custom_host", "customHost");
     struct str slug, model = t->model, at_provider, inner;
+    const struct str given = i->options.model != NULL ? str_from(i->options.model) : STR_NULL;
     struct plan_provider like = {.total_ms = t->timeout_ms};
     at_provider = tree_text(provider_node);
     (void)without_slug(at_provider, &slug);
     if (slug.len == 0)
         (void)without_slug(model, &slug);
-    like.host = host_of_target(t, slug, model);
+    like.host = host_of_target(t, slug, model.len > 0 ? model : given);
     if (like.host != NULL && base != NULL && str_is(like.host->name, "openai"))
         like.host = host_find(STR("custom"));
     if (like.host == NULL && base != NULL)
@@ -335,8 +336,8 @@ void portkey_rest(struct portkey *p, struct target *t)
 {
     struct import *i = p->import;
     struct yaml_node *params = portkey_get(t->node, "override_params", "overrideParams");
-    if ((t->node->marks & MARK_TOLD) != 0)
-        return;
+    if (t != p->targets && (t->node->marks & MARK_TOLD) != 0)
+        return; /* Of the whole each key is told of. */
     rules_apply(i, t->node, target_rules, p);
     note_add(i, tree_get(params, "model"), IMPORT_EXACT, "the model of the targets inside");
 }

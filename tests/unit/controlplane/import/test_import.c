@@ -426,20 +426,113 @@ static void targets_without_a_model_take_the_one_that_is_given(void **state)
     import_destroy(i);
 }
 
-static void conditional_branches_are_routes(void **state)
+#define LEAF(name, model)                                                                          \
+    "{\"name\": \"" name "\", \"provider\": \"openai\", \"weight\": 1, "                           \
+    "\"override_params\": {\"model\": \"" model "\"}}"
+
+static void a_conditional_becomes_conditions_and_targets(void **state)
 {
     (void)state;
     struct import *i = run(
         IMPORT_PORTKEY,
         "{\"strategy\": {\"mode\": \"conditional\", \"conditions\": [{\"query\": "
-        "{\"metadata.plan\": {\"$eq\": \"paid\"}}, \"then\": \"big\"}], \"default\": \"small\"},"
-        "\"targets\": [{\"name\": \"big\", \"provider\": \"openai\", \"override_params\": "
-        "{\"model\": \"a\"}}, {\"name\": \"small\", \"provider\": \"openai\", "
-        "\"override_params\": {\"model\": \"b\"}}]}");
-    assert_true(yields(i, "  portkey-big:\n    models:\n      - a\n"));
-    assert_true(yields(i, "  portkey:\n    models:\n      - b\n"));
-    assert_non_null(strstr(told(i, "strategy.conditions[0].query"), "manual"));
+        "{\"metadata.plan\": {\"$eq\": \"paid\"}, \"params.max_tokens\": {\"$gt\": 5}}, \"then\": "
+        "\"big\"}, {\"query\": {\"$or\": [{\"url.pathname\": \"/v1/x\"}, {\"metadata.user\": "
+        "{\"$regex\": \"^a.*\\\\.com$\"}}]}, \"then\": \"spread\"}], \"default\": \"small\"},"
+        "\"targets\": [" LEAF("big", "a") ", " LEAF(
+            "small",
+            "b") ", {\"name\": \"spread\", \"strategy\": {\"mode\": \"loadbalance\"}, \"targets\": "
+                 "[" LEAF("", "c") ", {\"weight\": 3, \"strategy\": {\"mode\": \"fallback\"}, "
+                                   "\"targets\": [" LEAF("", "d") ", " LEAF("", "b") "]}]}]}");
+    assert_true(yields(i, "  portkey:\n    models:\n      - a\n      - b\n      - c\n      - d\n"
+                          "    targets:\n"
+                          "      target:\n        of:\n          - d\n          - b\n"
+                          "      spread:\n        strategy: loadbalance\n        of:\n"
+                          "          - target: c\n            weight: 1\n"
+                          "          - target: target\n            weight: 3\n"
+                          "    conditions:\n"
+                          "      - if: {metadata.plan: {\"$eq\": paid}, params.max_tokens: "
+                          "{\"$gt\": \"5\"}}\n        then: a\n"
+                          "      - if: {\"$or\": [{url.pathname: \"/v1/x\"}, {metadata.user: "
+                          "{\"$regex\": \"^a.*\\\\.com$\"}}]}\n        then: spread\n"
+                          "    default: b\n"));
+    assert_true(is_valid(i));
+    assert_string_equal(told(i, "strategy.conditions[0].query"), "exact a condition of the route");
+    assert_string_equal(told(i, "strategy.default"), "exact `default` of the route");
+    assert_string_equal(told(i, "targets[2].strategy.mode"), "exact a target of the route");
     import_destroy(i);
+}
+
+/* Whatever is chosen inside is a condition of the whole, in the order in which it would be found.
+ */
+static void conditionals_inside_are_lifted(void **state)
+{
+    (void)state;
+#define INNER(one, two)                                                                            \
+    "{\"strategy\": {\"mode\": \"conditional\", \"conditions\": [{\"query\": {\"metadata." one     \
+    "\": 1}, \"then\": \"" one "\"}], \"default\": \"" two                                         \
+    "\"}, \"targets\": [" LEAF(one, one) ", " LEAF(two, two) "]}"
+    struct import *i =
+        run(IMPORT_PORTKEY, "{\"strategy\": {\"mode\": \"fallback\"}, \"targets\": [" INNER(
+                                "a", "b") ", " INNER("c", "d") "]}");
+    assert_true(yields(i, "      target:\n        of:\n          - a\n          - c\n"
+                          "      target-2:\n        of:\n          - a\n          - d\n"
+                          "      target-3:\n        of:\n          - b\n          - c\n"
+                          "      target-4:\n        of:\n          - b\n          - d\n"
+                          "    conditions:\n"
+                          "      - if: {$and: [{metadata.a: \"1\"}, {metadata.c: \"1\"}]}\n"
+                          "        then: target\n"
+                          "      - if: {metadata.a: \"1\"}\n        then: target-2\n"
+                          "      - if: {metadata.c: \"1\"}\n        then: target-3\n"
+                          "    default: target-4\n"));
+    assert_true(is_valid(i));
+    import_destroy(i);
+    i = run(
+        IMPORT_PORTKEY,
+        "{\"strategy\": {\"mode\": \"fallback\"}, \"targets\": [" INNER("a", "b") ", " INNER(
+            "c", "d") ", " INNER("e", "f") ", " INNER("g",
+                                                      "h") ", " INNER("i",
+                                                                      "j") ", " INNER("k",
+                                                                                      "l") "]}");
+    assert_non_null(strstr(told(i, "targets[5].strategy"), "manual only its default"));
+    assert_true(yields(i, "          - b\n          - d\n          - f\n"));
+    assert_true(is_valid(i));
+    import_destroy(i);
+#undef INNER
+}
+
+static void a_condition_that_cannot_be_said_here_is_a_persons_to_write(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *query, *told;
+    } cases[] = {
+        {"{\"metadata.a\": {\"$like\": \"x\"}}", "manual left out: unknown operator"},
+        {"{\"plan\": \"x\"}", "manual left out: a path starts with"},
+        {"{}", "manual left out: expected a map of conditions"},
+        {"{\"metadata.a\": {\"$regex\": \"(\"}}", "manual left out: "},
+        {"{\"metadata.a\": \"${env:HOME}\"}", "manual left out: its texts"},
+        {"{\"metadata.a\": null}", "manual left out: its texts"},
+        {"{\"$or\": [{\"metadata.a\": 1}], \"metadata.b\": 2}",
+         "approximate a condition of the route; what stands behind"},
+    };
+    for (size_t n = 0; n < sizeof cases / sizeof cases[0]; n++) {
+        char text[1024];
+        (void)snprintf(
+            text, sizeof text,
+            "{\"strategy\": {\"mode\": \"conditional\", \"conditions\": [{\"query\": %s, "
+            "\"then\": \"x\"}, {\"query\": {\"metadata.z\": 1}, \"then\": \"none\"}], "
+            "\"default\": \"y\"}, \"targets\": [" LEAF("x", "a") ", " LEAF("y", "b") "]}",
+            cases[n].query);
+        struct import *i = run(IMPORT_PORTKEY, text);
+        const char *said = told(i, "strategy.conditions[0].query");
+        if (strncmp(said, cases[n].told, strlen(cases[n].told)) != 0)
+            fail_msg("%s: %s", cases[n].query, said);
+        assert_string_equal(told(i, "strategy.conditions[1].then"),
+                            "manual left out: no target beside it has this name");
+        assert_true(is_valid(i));
+        import_destroy(i);
+    }
 }
 
 static void positions_are_those_of_the_original(void **state)
@@ -509,7 +602,9 @@ int main(void)
         cmocka_unit_test(nested_balancing_multiplies_weights),
         cmocka_unit_test(fallbacks_of_balanced_targets_keep_their_order),
         cmocka_unit_test(targets_without_a_model_take_the_one_that_is_given),
-        cmocka_unit_test(conditional_branches_are_routes),
+        cmocka_unit_test(a_conditional_becomes_conditions_and_targets),
+        cmocka_unit_test(conditionals_inside_are_lifted),
+        cmocka_unit_test(a_condition_that_cannot_be_said_here_is_a_persons_to_write),
         cmocka_unit_test(positions_are_those_of_the_original),
         cmocka_unit_test(failed_allocations_leave_nothing_behind),
     };
