@@ -14,14 +14,6 @@
 #include "tests/lib/fault.h"
 #include "tests/unit/dataplane/spool_fixture.h"
 
-/* Deaths and failed allocations meet one thread that starts: under TSan every few of them are
- * enough, release and ASan try each. */
-#ifdef STEELYARD_TSAN
-#define STEP 7
-#else
-#define STEP 1
-#endif
-
 /* ---- a failing disk (F8) ---- */
 
 static int fail_after = -1; /* Writes until one fails; it writes half of its bytes first. */
@@ -244,7 +236,7 @@ static void p1_death_at_every_write_loses_and_doubles_nothing(void **state)
     struct world *w = *state;
     static struct found f;
     char promise_path[600];
-    for (int n = 0;; n += STEP) {
+    for (int n = 0;; n++) {
         empty_dir(w);
         (void)snprintf(promise_path, sizeof(promise_path), "%s/promises", w->dir);
         int promises = open(promise_path, O_RDWR | O_CREAT, 0600);
@@ -294,7 +286,7 @@ static void a_start_survives_each_failed_allocation(void **state)
 {
     struct world *w = *state;
     bool fired = true;
-    for (unsigned n = 0; fired; n += STEP) {
+    for (unsigned n = 0; fired; n++) {
         /* A failed start leaves its own epochs behind, so each begins in a fresh directory. */
         empty_dir(w);
         open_set(w, 0, 0);

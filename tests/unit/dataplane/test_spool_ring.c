@@ -15,13 +15,6 @@
 #include "common/link/wire.h"
 #include "tests/unit/dataplane/spool_fixture.h"
 
-/* One thread reads a ring: under TSan a few places are enough, release and ASan try all of them. */
-#ifdef STEELYARD_TSAN
-#define FLIP_STEP 1699
-#else
-#define FLIP_STEP 211
-#endif
-
 static struct found found;
 
 /* Runs `life` in a process of its own that ends without a word to the spool. */
@@ -294,7 +287,7 @@ static void write_at(const char *path, off_t at, const void *data, size_t len)
 static void b44_a_flipped_bit_in_a_ring_costs_its_own_entry_only(void **state)
 {
     struct world *w = *state;
-    for (off_t at = 0; at < 9000; at += FLIP_STEP) {
+    for (off_t at = 0; at < 9000; at += 211) {
         empty_dir(w);
         die_after(w, three_in_the_ring);
         char *path = ring_path(w);
