@@ -44,6 +44,7 @@ void reply_compose(const struct sim_model *m, const struct sim_reply *answer, ui
     out->tokens_in = tokens_in;
     out->with_usage = true;
     out->choices = 1;
+    out->machine = 0;
     snprintf(out->id, sizeof(out->id), "chatcmpl-sim-%016llx", (unsigned long long)number);
     if (answer->nonce[0] != '\0')
         add_word(out, "", answer->nonce);
@@ -89,10 +90,13 @@ static int write_usage(const struct reply *r, struct buf *out)
 
 static int write_head(const struct reply *r, const char *object, struct buf *out)
 {
-    return buf_printf(out,
-                      "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%lld,\"model\":\"%s\","
-                      "\"system_fingerprint\":\"" REPLY_FINGERPRINT "\",\"choices\":",
-                      r->id, object, (long long)r->created_s, r->model);
+    int rc = buf_printf(out,
+                        "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%lld,\"model\":\"%s\","
+                        "\"system_fingerprint\":\"" REPLY_FINGERPRINT,
+                        r->id, object, (long long)r->created_s, r->model);
+    if (rc == 0 && r->machine > 0)
+        rc = buf_printf(out, ".%u", r->machine);
+    return rc == 0 ? buf_append_text(out, "\",\"choices\":") : rc;
 }
 
 static const char *finish_reason(const struct reply *r)

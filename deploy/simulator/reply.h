@@ -22,6 +22,7 @@ struct reply {
     uint32_t tokens_in;
     bool with_usage;
     uint32_t choices; /* All say the same. */
+    uint32_t machine; /* That says it made this. */
 };
 
 /* max_tokens 0: no limit. prompt_bytes: of all messages. */

@@ -17,10 +17,11 @@
 #include "deploy/simulator/ledger.h"
 #include "deploy/simulator/reply.h"
 
-#define BODY_BYTES_MAX  (32U << 20)
-#define REPLY_BYTES_MAX (1U << 20)
-#define TICK_MS         5U
-#define TEXT_BYTES_MAX  4096U
+#define SIM_MACHINES_MAX 1000000
+#define BODY_BYTES_MAX   (32U << 20)
+#define REPLY_BYTES_MAX  (1U << 20)
+#define TICK_MS          5U
+#define TEXT_BYTES_MAX   4096U
 
 enum fault_kind {
     FAULT_NOTHING,
@@ -306,6 +307,12 @@ static enum fault_kind draw_fault(const struct simulator *s, uint64_t number)
     return FAULT_NOTHING;
 }
 
+static uint32_t machine_of(const struct simulator *s, uint64_t number)
+{
+    const struct sim_machines *m = &s->config.machines;
+    return m->first + (m->count > 1 ? (uint32_t)(number % m->count) : 0);
+}
+
 static void exchange_begin(struct simulator *s, struct httpd_request *req,
                            const struct asked *asked)
 {
@@ -324,6 +331,7 @@ static void exchange_begin(struct simulator *s, struct httpd_request *req,
     sim_model_answer(asked->model, str_from(asked->text), s->config.seed, &x->answer);
     reply_compose(asked->model, &x->answer, asked->max_tokens, asked->tokens_in, s->number,
                   &x->reply);
+    x->reply.machine = machine_of(s, s->number);
     x->reply.choices = asked->choices;
     x->reply.with_usage = x->fault != FAULT_NO_USAGE;
     uint64_t wait_us = (uint64_t)asked->model->ttft_ms * s->config.latency_percent * 10;
@@ -416,6 +424,31 @@ static void on_faults(struct simulator *s, struct httpd_request *req)
     json_decref(root);
 }
 
+static bool read_machine(const json_t *root, const char *name, int64_t min, uint32_t *out)
+{
+    const json_t *value = json_object_get(root, name);
+    if (!json_is_integer(value) || json_integer_value(value) < min ||
+        json_integer_value(value) > SIM_MACHINES_MAX)
+        return false;
+    *out = (uint32_t)json_integer_value(value);
+    return true;
+}
+
+static void on_machines(struct simulator *s, struct httpd_request *req)
+{
+    struct str body = httpd_body(req);
+    json_t *root = json_loadb(body.data != NULL ? body.data : "", body.len, 0, NULL);
+    struct sim_machines m;
+    if (read_machine(root, "first", 0, &m.first) && read_machine(root, "count", 1, &m.count)) {
+        s->config.machines = m;
+        httpd_reply(req, 200, MEDIA_JSON, STR("{\"ok\":true}"));
+    } else {
+        reply_error(req, 400, "invalid_request_error", "invalid_value",
+                    "first and count are whole numbers, count from 1");
+    }
+    json_decref(root);
+}
+
 static void on_models(struct httpd_request *req)
 {
     struct buf body;
@@ -442,6 +475,8 @@ static void on_request(void *arg, struct httpd_request *req)
         on_stats(s, req);
     else if (post && str_is(path, "/simulator/faults"))
         on_faults(s, req);
+    else if (post && str_is(path, "/simulator/machines"))
+        on_machines(s, req);
     else
         reply_error(req, 404, "invalid_request_error", "not_found", "no such path");
 }

@@ -3,9 +3,11 @@
  *
  *   POST /v1/chat/completions   GET /v1/models
  *   GET /simulator/stats        POST /simulator/faults {"error_rate": 0.1, ...}
+ *   POST /simulator/machines {"first": 0, "count": 1}
  *
- * Every answer carries `system_fingerprint: "steelyard-simulator"` and `x-simulated: true`. One
- * loop, one thread. */
+ * Every answer carries `x-simulated: true` and a system_fingerprint: "steelyard-simulator" of
+ * machine 0, "steelyard-simulator.3" of machine 3. So many machines from the first on take turns;
+ * they answer alike. One loop, one thread. */
 #ifndef STEELYARD_DEPLOY_SIMULATOR_SIMULATOR_H
 #define STEELYARD_DEPLOY_SIMULATOR_SIMULATOR_H
 
@@ -28,6 +30,11 @@ struct sim_faults {
     uint32_t slow_ms;
 };
 
+struct sim_machines {
+    uint32_t first;
+    uint32_t count; /* 0: as 1. */
+};
+
 struct simulator_config {
     const char *address;
     const char *ledger_path;  /* NULL: none. Appended to, one JSON object a request. */
@@ -36,6 +43,7 @@ struct simulator_config {
     uint64_t token_bytes;     /* Bytes a token of input; 0: 4. */
     struct sim_price prices[SIM_MODEL_COUNT]; /* What its ledger bills. */
     struct sim_faults faults;
+    struct sim_machines machines;
 };
 
 struct simulator_stats {

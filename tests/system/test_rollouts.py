@@ -76,6 +76,22 @@ def state_of(cluster, rollout):
     return cluster.admin("GET", "/rollouts/%d" % rollout)[1]
 
 
+def test_what_the_candidate_would_choose_is_recomputed_before_it_serves_anybody():
+    plan = dict(PLAN, shadow={"dwell": "10m", "requests": 20})
+    with Cluster(config, simulator_args=["--latency-percent", "0"]) as cluster:
+        key = cluster.make_key()
+        version = add_version(cluster)
+        with Traffic(cluster, key, (0,)) as traffic:
+            rollout = start(cluster, version, plan)
+            replayed = wait_until("shadows to be recomputed", lambda: int(
+                cluster.control_metric("steelyard_rollout_replayed") or 0), 60)
+            state = state_of(cluster, rollout)["state"]
+        expect(not traffic.failed, "requests failed: %s" % traffic.failed[:3])
+        expect(state == "shadow", "it is %s" % state)
+        expect(cluster.control_metric("steelyard_rollout_replay_differs") == 0, "they did not come out again")
+        return "%d recomputed" % replayed
+
+
 def test_a_version_goes_from_the_shadow_to_everyone_by_itself():
     with Cluster(config, nodes=2, simulator_args=["--latency-percent", "0"]) as cluster:
         key = cluster.make_key()

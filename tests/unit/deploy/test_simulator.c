@@ -115,6 +115,25 @@ static void a_whole_answer_says_that_it_is_simulated(void **state)
     assert_true(ledger_has(f, "\"outcome\":\"complete\""));
 }
 
+static void machines_take_turns_and_say_which_they_are(void **state)
+{
+    struct fixture *f = *state;
+    unsigned seen = 0;
+    ask(f, "POST", "/simulator/machines", "{\"first\":7,\"count\":2}");
+    assert_int_equal(f->http_status, 200);
+    for (int i = 0; i < 4; i++) {
+        ask(f, "POST", CHAT, "{\"model\":\"sim-strong\"," QUESTION "}");
+        seen += strstr(f->body, "\"steelyard-simulator.7\"") != NULL;
+        seen += strstr(f->body, "\"steelyard-simulator.8\"") != NULL ? 10 : 0;
+    }
+    assert_int_equal(seen, 22);
+    ask(f, "POST", "/simulator/machines", "{\"first\":0,\"count\":0}");
+    assert_int_equal(f->http_status, 400);
+    ask(f, "POST", "/simulator/machines", "{\"first\":0,\"count\":1}");
+    ask(f, "POST", CHAT, "{\"model\":\"sim-strong\"," QUESTION "}");
+    assert_non_null(strstr(f->body, "\"system_fingerprint\":\"steelyard-simulator\""));
+}
+
 static void a_stream_ends_with_reason_usage_and_done(void **state)
 {
     struct fixture *f = *state;
@@ -267,6 +286,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         RUNNING(a_whole_answer_says_that_it_is_simulated),
+        RUNNING(machines_take_turns_and_say_which_they_are),
         RUNNING(a_stream_ends_with_reason_usage_and_done),
         RUNNING(max_tokens_cuts_the_answer),
         RUNNING(its_book_says_what_it_bills_and_nobody_else_does),
