@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "common/base/clock.h"
+#include "common/route/picked.h"
 #include "controlplane/release/record.h"
 
 #define DETAIL_MAX (4U << 20)
@@ -151,6 +152,47 @@ void decision_write_candidates(struct json_writer *w, const Steelyard__Telemetry
     json_writer_end_array(w);
 }
 
+static void write_bits64(struct json_writer *w, const char *key, uint64_t bits,
+                         const char *(*name_of)(uint32_t))
+{
+    json_writer_key(w, key);
+    json_writer_begin_array(w);
+    for (uint32_t bit = 0; bit < 64; bit++) {
+        if ((bits >> bit & 1) == 0)
+            continue;
+        const char *name = name_of(bit);
+        json_writer_text(w, name == NULL ? "unknown" : name);
+    }
+    json_writer_end_array(w);
+}
+
+/* Among the deployments of its model; null where nothing was recorded. */
+static void write_picked(struct json_writer *w, const Steelyard__Telemetry__V1__Attempt *a)
+{
+    json_writer_key(w, "picked");
+    if (a->place == 0) {
+        json_writer_null(w);
+        return;
+    }
+    json_writer_begin_object(w);
+    json_writer_key(w, "by");
+    json_writer_text(w, picked_by_name((uint32_t)a->picked_by));
+    json_writer_key(w, "place");
+    json_writer_u64(w, a->place);
+    json_writer_key(w, "deployments");
+    json_writer_u64(w, a->deployments);
+    json_writer_key(w, "usable"); /* Places, from 1. */
+    json_writer_begin_array(w);
+    for (uint32_t bit = 0; bit < 64; bit++)
+        if ((a->usable >> bit & 1) != 0)
+            json_writer_u64(w, bit + 1);
+    json_writer_end_array(w);
+    json_writer_key(w, "equals");
+    json_writer_u64(w, a->equals);
+    write_bits64(w, "passed", a->passed, picked_passed_name);
+    json_writer_end_object(w);
+}
+
 void decision_write_attempts(struct json_writer *w, const Steelyard__Telemetry__V1__Decision *d)
 {
     json_writer_key(w, "attempts");
@@ -190,6 +232,8 @@ void decision_write_attempts(struct json_writer *w, const Steelyard__Telemetry__
         snprintf(print, sizeof print, "%016llx", (unsigned long long)a->fingerprint);
         json_writer_key(w, "fingerprint");
         json_writer_text(w, a->fingerprint == 0 ? NULL : print);
+        write_picked(w, a);
+        write_bits64(w, "notes", a->notes, picked_note_name);
         json_writer_end_object(w);
     }
     json_writer_end_array(w);

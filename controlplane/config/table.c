@@ -50,6 +50,16 @@ static const struct section require_section = {
     "stated does not hold.",
     sizeof(struct require_config), require_fields, NULL};
 
+static const struct field affinity_fields[] = {
+    {"enabled", FIELD_BOOL, F(affinity_config, on), false, "false", NONE, NULL, NULL, "true",
+     "A map without it is on. Written as this alone: `affinity: true`."},
+    {"ttl", FIELD_DURATION, F(affinity_config, ttl_ms), false, "1h", 1000, 7 * MS_DAY, NULL, NULL,
+     "30m", "How long after its last answer a session is known."},
+    {0}};
+static const struct section affinity_section = {"affinity", "Where a session's next request goes.",
+                                                sizeof(struct affinity_config), affinity_fields,
+                                                &affinity_fields[0]};
+
 static const struct field timeouts_fields[] = {
     {"connect", FIELD_DURATION, F(timeouts_config, connect_ms), false, NULL, 1, 600000, NULL, NULL,
      "2s", "To the TCP connection. Default: the node's, 2s."},
@@ -354,6 +364,11 @@ static const struct field route_fields[] = {
      NULL, "What a deployment must state to serve this route."},
     {"hedge", FIELD_SECTION, F(route_config, hedge), false, NULL, NONE, NULL, &hedge_section, NULL,
      "A second attempt beside a slow first one. Default: none."},
+    {"affinity", FIELD_SECTION, F(route_config, affinity), false, NULL, NONE, NULL,
+     &affinity_section, "true",
+     "A session (x-steelyard-session, or a coding agent's) goes on at the deployment that served "
+     "it, while that is healthy and allowed. lowest-cost stays where what the provider's prompt "
+     "cache saves makes it the cheapest; learned keeps choosing the model, by its stick margin."},
     {0}};
 static const struct section route_section = {
     "routes", "Names that clients use as `model` and that leave the choice to a policy.",

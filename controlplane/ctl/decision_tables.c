@@ -48,6 +48,9 @@ static const struct column attempts[] = {
     {.title = "RESULT", .path = "reason"},
     {.title = "TOOK", .path = "total_ms", .kind = COLUMN_MS},
     {.title = "COST", .path = "cost_usd", .kind = COLUMN_USD},
+    {.title = "PICKED BY", .path = "picked.by"},
+    {.title = "PASSED", .path = "picked.passed", .kind = COLUMN_LIST},
+    {.title = "CHANGED", .path = "notes", .kind = COLUMN_LIST},
     {.title = NULL},
 };
 

@@ -58,6 +58,7 @@ static void on_model(struct import *i, struct yaml_node *node, void *data)
 }
 
 #define REQUEST "left out: the same field may stand in every request"
+#define STATED "left out: the route's require says it, once its deployments state that they keep to it"
 static const struct rule provider_rules[] = {
     {"order", IMPORT_MANUAL, REQUEST, NULL},
     {"only", IMPORT_MANUAL, REQUEST, NULL},
@@ -66,8 +67,8 @@ static const struct rule provider_rules[] = {
     {"sort", IMPORT_MANUAL, REQUEST, NULL},
     {"max_price", IMPORT_MANUAL, REQUEST, NULL},
     {"require_parameters", IMPORT_MANUAL, REQUEST, NULL},
-    {"data_collection", IMPORT_MANUAL, REQUEST, NULL},
-    {"zdr", IMPORT_MANUAL, "left out: choose providers that keep nothing", NULL},
+    {"data_collection", IMPORT_MANUAL, STATED, NULL},
+    {"zdr", IMPORT_MANUAL, STATED, NULL},
     {"quantizations", IMPORT_UNSUPPORTED, "left out: it is not known of deployments", NULL},
     {"preferred_*", IMPORT_UNSUPPORTED, "left out: a route may order by measured latency", NULL},
     {"experimental", IMPORT_UNSUPPORTED, "left out: nothing here answers to it", NULL},

@@ -271,7 +271,8 @@ static const char copy_decision[] =
     "detail, greedy_model) FROM STDIN (FORMAT binary)";
 static const char copy_attempt[] =
     "COPY attempt (ts, request_id, n, model, server, started, status, reason, ttft_ms, total_ms, "
-    "tokens_in, tokens_out, cached, cost, price_id, flags, fingerprint) FROM STDIN (FORMAT binary)";
+    "tokens_in, tokens_out, cached, cost, price_id, flags, fingerprint, place, "
+    "deployments, usable, equals, picked_by, passed, notes) FROM STDIN (FORMAT binary)";
 
 static const char copy_canary[] =
     "COPY canary_obs (bucket, rollout_id, request_id, unit_hash, arm, stage, slot, stratum, "

@@ -332,6 +332,23 @@ static int add_candidates(struct intake_rows *r, const Steelyard__Telemetry__V1_
 /* --- records -------------------------------------------------------------------------------------
  */
 
+/* How its deployment was picked; NULL where nothing was recorded. */
+static void copy_picked(struct pq_copy *c, const Steelyard__Telemetry__V1__Attempt *a)
+{
+    if (a->place == 0) {
+        for (int i = 0; i < 7; i++)
+            pq_copy_null(c);
+        return;
+    }
+    pq_copy_i16(c, clamp_i16(a->place));
+    pq_copy_i16(c, clamp_i16(a->deployments));
+    pq_copy_i64(c, (int64_t)a->usable);
+    pq_copy_i16(c, clamp_i16(a->equals));
+    pq_copy_i16(c, clamp_i16((uint32_t)a->picked_by));
+    pq_copy_i32(c, (int32_t)a->passed);
+    pq_copy_i64(c, (int64_t)a->notes);
+}
+
 static int copy_attempt(struct intake_rows *r, const Steelyard__Telemetry__V1__Decision *d,
                         size_t n)
 {
@@ -339,7 +356,7 @@ static int copy_attempt(struct intake_rows *r, const Steelyard__Telemetry__V1__D
     struct pq_copy *c = &r->attempt;
     const struct str server =
         a->endpoint < d->n_servers ? str_from(d->servers[a->endpoint]) : STR("");
-    pq_copy_row(c, 17);
+    pq_copy_row(c, 24);
     pq_copy_time_us(c, d->ts_us);
     pq_copy_bytes(c, pb_str(d->request_id));
     pq_copy_i16(c, clamp_i16(n));
@@ -360,6 +377,7 @@ static int copy_attempt(struct intake_rows *r, const Steelyard__Telemetry__V1__D
         pq_copy_i64(c, (int64_t)a->fingerprint);
     else
         pq_copy_null(c);
+    copy_picked(c, a);
     r->attempts++;
     return a->fingerprint == 0
                ? 0

@@ -218,6 +218,14 @@ static int write_target(struct request *r, struct str of_exchange, struct ask *a
 
 /* ---- the body ---- */
 
+/* For the caller, and for the record. */
+static void note(struct request *r, const char *code)
+{
+    request_warn(r, code);
+    if (r->attempt.record != NULL)
+        r->attempt.record->picked.notes |= picked_note_bit(str_from(code));
+}
+
 void ask_note(struct request *r)
 {
     r->warning_count = r->work->own_warnings; /* Those of another attempt are not true of this. */
@@ -225,7 +233,7 @@ void ask_note(struct request *r)
         return;
     const struct tr_terms *terms = tr_exchange_terms(r->attempt.exchange);
     for (uint32_t i = 0; i < terms->note_count; i++)
-        request_warn(r, terms->notes[i]);
+        note(r, terms->notes[i]);
 }
 
 static int write_exchange(struct request *r, struct str said, struct ask *a, struct str *out_path)
@@ -285,10 +293,10 @@ static void note_clamp(struct request *r, const struct call *call)
     case CALL_CLAMP_NOTHING:
         return;
     case CALL_CLAMP_LOWERS:
-        request_warn(r, "clamped_thinking_budget");
+        note(r, "clamped_thinking_budget");
         return;
     case CALL_CLAMP_SWITCHES_OFF:
-        request_warn(r, "dropped_thinking");
+        note(r, "dropped_thinking");
         return;
     }
 }

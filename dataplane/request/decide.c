@@ -203,10 +203,18 @@ static bool wished(const struct request *r, const struct upstream_target *t,
     return r->work->wishes == NULL || wishes_allow(r, m, t->deployment);
 }
 
+/* The one that the session stays at is the model's face, however it compares. */
+static bool is_sessions(const struct request *r, const struct upstream_target *t)
+{
+    return r->work->session_deployment != 0 && !ways_weighs_sessions(r) &&
+           session_is_at(r, t->deployment);
+}
+
 static struct live look(const struct request *r, const struct snapshot_model *m, uint64_t now_ms)
 {
     struct live l = {.wait_ms = UINT64_MAX};
     int64_t least = 0;
+    bool sessions = false;
     const bool all = ways_most_out(r, m, now_ms);
     for (uint32_t i = 0; i < m->deployment_count; i++) {
         const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
@@ -222,10 +230,15 @@ static struct live look(const struct request *r, const struct snapshot_model *m,
         if (usable) {
             const int64_t measure = ways_measure(r, t, now_ms);
             const bool first = l.target == NULL || wishes_prefer(r, m, t, l.target);
-            const bool equal = !first && !wishes_prefer(r, m, l.target, t);
-            if (first || (equal && (t->deployment->priority < l.target->deployment->priority ||
-                                    (t->deployment->priority == l.target->deployment->priority &&
-                                     measure < least)))) {
+            const bool equal = !first && !sessions && !wishes_prefer(r, m, l.target, t);
+            const bool own = equal && is_sessions(r, t);
+            if (own) {
+                l.target = t;
+                sessions = true;
+            } else if (first ||
+                       (equal && (t->deployment->priority < l.target->deployment->priority ||
+                                  (t->deployment->priority == l.target->deployment->priority &&
+                                   measure < least)))) {
                 l.target = t;
                 least = measure;
             }
@@ -471,7 +484,7 @@ static bool open_decision(struct request *r)
     if (r->work->steering.session.len > 0)
         session_read(r);
     if (r->work->steering.compacted) /* No prompt cache is lost by another model. */
-        r->work->session_model = 0;
+        r->work->session_model = r->work->session_deployment = 0;
     if (r->route != NULL)
         ways_choose_target(r);
     if (r->policy != NULL && r->policy->rollout != NULL)

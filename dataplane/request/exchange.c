@@ -96,6 +96,7 @@ void attempt_open(struct request *r)
         .model = r->at_position,
         .server = a->target->deployment->name,
         .start_us = request_wall_us(r),
+        .picked = r->work->picked,
     };
     charge_note(r, a->record);
     if (r->work->tried_count < REQUEST_TRIED_MAX)

@@ -1,10 +1,10 @@
 /* The order of tries: the chosen candidate's deployments by weight, then the policy's next
  * candidate outside the failure domains that failed, then the route's fallbacks. */
 #include "common/base/clock.h"
-#include "common/base/rand.h"
 #include "dataplane/request/ask.h"
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/required.h"
+#include "dataplane/request/session.h"
 #include "dataplane/request/ways.h"
 #include "dataplane/request/wishes_apply.h"
 
@@ -16,93 +16,159 @@ static bool was_tried(const struct request *r, uint32_t ordinal)
     return false;
 }
 
-static bool may_use(const struct request *r, const struct snapshot_model *m,
-                    const struct upstream_target *t, uint64_t now_ms)
+/* 0: it may be asked now. Else the first reason why not, as a PICKED_PASSED bit. */
+static uint32_t passed_over(const struct request *r, const struct snapshot_model *m,
+                            const struct upstream_target *t, uint64_t now_ms)
 {
     const struct snapshot_deployment *d = t->deployment;
-    if (t->origin == NULL || !ask_may(r, d->provider) || was_tried(r, d->ordinal))
-        return false;
-    if (r->path->free && !ask_counts(d->provider))
-        return false;
-    if (required_pin_misses(r, d) || required_lacks(r, d) != 0)
-        return false;
+    if (t->origin == NULL || !ask_may(r, d->provider) ||
+        (r->path->free && !ask_counts(d->provider)))
+        return PICKED_PASSED(UNFIT);
+    if (was_tried(r, d->ordinal))
+        return PICKED_PASSED(TRIED);
+    if (required_pin_misses(r, d))
+        return PICKED_PASSED(PINNED);
+    const uint32_t lacks = required_lacks(r, d);
+    if (lacks != 0)
+        return (lacks & POLICY_EXCL(REGION)) != 0 ? PICKED_PASSED(REGION) : PICKED_PASSED(DATA);
     if (r->work->wishes != NULL && !wishes_try(r, m, d))
-        return false;
-    return endpoint_cooldown_ms(t->endpoint, now_ms) == 0 && !endpoint_full(t->endpoint) &&
-           (r->ignore_breakers || r->work->ignore_here || endpoint_usable(t->endpoint, now_ms));
+        return PICKED_PASSED(WISHES);
+    if (endpoint_cooldown_ms(t->endpoint, now_ms) != 0)
+        return PICKED_PASSED(COOLING);
+    if (endpoint_full(t->endpoint))
+        return PICKED_PASSED(FULL);
+    return r->ignore_breakers || r->work->ignore_here || endpoint_usable(t->endpoint, now_ms)
+               ? 0
+               : PICKED_PASSED(EJECTED);
 }
 
-/* The first of those that may be used now and are equal to the way, of the lowest priority. */
-struct level {
-    const struct upstream_target *first; /* NULL: none. */
-    int64_t measure;
-    uint64_t weight; /* Of all of them. */
-    uint32_t count;
-};
-
-static bool in_level(const struct request *r, const struct snapshot_model *m, const struct level *l,
-                     const struct upstream_target *t, uint64_t now_ms)
+/* Who may be asked, looked at once: what follows chooses among these. */
+static void look(const struct request *r, const struct snapshot_model *m, uint64_t now_ms,
+                 struct picked *out)
 {
-    return t->deployment->priority == l->first->deployment->priority && may_use(r, m, t, now_ms) &&
-           ways_measure(r, t, now_ms) == l->measure;
-}
-
-static struct level best_level(const struct request *r, const struct snapshot_model *m,
-                               uint64_t now_ms)
-{
-    struct level l = {.first = NULL};
+    *out = (struct picked){.deployments = (uint8_t)m->deployment_count};
     for (uint32_t i = 0; i < m->deployment_count; i++) {
         const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
-        const struct snapshot_deployment *d = t->deployment;
-        if (!may_use(r, m, t, now_ms))
-            continue;
+        const uint32_t passed = passed_over(r, m, t, now_ms);
+        out->passed |= passed;
+        out->usable |= (uint64_t)(passed == 0) << i;
+    }
+}
+
+static const struct upstream_target *target_at(const struct request *r,
+                                               const struct snapshot_model *m, uint32_t place)
+{
+    return upstream_target(r->view, &m->deployments[place]);
+}
+
+static uint32_t first_of(uint64_t places)
+{
+    return (uint32_t)__builtin_ctzll(places);
+}
+
+/* Those of the lowest priority that are equal to the way. */
+struct level {
+    uint64_t places;
+    uint64_t weight; /* Of all of them. */
+    uint32_t priority;
+    int64_t measure;
+    bool measured; /* One of the same priority is worse. */
+};
+
+static struct level best_level(const struct request *r, const struct snapshot_model *m,
+                               uint64_t usable, uint64_t now_ms)
+{
+    struct level l = {.places = 0};
+    for (uint64_t left = usable; left != 0; left &= left - 1) {
+        const uint32_t i = first_of(left);
+        const struct upstream_target *t = target_at(r, m, i);
+        const uint32_t priority = t->deployment->priority;
         const int64_t measure = ways_measure(r, t, now_ms);
-        if (l.first == NULL || d->priority < l.first->deployment->priority ||
-            (d->priority == l.first->deployment->priority && measure < l.measure))
-            l = (struct level){.first = t, .measure = measure};
-        if (d->priority == l.first->deployment->priority && measure == l.measure) {
-            l.weight += d->weight;
-            l.count++;
+        if (l.places == 0 || priority < l.priority ||
+            (priority == l.priority && measure < l.measure))
+            l = (struct level){.priority = priority,
+                               .measure = measure,
+                               .measured = l.places != 0 && priority == l.priority};
+        if (priority != l.priority)
+            continue;
+        if (measure != l.measure) {
+            l.measured = true;
+            continue;
         }
+        l.places |= UINT64_C(1) << i;
+        l.weight += t->deployment->weight;
     }
     return l;
 }
 
 /* The one that the request itself would have first. */
-static const struct upstream_target *draw_wished(const struct request *r,
-                                                 const struct snapshot_model *m, uint64_t now_ms)
+static uint32_t draw_wished(const struct request *r, const struct snapshot_model *m,
+                            uint64_t usable)
 {
-    const struct upstream_target *best = NULL;
-    for (uint32_t i = 0; i < m->deployment_count; i++) {
-        const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
-        if (may_use(r, m, t, now_ms) && (best == NULL || wishes_prefer(r, m, t, best)))
-            best = t;
-    }
+    uint32_t best = first_of(usable);
+    for (uint64_t left = usable & (usable - 1); left != 0; left &= left - 1)
+        if (wishes_prefer(r, m, target_at(r, m, first_of(left)), target_at(r, m, best)))
+            best = first_of(left);
     return best;
 }
 
-/* One of the model's usable deployments, by the route's way: of the best that are equal one drawn
- * by weight, or the next one by turns. NULL: none. */
-static const struct upstream_target *draw(const struct request *r, const struct snapshot_model *m,
-                                          uint64_t now_ms)
+/* Among equals: by turns, else by weight; a session's the same on every node. */
+static uint32_t draw_equal(const struct request *r, const struct snapshot_model *m,
+                           const struct level *l, bool turns)
 {
-    if (r->work->wishes != NULL && wishes_rank(r->work->wishes))
-        return draw_wished(r, m, now_ms);
-    const struct level l = best_level(r, m, now_ms);
-    if (l.first == NULL || l.count == 1)
-        return l.first;
-    const bool turns = ways_of(r) == WAY_ROUND_ROBIN;
-    uint64_t at = turns ? ways_turn_of_model(r, m) % l.count : rand_below(l.weight);
-    for (uint32_t i = 0; i < m->deployment_count; i++) {
-        const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
-        if (!in_level(r, m, &l, t, now_ms))
-            continue;
-        const uint64_t share = turns ? 1 : t->deployment->weight;
+    const uint64_t count = (uint64_t)__builtin_popcountll(l->places);
+    uint64_t at = turns ? ways_turn_of_model(r, m) % count : session_draw(r, l->weight);
+    for (uint64_t left = l->places; left != 0; left &= left - 1) {
+        const uint64_t share = turns ? 1 : m->deployments[first_of(left)].weight;
         if (at < share)
-            return t;
+            return first_of(left);
         at -= share;
     }
-    return l.first; /* Another worker has changed what was looked at. */
+    return first_of(l->places);
+}
+
+static uint32_t choose(const struct request *r, const struct snapshot_model *m, uint64_t now_ms,
+                       struct picked *p)
+{
+    p->equals = 1;
+    p->by = PICKED_BY_ONLY;
+    if ((p->usable & (p->usable - 1)) == 0)
+        return first_of(p->usable);
+    if (r->work->wishes != NULL && wishes_rank(r->work->wishes)) {
+        p->by = PICKED_BY_WISH;
+        return draw_wished(r, m, p->usable);
+    }
+    const uint64_t session = session_place(r, m) & p->usable;
+    if (session != 0 && !ways_weighs_sessions(r)) {
+        p->by = PICKED_BY_SESSION;
+        return first_of(session);
+    }
+    const struct level l = best_level(r, m, p->usable, now_ms);
+    p->equals = (uint8_t)__builtin_popcountll(l.places);
+    if (p->equals == 1) {
+        p->by = l.measured ? PICKED_BY_MEASURE : PICKED_BY_PRIORITY;
+        return first_of(l.places);
+    }
+    if ((session & l.places) != 0) {
+        p->by = PICKED_BY_SESSION;
+        return first_of(session);
+    }
+    const bool turns = ways_of(r) == WAY_ROUND_ROBIN;
+    p->by = turns ? PICKED_BY_TURN : PICKED_BY_WEIGHT;
+    return draw_equal(r, m, &l, turns);
+}
+
+/* One of the model's usable deployments, by the request's own order, its session or the route's
+ * way. NULL: none. */
+static const struct upstream_target *draw(const struct request *r, const struct snapshot_model *m,
+                                          uint64_t now_ms, struct picked *out)
+{
+    look(r, m, now_ms, out);
+    if (out->usable == 0)
+        return NULL;
+    const uint32_t place = choose(r, m, now_ms, out);
+    out->place = (uint8_t)(place + 1);
+    return target_at(r, m, place);
 }
 
 /* After an error that has a list of its own, that list; where it was the caller's doing, nothing
@@ -130,7 +196,7 @@ static bool pick_from(struct request *r, uint32_t position)
     while (position != POLICY_NONE) {
         const struct snapshot_model *m = r->work->candidate_models[position];
         r->work->ignore_here = ways_most_out(r, m, now_ms);
-        const struct upstream_target *t = draw(r, m, now_ms);
+        const struct upstream_target *t = draw(r, m, now_ms, &r->work->picked);
         r->at_position = position;
         if (t != NULL) {
             r->work->next_target = t;
@@ -160,6 +226,9 @@ bool attempt_pick_again(struct request *r)
         return false;
     r->at_position = a->record->model;
     r->work->next_target = a->target;
+    r->work->picked = a->record->picked;
+    r->work->picked.notes = 0;
+    r->work->picked.by = PICKED_BY_AGAIN;
     return true;
 }
 
@@ -167,7 +236,8 @@ const struct upstream_target *attempt_pick_beside(struct request *r)
 {
     const bool all = r->ignore_breakers, here = r->work->ignore_here;
     r->ignore_breakers = r->work->ignore_here = false;
-    const struct upstream_target *t = draw(r, r->attempt.model, r->now_ns / 1000000);
+    const struct upstream_target *t =
+        draw(r, r->attempt.model, r->now_ns / 1000000, &r->work->picked);
     r->ignore_breakers = all;
     r->work->ignore_here = here;
     return t;

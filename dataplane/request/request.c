@@ -60,11 +60,12 @@ int request_shared_init(struct request_shared *shared)
     request_settings_init(&shared->settings);
     shared->started_s = clock_wall_us() / 1000000;
     shared->sticky = mem_calloc(REQUEST_STICKY_SLOTS, sizeof *shared->sticky);
+    shared->places = mem_calloc(REQUEST_STICKY_SLOTS, sizeof *shared->places);
     shared->votes = mem_calloc(REQUEST_VOTES_SLOTS, sizeof *shared->votes);
     shared->generations = generations_create();
     shared->recall = recall_create();
-    if (shared->sticky != NULL && shared->votes != NULL && shared->generations != NULL &&
-        shared->recall != NULL)
+    if (shared->sticky != NULL && shared->places != NULL && shared->votes != NULL &&
+        shared->generations != NULL && shared->recall != NULL)
         return 0;
     request_shared_deinit(shared);
     return ERR_NOMEM;
@@ -73,12 +74,14 @@ int request_shared_init(struct request_shared *shared)
 void request_shared_deinit(struct request_shared *shared)
 {
     mem_free(shared->sticky);
+    mem_free(shared->places);
     mem_free(shared->votes);
     generations_destroy(shared->generations);
     recall_destroy(shared->recall);
     shared->recall = NULL;
     shared->generations = NULL;
     shared->sticky = NULL;
+    shared->places = NULL;
     shared->votes = NULL;
 }
 

@@ -106,6 +106,7 @@ struct request_shared {
     int64_t started_s;
     /* Best-effort memory of the node; each slot is overwritten by what comes. */
     _Atomic uint64_t *sticky;        /* Upper half: conversation; lower half: model. */
+    _Atomic uint64_t *places;        /* Of sessions under affinity (session.c); as many. */
     _Atomic uint64_t *votes;         /* Decisions that have had their feedback. */
     struct retry_budget retries;     /* All workers': F16, F17. */
     _Atomic uint32_t lanes;          /* Of it that are given out. */
@@ -301,11 +302,13 @@ struct request_work {
     struct call_refusal refusal; /* Of an attempt that was not started. */
     uint64_t conversation;       /* Keyed hash; 0: none. */
     uint64_t session_model;      /* Hash of the model that served it last; 0: unknown. */
+    uint32_t session_deployment; /* Of the deployment, under affinity; 0: unknown. */
     uint64_t text_hash;          /* Keyed, of the whole dialogue: the same question has the same. */
     uint64_t failed_mask;        /* Candidates with nothing left to try. */
     uint32_t candidate_count;
     uint32_t tried_count;
-    const struct upstream_target *next_target; /* Picked, not yet started. */
+    const struct upstream_target *next_target; /* Picked, not yet started ... */
+    struct picked picked;                      /* ... and how. */
     struct early_body early;
     struct policy_request policy_request;
     bool in_rollout;
@@ -428,7 +431,7 @@ struct request {
     int64_t cost_nanousd;
 };
 
-_Static_assert(sizeof(struct request) <= 1128, "what a live stream costs");
+_Static_assert(sizeof(struct request) <= 1152, "what a live stream costs");
 
 /* The head was read: begins a request, authenticates it and answers at once if that is refused.
  * head and what it points to stay until done(). NULL: at capacity, or out of memory; nothing was

@@ -2,6 +2,7 @@
 
 #include "dataplane/request/ask.h"
 #include "dataplane/request/required.h"
+#include "dataplane/request/session.h"
 #include "dataplane/request/wishes_apply.h"
 
 #define OUT_TOKENS 512 /* Of an answer, to compare deployments of one model. */
@@ -21,6 +22,13 @@ static int64_t latency(const struct request *r, const struct upstream_target *t)
     return (int64_t)l.ttft_ms + (int64_t)l.tpot_us * OUT_TOKENS / 1000;
 }
 
+static int64_t rated(int64_t rate, uint32_t tokens)
+{
+    return rate / PRICE_TOKENS_PER_UNIT * tokens +
+           rate % PRICE_TOKENS_PER_UNIT * tokens / PRICE_TOKENS_PER_UNIT;
+}
+
+/* What the session's deployment reads from its provider's prompt cache another one reads anew. */
 static int64_t cost(const struct request *r, const struct upstream_target *t)
 {
     const uint32_t tokens_in = r->work->call.tokens_in;
@@ -30,10 +38,10 @@ static int64_t cost(const struct request *r, const struct upstream_target *t)
     const struct price_rates *rates = price_rates_at(&price->price, tokens_in);
     if (rates->input == PRICE_UNKNOWN || rates->output == PRICE_UNKNOWN)
         return INT64_MAX;
-    return rates->input / PRICE_TOKENS_PER_UNIT * tokens_in +
-           rates->input % PRICE_TOKENS_PER_UNIT * tokens_in / PRICE_TOKENS_PER_UNIT +
-           rates->output / PRICE_TOKENS_PER_UNIT * OUT_TOKENS +
-           rates->output % PRICE_TOKENS_PER_UNIT * OUT_TOKENS / PRICE_TOKENS_PER_UNIT;
+    const bool cached = rates->cached_read != PRICE_UNKNOWN && session_is_at(r, t->deployment);
+    const uint32_t again = cached ? session_cached_tokens(r) : 0;
+    return rated(rates->input, tokens_in - again) + rated(cached ? rates->cached_read : 0, again) +
+           rated(rates->output, OUT_TOKENS);
 }
 
 int64_t ways_measure(const struct request *r, const struct upstream_target *t, uint64_t now_ms)
@@ -162,6 +170,31 @@ static void fill_turns(const struct request *r, struct way_input *way)
     }
 }
 
+/* Whether the session's own deployment of the model can be asked now. */
+static bool session_lives(const struct request *r, const struct snapshot_model *m, uint64_t now_ms)
+{
+    const uint64_t place = session_place(r, m);
+    if (place == 0)
+        return false;
+    const struct upstream_target *t =
+        upstream_target(r->view, &m->deployments[__builtin_ctzll(place)]);
+    return t->origin != NULL && ask_may(r, t->deployment->provider) &&
+           required_lacks(r, t->deployment) == 0 && endpoint_usable(t->endpoint, now_ms) &&
+           !endpoint_full(t->endpoint);
+}
+
+/* The session's model comes before all others, where the way does not weigh what leaving it costs.
+ * It is in the recorded priorities, so that the order comes out again. */
+static void stay(const struct request *r, struct way_input *way)
+{
+    const uint32_t at = r->work->policy_request.sticky;
+    if (r->work->session_deployment == 0 || at == POLICY_NONE || way->way == WAY_LOWEST_COST ||
+        !session_lives(r, r->work->candidate_models[at], r->start_ns / 1000000))
+        return;
+    for (uint32_t i = 0; i < way->count; i++)
+        way->candidates[i].priority = i == at ? 0 : way->candidates[i].priority + 1;
+}
+
 void ways_fill(struct request *r)
 {
     const struct snapshot_route *route = r->route;
@@ -170,6 +203,7 @@ void ways_fill(struct request *r)
     r->work->policy_request.way = NULL;
     if (r->work->by_target) { /* Filled when it was chosen. */
         r->work->policy_request.way = way;
+        stay(r, way);
         return;
     }
     if (kind == WAY_LEARNED)
@@ -189,6 +223,7 @@ void ways_fill(struct request *r)
     }
     if (kind == WAY_ROUND_ROBIN)
         fill_turns(r, way);
+    stay(r, way);
     r->work->policy_request.way = way;
 }
 

@@ -10,6 +10,12 @@
 enum way ways_of(const struct request *r);
 /* Smaller is better; 0 where the way looks at nothing. */
 int64_t ways_measure(const struct request *r, const struct upstream_target *t, uint64_t now_ms);
+/* Leaving a session's deployment is a matter of cost, which the way compares; else it is left for
+ * its health alone. */
+static inline bool ways_weighs_sessions(const struct request *r)
+{
+    return ways_of(r) == WAY_LOWEST_COST;
+}
 /* More than half of the model's deployments are ejected: then all are used (F14). */
 bool ways_most_out(const struct request *r, const struct snapshot_model *m, uint64_t now_ms);
 /* After a good answer: is the deployment an outlier among those of its model, and not half of them

@@ -14,6 +14,7 @@ static_assert(DECISION_BYTES == 152, "layout of the ring");
 static_assert(OUTCOME_BYTES == 40, "layout of the ring");
 static_assert(ATTEMPT_BYTES == 72, "layout of the ring");
 static_assert(sizeof(struct record_charge) == 24, "layout of the ring");
+static_assert(sizeof(struct picked) == 24, "layout of the ring");
 static_assert(ROUTED_BYTES == 88, "layout of the ring");
 static_assert(sizeof(struct policy_candidate) == 64, "layout of the ring");
 static_assert(sizeof(struct policy_row) == 48, "layout of the ring");
@@ -149,9 +150,11 @@ uint8_t *flat_put_decision(uint8_t *at, const struct record_decision *d)
 }
 
 /* Charges + 1, or 0; a bit that a fingerprint and its text follow, which versions before 6 never
- * set; in the upper half, where versions before 4 wrote 0, tokens kept an hour. */
+ * set, and one that a struct picked follows, before 7; in the upper half, where versions before 4
+ * wrote 0, tokens kept an hour. */
 #define ATTEMPT_HOUR_SHIFT 32
 #define ATTEMPT_PRINT      (UINT64_C(1) << 31)
+#define ATTEMPT_PICKED     (UINT64_C(1) << 30)
 
 uint8_t *flat_put_attempt(uint8_t *at, const struct record_attempt *a)
 {
@@ -159,6 +162,7 @@ uint8_t *flat_put_attempt(uint8_t *at, const struct record_attempt *a)
     uint64_t word = charges | (uint64_t)a->tokens_cache_write_1h << ATTEMPT_HOUR_SHIFT;
     const bool print = a->fingerprint != 0;
     word |= print ? ATTEMPT_PRINT : 0;
+    word |= a->picked.place != 0 ? ATTEMPT_PICKED : 0;
     at = put_block(at, a, ATTEMPT_BYTES);
     at = put_block(at, &word, 8);
     if (charges != 0) {
@@ -167,6 +171,8 @@ uint8_t *flat_put_attempt(uint8_t *at, const struct record_attempt *a)
     }
     if (print)
         at = put_block(at, &a->fingerprint, 8);
+    if (a->picked.place != 0)
+        at = put_block(at, &a->picked, sizeof(a->picked));
     struct texts t = texts_begin(at, 2U + print);
     put_text(&t, a->server, FLAT_TEXT_MAX);
     put_text(&t, a->provider_id, FLAT_TEXT_MAX);
@@ -350,13 +356,15 @@ bool flat_take_attempt(struct str *data, struct record_held *held, struct record
         return false;
     a->tokens_cache_write_1h = (uint32_t)(charges >> ATTEMPT_HOUR_SHIFT);
     const bool print = (charges & ATTEMPT_PRINT) != 0;
-    charges &= ATTEMPT_PRINT - 1;
+    const bool picked = (charges & ATTEMPT_PICKED) != 0;
+    charges &= ATTEMPT_PICKED - 1;
     if (charges != 0) {
         if (!take_held(data, charges - 1, held))
             return false;
         a->held = held;
     }
-    if ((print && !take(data, &a->fingerprint, 8)) || !texts_take(data, 2U + print, &t))
+    if ((print && !take(data, &a->fingerprint, 8)) ||
+        (picked && !take(data, &a->picked, sizeof(a->picked))) || !texts_take(data, 2U + print, &t))
         return false;
     a->server = text_next(&t);
     a->provider_id = text_next(&t);

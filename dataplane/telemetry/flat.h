@@ -14,9 +14,11 @@
 /* Error codes and finish reasons are words of our own. */
 #define FLAT_WORD_MAX 64U
 
-#define FLAT_HELD_MAX     (16U + RECORD_GROUP_MAX * 24U)
-#define FLAT_PRINT_MAX    (10U + RECORD_PRINT_BYTES_MAX)
-#define FLAT_ATTEMPT_MAX  (80U + FLAT_HELD_MAX + 2U * (4U + FLAT_TEXT_MAX) + FLAT_PRINT_MAX)
+#define FLAT_HELD_MAX   (16U + RECORD_GROUP_MAX * 24U)
+#define FLAT_PRINT_MAX  (10U + RECORD_PRINT_BYTES_MAX)
+#define FLAT_PICKED_MAX 24U
+#define FLAT_ATTEMPT_MAX                                                                           \
+    (80U + FLAT_HELD_MAX + 2U * (4U + FLAT_TEXT_MAX) + FLAT_PRINT_MAX + FLAT_PICKED_MAX)
 #define FLAT_OUTCOME_MAX  (64U + 2U * (4U + FLAT_WORD_MAX)) /* Without attempts. */
 #define FLAT_FEEDBACK_MAX (44U + 3U * 4U + 2U * FLAT_TEXT_MAX + RECORD_COMMENT_BYTES_MAX)
 #define FLAT_DECISION_MAX 40960U
@@ -25,7 +27,7 @@
 static inline uint32_t flat_attempt_bound(const struct record_attempt *a)
 {
     uint32_t server = a->server.len < FLAT_TEXT_MAX ? (uint32_t)a->server.len : FLAT_TEXT_MAX;
-    return 80U + FLAT_HELD_MAX + 8U + server + FLAT_TEXT_MAX + FLAT_PRINT_MAX;
+    return 80U + FLAT_HELD_MAX + 8U + server + FLAT_TEXT_MAX + FLAT_PRINT_MAX + FLAT_PICKED_MAX;
 }
 
 /* Each writes at `at` (8-byte aligned, the maximum above free) and gives the end. The caller has

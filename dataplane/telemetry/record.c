@@ -351,6 +351,20 @@ static void put_charges(struct writer *w, uint32_t field, const struct record_ch
     }
 }
 
+static void put_picked(struct writer *w, const struct picked *p)
+{
+    if (!has_room(w, 7 * TAG_AND_VARINT_MAX))
+        return;
+    uint8_t *at = w->at;
+    at = write_u64(at, 30, p->place);
+    at = write_u64(at, 31, p->deployments);
+    at = write_fixed64(at, 32, p->usable);
+    at = write_u64(at, 33, p->equals);
+    at = write_u64(at, 34, p->by);
+    at = write_u64(at, 35, p->passed);
+    w->at = write_fixed64(at, 36, p->notes);
+}
+
 static void put_attempt_fields(struct writer *w, const struct record_attempt *a, uint32_t endpoint)
 {
     if (!has_room(w, 7 * TAG_AND_VARINT_MAX))
@@ -382,10 +396,12 @@ static void put_attempt_fields(struct writer *w, const struct record_attempt *a,
         w->at = write_i64(at, 18, a->held->reserved_nanousd);
         put_charges(w, 19, a->held->charges, a->held->charge_count);
     }
-    if (a->fingerprint == 0 || !has_room(w, TAG_AND_VARINT_MAX))
-        return;
-    w->at = write_fixed64(w->at, 24, a->fingerprint);
-    put_text(w, 25, (struct str){.data = a->fingerprint_text, .len = a->fingerprint_text_len});
+    if (a->fingerprint != 0 && has_room(w, TAG_AND_VARINT_MAX)) {
+        w->at = write_fixed64(w->at, 24, a->fingerprint);
+        put_text(w, 25, (struct str){.data = a->fingerprint_text, .len = a->fingerprint_text_len});
+    }
+    if (a->picked.place != 0)
+        put_picked(w, &a->picked);
 }
 
 /* Attempts at one deployment share one entry of `servers`. */

@@ -18,6 +18,7 @@
 #include "common/base/str.h"
 #include "common/crypto/uuid.h"
 #include "common/route/features.h"
+#include "common/route/picked.h"
 #include "common/route/policy.h"
 
 #define RECORD_BYTES_MAX    65536U
@@ -153,6 +154,7 @@ struct record_attempt {
     uint32_t fingerprint_text_len;
     uint64_t fingerprint;         /* What the answer said that made it (llm/print.h); 0: none. */
     const char *fingerprint_text; /* If it is to be told; of at most RECORD_PRINT_BYTES_MAX. */
+    struct picked picked;         /* How its deployment was; place 0: nothing is known. */
 };
 
 struct record_candidate { /* What the router's own structs do not hold. */

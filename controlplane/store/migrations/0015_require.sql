@@ -26,7 +26,7 @@ ALTER TABLE attempt
     ADD COLUMN place       smallint, -- In the catalogue's order, from 1.
     ADD COLUMN deployments smallint, -- How many the model had.
     ADD COLUMN usable      bigint,   -- A bit for each that could be asked; 1 is the first.
-    ADD COLUMN equals      bigint,   -- A bit for each that was as good.
+    ADD COLUMN equals      smallint, -- How many were as good, itself included.
     ADD COLUMN picked_by   smallint,
     ADD COLUMN passed      integer,
     ADD COLUMN notes       bigint;

@@ -135,6 +135,14 @@ static void every_field_of_a_decision_arrives(void **state)
     assert_true(d->attempt[0]->fingerprint == 0);
     assert_true(d->attempt[1]->fingerprint == UINT64_MAX - 5);
     assert_string_equal(d->attempt[1]->fingerprint_text, "small-2026-05 fp_1");
+    assert_int_equal(d->attempt[0]->place, 0); /* Not recorded. */
+    assert_int_equal(d->attempt[1]->place, 64);
+    assert_int_equal(d->attempt[1]->deployments, 64);
+    assert_true(d->attempt[1]->usable == UINT64_C(0x8000000000000001));
+    assert_int_equal(d->attempt[1]->equals, 2);
+    assert_int_equal(d->attempt[1]->picked_by, PICKED_BY_WEIGHT);
+    assert_int_equal(d->attempt[1]->passed, PICKED_PASSED(REGION) | PICKED_PASSED(EJECTED));
+    assert_true(d->attempt[1]->notes == UINT64_C(1) << 34);
     assert_int_equal(d->n_charge, 2);
     assert_true(d->charge[0]->budget == UINT64_MAX);
     assert_int_equal(d->charge[0]->period_start_us, 1699999000000000);
@@ -547,6 +555,35 @@ static void a_fingerprint_passes_the_ring_with_or_without_its_text(void **state)
     }
 }
 
+static void how_it_was_picked_passes_the_ring_beside_what_else_there_is(void **state)
+{
+    (void)state;
+    static _Alignas(8) uint8_t at[FLAT_ATTEMPT_MAX];
+    static struct sample s;
+    sample_init(&s, 1);
+    for (unsigned without = 0; without < 8; without++) {
+        struct record_attempt back, a = s.attempts[1];
+        struct record_held held;
+        if ((without & 1) != 0)
+            a.held = NULL;
+        if ((without & 2) != 0)
+            a.fingerprint = 0;
+        if ((without & 4) != 0)
+            memset(&a.picked, 0, sizeof a.picked);
+        size_t len = (size_t)(flat_put_attempt(at, &a) - at);
+        assert_true(len <= flat_attempt_bound(&a));
+        struct str data = {.data = (const char *)at, .len = len};
+        assert_true(flat_take_attempt(&data, &held, &back));
+        assert_int_equal(data.len, 0);
+        assert_memory_equal(&back.picked, &a.picked, sizeof a.picked);
+        assert_true(back.fingerprint == a.fingerprint && (back.held == NULL) == (a.held == NULL));
+        for (size_t cut = 0; cut < len; cut++) {
+            data = (struct str){.data = (const char *)at, .len = cut};
+            assert_false(flat_take_attempt(&data, &held, &back));
+        }
+    }
+}
+
 static void a_part_in_a_rollout_passes_the_ring_and_is_refused_where_it_is_cut(void **state)
 {
     (void)state;
@@ -595,6 +632,7 @@ int main(void)
         cmocka_unit_test(a_sync_that_was_asked_for_comes_without_waiting_for_the_second),
         cmocka_unit_test(the_part_in_a_rollout_arrives_whole_with_its_shadow_and_without),
         cmocka_unit_test(the_way_of_an_order_passes_the_ring_and_arrives),
+        cmocka_unit_test(how_it_was_picked_passes_the_ring_beside_what_else_there_is),
         cmocka_unit_test(a_fingerprint_passes_the_ring_with_or_without_its_text),
         cmocka_unit_test(a_part_in_a_rollout_passes_the_ring_and_is_refused_where_it_is_cut),
     };

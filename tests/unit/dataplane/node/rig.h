@@ -136,14 +136,15 @@ struct rig_options {
     const char *region;               /* Of both; NULL: none. */
     struct keeper *keeper;            /* Of credentials that are fetched; NULL: none. */
     bool reject_unsupported;
-    bool tls_there;                /* The first one is expected to speak TLS, which it does not. */
-    bool public_only;              /* The first one may not have a private address, which it has. */
-    bool fixed_header;             /* Both get "x-title: ours" from their configuration. */
+    bool tls_there;    /* The first one is expected to speak TLS, which it does not. */
+    bool public_only;  /* The first one may not have a private address, which it has. */
+    bool fixed_header; /* Both get "x-title: ours" from their configuration. */
     /* Of control.proto: may change it. NULL: nothing. */
     void (*on_route)(void *route);
     void (*on_key)(void *key);
     void (*on_catalogue)(void *catalogue);
-    unsigned way;                  /* enum way, of the route "auto". */
+    void (*on_prices)(void *prices);
+    unsigned way;                                               /* enum way, of the route "auto". */
     uint32_t weights[RIG_PROVIDERS], priorities[RIG_PROVIDERS]; /* All 0: none are given. */
     size_t candidates;                                          /* Of the route; 0: both. */
     const char *fallbacks[4]; /* By enum snapshot_fallback: one each; NULL: none. */

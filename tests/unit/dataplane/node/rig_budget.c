@@ -46,6 +46,8 @@ void rig_put_prices(struct resource_set *set, const struct rig_options *o)
         twin.provider = price[1].provider;
         ptrs[prices.n_prices++] = &twin;
     }
+    if (o->on_prices != NULL)
+        o->on_prices(&prices);
     buf_init(&body, 4096);
     RIG_PACK(steelyard__control__v1__prices, prices, body);
     rig_put(set, STEELYARD__CONTROL__V1__RESOURCE_TYPE__RESOURCE_PRICES, "prices", &body);
