@@ -177,6 +177,11 @@ void exchange_begin(struct conform *c, struct exchange *x, struct fetch_request 
             request.body_count > 0 || request.growing_bytes > 0 ? STR("POST") : STR("GET");
     if (request.target.data == NULL)
         request.target = STR("/");
+    /* Who does not test these does not test the machine's speed. */
+    if (request.timeouts.connect_ms == 0)
+        request.timeouts.connect_ms = 30000;
+    if (request.timeouts.tls_ms == 0)
+        request.timeouts.tls_ms = 30000;
     reset(x, c);
     uv_update_time(&c->loop);
     c->inside = true;
