@@ -15,7 +15,7 @@ bool workspace_take(struct request *r)
         w = mem_alloc(sizeof *w);
     if (w == NULL)
         return false;
-    memset(w, 0, offsetof(struct request_work, call));
+    memset(w, 0, offsetof(struct request_work, way));
     r->work = w;
     r->attempts = w->attempts;
     return true;

@@ -23,6 +23,9 @@
  */
 #define WAKE_BYTES       524288U
 
+#define LINE_BYTES 64U
+#define MORE_BYTES (4U * LINE_BYTES) /* That an entry may be longer than the one before. */
+
 static const char magic[8] = {'S', 'Y', 'R', 'I', 'N', 'G', '0', '1'};
 
 static_assert(sizeof(struct spool_ring_entry) == SPOOL_RING_ENTRY_BYTES, "layout of the ring");
@@ -64,9 +67,9 @@ static uint64_t entry_sum(const struct spool_ring_entry *e)
  * for writing now, as much of it as this one took: stores that miss would hold up the next sum. */
 static void fetch_ahead(const struct spool_ring *r, uint32_t len)
 {
-    const uint8_t *next = (const uint8_t *)spool_ring_begin((struct spool_ring *)(uintptr_t)r);
-    for (uint32_t at = 0; at < len + 256; at += 64)
-        __builtin_prefetch(next + at, 1);
+    const uint8_t *at = r->data + (r->head & (r->size - 1)), *const end = at + len + MORE_BYTES;
+    for (; at < end; at += LINE_BYTES)
+        __builtin_prefetch(at, 1);
 }
 
 bool spool_ring_commit(struct spool_ring *r, struct spool_ring_entry *entry, uint8_t *payload_end)
