@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/route/require.h"
 #include "common/route/rule.h"
 #include "common/route/way.h"
 #include "control.pb-c.h"
@@ -191,6 +192,80 @@ static void no_retries_is_said_apart_from_nothing_said(void **state)
     steelyard__control__v1__catalogue__free_unpacked(m, NULL);
 }
 
+static void what_a_deployment_states_is_its_own_word_or_its_providers(void **state)
+{
+    (void)state;
+    Steelyard__Control__V1__Catalogue *m = config_fixture_catalogue(
+        "version: 1\nproviders:\n"
+        "  p: {region: eu-west-1, data_collection: deny}\n"
+        "  q: {zdr: true}\n  s: {collects_nothing: true}\n"
+        "models:\n  a:\n    deployments:\n"
+        "      - {provider: p}\n      - {provider: p, region: US, zdr: true}\n"
+        "      - {provider: p, data_collection: allow}\n      - {provider: q}\n"
+        "      - {provider: s}\n");
+    static const struct {
+        const char *region;
+        uint32_t data;
+    } want[] = {{"eu-west-1", REQUIRE_NOT_COLLECTED},
+                {"US", REQUIRE_NOT_COLLECTED | REQUIRE_NOT_KEPT},
+                {"eu-west-1", 0},
+                {"", REQUIRE_NOT_COLLECTED | REQUIRE_NOT_KEPT},
+                {"", REQUIRE_NOT_COLLECTED | REQUIRE_NOT_KEPT}};
+    for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
+        const Steelyard__Control__V1__Deployment *d = m->models[0]->deployments[i];
+        assert_string_equal(d->region, want[i].region);
+        assert_int_equal(d->data, want[i].data | REQUIRE_STATED);
+    }
+    /* For nodes that know no more than that. */
+    assert_true(!m->providers[0]->collects_nothing && m->providers[1]->collects_nothing);
+    steelyard__control__v1__catalogue__free_unpacked(m, NULL);
+}
+
+static void a_route_requires_and_keeps_its_sessions(void **state)
+{
+    (void)state;
+    Steelyard__Control__V1__Catalogue *m = config_fixture_catalogue(
+        TWO_MODELS "routes:\n"
+                   "  r: {models: [a], require: {region: [eu, ch], data_collection: deny}}\n"
+                   "  z: {models: [a], require: {zdr: true}, affinity: true}\n"
+                   "  t: {models: [a], affinity: {ttl: 10m}}\n"
+                   "  n: {models: [a], affinity: {ttl: 10m, enabled: false}}\n"
+                   "  f: {models: [a], affinity: false}\n");
+    const Steelyard__Control__V1__Require *q = m->routes[0]->require;
+    assert_int_equal(q->n_regions, 2);
+    assert_string_equal(q->regions[1], "ch");
+    assert_int_equal(q->data, REQUIRE_NOT_COLLECTED);
+    assert_true(m->routes[0]->affinity_ms == 0);
+    assert_int_equal(m->routes[1]->require->data, REQUIRE_NOT_KEPT);
+    assert_true(m->routes[1]->affinity_ms == 3600000 && m->routes[2]->affinity_ms == 600000);
+    assert_null(m->routes[2]->require);
+    assert_true(m->routes[3]->affinity_ms == 0 && m->routes[4]->affinity_ms == 0);
+    steelyard__control__v1__catalogue__free_unpacked(m, NULL);
+}
+
+static void what_is_stated_or_required_in_vain_is_a_mistake(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "version: 1\nproviders: {p: {zdr: true, data_collection: allow}}\n"
+        "models: {a: {deployments: [{provider: p}]}}\n",
+        "version: 1\nproviders: {p: {}}\n"
+        "models: {a: {deployments: [{provider: p, zdr: true, data_collection: allow}]}}\n",
+        "version: 1\nproviders: {p: {}}\n"
+        "models: {a: {deployments: [{provider: p, region: eu west}]}}\n",
+        TWO_MODELS "routes: {r: {models: [a], require: {region: []}}}\n",
+        TWO_MODELS "routes: {r: {models: [a], require: {region: [\"eu-\"]}}}\n",
+        TWO_MODELS "routes: {r: {models: [a], require: {data_collection: maybe}}}\n",
+        TWO_MODELS "routes: {r: {models: [a], affinity: {ttl: 8d}}}\n",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct config *c = NULL;
+        struct err err = {0};
+        if (config_parse(str_from(bad[i]), "f", CONFIG_LOCAL_FILE, &c, NULL, &err) != ERR_SYNTAX)
+            fail_msg("row %zu", i);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +273,9 @@ int main(void)
         cmocka_unit_test(no_retries_is_said_apart_from_nothing_said),
         cmocka_unit_test(conditions_become_steps_and_targets_a_tree),
         cmocka_unit_test(a_pattern_is_checked_when_the_file_is),
+        cmocka_unit_test(what_a_deployment_states_is_its_own_word_or_its_providers),
+        cmocka_unit_test(a_route_requires_and_keeps_its_sessions),
+        cmocka_unit_test(what_is_stated_or_required_in_vain_is_a_mistake),
         cmocka_unit_test(every_word_for_a_strategy_names_a_way),
         cmocka_unit_test(a_candidate_is_a_name_or_has_weight_and_priority),
         cmocka_unit_test(the_files_in_the_page_about_strategies_are_read),

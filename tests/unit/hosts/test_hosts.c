@@ -147,6 +147,29 @@ static void dialects_have_names(void **state)
     assert_string_equal(dialect_name(DIALECTS), "");
 }
 
+static void a_profile_of_bedrock_runs_in_its_area(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *type, *region, *model, *runs_in;
+    } rows[] = {
+        {"bedrock", "eu-west-1", "eu.anthropic.claude-x", "eu"},
+        {"bedrock", "us-east-1", "global.anthropic.claude-x", "global"},
+        {"bedrock", "us-gov-west-1", "us-gov.anthropic.claude-x", "us-gov"},
+        {"bedrock", "eu-west-1", "amazon.nova-lite-v1:0", "eu-west-1"},
+        {"bedrock", "eu-west-1", "arn:aws:bedrock:eu-west-1:1:inference-profile/x", ""},
+        {"bedrock", "eu-west-1", "plain", "eu-west-1"},
+        {"vertex", "europe-west4", "eu.x", "europe-west4"},
+        {"openai", "", "gpt", ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct str runs = host_region(host_find(str_from(rows[i].type)),
+                                            str_from(rows[i].region), str_from(rows[i].model));
+        if (!str_is(runs, rows[i].runs_in))
+            fail_msg("%s: %.*s", rows[i].model, STR_ARG(runs));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +180,7 @@ int main(void)
         cmocka_unit_test(requests_of_the_responses_dialect_stay_so_where_they_can),
         cmocka_unit_test(models_that_have_no_chat_completions_are_asked_for_responses),
         cmocka_unit_test(addresses_of_clouds_follow_from_region_and_project),
+        cmocka_unit_test(a_profile_of_bedrock_runs_in_its_area),
         cmocka_unit_test(dialects_have_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "control.pb-c.h"
+#include "tests/unit/dataplane/node/hedge_fixture.h"
 #include "tests/unit/dataplane/node/replies.h"
 #include "tests/unit/dataplane/node/rig.h"
 
@@ -171,9 +172,9 @@ static void no_fallback_and_no_retry_leaves_the_region(void **state)
             memcpy(o.fallbacks, lists[list], sizeof lists[list]);
             begin(&r, &o);
             rig_script(&r, 0, (struct rig_script){.reply = replies_whole()});
-            rig_script(&r, 1, (struct rig_script){
-                                  .reply = failures[i],
-                                  .then = failures[i] != NULL ? RIG_KEEP : RIG_CLOSE});
+            rig_script(&r, 1,
+                       (struct rig_script){.reply = failures[i],
+                                           .then = failures[i] != NULL ? RIG_KEEP : RIG_CLOSE});
             assert_true(status_of(&r, ASK, NULL) >= 400);
             assert_int_equal(r.providers[0].requests, 0);
             assert_true(r.providers[1].requests > 0);
@@ -273,12 +274,11 @@ static void a_request_narrows_by_what_it_says_of_data(void **state)
     struct rig r;
     begin(&r, &(struct rig_options){.on_catalogue = us_and_eu});
     script_all(&r);
-    assert_int_equal(
-        status_of(&r,
-                  "{\"model\":\"auto\",\"provider\":{\"zdr\":true},"
-                  "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
-                  NULL),
-        200);
+    assert_int_equal(status_of(&r,
+                               "{\"model\":\"auto\",\"provider\":{\"zdr\":true},"
+                               "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+                               NULL),
+                     200);
     assert_int_equal(status_of(&r,
                                "{\"model\":\"small\",\"provider\":{\"data_collection\":\"deny\"},"
                                "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
@@ -310,6 +310,41 @@ static void who_passes_wishes_on_must_state_what_a_route_requires(void **state)
     forget_rows();
 }
 
+/* The second attempt, the twin in the US, may not be: the first is waited for. */
+static void twin_in_us(void *arg)
+{
+    Catalogue *c = arg;
+    c->models[0]->deployments[0]->region = TEXT("eu");
+    c->models[0]->deployments[1]->region = TEXT("us");
+}
+
+static void no_second_attempt_leaves_the_region(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c;
+    struct rig_options o = hedge_options();
+    o.on_catalogue = twin_in_us;
+    o.on_key = key_in_eu;
+    begin(&r, &o);
+    hedge_allow(&r);
+    for (size_t i = 0; i < RIG_PROVIDERS; i++)
+        rig_script(&r, i, (struct rig_script){.then = RIG_HOLD});
+    rig_connect(&r, &c);
+    rig_ask(&c, ASK);
+    rig_until(&r, hedge_counted(&r, "refused_nobody") == 1);
+    hedge_say(&r, 0, 0, 'W', false);
+    rig_until(&r, rig_answered(&c));
+    rig_disconnect(&r, &c);
+    rig_until(&r, r.env.active_count == 0);
+    assert_int_equal(r.providers[0].requests, 1);
+    assert_int_equal(r.providers[1].requests, 0);
+    rig_stop(&r);
+    assert_int_equal(rows[0]->attempt[0]->picked_by, PICKED_BY_ONLY);
+    assert_int_equal(rows[0]->attempt[0]->passed, PICKED_PASSED(REGION));
+    forget_rows();
+}
+
 static void close_all(void)
 {
     replies_free();
@@ -325,6 +360,7 @@ int main(void)
         cmocka_unit_test(a_key_holds_for_models_that_it_names_as_well),
         cmocka_unit_test(what_nobody_states_is_answered_with_what_is_lacking),
         cmocka_unit_test(a_request_narrows_by_what_it_says_of_data),
+        cmocka_unit_test(no_second_attempt_leaves_the_region),
         cmocka_unit_test(who_passes_wishes_on_must_state_what_a_route_requires),
     };
     int failed = rig_run_for_each_transport(tests, sizeof tests / sizeof tests[0]);
