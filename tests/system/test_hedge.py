@@ -21,7 +21,7 @@ def config_of():
                       (MODEL, MODEL) + tuple(usd_text(p * 1000000) for p in PRICES[MODEL])),
                   "routes:", "  plain: {strategy: round-robin, models: [strong]}",
                   "  auto: {strategy: round-robin, models: [strong], hedge: {after: %dms}}" % AFTER_MS,
-                  "  usual: {strategy: round-robin, models: [strong], hedge: {after: p95, max_share: 0.03}}", ""]
+                  "  usual: {strategy: round-robin, models: [strong], hedge: {after: p95}}", ""]
         return "\n".join(lines)
     return config
 
@@ -88,8 +88,8 @@ def test_f17_by_the_95th_percentile_that_the_node_has_seen():
         cluster.wait_drained()
         twice = hedged(ledgers.read_rows(cluster.postgres))
         # The share is of all requests of the node in the last two windows, whatever their route.
-        expect(0 < len(twice) <= (len(plain) + len(usual)) * 3 // 100, "%d of %d" % (len(twice), len(usual)))
-        expect(after < before, "p99 is %d ms with second attempts, %d ms without" % (after, before))
+        expect(0 < len(twice) <= (len(plain) + len(usual)) * 5 // 100, "%d of %d" % (len(twice), len(usual)))
+        expect(before >= SLOW_MS and after < before / 2, "p99 is %d ms with second attempts, %d ms without" % (after, before))
         return "p99 %d -> %d ms; %d second attempts of %d" % (before, after, len(twice), len(usual))
 
 
