@@ -292,10 +292,24 @@ static void on_drop(struct import *i, struct yaml_node *node, void *data)
     note_add(i, node, IMPORT_EXACT, "compat.unsupported_params: %s", drop ? "drop" : "reject");
 }
 
+/* As the configuration has it: 1 to 64 letters, digits and '-'. */
+static bool is_region(struct str s)
+{
+    for (size_t c = 0; c < s.len; c++) {
+        const char b = s.data[c], low = (char)(b | 0x20);
+        if (!((low >= 'a' && low <= 'z') || (b >= '0' && b <= '9') || b == '-'))
+            return false;
+    }
+    return s.len > 0 && s.len <= 64;
+}
+
 static void on_region(struct import *i, struct yaml_node *node, void *data)
 {
     struct litellm_entry *e = data;
-    e->region = plain(i, node, "region of the deployment");
+    if (is_region(tree_text(node)))
+        e->region = plain(i, node, "region of the deployment");
+    else
+        note_add(i, node, IMPORT_MANUAL, "left out: no region; write it");
 }
 
 static void on_credential(struct import *i, struct yaml_node *node, void *data)

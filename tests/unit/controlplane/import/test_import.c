@@ -276,6 +276,12 @@ static void a_region_that_would_be_another_host_is_not_taken(void **state)
     assert_non_null(strstr(told(i, "model_list[0].litellm_params.aws_region_name"), "manual"));
     assert_true(is_valid(i));
     import_destroy(i);
+    i = run(IMPORT_LITELLM, "model_list: [{model_name: a, litellm_params: {model: openai/x,"
+                            " region_name: \"eu?\"}}]\n");
+    assert_string_equal(told(i, "model_list[0].litellm_params.region_name"),
+                        "manual left out: no region; write it");
+    assert_true(is_valid(i));
+    import_destroy(i);
     i = run(IMPORT_PORTKEY,
             "{\"provider\": \"vertex-ai\", \"vertex_region\": \"a.b/\","
             "\"vertex_project_id\": \"../x\", \"override_params\": {\"model\": \"m\"}}");
