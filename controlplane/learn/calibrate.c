@@ -114,7 +114,8 @@ static uint32_t pool_violators(const struct calibrate_label *labels, uint32_t co
         struct block block = {
             .weight = (double)labels[i].weight, .score = (double)labels[i].score, .z = labels[i].z};
         while (i + 1 < count && labels[i + 1].z == labels[i].z) { /* One z, one value. */
-            struct block same = {.weight = (double)labels[++i].weight,
+            i++;
+            struct block same = {.weight = (double)labels[i].weight,
                                  .score = (double)labels[i].score,
                                  .z = labels[i].z};
             pool(&block, &same);
