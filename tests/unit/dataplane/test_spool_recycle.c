@@ -15,7 +15,7 @@
 #include "common/base/mem.h"
 #include "tests/unit/dataplane/spool_fixture.h"
 
-#define SEGMENT  8192U /* A few records and what is carried along. */
+#define SEGMENT  12288U /* A few records and what is carried along. */
 #define REQUESTS 36U
 #define STAYS    REQUESTS /* Number of a request that is open all the time. */
 
