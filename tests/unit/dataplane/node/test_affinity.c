@@ -4,71 +4,26 @@
 #include <string.h>
 
 #include "control.pb-c.h"
-#include "controlplane/release/record.h"
 #include "tests/unit/dataplane/node/replies.h"
-#include "tests/unit/dataplane/node/rig.h"
+#include "tests/unit/dataplane/node/rows.h"
 
-typedef Steelyard__Telemetry__V1__Decision Decision;
 typedef Steelyard__Telemetry__V1__Attempt Attempt;
 typedef Steelyard__Control__V1__Route Route;
 
-#define ROWS_MAX   64
 #define LONG_WORDS 4000
 #define SESSION    "x-steelyard-session: talk\r\n"
 
-static Decision *rows[ROWS_MAX];
-static size_t row_count;
-
-static void keep_row(const Decision *row, void *arg)
-{
-    static uint8_t bytes[131072];
-    (void)arg;
-    assert_true(row_count < ROWS_MAX);
-    size_t len = protobuf_c_message_pack(&row->base, bytes);
-    rows[row_count++] = steelyard__telemetry__v1__decision__unpack(NULL, len, bytes);
-}
-
 static void begin(struct rig *r, const struct rig_options *options)
 {
-    rig_start(r, options);
-    r->on_row = keep_row;
-    for (size_t i = 0; i < RIG_PROVIDERS; i++)
-        rig_script(r, i, (struct rig_script){.reply = replies_whole()});
-}
-
-/* From the record alone, bit by bit. */
-static void check_replay(const Decision *d)
-{
-    static uint8_t bytes[131072];
-    static struct record record;
-    struct record_cache cache = {0};
-    struct policy_decision decision;
-    struct explain_mismatch mismatch;
-    struct err err = {0};
-    uint8_t key[16];
-    memset(key, 2, sizeof key);
-    size_t len = protobuf_c_message_pack(&d->base, bytes);
-    struct str detail = {.data = (const char *)bytes, .len = len};
-    if (record_open(NULL, &cache, detail, siphash_key_from_bytes(key), &record, &err) != 0)
-        fail_msg("%s", err.message);
-    assert_int_equal(record_replay(&record, &decision, &mismatch), 0);
-    if (mismatch.field != NULL)
-        fail_msg("%s differs", mismatch.field);
-    record_close(&record);
+    rows_begin(r, options);
+    rows_script_all(r);
 }
 
 static void stop(struct rig *r)
 {
     rig_stop(r);
     for (size_t i = 0; i < row_count; i++)
-        check_replay(rows[i]);
-}
-
-static void forget_rows(void)
-{
-    for (size_t i = 0; i < row_count; i++)
-        steelyard__telemetry__v1__decision__free_unpacked(rows[i], NULL);
-    row_count = 0;
+        rows_replay(NULL, rows[i]);
 }
 
 static void ask_with(struct rig *r, const char *headers, const char *body, struct rig_answer *out)
@@ -132,7 +87,7 @@ static void a_session_stays_under_every_strategy(void **state)
                 assert_int_equal(a->deployments, 2);
                 assert_true(a->usable == 3 && a->passed == 0);
             }
-            forget_rows();
+            rows_forget();
         }
 }
 
@@ -149,18 +104,17 @@ static void without_affinity_a_session_is_as_any_other(void **state)
         assert_int_equal(rows[i]->attempt[0]->picked_by, PICKED_BY_TURN);
         assert_int_equal(rows[i]->attempt[0]->equals, 2);
     }
-    forget_rows();
+    rows_forget();
 }
 
 static void a_session_leaves_what_fails_and_stays_where_it_went(void **state)
 {
     (void)state;
     struct rig r;
-    rig_start(&r, &(struct rig_options){.way = WAY_PRIORITY,
-                                        .candidates = 1,
-                                        .small_twice = true,
-                                        .on_route = with_affinity});
-    r.on_row = keep_row;
+    rows_begin(&r, &(struct rig_options){.way = WAY_PRIORITY,
+                                         .candidates = 1,
+                                         .small_twice = true,
+                                         .on_route = with_affinity});
     for (unsigned i = 0; i < 6; i++)
         rig_script(&r, 1, (struct rig_script){.reply = replies_whole()});
     rig_script(&r, 0, (struct rig_script){.reply = replies_whole()});
@@ -187,7 +141,7 @@ static void a_session_leaves_what_fails_and_stays_where_it_went(void **state)
     assert_int_equal(moved->attempt[1]->passed, PICKED_PASSED(TRIED));
     assert_true(moved->attempt[1]->usable == 2);
     assert_int_equal(rows[row_count - 1]->attempt[0]->picked_by, PICKED_BY_SESSION);
-    forget_rows();
+    rows_forget();
 }
 
 static void a_session_is_known_for_so_long(void **state)
@@ -208,7 +162,7 @@ static void a_session_is_known_for_so_long(void **state)
     stop(&r);
     assert_int_equal(rows[2]->attempt[0]->picked_by, PICKED_BY_SESSION);
     assert_int_equal(rows[3]->attempt[0]->picked_by, PICKED_BY_TURN);
-    forget_rows();
+    rows_forget();
 }
 
 /* The answer's header says it to a node that has never seen the session. */
@@ -241,7 +195,7 @@ static void the_answers_header_carries_it_to_another_node(void **state)
     for (size_t i = 1; i < 4; i++)
         assert_int_equal(rows[i]->attempt[0]->picked_by, PICKED_BY_SESSION);
     assert_int_equal(rows[4]->attempt[0]->picked_by, PICKED_BY_TURN);
-    forget_rows();
+    rows_forget();
 }
 
 /* ---- what leaving costs ---- */
@@ -307,7 +261,7 @@ static void the_cheapest_counts_what_the_prompt_cache_saves(void **state)
     rig_publish(&r, &o);
     assert_int_equal(asked(&r, SESSION, body), 1); /* Cheaper even read anew. */
     stop(&r);
-    forget_rows();
+    rows_forget();
 }
 
 /* ---- what the record says ---- */
@@ -316,9 +270,8 @@ static void what_stood_in_the_way_of_others_is_recorded(void **state)
 {
     (void)state;
     struct rig r;
-    rig_start(&r,
-              &(struct rig_options){.way = WAY_ROUND_ROBIN, .candidates = 1, .small_twice = true});
-    r.on_row = keep_row;
+    rows_begin(&r,
+               &(struct rig_options){.way = WAY_ROUND_ROBIN, .candidates = 1, .small_twice = true});
     rig_script(&r, 0, (struct rig_script){.reply = NULL, .then = RIG_CLOSE});
     rig_script(&r, 1, (struct rig_script){.reply = replies_whole()});
     for (unsigned i = 0; i < 2; i++)
@@ -344,7 +297,7 @@ static void what_stood_in_the_way_of_others_is_recorded(void **state)
     const Attempt *pinned = rows[row_count - 1]->attempt[0];
     assert_int_equal(pinned->place, 2);
     assert_true((pinned->passed & PICKED_PASSED(PINNED)) != 0);
-    forget_rows();
+    rows_forget();
 }
 
 static void what_the_translation_changed_is_recorded(void **state)
@@ -357,8 +310,7 @@ static void what_the_translation_changed_is_recorded(void **state)
                   "\"end_turn\",\"usage\":{\"input_tokens\":10,\"output_tokens\":5}}    ";
     struct rig r;
     struct rig_answer a;
-    rig_start(&r, &(struct rig_options){.candidates = 1, .types = {"anthropic", NULL}});
-    r.on_row = keep_row;
+    rows_begin(&r, &(struct rig_options){.candidates = 1, .types = {"anthropic", NULL}});
     rig_script(&r, 0, (struct rig_script){.reply = reply});
     ask_with(&r, "",
              "{\"model\":\"auto\",\"seed\":7,\"logit_bias\":{\"1\":2},"
@@ -371,7 +323,7 @@ static void what_the_translation_changed_is_recorded(void **state)
     assert_true((notes & picked_note_bit(STR("dropped_seed"))) != 0);
     assert_true((notes & picked_note_bit(STR("dropped_logit_bias"))) != 0);
     assert_int_equal(notes & 3, 0); /* Each has a bit of its own. */
-    forget_rows();
+    rows_forget();
 }
 
 int main(void)

@@ -5,41 +5,14 @@
 #include "common/base/mem.h"
 #include "common/route/slot.h"
 #include "control.pb-c.h"
-#include "controlplane/release/record.h"
 #include "tests/unit/dataplane/node/replies.h"
-#include "tests/unit/dataplane/node/rig.h"
+#include "tests/unit/dataplane/node/rows.h"
 
-#define ROLLOUT  UINT64_C(1700000000123)
-#define CANARY   STEELYARD__CONTROL__V1__ROLLOUT_STATE__ROLLOUT_CANARY
-#define SHADOW   STEELYARD__CONTROL__V1__ROLLOUT_STATE__ROLLOUT_SHADOW
-#define HOLD     STEELYARD__CONTROL__V1__ROLLOUT_STATE__ROLLOUT_HOLD
-#define USERS    60
-#define ROWS_MAX 256
-
-typedef Steelyard__Telemetry__V1__Decision Decision;
-
-static Decision *rows[ROWS_MAX];
-static size_t row_count;
-
-static Decision *copy_of(const Decision *d)
-{
-    static uint8_t bytes[131072];
-    size_t len = protobuf_c_message_pack(&d->base, bytes);
-    return steelyard__telemetry__v1__decision__unpack(NULL, len, bytes);
-}
-
-static void keep_row(const Decision *row, void *arg)
-{
-    (void)arg;
-    assert_true(row_count < ROWS_MAX);
-    rows[row_count++] = copy_of(row);
-}
-
-static void forget_rows(void)
-{
-    while (row_count > 0)
-        steelyard__telemetry__v1__decision__free_unpacked(rows[--row_count], NULL);
-}
+#define ROLLOUT UINT64_C(1700000000123)
+#define CANARY  STEELYARD__CONTROL__V1__ROLLOUT_STATE__ROLLOUT_CANARY
+#define SHADOW  STEELYARD__CONTROL__V1__ROLLOUT_STATE__ROLLOUT_SHADOW
+#define HOLD    STEELYARD__CONTROL__V1__ROLLOUT_STATE__ROLLOUT_HOLD
+#define USERS   60
 
 static void ask(struct rig *r, const char *headers, const char *body)
 {
@@ -68,11 +41,9 @@ static void ask_as(struct rig *r, unsigned user, const char *words)
 static void begin(struct rig *r, struct rig_rollout *rollout)
 {
     const struct rig_options options = {.rollout = rollout, .large_price = 3000000000};
-    forget_rows();
-    rig_start(r, &options);
-    r->on_row = keep_row;
-    for (size_t i = 0; i < RIG_PROVIDERS; i++)
-        rig_script(r, i, (struct rig_script){.reply = replies_whole()});
+    rows_forget();
+    rows_begin(r, &options);
+    rows_script_all(r);
 }
 
 static void publish(struct rig *r, struct rig_rollout *rollout, uint64_t generation)
@@ -90,13 +61,6 @@ static bool is_version(ProtobufCBinaryData sha, const struct buf *body)
 
 /* ---- as the control plane reads it ---- */
 
-static struct siphash_key draw_key_of_rig(void)
-{
-    uint8_t bytes[16];
-    memset(bytes, 2, sizeof bytes);
-    return siphash_key_from_bytes(bytes);
-}
-
 static void cache_fill(struct record_cache *cache, const struct rig_rollout *o)
 {
     enum artifact_reason reason;
@@ -112,30 +76,6 @@ static void cache_fill(struct record_cache *cache, const struct rig_rollout *o)
         assert_int_equal(buf_append_str(&cache->params[i].body, buf_str(&o->params[i])), 0);
         cache->params[i].used = true;
     }
-}
-
-static void open_row(struct record_cache *cache, const Decision *d, struct record *out)
-{
-    static uint8_t bytes[131072];
-    struct err err = {0};
-    size_t len = protobuf_c_message_pack(&d->base, bytes);
-    struct str detail = {.data = (const char *)bytes, .len = len};
-    if (record_open(NULL, cache, detail, draw_key_of_rig(), out, &err) != 0)
-        fail_msg("%s", err.message);
-    assert_int_equal(out->skip, RECORD_USABLE);
-    assert_true(out->has_features);
-}
-
-static void check_replay(struct record_cache *cache, const Decision *d)
-{
-    struct record record;
-    struct policy_decision decision;
-    struct explain_mismatch mismatch;
-    open_row(cache, d, &record);
-    assert_int_equal(record_replay(&record, &decision, &mismatch), 0);
-    if (mismatch.field != NULL)
-        fail_msg("%s differs", mismatch.field);
-    record_close(&record);
 }
 
 /* As the control plane does before each look; and it finds any of what is recorded changed. */
@@ -177,15 +117,15 @@ static void check_shadow(struct record_cache *cache, const Decision *d, const st
     struct policy_choice choice;
     assert_non_null(d->shadow);
     assert_true(is_version(d->shadow->params_sha, &o->params[1]));
-    open_row(cache, d, &record);
+    rows_open(cache, d, &record);
     check_shadow_replay(cache, &record, o);
-    Decision *as_candidate = copy_of(d);
+    Decision *as_candidate = rows_copy(d);
     struct sha256 sum = digest_sha256(o->artifacts[1].data, o->artifacts[1].len);
     memcpy(as_candidate->policy_version.data, sum.bytes, 32);
     sum = digest_sha256(o->params[1].data, o->params[1].len);
     memcpy(as_candidate->params_sha.data, sum.bytes, 32);
     as_candidate->lambda = 2000000; /* Of its parameters. */
-    open_row(cache, as_candidate, &other);
+    rows_open(cache, as_candidate, &other);
     assert_int_equal(policy_greedy_by_valid(other.artifact, &other.features, &other.params,
                                             &other.request, other.candidates, (uint32_t)d->n_cand,
                                             &choice),
@@ -243,7 +183,7 @@ static void both_arms_are_replayed_bit_by_bit_and_stable_ones_have_a_true_shadow
             assert_int_equal(candidate, d->slot < 5000);
             assert_true(is_version(d->params_sha, &o.params[candidate]));
             assert_true(is_version(d->policy_version, &o.artifacts[candidate]));
-            check_replay(&cache, d);
+            rows_replay(&cache, d);
             if (candidate) {
                 candidates++;
                 assert_null(d->shadow);
@@ -374,7 +314,7 @@ int main(void)
         cmocka_unit_test(who_names_a_model_or_a_policy_has_no_part),
     };
     int failed = rig_run_for_each_transport(tests, sizeof tests / sizeof tests[0]);
-    forget_rows();
+    rows_forget();
     replies_free();
     return failed;
 }

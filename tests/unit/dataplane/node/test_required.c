@@ -6,49 +6,15 @@
 #include "control.pb-c.h"
 #include "tests/unit/dataplane/node/hedge_fixture.h"
 #include "tests/unit/dataplane/node/replies.h"
-#include "tests/unit/dataplane/node/rig.h"
+#include "tests/unit/dataplane/node/rows.h"
 
-typedef Steelyard__Telemetry__V1__Decision Decision;
 typedef Steelyard__Control__V1__Catalogue Catalogue;
 typedef Steelyard__Control__V1__Key Key;
 typedef Steelyard__Control__V1__Route Route;
 
-#define ROWS_MAX    64
 #define REGION      POLICY_EXCL(REGION)
 #define DATA        POLICY_EXCL(PRIVACY_CLASS)
 #define TEXT(words) ((char *)(uintptr_t)(words))
-
-static Decision *rows[ROWS_MAX];
-static size_t row_count;
-
-static void keep_row(const Decision *row, void *arg)
-{
-    static uint8_t bytes[131072];
-    (void)arg;
-    assert_true(row_count < ROWS_MAX);
-    size_t len = protobuf_c_message_pack(&row->base, bytes);
-    rows[row_count++] = steelyard__telemetry__v1__decision__unpack(NULL, len, bytes);
-}
-
-static void begin(struct rig *r, const struct rig_options *options)
-{
-    rig_start(r, options);
-    r->on_row = keep_row;
-}
-
-static void forget_rows(void)
-{
-    for (size_t i = 0; i < row_count; i++)
-        steelyard__telemetry__v1__decision__free_unpacked(rows[i], NULL);
-    row_count = 0;
-}
-
-/* Both serve; whom a test expects to be left alone is looked at afterwards. */
-static void script_all(struct rig *r)
-{
-    for (size_t i = 0; i < RIG_PROVIDERS; i++)
-        rig_script(r, i, (struct rig_script){.reply = replies_whole()});
-}
 
 static unsigned status_of(struct rig *r, const char *body, const char *says)
 {
@@ -135,9 +101,9 @@ static void a_routes_region_holds_under_every_strategy(void **state)
     (void)state;
     for (unsigned way = WAY_LEARNED; way < WAYS; way++) {
         struct rig r;
-        begin(&r, &(struct rig_options){
-                      .way = way, .on_catalogue = us_and_eu, .on_route = route_in_eu});
-        script_all(&r);
+        rows_begin(&r, &(struct rig_options){
+                           .way = way, .on_catalogue = us_and_eu, .on_route = route_in_eu});
+        rows_script_all(&r);
         for (unsigned i = 0; i < 4; i++)
             assert_int_equal(status_of(&r, ASK, NULL), 200);
         assert_int_equal(r.providers[0].requests, 0);
@@ -149,7 +115,7 @@ static void a_routes_region_holds_under_every_strategy(void **state)
             assert_int_equal(rows[i]->cand[1]->excl, 0);
             assert_int_equal(rows[i]->n_fallback, 0);
         }
-        forget_rows();
+        rows_forget();
     }
 }
 
@@ -170,7 +136,7 @@ static void no_fallback_and_no_retry_leaves_the_region(void **state)
             struct rig r;
             struct rig_options o = {.on_catalogue = us_and_eu, .on_route = route_in_eu};
             memcpy(o.fallbacks, lists[list], sizeof lists[list]);
-            begin(&r, &o);
+            rows_begin(&r, &o);
             rig_script(&r, 0, (struct rig_script){.reply = replies_whole()});
             rig_script(&r, 1,
                        (struct rig_script){.reply = failures[i],
@@ -179,7 +145,7 @@ static void no_fallback_and_no_retry_leaves_the_region(void **state)
             assert_int_equal(r.providers[0].requests, 0);
             assert_true(r.providers[1].requests > 0);
             rig_stop(&r);
-            forget_rows();
+            rows_forget();
         }
 }
 
@@ -187,11 +153,11 @@ static void of_a_models_deployments_only_those_that_state_it_are_asked(void **st
 {
     (void)state;
     struct rig r;
-    begin(&r, &(struct rig_options){.way = WAY_ROUND_ROBIN,
-                                    .small_twice = true,
-                                    .on_catalogue = twin_in_eu,
-                                    .on_route = route_in_eu});
-    script_all(&r);
+    rows_begin(&r, &(struct rig_options){.way = WAY_ROUND_ROBIN,
+                                         .small_twice = true,
+                                         .on_catalogue = twin_in_eu,
+                                         .on_route = route_in_eu});
+    rows_script_all(&r);
     for (unsigned i = 0; i < 4; i++)
         assert_int_equal(status_of(&r, ASK, NULL), 200);
     assert_int_equal(r.providers[0].requests, 0);
@@ -202,16 +168,16 @@ static void of_a_models_deployments_only_those_that_state_it_are_asked(void **st
         assert_int_equal(rows[i]->cand[0]->excl, 0); /* One of its deployments may. */
         assert_int_equal(rows[i]->cand[1]->excl, REGION);
     }
-    forget_rows();
+    rows_forget();
 }
 
 static void a_key_narrows_what_its_route_allows(void **state)
 {
     (void)state;
     struct rig r;
-    begin(&r, &(struct rig_options){
-                  .on_catalogue = us_and_eu, .on_route = route_in_eu, .on_key = key_in_us});
-    script_all(&r);
+    rows_begin(&r, &(struct rig_options){
+                       .on_catalogue = us_and_eu, .on_route = route_in_eu, .on_key = key_in_us});
+    rows_script_all(&r);
     assert_int_equal(status_of(&r, ASK,
                                "the route requires region eu, and the key requires region us; no "
                                "deployment of what was asked for states that."),
@@ -222,7 +188,7 @@ static void a_key_narrows_what_its_route_allows(void **state)
     assert_int_equal(rows[0]->cand[0]->excl, REGION);
     assert_int_equal(rows[0]->cand[1]->excl, REGION);
     assert_string_equal(rows[0]->error_code, "region_required");
-    forget_rows();
+    rows_forget();
 }
 
 static void a_key_holds_for_models_that_it_names_as_well(void **state)
@@ -233,8 +199,8 @@ static void a_key_holds_for_models_that_it_names_as_well(void **state)
         unsigned status;
     } cases[] = {{"small", 403}, {"one/small", 403}, {"large", 200}, {"two/up-large", 200}};
     struct rig r;
-    begin(&r, &(struct rig_options){.on_catalogue = us_and_eu, .on_key = key_in_eu});
-    script_all(&r);
+    rows_begin(&r, &(struct rig_options){.on_catalogue = us_and_eu, .on_key = key_in_eu});
+    rows_script_all(&r);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char body[128];
         (void)snprintf(body, sizeof body,
@@ -245,35 +211,35 @@ static void a_key_holds_for_models_that_it_names_as_well(void **state)
     }
     assert_int_equal(r.providers[0].requests, 0);
     rig_stop(&r);
-    forget_rows();
+    rows_forget();
 }
 
 static void what_nobody_states_is_answered_with_what_is_lacking(void **state)
 {
     (void)state;
     struct rig r;
-    begin(&r, &(struct rig_options){.on_catalogue = nobody_in_eu, .on_route = route_in_eu});
-    script_all(&r);
+    rows_begin(&r, &(struct rig_options){.on_catalogue = nobody_in_eu, .on_route = route_in_eu});
+    rows_script_all(&r);
     assert_int_equal(status_of(&r, ASK, "\"code\":\"region_required\""), 403);
     rig_stop(&r);
-    forget_rows();
-    begin(&r, &(struct rig_options){.on_route = route_keeps_nothing, .on_key = key_denies});
-    script_all(&r);
+    rows_forget();
+    rows_begin(&r, &(struct rig_options){.on_route = route_keeps_nothing, .on_key = key_denies});
+    rows_script_all(&r);
     assert_int_equal(status_of(&r, ASK, "the route requires zdr: true, and the key requires "),
                      403);
     assert_int_equal(r.providers[0].requests + r.providers[1].requests, 0);
     rig_stop(&r);
     assert_int_equal(rows[0]->cand[0]->excl, DATA);
     assert_string_equal(rows[0]->error_code, "data_policy_required");
-    forget_rows();
+    rows_forget();
 }
 
 static void a_request_narrows_by_what_it_says_of_data(void **state)
 {
     (void)state;
     struct rig r;
-    begin(&r, &(struct rig_options){.on_catalogue = us_and_eu});
-    script_all(&r);
+    rows_begin(&r, &(struct rig_options){.on_catalogue = us_and_eu});
+    rows_script_all(&r);
     assert_int_equal(status_of(&r,
                                "{\"model\":\"auto\",\"provider\":{\"zdr\":true},"
                                "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
@@ -289,7 +255,7 @@ static void a_request_narrows_by_what_it_says_of_data(void **state)
     rig_stop(&r);
     assert_int_equal(rows[0]->cand[0]->excl, DATA);
     assert_int_equal(rows[1]->cand[0]->excl, DATA);
-    forget_rows();
+    rows_forget();
 }
 
 /* OpenRouter is told what the request wishes and obeys; what we require it is not told. */
@@ -299,15 +265,15 @@ static void who_passes_wishes_on_must_state_what_a_route_requires(void **state)
     struct rig r;
     const char *asks = "{\"model\":\"small\",\"provider\":{\"zdr\":true},"
                        "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
-    begin(&r, &(struct rig_options){.types = {"openrouter", NULL}});
-    script_all(&r);
+    rows_begin(&r, &(struct rig_options){.types = {"openrouter", NULL}});
+    rows_script_all(&r);
     assert_int_equal(status_of(&r, asks, NULL), 200);
     rig_publish(&r, &(struct rig_options){
                         .types = {"openrouter", NULL}, .on_key = key_denies, .generation = 2});
     assert_int_equal(status_of(&r, asks, NULL), 403);
     assert_int_equal(r.providers[0].requests, 1);
     rig_stop(&r);
-    forget_rows();
+    rows_forget();
 }
 
 /* The second attempt, the twin in the US, may not be: the first is waited for. */
@@ -326,7 +292,7 @@ static void no_second_attempt_leaves_the_region(void **state)
     struct rig_options o = hedge_options();
     o.on_catalogue = twin_in_us;
     o.on_key = key_in_eu;
-    begin(&r, &o);
+    rows_begin(&r, &o);
     hedge_allow(&r);
     for (size_t i = 0; i < RIG_PROVIDERS; i++)
         rig_script(&r, i, (struct rig_script){.then = RIG_HOLD});
@@ -342,7 +308,7 @@ static void no_second_attempt_leaves_the_region(void **state)
     rig_stop(&r);
     assert_int_equal(rows[0]->attempt[0]->picked_by, PICKED_BY_ONLY);
     assert_int_equal(rows[0]->attempt[0]->passed, PICKED_PASSED(REGION));
-    forget_rows();
+    rows_forget();
 }
 
 static void close_all(void)

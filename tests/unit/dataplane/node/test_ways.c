@@ -3,53 +3,10 @@
 #include <string.h>
 
 #include "control.pb-c.h"
-#include "controlplane/release/record.h"
 #include "tests/unit/dataplane/node/replies.h"
-#include "tests/unit/dataplane/node/rig.h"
+#include "tests/unit/dataplane/node/rows.h"
 
-typedef Steelyard__Telemetry__V1__Decision Decision;
-
-#define ROWS_MAX   64
 #define LONG_WORDS 4000
-
-static Decision *rows[ROWS_MAX];
-static size_t row_count;
-
-static void keep_row(const Decision *row, void *arg)
-{
-    static uint8_t bytes[131072];
-    (void)arg;
-    assert_true(row_count < ROWS_MAX);
-    size_t len = protobuf_c_message_pack(&row->base, bytes);
-    rows[row_count++] = steelyard__telemetry__v1__decision__unpack(NULL, len, bytes);
-}
-
-static void begin(struct rig *r, const struct rig_options *options)
-{
-    rig_start(r, options);
-    r->on_row = keep_row;
-}
-
-/* From the record alone, bit by bit. */
-static void check_replay(const Decision *d)
-{
-    static uint8_t bytes[131072];
-    static struct record record;
-    struct record_cache cache = {0};
-    struct policy_decision decision;
-    struct explain_mismatch mismatch;
-    struct err err = {0};
-    uint8_t key[16];
-    memset(key, 2, sizeof key);
-    size_t len = protobuf_c_message_pack(&d->base, bytes);
-    struct str detail = {.data = (const char *)bytes, .len = len};
-    if (record_open(NULL, &cache, detail, siphash_key_from_bytes(key), &record, &err) != 0)
-        fail_msg("%s", err.message);
-    assert_int_equal(record_replay(&record, &decision, &mismatch), 0);
-    if (mismatch.field != NULL)
-        fail_msg("%s differs", mismatch.field);
-    record_close(&record);
-}
 
 /* Ends the rig; each row must be recomputed as it is. */
 static void end(struct rig *r, enum way way)
@@ -58,16 +15,9 @@ static void end(struct rig *r, enum way way)
     assert_true(row_count > 0);
     for (size_t i = 0; i < row_count; i++) {
         assert_int_equal(rows[i]->way, way);
-        check_replay(rows[i]);
-        steelyard__telemetry__v1__decision__free_unpacked(rows[i], NULL);
+        rows_replay(NULL, rows[i]);
     }
-    row_count = 0;
-}
-
-static void script_all(struct rig *r)
-{
-    for (size_t i = 0; i < RIG_PROVIDERS; i++)
-        rig_script(r, i, (struct rig_script){.reply = replies_whole()});
+    rows_forget();
 }
 
 /* Whose answer it was: 0 or 1. */
@@ -86,8 +36,8 @@ static void requests_take_turns(void **state)
 {
     (void)state;
     struct rig r;
-    begin(&r, &(struct rig_options){.way = WAY_ROUND_ROBIN});
-    script_all(&r);
+    rows_begin(&r, &(struct rig_options){.way = WAY_ROUND_ROBIN});
+    rows_script_all(&r);
     for (unsigned i = 0; i < 6; i++)
         assert_int_equal(served(&r, ASK), i % 2);
     end(&r, WAY_ROUND_ROBIN);
@@ -97,8 +47,8 @@ static void a_priority_decides_whatever_the_place_in_the_list(void **state)
 {
     (void)state;
     struct rig r;
-    begin(&r, &(struct rig_options){.way = WAY_PRIORITY, .priorities = {2, 1}});
-    script_all(&r);
+    rows_begin(&r, &(struct rig_options){.way = WAY_PRIORITY, .priorities = {2, 1}});
+    rows_script_all(&r);
     for (unsigned i = 0; i < 3; i++)
         assert_int_equal(served(&r, ASK), 1);
     end(&r, WAY_PRIORITY);
@@ -109,8 +59,8 @@ static void weights_share_requests_out(void **state)
     (void)state;
     struct rig r;
     unsigned large = 0;
-    begin(&r, &(struct rig_options){.way = WAY_WEIGHTED, .weights = {1, 3}});
-    script_all(&r);
+    rows_begin(&r, &(struct rig_options){.way = WAY_WEIGHTED, .weights = {1, 3}});
+    rows_script_all(&r);
     for (unsigned i = 0; i < 48; i++)
         large += served(&r, ASK);
     assert_in_range(large, 20, 47); /* 36 expected; beyond this once in 10^6 runs. */
@@ -118,18 +68,17 @@ static void weights_share_requests_out(void **state)
     for (size_t i = 0; i < row_count; i++) {
         assert_int_equal(rows[i]->cand[0]->p, UINT32_C(1) << 30);
         assert_int_equal(rows[i]->cand[1]->p, UINT32_C(3) << 30);
-        check_replay(rows[i]);
-        steelyard__telemetry__v1__decision__free_unpacked(rows[i], NULL);
+        rows_replay(NULL, rows[i]);
     }
-    row_count = 0;
+    rows_forget();
 }
 
 static void the_cheapest_serves_and_an_unknown_price_is_none(void **state)
 {
     (void)state;
     struct rig r;
-    begin(&r, &(struct rig_options){.way = WAY_LOWEST_COST, .large_price = 1});
-    script_all(&r);
+    rows_begin(&r, &(struct rig_options){.way = WAY_LOWEST_COST, .large_price = 1});
+    rows_script_all(&r);
     assert_int_equal(served(&r, ASK), 1);
     rig_publish(&r, &(struct rig_options){.way = WAY_LOWEST_COST, .generation = 2});
     assert_int_equal(served(&r, ASK), 0); /* The large one's price is gone. */
@@ -141,7 +90,7 @@ static void who_has_less_under_way_serves(void **state)
     (void)state;
     struct rig r;
     struct rig_client waiting;
-    begin(&r, &(struct rig_options){.way = WAY_LEAST_BUSY, .weights = {1, 0}});
+    rows_begin(&r, &(struct rig_options){.way = WAY_LEAST_BUSY, .weights = {1, 0}});
     rig_script(&r, 0, (struct rig_script){.reply = NULL, .then = RIG_HOLD});
     rig_script(&r, 1, (struct rig_script){.reply = replies_whole()});
     rig_connect(&r, &waiting);
@@ -160,8 +109,8 @@ static void who_had_fewer_tokens_this_minute_serves(void **state)
     (void)state;
     struct rig r;
     unsigned other = 0;
-    begin(&r, &(struct rig_options){.way = WAY_USAGE_BASED});
-    script_all(&r);
+    rows_begin(&r, &(struct rig_options){.way = WAY_USAGE_BASED});
+    rows_script_all(&r);
     unsigned first = served(&r, ASK);
     for (unsigned i = 0; i < 3; i++)
         other += served(&r, ASK) != first;
@@ -173,8 +122,9 @@ static void the_deployments_of_a_model_are_ordered_by_the_way_too(void **state)
 {
     (void)state;
     struct rig r;
-    begin(&r, &(struct rig_options){.way = WAY_ROUND_ROBIN, .candidates = 1, .small_twice = true});
-    script_all(&r);
+    rows_begin(&r,
+               &(struct rig_options){.way = WAY_ROUND_ROBIN, .candidates = 1, .small_twice = true});
+    rows_script_all(&r);
     for (unsigned i = 0; i < 4; i++) {
         struct rig_answer a;
         rig_exchange(&r, ASK, &a);
@@ -266,8 +216,8 @@ static void who_pays_gets_the_target_of_the_condition(void **state)
     };
     struct rig r;
     struct rig_answer a;
-    begin(&r, &(struct rig_options){.on_route = with_conditions});
-    script_all(&r);
+    rows_begin(&r, &(struct rig_options){.on_route = with_conditions});
+    rows_script_all(&r);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         ask_with(&r, cases[i].headers, cases[i].body, &a);
         assert_int_equal(a.status, 200);
@@ -281,10 +231,9 @@ static void who_pays_gets_the_target_of_the_condition(void **state)
         const bool chosen = cases[i].large;
         assert_int_equal(rows[i]->way, chosen ? WAY_PRIORITY : WAY_LEARNED);
         assert_int_equal(rows[i]->n_fallback, 1);
-        check_replay(rows[i]);
-        steelyard__telemetry__v1__decision__free_unpacked(rows[i], NULL);
+        rows_replay(NULL, rows[i]);
     }
-    row_count = 0;
+    rows_forget();
 }
 
 static void a_target_falls_back_within_and_never_out_of_itself(void **state)
@@ -292,7 +241,7 @@ static void a_target_falls_back_within_and_never_out_of_itself(void **state)
     (void)state;
     struct rig r;
     struct rig_answer a;
-    begin(&r, &(struct rig_options){.on_route = with_conditions});
+    rows_begin(&r, &(struct rig_options){.on_route = with_conditions});
     rig_script(&r, 0, (struct rig_script){.reply = replies_whole()});
     rig_script(&r, 1, (struct rig_script){.reply = NULL, .then = RIG_CLOSE});
     ask_with(&r, "x-team: gold\r\n", ASK, &a); /* Its second member. */
@@ -300,7 +249,7 @@ static void a_target_falls_back_within_and_never_out_of_itself(void **state)
     assert_true(rig_has_header(&a, "x-steelyard-served: one/small\r\n"));
     buf_deinit(&a.body);
     end(&r, WAY_PRIORITY);
-    begin(&r, &(struct rig_options){.on_route = with_conditions});
+    rows_begin(&r, &(struct rig_options){.on_route = with_conditions});
     rig_script(&r, 0, (struct rig_script){.reply = NULL, .then = RIG_CLOSE});
     rig_script(&r, 1, (struct rig_script){.reply = replies_whole()});
     ask_with(&r, "",
@@ -328,8 +277,8 @@ static void what_the_conversations_model_has_cached_is_counted_as_its_own(void *
     (void)snprintf(body + at, sizeof body - at,
                    "\"},{\"role\":\"assistant\",\"content\":\"yes\"},"
                    "{\"role\":\"user\",\"content\":\"and now?\"}]}");
-    begin(&r, NULL);
-    script_all(&r);
+    rows_begin(&r, NULL);
+    rows_script_all(&r);
     const char *const bodies[] = {ASK, body, body};
     const char *const sessions[] = {"x-steelyard-session: talk\r\n",
                                     "x-steelyard-session: talk\r\n",
@@ -351,10 +300,9 @@ static void what_the_conversations_model_has_cached_is_counted_as_its_own(void *
         } else {
             assert_int_equal(cached, 0); /* Nothing before it; another conversation. */
         }
-        check_replay(d);
-        steelyard__telemetry__v1__decision__free_unpacked(rows[i], NULL);
+        rows_replay(NULL, d);
     }
-    row_count = 0;
+    rows_forget();
 }
 
 /* ---- who takes over ---- */
@@ -387,7 +335,7 @@ static unsigned ask_refused(const char *reply, unsigned kind, const char *type, 
     struct rig_options o = {.candidates = 1, .types = {type, NULL}};
     struct rig_answer a;
     o.fallbacks[kind] = "large";
-    begin(r, &o);
+    rows_begin(r, &o);
     rig_script(r, 0, (struct rig_script){.reply = reply});
     rig_script(r, 1, (struct rig_script){.reply = replies_whole()});
     rig_exchange(r, ASK, &a);
@@ -439,7 +387,7 @@ static void if_the_list_fails_too_its_error_is_told(void **state)
     struct rig r;
     struct rig_answer a;
     struct rig_options o = {.candidates = 1, .fallbacks = {NULL, "large", NULL, NULL}};
-    begin(&r, &o);
+    rows_begin(&r, &o);
     rig_script(&r, 0, (struct rig_script){.reply = refusal(TOO_LONG)});
     rig_script(&r, 1, (struct rig_script){.reply = refusal(UNFIT)});
     rig_exchange(&r, ASK, &a);
@@ -461,8 +409,8 @@ static void a_prompt_that_fits_nobody_goes_to_the_list_for_long_ones(void **stat
         at += (size_t)snprintf(body + at, sizeof body - at, "word ");
     (void)snprintf(body + at, sizeof body - at, "\"}]}");
     struct rig_options o = {.candidates = 1, .small_window = 500};
-    begin(&r, &o);
-    script_all(&r);
+    rows_begin(&r, &o);
+    rows_script_all(&r);
     rig_exchange(&r, body, &a);
     assert_int_equal(a.status, 400);
     buf_deinit(&a.body);
@@ -515,8 +463,8 @@ static void f21_who_finds_it_full_waits_and_then_is_served(void **state)
     struct rig r;
     struct rig_client c;
     struct rig_answer a;
-    begin(&r, &(struct rig_options){.candidates = 1});
-    script_all(&r);
+    rows_begin(&r, &(struct rig_options){.candidates = 1});
+    rows_script_all(&r);
     assert_int_equal(served(&r, ASK), 0);
     struct endpoint *e = fill(&r);
     rig_connect(&r, &c);
@@ -537,8 +485,8 @@ static void f21_a_full_deployment_leaves_the_work_to_others(void **state)
 {
     (void)state;
     struct rig r;
-    begin(&r, &(struct rig_options){.way = WAY_PRIORITY, .priorities = {1, 2}});
-    script_all(&r);
+    rows_begin(&r, &(struct rig_options){.way = WAY_PRIORITY, .priorities = {1, 2}});
+    rows_script_all(&r);
     assert_int_equal(served(&r, ASK), 0);
     struct endpoint *e = fill(&r);
     assert_int_equal(served(&r, ASK), 1);
@@ -553,8 +501,8 @@ static void f21_over_share_is_429_and_in_vain_is_503(void **state)
     struct rig r;
     struct rig_client c[QUEUE_SHARE_MAX];
     struct rig_answer a;
-    begin(&r, &(struct rig_options){.candidates = 1});
-    script_all(&r);
+    rows_begin(&r, &(struct rig_options){.candidates = 1});
+    rows_script_all(&r);
     assert_int_equal(served(&r, ASK), 0);
     struct endpoint *e = fill(&r);
     for (unsigned i = 0; i < QUEUE_SHARE_MAX; i++) {
@@ -586,8 +534,8 @@ static void f21_who_leaves_while_waiting_leaves_the_queue(void **state)
     (void)state;
     struct rig r;
     struct rig_client c;
-    begin(&r, &(struct rig_options){.candidates = 1});
-    script_all(&r);
+    rows_begin(&r, &(struct rig_options){.candidates = 1});
+    rows_script_all(&r);
     assert_int_equal(served(&r, ASK), 0);
     struct endpoint *e = fill(&r);
     rig_connect(&r, &c);
@@ -603,8 +551,9 @@ static void f14_a_deployment_far_slower_than_its_peers_is_ejected(void **state)
 {
     (void)state;
     struct rig r;
-    begin(&r, &(struct rig_options){.way = WAY_ROUND_ROBIN, .candidates = 1, .small_twice = true});
-    script_all(&r);
+    rows_begin(&r,
+               &(struct rig_options){.way = WAY_ROUND_ROBIN, .candidates = 1, .small_twice = true});
+    rows_script_all(&r);
     struct endpoint *slow = endpoint_of(&r, "one", "up-small");
     struct endpoint *quick = endpoint_of(&r, "two", "up-twin");
     for (unsigned i = 0; i < 40; i++) {
