@@ -30,6 +30,10 @@ struct str wishes_path(const struct wishes_reading *r, uint32_t node);
  * name is refused. */
 int wishes_fields(struct wishes_reading *r, uint32_t object, const struct wishes_field *fields,
                   size_t count, const char *unknown);
+bool wishes_is_there(const struct json *json, uint32_t node); /* And no null. */
+/* Readers for the table: of what is read elsewhere; of what has only to be a boolean. */
+int wishes_pass(struct wishes_reading *r, uint32_t node);
+int wishes_check_bool(struct wishes_reading *r, uint32_t node);
 int wishes_take_bool(struct wishes_reading *r, uint32_t node, bool *out);
 /* 1..256 bytes of printable ASCII. */
 int wishes_take_name(struct wishes_reading *r, uint32_t node, struct str *out);

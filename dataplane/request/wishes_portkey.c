@@ -15,25 +15,7 @@ static struct str unmarked(struct str name)
     return name.len > 1 && name.data[0] == '@' ? str_slice(name, 1, name.len) : name;
 }
 
-static bool is_there(const struct json *j, uint32_t node)
-{
-    return node != JSON_NONE && json_kind(j, node) != JSON_NULL;
-}
-
 /* ---- what may stand there ---- */
-
-static int known(struct wishes_reading *r, uint32_t node)
-{
-    (void)r;
-    (void)node;
-    return 0;
-}
-
-static int check_bool(struct wishes_reading *r, uint32_t node)
-{
-    bool ignored;
-    return wishes_take_bool(r, node, &ignored);
-}
 
 static int check_text(struct wishes_reading *r, uint32_t node)
 {
@@ -55,34 +37,34 @@ static int check_codes(struct wishes_reading *r, uint32_t node)
 
 /* Of the config and of a target alike. */
 static const struct wishes_field target_fields[] = {
-    WISHES_FIELD("strategy", known),
-    WISHES_FIELD("targets", known),
-    WISHES_FIELD("provider", known),
-    WISHES_FIELD("virtual_key", known),
-    WISHES_FIELD("model", known),
+    WISHES_FIELD("strategy", wishes_pass),
+    WISHES_FIELD("targets", wishes_pass),
+    WISHES_FIELD("provider", wishes_pass),
+    WISHES_FIELD("virtual_key", wishes_pass),
+    WISHES_FIELD("model", wishes_pass),
     WISHES_FIELD("name", check_text),
     WISHES_FIELD("id", check_text),
-    WISHES_FIELD("weight", known),
-    WISHES_FIELD("override_params", known),
-    WISHES_FIELD("retry", known),
-    WISHES_FIELD("cache", known),
-    WISHES_FIELD("request_timeout", known),
-    WISHES_FIELD("on_status_codes", check_codes),          /* Portkey reads those of strategies. */
-    WISHES_FIELD("strict_open_ai_compliance", check_bool), /* Always so. */
+    WISHES_FIELD("weight", wishes_pass),
+    WISHES_FIELD("override_params", wishes_pass),
+    WISHES_FIELD("retry", wishes_pass),
+    WISHES_FIELD("cache", wishes_pass),
+    WISHES_FIELD("request_timeout", wishes_pass),
+    WISHES_FIELD("on_status_codes", check_codes), /* Portkey reads those of strategies. */
+    WISHES_FIELD("strict_open_ai_compliance", wishes_check_bool), /* Always so. */
     WISHES_FIELD("input_guardrails", refuse_guard),
     WISHES_FIELD("output_guardrails", refuse_guard),
     WISHES_FIELD("before_request_hooks", refuse_guard),
     WISHES_FIELD("after_request_hooks", refuse_guard),
 };
 static const struct wishes_field strategy_fields[] = {
-    WISHES_FIELD("mode", known),
-    WISHES_FIELD("on_status_codes", known),
-    WISHES_FIELD("conditions", known),
-    WISHES_FIELD("default", known),
+    WISHES_FIELD("mode", wishes_pass),
+    WISHES_FIELD("on_status_codes", wishes_pass),
+    WISHES_FIELD("conditions", wishes_pass),
+    WISHES_FIELD("default", wishes_pass),
 };
 static const struct wishes_field condition_fields[] = {
-    WISHES_FIELD("query", known),
-    WISHES_FIELD("then", known),
+    WISHES_FIELD("query", wishes_pass),
+    WISHES_FIELD("then", wishes_pass),
 };
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -91,7 +73,7 @@ static const struct wishes_field condition_fields[] = {
 static int take_name_at(struct wishes_reading *r, uint32_t object, struct str key, struct str *out)
 {
     const uint32_t node = json_get(r->json, object, key);
-    if (!is_there(r->json, node))
+    if (!wishes_is_there(r->json, node))
         return 0;
     return wishes_take_name(r, node, out);
 }
@@ -115,7 +97,8 @@ static int take_weight(struct wishes_reading *r, uint32_t object, uint32_t *out)
 {
     int64_t millis = 1000;
     const uint32_t node = json_get(r->json, object, STR("weight"));
-    int rc = is_there(r->json, node) ? wishes_take_decimal(r, node, 3, 1000000000, &millis) : 0;
+    int rc =
+        wishes_is_there(r->json, node) ? wishes_take_decimal(r, node, 3, 1000000000, &millis) : 0;
     *out = rc == 0 ? (uint32_t)millis : 0;
     return rc;
 }
@@ -158,7 +141,7 @@ static int read_condition(struct wishes_reading *r, struct wishes_plan *plan,
     int rc = wishes_fields(r, node, condition_fields, COUNT(condition_fields),
                            "A condition has a query and a then.");
     const uint32_t query = json_get(j, node, STR("query")), then = json_get(j, node, STR("then"));
-    if (rc == 0 && (!is_there(j, query) || !is_there(j, then)))
+    if (rc == 0 && (!wishes_is_there(j, query) || !wishes_is_there(j, then)))
         return wishes_refuse(r, node, "A condition has a query and a then.");
     if (rc == 0)
         rc = plan_read_query(r, query, plan, c);
@@ -177,14 +160,14 @@ static int read_conditions(struct wishes_reading *r, struct wishes_plan *plan,
     uint32_t one;
     int rc = 0;
     if (json_kind(j, list) != JSON_ARRAY)
-        return wishes_refuse(r, is_there(j, list) ? list : strategy,
+        return wishes_refuse(r, wishes_is_there(j, list) ? list : strategy,
                              "The mode conditional needs a list of conditions.");
     group->condition = plan->condition_count;
     for (uint32_t at = 0; rc == 0 && json_next_element(j, list, &at, &one);)
         rc = read_condition(r, plan, group, one);
     group->condition_count = plan->condition_count - group->condition;
     group->chosen_by_default = UINT32_MAX;
-    if (rc == 0 && is_there(j, other))
+    if (rc == 0 && wishes_is_there(j, other))
         rc = find_child(r, plan, group, other, &group->chosen_by_default);
     return rc;
 }
@@ -201,7 +184,7 @@ static int inherit_codes(struct wishes_reading *r, struct plan_node *group, uint
         *t = (struct wishes_terms){.retries = -1};
     t->go_on = NULL;
     group->terms = t;
-    return is_there(r->json, codes) ? plan_read_codes(r, codes, &t->go_on) : 0;
+    return wishes_is_there(r->json, codes) ? plan_read_codes(r, codes, &t->go_on) : 0;
 }
 
 static int read_strategy(struct wishes_reading *r, struct plan_node *group)
@@ -209,14 +192,14 @@ static int read_strategy(struct wishes_reading *r, struct plan_node *group)
     const struct json *j = r->json;
     const uint32_t node = json_get(j, group->json, STR("strategy"));
     group->mode = PLAN_SINGLE;
-    if (!is_there(j, node)) /* Of targets without a strategy, Portkey asks the first. */
+    if (!wishes_is_there(j, node)) /* Of targets without a strategy, Portkey asks the first. */
         return 0;
     int rc = wishes_fields(r, node, strategy_fields, COUNT(strategy_fields), NULL);
     const uint32_t mode = json_get(j, node, STR("mode"));
     const uint32_t codes = json_get(j, node, STR("on_status_codes"));
-    if (rc == 0 && is_there(j, mode))
+    if (rc == 0 && wishes_is_there(j, mode))
         rc = read_mode(r, mode, &group->mode);
-    if (rc == 0 && (group->mode == PLAN_FALLBACK || is_there(j, codes)))
+    if (rc == 0 && (group->mode == PLAN_FALLBACK || wishes_is_there(j, codes)))
         rc = inherit_codes(r, group, codes);
     return rc;
 }
@@ -228,7 +211,7 @@ static int add_child(struct wishes_reading *r, struct wishes_plan *plan, uint32_
 {
     const struct json *j = r->json;
     const struct plan_node *above = &plan->nodes[parent];
-    const bool is_group = is_there(j, json_get(j, node, STR("targets")));
+    const bool is_group = wishes_is_there(j, json_get(j, node, STR("targets")));
     if (is_group ? plan->group_count == PLAN_GROUPS_MAX : plan->leaf_count == WISHES_TARGETS_MAX)
         return wishes_refuse(r, node, "There are too many of these. Name at most 32.");
     struct plan_node *n = &plan->nodes[plan->count++];
@@ -249,7 +232,7 @@ static int add_child(struct wishes_reading *r, struct wishes_plan *plan, uint32_
         rc = plan_read_terms(r, node, &n->terms, &n->model);
     if (rc == 0 && is_group && n->depth >= TREE_DEPTH_MAX)
         return wishes_refuse(r, node, "This is too deep. Nest targets at most 8 levels.");
-    if (rc == 0 && !is_group && is_there(j, json_get(j, node, STR("strategy"))))
+    if (rc == 0 && !is_group && wishes_is_there(j, json_get(j, node, STR("strategy"))))
         return wishes_refuse(r, json_get(j, node, STR("strategy")), "A strategy needs targets.");
     return rc == 0 && !is_group ? read_leaf(r, n, &plan->leaves[n->index]) : rc;
 }
@@ -291,7 +274,8 @@ static int read_config(struct wishes_reading *r)
 {
     const struct json *j = r->json;
     struct wishes_target target;
-    struct plan_node root = {.is_group = is_there(j, json_get(j, JSON_ROOT, STR("targets")))};
+    struct plan_node root = {.is_group =
+                                 wishes_is_there(j, json_get(j, JSON_ROOT, STR("targets")))};
     int rc = wishes_fields(r, JSON_ROOT, target_fields, COUNT(target_fields), CONFIGURED_HERE);
     if (rc == 0)
         rc = take_name_at(r, JSON_ROOT, STR("model"), &root.model);
@@ -301,12 +285,13 @@ static int read_config(struct wishes_reading *r)
         rc = plan_read_terms(r, JSON_ROOT, &root.terms, &root.model);
     if (rc == 0 && root.is_group)
         return read_plan(r, &root);
-    if (rc == 0 && is_there(j, json_get(j, JSON_ROOT, STR("strategy"))))
+    if (rc == 0 && wishes_is_there(j, json_get(j, JSON_ROOT, STR("strategy"))))
         return wishes_refuse(r, json_get(j, JSON_ROOT, STR("strategy")),
                              "A strategy needs targets.");
     r->w->terms = root.terms;
-    if (rc != 0 || (root.model.len == 0 && !is_there(j, json_get(j, JSON_ROOT, STR("provider"))) &&
-                    !is_there(j, json_get(j, JSON_ROOT, STR("virtual_key")))))
+    if (rc != 0 ||
+        (root.model.len == 0 && !wishes_is_there(j, json_get(j, JSON_ROOT, STR("provider"))) &&
+         !wishes_is_there(j, json_get(j, JSON_ROOT, STR("virtual_key")))))
         return rc; /* Nobody is named: the call's model is asked in this way. */
     rc = read_leaf(r, &root, &target);
     return rc == 0 ? wishes_add_target(r, JSON_ROOT, target) : rc;

@@ -13,11 +13,6 @@ static int take_integer(struct wishes_reading *r, uint32_t node, int64_t min, in
     return json_i64(r->json, node, min, max, out) == 0 ? 0 : wishes_refuse(r, node, message);
 }
 
-static bool is_there(const struct json *j, uint32_t node)
-{
-    return node != JSON_NONE && json_kind(j, node) != JSON_NULL;
-}
-
 int plan_read_codes(struct wishes_reading *r, uint32_t node, const struct wishes_codes **out)
 {
     uint32_t one;
@@ -40,27 +35,14 @@ int plan_read_codes(struct wishes_reading *r, uint32_t node, const struct wishes
 
 /* ---- retry ---- */
 
-static int pass(struct wishes_reading *r, uint32_t node)
-{
-    (void)r;
-    (void)node;
-    return 0;
-}
-
-/* Waits that providers ask for are always heeded. */
-static int check_bool(struct wishes_reading *r, uint32_t node)
-{
-    bool ignored;
-    return wishes_take_bool(r, node, &ignored);
-}
-
 static int read_retry(struct wishes_reading *r, uint32_t node, struct wishes_terms *t)
 {
     static const struct wishes_field fields[] = {
-        WISHES_FIELD("attempts", pass),
-        WISHES_FIELD("on_status_codes", pass),
-        WISHES_FIELD("use_retry_after_header", check_bool),
-        WISHES_FIELD("use_retry_after_headers", check_bool),
+        WISHES_FIELD("attempts", wishes_pass),
+        WISHES_FIELD("on_status_codes", wishes_pass),
+        /* Waits that providers ask for are always heeded. */
+        WISHES_FIELD("use_retry_after_header", wishes_check_bool),
+        WISHES_FIELD("use_retry_after_headers", wishes_check_bool),
     };
     const struct json *j = r->json;
     int64_t attempts = 0;
@@ -68,11 +50,11 @@ static int read_retry(struct wishes_reading *r, uint32_t node, struct wishes_ter
                            "A retry has attempts, on_status_codes and use_retry_after_header.");
     const uint32_t count = json_get(j, node, STR("attempts"));
     const uint32_t codes = json_get(j, node, STR("on_status_codes"));
-    if (rc == 0 && is_there(j, count)) {
+    if (rc == 0 && wishes_is_there(j, count)) {
         rc = take_integer(r, count, 0, RETRIES_MAX, &attempts, "Say 0 to 5 attempts.");
         t->retries = (int32_t)attempts;
     }
-    if (rc == 0 && is_there(j, codes))
+    if (rc == 0 && wishes_is_there(j, codes))
         rc = plan_read_codes(r, codes, &t->try_again);
     return rc;
 }
@@ -92,7 +74,7 @@ static int read_cache(struct wishes_reading *r, uint32_t node)
 {
     static const struct wishes_field fields[] = {
         WISHES_FIELD("mode", check_mode),
-        WISHES_FIELD("max_age", pass),
+        WISHES_FIELD("max_age", wishes_pass),
     };
     r->w->ignored |= WISHES_IGNORED_CACHE;
     return wishes_fields(r, node, fields, sizeof fields / sizeof fields[0],
@@ -181,8 +163,9 @@ int plan_read_terms(struct wishes_reading *r, uint32_t node, const struct wishes
     const uint32_t timeout = json_get(j, node, STR("request_timeout"));
     const uint32_t cache = json_get(j, node, STR("cache"));
     const uint32_t overrides = json_get(j, node, STR("override_params"));
-    int rc = is_there(j, cache) ? read_cache(r, cache) : 0;
-    if (rc != 0 || (!is_there(j, retry) && !is_there(j, timeout) && !is_there(j, overrides)))
+    int rc = wishes_is_there(j, cache) ? read_cache(r, cache) : 0;
+    if (rc != 0 || (!wishes_is_there(j, retry) && !wishes_is_there(j, timeout) &&
+                    !wishes_is_there(j, overrides)))
         return rc;
     struct wishes_terms *t = arena_alloc(r->arena, sizeof *t);
     if (t == NULL)
@@ -191,14 +174,14 @@ int plan_read_terms(struct wishes_reading *r, uint32_t node, const struct wishes
         *t = **io_terms;
     else
         *t = (struct wishes_terms){.retries = -1};
-    if (is_there(j, retry))
+    if (wishes_is_there(j, retry))
         rc = read_retry(r, retry, t);
-    if (rc == 0 && is_there(j, timeout)) {
+    if (rc == 0 && wishes_is_there(j, timeout)) {
         int64_t ms = 0;
         rc = take_integer(r, timeout, 1, DAY_MS, &ms, "Say milliseconds, up to a day.");
         t->timeout_ms = (uint32_t)ms;
     }
-    if (rc == 0 && is_there(j, overrides))
+    if (rc == 0 && wishes_is_there(j, overrides))
         rc = read_overrides(r, overrides, t, io_model);
     *io_terms = t;
     return rc;
