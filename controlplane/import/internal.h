@@ -125,6 +125,8 @@ int tree_read(struct import *i, struct str text, struct findings *findings) MUST
 /* The value of a key: the last one, where it is repeated; NULL: none, or null. */
 struct yaml_node *tree_get(const struct yaml_node *map, const char *key);
 struct yaml_node *tree_get_str(const struct yaml_node *map, struct str key);
+/* What is in root, itself first, in the order of the document; NULL: that was the last. */
+const struct yaml_node *tree_next(const struct yaml_node *root, const struct yaml_node *at);
 /* The text of a scalar; STR_NULL of anything else, of NULL and of null. */
 struct str tree_text(const struct yaml_node *node);
 bool tree_bool(const struct yaml_node *node, bool *out); /* true, True, yes, on, ... */

@@ -71,18 +71,11 @@ bool portkey_needs_tree(const struct portkey *p)
 /* May every text of a query stand in our file? */
 static bool is_plain(const struct yaml_node *root)
 {
-    for (const struct yaml_node *at = root; at != NULL;) {
+    for (const struct yaml_node *at = root; at != NULL; at = tree_next(root, at)) {
         if ((at != root && at->parent->kind == YAML_MAP && !value_is_plain(at->key)) ||
             (at->kind == YAML_SCALAR && at->text.len > 0 && !value_is_plain(at->text)) ||
             (at->kind == YAML_SCALAR && tree_text(at).data == NULL))
             return false;
-        if (at->first != NULL) {
-            at = at->first;
-            continue;
-        }
-        while (at != root && at->next == NULL)
-            at = at->parent;
-        at = at == root ? NULL : at->next;
     }
     return true;
 }
@@ -90,19 +83,12 @@ static bool is_plain(const struct yaml_node *root)
 /* What is said behind $and, $or and $regex is not read by the original. */
 static bool has_unread(const struct yaml_node *root)
 {
-    for (const struct yaml_node *at = root; at != NULL;) {
+    for (const struct yaml_node *at = root; at != NULL; at = tree_next(root, at)) {
         const bool ends =
             at != root && at->parent->kind == YAML_MAP &&
             (str_is(at->key, "$and") || str_is(at->key, "$or") || str_is(at->key, "$regex"));
         if (ends && at->next != NULL)
             return true;
-        if (at->first != NULL) {
-            at = at->first;
-            continue;
-        }
-        while (at != root && at->next == NULL)
-            at = at->parent;
-        at = at == root ? NULL : at->next;
     }
     return false;
 }

@@ -174,6 +174,15 @@ struct yaml_node *tree_get(const struct yaml_node *map, const char *key)
     return tree_get_str(map, str_from(key));
 }
 
+const struct yaml_node *tree_next(const struct yaml_node *root, const struct yaml_node *at)
+{
+    if (at->first != NULL)
+        return at->first;
+    while (at != root && at->next == NULL)
+        at = at->parent;
+    return at == root ? NULL : at->next;
+}
+
 struct str tree_text(const struct yaml_node *node)
 {
     return node == NULL || node->kind != YAML_SCALAR || yaml_is_null(node) ? STR_NULL : node->text;

@@ -100,18 +100,11 @@ static bool is_variable_taken(const struct import *i, struct str name)
 void values_reserve(struct import *i)
 {
     unsigned count = 0;
-    struct yaml_node *at = i->root;
-    while (at != NULL && count < VARIABLES_MAX && i->status == 0) {
+    for (const struct yaml_node *at = i->root;
+         at != NULL && count < VARIABLES_MAX && i->status == 0; at = tree_next(i->root, at)) {
         struct str name;
         if (at->kind == YAML_SCALAR && value_is_environment(at->text, &name))
             count += plan_text_add(i, &i->literals, at->text, name);
-        if (at->first != NULL) {
-            at = at->first;
-            continue;
-        }
-        while (at != NULL && at->next == NULL)
-            at = at->parent;
-        at = at == NULL ? NULL : at->next;
     }
 }
 
