@@ -92,6 +92,19 @@ int query_page(struct admin_call *call, struct pq_conn *c, const char *sql, stru
     return 0;
 }
 
+int query_few(struct admin_call *call, struct pq_conn *c, const char *sql, struct str name,
+              struct err *err)
+{
+    struct pq_params p = {0};
+    int64_t limit;
+    int rc = call_limit(call, &limit, err);
+    if (rc != 0)
+        return rc;
+    pq_params_text(&p, name);
+    pq_params_i64(&p, limit);
+    return query_page(call, c, sql, &p, limit + 1, err);
+}
+
 int write_json(struct admin_call *call, const json_t *value)
 {
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);

@@ -45,27 +45,14 @@ static const char drift_sql[] = "SELECT json_build_object('id', e.id, 'ts', " SQ
 int models_fingerprints(struct admin_call *call, struct pq_conn *c, struct err *err)
 {
     char model[CALL_PARAM_BYTES];
-    struct pq_params p = {0};
-    int64_t limit;
-    int rc = call_limit(call, &limit, err);
-    if (rc != 0)
-        return rc;
+    int rc = 0;
     bool given = call_query(call, "model", model, sizeof model, &rc);
     if (rc != 0)
         return err_set(err, ERR_INVALID, "model: not readable");
-    pq_params_text(&p, given ? str_from(model) : STR_NULL);
-    pq_params_i64(&p, limit);
-    return query_page(call, c, prints_sql, &p, limit + 1, err);
+    return query_few(call, c, prints_sql, given ? str_from(model) : STR_NULL, err);
 }
 
 int policies_drift(struct admin_call *call, struct pq_conn *c, struct err *err)
 {
-    struct pq_params p = {0};
-    int64_t limit;
-    int rc = call_limit(call, &limit, err);
-    if (rc != 0)
-        return rc;
-    pq_params_text(&p, str_from(call->param[0]));
-    pq_params_i64(&p, limit);
-    return query_page(call, c, drift_sql, &p, limit + 1, err);
+    return query_few(call, c, drift_sql, str_from(call->param[0]), err);
 }

@@ -114,14 +114,7 @@ int rollouts_show(struct admin_call *call, struct pq_conn *c, struct err *err)
 /* Edges of all its rollouts, and what people did past them. */
 int rollouts_history(struct admin_call *call, struct pq_conn *c, struct err *err)
 {
-    struct pq_params p = {0};
-    int64_t limit;
-    int rc = call_limit(call, &limit, err);
-    if (rc != 0)
-        return rc;
-    pq_params_text(&p, str_from(call->param[0]));
-    pq_params_i64(&p, limit);
-    return query_page(
+    return query_few(
         call, c,
         "SELECT line, NULL FROM (SELECT e.ts, json_build_object('rollout', r.id, 'version', "
         "r.candidate, " EVENT_JSON ") AS line FROM rollout_event e JOIN rollout r ON r.id = "
@@ -133,7 +126,7 @@ int rollouts_history(struct admin_call *call, struct pq_conn *c, struct err *err
                     "a.generation) FROM audit_log a WHERE split_part(a.subject, '@', 1) = $1 AND "
                     "a.action IN ('policy.store', 'policy.promote', 'policy.rollback')) h ORDER BY "
                     "ts DESC LIMIT $2",
-        &p, limit + 1, err);
+        str_from(call->param[0]), err);
 }
 
 /* --- starting ----------------------------------------------------------------------------------

@@ -63,6 +63,9 @@ int query_json(struct pq_conn *c, const char *sql, struct pq_params *p, json_t *
 /* A page: rows of (json text, cursor text); writes {"items", "next"}. */
 int query_page(struct admin_call *call, struct pq_conn *c, const char *sql, struct pq_params *p,
                int64_t limit, struct err *err) MUST_CHECK;
+/* What there is of `name` ($1), as much as the call's limit says ($2); no page follows. */
+int query_few(struct admin_call *call, struct pq_conn *c, const char *sql, struct str name,
+              struct err *err) MUST_CHECK;
 /* Writes a value into call->w. */
 int write_json(struct admin_call *call, const json_t *value) MUST_CHECK;
 
