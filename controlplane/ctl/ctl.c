@@ -53,7 +53,7 @@ static int parse_format(const char *text, enum ctl_format *out, struct err *err)
                    "--output: '%s' is none of table, wide, json, jsonl, yaml, name, csv", text);
 }
 
-static int print_help(struct ctl *c, FILE *to)
+static enum ctl_exit print_help(struct ctl *c, FILE *to)
 {
     struct buf text;
     buf_init(&text, HELP_BYTES_MAX);
@@ -76,7 +76,7 @@ static int prepare(struct ctl *c, struct err *err)
     return parse_format(ctl_text(c, "output"), &c->format, err);
 }
 
-int ctl_run(int argc, char **argv, FILE *out, FILE *err)
+enum ctl_exit ctl_run(int argc, char **argv, FILE *out, FILE *err)
 {
     struct ctl c = {.out = out, .err = err};
     struct err problem = {0};

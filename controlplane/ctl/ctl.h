@@ -22,7 +22,7 @@ struct ctl {
 };
 
 /* Parses, runs, and returns the exit code. */
-int ctl_run(int argc, char **argv, FILE *out, FILE *err);
+enum ctl_exit ctl_run(int argc, char **argv, FILE *out, FILE *err);
 
 /* "steelyard: ..." on err; returns code. */
 enum ctl_exit ctl_fail(struct ctl *c, enum ctl_exit code, const char *format, ...)

@@ -13,7 +13,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "steelyard: %s\n", err.message);
         return CTL_FAILED;
     }
-    int code = ctl_run(argc, argv, stdout, stderr);
+    enum ctl_exit code = ctl_run(argc, argv, stdout, stderr);
     fetch_global_deinit();
-    return code;
+    return (int)code;
 }

@@ -99,7 +99,7 @@ struct ran ctl_do(const char *const *words)
         argv[argc] = text[argc];
     }
     FILE *out = open_memstream(&r.out, &r.out_len), *err = open_memstream(&r.err, &r.err_len);
-    r.code = ctl_run(argc, argv, out, err);
+    r.code = (int)ctl_run(argc, argv, out, err);
     fclose(out);
     fclose(err);
     return r;
