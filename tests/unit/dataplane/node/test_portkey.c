@@ -10,6 +10,14 @@
 #define TO(model, more)                                                                            \
     "{\"name\":\"" model "\",\"override_params\":{\"model\":\"" model "\"}" more "}"
 
+/* The large model serves whoever asks it; the small one's provider replies as is said here. */
+static void begin(struct rig *r, const char *reply_of_small)
+{
+    rig_start(r, &(struct rig_options){.way = WAY_LEARNED});
+    rig_script(r, 0, (struct rig_script){.reply = reply_of_small});
+    rig_script(r, 1, (struct rig_script){.reply = replies_whole()});
+}
+
 static void ask(struct rig *r, const char *config, const char *more, const char *body,
                 struct rig_answer *out)
 {
@@ -37,9 +45,7 @@ static void f16_a_time_limit_ends_an_attempt_and_the_next_target_serves(void **s
     (void)state;
     struct rig r;
     struct rig_answer a;
-    rig_start(&r, &(struct rig_options){.way = WAY_LEARNED});
-    rig_script(&r, 0, (struct rig_script){.reply = NULL});
-    rig_script(&r, 1, (struct rig_script){.reply = replies_whole()});
+    begin(&r, NULL);
     ask(&r,
         TARGETS("fallback", TO("small", ",\"request_timeout\":40,\"retry\":{\"attempts\":0}"),
                 TO("large", ",\"request_timeout\":60000")),
@@ -55,9 +61,7 @@ static void f16_a_status_that_is_not_listed_goes_to_the_caller(void **state)
     (void)state;
     struct rig r;
     struct rig_answer a;
-    rig_start(&r, &(struct rig_options){.way = WAY_LEARNED});
-    rig_script(&r, 0, (struct rig_script){.reply = NULL});
-    rig_script(&r, 1, (struct rig_script){.reply = replies_whole()});
+    begin(&r, NULL);
     ask(&r,
         "{\"strategy\":{\"mode\":\"fallback\",\"on_status_codes\":[429]},\"request_timeout\":40,"
         "\"targets\":[" TO("small", "") "," TO("large", "") "]}",
@@ -73,8 +77,7 @@ static void members_of_the_body_are_written_over_for_their_target_alone(void **s
     (void)state;
     struct rig r;
     struct rig_answer a;
-    rig_start(&r, &(struct rig_options){.way = WAY_LEARNED});
-    rig_script(&r, 0, (struct rig_script){.reply = replies_whole()});
+    begin(&r, replies_whole());
     ask(&r,
         "{\"override_params\":{\"max_completion_tokens\":77,\"temperature\":0.25,\"stop\":[\"x\"]}"
         "}",
@@ -103,7 +106,7 @@ static void what_cannot_be_asked_so_is_refused_with_its_name(void **state)
     (void)state;
     struct rig r;
     struct rig_answer a;
-    rig_start(&r, &(struct rig_options){.way = WAY_LEARNED});
+    begin(&r, NULL);
     ask(&r, "{\"override_params\":{\"temperature\":\"warm\"}}", "", BODY, &a);
     assert_int_equal(a.status, 400);
     assert_true(str_search(buf_str(&a.body), STR("\"param\":\"temperature\"")) >= 0);
@@ -117,9 +120,7 @@ static void b46_a_pattern_that_is_given_up_is_told_and_does_not_match(void **sta
     (void)state;
     struct rig r;
     struct rig_answer a;
-    rig_start(&r, &(struct rig_options){.way = WAY_LEARNED});
-    rig_script(&r, 0, (struct rig_script){.reply = replies_whole()});
-    rig_script(&r, 1, (struct rig_script){.reply = replies_whole()});
+    begin(&r, replies_whole());
     static const char config[] =
         "{\"strategy\":{\"mode\":\"conditional\",\"default\":\"small\",\"conditions\":[{\"query\":{"
         "\"metadata.user\":{\"$regex\":\"^(a+)+$\"}},\"then\":\"large\"}]},\"targets\":[" TO(
