@@ -60,45 +60,54 @@ const char *hedge_text(int who)
     return who == 0 ? "from the first" : "from the second";
 }
 
+static void say_chunk(struct rig *r, size_t provider, const char *head, const char *text,
+                      const char *tail)
+{
+    char out[2048];
+    const int len = snprintf(out, sizeof out, "%s%zx\r\n%s\r\n%s", head, strlen(text), text, tail);
+    assert_in_range(len, 1, sizeof out - 1);
+    rig_say(r, provider, out, tail[0] != '\0');
+}
+
+static void say_whole(struct rig *r, size_t provider, const char *head, const char *body)
+{
+    char out[2048];
+    const int len =
+        snprintf(out, sizeof out, "%sContent-Length: %zu\r\n\r\n%s", head, strlen(body), body);
+    assert_in_range(len, 1, sizeof out - 1);
+    rig_say(r, provider, out, true);
+}
+
 void hedge_say(struct rig *r, size_t provider, int who, char what, bool headed)
 {
-    char out[2048], chunk[1024];
+    char text[1024];
     switch (what) {
     case 'H':
-        snprintf(out, sizeof out, SSE_HEAD "%zx\r\n%s\r\n", strlen(EV_ROLE), EV_ROLE);
-        rig_say(r, provider, out, false);
+        say_chunk(r, provider, SSE_HEAD, EV_ROLE, "");
         break;
     case 'T':
-        snprintf(chunk, sizeof chunk,
+        snprintf(text, sizeof text,
                  "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,"
                  "\"model\":\"small\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%s\"},"
                  "\"finish_reason\":null}]}\n\n",
                  hedge_text(who));
-        snprintf(out, sizeof out, "%zx\r\n%s\r\n", strlen(chunk), chunk);
-        rig_say(r, provider, out, false);
+        say_chunk(r, provider, "", text, "");
         break;
     case 'E':
-        snprintf(out, sizeof out, "%zx\r\n%s\r\n0\r\n\r\n", strlen(EV_STOP EV_USAGE EV_DONE),
-                 EV_STOP EV_USAGE EV_DONE);
-        rig_say(r, provider, out, true);
+        say_chunk(r, provider, "", EV_STOP EV_USAGE EV_DONE, "0\r\n\r\n");
         break;
     case 'W':
-        snprintf(chunk, sizeof chunk,
+        snprintf(text, sizeof text,
                  "{\"id\":\"c\",\"object\":\"chat.completion\",\"created\":1,\"model\":\"up\","
                  "\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":"
                  "\"%s\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":10,"
                  "\"completion_tokens\":5,\"total_tokens\":15}}",
                  hedge_text(who));
-        snprintf(out, sizeof out, JSON_HEAD "Content-Length: %zu\r\n\r\n%s", strlen(chunk), chunk);
-        rig_say(r, provider, out, true);
+        say_whole(r, provider, JSON_HEAD, text);
         break;
     case 'B':
-        snprintf(chunk, sizeof chunk, "{\"error\":{\"message\":\"%s\"}}", hedge_text(who));
-        snprintf(out, sizeof out,
-                 "HTTP/1.1 400 Bad\r\nContent-Type: application/json\r\nContent-Length: "
-                 "%zu\r\n\r\n%s",
-                 strlen(chunk), chunk);
-        rig_say(r, provider, out, true);
+        snprintf(text, sizeof text, "{\"error\":{\"message\":\"%s\"}}", hedge_text(who));
+        say_whole(r, provider, "HTTP/1.1 400 Bad\r\nContent-Type: application/json\r\n", text);
         break;
     default:
         if (headed)

@@ -47,18 +47,39 @@ static void on_row(const Decision *row, void *arg)
     assert_true(s->sum == s->cost);
 }
 
-static void begin(struct rig *r, const struct rig_options *o, struct seen *s)
+static void both_hold(struct rig *r)
+{
+    for (size_t i = 0; i < RIG_PROVIDERS; i++)
+        rig_script(r, i, (struct rig_script){.then = RIG_HOLD});
+}
+
+/* Both providers hold what they are asked. granted: of budgets, where there are accounts. */
+static void begin(struct rig *r, const struct rig_options *o, int64_t granted, struct seen *s)
 {
     memset(s, 0, sizeof *s);
     if (o->account_count > 0) {
         struct sums unused;
-        charge_begin(r, o, &unused, PLENTY);
+        charge_begin(r, o, &unused, granted);
     } else {
         rig_start(r, o);
     }
     r->on_row = on_row;
     r->on_row_arg = s;
     hedge_allow(r);
+    both_hold(r);
+}
+
+static void ask_both(struct rig *r, struct rig_client *c, const char *body)
+{
+    rig_connect(r, c);
+    rig_ask(c, body);
+    rig_until(r, r->providers[0].requests == 1 && r->providers[1].requests == 1);
+}
+
+static void leave(struct rig *r, struct rig_client *c)
+{
+    rig_disconnect(r, c);
+    rig_until(r, r->env.active_count == 0);
 }
 
 /* ---- money ---- */
@@ -71,12 +92,6 @@ static struct rig_options with_budgets(void)
     return o;
 }
 
-static void both_hold(struct rig *r)
-{
-    for (size_t i = 0; i < RIG_PROVIDERS; i++)
-        rig_script(r, i, (struct rig_script){.then = RIG_HOLD});
-}
-
 static void f17_both_are_held_for_and_both_are_charged(void **state)
 {
     (void)state;
@@ -84,8 +99,7 @@ static void f17_both_are_held_for_and_both_are_charged(void **state)
     struct rig r;
     struct rig_client c;
     struct seen s;
-    begin(&r, &o, &s);
-    both_hold(&r);
+    begin(&r, &o, PLENTY, &s);
     rig_connect(&r, &c);
     rig_ask(&c, ASK_STREAM);
     rig_until(&r, r.providers[0].requests + r.providers[1].requests == 1);
@@ -99,8 +113,7 @@ static void f17_both_are_held_for_and_both_are_charged(void **state)
     hedge_say(&r, winner, 1, 'T', true);
     hedge_say(&r, winner, 1, 'E', true);
     rig_until(&r, rig_answered(&c));
-    rig_disconnect(&r, &c);
-    rig_until(&r, r.env.active_count == 0);
+    leave(&r, &c);
     const int64_t spent = PLENTY - rig_free(&r, 1002);
     assert_int_equal(hedge_counted(&r, "won") + hedge_counted(&r, "lost"), 1);
     rig_stop(&r);
@@ -118,16 +131,7 @@ static void one_alone(const struct rig_options *o, int64_t granted, const char *
     struct rig r;
     struct rig_client c;
     struct seen s;
-    struct sums unused;
-    memset(&s, 0, sizeof s);
-    if (o->account_count > 0)
-        charge_begin(&r, o, &unused, granted);
-    else
-        rig_start(&r, o);
-    r.on_row = on_row;
-    r.on_row_arg = &s;
-    hedge_allow(&r);
-    both_hold(&r);
+    begin(&r, o, granted, &s);
     if (prepare != NULL)
         prepare(&r);
     rig_connect(&r, &c);
@@ -140,8 +144,7 @@ static void one_alone(const struct rig_options *o, int64_t granted, const char *
     assert_int_equal(r.providers[0].requests + r.providers[1].requests, 1);
     hedge_say(&r, r.providers[0].requests == 1 ? 0 : 1, 0, 'W', false);
     rig_until(&r, rig_answered(&c));
-    rig_disconnect(&r, &c);
-    rig_until(&r, r.env.active_count == 0);
+    leave(&r, &c);
     if (o->account_count > 0)
         assert_true(rig_free(&r, 1001) == granted - COST);
     rig_stop(&r);
@@ -222,8 +225,7 @@ static void f17_f21_not_while_others_wait_for_the_model(void **state)
     struct seen s;
     const struct rig_options o = hedge_options();
     int somebody = 0;
-    begin(&r, &o, &s);
-    both_hold(&r);
+    begin(&r, &o, PLENTY, &s);
     rig_connect(&r, &c);
     rig_ask(&c, ASK);
     rig_until(&r, r.providers[0].requests == 1);
@@ -234,8 +236,7 @@ static void f17_f21_not_while_others_wait_for_the_model(void **state)
     queue_leave(&r.env.queue, &somebody, false);
     hedge_say(&r, 0, 0, 'W', false);
     rig_until(&r, rig_answered(&c));
-    rig_disconnect(&r, &c);
-    rig_until(&r, r.env.active_count == 0);
+    leave(&r, &c);
     rig_stop(&r);
     assert_int_equal(s.attempts, 1);
 }
@@ -275,14 +276,10 @@ static void f17_by_p95_only_once_enough_is_known(void **state)
     hedge_after_ms = 0;
     one_alone(&o, 0, NULL, NULL);
     one_alone(&o, 0, NULL, show_quick);
-    begin(&r, &o, &s);
-    both_hold(&r);
+    begin(&r, &o, PLENTY, &s);
     show_quick(&r);
-    rig_connect(&r, &c);
-    rig_ask(&c, ASK_STREAM);
-    rig_until(&r, r.providers[0].requests == 1 && r.providers[1].requests == 1);
-    rig_disconnect(&r, &c);
-    rig_until(&r, r.env.active_count == 0);
+    ask_both(&r, &c, ASK_STREAM);
+    leave(&r, &c);
     rig_stop(&r);
     assert_int_equal(s.attempts, 2);
     hedge_after_ms = HEDGE_AFTER_MS;
@@ -301,11 +298,8 @@ static void f17_who_has_the_answer_may_ask_again_at_once(void **state)
     struct rig_options o = hedge_options();
     o.abort_stops_billing = false;
     o.key_concurrency = 1;
-    begin(&r, &o, &s);
-    both_hold(&r);
-    rig_connect(&r, &c);
-    rig_ask(&c, ASK);
-    rig_until(&r, r.providers[0].requests == 1 && r.providers[1].requests == 1);
+    begin(&r, &o, PLENTY, &s);
+    ask_both(&r, &c, ASK);
     hedge_say(&r, 1, 1, 'W', false);
     rig_until(&r, rig_answered(&c));
     rig_answer_read(&c, &a);
@@ -324,8 +318,7 @@ static void f17_who_has_the_answer_may_ask_again_at_once(void **state)
     rig_answer_read(&c, &a);
     assert_int_equal(a.status, 200);
     buf_deinit(&a.body);
-    rig_disconnect(&r, &c);
-    rig_until(&r, r.env.active_count == 0);
+    leave(&r, &c);
     assert_int_equal(atomic_load(&r.shared.unseen), 0);
     rig_stop(&r);
     assert_int_equal(s.rows, 2);
@@ -340,11 +333,8 @@ static void f17_what_is_read_on_ends_with_the_node(void **state)
     struct seen s;
     struct rig_options o = hedge_options();
     o.abort_stops_billing = false;
-    begin(&r, &o, &s);
-    both_hold(&r);
-    rig_connect(&r, &c);
-    rig_ask(&c, ASK);
-    rig_until(&r, r.providers[0].requests == 1 && r.providers[1].requests == 1);
+    begin(&r, &o, PLENTY, &s);
+    ask_both(&r, &c, ASK);
     hedge_say(&r, 1, 1, 'W', false);
     rig_until(&r, rig_answered(&c));
     atomic_store(&r.shared.ending, true);
@@ -366,18 +356,14 @@ static void f17_with_durability_of_the_host_the_other_is_stopped(void **state)
     struct seen s;
     struct rig_options o = hedge_options();
     o.abort_stops_billing = false;
-    begin(&r, &o, &s);
+    begin(&r, &o, PLENTY, &s);
     r.shared.settings.durability_host = true;
-    both_hold(&r);
-    rig_connect(&r, &c);
-    rig_ask(&c, ASK);
-    rig_until(&r, r.providers[0].requests == 1 && r.providers[1].requests == 1);
+    ask_both(&r, &c, ASK);
     hedge_say(&r, 1, 1, 'W', false);
     rig_until(&r, rig_answered(&c));
     assert_int_equal(rig_records(&r), 1);
     rig_until(&r, r.providers[0].gone == 1); /* Closed, not pooled. */
-    rig_disconnect(&r, &c);
-    rig_until(&r, r.env.active_count == 0);
+    leave(&r, &c);
     rig_stop(&r);
     assert_int_equal(s.of[0].reason, RECORD_REASON_CANCELLED);
 }
@@ -409,8 +395,7 @@ static void f17_without_memory_for_a_second_the_first_serves(void **state)
             hedge_say(&r, i, 0, 'E', true);
         }
         rig_until(&r, rig_answered(&c) || c.ended || c.broken);
-        rig_disconnect(&r, &c);
-        rig_until(&r, r.env.active_count == 0);
+        leave(&r, &c);
     }
     rig_stop(&r);
 }
