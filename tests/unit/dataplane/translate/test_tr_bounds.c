@@ -57,70 +57,80 @@ static void reasoning_stays_below_what_a_clamp_leaves(void **state)
 
 /* ---- refusals ---- */
 
-#define CHAT      "\"messages\":[{\"role\":\"user\",\"content\":\"q\"}]"
-#define RESPONSES "\"input\":\"q\""
-#define MESSAGES  "\"max_tokens\":9000,\"messages\":[{\"role\":\"user\",\"content\":\"q\"}]"
-#define TOOL      "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]"
+#define QUESTION "\"messages\":[{\"role\":\"user\",\"content\":\"q\"}]"
+#define TOOL     "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]"
 #define IMAGES                                                                                     \
     "\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{"        \
     "\"url\":\"data:text/plain;base64,aGk=\"}}]}]"
+/* Requests of each dialect: with these members; about a question, and more. */
+#define OPENAI(members)                                                                            \
+    {                                                                                              \
+        DIALECT_OPENAI, "{\"model\":\"m\"," members "}"                                            \
+    }
+#define CHAT(more) OPENAI(QUESTION "," more)
+#define RESPONSES(more)                                                                            \
+    {                                                                                              \
+        DIALECT_RESPONSES, "{\"model\":\"m\",\"input\":\"q\"," more "}"                            \
+    }
+#define MESSAGES(more)                                                                             \
+    {                                                                                              \
+        DIALECT_ANTHROPIC, "{\"model\":\"m\",\"max_tokens\":9000," QUESTION "," more "}"           \
+    }
 
 static const struct {
     enum dialect caller;
     const char *body;
 } asked[] = {
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"n\":2}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"seed\":7}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"top_k\":7}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"temperature\":0.5}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"top_p\":0.5}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"frequency_penalty\":0.5}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"presence_penalty\":0.5}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"logprobs\":true}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"logit_bias\":{\"1\":1}}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"stop\":[\" \"]}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"user\":\"u\"}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"verbosity\":\"low\"}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"metadata\":{\"a\":\"b\"}}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"service_tier\":\"flex\"}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"prompt_cache_key\":\"k\"}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"reasoning_effort\":\"low\"}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"reasoning\":{\"effort\":\"low\"}}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"store\":true}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"web_search_options\":{}}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"modalities\":[\"audio\"]}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT "," TOOL ",\"tool_choice\":\"required\"}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT "," TOOL
-                     ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}}}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," CHAT ",\"tools\":[{\"type\":\"magic\"}]}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\"," IMAGES "}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{"
-                     "\"role\":\"assistant\",\"content\":\"a\"}]}"},
-    {DIALECT_OPENAI, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":"
-                     "\"input_audio\",\"input_audio\":{\"data\":\"aGk=\",\"format\":\"mp3\"}}]}]}"},
-    {DIALECT_RESPONSES, "{\"model\":\"m\"," RESPONSES ",\"temperature\":0.5}"},
-    {DIALECT_RESPONSES, "{\"model\":\"m\"," RESPONSES ",\"user\":\"u\"}"},
-    {DIALECT_RESPONSES, "{\"model\":\"m\"," RESPONSES ",\"safety_identifier\":\"u\"}"},
-    {DIALECT_RESPONSES, "{\"model\":\"m\"," RESPONSES ",\"text\":{\"verbosity\":\"low\"}}"},
-    {DIALECT_RESPONSES, "{\"model\":\"m\"," RESPONSES ",\"reasoning\":{\"effort\":\"low\"}}"},
-    {DIALECT_RESPONSES, "{\"model\":\"m\"," RESPONSES ",\"truncation\":\"auto\"}"},
-    {DIALECT_RESPONSES, "{\"model\":\"m\"," RESPONSES ",\"include\":[\"x\"]}"},
-    {DIALECT_RESPONSES, "{\"model\":\"m\"," RESPONSES ",\"top_logprobs\":2}"},
-    {DIALECT_RESPONSES, "{\"model\":\"m\"," RESPONSES ",\"previous_response_id\":\"r\"}"},
+    CHAT("\"n\":2"),
+    CHAT("\"seed\":7"),
+    CHAT("\"top_k\":7"),
+    CHAT("\"temperature\":0.5"),
+    CHAT("\"top_p\":0.5"),
+    CHAT("\"frequency_penalty\":0.5"),
+    CHAT("\"presence_penalty\":0.5"),
+    CHAT("\"logprobs\":true"),
+    CHAT("\"logit_bias\":{\"1\":1}"),
+    CHAT("\"stop\":[\" \"]"),
+    CHAT("\"user\":\"u\""),
+    CHAT("\"verbosity\":\"low\""),
+    CHAT("\"metadata\":{\"a\":\"b\"}"),
+    CHAT("\"service_tier\":\"flex\""),
+    CHAT("\"prompt_cache_key\":\"k\""),
+    CHAT("\"reasoning_effort\":\"low\""),
+    CHAT("\"reasoning\":{\"effort\":\"low\"}"),
+    CHAT("\"store\":true"),
+    CHAT("\"web_search_options\":{}"),
+    CHAT("\"modalities\":[\"audio\"]"),
+    CHAT(TOOL ",\"tool_choice\":\"required\""),
+    CHAT(TOOL ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}}"),
+    CHAT("\"tools\":[{\"type\":\"magic\"}]"),
+    OPENAI(IMAGES),
+    OPENAI("\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\","
+           "\"content\":\"a\"}]"),
+    OPENAI("\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"input_audio\","
+           "\"input_audio\":{\"data\":\"aGk=\",\"format\":\"mp3\"}}]}]"),
+    RESPONSES("\"temperature\":0.5"),
+    RESPONSES("\"user\":\"u\""),
+    RESPONSES("\"safety_identifier\":\"u\""),
+    RESPONSES("\"text\":{\"verbosity\":\"low\"}"),
+    RESPONSES("\"reasoning\":{\"effort\":\"low\"}"),
+    RESPONSES("\"truncation\":\"auto\""),
+    RESPONSES("\"include\":[\"x\"]"),
+    RESPONSES("\"top_logprobs\":2"),
+    RESPONSES("\"previous_response_id\":\"r\""),
     {DIALECT_RESPONSES, "{\"model\":\"m\",\"input\":[{\"role\":\"user\",\"content\":\"q\"},{"
                         "\"role\":\"assistant\",\"content\":\"a\"}]}"},
-    {DIALECT_ANTHROPIC, "{\"model\":\"m\"," MESSAGES ",\"top_k\":7}"},
-    {DIALECT_ANTHROPIC, "{\"model\":\"m\"," MESSAGES ",\"temperature\":0.5}"},
-    {DIALECT_ANTHROPIC, "{\"model\":\"m\"," MESSAGES ",\"stop_sequences\":[\"a\"]}"},
-    {DIALECT_ANTHROPIC, "{\"model\":\"m\"," MESSAGES ",\"metadata\":{\"user_id\":\"u\"}}"},
-    {DIALECT_ANTHROPIC,
-     "{\"model\":\"m\"," MESSAGES ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":2000}}"},
-    {DIALECT_ANTHROPIC, "{\"model\":\"m\"," MESSAGES ",\"thinking\":{\"type\":\"adaptive\"}}"},
-    {DIALECT_ANTHROPIC, "{\"model\":\"m\"," MESSAGES ",\"output_config\":{\"effort\":\"low\"}}"},
-    {DIALECT_ANTHROPIC, "{\"model\":\"m\"," MESSAGES ",\"speed\":\"fast\"}"},
-    {DIALECT_ANTHROPIC, "{\"model\":\"m\"," MESSAGES ",\"mcp_servers\":[]}"},
-    {DIALECT_ANTHROPIC, "{\"model\":\"m\"," MESSAGES ",\"tools\":[{\"name\":\"f\"}],\"tool_choice\""
-                        ":{\"type\":\"tool\",\"name\":\"g\"}}"},
+    MESSAGES("\"top_k\":7"),
+    MESSAGES("\"temperature\":0.5"),
+    MESSAGES("\"stop_sequences\":[\"a\"]"),
+    MESSAGES("\"metadata\":{\"user_id\":\"u\"}"),
+    MESSAGES("\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":2000}"),
+    MESSAGES("\"thinking\":{\"type\":\"adaptive\"}"),
+    MESSAGES("\"output_config\":{\"effort\":\"low\"}"),
+    MESSAGES("\"speed\":\"fast\""),
+    MESSAGES("\"mcp_servers\":[]"),
+    MESSAGES("\"tools\":[{\"name\":\"f\"}],\"tool_choice\""
+             ":{\"type\":\"tool\",\"name\":\"g\"}"),
 };
 
 static const struct {
