@@ -37,7 +37,7 @@ struct path {
     uint32_t models;
 };
 
-static void fail(const char *what)
+static _Noreturn void fail(const char *what)
 {
     fprintf(stderr, "bench_request_path: %s\n", what);
     exit(1);

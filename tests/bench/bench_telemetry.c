@@ -40,7 +40,7 @@ static struct record_outcome outcome;
 static uint64_t accounts[2] = {7, 8};
 static const uint8_t sha[32] = {1, 2, 3, 4, 5, 6, 7, 8};
 
-static void fail(const char *what)
+static _Noreturn void fail(const char *what)
 {
     fprintf(stderr, "bench_telemetry: %s\n", what);
     exit(1);

@@ -44,7 +44,7 @@ static void read_question(struct str body, struct exchange *x, char *model, size
     const char *text = json_string_value(json_object_get(json_array_get(messages, 0), "content"));
     check(text != NULL && json_is_string(json_object_get(root, "model")));
     struct str rest = str_from(text);
-    struct str nonce;
+    struct str nonce = STR_NULL;
     ptrdiff_t at = str_search(rest, STR("Nonce "));
     check(at >= 0 && str_cut(str_slice(rest, (size_t)at + 6, rest.len), '.', &nonce, &rest));
     check(str_copy(nonce, x->nonce, sizeof(x->nonce)));

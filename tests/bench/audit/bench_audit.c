@@ -46,7 +46,7 @@ static struct world world;
 static const char *database;
 static char home[256]; /* Of the cluster. */
 
-static void fail(const char *what)
+static _Noreturn void fail(const char *what)
 {
     fprintf(stderr, "bench_audit: %s\n", what);
     if (home[0] != '\0')

@@ -270,7 +270,7 @@ static void run_attempts(struct draft *d, int64_t ts_us)
 /* --- as the node writes it -----------------------------------------------------------------------
  */
 
-static void fail(const char *what)
+static _Noreturn void fail(const char *what)
 {
     fprintf(stderr, "world: %s\n", what);
     exit(1);

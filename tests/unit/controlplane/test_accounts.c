@@ -26,6 +26,7 @@ static struct pq_conn *db;
 /* --- asking ------------------------------------------------------------------------------------
  */
 
+PRINTF_LIKE(3, 4)
 static json_t *ask(unsigned expected, const char *path, const char *body, ...)
 {
     char text[8192];
@@ -72,6 +73,7 @@ static unsigned as(const json_t *credential, const char *path, const char *body,
     return status;
 }
 
+PRINTF_LIKE(1, 2)
 static int64_t count(const char *format, ...)
 {
     char sql[2048];
@@ -540,9 +542,9 @@ static void random_fields(char *out, size_t bytes, bool with_role)
         ",\"budgets\":[{\"limit_usd\":\"1\",\"period\":\"day\",\"tz\":\"Asia/Tokyo\"}]",
         ",\"budgets\":[{\"limit_usd\":\"1\",\"period\":\"day\",\"mode\":\"soft\"}]",
     };
-    static const char *const as_it_should[] = {",\"rpm\":1", ",\"tpm\":10", ",\"concurrency\":1",
-                                               ",\"budgets\":[{\"limit_usd\":\"0.1\",\"period\":"
-                                               "\"day\"}]"};
+    static const char *const as_it_should[] = {
+        ",\"rpm\":1", ",\"tpm\":10", ",\"concurrency\":1",
+        (",\"budgets\":[{\"limit_usd\":\"0.1\",\"period\":\"day\"}]")};
     size_t at = (size_t)snprintf(out, bytes, "{\"name\":\"r\"");
     const char *used[16];
     unsigned wanted = draw(4), count_used = 0;

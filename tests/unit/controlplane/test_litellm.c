@@ -17,6 +17,7 @@ static const char yaml[] =
 
 static struct pq_conn *db;
 
+PRINTF_LIKE(3, 4)
 static json_t *post(unsigned expected, const char *path, const char *format, ...)
 {
     char body[4096];

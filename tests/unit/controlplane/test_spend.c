@@ -25,6 +25,7 @@ static const char yaml[] =
 static const char *database;
 static struct pq_conn *db;
 
+PRINTF_LIKE(1, 2)
 static int64_t one(const char *format, ...)
 {
     char sql[2048];

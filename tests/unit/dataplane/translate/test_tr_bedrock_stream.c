@@ -304,8 +304,8 @@ static const char *told(void **state, enum dialect caller, bool stream, const ch
     static const char *const bodies[] = {
         [DIALECT_OPENAI] = "{'model':'m','messages':[{'role':'user','content':'hi'}]",
         [DIALECT_RESPONSES] = "{'model':'m','input':'hi'",
-        [DIALECT_ANTHROPIC] = "{'model':'m','max_tokens':9,'messages':[{'role':'user','content':"
-                              "'hi'}]",
+        [DIALECT_ANTHROPIC] = ("{'model':'m','max_tokens':9,"
+                               "'messages':[{'role':'user','content':'hi'}]"),
     };
     struct provider_reply reply = {.done = false};
     struct provider_out out;

@@ -347,8 +347,8 @@ static void a_function_in_its_place_has_one_argument(void **state)
         "\"input\":{\"type\":\"string\",\"description\":\"The whole input of the tool, as it "
         "is.\"}},\"required\":[\"input\"],\"additionalProperties\":false}}",
         "\"tool_choice\":{\"type\":\"tool\",\"name\":\"apply_patch\"}",
-        "{\"type\":\"tool_use\",\"id\":\"c1\",\"name\":\"apply_patch\",\"input\":{\"input\":"
-        "\"a\\nb\"}}",
+        ("{\"type\":\"tool_use\",\"id\":\"c1\",\"name\":\"apply_patch\",\"input\":{\"input\":"
+         "\"a\\nb\"}}"),
         "{\"type\":\"tool_result\",\"tool_use_id\":\"c1\",\"content\":\"Done.\"}",
     };
     struct run run;
