@@ -151,6 +151,36 @@ static void a_key_is_shown_once_listed_in_pages_and_disabled(void **state)
     json_decref(key);
 }
 
+static size_t listed(const char *path)
+{
+    json_t *list = admin_ask("GET", path, NULL, 200);
+    const size_t count = json_array_size(json_object_get(list, "items"));
+    assert_true(json_is_null(json_object_get(list, "next")));
+    json_decref(list);
+    return count;
+}
+
+static void what_there_is_of_one_name_is_listed_up_to_the_limit(void **state)
+{
+    (void)state;
+    struct pq_conn *c = fixture_connect(database);
+    fixture_exec(c, "INSERT INTO drift_event (policy, kind, value) VALUES ('p', 'better', 1), "
+                    "('p', 'worse', 1), ('q', 'worse', 1)");
+    fixture_exec(c, "INSERT INTO fingerprint SELECT 'm', 's', n, NULL, now(), now(), NULL, now(), "
+                    "1 FROM generate_series(1, 3) n");
+    assert_int_equal(listed("/api/v1/policies/p/drift"), 2);
+    assert_int_equal(listed("/api/v1/policies/p/drift?limit=1"), 1);
+    assert_int_equal(listed("/api/v1/policies/r/drift"), 0);
+    assert_int_equal(listed("/api/v1/policies/p/history?limit=1"), 0);
+    assert_int_equal(listed("/api/v1/models/fingerprints"), 3);
+    assert_int_equal(listed("/api/v1/models/fingerprints?model=m&limit=2"), 2);
+    assert_int_equal(listed("/api/v1/models/fingerprints?model=n"), 0);
+    json_decref(admin_ask("GET", "/api/v1/policies/p/drift?limit=0", NULL, 400));
+    fixture_exec(c, "DELETE FROM drift_event");
+    fixture_exec(c, "DELETE FROM fingerprint");
+    pq_conn_close(c);
+}
+
 /* --- decisions ---------------------------------------------------------------------------------
  */
 
@@ -638,6 +668,7 @@ int main(void)
         cmocka_unit_test(every_route_wants_the_operator_key),
         cmocka_unit_test(b28_unknown_and_malformed_fields_are_400_and_change_nothing),
         cmocka_unit_test(a_key_is_shown_once_listed_in_pages_and_disabled),
+        cmocka_unit_test(what_there_is_of_one_name_is_listed_up_to_the_limit),
         cmocka_unit_test(decisions_are_listed_explained_and_replayed_to_the_bit),
         cmocka_unit_test(pages_survive_odd_queries),
         cmocka_unit_test(acknowledgements_of_the_generation_before_do_not_count_for_a_new_one),
