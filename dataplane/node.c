@@ -332,7 +332,7 @@ static int create_parts(struct node *n, struct err *err)
     n->metrics = metrics_create(meters_table, 0);
     n->cell = snapshot_cell_create((uint32_t)n->settings->workers);
     if (n->registry == NULL || n->metrics == NULL || n->cell == NULL ||
-        request_shared_init(&n->shared) != 0 ||
+        request_shared_init(&n->shared, n->settings->memory_max_bytes) != 0 ||
         (n->shared.limits = limits_create(0, clock_mono_ns())) == NULL)
         return err_set(err, ERR_NOMEM, "out of memory");
     fill_shared(n);

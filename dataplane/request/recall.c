@@ -13,12 +13,26 @@ struct place {
     _Atomic uint64_t words[SEQLOCK_WORDS(RECALL_ITEM_BYTES)];
 };
 struct recall {
-    struct place places[RECALL_PLACES];
+    uint32_t count;
+    struct place places[];
 };
 
-struct recall *recall_create(void)
+struct recall *recall_create(uint64_t memory_max)
 {
-    return mem_calloc(1, sizeof(struct recall));
+    uint64_t count = memory_max / RECALL_PART / sizeof(struct place);
+    if (count > RECALL_PLACES_MAX)
+        count = RECALL_PLACES_MAX;
+    if (count < RECALL_PLACES_MIN)
+        count = RECALL_PLACES_MIN;
+    struct recall *memory = mem_calloc(1, sizeof *memory + count * sizeof memory->places[0]);
+    if (memory != NULL)
+        memory->count = (uint32_t)count;
+    return memory;
+}
+
+uint32_t recall_places(const struct recall *memory)
+{
+    return memory->count;
 }
 
 void recall_destroy(struct recall *memory)
@@ -28,7 +42,7 @@ void recall_destroy(struct recall *memory)
 
 void recall_put(struct recall *memory, uint64_t key_id, uint64_t id_hash, struct str item)
 {
-    struct place *p = &memory->places[id_hash % RECALL_PLACES];
+    struct place *p = &memory->places[id_hash % memory->count];
     if (item.len == 0 || item.len > RECALL_ITEM_BYTES || !seqlock_write_begin(&p->lock))
         return; /* Where somebody else writes, nothing is waited for. */
     seqlock_store(&p->key_id, key_id);
@@ -40,7 +54,7 @@ void recall_put(struct recall *memory, uint64_t key_id, uint64_t id_hash, struct
 
 size_t recall_find(struct recall *memory, uint64_t key_id, uint64_t id_hash, char *out)
 {
-    const struct place *p = &memory->places[id_hash % RECALL_PLACES];
+    const struct place *p = &memory->places[id_hash % memory->count];
     uint64_t version;
     if (!seqlock_read_begin(&p->lock, &version) || seqlock_load(&p->key_id) != key_id ||
         seqlock_load(&p->id_hash) != id_hash)

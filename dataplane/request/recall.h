@@ -11,12 +11,17 @@
 
 #include "dataplane/request/request.h"
 
-#define RECALL_PLACES     4096U
+#define RECALL_PLACES_MAX 4096U
+#define RECALL_PLACES_MIN 16U
+#define RECALL_PART       16U    /* Of the memory that the process may use, at most. */
 #define RECALL_ITEM_BYTES 16352U /* Of a longer item nothing is kept. */
 #define RECALL_REFERENCES 256U   /* That are looked up for one request. */
 
 struct recall;
-struct recall *recall_create(void); /* NULL: no memory. Takes pages as places are used. */
+/* memory_max: bytes that the process may use. Takes pages as places are used, but counts as a whole.
+ * NULL: no memory. */
+struct recall *recall_create(uint64_t memory_max);
+uint32_t recall_places(const struct recall *memory);
 void recall_destroy(struct recall *memory);
 /* Any thread. item: JSON. */
 void recall_put(struct recall *memory, uint64_t key_id, uint64_t id_hash, struct str item);

@@ -54,7 +54,7 @@ void request_settings_init(struct request_settings *s)
     };
 }
 
-int request_shared_init(struct request_shared *shared)
+int request_shared_init(struct request_shared *shared, uint64_t memory_max)
 {
     memset(shared, 0, sizeof *shared);
     request_settings_init(&shared->settings);
@@ -63,7 +63,7 @@ int request_shared_init(struct request_shared *shared)
     shared->places = mem_calloc(REQUEST_STICKY_SLOTS, sizeof *shared->places);
     shared->votes = mem_calloc(REQUEST_VOTES_SLOTS, sizeof *shared->votes);
     shared->generations = generations_create();
-    shared->recall = recall_create();
+    shared->recall = recall_create(memory_max);
     if (shared->sticky != NULL && shared->places != NULL && shared->votes != NULL &&
         shared->generations != NULL && shared->recall != NULL)
         return 0;

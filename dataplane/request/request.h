@@ -117,8 +117,8 @@ struct request_shared {
 #define REQUEST_STICKY_SLOTS 16384U
 #define REQUEST_VOTES_SLOTS  65536U
 #define REQUEST_RATE_SLOTS   256U
-/* settings are the defaults. ERR_NOMEM. */
-int request_shared_init(struct request_shared *shared) MUST_CHECK;
+/* settings are the defaults; memory_max: bytes that the process may use. ERR_NOMEM. */
+int request_shared_init(struct request_shared *shared, uint64_t memory_max) MUST_CHECK;
 void request_shared_deinit(struct request_shared *shared);
 
 /* The series of requests that are alike (tally.h); found when first counted in. */
