@@ -135,8 +135,13 @@ static void begin(struct request *r)
         return;
     r->now_ns = clock_mono_ns();
     const char *why = refusal(r, r->now_ns / 1000000);
-    if (why != NULL || !take_memory(r)) {
-        count(r, why != NULL ? why : "refused_nobody");
+    if (why == NULL && !take_memory(r)) {
+        if (r->charge != NULL)
+            charge_give_back(r);
+        why = "refused_nobody";
+    }
+    if (why != NULL) {
+        count(r, why);
         return;
     }
     hedge_turn(r);

@@ -400,6 +400,38 @@ static void f17_without_memory_for_a_second_the_first_serves(void **state)
     rig_stop(&r);
 }
 
+static void f17_what_was_held_for_a_second_that_has_no_memory_is_given_back(void **state)
+{
+    (void)state;
+    const struct rig_options o = with_budgets();
+    struct rig r;
+    struct rig_client c;
+    struct seen s;
+    begin(&r, &o, PLENTY, &s);
+    rig_connect(&r, &c);
+    rig_ask(&c, ASK_STREAM);
+    rig_until(&r, r.providers[0].requests + r.providers[1].requests == 1);
+    const int64_t held = PLENTY - rig_free(&r, 1001);
+    fault_arm_alloc(0);
+    for (const uint64_t until = uv_now(&r.loop) + 2 * HEDGE_AFTER_MS; uv_now(&r.loop) < until;)
+        assert_true(rig_turn(&r));
+    assert_true(fault_disarm());
+    assert_int_equal(r.providers[0].requests + r.providers[1].requests, 1);
+    assert_int_equal(hedge_counted(&r, "refused_nobody"), 1);
+    for (uint64_t b = 1001; b <= 1003; b++)
+        assert_true(PLENTY - rig_free(&r, b) == held);
+    const size_t first = r.providers[0].requests == 1 ? 0 : 1;
+    hedge_say(&r, first, 1, 'H', false);
+    hedge_say(&r, first, 1, 'T', true);
+    hedge_say(&r, first, 1, 'E', true);
+    rig_until(&r, rig_answered(&c));
+    leave(&r, &c);
+    const int64_t spent = PLENTY - rig_free(&r, 1002);
+    rig_stop(&r);
+    assert_int_equal(s.attempts, 1);
+    assert_true(s.cost == spent && s.of[0].reserved == held);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,6 +447,7 @@ int main(void)
         cmocka_unit_test(f17_what_is_read_on_ends_with_the_node),
         cmocka_unit_test(f17_with_durability_of_the_host_the_other_is_stopped),
         cmocka_unit_test(f17_without_memory_for_a_second_the_first_serves),
+        cmocka_unit_test(f17_what_was_held_for_a_second_that_has_no_memory_is_given_back),
     };
     return rig_run_for_each_transport(tests, sizeof tests / sizeof tests[0]);
 }
