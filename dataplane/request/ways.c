@@ -80,8 +80,7 @@ static uint32_t count_out(const struct request *r, const struct snapshot_model *
 }
 
 /* Of those whom this request may be sent to: how many of others are out does not matter. */
-static bool most_allowed_out(const struct request *r, const struct snapshot_model *m,
-                             uint64_t now_ms)
+bool ways_most_out(const struct request *r, const struct snapshot_model *m, uint64_t now_ms)
 {
     uint32_t all = 0, out = 0;
     for (uint32_t i = 0; i < m->deployment_count; i++) {
@@ -91,13 +90,6 @@ static bool most_allowed_out(const struct request *r, const struct snapshot_mode
         out += is_out(upstream_target(r->view, &m->deployments[i]), now_ms);
     }
     return all > 1 && 2 * out > all;
-}
-
-bool ways_most_out(const struct request *r, const struct snapshot_model *m, uint64_t now_ms)
-{
-    if (r->work->required)
-        return most_allowed_out(r, m, now_ms);
-    return m->deployment_count > 1 && 2 * count_out(r, m, now_ms) > m->deployment_count;
 }
 
 /* Of the other deployments of the model that are in use and known; 0: there are none. */
@@ -135,6 +127,12 @@ void ways_eject_slow(struct request *r, uint64_t now_ms)
     metrics_add(meter(&r->env->meters, METER_EJECTED, labels), 1);
 }
 
+static bool may_serve(const struct request *r, const struct upstream_target *t, uint64_t now_ms)
+{
+    return t->origin != NULL && ask_may(r, t->deployment->provider) &&
+           required_lacks(r, t->deployment) == 0 && endpoint_usable(t->endpoint, now_ms);
+}
+
 /* Of a model what its best deployment has. */
 static int64_t model_measure(const struct request *r, const struct snapshot_model *m,
                              uint64_t now_ms)
@@ -142,8 +140,7 @@ static int64_t model_measure(const struct request *r, const struct snapshot_mode
     int64_t least = INT64_MAX;
     for (uint32_t i = 0; i < m->deployment_count; i++) {
         const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
-        if (t->origin == NULL || !ask_may(r, t->deployment->provider) ||
-            required_lacks(r, t->deployment) != 0 || !endpoint_usable(t->endpoint, now_ms))
+        if (!may_serve(r, t, now_ms))
             continue;
         int64_t measure = ways_measure(r, t, now_ms);
         if (measure < least)
@@ -178,9 +175,7 @@ static bool session_lives(const struct request *r, const struct snapshot_model *
         return false;
     const struct upstream_target *t =
         upstream_target(r->view, &m->deployments[__builtin_ctzll(place)]);
-    return t->origin != NULL && ask_may(r, t->deployment->provider) &&
-           required_lacks(r, t->deployment) == 0 && endpoint_usable(t->endpoint, now_ms) &&
-           !endpoint_full(t->endpoint);
+    return may_serve(r, t, now_ms) && !endpoint_full(t->endpoint);
 }
 
 /* The session's model comes before all others, where the way does not weigh what leaving it costs.
