@@ -1,5 +1,6 @@
 #include "tests/unit/dataplane/node/rows.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/unit/dataplane/node/replies.h"
@@ -8,6 +9,18 @@ static uint8_t bytes[131072];
 
 Decision *rows[ROWS_MAX];
 size_t row_count;
+
+void rows_ask(struct rig *r, const char *headers, const char *body, struct rig_answer *out)
+{
+    static char text[ROWS_BODY_MAX + 2048];
+    int n = snprintf(text, sizeof text,
+                     "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
+                     "Authorization: Bearer " RIG_KEY "\r\n%s"
+                     "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                     headers, strlen(body), body);
+    assert_in_range(n, 1, sizeof text - 1);
+    rig_exchange_raw(r, text, (size_t)n, out);
+}
 
 Decision *rows_copy(const Decision *d)
 {

@@ -6,7 +6,8 @@
 #include "controlplane/release/record.h"
 #include "tests/unit/dataplane/node/rig.h"
 
-#define ROWS_MAX 256
+#define ROWS_MAX      256
+#define ROWS_BODY_MAX 24000
 
 typedef Steelyard__Telemetry__V1__Decision Decision;
 
@@ -18,6 +19,8 @@ void rows_begin(struct rig *r, const struct rig_options *options);
 void rows_forget(void);
 /* Every provider answers with a whole reply. */
 void rows_script_all(struct rig *r);
+/* A chat completion with more fields in its head; the body is at most ROWS_BODY_MAX bytes. */
+void rows_ask(struct rig *r, const char *headers, const char *body, struct rig_answer *out);
 /* As if it had travelled; the caller frees it. */
 Decision *rows_copy(const Decision *d);
 /* As the control plane reads it; closed with record_close. */

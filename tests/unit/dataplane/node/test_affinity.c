@@ -28,13 +28,7 @@ static void stop(struct rig *r)
 
 static void ask_with(struct rig *r, const char *headers, const char *body, struct rig_answer *out)
 {
-    static char text[LONG_WORDS * 6 + 2048];
-    int n = snprintf(text, sizeof text,
-                     "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
-                     "Authorization: Bearer " RIG_KEY "\r\n%s"
-                     "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                     headers, strlen(body), body);
-    rig_exchange_raw(r, text, (size_t)n, out);
+    rows_ask(r, headers, body, out);
     assert_int_equal(out->status, 200);
 }
 

@@ -92,6 +92,23 @@ static struct rig_options with_budgets(void)
     return o;
 }
 
+/* Until the first attempt has begun; what is held for it then. */
+static int64_t ask_first(struct rig *r, struct rig_client *c)
+{
+    rig_connect(r, c);
+    rig_ask(c, ASK_STREAM);
+    rig_until(r, r->providers[0].requests + r->providers[1].requests == 1);
+    return PLENTY - rig_free(r, 1001);
+}
+
+/* A whole stream. */
+static void say_all(struct rig *r, size_t provider, int who)
+{
+    hedge_say(r, provider, who, 'H', false);
+    hedge_say(r, provider, who, 'T', true);
+    hedge_say(r, provider, who, 'E', true);
+}
+
 static void f17_both_are_held_for_and_both_are_charged(void **state)
 {
     (void)state;
@@ -100,18 +117,13 @@ static void f17_both_are_held_for_and_both_are_charged(void **state)
     struct rig_client c;
     struct seen s;
     begin(&r, &o, PLENTY, &s);
-    rig_connect(&r, &c);
-    rig_ask(&c, ASK_STREAM);
-    rig_until(&r, r.providers[0].requests + r.providers[1].requests == 1);
-    const int64_t held = PLENTY - rig_free(&r, 1001);
+    const int64_t held = ask_first(&r, &c);
     assert_true(held > 2000 * MAX_OUT);
     rig_until(&r, r.providers[0].requests + r.providers[1].requests == 2);
     for (uint64_t b = 1001; b <= 1003; b++)
         assert_true(PLENTY - rig_free(&r, b) == 2 * held);
     const size_t winner = 1;
-    hedge_say(&r, winner, 1, 'H', false);
-    hedge_say(&r, winner, 1, 'T', true);
-    hedge_say(&r, winner, 1, 'E', true);
+    say_all(&r, winner, 1);
     rig_until(&r, rig_answered(&c));
     leave(&r, &c);
     const int64_t spent = PLENTY - rig_free(&r, 1002);
@@ -389,11 +401,8 @@ static void f17_without_memory_for_a_second_the_first_serves(void **state)
         for (const uint64_t until = uv_now(&r.loop) + 2 * HEDGE_AFTER_MS; uv_now(&r.loop) < until;)
             assert_true(rig_turn(&r));
         fired = fault_disarm();
-        for (size_t i = 0; i < RIG_PROVIDERS; i++) {
-            hedge_say(&r, i, 0, 'H', false);
-            hedge_say(&r, i, 0, 'T', true);
-            hedge_say(&r, i, 0, 'E', true);
-        }
+        for (size_t i = 0; i < RIG_PROVIDERS; i++)
+            say_all(&r, i, 0);
         rig_until(&r, rig_answered(&c) || c.ended || c.broken);
         leave(&r, &c);
     }
@@ -408,10 +417,7 @@ static void f17_what_was_held_for_a_second_that_has_no_memory_is_given_back(void
     struct rig_client c;
     struct seen s;
     begin(&r, &o, PLENTY, &s);
-    rig_connect(&r, &c);
-    rig_ask(&c, ASK_STREAM);
-    rig_until(&r, r.providers[0].requests + r.providers[1].requests == 1);
-    const int64_t held = PLENTY - rig_free(&r, 1001);
+    const int64_t held = ask_first(&r, &c);
     fault_arm_alloc(0);
     for (const uint64_t until = uv_now(&r.loop) + 2 * HEDGE_AFTER_MS; uv_now(&r.loop) < until;)
         assert_true(rig_turn(&r));
@@ -421,9 +427,7 @@ static void f17_what_was_held_for_a_second_that_has_no_memory_is_given_back(void
     for (uint64_t b = 1001; b <= 1003; b++)
         assert_true(PLENTY - rig_free(&r, b) == held);
     const size_t first = r.providers[0].requests == 1 ? 0 : 1;
-    hedge_say(&r, first, 1, 'H', false);
-    hedge_say(&r, first, 1, 'T', true);
-    hedge_say(&r, first, 1, 'E', true);
+    say_all(&r, first, 1);
     rig_until(&r, rig_answered(&c));
     leave(&r, &c);
     const int64_t spent = PLENTY - rig_free(&r, 1002);

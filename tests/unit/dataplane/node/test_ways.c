@@ -187,17 +187,6 @@ static void with_conditions(void *arg)
     route->n_conditions = 2;
 }
 
-static void ask_with(struct rig *r, const char *headers, const char *body, struct rig_answer *out)
-{
-    static char text[LONG_WORDS * 6 + 2048];
-    int n = snprintf(text, sizeof text,
-                     "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
-                     "Authorization: Bearer " RIG_KEY "\r\n%s"
-                     "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                     headers, strlen(body), body);
-    rig_exchange_raw(r, text, (size_t)n, out);
-}
-
 static void who_pays_gets_the_target_of_the_condition(void **state)
 {
     (void)state;
@@ -219,7 +208,7 @@ static void who_pays_gets_the_target_of_the_condition(void **state)
     rows_begin(&r, &(struct rig_options){.on_route = with_conditions});
     rows_script_all(&r);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        ask_with(&r, cases[i].headers, cases[i].body, &a);
+        rows_ask(&r, cases[i].headers, cases[i].body, &a);
         assert_int_equal(a.status, 200);
         assert_true(rig_has_header(&a, cases[i].large ? "x-steelyard-served: two/large\r\n"
                                                       : "x-steelyard-served: one/small\r\n"));
@@ -244,7 +233,7 @@ static void a_target_falls_back_within_and_never_out_of_itself(void **state)
     rows_begin(&r, &(struct rig_options){.on_route = with_conditions});
     rig_script(&r, 0, (struct rig_script){.reply = replies_whole()});
     rig_script(&r, 1, (struct rig_script){.reply = NULL, .then = RIG_CLOSE});
-    ask_with(&r, "x-team: gold\r\n", ASK, &a); /* Its second member. */
+    rows_ask(&r, "x-team: gold\r\n", ASK, &a); /* Its second member. */
     assert_int_equal(a.status, 200);
     assert_true(rig_has_header(&a, "x-steelyard-served: one/small\r\n"));
     buf_deinit(&a.body);
@@ -252,7 +241,7 @@ static void a_target_falls_back_within_and_never_out_of_itself(void **state)
     rows_begin(&r, &(struct rig_options){.on_route = with_conditions});
     rig_script(&r, 0, (struct rig_script){.reply = NULL, .then = RIG_CLOSE});
     rig_script(&r, 1, (struct rig_script){.reply = replies_whole()});
-    ask_with(&r, "",
+    rows_ask(&r, "",
              "{\"model\":\"auto\",\"temperature\":0,\"messages\":[{\"role\":\"user\","
              "\"content\":\"hi\"}]}",
              &a);
@@ -284,7 +273,7 @@ static void what_the_conversations_model_has_cached_is_counted_as_its_own(void *
                                     "x-steelyard-session: talk\r\n",
                                     "x-steelyard-session: other\r\n"};
     for (size_t i = 0; i < 3; i++) {
-        ask_with(&r, sessions[i], bodies[i], &a);
+        rows_ask(&r, sessions[i], bodies[i], &a);
         assert_int_equal(a.status, 200);
         buf_deinit(&a.body);
     }
