@@ -87,15 +87,23 @@ def _ratio(row, node):
     return "%.2f" % (row["by"][node]["cpu_us"] / row["by"]["nginx"]["cpu_us"])
 
 
+def as_text(lines):
+    """The first column to the left, figures to the right."""
+    widths = [max(len(str(line[i])) for line in lines) for i in range(len(lines[0]))]
+    return ["  ".join(str(cell).ljust(width) if i == 0 else str(cell).rjust(width)
+                      for i, (cell, width) in enumerate(zip(line, widths))).rstrip() for line in lines]
+
+
+def as_markdown(heads, rows):
+    return ["| %s |" % " | ".join(heads), "|%s" % ("---|" + "---:|" * (len(heads) - 1))] + [
+        "| %s |" % " | ".join(str(cell) for cell in row) for row in rows]
+
+
 def text(result):
     out = ["%s; %s" % (result["machine"], result["date"]),
            "%d rounds of %d s; %s" % (result["rounds"], result["seconds"], "; ".join(result["notes"]))]
     for title, heads, rows in tables(result):
-        widths = [max(len(str(line[i])) for line in [heads] + rows) for i in range(len(heads))]
-        out += ["", title]
-        for line in [heads] + rows:
-            out.append("  " + "  ".join(str(cell).ljust(width) if i == 0 else str(cell).rjust(width)
-                                        for i, (cell, width) in enumerate(zip(line, widths))).rstrip())
+        out += ["", title] + ["  " + line for line in as_text([heads] + rows)]
     return "\n".join(out)
 
 
@@ -104,18 +112,19 @@ def markdown(result):
         result["machine"], result["date"], result["commit"], result["rounds"], result["seconds"],
         " ".join(note[0].upper() + note[1:] + "." for note in result["notes"]))]
     for title, heads, rows in tables(result):
-        out += ["", "### %s" % (title[0].upper() + title[1:]), "", "| %s |" % " | ".join(heads),
-                "|%s" % ("---|" + "---:|" * (len(heads) - 1))]
-        out += ["| %s |" % " | ".join(str(cell) for cell in row) for row in rows]
+        out += ["", "### %s" % (title[0].upper() + title[1:]), ""] + as_markdown(heads, rows)
     return "\n".join(out)
 
 
-def write_into(path, result):
-    """Replaces what stands between the two comments of a page, so that no figure is typed."""
+def put_between(path, begin, end, text):
+    """Replaces what stands between two comments of a page, so that no figure is typed."""
     with open(path, encoding="utf-8") as f:
         page = f.read()
-    expect(BEGIN in page and END in page, "%s has no '%s' and '%s'" % (path, BEGIN, END))
-    begin = page.index("-->", page.index(BEGIN)) + len("-->")
-    page = page[:begin] + "\n" + markdown(result) + "\n" + page[page.index(END):]
+    expect(begin in page and end in page, "%s has no '%s' and '%s'" % (path, begin, end))
+    start = page.index("-->", page.index(begin)) + len("-->")
     with open(path, "w", encoding="utf-8") as f:
-        f.write(page)
+        f.write(page[:start] + "\n" + text + "\n" + page[page.index(end):])
+
+
+def write_into(path, result):
+    put_between(path, BEGIN, END, markdown(result))
