@@ -427,6 +427,16 @@ static void run_destroy(struct run *run)
     mem_free(run);
 }
 
+/* Whoever asks for progress, on any thread, sees a run whole or none. */
+static void set_run(struct trainer *t, struct run *run)
+{
+    uv_mutex_lock(&t->lock);
+    t->cancel = false;
+    t->progress = (struct train_progress){.phase = "queued", .total = 1};
+    t->run = run;
+    uv_mutex_unlock(&t->lock);
+}
+
 static void on_done(uv_async_t *async)
 {
     struct trainer *t = async->data;
@@ -434,9 +444,7 @@ static void on_done(uv_async_t *async)
     if (run == NULL)
         return;
     (void)uv_thread_join(&t->thread);
-    uv_mutex_lock(&t->lock);
-    t->run = NULL;
-    uv_mutex_unlock(&t->lock);
+    set_run(t, NULL);
     bool promoted = run->promoted || run->rolling;
     if (run->deposed)
         leader_deposed(t->config.leader, LEADER_TRAINER, run->claim.term);
@@ -466,12 +474,10 @@ static int begin(struct trainer *t, const struct publish_set *set)
     run->claim = t->claim;
     run->hash_key_id = t->config.hash_key_id;
     run->draw_key = t->config.draw_key;
-    t->cancel = false;
-    t->progress = (struct train_progress){.phase = "queued", .total = 1};
-    t->run = run;
     publish_set_ref(set);
+    set_run(t, run);
     if (uv_thread_create(&t->thread, run_thread, run) != 0) {
-        t->run = NULL;
+        set_run(t, NULL);
         run_destroy(run);
         return ERR_NOMEM;
     }
