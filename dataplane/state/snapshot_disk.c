@@ -277,22 +277,30 @@ static int save_rest(const char *dir, const struct resource_set *set, uint32_t e
     return sync_directory(dir, err);
 }
 
+/* Only once it is known what `previous` names: it may be read again although it could not be now.
+ */
+static void collect_bodies(const char *dir, const struct resource_set *set)
+{
+    struct snapshot_manifest previous = {0};
+    const int rc = snapshot_manifest_read(dir, "previous", &previous);
+    if (rc == 0 || rc == ERR_NOT_FOUND || rc == ERR_VERSION || rc == ERR_CORRUPT)
+        snapshot_bodies_collect(dir, set, &previous);
+    snapshot_manifest_deinit(&previous);
+}
+
 int snapshot_disk_save(const char *dir, const struct resource_set *set, uint32_t era,
                        uint64_t generation, struct err *err)
 {
-    struct snapshot_manifest current = {0}, previous = {0};
+    struct snapshot_manifest current = {0};
     int rc = snapshot_bodies_store(dir, set, err);
     if (rc == 0)
         rc = snapshot_manifest_write(dir, "keys", set, SNAPSHOT_SHARE_KEYS, era, generation, err);
     if (rc == 0 && (snapshot_manifest_read(dir, "current", &current) != 0 ||
                     !snapshot_manifest_lists(&current, set, SNAPSHOT_SHARE_REST)))
         rc = save_rest(dir, set, era, generation, err);
-    if (rc == 0) {
-        bool known = snapshot_manifest_read(dir, "previous", &previous) == 0;
-        snapshot_bodies_collect(dir, set, known ? &previous : NULL);
-    }
+    if (rc == 0)
+        collect_bodies(dir, set);
     snapshot_manifest_deinit(&current);
-    snapshot_manifest_deinit(&previous);
     return rc;
 }
 

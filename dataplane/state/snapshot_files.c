@@ -144,7 +144,7 @@ void snapshot_bodies_collect(const char *dir, const struct resource_set *set,
     const struct map_entry *e;
     for (size_t i = 0; ok && (e = map_next(&set->by_key, &i)) != NULL;)
         ok = keep(&names, ((const struct resource *)e->value)->version);
-    const PlaneMsg *m = also != NULL && also->message != NULL ? message_of(also) : NULL;
+    const PlaneMsg *m = also->message != NULL ? message_of(also) : NULL;
     for (size_t i = 0; ok && m != NULL && i < m->n_set; i++)
         ok = keep(&names, m->set[i]->version);
     const struct dirent *entry;

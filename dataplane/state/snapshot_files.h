@@ -31,7 +31,8 @@ struct snapshot_manifest {
 int snapshot_manifest_write(const char *dir, const char *name, const struct resource_set *set,
                             enum snapshot_share share, uint32_t era, uint64_t generation,
                             struct err *err) MUST_CHECK;
-/* ERR_NOT_FOUND; ERR_VERSION: a file of another format; ERR_CORRUPT, ERR_NOMEM. */
+/* ERR_NOT_FOUND; ERR_VERSION: a file of another format; ERR_CORRUPT. Others say nothing of the file:
+ * ERR_NOMEM, ERR_IO, ... */
 int snapshot_manifest_read(const char *dir, const char *name,
                            struct snapshot_manifest *out) MUST_CHECK;
 void snapshot_manifest_deinit(struct snapshot_manifest *m); /* Also of a zeroed one. */
@@ -44,7 +45,7 @@ bool snapshot_manifest_lists(const struct snapshot_manifest *m, const struct res
 int snapshot_manifest_load(const struct snapshot_manifest *m, const char *dir,
                            struct resource_set *set, size_t *out_lost) MUST_CHECK;
 
-/* Removes bodies that neither the set nor the manifest (NULL: none) names. What fails waits for the
+/* Removes bodies that neither the set nor the manifest (a zeroed one: none) names. What fails waits for the
  * next time: nothing names such a body. */
 void snapshot_bodies_collect(const char *dir, const struct resource_set *set,
                              const struct snapshot_manifest *also);
