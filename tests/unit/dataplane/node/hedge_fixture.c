@@ -33,6 +33,19 @@ void hedge_allow(struct rig *r)
         retry_budget_request(&r->shared.retries, 0, clock_mono_ms());
 }
 
+bool hedge_waits(struct rig *r)
+{
+    return !list_empty(&r->env.hedge_waits);
+}
+
+void hedge_due(struct rig *r)
+{
+    assert_true(hedge_waits(r));
+    LIST_FOREACH (it, &r->env.hedge_waits)
+        container_of(it, struct hedge_wait, link)->at_ms = 1;
+    uv_timer_start(&r->env.hedge_timer, r->env.hedge_timer.timer_cb, 0, 0);
+}
+
 /* How often the node has counted this. */
 unsigned hedge_counted(struct rig *r, const char *result)
 {

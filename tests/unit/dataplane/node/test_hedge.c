@@ -69,10 +69,18 @@ static void begin(struct rig *r, const struct rig_options *o, int64_t granted, s
     both_hold(r);
 }
 
-static void ask_both(struct rig *r, struct rig_client *c, const char *body)
+/* Until the first attempt has begun. */
+static void ask_first(struct rig *r, struct rig_client *c, const char *body)
 {
     rig_connect(r, c);
     rig_ask(c, body);
+    rig_until(r, r->providers[0].requests + r->providers[1].requests == 1);
+}
+
+static void ask_both(struct rig *r, struct rig_client *c, const char *body)
+{
+    ask_first(r, c, body);
+    hedge_due(r);
     rig_until(r, r->providers[0].requests == 1 && r->providers[1].requests == 1);
 }
 
@@ -92,12 +100,10 @@ static struct rig_options with_budgets(void)
     return o;
 }
 
-/* Until the first attempt has begun; what is held for it then. */
-static int64_t ask_first(struct rig *r, struct rig_client *c)
+/* What is held for the first attempt, once it has begun. */
+static int64_t first_held(struct rig *r, struct rig_client *c)
 {
-    rig_connect(r, c);
-    rig_ask(c, ASK_STREAM);
-    rig_until(r, r->providers[0].requests + r->providers[1].requests == 1);
+    ask_first(r, c, ASK_STREAM);
     return PLENTY - rig_free(r, 1001);
 }
 
@@ -117,8 +123,9 @@ static void f17_both_are_held_for_and_both_are_charged(void **state)
     struct rig_client c;
     struct seen s;
     begin(&r, &o, PLENTY, &s);
-    const int64_t held = ask_first(&r, &c);
+    const int64_t held = first_held(&r, &c);
     assert_true(held > 2000 * MAX_OUT);
+    hedge_due(&r);
     rig_until(&r, r.providers[0].requests + r.providers[1].requests == 2);
     for (uint64_t b = 1001; b <= 1003; b++)
         assert_true(PLENTY - rig_free(&r, b) == 2 * held);
@@ -137,6 +144,7 @@ static void f17_both_are_held_for_and_both_are_charged(void **state)
     assert_string_equal(s.of[1].server, "two/up-twin");
 }
 
+/* why: NULL where no time for a second ever comes. */
 static void one_alone(const struct rig_options *o, int64_t granted, const char *why,
                       void (*prepare)(struct rig *r))
 {
@@ -146,13 +154,13 @@ static void one_alone(const struct rig_options *o, int64_t granted, const char *
     begin(&r, o, granted, &s);
     if (prepare != NULL)
         prepare(&r);
-    rig_connect(&r, &c);
-    rig_ask(&c, ASK);
-    rig_until(&r, r.providers[0].requests + r.providers[1].requests == 1);
-    if (why != NULL)
+    ask_first(&r, &c, ASK);
+    if (why != NULL) {
+        hedge_due(&r);
         rig_until(&r, hedge_counted(&r, why) == 1);
-    for (const uint64_t until = uv_now(&r.loop) + 3 * HEDGE_AFTER_MS; uv_now(&r.loop) < until;)
-        assert_true(rig_turn(&r));
+    }
+    assert_false(hedge_waits(&r));
+    hedge_settle_loop(&r);
     assert_int_equal(r.providers[0].requests + r.providers[1].requests, 1);
     hedge_say(&r, r.providers[0].requests == 1 ? 0 : 1, 0, 'W', false);
     rig_until(&r, rig_answered(&c));
@@ -238,12 +246,11 @@ static void f17_f21_not_while_others_wait_for_the_model(void **state)
     const struct rig_options o = hedge_options();
     int somebody = 0;
     begin(&r, &o, PLENTY, &s);
-    rig_connect(&r, &c);
-    rig_ask(&c, ASK);
-    rig_until(&r, r.providers[0].requests == 1);
+    ask_first(&r, &c, ASK);
     const struct request *q = container_of(r.env.active.next, struct request, link);
     assert_int_equal(queue_join(&r.env.queue, &somebody, q->route, 1, 1, clock_mono_ms()),
                      QUEUE_JOINED);
+    hedge_due(&r);
     rig_until(&r, hedge_counted(&r, "refused_nobody") == 1);
     queue_leave(&r.env.queue, &somebody, false);
     hedge_say(&r, 0, 0, 'W', false);
@@ -398,8 +405,9 @@ static void f17_without_memory_for_a_second_the_first_serves(void **state)
         rig_ask(&c, ASK_STREAM);
         rig_until(&r, r.providers[0].requests + r.providers[1].requests == before + 1);
         fault_arm_alloc(n);
-        for (const uint64_t until = uv_now(&r.loop) + 2 * HEDGE_AFTER_MS; uv_now(&r.loop) < until;)
-            assert_true(rig_turn(&r));
+        hedge_due(&r);
+        rig_until(&r, !hedge_waits(&r));
+        hedge_settle_loop(&r);
         fired = fault_disarm();
         for (size_t i = 0; i < RIG_PROVIDERS; i++)
             say_all(&r, i, 0);
@@ -417,10 +425,10 @@ static void f17_what_was_held_for_a_second_that_has_no_memory_is_given_back(void
     struct rig_client c;
     struct seen s;
     begin(&r, &o, PLENTY, &s);
-    const int64_t held = ask_first(&r, &c);
+    const int64_t held = first_held(&r, &c);
     fault_arm_alloc(0);
-    for (const uint64_t until = uv_now(&r.loop) + 2 * HEDGE_AFTER_MS; uv_now(&r.loop) < until;)
-        assert_true(rig_turn(&r));
+    hedge_due(&r);
+    rig_until(&r, !hedge_waits(&r));
     assert_true(fault_disarm());
     assert_int_equal(r.providers[0].requests + r.providers[1].requests, 1);
     assert_int_equal(hedge_counted(&r, "refused_nobody"), 1);

@@ -186,6 +186,8 @@ static void run_order(struct rig *r, const struct order *o, struct expected *e, 
     hedge_forget_failures(r);
     rig_connect(r, &c);
     rig_ask(&c, o->whole ? ASK : ASK_STREAM);
+    rig_until(r, r->providers[0].requests > before[0] || r->providers[1].requests > before[1]);
+    hedge_due(r);
     rig_until(r, r->providers[0].requests > before[0] && r->providers[1].requests > before[1]);
     const struct request *q = container_of(r->env.active.next, struct request, link);
     assert_int_equal(q->work->hedge->state, HEDGE_BOTH);
@@ -224,7 +226,6 @@ static void run_order(struct rig *r, const struct order *o, struct expected *e, 
 
 static void no_retries(void *route)
 {
-    hedge_after_ms = 5;
     hedge_route(route);
     ((Steelyard__Control__V1__Route *)route)->no_retries = 1;
 }

@@ -298,6 +298,8 @@ static void no_second_attempt_leaves_the_region(void **state)
         rig_script(&r, i, (struct rig_script){.then = RIG_HOLD});
     rig_connect(&r, &c);
     rig_ask(&c, ASK);
+    rig_until(&r, r.providers[0].requests == 1);
+    hedge_due(&r);
     rig_until(&r, hedge_counted(&r, "refused_nobody") == 1);
     hedge_say(&r, 0, 0, 'W', false);
     rig_until(&r, rig_answered(&c));
