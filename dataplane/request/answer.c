@@ -6,6 +6,8 @@
 #include "common/base/digits.h"
 #include "dataplane/request/charge.h"
 #include "dataplane/request/dialect.h"
+#include "dataplane/request/idempotency.h"
+#include "dataplane/request/idempotency_table.h"
 #include "dataplane/request/throttle.h"
 
 #define ERROR_BODY_BYTES   1536
@@ -155,28 +157,46 @@ static void put_date(struct writer *w, const struct request *r)
     put(w, (struct str){env->date, HTTP1_DATE_BYTES - 1});
 }
 
+struct str answer_policy(const struct request *r)
+{
+    if (r->route == NULL)
+        return STR("pinned");
+    return r->policy == NULL ? STR("static") : r->policy->version_text;
+}
+
+static void put_served(struct writer *w, struct str provider, struct str model)
+{
+    put(w, STR("\r\nx-steelyard-served: "));
+    put(w, provider);
+    put(w, STR("/"));
+    put(w, model);
+}
+
 static void put_decision(struct writer *w, struct request *r, bool early)
 {
     put(w, STR("\r\nx-steelyard-decision-id: "));
     put(w, (struct str){r->id_text, UUID_TEXT_BYTES - 1});
     put(w, STR("\r\nx-steelyard-policy: "));
-    if (r->route == NULL)
-        put(w, STR("pinned"));
-    else if (r->policy == NULL)
-        put(w, STR("static"));
-    else
-        put(w, r->policy->version_text);
+    put(w, answer_policy(r));
     put(w, STR("\r\nx-steelyard-cache: off"));
     if (early)
         return;
     put(w, STR("\r\nx-steelyard-attempts: "));
     put_u64(w, r->attempt_count);
-    if (r->committed && r->attempt.target != NULL) {
-        put(w, STR("\r\nx-steelyard-served: "));
-        put(w, r->attempt.target->deployment->provider->name);
-        put(w, STR("/"));
-        put(w, r->attempt.model->id);
-    }
+    if (r->committed && r->attempt.target != NULL)
+        put_served(w, r->attempt.target->deployment->provider->name, r->attempt.model->id);
+}
+
+/* Of what was answered before: whose decision it was; nothing was tried or paid for now. */
+static void put_repeated(struct writer *w, const struct idempotency_answer *a)
+{
+    put(w, STR("\r\nidempotent-replayed: true\r\nx-steelyard-decision-id: "));
+    put(w, a->decision);
+    put(w, STR("\r\nx-steelyard-policy: "));
+    put(w, a->policy);
+    put(w, STR("\r\nx-steelyard-cache: off\r\nx-steelyard-attempts: 0"
+               "\r\nx-steelyard-cost-usd: 0"));
+    put_served(w, a->provider, a->model);
 }
 
 static void put_warnings(struct writer *w, const struct request *r)
@@ -217,6 +237,8 @@ static void put_common(struct writer *w, struct request *r, bool early)
         put_decision(w, r, early);
         put_session(w, r);
     }
+    if (r->repeated)
+        put_repeated(w, idempotency_told(r));
     if (r->limits != NULL && room_for(w, THROTTLE_HEADERS_BYTES))
         w->at = throttle_put_headers(r, w->at);
     put_warnings(w, r);

@@ -7,6 +7,7 @@
 
 /* Head of an answer with this many body bytes. */
 int answer_write_head(struct request *r, uint64_t body_bytes, struct buf *out) MUST_CHECK;
+struct str answer_policy(const struct request *r); /* As its header says it. */
 /* Head of an event stream. early: sent before it is known who serves. */
 int answer_write_stream_head(struct request *r, bool early, struct buf *out) MUST_CHECK;
 /* Makes r->fault the whole answer: status, body, headers. The body lives in the arena. */

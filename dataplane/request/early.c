@@ -7,6 +7,7 @@
 #include "dataplane/request/ask.h"
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/charge.h"
+#include "dataplane/request/idempotency.h"
 #include "dataplane/request/required.h"
 #include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
@@ -74,7 +75,7 @@ bool request_may_forward(struct request *r)
     uint64_t least = r->env->shared->settings.forward_early_bytes;
     if (r->early || r->early_declined || r->failed || r->scan == NULL || r->path->asks_only ||
         r->path->adapter != NULL || least == 0 || r->head->content_length <= least ||
-        r->env->shedding)
+        r->env->shedding || idempotency_wanted(r))
         return false;
     const struct provider_adapter *adapter = request_adapter(r);
     if (adapter->part_end == NULL)

@@ -77,6 +77,10 @@
       "The request arrived too slowly. Send it within the time limit.")                            \
     X(CONFLICT, 409, "invalid_request_error", "conflict", false, false,                            \
       "This was already done. Nothing was changed.")                                               \
+    X(IDEMPOTENCY_BODY, 400, "invalid_request_error", "idempotency_key_reused", false, false,      \
+      "This idempotency key came with another body before. Use a new key for a new request.")      \
+    X(IDEMPOTENCY_RUNNING, 409, "invalid_request_error", "idempotency_key_in_use", true, false,    \
+      "A request with this idempotency key is under way. Wait for retry-after, then try again.")   \
     X(TOO_LARGE, 413, "invalid_request_error", "request_too_large", false, true,                   \
       "The request is too large. Send a smaller body.")                                            \
     X(URI_TOO_LONG, 414, "invalid_request_error", "invalid_value", false, true,                    \

@@ -88,6 +88,13 @@ const struct metrics_family meters_table[METER_COUNT + 1] = {
                         .type = METRICS_COUNTER,
                         .help = "Requests refused before a decision.",
                         .labels = {"reason"}},
+    [METER_IDEMPOTENCY] = {.name = "steelyard_idempotency_total",
+                           .type = METRICS_COUNTER,
+                           .help =
+                               "Requests with an idempotency key: first (they run), told_again, "
+                               "running (refused: the first still runs), other_body, full; "
+                               "and answers forgotten before their day was over: dropped.",
+                           .labels = {"result"}},
     [METER_CUT] = {.name = "steelyard_connections_cut_total",
                    .type = METRICS_COUNTER,
                    .help = "Client connections cut with a request under way.",

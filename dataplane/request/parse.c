@@ -1,5 +1,6 @@
 /* The caller's body and steering headers become a call. */
 #include "dataplane/request/early.h"
+#include "dataplane/request/idempotency.h"
 #include "dataplane/request/recall.h"
 #include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
@@ -79,5 +80,8 @@ enum step_result step_parse(struct request *r)
     }
     if (r->work->steering.client_retry)
         r->flags |= RECORD_FLAG_CLIENT_RETRY;
-    return parse_body(r);
+    bool answered = false;
+    if (idempotency_wanted(r) && idempotency_open(r, &answered) == STEP_FAIL)
+        return STEP_FAIL;
+    return answered ? request_answered(r) : parse_body(r);
 }

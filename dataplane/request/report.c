@@ -11,6 +11,8 @@
 #include "dataplane/request/entry.h"
 #include "dataplane/request/generations.h"
 #include "dataplane/request/hedge.h"
+#include "dataplane/request/idempotency.h"
+#include "dataplane/request/idempotency_table.h"
 #include "dataplane/request/recall.h"
 #include "dataplane/request/relay.h"
 #include "dataplane/request/session.h"
@@ -144,7 +146,9 @@ static void access_fill(struct request *r, uint64_t duration_ns, struct access *
     const struct record_attempt *last =
         r->attempt_count > 0 ? &r->attempts[r->attempt_count - 1] : NULL;
     a->method = r->method == HTTP1_POST ? STR("POST") : str_from(http1_method_name(r->method));
-    a->decision_id = r->decided ? (struct str){r->id_text, UUID_TEXT_BYTES - 1} : STR_NULL;
+    a->decision_id = r->decided    ? (struct str){r->id_text, UUID_TEXT_BYTES - 1}
+                     : r->repeated ? idempotency_told(r)->decision
+                                   : STR_NULL;
     a->route = tally_route(r);
     a->served = r->committed ? last->server : STR_NULL;
     a->key_id = r->identity != NULL ? r->identity->public_id : STR_NULL;
@@ -230,6 +234,7 @@ enum step_result step_report(struct request *r)
             write_record(r);
             generation_keep(r);
             recall_keep(r);
+            idempotency_note(r);
         }
         charge_settle(r); /* Beside its record: what dies in between is a matter of one request. */
         r->recorded = true;

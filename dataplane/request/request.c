@@ -19,6 +19,8 @@
 #include "dataplane/request/early.h"
 #include "dataplane/request/generations.h"
 #include "dataplane/request/hedge.h"
+#include "dataplane/request/idempotency.h"
+#include "dataplane/request/idempotency_table.h"
 #include "dataplane/request/recall.h"
 #include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
@@ -64,8 +66,9 @@ int request_shared_init(struct request_shared *shared, uint64_t memory_max)
     shared->votes = mem_calloc(REQUEST_VOTES_SLOTS, sizeof *shared->votes);
     shared->generations = generations_create();
     shared->recall = recall_create(memory_max);
+    shared->idempotency = idempotency_table_create(memory_max);
     if (shared->sticky != NULL && shared->places != NULL && shared->votes != NULL &&
-        shared->generations != NULL && shared->recall != NULL)
+        shared->generations != NULL && shared->recall != NULL && shared->idempotency != NULL)
         return 0;
     request_shared_deinit(shared);
     return ERR_NOMEM;
@@ -78,6 +81,8 @@ void request_shared_deinit(struct request_shared *shared)
     mem_free(shared->votes);
     generations_destroy(shared->generations);
     recall_destroy(shared->recall);
+    idempotency_table_destroy(shared->idempotency);
+    shared->idempotency = NULL;
     shared->recall = NULL;
     shared->generations = NULL;
     shared->sticky = NULL;
@@ -211,6 +216,7 @@ static void request_end(struct request *r)
     scan_give(r);
     workspace_give(r);
     throttle_give(r);
+    idempotency_give(r);
     if (r->view != NULL)
         upstream_unpin(&env->upstream, r->view);
     arena_reset(&r->arena);
@@ -334,6 +340,11 @@ static void request_clear(struct request *r)
     memset((char *)r + behind, 0, sizeof *r - behind);
 }
 
+static enum dialect dialect_spoken(const struct request_path *path, const struct http1_head *head)
+{
+    return path->any_dialect ? dialect_of_head(head) : path->dialect;
+}
+
 /* The path before this one is tried first. */
 static void find_path(struct request *r, const struct http1_head *head, enum fault *out_fault)
 {
@@ -344,13 +355,13 @@ static void find_path(struct request *r, const struct http1_head *head, enum fau
         r->path = env->last_path;
         r->path_text = env->last_path_text;
         r->path_is_static = true;
-        r->dialect = r->path->any_dialect ? dialect_of_head(head) : r->path->dialect;
+        r->dialect = dialect_spoken(r->path, head);
         return;
     }
     r->path = request_path_find(head, &rest, out_fault);
     if (r->path == NULL)
         r->path = &request_path_none;
-    r->dialect = r->path->any_dialect ? dialect_of_head(head) : r->path->dialect;
+    r->dialect = dialect_spoken(r->path, head);
     r->path_text = request_path_text(r->path, head->path);
     r->path_is_static = r->path_text.data != head->path.data;
     if (*out_fault == FAULT_NONE && r->path_is_static) {

@@ -42,6 +42,9 @@
 
 struct generations;
 struct hedge;
+struct idempotency_answer;
+struct idempotency_entry;
+struct idempotency_table;
 struct recall;
 struct tr_exchange;
 
@@ -112,7 +115,8 @@ struct request_shared {
     _Atomic uint32_t lanes;          /* Of it that are given out. */
     struct generations *generations; /* Of the last requests (generations.h). */
     struct recall *recall;           /* Of the last answers (recall.h). */
-    struct limits_table *limits;     /* Borrowed; NULL: nothing has a rate. */
+    struct idempotency_table *idempotency;
+    struct limits_table *limits; /* Borrowed; NULL: nothing has a rate. */
 };
 #define REQUEST_STICKY_SLOTS 16384U
 #define REQUEST_VOTES_SLOTS  65536U
@@ -342,8 +346,9 @@ struct request {
     void *client_arg;
     const struct http1_head *head; /* Borrowed; NULL once let go. */
     const struct request_path *path;
-    struct charge *charge;     /* NULL: no budget is charged. */
-    struct request_work *work; /* NULL until the body is there, and once let go. */
+    struct charge *charge;            /* NULL: no budget is charged. */
+    struct idempotency_entry *repeat; /* Held (idempotency.h); NULL: it said no key. */
+    struct request_work *work;        /* NULL until the body is there, and once let go. */
     unsigned step;
     bool client_gone;
     bool in_driver;
@@ -374,9 +379,10 @@ struct request {
     uint8_t warning_count;
     bool recorded;
     bool cost_unknown;
-    enum http1_method method;
-    enum dialect dialect;  /* The caller's. */
-    uint8_t minor_version; /* Of the request; head may be gone. */
+    bool repeated; /* It is told again what `repeat` holds. */
+    enum http1_method method : 8;
+    enum dialect dialect : 8; /* The caller's. */
+    uint8_t minor_version;    /* Of the request; head may be gone. */
     struct uuid id;
     char id_text[UUID_TEXT_BYTES];
 
