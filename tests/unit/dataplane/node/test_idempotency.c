@@ -36,10 +36,17 @@ static void ask(struct rig_client *c, const char *path, const char *key, const c
     rig_send(c, text, (size_t)n);
 }
 
+/* The head goes with its client: a copy of it, which the answer after the next one overwrites. */
 static void take(struct rig *r, struct rig_client *c, struct rig_answer *a)
 {
+    static char heads[2][2048];
+    static unsigned turn;
+    char *head = heads[turn++ % 2];
     rig_until(r, rig_answered(c) || c->ended || c->broken);
     rig_answer_read(c, a);
+    assert_true(a->head.len < sizeof heads[0]);
+    memcpy(head, a->head.data, a->head.len);
+    a->head.data = head;
     rig_disconnect(r, c);
 }
 
@@ -70,13 +77,14 @@ static void begin(struct rig *r, const char *reply, enum rig_then then)
     rig_script(r, 0, (struct rig_script){.reply = reply, .then = then});
 }
 
-/* A header's value: a copy, for the next answer comes in the same place. */
-static void header(const struct rig_answer *a, const char *name, char out[200])
+static struct str header(const struct rig_answer *a, const char *name)
 {
+    struct str rest = a->head, line = STR_NULL;
     const ptrdiff_t at = str_search(a->head, str_from(name));
     assert_true(at >= 0);
-    const char *from = a->head.data + at + strlen(name);
-    (void)snprintf(out, 200, "%.*s", (int)strcspn(from, "\r"), from);
+    rest = str_slice(rest, (size_t)at + strlen(name), rest.len);
+    assert_true(str_cut(rest, '\r', &line, &rest));
+    return line;
 }
 
 static void b26_the_same_again_gets_the_answer_that_was_given_and_costs_nothing(void **state)
@@ -84,16 +92,14 @@ static void b26_the_same_again_gets_the_answer_that_was_given_and_costs_nothing(
     (void)state;
     struct rig r;
     struct rig_answer first, again;
-    char first_id[200], again_id[200];
+    const char *const id = "x-steelyard-decision-id: ";
     begin(&r, OK_REPLY, RIG_KEEP);
     exchange(&r, CHAT, "order-7", ASK, &first);
-    header(&first, "x-steelyard-decision-id: ", first_id);
     assert_false(rig_has_header(&first, "idempotent-replayed: true"));
     exchange(&r, CHAT, "order-7", ASK, &again);
-    header(&again, "x-steelyard-decision-id: ", again_id);
     assert_int_equal(again.status, 200);
     assert_true(str_eq(buf_str(&again.body), buf_str(&first.body)));
-    assert_string_equal(again_id, first_id);
+    assert_true(str_eq(header(&again, id), header(&first, id)));
     assert_true(rig_has_header(&again, "idempotent-replayed: true"));
     assert_true(rig_has_header(&again, "x-steelyard-served: one/small"));
     assert_true(rig_has_header(&again, "x-steelyard-policy: pinned"));
