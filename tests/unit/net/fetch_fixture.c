@@ -1,4 +1,5 @@
 #include "tests/unit/net/fetch_fixture.h"
+#include "tests/lib/calm.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -179,6 +180,7 @@ int fetch_fixture_set_up(void **state)
 {
     struct fixture *x = mem_zalloc(sizeof(*x));
     assert_non_null(x);
+    calm_clock();
     assert_int_equal(uv_loop_init(&x->loop), 0);
     x->fl = fetch_loop_create(&x->loop);
     assert_non_null(x->fl);

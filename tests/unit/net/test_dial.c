@@ -10,6 +10,7 @@
 
 #include "common/base/mem.h"
 #include "common/net/dial.h"
+#include "tests/lib/calm.h"
 #include "tests/lib/fault.h"
 #include "tests/lib/wire.h"
 
@@ -122,6 +123,7 @@ static int set_up(void **state)
 {
     struct fixture *f = mem_zalloc(sizeof(*f));
     assert_non_null(f);
+    calm_clock();
     assert_int_equal(uv_loop_init(&f->loop), 0);
     f->source = (struct resolver_source){.ask = on_ask, .arg = f};
     f->resolver =

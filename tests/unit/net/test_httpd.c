@@ -5,6 +5,7 @@
 
 #include "common/base/mem.h"
 #include "common/net/httpd.h"
+#include "tests/lib/calm.h"
 #include "tests/lib/fault.h"
 #include "tests/lib/wire.h"
 
@@ -92,6 +93,7 @@ static int set_up(void **state)
 {
     struct fixture *f = mem_zalloc(sizeof(*f));
     assert_non_null(f);
+    calm_clock();
     assert_int_equal(uv_loop_init(&f->loop), 0);
     *state = f;
     return 0;

@@ -3,6 +3,7 @@
 #include "common/base/mem.h"
 #include "common/metrics/metrics.h"
 #include "common/net/probes.h"
+#include "tests/lib/calm.h"
 #include "tests/lib/fault.h"
 #include "tests/lib/wire.h"
 
@@ -51,6 +52,7 @@ static void probes_answer_what_their_checks_say(void **state)
     struct probes probes = {.checks = checks, .check_count = 3, .metrics = metrics};
     const struct httpd_config config = {
         .address = "127.0.0.1:0", .on_request = probes_on_request, .arg = &probes};
+    calm_clock();
     assert_int_equal(uv_loop_init(&loop), 0);
     assert_int_equal(httpd_start(&loop, &config, &server, NULL), 0);
     expect(&loop, server, GET("/livez"), "HTTP/1.1 200 OK");

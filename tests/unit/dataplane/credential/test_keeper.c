@@ -8,6 +8,7 @@
 #include "common/net/fetch.h"
 #include "common/net/httpd.h"
 #include "dataplane/credential/keeper.h"
+#include "tests/lib/calm.h"
 #include "tests/lib/fault.h"
 #include "tests/lib/wire.h"
 #include "tests/unit/dataplane/credential/google_key.h"
@@ -82,6 +83,7 @@ static int setup(void **state)
     without_role = false;
     clock_set_source(&source);
     assert_int_equal(fetch_global_init(&err), 0);
+    calm_clock();
     assert_int_equal(uv_loop_init(&r.loop), 0);
     const struct httpd_config config = {
         .address = "127.0.0.1:0", .on_request = on_request, .arg = &r};

@@ -5,6 +5,7 @@
 
 #include "common/base/mem.h"
 #include "dataplane/upstream/lean.h"
+#include "tests/lib/calm.h"
 
 #define BODY_BYTES_MAX (64U << 20)
 
@@ -341,6 +342,7 @@ int conform_set_up(void **state)
 {
     struct conform *c = mem_zalloc(sizeof(*c));
     assert_non_null(c);
+    calm_clock();
     c->ops = current;
     assert_int_equal(uv_loop_init(&c->loop), 0);
     c->transport = c->ops->create(&c->loop);
