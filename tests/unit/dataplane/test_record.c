@@ -434,7 +434,7 @@ static void a_sync_that_was_asked_for_comes_without_waiting_for_the_second(void 
     assert_int_equal(spool_intent(spool, &s.d, &s.attempts[0], &intent, &position), 0);
     assert_true(spool_synced(spool) < position);
     spool_request_sync(spool);
-    uint64_t deadline_ms = clock_mono_ms() + 20000;
+    uint64_t deadline_ms = clock_mono_ms() + 120000;
     while (spool_synced(spool) < position && clock_mono_ms() < deadline_ms)
         sched_yield();
     assert_true(spool_synced(spool) >= position);
