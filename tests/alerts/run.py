@@ -71,7 +71,7 @@ def main():
     failed = 0
     for name, check in checks:
         found = list(check())
-        print("%-4s %s" % ("ok" if not found else "FAIL", name))
+        print("FAIL %s: %s" % (name, found[0]) if found else "ok   " + name)
         for line in found:
             print("     " + line)
         failed += bool(found)

@@ -36,8 +36,19 @@ def blocks():
 
 
 def run(text, env):
-    return subprocess.run(["bash", "-euo", "pipefail", "-c", text], cwd=ROOT, env=env, text=True,
+    """Its last line says which command failed."""
+    told = "trap 'echo \"$? from: ${BASH_COMMAND%%$'\\n'*}\"' ERR\n"
+    return subprocess.run(["bash", "-Eeuo", "pipefail", "-c", told + text], cwd=ROOT, env=env, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
+
+
+def say(name, done):
+    if done.returncode == 0:
+        print("ok   " + name, flush=True)
+        return
+    lines = [line for line in done.stdout.splitlines() if line.strip()] or ["said nothing"]
+    print("FAIL %s: %s" % (name, " / ".join(lines[-2:])))
+    print("\n".join("     " + line for line in lines[-30:]), flush=True)
 
 
 def inside():
@@ -54,16 +65,14 @@ def inside():
             text = text.replace("/var/lib/steelyard", state).replace("steelyard.dump", state + "/copy")
             done = run(text, env)
             passed, failed = passed + (done.returncode == 0), failed + (done.returncode != 0)
-            print("%-4s %s" % ("ok" if done.returncode == 0 else "FAIL", name), flush=True)
-            if done.returncode != 0:
-                print("\n".join("     " + line for line in done.stdout.splitlines()[-30:]))
+            say(name, done)
         again = run("deploy/up", env)
         picked_up = again.returncode == 0
         passed, failed = passed + picked_up, failed + (not picked_up)
-        print("%-4s a second deploy/up picks up where it was" % ("ok" if picked_up else "FAIL"))
+        say("a second deploy/up picks up where it was", again)
         down = run("deploy/down", env)
         passed, failed = passed + (down.returncode == 0), failed + (down.returncode != 0)
-        print("%-4s deploy/down" % ("ok" if down.returncode == 0 else "FAIL"))
+        say("deploy/down", down)
     finally:
         run("deploy/down || true", env)
         shutil.rmtree(state, ignore_errors=True)

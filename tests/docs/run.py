@@ -85,7 +85,7 @@ def main():
                         ("shown commands exist", check_commands), ("shell blocks parse", check_shell)):
         problems = list(check())
         passed, failed = passed + (not problems), failed + bool(problems)
-        print("%-4s %s" % ("FAIL" if problems else "ok", name))
+        print("FAIL %s: %s" % (name, problems[0]) if problems else "ok   " + name)
         for problem in problems:
             print("     " + problem)
     print("docs: %d passed, %d failed, 0 skipped" % (passed, failed))

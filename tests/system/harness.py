@@ -32,7 +32,7 @@ def expect(condition, message):
         raise Failure(message)
 
 
-def wait_until(what, predicate, timeout_s=60.0):
+def wait_until(what, predicate, timeout_s=120.0):
     """Waits for a condition that some process will make true; the poll is short, the limit is an error."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -118,7 +118,7 @@ class Process:
         if self.alive:
             self.child.send_signal(sig)
 
-    def stop(self, timeout_s=30.0):
+    def stop(self, timeout_s=60.0):
         """SIGTERM; the exit code, or a Failure when it does not end."""
         if self.child is None:
             return 0
@@ -131,7 +131,7 @@ class Process:
             raise Failure("%s did not stop within %d s" % (self.name, timeout_s))
 
     def wait_dead(self):
-        self.child.wait(30)
+        self.child.wait(60)
 
     def log_tail(self, lines=30):
         try:
@@ -140,7 +140,7 @@ class Process:
         except OSError:
             return ""
 
-    def addresses(self, timeout_s=60.0):
+    def addresses(self, timeout_s=120.0):
         path = os.path.join(self.directory, "addresses.json")
 
         def read():
@@ -364,7 +364,7 @@ class Cluster:
         with open(self.config_path, "w") as f:
             f.write(text)
 
-    def wait_ready(self, node, timeout_s=60.0):
+    def wait_ready(self, node, timeout_s=120.0):
         metrics = node.addresses()["metrics"]
         wait_until("%s to be ready" % node.name,
                    lambda: http("GET", "http://%s/readyz" % metrics)[0] == 200, timeout_s)

@@ -7,7 +7,9 @@
   tests/system/run.py --beside | --alone    only those that may run beside others, or only the other ones
 Each test runs in a process of its own. Those of a module that says FIRST = True take long and begin; those
 with ALONE = True compare what they see with what they saw before, and run when nothing else does. A test
-that raises Skip is counted as skipped and says why. Closes with "N passed, N failed, N skipped".
+that raises Skip is counted as skipped and says why; the line of one that fails says where and what was wrong.
+None begins shortly before midnight UTC: budgets and tables of a day begin anew then.
+Closes with "N passed, N failed, N skipped".
 """
 import argparse
 import concurrent.futures
@@ -22,6 +24,8 @@ import traceback
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 OK, FAILED, SKIPPED = 0, 1, 77
+WHY = "failed at: "  # The last line of a child whose test failed begins so.
+DAY_S, NIGHT_S = 86400, 120
 
 
 def collect(words, prefix):
@@ -38,6 +42,21 @@ def collect(words, prefix):
     return [test[1:] for test in sorted(tests, key=lambda test: test[0])]
 
 
+def why(error):
+    """The innermost line of the tests, and what it said, in a line."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(HERE)]
+    ours = [f for f in frames if os.path.basename(f.filename).startswith("test_")] or frames
+    said = str(error).strip().splitlines()
+    return "%s:%d %s" % (os.path.basename(ours[-1].filename), ours[-1].lineno,
+                         said[0] if said else type(error).__name__)
+
+
+def after_midnight():
+    left = DAY_S - time.time() % DAY_S
+    if left < NIGHT_S:
+        time.sleep(left + 1)
+
+
 def run_here(module, function):
     """In the child: the test itself; its note goes to standard output."""
     from skip import Skip
@@ -47,8 +66,8 @@ def run_here(module, function):
     except Skip as e:
         print(e)
         return SKIPPED
-    except Exception:
-        print("\n" + traceback.format_exc())
+    except Exception as e:
+        print("\n%s\n%s%s" % (traceback.format_exc(), WHY, why(e)))
         return FAILED
 
 
@@ -62,6 +81,7 @@ class Suite:
         full, module, function, _ = test
         if self.stopping:
             return
+        after_midnight()
         started = time.monotonic()
         child = subprocess.Popen([sys.executable, os.path.abspath(__file__), "--child", module, function],
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
@@ -70,6 +90,9 @@ class Suite:
         self.children.discard(child)
         code = child.returncode if child.returncode in self.counts else FAILED
         self.counts[code] += 1
+        if code == FAILED:
+            rest, said, reason = note.rpartition(WHY)
+            note = (reason if said else "ended with %d" % child.returncode) + "\n" + (rest if said else note)
         print("%-4s %-60s %5.1f s  %s" % ({OK: "ok", FAILED: "FAIL", SKIPPED: "SKIP"}[code], full,
                                          time.monotonic() - started, note), flush=True)
 
