@@ -348,6 +348,18 @@ enum score_kernel score_kernel_best(void)
     return SCORE_SCALAR;
 }
 
+/* The same way through narrow rows. */
+static score_sum_fn narrow_of(score_sum_fn sum)
+{
+#if HAVE_X86
+    return sum == sum_scalar ? sum_scalar
+           : sum == sum_sse2 ? score_sum_narrow_sse2
+                             : score_sum_narrow_avx2;
+#else
+    return sum;
+#endif
+}
+
 /* bias + linear + dense; artifact_bounds_hold proved that every sum fits. */
 static inline int32_t lane_score(const struct artifact *a, uint32_t lane, const int32_t *sums,
                                  const int32_t *dense, int64_t rsqrt, unsigned shift)
@@ -366,7 +378,7 @@ void score_models_with(score_sum_fn sum, const struct artifact *a, const struct 
     memset(task_length, 0, a->model_count * sizeof task_length[0]);
     const int64_t rsqrt = fixed_rsqrt[f->n];
     if (a->row_lanes <= SCORE_NARROW_LANES)
-        sum = sum != sum_scalar && score_sum_narrow != NULL ? score_sum_narrow : sum_scalar;
+        sum = narrow_of(sum);
     sum(a, f, sums, dense);
     if (a->task_count > 0) {
         int32_t class_score[ARTIFACT_TASKS_MAX];

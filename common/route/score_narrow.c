@@ -1,7 +1,7 @@
 #include "common/route/score_narrow.h"
 
 #if defined(__x86_64__)
-#include <emmintrin.h>
+#include <immintrin.h>
 
 /* 32-bit lanes; of rows of 4 lanes only `low` counts. */
 struct sums {
@@ -108,7 +108,92 @@ static void sum_narrow(const struct artifact *a, const struct features *f, int32
     }
 }
 
-const score_sum_fn score_sum_narrow = sum_narrow;
+const score_sum_fn score_sum_narrow_sse2 = sum_narrow;
+
+/* ---- AVX2: a row is widened as it is loaded, so that nothing is put side by side ---- */
+
+#define AVX2        __attribute__((target("avx2")))
+#define INLINE_AVX2 AVX2 static inline __attribute__((always_inline))
+
+INLINE_AVX2 __m128i widen_row_of_4(const int16_t *row)
+{
+    return _mm_cvtepi16_epi32(_mm_loadl_epi64((const __m128i *)(const void *)row));
+}
+
+INLINE_AVX2 __m256i widen_row_of_8(const int16_t *row)
+{
+    return _mm256_cvtepi16_epi32(_mm_load_si128((const __m128i *)(const void *)row));
+}
+
+/* Four sums: one addition would wait for the other. */
+INLINE_AVX2 __m128i avx2_sum_of_4(const struct artifact *a, const struct features *f,
+                                  unsigned shift)
+{
+    const uint16_t *index = f->index, *const end = index + f->n;
+    __m128i s[4] = {_mm_setzero_si128(), _mm_setzero_si128(), _mm_setzero_si128(),
+                    _mm_setzero_si128()};
+    for (; end - index >= 8; index += 8)
+#pragma GCC unroll 8
+        for (unsigned i = 0; i < 8; i++)
+            s[i % 4] = _mm_add_epi32(s[i % 4], widen_row_of_4(row_at(a, index[i], shift, 4)));
+    for (; index < end; index++)
+        s[0] = _mm_add_epi32(s[0], widen_row_of_4(row_at(a, *index, shift, 4)));
+    return _mm_add_epi32(_mm_add_epi32(s[0], s[1]), _mm_add_epi32(s[2], s[3]));
+}
+
+INLINE_AVX2 __m256i avx2_sum_of_8(const struct artifact *a, const struct features *f,
+                                  unsigned shift)
+{
+    const uint16_t *index = f->index, *const end = index + f->n;
+    __m256i s[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
+                    _mm256_setzero_si256()};
+    for (; end - index >= 8; index += 8)
+#pragma GCC unroll 8
+        for (unsigned i = 0; i < 8; i++)
+            s[i % 4] = _mm256_add_epi32(s[i % 4], widen_row_of_8(row_at(a, index[i], shift, 8)));
+    for (; index < end; index++)
+        s[0] = _mm256_add_epi32(s[0], widen_row_of_8(row_at(a, *index, shift, 8)));
+    return _mm256_add_epi32(_mm256_add_epi32(s[0], s[1]), _mm256_add_epi32(s[2], s[3]));
+}
+
+/* Every lane has the shift of its half. Of rows of 4 the upper half of the result means nothing. */
+INLINE_AVX2 __m256i avx2_dense(const struct artifact *a, const struct features *f, uint32_t lanes)
+{
+    const __m128i quality = _mm_set1_epi32(a->scale.quality_dense_shift);
+    const __m128i length = _mm_set1_epi32(a->scale.length_dense_shift);
+    const __m256i shift = lanes == 4
+                              ? _mm256_castsi128_si256(_mm_unpacklo_epi64(quality, length))
+                              : _mm256_inserti128_si256(_mm256_castsi128_si256(quality), length, 1);
+    __m256i sum = _mm256_setzero_si256();
+#pragma GCC unroll 4
+    for (uint32_t d = 0; d < FEATURES_DENSE; d++) {
+        const void *weights = a->dense[d];
+        /* Zero stands beside each weight, so that a product of pairs is that of one. */
+        const __m256i w = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)weights));
+        const __m256i product = _mm256_madd_epi16(w, _mm256_set1_epi16(f->dense[d]));
+        sum = _mm256_add_epi32(sum, _mm256_srav_epi32(product, shift));
+    }
+    return sum;
+}
+
+AVX2 static void sum_narrow_avx2(const struct artifact *a, const struct features *f,
+                                 int32_t *out_sums, int32_t *out_dense)
+{
+    const unsigned shift = FEATURES_INDEX_BITS - a->index_bits;
+    __m256i *const dense = (__m256i *)(void *)out_dense;
+    if (a->row_lanes == 4) {
+        _mm_store_si128((__m128i *)(void *)out_sums,
+                        shift == 0 ? avx2_sum_of_4(a, f, 0) : avx2_sum_of_4(a, f, shift));
+        _mm256_store_si256(dense, avx2_dense(a, f, 4));
+    } else {
+        _mm256_store_si256((__m256i *)(void *)out_sums,
+                           shift == 0 ? avx2_sum_of_8(a, f, 0) : avx2_sum_of_8(a, f, shift));
+        _mm256_store_si256(dense, avx2_dense(a, f, 8));
+    }
+}
+
+const score_sum_fn score_sum_narrow_avx2 = sum_narrow_avx2;
 #else
-const score_sum_fn score_sum_narrow = NULL;
+const score_sum_fn score_sum_narrow_sse2 = NULL;
+const score_sum_fn score_sum_narrow_avx2 = NULL;
 #endif
