@@ -9,6 +9,7 @@
 #include <emmintrin.h>
 #endif
 
+#include "common/json/json_length.h"
 #include "dataplane/llm/openai_usual.h"
 
 #define COUNT_DIGITS_MAX 12U /* Below the 2^40 that the strict reader takes for a count. */
@@ -38,63 +39,34 @@ static inline int token(struct scan *s)
     return -1;
 }
 
-static inline const unsigned char *skip_plain(const unsigned char *p, const unsigned char *end)
-{
-#if defined(__SSE2__)
-    const __m128i quote = _mm_set1_epi8('"'), backslash = _mm_set1_epi8('\\');
-    const __m128i space = _mm_set1_epi8(' ');
-    while (end - p >= 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-        __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, backslash));
-        hit = _mm_or_si128(hit, _mm_cmplt_epi8(v, space)); /* Signed: non-ASCII is below, too. */
-        unsigned mask = (unsigned)_mm_movemask_epi8(hit);
-        if (mask != 0)
-            return p + __builtin_ctz(mask);
-        p += 16;
-    }
-#endif
-    while (p < end && *p != '"' && *p != '\\' && *p >= 0x20 && *p < 0x80)
-        p++;
-    return p;
-}
-
-static inline bool is_short_escape(unsigned char c)
-{
-    return c == 'n' || c == '"' || c == '\\' || c == 't' || c == '/' || c == 'r' || c == 'b' ||
-           c == 'f';
-}
-
 static bool read_text_on(struct scan *s, struct text *out);
 
 /* At an opening quote. */
 static inline bool read_text(struct scan *s, struct text *out)
 {
-    const unsigned char *p = skip_plain(s->p + 1, s->end);
+    const unsigned char *const from = s->p + 1;
+    uint32_t escapes = 0;
+    const unsigned char *p = from + json_plain_length(from, (size_t)(s->end - from), &escapes);
     if (p == s->end || *p != '"')
         return read_text_on(s, out);
-    *out = (struct text){(const char *)s->p + 1, (size_t)(p - s->p) - 1, 0};
+    *out = (struct text){(const char *)from, (size_t)(p - from), escapes};
     s->p = p + 1;
     return true;
 }
 
-/* The same with escapes and non-ASCII in it. */
+/* The same with non-ASCII in it. */
 static bool read_text_on(struct scan *s, struct text *out)
 {
     const unsigned char *p = ++s->p;
-    size_t escapes = 0;
+    uint32_t escapes = 0;
     for (;;) {
-        p = skip_plain(p, s->end);
+        p += json_plain_length(p, (size_t)(s->end - p), &escapes);
         if (p == s->end)
             return false;
         if (*p == '"')
             break;
-        if (*p == '\\') {
-            if (s->end - p < 2 || !is_short_escape(p[1]))
-                return false;
-            escapes++;
-            p += 2;
-            continue;
-        }
+        if (*p == '\\') /* An escape that is cut off, or of more than two bytes. */
+            return false;
         size_t n =
             str_utf8_length((struct str){.data = (const char *)p, .len = (size_t)(s->end - p)}, 0);
         if (n == 0) /* Control bytes are none, either. */

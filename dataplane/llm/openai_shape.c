@@ -9,8 +9,9 @@
 static inline const unsigned char *string_end(const unsigned char *p, const unsigned char *end,
                                               size_t *out_escapes)
 {
-    const unsigned char *q = skip_plain(p, end);
-    *out_escapes = 0;
+    uint32_t escapes = 0;
+    const unsigned char *q = p + json_plain_length(p, (size_t)(end - p), &escapes);
+    *out_escapes = escapes;
     if (q < end && *q == '"')
         return q;
     struct scan s = {.p = p - 1, .end = end}; /* read_text begins at the opening quote. */

@@ -1,0 +1,66 @@
+/* json_length.h: how far a text of JSON needs no look byte by byte, for those who read it. Pure;
+ * thread-safe; nothing is read behind p + len. */
+#ifndef STEELYARD_COMMON_JSON_JSON_LENGTH_H
+#define STEELYARD_COMMON_JSON_JSON_LENGTH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+#if defined(__SSE2__)
+/* A bit for each of 16 bytes that is special inside a string. Compared as signed bytes, non-ASCII
+ * is below the space as well. */
+static inline unsigned json_special_16(const unsigned char *p)
+{
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i special = _mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(' ')),
+                                   _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
+                                                _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
+    return (unsigned)_mm_movemask_epi8(special);
+}
+#endif
+
+/* Bytes that need no look of their own, by the widest instructions the processor has; each way
+ * gives the same number. NULL: not on this processor.
+ *   plain: no quote mark, backslash, control byte or non-ASCII, and escapes of two bytes, counted
+ *   space: white space of JSON
+ *   wide: no quote mark, backslash or control byte, and whole characters of valid UTF-8 */
+enum json_way { JSON_WAY_SCALAR, JSON_WAY_SSE2, JSON_WAY_AVX2, JSON_WAYS };
+typedef size_t (*json_length_fn)(const unsigned char *p, size_t len);
+struct json_lengths {
+    size_t (*plain)(const unsigned char *p, size_t len, uint32_t *io_escapes);
+    json_length_fn space;
+    json_length_fn wide;
+};
+const struct json_lengths *json_lengths_of(enum json_way way);
+
+extern struct json_lengths json_best; /* Set before main; private to the two functions below. */
+
+static inline size_t json_space_length(const unsigned char *p, size_t len)
+{
+    return json_best.space(p, len);
+}
+
+static inline size_t json_wide_length(const unsigned char *p, size_t len)
+{
+    return json_best.wide(p, len);
+}
+
+/* Most strings end within the first bytes looked at. */
+static inline size_t json_plain_length(const unsigned char *p, size_t len, uint32_t *io_escapes)
+{
+#if defined(__SSE2__)
+    if (len >= 16) {
+        unsigned mask = json_special_16(p);
+        unsigned first = (unsigned)__builtin_ctz(mask | 0x10000U);
+        if (first < 16 && p[first] == '"')
+            return first;
+        return first + json_best.plain(p + first, len - first, io_escapes);
+    }
+#endif
+    return json_best.plain(p, len, io_escapes);
+}
+
+#endif
