@@ -18,7 +18,7 @@ uint32_t hash_crc32c_pclmul(uint32_t crc, const void *data, size_t len);
 /* Both sums of NH over a chunk of len bytes, a multiple of 32 and at most HASH_TEXT_CHUNK_BYTES. */
 typedef void (*hash_nh_fn)(const uint32_t *key, const uint8_t *chunk, size_t len,
                            uint64_t out_sums[2]);
-enum hash_way { HASH_WAY_SCALAR, HASH_WAY_SSE2, HASH_WAY_AVX2, HASH_WAYS };
+enum hash_way { HASH_WAY_SCALAR, HASH_WAY_SSE2, HASH_WAY_AVX2, HASH_WAY_AVX512, HASH_WAYS };
 hash_nh_fn hash_nh_of(enum hash_way way); /* NULL: not on this processor. */
 
 #endif

@@ -104,6 +104,38 @@ AVX2 static void nh_avx2(const uint32_t *key, const uint8_t *chunk, size_t len,
     out_sums[0] = avx2_total(_mm256_add_epi64(first, third));
     out_sums[1] = avx2_total(_mm256_add_epi64(second, fourth));
 }
+
+/* Those with VBMI2 do not slow down for wide registers (docs/decisions/0105). */
+#define AVX512 __attribute__((target("avx512f")))
+
+AVX512 static inline __m512i avx512_products(__m512i m, __m512i key)
+{
+    __m512i t = _mm512_add_epi32(m, key);
+    return _mm512_mul_epu32(t, _mm512_srli_epi64(t, 32));
+}
+
+/* Of half a step at the end the upper half of the products is left out. */
+AVX512 static void nh_avx512(const uint32_t *key, const uint8_t *chunk, size_t len,
+                             uint64_t out_sums[2])
+{
+    __m512i first = _mm512_setzero_si512(), second = first;
+    size_t at = 0;
+    for (; at + 64 <= len; at += 64, key += 16) {
+        __m512i m = _mm512_loadu_si512(chunk + at);
+        first = _mm512_add_epi64(first, avx512_products(m, _mm512_loadu_si512(key)));
+        second = _mm512_add_epi64(second, avx512_products(m, _mm512_loadu_si512(key + 2)));
+    }
+    if (at < len) {
+        const __mmask8 half = 0x0F;
+        __m512i m = _mm512_maskz_loadu_epi64(half, chunk + at);
+        __m512i k = _mm512_maskz_loadu_epi64(half, key),
+                l = _mm512_maskz_loadu_epi64(half, key + 2);
+        first = _mm512_add_epi64(first, avx512_products(m, k));
+        second = _mm512_add_epi64(second, avx512_products(m, l));
+    }
+    out_sums[0] = (uint64_t)_mm512_reduce_add_epi64(first);
+    out_sums[1] = (uint64_t)_mm512_reduce_add_epi64(second);
+}
 #endif
 
 hash_nh_fn hash_nh_of(enum hash_way way)
@@ -116,9 +148,14 @@ hash_nh_fn hash_nh_of(enum hash_way way)
         return nh_sse2;
     case HASH_WAY_AVX2:
         return __builtin_cpu_supports("avx2") ? nh_avx2 : NULL;
+    case HASH_WAY_AVX512:
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vbmi2")
+                   ? nh_avx512
+                   : NULL;
 #else
     case HASH_WAY_SSE2:
     case HASH_WAY_AVX2:
+    case HASH_WAY_AVX512:
 #endif
     case HASH_WAYS:
         break;

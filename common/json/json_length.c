@@ -170,6 +170,40 @@ AVX2 static size_t plain_avx2(const unsigned char *p, size_t len, uint32_t *io_e
     return i + plain_sse2(p + i, len - i, io_escapes);
 }
 
+/* Those with VBMI2 do not slow down for wide registers (docs/decisions/0105). */
+#define AVX512 __attribute__((target("avx512f,avx512bw,bmi2")))
+
+AVX512 static inline __attribute__((always_inline)) uint64_t avx512_special(__m512i v)
+{
+    return _mm512_cmplt_epi8_mask(v, _mm512_set1_epi8(' ')) |
+           _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('"')) |
+           _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('\\'));
+}
+
+/* Behind the end zeros are read, which are special. */
+AVX512 static size_t plain_avx512(const unsigned char *p, size_t len, uint32_t *io_escapes)
+{
+    for (size_t i = 0;;) {
+        uint64_t mask = 0;
+        while (len - i >= 64 && (mask = avx512_special(_mm512_loadu_si512(p + i))) == 0)
+            i += 64;
+        const size_t left = len - i;
+        if (left < 64)
+            mask = avx512_special(
+                _mm512_maskz_loadu_epi8(_bzhi_u64(~UINT64_C(0), (unsigned)left), p + i));
+        size_t at = 64;
+        while (mask != 0) {
+            unsigned first = (unsigned)__builtin_ctzll(mask);
+            if (!is_short_escape(p + i + first, left - first))
+                return i + first;
+            ++*io_escapes;
+            mask &= ~UINT64_C(0) << first << 2;
+            at = first == 63 ? 65 : 64;
+        }
+        i += at;
+    }
+}
+
 AVX2 static size_t space_avx2(const unsigned char *p, size_t len)
 {
     size_t i = 0;
@@ -285,6 +319,7 @@ static const struct json_lengths ways[JSON_WAYS] = {
 #if defined(__x86_64__)
     {plain_sse2, space_sse2, wide_scalar},
     {plain_avx2, space_avx2, wide_avx2},
+    {plain_avx512, space_avx2, wide_avx2},
 #endif
 };
 
@@ -298,6 +333,15 @@ const struct json_lengths *json_lengths_of(enum json_way way)
     case JSON_WAY_AVX2:
 #if defined(__x86_64__)
         return __builtin_cpu_supports("avx2") ? &ways[way] : NULL;
+#else
+        return NULL;
+#endif
+    case JSON_WAY_AVX512:
+#if defined(__x86_64__)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
+                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi2")
+                   ? &ways[way]
+                   : NULL;
 #else
         return NULL;
 #endif

@@ -27,7 +27,7 @@ static inline unsigned json_special_16(const unsigned char *p)
  *   plain: no quote mark, backslash, control byte or non-ASCII, and escapes of two bytes, counted
  *   space: white space of JSON
  *   wide: no quote mark, backslash or control byte, and whole characters of valid UTF-8 */
-enum json_way { JSON_WAY_SCALAR, JSON_WAY_SSE2, JSON_WAY_AVX2, JSON_WAYS };
+enum json_way { JSON_WAY_SCALAR, JSON_WAY_SSE2, JSON_WAY_AVX2, JSON_WAY_AVX512, JSON_WAYS };
 typedef size_t (*json_length_fn)(const unsigned char *p, size_t len);
 struct json_lengths {
     size_t (*plain)(const unsigned char *p, size_t len, uint32_t *io_escapes);

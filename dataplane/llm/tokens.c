@@ -115,6 +115,36 @@ AVX2 static uint64_t sum_avx2(const uint8_t *p, size_t len)
     half = _mm_add_epi64(half, _mm_unpackhi_epi64(half, half));
     return (uint64_t)_mm_cvtsi128_si64(half) + sum_sse2(p + i, len - i);
 }
+
+/* Those with VBMI2 do not slow down for wide registers (docs/decisions/0105). */
+#define AVX512        __attribute__((target("avx512f,avx512bw,avx512vbmi,bmi2")))
+#define INLINE_AVX512 AVX512 static inline __attribute__((always_inline))
+
+/* Looked up in the half of the table that is of ASCII; 0 of what is not valid. */
+INLINE_AVX512 __m512i avx512_weights(__m512i v, __mmask64 valid)
+{
+    const __m512i low = _mm512_loadu_si512(weights), high = _mm512_loadu_si512(weights + 64);
+    const __m512i ascii = _mm512_maskz_permutex2var_epi8(valid, low, v, high);
+    return _mm512_mask_mov_epi8(ascii, _mm512_movepi8_mask(v), _mm512_set1_epi8(WIDE));
+}
+
+INLINE_AVX512 __m512i avx512_add(__m512i total, __m512i w)
+{
+    return _mm512_add_epi64(total, _mm512_sad_epu8(w, _mm512_setzero_si512()));
+}
+
+AVX512 static uint64_t sum_avx512(const uint8_t *p, size_t len)
+{
+    __m512i total = _mm512_setzero_si512();
+    size_t i = 0;
+    for (; len - i >= 64; i += 64)
+        total = avx512_add(total, avx512_weights(_mm512_loadu_si512(p + i), ~UINT64_C(0)));
+    if (i < len) {
+        const __mmask64 valid = _bzhi_u64(~UINT64_C(0), (unsigned)(len - i));
+        total = avx512_add(total, avx512_weights(_mm512_maskz_loadu_epi8(valid, p + i), valid));
+    }
+    return (uint64_t)_mm512_reduce_add_epi64(total);
+}
 #endif
 
 tokens_sum_fn tokens_sum_of(enum tokens_way way)
@@ -127,9 +157,15 @@ tokens_sum_fn tokens_sum_of(enum tokens_way way)
         return sum_sse2;
     case TOKENS_WAY_AVX2:
         return __builtin_cpu_supports("avx2") ? sum_avx2 : NULL;
+    case TOKENS_WAY_AVX512:
+        return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi") &&
+                       __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("bmi2")
+                   ? sum_avx512
+                   : NULL;
 #else
     case TOKENS_WAY_SSE2:
     case TOKENS_WAY_AVX2:
+    case TOKENS_WAY_AVX512:
 #endif
     case TOKENS_WAYS:
         break;

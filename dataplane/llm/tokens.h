@@ -30,7 +30,13 @@ uint32_t tokens_round(uint64_t q8); /* Up, saturating. */
 
 /* The ways to the sum of a text, the best of which is taken; NULL: not on this processor. For
  * tests: all give the same. */
-enum tokens_way { TOKENS_WAY_SCALAR, TOKENS_WAY_SSE2, TOKENS_WAY_AVX2, TOKENS_WAYS };
+enum tokens_way {
+    TOKENS_WAY_SCALAR,
+    TOKENS_WAY_SSE2,
+    TOKENS_WAY_AVX2,
+    TOKENS_WAY_AVX512,
+    TOKENS_WAYS
+};
 typedef uint64_t (*tokens_sum_fn)(const uint8_t *p, size_t len);
 tokens_sum_fn tokens_sum_of(enum tokens_way way);
 
