@@ -83,6 +83,8 @@ static uint32_t count_out(const struct request *r, const struct snapshot_model *
 bool ways_most_out(const struct request *r, const struct snapshot_model *m, uint64_t now_ms)
 {
     uint32_t all = 0, out = 0;
+    if (m->deployment_count < 2)
+        return false;
     for (uint32_t i = 0; i < m->deployment_count; i++) {
         if (required_lacks(r, &m->deployments[i]) != 0)
             continue;
