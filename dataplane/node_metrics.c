@@ -26,6 +26,7 @@ static void collect_endpoint(void *arg, const struct endpoint_shared *e)
 /* A policy that was replaced is no longer shown. */
 static void collect_policies(struct node_metrics *m, const struct snapshot *s)
 {
+    const uint64_t now_ms = clock_mono_ms();
     for (uint32_t i = 0; i < s->policy_count; i++) {
         char digits[24];
         struct buf version = {.data = digits, .cap = sizeof digits, .max = sizeof digits};
@@ -33,7 +34,7 @@ static void collect_policies(struct node_metrics *m, const struct snapshot *s)
             continue;
         const struct str labels[] = {s->policies[i].name, buf_str(&version), STR("stable")};
         metrics_gauge_set(meter(&m->meters, METER_POLICY_INFO, labels), 1);
-        metrics_gauge_set(meter(&m->meters, METER_POLICY_AGE, labels), snapshot_age_s(s));
+        metrics_gauge_set(meter(&m->meters, METER_POLICY_AGE, labels), snapshot_age_s(s, now_ms));
     }
 }
 

@@ -41,7 +41,7 @@ void entry_fill_decision(struct request *r, struct record_decision *d)
     d->era = s->era;
     d->generation = s->generation;
     d->hash_key_id = s->limits.hash_key_id;
-    d->config_age_s = snapshot_age_s(s);
+    d->config_age_s = snapshot_age_s(s, r->now_ns / 1000000);
     d->features = learned ? &r->work->features : NULL;
     d->t_in = r->work->call.tokens_in;
     d->pref = wishes_position(r);

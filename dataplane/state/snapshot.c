@@ -8,7 +8,6 @@
 
 #include <assert.h>
 
-#include "common/base/clock.h"
 #include "common/base/mem.h"
 #include "dataplane/state/resources.h"
 #include "dataplane/state/snapshot_build.h"
@@ -58,9 +57,9 @@ const struct snapshot_price *snapshot_price(const struct snapshot_deployment *d,
     return NULL;
 }
 
-uint32_t snapshot_age_s(const struct snapshot *s)
+uint32_t snapshot_age_s(const struct snapshot *s, uint64_t now_ms)
 {
-    return (uint32_t)((clock_mono_ms() - s->applied_mono_ms) / 1000);
+    return now_ms > s->applied_mono_ms ? (uint32_t)((now_ms - s->applied_mono_ms) / 1000) : 0;
 }
 
 void snapshot_ref(struct snapshot *s)

@@ -272,8 +272,8 @@ static inline bool snapshot_key_has_route(const struct identity *i, const struct
 {
     return scope_has(i->terms->routes, r->name, r->name_hash);
 }
-/* Seconds since the snapshot was applied. */
-uint32_t snapshot_age_s(const struct snapshot *s);
+/* Seconds since the snapshot was applied; 0 if that came after now_ms. */
+uint32_t snapshot_age_s(const struct snapshot *s, uint64_t now_ms);
 
 void snapshot_ref(struct snapshot *s);
 /* The last one frees everything, also on other threads than the control loop (tests, tools). */
