@@ -100,9 +100,17 @@ int json_i64(const struct json *j, uint32_t node, int64_t min, int64_t max, int6
     if (json_kind(j, node) != JSON_NUMBER || (j->nodes[node].info & JSON_INFO_INTEGER) == 0)
         return ERR_INVALID;
     struct str text = json_raw(j, node);
-    if (text.len - (text.data[0] == '-' ? 1 : 0) > DIGITS_MAX)
+    const bool negative = text.data[0] == '-';
+    int64_t value = 0;
+    if (text.len - negative > DIGITS_MAX)
         return ERR_RANGE;
-    return str_parse_i64(text, min, max, out_value);
+    for (size_t i = negative; i < text.len; i++) /* The scan saw that they are digits. */
+        value = value * 10 + (text.data[i] - '0');
+    value = negative ? -value : value;
+    if (value < min || value > max)
+        return ERR_RANGE;
+    *out_value = value;
+    return 0;
 }
 
 /* A number as digits * 10^exponent. */
