@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/mem.h"
+#include "common/json/json_length.h"
 #include "dataplane/llm/anthropic.h"
 #include "dataplane/llm/openai.h"
 #include "dataplane/llm/openai_shape.h"
@@ -64,12 +65,10 @@ enum call_finish call_finish_of(struct str name)
 
 bool provider_is_plain(struct str text)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.data[i];
-        if (c < ' ' || c > '~' || c == '"' || c == '\\')
-            return false;
-    }
-    return true;
+    const unsigned char *p = (const unsigned char *)text.data;
+    uint32_t escapes = 0;
+    return text.len == 0 || (json_plain_length(p, text.len, &escapes) == text.len && escapes == 0 &&
+                             memchr(p, 0x7f, text.len) == NULL);
 }
 
 void provider_out_start(struct provider_out *out, struct buf *gathered)

@@ -68,6 +68,11 @@ static int text_of(struct call_reading *r, uint32_t content, size_t head, size_t
 {
     struct ends e = {.head = head, .tail = tail};
     uint32_t text, first = JSON_NONE, count = 0;
+    *out_text = json_plain(r->json, content);
+    *out_total = out_text->len;
+    if (out_text->data != NULL ||
+        content == JSON_NONE) /* The usual, and the usual system prompt. */
+        return 0;
     for (uint32_t at = 0; next_text(r, content, &at, &text); count++) {
         if (count == 0)
             first = text;

@@ -2,11 +2,10 @@
  * that could not be sent at once. */
 #include <string.h>
 
+#include "common/base/digits.h"
 #include "common/base/mem.h"
 #include "common/net/http1_scan.h"
 #include "dataplane/upstream/lean_internal.h"
-
-#define DIGITS_MAX 20U
 
 static const struct str length_name = {"Content-Length: ", 16};
 
@@ -22,19 +21,6 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-static char *put_u64(char *at, uint64_t value)
-{
-    char reversed[DIGITS_MAX];
-    size_t len = 0;
-    do {
-        reversed[len++] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    while (len > 0)
-        *at++ = reversed[--len];
-    return at;
-}
-
 /* A method for which "no body" is worth saying (RFC 9110 section 8.6). */
 static bool expects_body(struct str method)
 {
@@ -45,7 +31,7 @@ static bool expects_body(struct str method)
 static size_t bytes_max(const struct transport_origin *o, const struct fetch_request *r)
 {
     size_t bytes = r->method.len + 1 + r->target.len + o->after_target_bytes + length_name.len +
-                   DIGITS_MAX + 4;
+                   DIGITS_BYTES + 4;
     for (size_t i = 0; i < r->field_count; i++)
         bytes += r->fields[i].name.len + r->fields[i].value.len + 4;
     return bytes;
@@ -129,7 +115,7 @@ int lean_request_compose(struct transport_origin *o, const struct fetch_request 
     char *fields_end = at;
     if (body_bytes > 0 || expects_body(r->method)) {
         at = put(at, length_name);
-        at = put_u64(at, body_bytes);
+        at = digits_put_u64(at, body_bytes);
         *at++ = '\r';
         *at++ = '\n';
     }
