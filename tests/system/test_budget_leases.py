@@ -160,4 +160,4 @@ def test_a_whole_node_holds_a_life_and_ends_it_in_order():
         wait_until("the killed life to be closed", lambda: cluster.postgres.value(lives % 1) == "1")
         wait_until("the next life", lambda: cluster.postgres.value(lives % 0) == "1")
         expect(node.stop() == 0, "it did not stop in order")
-        wait_until("its end", lambda: cluster.postgres.value(lives % 1) == "2", 5)
+        wait_until("its end", lambda: cluster.postgres.value(lives % 1) == "2")

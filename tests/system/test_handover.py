@@ -64,7 +64,7 @@ def test_f31_a_control_plane_that_ends_answers_its_calls_and_gives_its_roles_up_
     """The lease lasts far longer than the test waits: without being given back, nobody could take over."""
     with Cluster(faults.config, nodes=1, controls=2, etcd=True,
                  control_args=["--etcd-ttl", "60s", "--drain-timeout", "60s"]) as c:
-        wait_until("every role to be led once", lambda: all_led_once(c), 90)
+        wait_until("every role to be led once", lambda: all_led_once(c))
         wait_until("both to stand for every role", lambda: candidacies(c.etcd) == 8)
         leaving = c.leaders()["keeper"][0]
         other = 1 - leaving
@@ -72,13 +72,13 @@ def test_f31_a_control_plane_that_ends_answers_its_calls_and_gives_its_roles_up_
             call = Call(c, leaving)
             wait_until("the call to wait in the database", lambda: lock.waiting() >= 1)
             c.controls[leaving].kill(signal.SIGTERM)
-            wait_until("it to be unready", lambda: readiness(c.controls[leaving]) == 503, 30)
-            wait_until("the other one to lead everything",
-                       lambda: all(holder == other for holder, _ in c.leaders().values()), 30)
+            wait_until("it to be unready", lambda: readiness(c.controls[leaving]) == 503)
+            wait_until("the other one to lead everything",  # Long before the lease would have run out.
+                       lambda: all(holder == other for holder, _ in c.leaders().values()), 45)
             expect(c.controls[leaving].alive and call.status is None, "it did not wait for its call")
-        call.join(30)
+        call.join(120)
         expect(call.status == 200, "the call under way was answered with %s" % call.status)
-        expect(c.controls[leaving].child.wait(30) == 0, "it did not end well")
+        expect(c.controls[leaving].child.wait(120) == 0, "it did not end well")
         expect(led(c) == {role: [other] for role in c.leaders()}, "roles are led by %s" % led(c))
 
 
@@ -96,7 +96,7 @@ def test_f31_a_control_plane_that_ends_acknowledges_the_batches_that_it_took():
             c.control.kill(signal.SIGTERM)
             wait_until("it to be unready", lambda: readiness(c.control) == 503)
             expect(c.control.alive, "it did not wait for its batch")
-        expect(c.control.child.wait(30) == 0, "it did not end well")
+        expect(c.control.child.wait(120) == 0, "it did not end well")
         stored = int(c.postgres.value("SELECT count(*) FROM decision"))
         expect(stored > 0, "the batch was not stored")
         wait_until("the node to let go of what was stored",
@@ -108,18 +108,18 @@ def test_f31_a_control_plane_that_ends_acknowledges_the_batches_that_it_took():
 
 def test_f31_a_control_plane_that_is_told_to_end_serves_whoever_is_still_sent_to_it():
     """Load balancers learn late that it is not ready: until the delay is over they send to it what they like."""
-    with Cluster(faults.config, nodes=1, control_args=["--drain-delay", "4s"]) as c:
+    with Cluster(faults.config, nodes=1, control_args=["--drain-delay", "10s"]) as c:
         began = time.monotonic()
         c.control.kill(signal.SIGTERM)
-        wait_until("it to be unready", lambda: readiness(c.control) == 503, 10)
+        wait_until("it to be unready", lambda: readiness(c.control) == 503)
         served = 0
         while c.control.alive and time.monotonic() - began < 3:
             status, _ = c.admin("GET", "/keys")
             expect(status == 200, "a call after SIGTERM was answered with %s" % status)
             served += 1
-        expect(c.control.child.wait(30) == 0, "it did not end well")
+        expect(c.control.child.wait(120) == 0, "it did not end well")
         took = time.monotonic() - began
-        expect(served > 0 and took >= 4, "it ended after %.1f s and %d calls" % (took, served))
+        expect(served > 0 and took >= 10, "it ended after %.1f s and %d calls" % (took, served))
         return "%d calls served after SIGTERM, ended after %.1f s" % (served, took)
 
 
@@ -129,8 +129,8 @@ def test_f31_a_control_plane_ends_although_a_call_never_does():
             call = Call(c)
             wait_until("the call to wait in the database", lambda: lock.waiting() >= 1)
             began = time.monotonic()
-            expect(c.control.stop(25) == 0, "it did not end well")
-            call.join(10)
+            expect(c.control.stop() == 0, "it did not end well")
+            call.join(60)
             expect(call.status == 0, "the call was answered with %s" % call.status)
             return "ended after %.1f s" % (time.monotonic() - began)
 
@@ -147,12 +147,12 @@ def test_roles_are_taken_over_while_every_ordinary_worker_is_blocked():
             c.controls[gone].wait_dead()
             began = time.monotonic()
             wait_until("the other one to lead everything",
-                       lambda: all(holder == other for holder, _ in c.leaders().values()), 20)
+                       lambda: all(holder == other for holder, _ in c.leaders().values()))
             took = time.monotonic() - began
             expect(lock.waiting() >= 3 and all(call.status is None for call in calls),
                    "the workers were not blocked all the time")
         for call in calls:
-            call.join(30)
+            call.join(120)
         expect(all(call.status == 200 for call in calls), "answers: %s" % [call.status for call in calls])
         return "all roles after %.1f s" % took
 
@@ -168,5 +168,5 @@ def test_a_control_plane_that_comes_late_is_given_its_share_of_the_roles():
         late.addresses()
         began = time.monotonic()
         wait_until("each to lead two", lambda: all_led_once(c) and
-                   sorted(who[0] for who in led(c).values()) == [0, 0, 1, 1], 60)
+                   sorted(who[0] for who in led(c).values()) == [0, 0, 1, 1])
         return "even after %.1f s" % (time.monotonic() - began)

@@ -31,14 +31,22 @@ def load(cluster, breaking, nodes=1, seed=1):
     return client.entries
 
 
+def metrics_of(control):
+    """Its metrics as lines, from it and nobody else: none once it has ended. Who is slow to answer is asked again:
+    no answer says nothing about what it leads."""
+    def read():
+        if not control.alive:
+            return [""]
+        status, _, text = http("GET", "http://%s/metrics" % control.addresses()["metrics"])
+        return status == 200 and text.decode().splitlines()
+    return wait_until("%s to tell its metrics" % control.name, read)
+
+
 def led(cluster):
     """Roles by who says that he leads them: role -> list of control planes."""
     roles = {}
     for i, control in enumerate(cluster.controls):
-        if not control.alive:
-            continue
-        _, _, text = http("GET", "http://%s/metrics" % control.addresses()["metrics"], timeout_s=2)
-        for line in text.decode().splitlines():
+        for line in metrics_of(control):
             if line.startswith("steelyard_leader{") and float(line.rsplit(" ", 1)[1]) == 1:
                 roles.setdefault(line.split('"')[1], []).append(i)
     return roles
@@ -193,8 +201,8 @@ def test_a_nodes_disk_is_lost():
         node.start()
         c.wait_ready(node)  # From the control plane: it had nothing of its own.
         wait_until("the node to know the key", lambda: node_knows(c, key))
-        _, status = c.admin("GET", "/status")
-        expect(sum(n["connected"] for n in status["nodes"]) == 1, "the old life is still there: %s" % status)
+        status = wait_until("the old life to be gone", lambda: [
+            s for s in [c.admin("GET", "/status")[1]] if sum(n["connected"] for n in s.get("nodes", [])) == 1])[0]
         return json.dumps([n["node_id"][:8] for n in status["nodes"]])
 
 
@@ -346,7 +354,8 @@ def test_a_nodes_disk_is_full():
                 return [e for e in list(client.entries) if e.status == 503 and not refused_for_money(e)]
 
             wait_until("requests to be refused", refused)
-            expect(http("GET", "http://%s/readyz" % node.addresses()["metrics"])[0] == 503, "ready without a disk")
+            wait_until("it to be unready without a disk",
+                       lambda: http("GET", "http://%s/readyz" % node.addresses()["metrics"])[0] == 503)
             os.unlink(ballast)
             at = len(client.entries)
             wait_until("requests to be answered again", lambda: [e for e in list(client.entries)[at:] if e.complete])

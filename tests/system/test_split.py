@@ -152,7 +152,7 @@ def check(pair):
 
 
 def rounds(n):
-    seed = int(os.environ.get("STEELYARD_SEED", random.randrange(1 << 30)))
+    seed = int(os.environ.get("STEELYARD_SEED", random.randrange(1 << 30) if n > 4 else 20261134))  # One of each kind, nearly.
     dice, kinds = random.Random(seed), {}
     started = time.monotonic()
     with Pair() as pair:
