@@ -38,6 +38,8 @@ static const struct shape shapes[ESTIMATE_KINDS] = {
     [ESTIMATE_SWITCH] = {SUM_DIRECT, SUM_ROWS, SUM_SWITCHED, SUM_LABELS},
 };
 
+static const struct shape correction = {SUM_RESIDUAL, SUM_LABELS, -1, -1};
+
 const char *estimate_kind_name(enum estimate_kind kind)
 {
     static const char *const names[ESTIMATE_KINDS] = {"ips", "snips", "dm", "dr", "switch"};
@@ -303,6 +305,8 @@ static void judge(const struct work *work, const struct estimate_options *o, str
 {
     const struct estimate_value *dr = &e->of[ESTIMATE_DR];
     const struct estimate_value *cut = &e->of[ESTIMATE_SWITCH];
+    e->correction_error =
+        work->unit_count >= UNITS_MIN ? error_of(work, NULL, &work->all, &correction) : INFINITY;
     e->ess = work->squares > 0 ? work->absolute * work->absolute / work->squares : 0;
     e->weight_share = work->absolute > 0 ? work->heaviest / work->absolute : 1;
     e->cut = work->absolute > 0 ? work->beyond / work->absolute : 0;

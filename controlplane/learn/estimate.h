@@ -73,10 +73,11 @@ struct estimate {
     uint32_t rows;
     uint32_t labelled;
     uint32_t units;
-    double ess;          /* (sum v|w|)^2 / sum (vw)^2 over labelled rows. */
-    double weight_share; /* Of the heaviest row or unit. */
-    double cut;          /* Share of the weight that lies beyond tau. */
-    bool support;        /* ess and weight_share are good enough to judge by; else NO_SUPPORT. */
+    double ess;              /* (sum v|w|)^2 / sum (vw)^2 over labelled rows. */
+    double weight_share;     /* Of the heaviest row or unit. */
+    double correction_error; /* Standard error of what DR adds to DM. */
+    double cut;              /* Share of the weight that lies beyond tau. */
+    bool support; /* ess and weight_share are good enough to judge by; else NO_SUPPORT. */
     enum estimate_kind trusted; /* DR; SWITCH if its widened interval is less than half as wide; DM
                                    without support. */
 };

@@ -66,12 +66,11 @@ int explain_version_add(struct explain_version *x,
                         const struct explain_version_row *row) MUST_CHECK;
 /* What training found out about `then`, on rows left out. */
 struct explain_version_training {
-    double cost_ratio;     /* Expected cost of choices on rows left out over that of its own on the
-                              rows it has learned from; 1: as expected. */
+    double cost_ratio;     /* Cost on other rows over that on the rows it has learned from ... */
+    double ratio_error;    /* ... and the standard error of its logarithm. */
     double quality_excess; /* Mean quality likewise, own less left out. */
-    double cost;           /* USD a request; 0: not known. */
-    double rows_error;     /* Standard errors, parts of it: as requests vary, ... */
-    double calls_error;    /* ... and as the calls it is told by do. */
+    double cost;           /* On other rows, USD a request; 0: not known. */
+    double error;          /* Standard error, a part of it. */
 };
 void explain_version_trained(struct explain_version *x,
                              const struct explain_version_training *training);

@@ -171,40 +171,6 @@ out:
     return rc;
 }
 
-static double expected_cost(const struct run *run, uint32_t row, uint32_t model)
-{
-    return outcome_cost_usd(run->prices[model], run->view.rows[run->fit.rows[row]].in_tok,
-                            (double)run->fit.tokens[(size_t)row * run->view.model_count + model]);
-}
-
-/* Expected cost of choices by weights that have not seen the rows over that of the file's own.
- * Folds differ, because each has a policy of its own: what they differ by is no property of the
- * file, and the ratio is believed as far as it is larger than its error (positive-part
- * James-Stein). */
-static double ratio_of_folds(double folds[][2], uint32_t count, double *out_error)
-{
-    double mean = 0;
-    double squares = 0;
-    uint32_t used = 0;
-    for (uint32_t f = 0; f < count; f++) {
-        if (!(folds[f][0] > 0 && folds[f][1] > 0))
-            continue;
-        double x = log(folds[f][0] / folds[f][1]);
-        mean += x;
-        squares += x * x;
-        used++;
-    }
-    *out_error = 0;
-    if (used < 2)
-        return 1;
-    mean /= used;
-    double variance = fmax(squares / used - mean * mean, 0) / (used - 1);
-    *out_error = sqrt(variance);
-    if (mean == 0)
-        return 1;
-    return exp(mean * fmax(1 - variance / (mean * mean), 0));
-}
-
 /* Quality and cost at the chosen lambda, beside what was predicted for the same rows. Where the
  * target is a cost, quality may be given up for it: then the gap is one of utility. */
 static int measure_choices(struct run *run, const struct artifact *a)
@@ -221,9 +187,7 @@ static int measure_choices(struct run *run, const struct artifact *a)
     if (rc == 0)
         rc = sweep_choose_with(a, NULL, &run->fit, &run->view, (const int64_t(*)[2])run->prices,
                                s->lambda[run->target.point], choice);
-    double folds[CROSSFIT_FOLDS_MAX][2] = {{0}};
     m->final_quality = 0;
-    m->final_cost = 0;
     for (uint32_t i = 0; rc == 0 && i < s->row_count; i++) {
         size_t at = (size_t)i * s->model_count;
         double reward = (double)s->outcome->reward[at + choice[i]];
@@ -231,12 +195,7 @@ static int measure_choices(struct run *run, const struct artifact *a)
         double cost_gap = cost - (double)s->outcome->cost[at + ours[i]];
         gap[i] = reward - (double)s->outcome->reward[at + ours[i]] - lambda * cost_gap;
         m->final_quality += s->weight[i] * reward;
-        m->final_cost += s->weight[i] * cost;
-        double *expected = folds[run->fit.fold[run->fit.rows[i]]];
-        expected[0] += s->weight[i] * expected_cost(run, i, ours[i]);
-        expected[1] += s->weight[i] * expected_cost(run, i, choice[i]);
     }
-    m->final_cost_ratio = ratio_of_folds(folds, run->fit.fold_count, &m->final_cost_ratio_error);
     if (rc == 0)
         sweep_mean(s, gap, &m->final_gap, &m->final_gap_error);
     mem_free(gap);

@@ -359,27 +359,50 @@ static int finish(struct run *run, struct learn_result *result, struct err *err)
     return rc;
 }
 
-int learn_run(const struct dataset *data, const struct learn_options *options,
-              struct learn_result *out_result, struct err *err)
+/* One target on what prepare and cross_fit left; the caller owns *out in any case. */
+static int run_target(struct run *run, const struct learn_options *options,
+                      struct learn_result *out, struct err *err)
 {
+    buf_init(&out->artifact, ARTIFACT_BYTES_MAX);
+    buf_init(&out->report, REPORT_BYTES_MAX);
+    run->options = options;
+    run->target.point = SWEEP_NONE;
+    memset(&run->metrics, 0, sizeof(run->metrics));
+    mem_free(run->final_choice);
+    run->final_choice = NULL;
+    int rc = evaluate(run);
+    return rc != 0 ? rc : finish(run, out, err);
+}
+
+static bool has_report(int rc, const struct learn_result *result)
+{
+    return rc == 0 || (rc == ERR_RANGE && result->report.len != 0);
+}
+
+int learn_run_first(const struct dataset *data, const struct learn_options *options,
+                    const double *values, uint32_t count, struct learn_result *out_result,
+                    struct err *err)
+{
+    struct learn_options now = *options;
     struct learn_result result = {0};
     struct err why = {0};
     struct run *run = mem_zalloc(sizeof(*run));
     int rc = ERR_NOMEM;
     memset(out_result, 0, sizeof(*out_result));
-    buf_init(&result.artifact, ARTIFACT_BYTES_MAX);
-    buf_init(&result.report, REPORT_BYTES_MAX);
+    now.target.value = values[0];
     if (run != NULL) {
         run->data = data;
-        run->options = options;
-        run->target.point = SWEEP_NONE;
+        run->options = &now;
         rc = prepare(run, &why);
         if (rc == 0)
             rc = cross_fit(run, &why);
-        if (rc == 0)
-            rc = evaluate(run);
-        if (rc == 0)
-            rc = finish(run, &result, &why);
+        bool again = rc == 0;
+        for (uint32_t i = 0; again && i < count; i++) {
+            learn_result_deinit(&result);
+            now.target.value = values[i];
+            rc = run_target(run, &now, &result, &why);
+            again = has_report(rc, &result) && !result.passed;
+        }
         mem_free(run->final_choice);
         sweep_deinit(&run->sweep);
         crossfit_deinit(&run->fit);
@@ -388,11 +411,17 @@ int learn_run(const struct dataset *data, const struct learn_options *options,
     }
     if (rc != 0)
         err_set(err, rc, "%s", why.message[0] != '\0' ? why.message : err_text(rc));
-    if (rc == 0 || (rc == ERR_RANGE && result.report.len != 0))
+    if (has_report(rc, &result))
         *out_result = result;
     else
         learn_result_deinit(&result);
     return rc;
+}
+
+int learn_run(const struct dataset *data, const struct learn_options *options,
+              struct learn_result *out_result, struct err *err)
+{
+    return learn_run_first(data, options, &options->target.value, 1, out_result, err);
 }
 
 void learn_result_deinit(struct learn_result *result)

@@ -116,6 +116,11 @@ struct learn_result {
  */
 int learn_run(const struct dataset *data, const struct learn_options *options,
               struct learn_result *out_result, struct err *err) MUST_CHECK;
+/* The first of values[count] (in place of target.value) that can be reached and whose gates pass;
+ * fitted once for all of them. Else what the last one gave. */
+int learn_run_first(const struct dataset *data, const struct learn_options *options,
+                    const double *values, uint32_t count, struct learn_result *out_result,
+                    struct err *err) MUST_CHECK;
 void learn_result_deinit(struct learn_result *result); /* Also fine on a zeroed one. */
 
 /* Prices as they travel in the file: META metrics "price_in:MODEL" and "price_out:MODEL", USD per

@@ -178,16 +178,13 @@ static json_t *chosen_part(const struct run *run)
         return NULL;
     set(&out, "target_reached", real(run->target.reached));
     set(&out, "target_bound", real(run->target.bound));
-    set(&out, "final_on_training_rows",
-        json_pack("{s:o,s:o,s:o,s:o}", "quality", real(run->metrics.final_quality), "cost_ratio",
-                  real(run->metrics.final_cost_ratio), "cost_usd", real(run->metrics.final_cost),
-                  "rounding", real(run->metrics.final_rounding)));
     const struct run_costs *costs = &run->metrics.costs;
+    set(&out, "final_on_training_rows",
+        json_pack("{s:o,s:o,s:o}", "quality", real(run->metrics.final_quality), "cost_usd",
+                  real(costs->own), "rounding", real(run->metrics.final_rounding)));
     set(&out, "costs",
-        json_pack("{s:o,s:o,s:o,s:o,s:o}", "usd", real(costs->mean), "rows_error",
-                  real(costs->rows_error), "calls_error", real(costs->calls_error),
-                  "over_expected_unseen", real(costs->unseen), "over_expected_own",
-                  real(costs->own)));
+        json_pack("{s:o,s:o,s:o,s:o}", "usd", real(costs->mean), "error", real(costs->error),
+                  "over_own", real(costs->ratio), "over_own_error", real(costs->ratio_error)));
     set(&out, "certain", json_boolean(run->target.certain));
     set(&out, "quality_of_best_interval",
         json_pack("[oo]", real(run->metrics.quality_low), real(run->metrics.quality_high)));

@@ -10,15 +10,13 @@
 #include "controlplane/learn/reference.h"
 #include "controlplane/learn/sweep.h"
 
-/* What choices on rows left out cost (costs.c), and that over what was expected: by weights that
- * have not seen the rows, and by the final file of the rows it was fitted on. Errors are standard
- * errors, parts of the mean. */
+/* What the final file's choices cost on rows that it has not learned from (costs.c). */
 struct run_costs {
-    double mean; /* USD a request. */
-    double rows_error;
-    double calls_error;
-    double unseen;
-    double own;
+    double mean;  /* USD a request. */
+    double error; /* Standard error, a part of it. */
+    double own;   /* USD on the rows it was fitted on. */
+    double ratio; /* mean / own */
+    double ratio_error;
 };
 
 struct run_metrics { /* All on rows left out, by the integer engine. */
@@ -36,9 +34,6 @@ struct run_metrics { /* All on rows left out, by the integer engine. */
     double quality_low; /* Bootstrap interval (5 %, 95 %) of quality relative to best ... */
     double quality_high;
     double final_quality; /* Of the final policy on the rows it was fitted on, at its lambda. */
-    double final_cost;    /* USD a request, likewise. */
-    double final_cost_ratio_error;
-    double final_cost_ratio; /* Expected cost of choices on rows left out over the final ones'. */
     struct run_costs costs;
     double final_gap;       /* Of quality (cost targets: utility) over the prediction ... */
     double final_gap_error; /* ... and its standard error. */

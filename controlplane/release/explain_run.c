@@ -56,17 +56,17 @@ static void read_report(struct str text, struct version *out)
     json_t *report = json_loadb(text.data, text.len, 0, NULL);
     const json_t *chosen = json_object_get(report, "chosen");
     const json_t *own = json_object_get(chosen, "final_on_training_rows");
-    const json_t *ratio = json_object_get(own, "cost_ratio");
     const json_t *own_quality = json_object_get(own, "quality");
     const json_t *quality = json_object_get(chosen, "quality");
     const json_t *costs = json_object_get(chosen, "costs");
     struct explain_version_training *t = &out->training;
+    const json_t *ratio = json_object_get(costs, "over_own");
     t->cost_ratio = json_is_number(ratio) ? json_number_value(ratio) : 1;
+    t->ratio_error = json_number_value(json_object_get(costs, "over_own_error"));
     if (json_is_number(own_quality) && json_is_number(quality))
         t->quality_excess = json_number_value(own_quality) - json_number_value(quality);
     t->cost = json_number_value(json_object_get(costs, "usd"));
-    t->rows_error = json_number_value(json_object_get(costs, "rows_error"));
-    t->calls_error = json_number_value(json_object_get(costs, "calls_error"));
+    t->error = json_number_value(json_object_get(costs, "error"));
     json_decref(report);
 }
 

@@ -125,10 +125,7 @@ static double charged(const struct set *s, uint32_t row, uint32_t model)
 struct policy { /* artifact NULL: priors. */
     struct artifact *artifact;
     struct policy_params params;
-    double cost_ratio;
-    double quality_excess;
-    double costs[5]; /* As reported: usd, rows_error, calls_error, unseen, own. */
-    double held_out; /* Cost of its choices on questions left out, as training measured it. */
+    struct explain_version_training training;
 };
 
 static void decide(const struct set *s, const struct policy *p, uint32_t row, uint64_t round,
@@ -227,20 +224,24 @@ static void add_row(const struct set *s, uint32_t row, const struct log_entry *e
     check(dataset_add(out, &r, &failure), "dataset_add");
 }
 
+static double number(const json_t *object, const char *name)
+{
+    return json_number_value(json_object_get(object, name));
+}
+
 static void read_report(struct str text, struct policy *out)
 {
     json_t *report = json_loadb(text.data, text.len, 0, NULL);
     const json_t *chosen = json_object_get(report, "chosen");
     const json_t *own = json_object_get(chosen, "final_on_training_rows");
-    static const char *const names[] = {"usd", "rows_error", "calls_error", "over_expected_unseen",
-                                        "over_expected_own"};
     const json_t *costs = json_object_get(chosen, "costs");
-    for (int i = 0; i < 5; i++)
-        out->costs[i] = json_number_value(json_object_get(costs, names[i]));
-    out->held_out = json_number_value(json_object_get(chosen, "cost_usd"));
-    out->cost_ratio = json_number_value(json_object_get(own, "cost_ratio"));
-    out->quality_excess = json_number_value(json_object_get(own, "quality")) -
-                          json_number_value(json_object_get(chosen, "quality"));
+    out->training = (struct explain_version_training){
+        .cost_ratio = number(costs, "over_own"),
+        .ratio_error = number(costs, "over_own_error"),
+        .quality_excess = number(own, "quality") - number(chosen, "quality"),
+        .cost = number(costs, "usd"),
+        .error = number(costs, "error"),
+    };
     json_decref(report);
 }
 
@@ -253,25 +254,23 @@ static bool train(const struct set *s, const struct dataset *data, const double 
     learn_options_init(&options);
     options.models = s->meta.models;
     options.target.kind = LEARN_TARGET_QUALITY;
-    for (; *targets > 0; targets++) {
-        struct learn_result result = {0};
-        options.target.value = *targets;
-        int rc = learn_run(data, &options, &result, &failure);
-        bool good = rc == 0 && result.passed;
-        if (rc != 0 && rc != ERR_RANGE)
-            check(rc, "learn_run");
-        if (good) {
-            check(artifact_decode(buf_str(&result.artifact), &out->artifact, &reason, &failure),
-                  "artifact_decode");
-            policy_params_init(&out->params);
-            policy_params_from_artifact(&out->params, out->artifact, 0);
-            read_report(buf_str(&result.report), out);
-        }
-        learn_result_deinit(&result);
-        if (good)
-            return true;
+    uint32_t count = 0;
+    while (targets[count] > 0)
+        count++;
+    struct learn_result result = {0};
+    int rc = learn_run_first(data, &options, targets, count, &result, &failure);
+    bool good = rc == 0 && result.passed;
+    if (rc != 0 && rc != ERR_RANGE)
+        check(rc, "learn_run_first");
+    if (good) {
+        check(artifact_decode(buf_str(&result.artifact), &out->artifact, &reason, &failure),
+              "artifact_decode");
+        policy_params_init(&out->params);
+        policy_params_from_artifact(&out->params, out->artifact, 0);
+        read_report(buf_str(&result.report), out);
     }
-    return false;
+    learn_result_deinit(&result);
+    return good;
 }
 
 /* --- predicting ----------------------------------------------------------------------------------
@@ -406,25 +405,21 @@ static void report(const struct set *s, const char *pair, const struct explain_v
                    uint32_t fresh, double dearer, struct tally *io)
 {
     const struct explain_version_figure *f = &r->cost_then;
+    const struct explain_version_training *t = &then->training;
     double error = f->of.value / m.mean - 1;
     double half = (f->of.high - f->of.low) / 2;
     double z = (f->of.value - m.mean) / hypot(half / 1.96, m.error);
     if (trace)
         printf("%-16s %-8s %3llu %5u decisions %-6s ess %6.0f  predicted %.8f (%.8f to %.8f)  "
-               "measured %.8f +-%4.1f %% on %4u  error %+6.1f %%  z %+5.2f | mix %+6.1f own %+6.1f "
-               " dm "
-               "%+6.1f "
-               "dr %+6.1f (+-%4.1f) held %+6.1f ratio %.3f costs %+6.1f (+-%4.1f %4.1f) unseen "
-               "%.3f own %.3f\n",
+               "measured %.8f +-%4.1f %% on %4u  error %+6.1f %%  z %+5.2f | same mix %+6.1f  own "
+               "questions %+6.1f  dm %+6.1f  dr %+6.1f  over own %.3f (+-%4.1f %%)  trained %+6.1f "
+               "(+-%4.1f %%)\n",
                s->name, pair, (unsigned long long)key_now, r->rows,
                explain_version_basis_name(f->basis), f->ess, f->of.value, f->of.low, f->of.high,
                m.mean, 100 * m.error / m.mean, fresh, 100 * error, z, 100 * (dearer - 1),
                100 * (own.mean / m.mean - 1), 100 * (f->direct.value / m.mean - 1),
-               100 * (f->corrected.value / m.mean - 1),
-               50 / 1.96 * (f->corrected.high - f->corrected.low) / m.mean,
-               100 * (then->held_out / m.mean - 1), then->cost_ratio,
-               100 * (then->costs[0] / m.mean - 1), 100 * then->costs[1], 100 * then->costs[2],
-               then->costs[3], then->costs[4]);
+               100 * (f->corrected.value / m.mean - 1), t->cost_ratio, 100 * t->ratio_error,
+               100 * (t->cost / m.mean - 1), 100 * t->error);
     fflush(stdout);
     io->errors[io->count] = error;
     io->luck[io->count++] = m.error / m.mean;
@@ -455,12 +450,7 @@ static void predict_learned(const struct set *s, const struct questions *q, stru
     if (trained) {
         learned.params.eps_cap = UINT32_MAX; /* As the file says, as before. */
         check(explain_version_create(true, &x), "explain_version");
-        explain_version_trained(
-            x, &(struct explain_version_training){.cost_ratio = learned.cost_ratio,
-                                                  .quality_excess = learned.quality_excess,
-                                                  .cost = learned.costs[0],
-                                                  .rows_error = learned.costs[1],
-                                                  .calls_error = learned.costs[2]});
+        explain_version_trained(x, &learned.training);
         for (uint32_t i = 0; i < log.count; i++)
             explain_row(s, &log.entries[i], &learned, true, x);
         check(explain_version_finish(x, RESAMPLES, &r), "explain_version_finish");
@@ -493,12 +483,7 @@ static void predict_cheaper(const struct set *s, const struct questions *q, stru
         first.params.eps_cap = cheaper.params.eps_cap = 0;
         serve(s, &first, q->fresh, half, 0, &log);
         check(explain_version_create(true, &x), "explain_version");
-        explain_version_trained(
-            x, &(struct explain_version_training){.cost_ratio = cheaper.cost_ratio,
-                                                  .quality_excess = cheaper.quality_excess,
-                                                  .cost = cheaper.costs[0],
-                                                  .rows_error = cheaper.costs[1],
-                                                  .calls_error = cheaper.costs[2]});
+        explain_version_trained(x, &cheaper.training);
         for (uint32_t i = 0; i < log.count; i++)
             explain_row(s, &log.entries[i], &cheaper, false, x);
         explain_calls(s, q->known, q->known_count, &cheaper, x);

@@ -167,7 +167,8 @@ static void explaining_survives_each_failed_allocation(void **state)
 }
 
 /* Rows of a version that they say costs `cost`, with what training measured beside them. */
-static struct explain_version_figure joined(double cost, double trained, bool learned)
+static struct explain_version_figure
+joined_with(double cost, struct explain_version_training training, bool learned)
 {
     const struct plan plan = {{0, 1}, {0, 1}, {.001, cost}, {.5, .9}};
     static struct explain_version_result r;
@@ -189,12 +190,56 @@ static struct explain_version_figure joined(double cost, double trained, bool le
             .label_prob = 1};
         assert_int_equal(explain_version_add(x, &row), 0);
     }
-    explain_version_trained(
-        x, &(struct explain_version_training){
-               .cost_ratio = 1, .cost = trained, .rows_error = .03, .calls_error = .03});
+    explain_version_trained(x, &training);
     assert_int_equal(explain_version_finish(x, 200, &r), 0);
     explain_version_destroy(x);
     return r.cost_then;
+}
+
+static struct explain_version_figure joined(double cost, double trained, bool learned)
+{
+    return joined_with(
+        cost, (struct explain_version_training){.cost_ratio = 1, .cost = trained, .error = .04},
+        learned);
+}
+
+static void rows_that_were_learned_from_are_corrected_by_optimism(void **state)
+{
+    (void)state;
+    const struct explain_version_training training = {.cost_ratio = 1.2, .ratio_error = .1};
+    struct explain_version_figure other = joined_with(.010, training, false);
+    struct explain_version_figure learned = joined_with(.010, training, true);
+    assert_near(other.of.value, .010, .0001);
+    assert_near(learned.of.value, 1.2 * other.of.value, 1e-9);
+    double half = 1.2 * (other.of.high - other.of.value);
+    assert_near(learned.of.high - learned.of.value, hypot(half, 1.96 * .1 * learned.of.value),
+                1e-6);
+}
+
+/* Calls of the dear one cost twice as much where `then` sends requests. */
+static void where_it_would_go_calls_tell_more_than_the_models_word(void **state)
+{
+    (void)state;
+    const struct plan plans[2] = {{{.5, .5}, {1, 0}, {.001, .010}, {.5, .9}},
+                                  {{.5, .5}, {0, 1}, {.001, .010}, {.5, .9}}};
+    double errors[2];
+    for (uint64_t rows = 40; rows <= 4000; rows *= 100) {
+        static struct explain_version_result r;
+        struct explain_version *x;
+        assert_int_equal(explain_version_create(true, &x), 0);
+        for (uint64_t i = 0; i < rows; i++) {
+            uint32_t served = (uint32_t)(i / 2 % 2);
+            double cost = served == 0 ? .001 : i % 2 == 0 ? .010 : .020;
+            assert_int_equal(add(x, &plans[i % 2], i, STR("t"), served, cost, NAN), 0);
+        }
+        assert_int_equal(explain_version_finish(x, 200, &r), 0);
+        assert_near(r.cost_then.direct.value, .0080, .0006); /* A factor of 1.5 by model. */
+        assert_true(r.cost_then.of.low < .0105 && r.cost_then.of.high > .0105);
+        errors[rows == 4000] = fabs(r.cost_then.of.value - .0105);
+        explain_version_destroy(x);
+    }
+    assert_true(errors[1] < .0002);
+    assert_true(errors[0] < .0025);
 }
 
 static void what_training_measured_joins_few_rows_and_yields_to_others(void **state)
@@ -254,6 +299,8 @@ int main(void)
         cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(explaining_survives_each_failed_allocation),
         cmocka_unit_test(what_training_measured_joins_few_rows_and_yields_to_others),
+        cmocka_unit_test(rows_that_were_learned_from_are_corrected_by_optimism),
+        cmocka_unit_test(where_it_would_go_calls_tell_more_than_the_models_word),
         cmocka_unit_test(scores_that_were_seldom_asked_for_weigh_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

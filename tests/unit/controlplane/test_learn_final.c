@@ -109,6 +109,19 @@ static double predicted(const struct learn_result *r)
     return quality;
 }
 
+static void assert_cost_is_foreseen(const struct learn_result *r, double delivered)
+{
+    json_t *report = json_loadb(r->report.data, r->report.len, 0, NULL);
+    json_t *costs = json_object_get(json_object_get(report, "chosen"), "costs");
+    double foreseen = json_real_value(json_object_get(costs, "usd"));
+    double error = json_real_value(json_object_get(costs, "error"));
+    print_message("%.8f USD +- %.1f %% foreseen, %.8f delivered\n", foreseen, 100 * error, delivered);
+    assert_true(error > 0 && error < 0.2);
+    assert_true(fabs(foreseen / delivered - 1) < 0.1);
+    assert_true(json_real_value(json_object_get(costs, "over_own_error")) <= error);
+    json_decref(report);
+}
+
 /* Trains on `rows` tasks and returns the cost on others, relative to the best model's. */
 static double deliver(uint32_t rows)
 {
@@ -131,6 +144,7 @@ static double deliver(uint32_t rows)
     print_message("%u rows: %.4f of the best predicted, %.4f delivered at %.4f of its cost\n", rows,
                   predicted(&r), h.quality / h.best_quality, h.cost / h.best_cost);
     assert_true(h.quality / h.best_quality >= predicted(&r) - 0.015);
+    assert_cost_is_foreseen(&r, h.cost);
     artifact_destroy(a);
     learn_result_deinit(&r);
     dataset_destroy(taught);
@@ -147,9 +161,35 @@ static void new_tasks_get_the_quality_that_was_predicted_and_more_rows_cost_no_m
     assert_true(many < 1.05 * few);
 }
 
+static void the_first_target_that_holds_is_taken(void **state)
+{
+    (void)state;
+    static const double values[] = {1.9, 1.5, 0.9, 0.8};
+    struct learn_options o;
+    struct learn_result first;
+    struct learn_result alone;
+    struct err err = {0};
+    struct dataset *taught = make_tasks(0, 700);
+    learn_options_init(&o);
+    o.models = catalogue;
+    assert_int_equal(learn_run_first(taught, &o, values, 4, &first, &err), 0);
+    assert_true(first.passed);
+    o.target.value = 0.9;
+    assert_int_equal(learn_run(taught, &o, &alone, &err), 0);
+    assert_true(str_eq(buf_str(&first.artifact), buf_str(&alone.artifact)));
+    assert_true(str_eq(buf_str(&first.report), buf_str(&alone.report)));
+    learn_result_deinit(&first);
+    learn_result_deinit(&alone);
+    assert_int_equal(learn_run_first(taught, &o, values, 2, &first, &err), ERR_RANGE);
+    assert_true(first.artifact.len == 0 && first.report.len != 0);
+    learn_result_deinit(&first);
+    dataset_destroy(taught);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_first_target_that_holds_is_taken),
         cmocka_unit_test(new_tasks_get_the_quality_that_was_predicted_and_more_rows_cost_no_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
