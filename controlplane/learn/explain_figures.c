@@ -126,7 +126,8 @@ struct told {
 };
 
 /* Two estimates of one thing, by their errors. What lies between them beyond so many errors as
- * chance explains is doubt in `other` (random effects). */
+ * chance explains is doubt in `other` (random effects). The error of both holds how far they are
+ * apart: which of them is right is not known either. */
 static struct told join(struct told sure, struct told other, double chance)
 {
     double gap = other.value - sure.value;
@@ -135,7 +136,9 @@ static struct told join(struct told sure, struct told other, double chance)
     if (!(variance > 0))
         return sure;
     double trust = sure.error * sure.error / (variance + between);
-    return (struct told){sure.value + trust * gap, sure.error * sqrt(1 - trust)};
+    double apart = trust * (1 - trust) * gap * gap;
+    return (struct told){sure.value + trust * gap,
+                         sqrt(sure.error * sure.error * (1 - trust) + apart)};
 }
 
 static void move(struct estimate_value *io, double by)

@@ -248,8 +248,8 @@ static void what_training_measured_joins_few_rows_and_yields_to_others(void **st
     struct explain_version_figure alone = joined(.010, 0, false);
     assert_near(alone.of.value, .010, .0001);
     assert_true(alone.of.high - alone.of.low > .0004); /* Calls vary by a half. */
-    struct explain_version_figure near = joined(.010, .0104, false);
-    assert_true(near.of.value > .0101 && near.of.value < .0104);
+    struct explain_version_figure near = joined(.010, .0102, false);
+    assert_true(near.of.value > .01005 && near.of.value < .0102);
     assert_true(near.of.high - near.of.low < alone.of.high - alone.of.low);
     struct explain_version_figure far = joined(.010, .030, false);
     assert_near(far.of.value, .010, .0005);

@@ -115,7 +115,8 @@ static void assert_cost_is_foreseen(const struct learn_result *r, double deliver
     json_t *costs = json_object_get(json_object_get(report, "chosen"), "costs");
     double foreseen = json_real_value(json_object_get(costs, "usd"));
     double error = json_real_value(json_object_get(costs, "error"));
-    print_message("%.8f USD +- %.1f %% foreseen, %.8f delivered\n", foreseen, 100 * error, delivered);
+    print_message("%.8f USD +- %.1f %% foreseen, %.8f delivered\n", foreseen, 100 * error,
+                  delivered);
     assert_true(error > 0 && error < 0.2);
     assert_true(fabs(foreseen / delivered - 1) < 0.1);
     assert_true(json_real_value(json_object_get(costs, "over_own_error")) <= error);
