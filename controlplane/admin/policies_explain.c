@@ -150,6 +150,8 @@ static void write_run(struct json_writer *w, const struct explain_run_request *q
     json_writer_u64(w, run->named);
     json_writer_key(w, "learned_from");
     json_writer_u64(w, r->learned);
+    write_part(w, "optimism", r->optimism);
+    write_part(w, "optimism_error", r->optimism_error);
     write_time(w, "from", run->from_us);
     write_time(w, "to", run->to_us);
     write_part(w, "churn", r->churn);

@@ -14,6 +14,8 @@ static const struct column columns[] = {
     {.title = "Against version", .path = "against"},
     {.title = "Decisions", .path = "decisions"},
     {.title = "Decisions it learned from", .path = "learned_from"},
+    {.title = "Dearer on others", .path = "optimism", .kind = COLUMN_PERCENT},
+    {.title = "Give or take", .path = "optimism_error", .kind = COLUMN_PERCENT, .wide = true},
     {.title = "Units", .path = "units", .wide = true},
     {.title = "Not usable", .path = "unusable", .wide = true},
     {.title = "From", .path = "from", .wide = true},

@@ -338,6 +338,8 @@ int explain_version_finish(struct explain_version *x, uint32_t bootstraps,
         return ERR_INVALID;
     out->rows = x->row_count;
     out->learned = x->learned;
+    out->optimism = x->training.cost_ratio - 1;
+    out->optimism_error = x->training.ratio_error;
     explain_set_factors(x, out);
     fill_shares(x, out);
     fill_tasks(x, out);

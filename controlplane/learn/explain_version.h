@@ -10,14 +10,15 @@
  * evidence. Quality. The same with scores, without k.
  *
  * Learned rows. On rows that a version has learned from it chooses what it knows to have gone well;
- * on others it cannot. Training measured both on the same rows (cross-fitting), and by that ratio
- * of cost and difference of quality what such rows say is corrected.
+ * on others it cannot. Training measured by how much that makes it dearer (optimism.h), and of
+ * quality the difference to rows left out: by that what such rows say is corrected.
  *
- * Few requests. What training measured on rows left out is an estimate too. It joins the one of the
- * rows that the version has not learned from by their errors, and the less, the further apart they
- * are (random effects, DerSimonian and Laird 1986): where requests have changed, the rows say so.
- *
- * Intervals of the model's word hold how requests vary, and how little its calls say of their cost.
+ * Joining. The version's word and the doubly robust correction are joined by their errors: of the
+ * word, how little the calls behind its factors say. So are what the rows say that the version has
+ * not learned from and what training measured. Two that are further apart than chance explains are
+ * joined the less, in favour of the one that assumes less (random effects, DerSimonian and Laird
+ * 1986): where a length model errs calls say so, where requests have changed the rows do. The
+ * interval holds how far apart they are.
  *
  * Pure but for its own memory; one thread at a time. */
 #ifndef STEELYARD_CONTROLPLANE_LEARN_EXPLAIN_VERSION_H
@@ -122,7 +123,10 @@ struct explain_version_result { /* Names point into x. */
     uint32_t rows;
     uint32_t units;
     uint32_t learned; /* Rows that `then` may have learned from. */
-    double churn;     /* Rows whose likeliest choice is another. */
+    double
+        optimism; /* Part by which its choices cost more on other rows, as training measured it, */
+    double optimism_error; /* with its standard error. */
+    double churn;          /* Rows whose likeliest choice is another. */
     struct explain_version_figure cost_now;
     struct explain_version_figure cost_then;
     struct explain_version_figure quality_now;

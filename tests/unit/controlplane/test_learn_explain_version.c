@@ -192,6 +192,8 @@ joined_with(double cost, struct explain_version_training training, bool learned)
     }
     explain_version_trained(x, &training);
     assert_int_equal(explain_version_finish(x, 200, &r), 0);
+    assert_near(r.optimism, training.cost_ratio - 1, 1e-12);
+    assert_near(r.optimism_error, training.ratio_error, 1e-12);
     explain_version_destroy(x);
     return r.cost_then;
 }
