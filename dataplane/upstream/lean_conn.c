@@ -3,9 +3,11 @@
  * watched for reading from its first use to its end, idle times included, so that an exchange costs
  * no epoll_ctl; only a pause, and a request the socket does not take at once, change that. Bytes or
  * an end on an idle connection close it. A broken one is read to its end first: a reply may stand
- * in front of the break. */
+ * in front of the break. The kernel is asked to tell of what is new only, or it would look at each
+ * socket twice (docs/decisions/0261). */
 #include <assert.h>
 #include <errno.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -73,17 +75,33 @@ void lean_conn_watch(struct lean_conn *conn)
     const struct transport_call *c = conn->call;
     int events = 0;
     if (c == NULL || (!c->paused && conn->kept.len == 0))
-        events |= UV_READABLE;
+        events |= UV_READABLE | UV_DISCONNECT;
     if (lean_send_pending(conn) || (c != NULL && c->state != LEAN_DIALING &&
                                     (c->unsent != NULL || c->wants_room) && !c->send_failed))
         events |= UV_WRITABLE;
     if (events == conn->events)
         return;
     conn->events = (uint8_t)events;
+    conn->changes_only = false; /* uv registers it anew, its way. */
     if (events == 0)
         (void)uv_poll_stop(&conn->poll);
     else
         (void)uv_poll_start(&conn->poll, events, on_poll);
+}
+
+/* After a read. Where it took all there was, only changes are to be told. Where it left something,
+ * or the event spoke of an end, what is there is: registered anew, it is told at once. */
+static void watch_changes(struct lean_conn *conn, bool ends)
+{
+    const bool changes_only = conn->dry && !ends;
+    if (conn->events != (UV_READABLE | UV_DISCONNECT) || changes_only == conn->changes_only)
+        return;
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data.fd = conn->fd};
+    if (changes_only)
+        event.events |= EPOLLET;
+    const int epoll = uv_backend_fd(conn->origin->transport->loop);
+    if (epoll_ctl(epoll, EPOLL_CTL_MOD, conn->fd, &event) == 0)
+        conn->changes_only = changes_only;
 }
 
 /* ---- bytes in ---- */
@@ -128,7 +146,9 @@ static bool receive(struct lean_conn *conn)
         lean_conn_close(conn); /* Nobody asked for what has come, or it is the end. */
         return true;
     }
-    ssize_t n = socket_call_recv(conn->fd, t->in, bytes_to_read(conn), MSG_DONTWAIT);
+    const size_t wanted = bytes_to_read(conn);
+    ssize_t n = socket_call_recv(conn->fd, t->in, wanted, MSG_DONTWAIT);
+    conn->dry = n < 0 ? errno != EINTR : (size_t)n < wanted;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return errno == EINTR;
     if (n <= 0)
@@ -182,8 +202,11 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     }
     if ((events & UV_WRITABLE) != 0)
         send_more(conn);
-    if ((events & UV_READABLE) != 0 && (conn->events & UV_READABLE) != 0 && conn->fd >= 0)
-        (void)receive(conn);
+    if ((events & UV_READABLE) == 0 || (conn->events & UV_READABLE) == 0 || conn->fd < 0)
+        return;
+    (void)receive(conn);
+    if (conn->fd >= 0)
+        watch_changes(conn, (events & UV_DISCONNECT) != 0);
 }
 
 /* ---- dialling ---- */

@@ -236,6 +236,8 @@ struct lean_conn {
     uint64_t idle_since_ms; /* While idle. */
     int fd;                 /* -1: none (yet), or closed. */
     uint8_t events;         /* That uv watches. */
+    bool changes_only;      /* The kernel tells of what is new, not of what is there. */
+    bool dry;               /* The last read took all there was. */
     bool used;              /* It has served a call. */
 };
 

@@ -132,6 +132,48 @@ static void f20_a_connection_that_ended_while_idle_is_not_used(void **state)
     }
 }
 
+/* The end may come in the same packet as the last reply's last bytes. */
+static void f20_an_end_behind_a_later_reply_is_seen(void **state)
+{
+    struct conform *c = *state;
+    for (int i = 0; i < 3; i++) {
+        conform_serve(c, NULL);
+        if (i == 0)
+            EVIL_SCRIPT(&c->evil, S_REQUEST, S_SEND(SOUND), S_REQUEST, S_SEND(SOUND), S_CLOSE);
+        else if (i == 1)
+            EVIL_SCRIPT(&c->evil, S_REQUEST, S_SEND(SOUND), S_REQUEST, S_SEND(SOUND), S_SHUT);
+        else
+            EVIL_SCRIPT(&c->evil, S_REQUEST, S_SEND(SOUND), S_REQUEST, S_SEND(SOUND), S_TURNS(4),
+                        S_SHUT);
+        EVIL_SCRIPT(&c->evil, S_REQUEST, S_SEND(SOUND));
+        conform_expect(c, 0, "sound");
+        conform_expect(c, 0, "sound");
+        assert_true(c->x.result.reused);
+        wire_run_turns(&c->loop, 10);
+        expect_new(c);
+    }
+}
+
+/* Longer than what is read at once, so that a read of a turn leaves something. */
+static void f20_long_replies_of_a_kept_connection_come_whole(void **state)
+{
+#define BLOCK "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+    enum { TIMES = 4096, BYTES = TIMES * 64 };
+    struct conform *c = *state;
+    EVIL_SCRIPT(&c->evil, S_REQUEST, S_SEND(SOUND), S_REQUEST,
+                S_SEND(OK_ "Content-Length: 262144\r\n\r\n"), S_FLOOD(TIMES, STR(BLOCK)), S_REQUEST,
+                S_SEND(OK_ "Transfer-Encoding: chunked\r\n\r\n40000\r\n"),
+                S_FLOOD(TIMES, STR(BLOCK)), S_SEND("\r\n0\r\n\r\n"), S_AGAIN);
+    for (int i = 0; i < 6; i++) {
+        c->x.drop = true;
+        assert_int_equal(conform_run(c, (struct fetch_request){0}), 0);
+        assert_int_equal(c->x.delivered, i % 3 == 0 ? 5 : BYTES);
+        assert_int_equal(c->x.result.reused, i > 0);
+    }
+    assert_int_equal(c->evil.connections, 1);
+#undef BLOCK
+}
+
 /* The peer had closed before the request came to it, and we could not know yet. */
 static void f20_what_comes_to_a_closed_connection_was_never_taken(void **state)
 {
@@ -357,6 +399,8 @@ int main(int argc, char **argv)
         CONFORM(f20_a_reply_that_says_close_is_the_last),
         CONFORM(f20_stray_bytes_spoil_the_connection),
         CONFORM(f20_a_connection_that_ended_while_idle_is_not_used),
+        CONFORM(f20_an_end_behind_a_later_reply_is_seen),
+        CONFORM(f20_long_replies_of_a_kept_connection_come_whole),
         CONFORM(f20_what_comes_to_a_closed_connection_was_never_taken),
         CONFORM(f20_a_kept_connection_that_dies_under_a_request_is_told),
         CONFORM(f20_unclean_ends_close_the_connection),
