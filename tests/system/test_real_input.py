@@ -7,6 +7,7 @@ import recorded
 from harness import BIN, expect
 from skip import Skip
 
+FIRST = True
 SET = "routerbench_sub"  # The smallest set; tests/real-input does all of them.
 
 

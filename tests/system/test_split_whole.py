@@ -18,6 +18,7 @@ import time
 from harness import Cluster, Failure, expect, http, wait_until
 import test_faults as faults
 
+FIRST = True
 TTL_S = 2
 ARGS = ["--etcd-ttl", "%ds" % TTL_S]
 PLAN = {"shadow": {"dwell": "1s", "requests": 3}, "evidence": [], "bucket": "1s",
