@@ -10,7 +10,7 @@
 #include "common/base/mem.h"
 
 #define GOT_BYTES_MAX (256U << 20)
-#define DEADLINE_MS   60000U
+#define DEADLINE_MS   120000U
 
 static char scratch[65536];
 

@@ -29,7 +29,7 @@ void wire_pause(struct wire *w, bool paused);
 void wire_close(struct wire *w); /* Runs the loop until it is closed. */
 bool wire_has(struct wire *w, const char *text);
 
-/* Runs the loop until done(arg) is true; false after a minute. */
+/* Runs the loop until done(arg) is true; false after two minutes. */
 typedef bool (*wire_done_cb)(void *arg);
 bool wire_run(uv_loop_t *loop, wire_done_cb done, void *arg);
 bool wire_run_until_ended(struct wire *w);

@@ -350,16 +350,16 @@ static void on_wake(uv_timer_t *timer)
     (void)timer;
 }
 
-void run_until(uv_loop_t *loop, planes_done done, void *arg)
+void run_until_named(uv_loop_t *loop, planes_done done, void *arg, const char *name)
 {
     /* The timer only makes sure that a loop without events comes back to look at the clock. */
     uv_timer_t timer;
     (void)uv_timer_init(loop, &timer);
     (void)uv_timer_start(&timer, on_wake, 50, 50);
-    uint64_t deadline_ms = clock_mono_ms() + 60000;
+    uint64_t deadline_ms = clock_mono_ms() + 120000;
     while (!done(arg)) {
         if (clock_mono_ms() > deadline_ms)
-            fail_msg("the awaited state did not come within a minute");
+            fail_msg("two minutes were waited for %s", name);
         uv_run(loop, UV_RUN_ONCE);
     }
     uv_close((uv_handle_t *)&timer, NULL);

@@ -68,8 +68,9 @@ void body_limits(struct buf *out);
 #define TEST_KEY "sk-sy-abcdefghij-secret"
 
 typedef bool (*planes_done)(void *arg);
-/* Runs the loop until done; fails the test after a minute. */
-void run_until(uv_loop_t *loop, planes_done done, void *arg);
+/* Runs the loop until done; fails the test after two minutes and says what was waited for. */
+#define run_until(loop, done, arg) run_until_named(loop, done, arg, #done)
+void run_until_named(uv_loop_t *loop, planes_done done, void *arg, const char *name);
 
 char *temp_dir_make(void); /* Under $TMPDIR or /tmp; temp_dir_remove frees. */
 void temp_dir_remove(char *dir);
