@@ -37,7 +37,7 @@ def blocks():
 
 def run(text, env):
     """Its last line says which command failed."""
-    told = "trap 'echo \"$? from: ${BASH_COMMAND%%$'\\n'*}\"' ERR\n"
+    told = "trap 'echo \"$? from: $(head -n 1 <<<\"$BASH_COMMAND\")\" >&2' ERR\n"
     return subprocess.run(["bash", "-Eeuo", "pipefail", "-c", told + text], cwd=ROOT, env=env, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=600)
 
