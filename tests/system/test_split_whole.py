@@ -363,10 +363,10 @@ class World:
         expect(not fallen, "a term fell: %s" % fallen)
         shared = self.db.query("SELECT role, term FROM seen_term GROUP BY 1, 2 HAVING count(DISTINCT holder) > 1")
         expect(not shared, "a term had two holders: %s" % shared)
-        for table, order in (("rollout_event", "id"), ("canary_fold", "rollout_id, fold")):
-            fallen = self.db.query("SELECT * FROM (SELECT term, lag(term) OVER (ORDER BY %s) AS before FROM %s WHERE "
-                                   "term > 0) t WHERE before > term LIMIT 5" % (order, table))
-            expect(not fallen, "terms in %s fall: %s" % (table, fallen))
+        # By the order of writing: two rollouts may be under way, and the older one outlive the term that began the newer.
+        fallen = self.db.query("SELECT * FROM (SELECT what, term, lag(term) OVER (PARTITION BY what ORDER BY id) AS before "
+                               "FROM seen_write) t WHERE before > term LIMIT 5")
+        expect(not fallen, "terms fall: %s" % fallen)
 
     def check_node(self):
         with open(self.c.nodes[0].log_path, errors="replace") as f:
