@@ -202,7 +202,7 @@ static bool parse_wide(struct parser *s)
 }
 
 /* From anywhere inside a string to behind its end. */
-static inline bool parse_string(struct parser *s)
+static bool parse_any_string(struct parser *s)
 {
     for (;;) {
         uint32_t escapes = 0; /* Each of two bytes for one. */
@@ -228,6 +228,21 @@ static inline bool parse_string(struct parser *s)
     if (s->k->escaped)
         info |= JSON_INFO_ESCAPED | s->k->saved << JSON_INFO_COUNT_SHIFT;
     return push_scalar(s, s->k->start, info);
+}
+
+/* The same; most strings end within the next bytes and hold nothing unusual. */
+static inline bool parse_string(struct parser *s)
+{
+#if defined(__SSE2__)
+    if (s->len - s->at >= 16 && !s->k->escaped) {
+        unsigned first = (unsigned)__builtin_ctz(json_special_16(s->p + s->at) | 0x10000U);
+        if (first < 16 && s->p[s->at + first] == '"') {
+            s->at += first + 1;
+            return push_scalar(s, s->k->start, JSON_STRING);
+        }
+    }
+#endif
+    return parse_any_string(s);
 }
 
 static inline void begin_string(struct parser *s, enum scan_state state)
@@ -287,7 +302,7 @@ static inline bool scan_value(struct parser *s)
     int c = peek_token(s);
     if (c == '"') {
         begin_string(s, SCAN_STRING);
-        return true;
+        return parse_string(s) && value_done(s);
     }
     if (c == '{')
         return parse_open(s, JSON_OBJECT);
