@@ -36,6 +36,6 @@ struct optimism optimism_of_folds(const double *cost, uint32_t folds)
             residuals += squared(x[g][f] - policy[g] - fold[f] + mean -
                                  optimism * ((g == f ? 1 : 0) - 1 / k));
     double freedom = (k - 1) * (k - 1) - 1;
-    double error = freedom > 0 ? sqrt(residuals / freedom * (1 / (k - 1) + 1 / k)) : fabs(optimism);
+    double error = freedom > 0 ? sqrt(residuals / freedom * (1 / (k - 1) + 1)) : fabs(optimism);
     return (struct optimism){optimism * (k - 0.5) / k, error * (k - 0.5) / k};
 }

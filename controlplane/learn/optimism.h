@@ -11,13 +11,13 @@
  *
  * takes both out: a two-way analysis of variance with one more term, balanced, so that
  *
- *   optimism = mean of the diagonal - mean of the rest,
- *   error    = s * sqrt(1 / (folds - 1) + 1 / folds)
+ *   optimism = mean of the diagonal - mean of the rest
+ *   error    = s * sqrt(1 / (folds - 1) + 1)
  *
  * s squared being the residual variance by its (folds - 1)^2 - 1 degrees of freedom. The first part
- * is the error of the mean; the second that the version spoken of is one more policy, which differs
- * from it as a mean over all folds does. A policy of all rows has learned from folds / (folds - 1)
- * times as many as each of these. A row counts that much less in it, or as much where penalties
+ * is the error of the mean; the second that the version spoken of is one more policy, whose
+ * optimism differs from it as a cell does. A policy of all rows has learned from folds / (folds -
+ * 1) times as many as each of these. A row counts that much less in it, or as much where penalties
  * hold it: between (folds - 1) / folds and 1 of the folds' optimism is its own, and the middle is
  * taken. */
 #ifndef STEELYARD_CONTROLPLANE_LEARN_OPTIMISM_H

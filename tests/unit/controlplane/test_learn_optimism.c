@@ -69,7 +69,7 @@ static void its_error_is_what_it_scatters_by(void **state)
     assert_near(mean, .1 * share, .002);
     assert_near(sqrt(squares - mean * mean), .05 * share / sqrt(FOLDS - 1), .001);
     /* And the version itself is one more policy. */
-    assert_near(sqrt(variances), .05 * share * sqrt(1.0 / (FOLDS - 1) + 1.0 / FOLDS), .001);
+    assert_near(sqrt(variances), .05 * share * sqrt(1.0 / (FOLDS - 1) + 1), .001);
 }
 
 static void what_cannot_be_said_is_nothing(void **state)
