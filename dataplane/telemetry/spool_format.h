@@ -42,7 +42,9 @@ enum spool_frame_type {
 };
 
 enum spool_header_flag {
-    SPOOL_HEADER_RECYCLED = 1, /* The file was another segment before. */
+    /* The file was another segment before, or is written in whole blocks: what follows the last
+     * frame is no part of one. */
+    SPOOL_HEADER_RECYCLED = 1,
 };
 
 struct spool_header {
