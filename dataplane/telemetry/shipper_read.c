@@ -16,28 +16,19 @@ void shipper_cursor_init(struct shipper_cursor *c, struct spool_set *set, struct
     pthread_mutex_unlock(&set->lock);
 }
 
-static void forget_view(struct shipper_cursor *c)
-{
-    if (c->held != NULL)
-        spool_chunk_drop(spool_of_epoch(c->set, c->epoch), c->held);
-    c->held = NULL;
-    c->view = (struct str){0};
-    buf_clear(&c->chunk);
-}
-
 static void leave(struct shipper_cursor *c)
 {
-    forget_view(c);
     if (c->fd >= 0) {
-        /* A live epoch's file is written over later, which its pages make cheap if it is written
-         * through them; others' are of no more use. */
-        if (!c->epoch->live || c->segment->direct)
+        /* A live epoch's file is written over later, which its pages make cheap; an old one's is of
+         * no more use. */
+        if (!c->epoch->live)
             (void)posix_fadvise(c->fd, 0, 0, POSIX_FADV_DONTNEED);
         close(c->fd);
     }
     c->fd = -1;
     c->segment = NULL;
-    c->offset = c->end = c->doubted = 0;
+    c->offset = c->end = 0;
+    buf_clear(&c->chunk);
 }
 
 void shipper_cursor_deinit(struct shipper_cursor *c)
@@ -89,25 +80,8 @@ static uint64_t readable(const struct shipper_cursor *c, const struct spool_segm
     return end;
 }
 
-/* What the writer has kept from c->offset on. */
-static bool view_memory(struct shipper_cursor *c, uint64_t end)
-{
-    struct spool *s = spool_of_epoch(c->set, c->epoch);
-    if (s == NULL)
-        return false;
-    spool_chunks_pass(s, c->segment->number, c->offset);
-    if (c->offset < c->doubted)
-        return false;
-    c->held = spool_chunk_hold(s, c->segment->number, c->offset);
-    if (c->held == NULL)
-        return false;
-    uint64_t stop = c->held->base + atomic_load_explicit(&c->held->len, memory_order_acquire);
-    c->view = (struct str){.data = (const char *)c->held->data + (c->offset - c->held->base),
-                           .len = (size_t)((stop < end ? stop : end) - c->offset)};
-    return true;
-}
-
-static int read_file(struct shipper_cursor *c, uint64_t end)
+/* Fills the chunk from c->offset on. */
+static int fill(struct shipper_cursor *c, uint64_t end)
 {
     if (c->fd < 0) {
         char *path = spool_segment_path(c->segment);
@@ -120,6 +94,7 @@ static int read_file(struct shipper_cursor *c, uint64_t end)
     }
     size_t want =
         end - c->offset < SHIPPER_CHUNK_BYTES ? (size_t)(end - c->offset) : SHIPPER_CHUNK_BYTES;
+    buf_clear(&c->chunk);
     int rc = buf_reserve(&c->chunk, want);
     while (rc == 0 && c->chunk.len < want) {
         ssize_t n = pread(c->fd, c->chunk.data + c->chunk.len, want - c->chunk.len,
@@ -133,33 +108,8 @@ static int read_file(struct shipper_cursor *c, uint64_t end)
         else
             c->chunk.len += (size_t)n;
     }
-    c->view = buf_str(&c->chunk);
+    c->chunk_offset = c->offset;
     return rc;
-}
-
-/* Looks at the bytes from c->offset on. */
-static int fill(struct shipper_cursor *c, uint64_t end)
-{
-    forget_view(c);
-    c->view_offset = c->offset;
-    return view_memory(c, end) ? 0 : read_file(c, end);
-}
-
-/* No frame at c->offset, nor behind it in the view. */
-static void on_torn(struct shipper_cursor *c, uint64_t end)
-{
-    uint64_t view_end = c->view_offset + c->view.len;
-    if (c->held != NULL) {
-        c->doubted = view_end; /* Memory that has changed: what is in the file counts. */
-    } else if (view_end == end) {
-        c->quarantined++;
-        c->offset = end;
-    } else if (c->offset == c->view_offset) {
-        const size_t largest = SPOOL_FRAME_BYTES + SPOOL_PAYLOAD_MAX;
-        c->quarantined++; /* A whole chunk without a frame. */
-        c->offset += c->view.len > largest ? c->view.len - largest : c->view.len;
-    } /* Else the frame goes on behind the chunk. */
-    forget_view(c);
 }
 
 /* The next good frame of the segment at or after c->offset. */
@@ -167,24 +117,33 @@ enum frame_next { FRAME_FOUND, FRAME_NONE, FRAME_FAILED };
 static enum frame_next next_frame(struct shipper_cursor *c, uint64_t end, struct spool_frame *out)
 {
     while (c->offset < end) {
-        bool inside = c->offset >= c->view_offset && c->offset - c->view_offset < c->view.len;
+        bool inside = c->offset >= c->chunk_offset && c->chunk.len > 0 &&
+                      c->offset < c->chunk_offset + c->chunk.len;
         if (!inside && fill(c, end) != 0)
             return FRAME_FAILED;
-        if (c->view.len == 0) {
+        if (c->chunk.len == 0) {
             c->offset = end;
             return FRAME_NONE;
         }
+        size_t at = (size_t)(c->offset - c->chunk_offset);
         struct spool_scan scan;
-        spool_scan_init(&scan,
-                        str_slice(c->view, (size_t)(c->offset - c->view_offset), c->view.len),
-                        c->segment->salt);
-        enum spool_scan_result result = spool_scan_next(&scan, out);
-        if (result == SPOOL_SCAN_FRAME && (c->held == NULL || scan.quarantined == 0)) {
+        spool_scan_init(&scan, str_slice(buf_str(&c->chunk), at, c->chunk.len), c->segment->salt);
+        if (spool_scan_next(&scan, out) == SPOOL_SCAN_FRAME) {
             c->quarantined += scan.quarantined;
             c->offset += scan.offset;
             return FRAME_FOUND;
         }
-        on_torn(c, end);
+        bool more = c->chunk_offset + c->chunk.len < end;
+        if (more && at > 0) {
+            buf_clear(&c->chunk); /* The frame goes on behind the chunk. */
+        } else if (more) {
+            c->quarantined++; /* A whole chunk without a frame. */
+            c->offset += c->chunk.len - SPOOL_FRAME_BYTES - SPOOL_PAYLOAD_MAX;
+            buf_clear(&c->chunk);
+        } else {
+            c->quarantined++;
+            c->offset = end;
+        }
     }
     return FRAME_NONE;
 }

@@ -15,12 +15,9 @@ struct shipper_cursor {
     uint64_t offset;               /* In the segment's file, of the next frame. */
     uint64_t end;                  /* Known to be synced, so that not each record takes the lock. */
     uint64_t next_seq;             /* What comes next. */
-    struct str view;               /* Bytes of the segment from view_offset on ... */
-    uint64_t view_offset;
-    struct spool_chunk *held; /* ... in what the writer still has, or NULL: */
-    struct buf chunk;         /* in what was read from the file. */
-    uint64_t doubted;         /* Below this offset the file is read. */
-    int fd;                   /* Of the segment; -1. */
+    struct buf chunk;              /* Bytes of the file from chunk_offset on. */
+    uint64_t chunk_offset;
+    int fd; /* Of the segment; -1. */
     uint64_t quarantined;
 };
 void shipper_cursor_init(struct shipper_cursor *c, struct spool_set *set,

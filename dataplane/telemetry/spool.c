@@ -244,9 +244,6 @@ static int init_memory(struct spool *s)
 int spool_init(struct spool *s, struct spool_set *set, uint64_t epoch, struct err *err)
 {
     s->set = set;
-    s->direct_fd = -1;
-    list_init(&s->chunks);
-    list_init(&s->free_chunks);
     s->next_number = 1;
     s->next_seq = 1;
     s->drained_seq = 1;
@@ -292,10 +289,9 @@ void spool_deinit(struct spool *s)
         return;
     if (s->ring.data != NULL) {
         s->retry_at_ms = 0; /* A last try, also when broken. */
-        spool_drain(s, true);
+        spool_drain(s);
     }
     ring_remove(s);
-    spool_direct_end(s);
     spool_segment_seal(s);
     spool_slots_free(s);
     buf_deinit(&s->out);

@@ -8,10 +8,8 @@
  * half a megabyte waits.
  *
  * The set's writer thread drains the rings when that much waits: it packs what stands there and
- * appends it to segments with few large writes, past the page cache where that works
- * (spool_direct.h); what it packed stays in its memory until it was shipped. Another thread drains
- * and syncs once a second or after 4 MiB; only what is synced is shipped, so the control plane
- * never knows more than the disk. With `host`
+ * appends it to segments with few large writes. Another thread drains and syncs once a second; only
+ * what is synced is shipped, so the control plane never knows more than the disk. With `host`
  * the caller waits for spool_synced() >= the position a call returned.
  *
  * Failures. A write or sync that fails is never retried on that file: the writer opens a new
@@ -44,10 +42,9 @@ struct spool_options {
     uint64_t segment_bytes; /* 0: SPOOL_SEGMENT_BYTES. */
     uint32_t sync_ms;       /* 0: 1000. */
     bool audit_strict;
-    uint32_t open_max;    /* Open intents per spool, 0: SPOOL_OPEN_MAX. */
-    uint64_t ring_bytes;  /* Per worker; a power of two from 256 KiB; 0: SPOOL_RING_BYTES. */
-    uint32_t drain_ms;    /* The writer also comes by so often; 0: only when it is woken. */
-    uint32_t patience_ms; /* How long a write past the page cache is waited for; 0: 100. */
+    uint32_t open_max;   /* Open intents per spool, 0: SPOOL_OPEN_MAX. */
+    uint64_t ring_bytes; /* Per worker; a power of two from 256 KiB; 0: SPOOL_RING_BYTES. */
+    uint32_t drain_ms;   /* The writer also comes by so often; 0: only when it is woken. */
 };
 
 struct spool_set;

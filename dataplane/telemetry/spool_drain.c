@@ -17,10 +17,7 @@
 #include "common/base/mem.h"
 #include "dataplane/telemetry/spool_internal.h"
 
-#define OUT_BYTES 262144U
-/* So that it fits into a chunk with the last record on top. */
-#define OUT_DIRECT_BYTES                                                                           \
-    (SPOOL_CHUNK_BYTES - SPOOL_BLOCK_BYTES - 2U * (SPOOL_FRAME_BYTES + SPOOL_PAYLOAD_MAX))
+#define OUT_BYTES     262144U
 #define TRIM_AFTER_MS 1000U
 
 /* ---- open requests ---- */
@@ -210,25 +207,9 @@ static int on_entry(struct spool *s, const struct spool_ring_entry *e)
 
 /* ---- a pass ---- */
 
-static bool is_direct(const struct spool *s)
+static size_t out_limit(const struct spool_set *set)
 {
-    return s->current != NULL && s->current->direct;
-}
-
-static size_t out_limit(const struct spool *s)
-{
-    size_t quarter = (size_t)s->set->segment_bytes / 4;
-    size_t limit = is_direct(s) ? OUT_DIRECT_BYTES : OUT_BYTES;
-    return quarter < limit ? quarter : limit;
-}
-
-/* A write past the page cache costs much the same for a block and for a hundred of them: what is
- * packed may wait for more, unless the ring or somebody waits for it. */
-static bool may_wait(const struct spool *s, uint64_t end)
-{
-    return is_direct(s) && s->drained == end && s->out.len < out_limit(s) &&
-           !atomic_load_explicit(&s->sync_failed, memory_order_relaxed) &&
-           end - spool_ring_taken(&s->ring) < s->ring.size / 4;
+    return set->segment_bytes / 4 < OUT_BYTES ? (size_t)set->segment_bytes / 4 : OUT_BYTES;
 }
 
 /* Puts the frames of an intent that is still open into out. */
@@ -248,7 +229,7 @@ static int frame_slot(struct spool *s, uint32_t index)
 /* Frames what is still open and writes everything; then the ring is free up to `drained`. */
 static int finish_pass(struct spool *s)
 {
-    size_t limit = out_limit(s);
+    size_t limit = out_limit(s->set);
     while (s->fresh_slots.len > 0) {
         uint32_t index;
         memcpy(&index, s->fresh_slots.data + s->fresh_slots.len - sizeof(index), sizeof(index));
@@ -275,15 +256,15 @@ static void trim_when_idle(struct spool *s)
         now_ms - s->busy_at_ms < TRIM_AFTER_MS)
         return;
     spool_ring_trim(&s->ring);
-    spool_direct_trim(s);
     buf_deinit(&s->out);
     buf_init(&s->out, SPOOL_FILE_BYTES_MAX);
     s->touched = false;
 }
 
-void spool_drain(struct spool *s, bool all)
+void spool_drain(struct spool *s)
 {
     uint64_t end = spool_ring_published(&s->ring);
+    size_t limit = out_limit(s->set);
     int rc;
     if (s->drained != end) {
         s->touched = true;
@@ -291,15 +272,12 @@ void spool_drain(struct spool *s, bool all)
     }
     do {
         rc = 0;
-        size_t limit = out_limit(s);
         while (rc == 0 && s->drained < end && s->out.len < limit) {
             const struct spool_ring_entry *e = spool_ring_at(&s->ring, s->drained);
             rc = on_entry(s, e);
             if (rc == 0)
                 s->drained += e->len;
         }
-        if (rc == 0 && !all && may_wait(s, end))
-            return;
         if (rc == 0 || s->out.len > 0)
             rc = finish_pass(s);
     } while (rc == 0 && s->drained < end);

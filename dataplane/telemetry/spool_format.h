@@ -42,9 +42,7 @@ enum spool_frame_type {
 };
 
 enum spool_header_flag {
-    /* The file was another segment before, or is written in whole blocks: what follows the last
-     * frame is no part of one. */
-    SPOOL_HEADER_RECYCLED = 1,
+    SPOOL_HEADER_RECYCLED = 1, /* The file was another segment before. */
 };
 
 struct spool_header {

@@ -17,13 +17,12 @@
 #include "common/base/buf.h"
 #include "common/base/list.h"
 #include "dataplane/telemetry/spool.h"
-#include "dataplane/telemetry/spool_direct.h"
 #include "dataplane/telemetry/spool_format.h"
 #include "dataplane/telemetry/spool_ring.h"
 
 #define SPOOL_FILE_BYTES_MAX 536870912U /* A larger file was not written by a spool. */
 #define SPOOL_OUTCOME_SPACE  8192U      /* Kept free for each open request. */
-#define SPOOL_UNSYNCED_BYTES 4194304U   /* So much is synced before the interval is over. */
+#define SPOOL_UNSYNCED_BYTES 16777216U  /* So much is synced before the interval is over. */
 #define SPOOL_HARD_EXTRA                                                                           \
     67108864U /* Without audit_strict: so far above max_bytes, then refuse.                        \
                */
@@ -34,8 +33,6 @@ struct spool_io {
     int (*open_spare)(const char *path);
     int (*fallocate)(int fd, uint64_t len); /* 0 or an errno. */
     ssize_t (*write)(int fd, const void *data, size_t len);
-    int (*open_direct)(const char *path); /* For whole blocks past the page cache. */
-    ssize_t (*pwrite)(int fd, const void *data, size_t len, off_t offset);
     int (*fdatasync)(int fd);
     int (*rename)(const char *from, const char *to);
     int (*unlink)(const char *path);
@@ -51,8 +48,6 @@ struct spool_segment {
     int fd;                   /* -1: closed for writing. Guarded by set->lock. */
     bool sealed;              /* Nothing will be added. Guarded by set->lock. */
     bool rescued;             /* What was not synced was written again elsewhere. Same. */
-    bool direct;              /* Written past the page cache: spool_direct.h. */
-    bool stalled;             /* A write to it may still be under way. */
     bool dir_synced;          /* Sync thread. */
     uint64_t retired;         /* Which it was of its epoch's retired ones. */
     uint32_t salt;            /* Of its frames. */
@@ -127,8 +122,6 @@ struct spool {
     uint64_t out_first_seq;         /* Of the first record in out. */
     struct buf fresh_slots;         /* u32 indices: intents met since the last take. */
     uint64_t retry_at_ms;           /* While broken. */
-    int direct_fd;                  /* Of the current segment, or -1. */
-    struct spool_chunk *chunk;      /* That the current segment grows in; NULL: not direct. */
     uint64_t busy_at_ms;            /* Something was drained. */
     bool touched;                   /* Since the ring was last trimmed. */
     _Atomic spool_position written; /* All up to here is in segments. */
@@ -136,10 +129,6 @@ struct spool {
     _Atomic spool_position synced;
     _Atomic uint64_t written_seq; /* Of the next record; as written and synced. */
     _Atomic uint64_t synced_seq;
-    /* Guarded by set->lock. */
-    struct list chunks;
-    uint32_t chunk_count;
-    struct list free_chunks; /* Last used first: it is still in the cache. */
 };
 
 /* An event one thread waits for and any rings; the call is made only if the bell is not rung yet.
@@ -163,7 +152,6 @@ struct spool_set {
     uint64_t ring_bytes;
     uint32_t sync_ms;
     uint32_t drain_ms;
-    uint32_t patience_ms; /* How long a write past the page cache is waited for. */
     uint32_t open_max;
     bool audit_strict;
     struct spool *spools;
@@ -172,7 +160,6 @@ struct spool_set {
     pthread_mutex_t drain_lock;
     pthread_mutex_t sync_lock;    /* One pass at a time; taken before lock. */
     struct flat_scratch *scratch; /* Drain. */
-    struct spool_direct *direct;  /* NULL: no thread could be started. */
     struct list epochs;
     _Atomic uint64_t bytes;
     _Atomic uint64_t records;  /* Of old epochs. */
@@ -193,8 +180,7 @@ struct spool_set {
 /* Drains, then syncs: one pass of the sync thread; tests call it directly. Returns when all that
  * was handed over before the call is synced (or marked failed). */
 void spool_set_sync(struct spool_set *set);
-void spool_sync_written(struct spool_set *set);       /* Without draining. */
-void spool_set_pass(struct spool_set *set, bool all); /* spool_set_drain, or as the writer. */
+void spool_sync_written(struct spool_set *set); /* Without draining. */
 /* cb is called by whoever syncs, with set->lock held, when there is more to ship. NULL: no more. */
 void spool_set_on_synced(struct spool_set *set, void (*cb)(void *user), void *user);
 
@@ -245,9 +231,7 @@ int spool_pack_feedback(struct buf *out, uint64_t seq, const struct record_feedb
 int spool_pack_gap(struct buf *out, uint64_t seq) MUST_CHECK;
 
 /* spool_drain.c */
-/* drain_lock held. all: what was handed over is in a segment afterwards; else a little may wait for
- * more, so that writes are large. */
-void spool_drain(struct spool *s, bool all);
+void spool_drain(struct spool *s); /* drain_lock held. */
 void spool_slots_free(struct spool *s);
 
 /* spool_sync.c: both threads. NULL: an old epoch. */

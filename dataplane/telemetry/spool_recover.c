@@ -182,13 +182,6 @@ static bool was_another(const struct recovery *r, const struct spool_header *hea
            memcmp(&header->node_id, &r->set->node_id, sizeof(header->node_id)) == 0;
 }
 
-/* A first block that was given its place and never written. */
-static bool only_zeros(struct str file)
-{
-    return file.len <= SPOOL_BLOCK_BYTES && file.len > 0 && file.data[0] == 0 &&
-           memcmp(file.data, file.data + 1, file.len - 1) == 0;
-}
-
 static int recover_segment(struct recovery *r, int dir_fd, const char *name, uint32_t number)
 {
     struct buf file;
@@ -197,8 +190,7 @@ static int recover_segment(struct recovery *r, int dir_fd, const char *name, uin
     struct spool_header header = {0};
     if (rc == 0) {
         int bad = spool_header_decode(buf_str(&file), &header);
-        bool unmade = bad == ERR_EOF || (bad == ERR_CORRUPT && file.len <= SPOOL_HEADER_BYTES) ||
-                      (bad == ERR_CORRUPT && only_zeros(buf_str(&file)));
+        bool unmade = bad == ERR_EOF || (bad == ERR_CORRUPT && file.len <= SPOOL_HEADER_BYTES);
         if (unmade)
             r->stats->torn_bytes += file.len;
         if (unmade || (bad == 0 && was_another(r, &header, number))) {

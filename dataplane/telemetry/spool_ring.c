@@ -85,9 +85,11 @@ bool spool_ring_commit(struct spool_ring *r, struct spool_ring_entry *entry, uin
     fetch_ahead(r, len);
     assert(r->head - r->taken_seen <= r->size);
     atomic_store_explicit(r->published, r->head, memory_order_release);
-    /* By position, not by what is taken: that may stand still while the writer gathers. */
     uint64_t wake = r->size / 4 < WAKE_BYTES ? r->size / 4 : WAKE_BYTES;
-    return r->head / wake != (r->head - len) / wake;
+    if (r->head - r->taken_seen <= wake)
+        return false;
+    r->taken_seen = atomic_load_explicit(r->taken, memory_order_acquire);
+    return r->head - r->taken_seen > wake;
 }
 
 /* ---- the file ---- */

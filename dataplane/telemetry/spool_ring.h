@@ -99,7 +99,7 @@ static inline struct spool_ring_entry *spool_ring_begin(struct spool_ring *r)
     return (struct spool_ring_entry *)(void *)(r->data + (r->head & (r->size - 1)));
 }
 /* payload_end: end of what was written behind the entry. type, id, slot and intent are set.
- * Publishes it; true: another half megabyte or quarter of the ring is full, wake the taker. */
+ * Publishes it; true: half a megabyte or a quarter of the ring waits, wake the taker. */
 bool spool_ring_commit(struct spool_ring *r, struct spool_ring_entry *entry, uint8_t *payload_end);
 
 /* ---- the taking thread ---- */

@@ -1,10 +1,9 @@
-/* Segments as the writer makes them. Usual path: one write of what was packed to the current
- * segment, past the page cache (spool_direct.h) or, where that is refused or the disk is slow, with
- * write(2). What would exceed its size opens the next one first, which begins with a copy of every
+/* Segments as the writer makes them. Usual path: one write(2) of what was packed to the current
+ * segment. What would exceed its size opens the next one first, which begins with a copy of every
  * open intent: so a segment whose records are acknowledged can always go.
  *
- * Ways to fail: a write fails, is short or stalls -> the segment is given up at its last good frame
- * and the frames go to a new one. fdatasync fails (seen by the sync thread) -> everything since the
+ * Ways to fail: write(2) fails or is short -> the segment is given up at its last good frame and
+ * the frames go to a new one. fdatasync fails (seen by the sync thread) -> everything since the
  * last good sync is read back from the page cache and written to a new segment. No new segment can
  * be made -> broken: intents are refused, the rest waits in the ring, and once a second a segment
  * is tried again. */
@@ -73,25 +72,18 @@ static void count_bytes(struct spool_set *set, struct spool_segment *segment)
 }
 
 /* Numbers come never twice, even if a failed file cannot be removed. */
-static int write_header(struct spool *s, struct spool_segment *segment, const char *path,
-                        uint32_t number, uint64_t first_seq, uint32_t flags)
+static int write_header(struct spool *s, struct spool_segment *segment, uint32_t number,
+                        uint64_t first_seq, uint32_t flags)
 {
     struct spool_header header = {.number = number,
-                                  .flags = SPOOL_HEADER_RECYCLED,
+                                  .flags = flags,
                                   .epoch = s->epoch->id,
                                   .first_seq = first_seq,
                                   .node_id = s->set->node_id,
                                   .boot_id = s->set->boot_id};
     uint8_t bytes[SPOOL_HEADER_BYTES];
     spool_header_encode(&header, bytes);
-    int rc = spool_direct_begin(s, number, path,
-                                (struct str){.data = (const char *)bytes, .len = sizeof(bytes)});
-    segment->direct = rc == 0;
-    if (rc == ERR_INVALID) {
-        header.flags = flags;
-        spool_header_encode(&header, bytes);
-        rc = spool_write_all(segment->fd, bytes, sizeof(bytes));
-    }
+    int rc = spool_write_all(segment->fd, bytes, sizeof(bytes));
     segment->first_seq = first_seq;
     segment->salt = spool_salt(s->epoch->id, number);
     atomic_store(&segment->written, SPOOL_HEADER_BYTES);
@@ -114,7 +106,7 @@ static int segment_make(struct spool *s, uint64_t first_seq, struct spool_segmen
     }
     segment->fd = spool_io.open_new(path);
     int rc = segment->fd < 0 ? err_from_errno(errno)
-                             : write_header(s, segment, path, segment->number, first_seq, 0);
+                             : write_header(s, segment, segment->number, first_seq, 0);
     if (rc != 0) {
         if (segment->fd >= 0) {
             close(segment->fd);
@@ -139,15 +131,13 @@ static int segment_reuse(struct spool *s, struct spool_segment *segment, uint64_
     int rc = from != NULL && to != NULL ? 0 : ERR_NOMEM;
     segment->fd = rc == 0 ? spool_io.open_spare(from) : -1;
     if (rc == 0)
-        rc = segment->fd < 0
-                 ? err_from_errno(errno)
-                 : write_header(s, segment, from, number, first_seq, SPOOL_HEADER_RECYCLED);
+        rc = segment->fd < 0 ? err_from_errno(errno)
+                             : write_header(s, segment, number, first_seq, SPOOL_HEADER_RECYCLED);
     if (rc == 0 && spool_io.rename(from, to) != 0)
         rc = err_from_errno(errno);
     mem_free(from);
     mem_free(to);
     if (rc != 0) {
-        spool_direct_end(s);
         if (segment->fd >= 0)
             close(segment->fd);
         spool_spare_remove(s->set, segment);
@@ -173,7 +163,6 @@ static int segment_create(struct spool *s, uint64_t first_seq, struct spool_segm
 static void segment_abandon(struct spool *s, struct spool_segment *segment)
 {
     char *path = spool_segment_path(segment);
-    spool_direct_end(s);
     if (path != NULL)
         (void)spool_io.unlink(path);
     mem_free(path);
@@ -186,10 +175,7 @@ static void segment_abandon(struct spool *s, struct spool_segment *segment)
 static int segment_append(struct spool *s, struct spool_segment *segment, const struct buf *frames)
 {
     spool_frames_seal(frames->data, frames->len, segment->salt);
-    int rc = segment->direct ? spool_direct_append(s, buf_str(frames))
-                             : spool_write_all(segment->fd, frames->data, frames->len);
-    if (rc == ERR_TIMEOUT)
-        segment->stalled = true;
+    int rc = spool_write_all(segment->fd, frames->data, frames->len);
     if (rc != 0)
         return rc;
     atomic_fetch_add_explicit(&segment->written, frames->len, memory_order_release);
@@ -215,7 +201,7 @@ void spool_segment_seal(struct spool *s)
 
 /* Frames of [synced, written) of a segment whose sync failed: only its RECORDs are still needed,
  * open intents are in memory. */
-static int read_unsynced(const struct spool *s, struct spool_segment *segment, struct buf *out)
+static int read_unsynced(struct spool_segment *segment, struct buf *out)
 {
     uint64_t from = atomic_load(&segment->synced);
     uint64_t to = atomic_load(&segment->written);
@@ -231,10 +217,6 @@ static int read_unsynced(const struct spool *s, struct spool_segment *segment, s
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     mem_free(path);
     int rc = fd < 0 ? err_from_errno(errno) : buf_reserve(&raw, to - from);
-    /* What is still in memory is surer than what a failing disk says. */
-    if (rc == 0 && segment->direct &&
-        spool_chunks_find(s, segment->number, from, to, (uint8_t *)raw.data))
-        raw.len = to - from;
     while (rc == 0 && raw.len < to - from) {
         ssize_t n = pread(fd, raw.data + raw.len, to - from - raw.len, (off_t)(from + raw.len));
         if (n <= 0)
@@ -264,7 +246,7 @@ static int collect_unsynced(struct spool *s, struct buf *out)
         struct spool_segment *segment = container_of(it, struct spool_segment, link);
         if (segment->fd < 0 || segment->rescued)
             continue;
-        rc = read_unsynced(s, segment, out);
+        rc = read_unsynced(segment, out);
         if (rc != 0)
             break;
     }
@@ -300,7 +282,7 @@ static int append_open(struct spool *s, struct buf *out)
 
 /* Opens the next segment with everything in it that must not depend on older ones, and what waits
  * to be written: all of it or no segment. */
-static int make_next(struct spool *s)
+static int next_segment(struct spool *s)
 {
     struct spool_set *set = s->set;
     bool rescue = atomic_load(&s->sync_failed);
@@ -316,7 +298,6 @@ static int make_next(struct spool *s)
         rc = append_open(s, &begin);
     if (rc == 0)
         rc = buf_append_str(&begin, buf_str(&unsynced));
-    spool_direct_end(s);
     if (rc == 0)
         rc = segment_create(s, first_seq, &segment);
     if (rc == 0 && begin.len > 0)
@@ -345,12 +326,6 @@ static int make_next(struct spool *s)
     return 0;
 }
 
-static int next_segment(struct spool *s)
-{
-    int rc = make_next(s);
-    return rc == ERR_TIMEOUT ? make_next(s) : rc; /* The disk stalls: now through the page cache. */
-}
-
 int spool_segment_first(struct spool *s)
 {
     return next_segment(s);
@@ -358,18 +333,10 @@ int spool_segment_first(struct spool *s)
 
 static int become_broken(struct spool *s, int rc)
 {
-    spool_direct_end(s);
     spool_segment_seal(s);
     s->retry_at_ms = clock_mono_ms() + RETRY_MS;
     atomic_store(&s->gate, SPOOL_BROKEN);
     return rc == ERR_NO_SPACE || rc == ERR_NOMEM ? rc : ERR_IO;
-}
-
-/* Three quarters of the ring came while the disk was busy with less. */
-static bool falls_behind(const struct spool *s)
-{
-    return s->current != NULL && s->current->direct &&
-           spool_ring_published(&s->ring) - s->drained > s->ring.size / 4 * 3;
 }
 
 int spool_flush(struct spool *s)
@@ -380,16 +347,11 @@ int spool_flush(struct spool *s)
                 atomic_load_explicit(&s->current->written, memory_order_relaxed) + s->out.len <=
                     s->set->segment_bytes + s->current->carry_end;
     int rc = ERR_IO;
-    if (falls_behind(s)) {
-        spool_direct_rest(s->set->direct);
-        fits = false;
-    }
     if (fits && !atomic_load_explicit(&s->sync_failed, memory_order_relaxed)) {
         rc = s->out.len > 0 ? segment_append(s, s->current, &s->out) : 0;
         /* Never again on that file. What stands after `written` is a torn tail; cut it if the disk
-         * still can, recovery cuts it otherwise. A write that stalls would hold this up too. */
-        if (rc != 0 && !s->current->direct &&
-            ftruncate(s->current->fd, (off_t)atomic_load(&s->current->written)) != 0)
+         * still can, recovery cuts it otherwise. */
+        if (rc != 0 && ftruncate(s->current->fd, (off_t)atomic_load(&s->current->written)) != 0)
             errno = 0;
     }
     if (rc != 0)

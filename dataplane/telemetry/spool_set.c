@@ -25,11 +25,6 @@ static int io_open_spare(const char *path)
     return open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 }
 
-static int io_open_direct(const char *path)
-{
-    return open(path, O_WRONLY | O_DIRECT | O_CLOEXEC | O_NOFOLLOW);
-}
-
 static int io_fallocate(int fd, uint64_t len)
 {
     return posix_fallocate(fd, 0, (off_t)len);
@@ -39,8 +34,6 @@ struct spool_io spool_io = {.open_new = io_open_new,
                             .open_spare = io_open_spare,
                             .fallocate = io_fallocate,
                             .write = write,
-                            .open_direct = io_open_direct,
-                            .pwrite = pwrite,
                             .fdatasync = fdatasync,
                             .rename = rename,
                             .unlink = unlink};
@@ -186,7 +179,6 @@ int spool_set_create(const struct spool_options *options, struct spool_set **out
     set->audit_strict = options->audit_strict;
     set->ring_bytes = options->ring_bytes != 0 ? options->ring_bytes : SPOOL_RING_BYTES;
     set->drain_ms = options->drain_ms;
-    set->patience_ms = options->patience_ms != 0 ? options->patience_ms : SPOOL_PATIENCE_MS;
     pthread_mutex_init(&set->lock, NULL);
     pthread_mutex_init(&set->drain_lock, NULL);
     pthread_mutex_init(&set->sync_lock, NULL);
@@ -201,8 +193,6 @@ int spool_set_create(const struct spool_options *options, struct spool_set **out
     struct spool_recovery recovery = {0};
     if (rc == 0)
         rc = spool_recover(set, &recovery, err);
-    if (rc == 0 && spool_direct_create(&set->direct) != 0)
-        set->direct = NULL; /* Through the page cache, then. */
     if (rc == 0)
         rc = start_spools(set, options->spools, err);
     if (rc == 0)
@@ -224,9 +214,6 @@ void spool_set_destroy(struct spool_set *set)
     spool_threads_stop(set);
     for (uint32_t i = 0; i < set->spool_count; i++)
         spool_deinit(&set->spools[i]);
-    spool_direct_destroy(set->direct);
-    for (uint32_t i = 0; i < set->spool_count; i++)
-        spool_direct_trim(&set->spools[i]);
     spool_sync_written(set);
     for (uint32_t i = 0; i < set->spool_count; i++)
         if (set->spools[i].epoch != NULL)
@@ -317,14 +304,9 @@ static uint64_t bytes_wanted(const struct spool_set *set)
 
 void spool_set_drain(struct spool_set *set)
 {
-    spool_set_pass(set, true);
-}
-
-void spool_set_pass(struct spool_set *set, bool all)
-{
     pthread_mutex_lock(&set->drain_lock);
     for (uint32_t i = 0; i < set->spool_count; i++)
-        spool_drain(&set->spools[i], all);
+        spool_drain(&set->spools[i]);
     uint64_t limit = set->audit_strict ? set->max_bytes : set->max_bytes + SPOOL_HARD_EXTRA;
     bool full = bytes_wanted(set) > limit;
     for (uint32_t i = 0; i < set->spool_count; i++) {

@@ -30,9 +30,8 @@ char *spool_spare_path(const struct spool_segment *segment)
 static bool worth_keeping(const struct spool_set *set, const struct spool_segment *segment)
 {
     uint64_t disk = atomic_load_explicit(&segment->disk_bytes, memory_order_relaxed);
-    return segment->epoch->live && !segment->rescued && !segment->stalled &&
-           disk >= set->segment_bytes / 2 && disk <= set->segment_bytes * 2 &&
-           spool_set_bytes(set) <= set->max_bytes / 2;
+    return segment->epoch->live && !segment->rescued && disk >= set->segment_bytes / 2 &&
+           disk <= set->segment_bytes * 2 && spool_set_bytes(set) <= set->max_bytes / 2;
 }
 
 static bool retire(struct spool_set *set, struct spool_segment *segment, const char *path)

@@ -1,8 +1,7 @@
-/* Two of the threads of a set; the third is spool_direct.c's. The writer drains the rings when a
- * worker finds that enough waits. The syncer comes once a second, drains too, then walks each
- * epoch's segments in order and publishes how far the shipper may read; a failed sync stops the
- * walk of that epoch, so that nothing later is shipped before the writer has written the lost
- * stretch again. */
+/* The two threads of a set. The writer drains the rings when a worker finds that enough waits. The
+ * syncer comes once a second, drains too, then walks each epoch's segments in order and publishes
+ * how far the shipper may read; a failed sync stops the walk of that epoch, so that nothing later
+ * is shipped before the writer has written the lost stretch again. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -174,7 +173,7 @@ static void *writer_main(void *arg)
     struct spool_set *set = arg;
     while (!atomic_load(&set->stopping)) {
         spool_bell_wait(&set->drain_bell, set->drain_ms);
-        spool_set_pass(set, false);
+        spool_set_drain(set);
     }
     return NULL;
 }

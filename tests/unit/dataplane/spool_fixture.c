@@ -1,7 +1,5 @@
 #include "tests/unit/dataplane/spool_fixture.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,21 +8,6 @@
 #include "common/link/wire.h"
 
 struct spool_io real_io;
-bool past_cache;
-
-/* O_DIRECT where the file system has it: the tests are the same everywhere. */
-static int open_past_cache(const char *path)
-{
-    int fd = open(path, O_WRONLY | O_DIRECT | O_CLOEXEC | O_NOFOLLOW);
-    return fd >= 0 ? fd : open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-}
-
-static int refuse_direct(const char *path)
-{
-    (void)path;
-    errno = EINVAL;
-    return -1;
-}
 
 int try_open_set(struct world *w, uint64_t max_bytes, uint64_t segment_bytes, struct err *err)
 {
@@ -34,7 +17,6 @@ int try_open_set(struct world *w, uint64_t max_bytes, uint64_t segment_bytes, st
                                     .segment_bytes = segment_bytes,
                                     .sync_ms = 3600000, /* Tests sync and drain by themselves. */
                                     .drain_ms = 3600000,
-                                    .patience_ms = 3600000, /* On a busy machine too. */
                                     .ring_bytes = SPOOL_RING_BYTES_MIN,
                                     .audit_strict = true};
     int rc = spool_set_create(&options, &w->set, &w->recovery, err);
@@ -65,7 +47,6 @@ void close_set(struct world *w)
 int setup(void **state)
 {
     struct world *w = mem_zalloc(sizeof(*w));
-    spool_io.open_direct = past_cache ? open_past_cache : refuse_direct;
     real_io = spool_io;
     w->dir = temp_dir_make();
     *state = w;

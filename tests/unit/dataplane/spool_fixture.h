@@ -18,9 +18,6 @@ struct world {
 };
 
 extern struct spool_io real_io;
-/* Whether setup() lets segments be written past the page cache (spool_direct.h): false until a test
- * says otherwise. */
-extern bool past_cache;
 extern struct sample sample;
 
 int setup(void **state);

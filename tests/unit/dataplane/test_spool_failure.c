@@ -31,18 +31,6 @@ static ssize_t failing_write(int fd, const void *data, size_t len)
     return -1;
 }
 
-static ssize_t failing_pwrite(int fd, const void *data, size_t len, off_t offset)
-{
-    if (fail_after-- > 0 || failures == 0)
-        return pwrite(fd, data, len, offset);
-    failures--;
-    fail_after = 0;
-    ssize_t half = pwrite(fd, data, len / 2 / SPOOL_BLOCK_BYTES * SPOOL_BLOCK_BYTES, offset);
-    (void)half;
-    errno = EIO;
-    return -1;
-}
-
 static void f8_a_failed_write_goes_to_a_new_segment_with_nothing_lost(void **state)
 {
     struct world *w = *state;
@@ -51,7 +39,6 @@ static void f8_a_failed_write_goes_to_a_new_segment_with_nothing_lost(void **sta
         empty_dir(w);
         open_set(w, 0, 0);
         spool_io.write = failing_write;
-        spool_io.pwrite = failing_pwrite;
         fail_after = n;
         failures = 1;
         struct spool_intent *open = NULL;
@@ -91,7 +78,6 @@ static void f8_a_dead_disk_makes_it_unready_and_outcomes_wait_in_the_ring(void *
     assert_int_equal(begin(w, 1, &a), 0);
     assert_int_equal(begin(w, 2, &b), 0);
     spool_io.write = failing_write;
-    spool_io.pwrite = failing_pwrite;
     fail_after = 0;
     failures = 1000;
     end(w, 1, a);
@@ -212,15 +198,6 @@ static ssize_t dying_write(int fd, const void *data, size_t len)
     (void)part;
     _exit(7);
 }
-static ssize_t dying_pwrite(int fd, const void *data, size_t len, off_t offset)
-{
-    if (die_after-- > 0)
-        return pwrite(fd, data, len, offset);
-    size_t most = len * 2 / 3 / SPOOL_BLOCK_BYTES * SPOOL_BLOCK_BYTES;
-    ssize_t part = pwrite(fd, data, most, offset);
-    (void)part;
-    _exit(7);
-}
 static int dying_rename(const char *from, const char *to)
 {
     if (die_after-- > 0)
@@ -271,7 +248,6 @@ static void p1_death_at_every_write_loses_and_doubles_nothing(void **state)
             if (pid == 0) {
                 die_after = life == 0 ? n : n % 3;
                 spool_io.write = dying_write;
-                spool_io.pwrite = dying_pwrite;
                 spool_io.rename = dying_rename;
                 if (life == 0)
                     child(w, promises);
@@ -349,7 +325,5 @@ int main(void)
         TEST(p1_death_at_every_write_loses_and_doubles_nothing),
         TEST(a_start_survives_each_failed_allocation),
     };
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    past_cache = true;
-    return failed + cmocka_run_group_tests_name("past the page cache", tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -232,15 +232,6 @@ static ssize_t stopping_write(int fd, const void *data, size_t len)
     return n;
 }
 
-static ssize_t stopping_pwrite(int fd, const void *data, size_t len, off_t offset)
-{
-    bool now = stop_comes();
-    size_t half = len / 2 / SPOOL_BLOCK_BYTES * SPOOL_BLOCK_BYTES;
-    ssize_t n = real_io.pwrite(fd, data, now && stop_how == HALF ? half : len, offset);
-    stop_if(now);
-    return n;
-}
-
 static int stopping_sync(int fd)
 {
     bool now = stop_comes();
@@ -297,8 +288,6 @@ static bool stopped_at(struct world *w, int call, enum stop how, char *said)
                                      .open_spare = real_io.open_spare,
                                      .fallocate = stopping_fallocate,
                                      .write = stopping_write,
-                                     .open_direct = real_io.open_direct,
-                                     .pwrite = stopping_pwrite,
                                      .fdatasync = stopping_sync,
                                      .rename = stopping_rename,
                                      .unlink = stopping_unlink};
@@ -384,7 +373,5 @@ int main(void)
         TEST(p1_a_death_at_each_call_of_a_life_loses_and_doubles_nothing, setup_in_memory),
         TEST(p1_deaths_at_each_call_of_the_starts_that_follow_change_nothing, setup_in_memory),
     };
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    past_cache = true;
-    return failed + cmocka_run_group_tests_name("past the page cache", tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }

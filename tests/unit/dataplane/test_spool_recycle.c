@@ -165,15 +165,6 @@ static ssize_t refusing_write(int fd, const void *data, size_t len)
     return real_io.write(fd, data, len);
 }
 
-static ssize_t refusing_pwrite(int fd, const void *data, size_t len, off_t offset)
-{
-    if (refuse_after-- == 0) {
-        errno = EIO;
-        return -1;
-    }
-    return real_io.pwrite(fd, data, len, offset);
-}
-
 static void f8_a_file_that_cannot_be_used_again_is_replaced_with_nothing_lost(void **state)
 {
     struct world *w = *state;
@@ -192,8 +183,6 @@ static void f8_a_file_that_cannot_be_used_again_is_replaced_with_nothing_lost(vo
                 spool_io.open_spare = refusing_open;
             else if (way == 1)
                 spool_io.rename = refusing_rename;
-            else if (past_cache)
-                spool_io.pwrite = refusing_pwrite;
             else
                 spool_io.write = refusing_write;
             uint32_t from = number;
@@ -264,14 +253,6 @@ static ssize_t stopping_write(int fd, const void *data, size_t len)
     stop_if(now);
     return n;
 }
-static ssize_t stopping_pwrite(int fd, const void *data, size_t len, off_t offset)
-{
-    bool now = stop_comes();
-    size_t half = len / 2 / SPOOL_BLOCK_BYTES * SPOOL_BLOCK_BYTES;
-    ssize_t n = real_io.pwrite(fd, data, now && stop_how == HALF ? half : len, offset);
-    stop_if(now);
-    return n;
-}
 static int stopping_rename(const char *from, const char *to)
 {
     bool now = stop_comes();
@@ -327,7 +308,6 @@ static bool stopped_at(struct world *w, int call, enum stop how, bool lives)
         spool_io.open_new = stopping_new;
         spool_io.open_spare = stopping_spare;
         spool_io.write = stopping_write;
-        spool_io.pwrite = stopping_pwrite;
         spool_io.rename = stopping_rename;
         spool_io.unlink = stopping_unlink;
         must(try_open_set(w, 0, SEGMENT, NULL) == 0);
@@ -553,13 +533,5 @@ int main(void)
         TEST(b44_a_name_that_came_to_the_disk_before_its_header_holds_nothing),
         TEST(a_segment_of_version_1_is_read),
     };
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    past_cache = true;
-    const struct CMUnitTest again[] = {
-        TEST(an_acknowledged_segments_file_becomes_a_later_segment),
-        TEST(no_more_files_are_kept_than_the_bound_and_none_when_space_is_short),
-        TEST(f8_a_file_that_cannot_be_used_again_is_replaced_with_nothing_lost),
-        TEST(p1_a_death_at_each_call_among_recycled_segments_loses_and_doubles_nothing),
-    };
-    return failed + cmocka_run_group_tests_name("past the page cache", again, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
