@@ -28,7 +28,7 @@ def config_of():
 
 def simulator_args():
     prices = ",".join("%s=%d/%d" % ((m,) + p) for m, p in sorted(PRICES.items()))
-    return ["--prices", prices, "--latency-percent", "10"]
+    return ["--prices", prices, "--latency-percent", "4"]
 
 
 def slow_now_and_then(cluster, share):
