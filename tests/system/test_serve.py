@@ -98,7 +98,7 @@ def test_serve_starts_all_in_order_and_stops_without_a_trace():
     with Serve() as serve:
         serve.start().ready()
         postgres = serve.one("bin/postgres")
-        expect("Make a key" in serve.text(), "the first run says how to go on")
+        wait_until("the first run to say how to go on", lambda: "Make a key" in serve.text())
         status = os.stat("/proc/%d" % postgres).st_uid
         expect(os.getuid() != 0 or status != 0, "postgres runs as root")
         expect(serve.stop() == 0, "exit code")
