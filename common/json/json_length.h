@@ -36,7 +36,7 @@ struct json_lengths {
 };
 const struct json_lengths *json_lengths_of(enum json_way way);
 
-extern struct json_lengths json_best; /* Set before main; private to the two functions below. */
+extern struct json_lengths json_best; /* Set before main; private to the functions below. */
 
 static inline size_t json_space_length(const unsigned char *p, size_t len)
 {

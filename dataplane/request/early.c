@@ -7,7 +7,6 @@
 #include "dataplane/request/ask.h"
 #include "dataplane/request/attempt.h"
 #include "dataplane/request/charge.h"
-#include "dataplane/request/idempotency.h"
 #include "dataplane/request/required.h"
 #include "dataplane/request/scan.h"
 #include "dataplane/request/steps.h"
@@ -64,7 +63,8 @@ static bool is_pinned(const struct request *r, struct str name)
         return false;
     steering_read(r->head, &steering, &bad_header);
     return bad_header == NULL &&
-           steering.preferences.len + steering.portkey_config.len + steering.portkey_metadata.len ==
+           steering.preferences.len + steering.portkey_config.len + steering.portkey_metadata.len +
+                   steering.idempotency_key.len ==
                0 &&
            parse_takes_type(r) && all_grow(r, m) && charge_may_forward(r, m, &steering);
 }
@@ -75,7 +75,7 @@ bool request_may_forward(struct request *r)
     uint64_t least = r->env->shared->settings.forward_early_bytes;
     if (r->early || r->early_declined || r->failed || r->scan == NULL || r->path->asks_only ||
         r->path->adapter != NULL || least == 0 || r->head->content_length <= least ||
-        r->env->shedding || idempotency_wanted(r))
+        r->env->shedding)
         return false;
     const struct provider_adapter *adapter = request_adapter(r);
     if (adapter->part_end == NULL)

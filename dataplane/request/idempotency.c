@@ -6,39 +6,22 @@
 #include "dataplane/request/idempotency_table.h"
 #include "dataplane/request/steps.h"
 
-#define HEADER         "idempotency-key"
 #define RETRY_AFTER_MS 1000
-
-static struct str name_of(const struct request *r)
-{
-    return request_header(r, STR(HEADER));
-}
 
 bool idempotency_wanted(const struct request *r)
 {
-    return name_of(r).data != NULL && r->env->shared->idempotency != NULL;
+    return r->work->steering.idempotency_key.len > 0 && r->env->shared->idempotency != NULL;
 }
 
-static bool is_valid(struct str name)
+/* A path is told by its place in the table of them, which this one does not outlive. */
+static struct sha256 digest_name(const struct request *r)
 {
-    if (name.len == 0 || name.len > IDEMPOTENCY_NAME_MAX)
-        return false;
-    for (size_t i = 0; i < name.len; i++)
-        if (name.data[i] < ' ' || name.data[i] > '~')
-            return false;
-    return true;
-}
-
-/* Lengths are told apart: the header is last and alone of no fixed length. */
-static struct sha256 digest_name(const struct request *r, struct str name)
-{
-    char text[sizeof r->identity->id + 64 + IDEMPOTENCY_NAME_MAX];
+    const struct str name = r->work->steering.idempotency_key;
+    char text[sizeof r->identity->id + sizeof r->path + STEERING_IDEMPOTENCY_MAX];
     size_t at = sizeof r->identity->id;
-    const size_t endpoint = strlen(r->path->endpoint);
     memcpy(text, &r->identity->id, at);
-    memset(text + at, 0, 64);
-    memcpy(text + at, r->path->endpoint, endpoint < 63 ? endpoint : 63);
-    at += 64;
+    memcpy(text + at, &r->path, sizeof r->path);
+    at += sizeof r->path;
     memcpy(text + at, name.data, name.len);
     return digest_sha256(text, at + name.len);
 }
@@ -64,13 +47,8 @@ static void tell(struct request *r)
 enum step_result idempotency_open(struct request *r, bool *out_answered)
 {
     uint64_t dropped;
-    const struct str name = name_of(r);
     *out_answered = false;
-    if (!is_valid(name)) {
-        r->detail.param = STR(HEADER);
-        return request_fail(r, FAULT_BAD_HEADER);
-    }
-    const struct sha256 named = digest_name(r, name);
+    const struct sha256 named = digest_name(r);
     const struct sha256 body = digest_sha256(r->body.data, r->body.len);
     const enum idempotency_state state = idempotency_claim(
         r->env->shared->idempotency, &named, &body, r->now_ns / 1000000, &r->repeat, &dropped);
@@ -90,7 +68,7 @@ enum step_result idempotency_open(struct request *r, bool *out_answered)
         return request_fail(r, FAULT_IDEMPOTENCY_RUNNING);
     case IDEMPOTENCY_OTHER:
         count(r, "other_body", 1);
-        r->detail.param = STR(HEADER);
+        r->detail.param = STR("idempotency-key");
         return request_fail(r, FAULT_IDEMPOTENCY_BODY);
     case IDEMPOTENCY_FULL:
         break;

@@ -8,9 +8,7 @@
 
 #include "dataplane/request/request.h"
 
-#define IDEMPOTENCY_NAME_MAX 255U /* Bytes of the header; printable. */
-
-bool idempotency_wanted(const struct request *r);
+bool idempotency_wanted(const struct request *r); /* The steering headers were read. */
 /* The body is whole. NEXT with r->repeat set: it is this request's; or, with *out_answered, r has
  * the answer that was given before. */
 enum step_result idempotency_open(struct request *r, bool *out_answered);

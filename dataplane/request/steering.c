@@ -163,6 +163,18 @@ static bool read_traceparent(struct str v, struct steering *s)
     return true;
 }
 
+static bool read_idempotency_key(struct str v, struct steering *s)
+{
+    if (v.len == 0 || v.len > STEERING_IDEMPOTENCY_MAX)
+        return false;
+    for (size_t i = 0; i < v.len; i++)
+        if (v.data[i] < ' ' || v.data[i] > '~')
+            return false;
+    if (s->idempotency_key.len == 0)
+        s->idempotency_key = v;
+    return true;
+}
+
 /* Of coding agents, as Claude Code publishes them for gateways: read, never forwarded; what is
  * malformed there says nothing. */
 static bool read_agent_session(struct str v, struct steering *s)
@@ -206,6 +218,7 @@ static bool read_agent_compacted(struct str v, struct steering *s)
     X("x-claude-code-session-id", read_agent_session)                                              \
     X("x-claude-code-request-class", read_agent_class)                                             \
     X("x-claude-code-context-compacted", read_agent_compacted)                                     \
+    X("idempotency-key", read_idempotency_key)                                                     \
     X("traceparent", read_traceparent)
 
 static const struct reader {

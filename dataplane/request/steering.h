@@ -12,6 +12,7 @@
 
 #define STEERING_NAME_BYTES_MAX    128
 #define STEERING_SESSION_BYTES_MAX 256
+#define STEERING_IDEMPOTENCY_MAX   255
 
 struct steering {
     struct str policy;       /* NAME; len 0: none. */
@@ -23,6 +24,7 @@ struct steering {
     uint32_t quality_q16;     /* 0: none. */
     struct str session;       /* x-steelyard-session, else a coding agent's; len 0: none. */
     bool compacted;           /* A coding agent's context is a new one: no prompt cache holds it. */
+    struct str idempotency_key; /* Printable; the first one; len 0: none. */
     bool no_log;
     bool usage;             /* x-steelyard-usage: 1 */
     bool client_retry;      /* x-stainless-retry-count above 0. */

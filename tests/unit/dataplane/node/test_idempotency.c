@@ -197,14 +197,14 @@ static void b26_a_name_that_is_empty_long_or_unprintable_is_refused(void **state
 {
     (void)state;
     struct rig r;
-    char name[IDEMPOTENCY_NAME_MAX + 2];
+    char name[STEERING_IDEMPOTENCY_MAX + 2];
     memset(name, 'n', sizeof name);
-    name[IDEMPOTENCY_NAME_MAX + 1] = '\0';
+    name[STEERING_IDEMPOTENCY_MAX + 1] = '\0';
     begin(&r, OK_REPLY, RIG_KEEP);
     expect(&r, CHAT, name, ASK, 400, "\"param\":\"idempotency-key\"");
     expect(&r, CHAT, "", ASK, 400, "\"param\":\"idempotency-key\"");
     expect(&r, CHAT, "caf\xc3\xa9", ASK, 400, NULL);
-    name[IDEMPOTENCY_NAME_MAX] = '\0';
+    name[STEERING_IDEMPOTENCY_MAX] = '\0';
     expect(&r, CHAT, name, ASK, 200, "hello");
     expect(&r, CHAT, name, ASK, 200, "hello");
     assert_int_equal(r.providers[0].requests, 1);
