@@ -50,7 +50,12 @@ static const struct flag report_flags[] = {
     {                                                                                              \
         "dry-run", 0, FLAG_BOOL, NULL, NULL, NULL, "Say what would be, and change nothing."        \
     }
-#define NODES_WAIT_FLAG                                                                            \
+#define NODES_TAKE_FLAG                                                                            \
+    {                                                                                              \
+        "wait", 0, FLAG_DURATION, "D", NULL, "5s",                                                 \
+            "How long to wait until all nodes know it. 0s: not at all."                            \
+    }
+#define NODES_REFUSE_FLAG                                                                          \
     {                                                                                              \
         "wait", 0, FLAG_DURATION, "D", NULL, "2s",                                                 \
             "How long to wait until all nodes refuse it; fewer is exit 10. 0s: not at all."        \
@@ -131,6 +136,7 @@ static const struct flag key_flags[] = {
     {"may-no-log", 0, FLAG_BOOL, NULL, NULL, NULL,
      "Its requests may ask not to be recorded with text."},
     REQUIRE_FLAGS,
+    NODES_TAKE_FLAG,
     CHANGE_FLAGS,
     {.name = NULL},
 };
@@ -154,26 +160,29 @@ static const struct flag key_update_flags[] = {
     {"expires", 0, FLAG_TEXT, "TIME", NULL, NULL,
      "RFC 3339 time or an age like 90d after which it is refused."},
     REQUIRE_FLAGS,
+    NODES_TAKE_FLAG,
     CHANGE_FLAGS,
     {.name = NULL},
 };
 static const struct flag key_rotate_flags[] = {
     {"overlap", 0, FLAG_TEXT, "D", NULL, "1h",
      "How long the old secret still works; 0s: not at all."},
+    NODES_TAKE_FLAG,
     CHANGE_FLAGS,
     {.name = NULL},
 };
 static const struct flag key_expire_flags[] = {
-    NODES_WAIT_FLAG,
+    NODES_REFUSE_FLAG,
     {"at", 0, FLAG_TEXT, "TIME", NULL, NULL,
      "When; now without this. Only ever earlier than before."},
     CHANGE_FLAGS,
     {.name = NULL},
 };
 static const struct flag plain_change_flags[] = {CHANGE_FLAGS, {.name = NULL}};
-static const struct flag key_disable_flags[] = {NODES_WAIT_FLAG, CHANGE_FLAGS, {.name = NULL}};
+static const struct flag key_disable_flags[] = {NODES_REFUSE_FLAG, CHANGE_FLAGS, {.name = NULL}};
+static const struct flag key_enable_flags[] = {NODES_TAKE_FLAG, CHANGE_FLAGS, {.name = NULL}};
 static const struct flag key_delete_flags[] = {
-    NODES_WAIT_FLAG, CHANGE_FLAGS, YES_FLAG, {.name = NULL}};
+    NODES_REFUSE_FLAG, CHANGE_FLAGS, YES_FLAG, {.name = NULL}};
 static const struct flag delete_flags[] = {CHANGE_FLAGS, YES_FLAG, {.name = NULL}};
 #define RATE_FLAGS                                                                                 \
     {                                                                                              \
@@ -477,7 +486,7 @@ const struct command commands[] = {
      key_rotate_flags, keys_rotate, false},
     {"keys", "disable", "ID", 1, 1, "Refuse a key from now on, on every node.", NULL,
      key_disable_flags, keys_disable, false},
-    {"keys", "enable", "ID", 1, 1, "Take a disabled key again.", NULL, plain_change_flags,
+    {"keys", "enable", "ID", 1, 1, "Take a disabled key again.", NULL, key_enable_flags,
      keys_enable, false},
     {"keys", "expire", "ID", 1, 1, "Let a key end now, or at a time.", NULL, key_expire_flags,
      keys_expire, false},

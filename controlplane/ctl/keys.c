@@ -1,14 +1,12 @@
 #include <string.h>
 
-#include "common/base/clock.h"
 #include "common/base/str.h"
 #include "controlplane/ctl/change.h"
 #include "controlplane/ctl/client.h"
+#include "controlplane/ctl/nodes_wait.h"
 #include "controlplane/ctl/nouns.h"
 #include "controlplane/ctl/output.h"
 #include "controlplane/ctl/query.h"
-
-#define POLL_MS 50U
 
 static const struct column columns[] = {
     {.title = "ID", .path = "id"},
@@ -133,10 +131,21 @@ static enum ctl_exit show(struct ctl *c, json_t *reply)
     return output_object(c, one_columns, reply, "id");
 }
 
-static void keep_it(struct ctl *c)
+static json_int_t generation_of(const json_t *reply)
 {
+    return json_integer_value(json_object_get(reply, "generation"));
+}
+
+/* The secret first, since it is shown once; returns when it can be used. */
+static enum ctl_exit print_secret(struct ctl *c, json_t *reply, const char *name)
+{
+    enum ctl_exit code = output_object(c, created_columns, reply, name);
+    if (code != CTL_OK)
+        return code;
     if (output_is_table(c))
         ctl_note(c, "Keep the key: only its hash is stored, and it is not shown again.");
+    (void)fflush(c->out);
+    return nodes_take(c, generation_of(reply));
 }
 
 enum ctl_exit keys_create(struct ctl *c)
@@ -154,8 +163,7 @@ enum ctl_exit keys_create(struct ctl *c)
         ctl_note(c, "Dry run: nothing was changed.");
         code = show(c, reply);
     } else if (code == CTL_OK) {
-        code = output_object(c, created_columns, reply, "key");
-        keep_it(c);
+        code = print_secret(c, reply, "key");
     }
     json_decref(reply);
     return code;
@@ -207,6 +215,8 @@ enum ctl_exit keys_update(struct ctl *c)
     code = client_call(c, "POST", query_path(&q), body, &reply);
     if (code == CTL_OK)
         code = show(c, reply);
+    if (code == CTL_OK)
+        code = nodes_take(c, generation_of(reply));
     json_decref(reply);
     query_deinit(&q);
     return code;
@@ -217,10 +227,7 @@ enum ctl_exit keys_rotate(struct ctl *c)
     json_t *reply = NULL;
     enum ctl_exit code = change_post(c, "/keys", "rotate", rotate_fields, &reply);
     if (code == CTL_OK)
-        code = output_object(c, created_columns, reply,
-                             json_object_get(reply, "key") != NULL ? "key" : "id");
-    if (code == CTL_OK)
-        keep_it(c);
+        code = print_secret(c, reply, json_object_get(reply, "key") != NULL ? "key" : "id");
     json_decref(reply);
     return code;
 }
@@ -232,52 +239,17 @@ static enum ctl_exit change(struct ctl *c, const char *verb, const struct change
     enum ctl_exit code = change_post(c, "/keys", verb, with, &reply);
     if (code == CTL_OK)
         code = output_object(c, columns, reply, "id");
-    *out_generation = json_integer_value(json_object_get(reply, "generation"));
+    *out_generation = generation_of(reply);
     json_decref(reply);
     return code;
-}
-
-/* Of the connected nodes, those whose disk has this generation. false: not known. */
-static bool count_nodes(struct ctl *c, json_int_t generation, size_t *out_acked, size_t *out_all)
-{
-    json_t *status = NULL;
-    if (client_try(c, "GET", "/status", &status) != CTL_OK)
-        return false;
-    size_t acked = 0, all = 0, i;
-    const json_t *node;
-    json_array_foreach(json_object_get(status, "nodes"), i, node)
-    {
-        if (!json_is_true(json_object_get(node, "connected")))
-            continue;
-        all++;
-        acked += json_integer_value(json_object_get(node, "generation")) >= generation;
-    }
-    json_decref(status);
-    *out_acked = acked;
-    *out_all = all;
-    return true;
 }
 
 /* A node that is away refuses the key with the first message after its return. */
 static enum ctl_exit stop(struct ctl *c, const char *verb, const struct change_field *with)
 {
     json_int_t generation;
-    uint64_t wait_ms = ctl_u64(c, "wait");
-    size_t acked = 0, all = 0;
     enum ctl_exit code = change(c, verb, with, &generation);
-    if (code != CTL_OK || generation == 0 || wait_ms == 0)
-        return code;
-    uint64_t until_ms = clock_mono_ms() + wait_ms;
-    bool known = count_nodes(c, generation, &acked, &all);
-    while ((!known || acked < all) && clock_mono_ms() < until_ms && !client_wait(c, POLL_MS))
-        known = count_nodes(c, generation, &acked, &all);
-    if (!known)
-        return ctl_fail(c, CTL_NO, "done, but how many nodes know it is not known");
-    if (acked < all)
-        return ctl_fail(c, CTL_NO, "done, but only %zu of %zu connected nodes acknowledged it",
-                        acked, all);
-    ctl_note(c, "%zu of %zu connected nodes acknowledged it.", acked, all);
-    return CTL_OK;
+    return code != CTL_OK ? code : nodes_refuse(c, generation);
 }
 
 enum ctl_exit keys_disable(struct ctl *c)
@@ -288,7 +260,8 @@ enum ctl_exit keys_disable(struct ctl *c)
 enum ctl_exit keys_enable(struct ctl *c)
 {
     json_int_t generation;
-    return change(c, "enable", NULL, &generation);
+    enum ctl_exit code = change(c, "enable", NULL, &generation);
+    return code != CTL_OK ? code : nodes_take(c, generation);
 }
 
 enum ctl_exit keys_expire(struct ctl *c)

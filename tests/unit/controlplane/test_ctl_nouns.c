@@ -160,6 +160,31 @@ static void a_disabled_key_waits_for_the_nodes_and_says_how_many(void **state)
     ran_free(&r);
 }
 
+static void a_new_key_is_usable_when_the_command_returns(void **state)
+{
+    struct fake_admin *a = *state;
+    fake_admin_answer(a, "POST /api/v1/keys", 201,
+                      "{\"id\":\"A\",\"name\":\"n\",\"key\":\"sk-sy-A-B\",\"generation\":7}");
+    fake_admin_answer(a, "GET /api/v1/status", 200, NODES("6", "7"));
+    size_t behind = a->answer_count - 1;
+    a->answers[behind].uses = 2;
+    fake_admin_answer(a, "GET /api/v1/status", 200, NODES("7", "8"));
+    a->answers[a->answer_count - 1].uses = 1;
+    struct ran r = ctl_do_at(a, WORDS("keys", "create", "-o", "name"));
+    assert_int_equal(r.code, 0);
+    assert_string_equal(r.out, "sk-sy-A-B\n");
+    assert_int_equal(r.err_len, 0);
+    assert_int_equal(a->used[behind], 2);
+    assert_int_equal(a->used[behind + 1], 1);
+    ran_free(&r);
+    fake_admin_answer(a, "GET /api/v1/status", 200, NODES("6", "7"));
+    r = ctl_do_at(a, WORDS("keys", "create", "-o", "name", "--wait", "1ms"));
+    assert_int_equal(r.code, 0);
+    assert_string_equal(r.out, "sk-sy-A-B\n");
+    assert_non_null(strstr(r.err, "1 of 2 connected nodes"));
+    ran_free(&r);
+}
+
 static void training_waits_shows_progress_and_prints_the_version(void **state)
 {
     struct fake_admin *a = *state;
@@ -567,6 +592,7 @@ int main(void)
         WITH_ADMIN(a_wrong_key_is_exit_4),
         WITH_ADMIN(a_new_key_is_printed_alone_for_scripts),
         WITH_ADMIN(a_disabled_key_waits_for_the_nodes_and_says_how_many),
+        WITH_ADMIN(a_new_key_is_usable_when_the_command_returns),
         WITH_ADMIN(training_waits_shows_progress_and_prints_the_version),
         WITH_ADMIN(a_rejected_version_is_exit_10),
         WITH_ADMIN(a_policy_is_named_with_or_without_its_version),
