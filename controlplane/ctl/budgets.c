@@ -1,5 +1,6 @@
 #include "controlplane/ctl/change.h"
 #include "controlplane/ctl/client.h"
+#include "controlplane/ctl/nodes_wait.h"
 #include "controlplane/ctl/nouns.h"
 #include "controlplane/ctl/output.h"
 #include "controlplane/ctl/query.h"
@@ -57,7 +58,9 @@ enum ctl_exit budgets_set(struct ctl *c)
     if (by_id == (ctl_text(c, "account") != NULL))
         return ctl_fail(c, CTL_USAGE, "name a budget's ID, or --account and --period");
     enum ctl_exit code = change_post(c, "/budgets", by_id ? "update" : NULL, fields, &reply);
-    return print(c, code, reply);
+    json_int_t generation = json_integer_value(json_object_get(reply, "generation"));
+    code = print(c, code, reply);
+    return code != CTL_OK ? code : nodes_take(c, generation);
 }
 
 enum ctl_exit budgets_list(struct ctl *c)

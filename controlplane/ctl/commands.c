@@ -91,44 +91,38 @@ static const struct flag key_list_flags[] = {
     {"deleted", 0, FLAG_BOOL, NULL, NULL, NULL, "Also those that were deleted."},
     {.name = NULL},
 };
+#define TEXT_FLAG(name, what, help)                                                                \
+    {                                                                                              \
+        name, 0, FLAG_TEXT, what, NULL, NULL, help                                                 \
+    }
+#define KEY_FLAGS                                                                                  \
+    TEXT_FLAG("routes", "A,B", "Routes it may use; all without this."),                            \
+        TEXT_FLAG("models", "A,B", "Models it may use; all without this."),                        \
+        TEXT_FLAG("endpoints", "A,B",                                                              \
+                  "Endpoints it may use, such as chat.completions; all without this."),            \
+        TEXT_FLAG("team", "NAME", "Team it belongs to."),                                          \
+        TEXT_FLAG("org", "NAME", "Organisation, for a key without a team."),                       \
+        TEXT_FLAG("user", "NAME", "End user it belongs to."),                                      \
+        TEXT_FLAG("tags", "A,B", "Tags whose budgets its requests are charged to as well."),       \
+        TEXT_FLAG("rpm", "N", "Requests a minute."), TEXT_FLAG("tpm", "N", "Tokens a minute."),    \
+        TEXT_FLAG("concurrency", "N", "Requests at a time."),                                      \
+        TEXT_FLAG("max-cost-usd", "USD", "Most that one request may cost."),                       \
+        TEXT_FLAG("budget", "USD/PERIOD",                                                          \
+                  "What it may spend: 5.00/month, or several: 1/day,20/month."),                   \
+        TEXT_FLAG("expires", "TIME",                                                               \
+                  "RFC 3339 time or an age like 90d after which it is refused.")
 #define REQUIRE_FLAGS                                                                              \
-    {"require-region",                                                                             \
-     0,                                                                                            \
-     FLAG_TEXT,                                                                                    \
-     "A,B",                                                                                        \
-     NULL,                                                                                         \
-     NULL,                                                                                         \
-     "Only deployments in one of these regions serve it; eu admits eu-west-1."},                   \
-        {"data-collection",                                                                        \
-         0,                                                                                        \
-         FLAG_TEXT,                                                                                \
-         "WORD",                                                                                   \
-         NULL,                                                                                     \
-         NULL,                                                                                     \
-         "deny: only deployments that state that they do not learn from it."},                     \
+    TEXT_FLAG("require-region", "A,B",                                                             \
+              "Only deployments in one of these regions serve it; eu admits eu-west-1."),          \
+        TEXT_FLAG("data-collection", "WORD",                                                       \
+                  "deny: only deployments that state that they do not learn from it."),            \
     {                                                                                              \
         "zdr", 0, FLAG_BOOL, NULL, NULL, NULL,                                                     \
             "Only deployments that state that they keep nothing."                                  \
     }
 static const struct flag key_flags[] = {
     {"name", 0, FLAG_TEXT, "NAME", NULL, "key", "What people call it."},
-    {"routes", 0, FLAG_TEXT, "A,B", NULL, NULL, "Routes it may use; all without this."},
-    {"models", 0, FLAG_TEXT, "A,B", NULL, NULL, "Models it may use; all without this."},
-    {"endpoints", 0, FLAG_TEXT, "A,B", NULL, NULL,
-     "Endpoints it may use, such as chat.completions; all without this."},
-    {"team", 0, FLAG_TEXT, "NAME", NULL, NULL, "Team it belongs to."},
-    {"org", 0, FLAG_TEXT, "NAME", NULL, NULL, "Organisation, for a key without a team."},
-    {"user", 0, FLAG_TEXT, "NAME", NULL, NULL, "End user it belongs to."},
-    {"tags", 0, FLAG_TEXT, "A,B", NULL, NULL,
-     "Tags whose budgets its requests are charged to as well."},
-    {"rpm", 0, FLAG_TEXT, "N", NULL, NULL, "Requests a minute."},
-    {"tpm", 0, FLAG_TEXT, "N", NULL, NULL, "Tokens a minute."},
-    {"concurrency", 0, FLAG_TEXT, "N", NULL, NULL, "Requests at a time."},
-    {"max-cost-usd", 0, FLAG_TEXT, "USD", NULL, NULL, "Most that one request may cost."},
-    {"budget", 0, FLAG_TEXT, "USD/PERIOD", NULL, NULL,
-     "What it may spend: 5.00/month, or several: 1/day,20/month."},
-    {"expires", 0, FLAG_TEXT, "TIME", NULL, NULL,
-     "RFC 3339 time or an age like 90d after which it is refused."},
+    KEY_FLAGS,
     {"role", 0, FLAG_TEXT, "ROLE", NULL, NULL,
      "A credential of the admin API instead: viewer, operator or admin."},
     {"no-explore", 0, FLAG_BOOL, NULL, NULL, NULL,
@@ -142,23 +136,7 @@ static const struct flag key_flags[] = {
 };
 static const struct flag key_update_flags[] = {
     {"name", 0, FLAG_TEXT, "NAME", NULL, NULL, "What people call it."},
-    {"routes", 0, FLAG_TEXT, "A,B", NULL, NULL, "Routes it may use; all without this."},
-    {"models", 0, FLAG_TEXT, "A,B", NULL, NULL, "Models it may use; all without this."},
-    {"endpoints", 0, FLAG_TEXT, "A,B", NULL, NULL,
-     "Endpoints it may use, such as chat.completions; all without this."},
-    {"team", 0, FLAG_TEXT, "NAME", NULL, NULL, "Team it belongs to."},
-    {"org", 0, FLAG_TEXT, "NAME", NULL, NULL, "Organisation, for a key without a team."},
-    {"user", 0, FLAG_TEXT, "NAME", NULL, NULL, "End user it belongs to."},
-    {"tags", 0, FLAG_TEXT, "A,B", NULL, NULL,
-     "Tags whose budgets its requests are charged to as well."},
-    {"rpm", 0, FLAG_TEXT, "N", NULL, NULL, "Requests a minute."},
-    {"tpm", 0, FLAG_TEXT, "N", NULL, NULL, "Tokens a minute."},
-    {"concurrency", 0, FLAG_TEXT, "N", NULL, NULL, "Requests at a time."},
-    {"max-cost-usd", 0, FLAG_TEXT, "USD", NULL, NULL, "Most that one request may cost."},
-    {"budget", 0, FLAG_TEXT, "USD/PERIOD", NULL, NULL,
-     "What it may spend: 5.00/month, or several: 1/day,20/month."},
-    {"expires", 0, FLAG_TEXT, "TIME", NULL, NULL,
-     "RFC 3339 time or an age like 90d after which it is refused."},
+    KEY_FLAGS,
     REQUIRE_FLAGS,
     NODES_TAKE_FLAG,
     CHANGE_FLAGS,
@@ -185,26 +163,18 @@ static const struct flag key_delete_flags[] = {
     NODES_REFUSE_FLAG, CHANGE_FLAGS, YES_FLAG, {.name = NULL}};
 static const struct flag delete_flags[] = {CHANGE_FLAGS, YES_FLAG, {.name = NULL}};
 #define RATE_FLAGS                                                                                 \
-    {                                                                                              \
-        "rpm",                                                                                     \
-        0,                                                                                         \
-        FLAG_TEXT,                                                                                 \
-        "N",                                                                                       \
-        NULL,                                                                                      \
-        NULL,                                                                                      \
-        "Requests a minute, all keys together; none: no limit."},                                  \
-        {"tpm", 0, FLAG_TEXT, "N", NULL, NULL, "Tokens a minute; none: no limit."},                \
-        {"concurrency", 0, FLAG_TEXT, "N", NULL, NULL, "Requests at a time; none: no limit."},     \
-    {                                                                                              \
-        "disabled", 0, FLAG_TEXT, "true|false", NULL, NULL, "true: all its keys are refused."      \
-    }
+    TEXT_FLAG("rpm", "N", "Requests a minute, all keys together; none: no limit."),                \
+        TEXT_FLAG("tpm", "N", "Tokens a minute; none: no limit."),                                 \
+        TEXT_FLAG("concurrency", "N", "Requests at a time; none: no limit."),                      \
+        TEXT_FLAG("disabled", "true|false", "true: all its keys are refused.")
 static const struct flag team_flags[] = {
     {"org", 0, FLAG_TEXT, "NAME", NULL, NULL, "Organisation it belongs to; none: no one."},
     RATE_FLAGS,
+    NODES_TAKE_FLAG,
     CHANGE_FLAGS,
     {.name = NULL},
 };
-static const struct flag org_flags[] = {RATE_FLAGS, CHANGE_FLAGS, {.name = NULL}};
+static const struct flag org_flags[] = {RATE_FLAGS, NODES_TAKE_FLAG, CHANGE_FLAGS, {.name = NULL}};
 static const struct flag budget_list_flags[] = {
     LIMIT_FLAG("0"),
     {"account", 0, FLAG_TEXT, "KIND:NAME", NULL, NULL, "Only of this account."},
@@ -231,6 +201,7 @@ static const struct flag budget_flags[] = {
      "What a node may spend while the control plane is away."},
     {"webhook", 0, FLAG_TEXT, "URL", NULL, NULL,
      "Told once in a period when the warning is reached; none: nobody."},
+    NODES_TAKE_FLAG,
     CHANGE_FLAGS,
     {.name = NULL},
 };

@@ -3,6 +3,7 @@
 
 #include "controlplane/ctl/change.h"
 #include "controlplane/ctl/client.h"
+#include "controlplane/ctl/nodes_wait.h"
 #include "controlplane/ctl/nouns.h"
 #include "controlplane/ctl/output.h"
 #include "controlplane/ctl/query.h"
@@ -40,6 +41,16 @@ static enum ctl_exit print(struct ctl *c, enum ctl_exit code, json_t *reply)
     return code;
 }
 
+static enum ctl_exit print_change(struct ctl *c, enum ctl_exit code, json_t *reply)
+{
+    json_int_t generation = json_integer_value(json_object_get(reply, "generation"));
+    bool stops = json_is_true(json_object_get(reply, "disabled"));
+    code = print(c, code, reply);
+    if (code != CTL_OK)
+        return code;
+    return stops ? nodes_refuse(c, generation) : nodes_take(c, generation);
+}
+
 enum ctl_exit teams_list(struct ctl *c)
 {
     char path[32];
@@ -72,7 +83,7 @@ enum ctl_exit teams_create(struct ctl *c)
         return code;
     json_object_set_new(body, "name", json_string(ctl_arg(c, 0)));
     code = client_call(c, "POST", path_of(c, path), body, &reply);
-    return print(c, code, reply);
+    return print_change(c, code, reply);
 }
 
 enum ctl_exit teams_set(struct ctl *c)
@@ -80,7 +91,7 @@ enum ctl_exit teams_set(struct ctl *c)
     char path[32];
     json_t *reply = NULL;
     enum ctl_exit code = change_post(c, path_of(c, path), "update", fields, &reply);
-    return print(c, code, reply);
+    return print_change(c, code, reply);
 }
 
 enum ctl_exit teams_delete(struct ctl *c)
