@@ -3,7 +3,7 @@
  * header, and neither may be lost without the other. */
 #include "dataplane/llm/anthropic_internal.h"
 
-enum { USUAL_EDITS = 3 };
+enum { USUAL_EDITS = 2 + CALL_THINKS };
 _Static_assert(EDIT_PIECES(USUAL_EDITS) <= PROVIDER_REQUEST_PIECES_MAX, "a body with its edits");
 
 static int read_top_k(struct call_reading *r, uint32_t node)
@@ -54,14 +54,8 @@ static int read_thinking(struct call_reading *r, uint32_t node)
     if (json_kind(r->json, type) != JSON_STRING)
         return reading_bad(r, type == JSON_NONE ? node : type);
     r->call->reasoning = !json_string_is(r->json, type, STR("disabled"));
-    uint32_t budget = json_get(r->json, node, STR("budget_tokens"));
-    int64_t tokens = 0;
-    if (json_string_is(r->json, type, STR("enabled")) &&
-        json_i64(r->json, budget, 1, UINT32_MAX, &tokens) == 0) {
-        r->call->thinking_value = reading_span(r, node);
-        r->call->think_budget_value = reading_span(r, budget);
-        r->call->think_budget = (uint32_t)tokens;
-    }
+    if (json_string_is(r->json, type, STR("enabled")))
+        reading_think(r, CALL_THINK_THINKING, node, json_get(r->json, node, STR("budget_tokens")));
     return 0;
 }
 
@@ -160,38 +154,6 @@ static void edit_model_away(const struct call *call, struct str body, struct edi
     *e = (struct edit){.at = at, .cut = end - at, .put = member};
 }
 
-static int edit_number(uint32_t number, const struct call_span *at, struct arena *arena,
-                       struct edit *e)
-{
-    enum { DIGITS = 10 };
-    char *data = arena_alloc(arena, DIGITS);
-    struct buf b = {.data = data, .cap = DIGITS, .max = DIGITS};
-    if (data == NULL)
-        return ERR_NOMEM;
-    int rc = buf_append_u64(&b, number);
-    *e = (struct edit){.at = at->at, .cut = at->len, .put = buf_str(&b)};
-    return rc;
-}
-
-/* Reasoning stays below the most output: else all of it is refused. */
-static int clamp_thinking(const struct call *call, struct arena *arena, struct edit *edits,
-                          size_t *io_count)
-{
-    const struct call_span *all = &call->thinking_value;
-    switch (call_clamp_of(call)) {
-    case CALL_CLAMP_NOTHING:
-        return 0;
-    case CALL_CLAMP_LOWERS:
-        return edit_number(call->clamp_out - 1, &call->think_budget_value, arena,
-                           &edits[(*io_count)++]);
-    case CALL_CLAMP_SWITCHES_OFF:
-        edits[(*io_count)++] =
-            (struct edit){.at = all->at, .cut = all->len, .put = STR("{\"type\":\"disabled\"}")};
-        return 0;
-    }
-    return 0;
-}
-
 /* The model's name, and the most output, with what it leaves for reasoning: unless that is off
  * already (thinking_off). At most USUAL_EDITS. */
 static int usual_edits(const struct call *call, struct str body, struct str upstream_model,
@@ -205,7 +167,7 @@ static int usual_edits(const struct call *call, struct str body, struct str upst
     if (rc != 0 || call->clamp_out == 0)
         return rc;
     rc = edit_number(call->clamp_out, &call->max_tokens_value, arena, &edits[(*io_count)++]);
-    return rc == 0 && !thinking_off ? clamp_thinking(call, arena, edits, io_count) : rc;
+    return rc == 0 && !thinking_off ? edit_think(call, arena, edits, io_count) : rc;
 }
 
 /* The pieces as one. */

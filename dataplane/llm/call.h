@@ -33,6 +33,18 @@ struct call_wish_spans {
     struct call_span value;  /* len 0: it is not there, or null. */
 };
 
+/* Ways to ask for reasoning within so many tokens, which a provider wants below the most output. */
+enum call_think_way {
+    CALL_THINK_THINKING,  /* thinking.budget_tokens, as Anthropic has it; in chat bodies, too. */
+    CALL_THINK_REASONING, /* reasoning.max_tokens, as OpenRouter has it. */
+    CALL_THINKS
+};
+struct call_think {
+    struct call_span value;        /* The whole object. */
+    struct call_span tokens_value; /* In it. */
+    uint32_t tokens;               /* 0: none was asked for. */
+};
+
 struct call {
     struct str model; /* As asked for, unescaped; len 0: only a list of models is. */
     bool stream;
@@ -72,11 +84,9 @@ struct call {
     bool price_varies;   /* Asks for what the price of a token does not say (a faster tier, ...). */
     uint32_t clamp_out;  /* Not 0: the most output tokens that are asked for upstream ... */
     bool clamp_complete; /* ... as max_completion_tokens, if the caller named neither. */
-    /* Reasoning within so many tokens, which a provider wants below the most output: thinking of
-     * type enabled (Messages). Lowered with it, or switched off (call_clamp_of). */
-    struct call_span thinking_value; /* The whole object. */
-    struct call_span think_budget_value;
-    uint32_t think_budget; /* 0: none was asked for. */
+    /* Lowered with the most output, or switched off (call_clamp_of). */
+    struct call_think think[CALL_THINKS];
+    uint32_t think_least; /* Fewer than these CALL_THINK_REASONING may not ask for; of the model. */
     /* Names what lives with one provider or in one dialect alone (an earlier response, a hosted
      * tool, a file by its id): the path of the first such member; len 0: nothing does. It goes to
      * providers of the caller's dialect only. */
@@ -93,13 +103,14 @@ struct call {
 };
 
 /* What a clamp of the output does to the tokens of reasoning. */
-#define CALL_THINK_BUDGET_MIN 1024U /* Less is refused. */
+#define CALL_THINK_BUDGET_MIN 1024U /* Anthropic refuses less. */
 enum call_clamp { CALL_CLAMP_NOTHING, CALL_CLAMP_LOWERS, CALL_CLAMP_SWITCHES_OFF };
-static inline enum call_clamp call_clamp_of(const struct call *c)
+static inline enum call_clamp call_clamp_of(const struct call *c, enum call_think_way way)
 {
-    if (c->clamp_out == 0 || c->think_budget == 0 || c->think_budget < c->clamp_out)
+    const uint32_t least = way == CALL_THINK_THINKING ? CALL_THINK_BUDGET_MIN : c->think_least;
+    if (c->clamp_out == 0 || c->think[way].tokens == 0 || c->think[way].tokens < c->clamp_out)
         return CALL_CLAMP_NOTHING;
-    return c->clamp_out > CALL_THINK_BUDGET_MIN ? CALL_CLAMP_LOWERS : CALL_CLAMP_SWITCHES_OFF;
+    return c->clamp_out > 1 && c->clamp_out > least ? CALL_CLAMP_LOWERS : CALL_CLAMP_SWITCHES_OFF;
 }
 
 /* What a provider says a call took. Counts are whole, cached and reasoning are parts of them. */

@@ -46,7 +46,43 @@ int edit_model(const struct call *call, struct str upstream_model, struct arena 
     return 0;
 }
 
-/* At most four, nearly always in order. */
+int edit_number(uint32_t number, const struct call_span *at, struct arena *arena, struct edit *e)
+{
+    enum { DIGITS = 10 };
+    char *data = arena_alloc(arena, DIGITS);
+    struct buf b = {.data = data, .cap = DIGITS, .max = DIGITS};
+    if (data == NULL)
+        return ERR_NOMEM;
+    int rc = buf_append_u64(&b, number);
+    *e = (struct edit){.at = at->at, .cut = at->len, .put = buf_str(&b)};
+    return rc;
+}
+
+int edit_think(const struct call *call, struct arena *arena, struct edit *edits, size_t *io_count)
+{
+    static const struct str off[CALL_THINKS] = {
+        [CALL_THINK_THINKING] = {"{\"type\":\"disabled\"}", 19},
+        [CALL_THINK_REASONING] = {"{\"enabled\":false}", 17},
+    };
+    int rc = 0;
+    for (int way = 0; rc == 0 && way < CALL_THINKS; way++) {
+        const struct call_think *think = &call->think[way];
+        switch (call_clamp_of(call, (enum call_think_way)way)) {
+        case CALL_CLAMP_NOTHING:
+            break;
+        case CALL_CLAMP_LOWERS:
+            rc = edit_number(call->clamp_out - 1, &think->tokens_value, arena,
+                             &edits[(*io_count)++]);
+            break;
+        case CALL_CLAMP_SWITCHES_OFF:
+            edits[(*io_count)++] = (struct edit){think->value.at, think->value.len, off[way]};
+            break;
+        }
+    }
+    return rc;
+}
+
+/* Few, nearly always in order. */
 static void sort_edits(struct edit *e, size_t count)
 {
     for (size_t i = 1; i < count; i++)

@@ -27,6 +27,13 @@ static inline bool edit_renames(const struct call *call, struct str upstream_mod
 /* The model's name in a caller's body, quoted; a member of its own if it had none. ERR_NOMEM. */
 int edit_model(const struct call *call, struct str upstream_model, struct arena *arena,
                struct edit *out_edit) MUST_CHECK;
+/* A number in place of a value. ERR_NOMEM. */
+int edit_number(uint32_t number, const struct call_span *at, struct arena *arena,
+                struct edit *out_edit) MUST_CHECK;
+/* Reasoning stays below the most output, or else all of a body is refused: at most CALL_THINKS
+ * more. ERR_NOMEM. */
+int edit_think(const struct call *call, struct arena *arena, struct edit *edits,
+               size_t *io_count) MUST_CHECK;
 /* Between quotation marks, escaped where it must be. ERR_NOMEM. */
 int edit_quote(struct arena *arena, struct str text, struct str *out) MUST_CHECK;
 

@@ -46,6 +46,20 @@ int openai_read_best_of(struct call_reading *r, uint32_t node)
     return rc;
 }
 
+/* Extensions, checked by who knows them. */
+static int read_reasoning(struct call_reading *r, uint32_t node)
+{
+    reading_think_reasoning(r, node);
+    return 0;
+}
+
+static int read_thinking(struct call_reading *r, uint32_t node)
+{
+    if (json_string_is(r->json, json_get(r->json, node, STR("type")), STR("enabled")))
+        reading_think(r, CALL_THINK_THINKING, node, json_get(r->json, node, STR("budget_tokens")));
+    return 0;
+}
+
 static const struct reading_field fields[] = {
     READING_FIELD("model", reading_model),
     READING_FIELD("messages", openai_read_messages),
@@ -60,6 +74,8 @@ static const struct reading_field fields[] = {
     READING_FIELD("functions", reading_tools),
     READING_FIELD("response_format", reading_format),
     READING_FIELD("reasoning_effort", reading_effort),
+    READING_FIELD("reasoning", read_reasoning),
+    READING_FIELD("thinking", read_thinking),
     READING_FIELD("presence_penalty", read_penalty),
     READING_FIELD("frequency_penalty", read_penalty),
     READING_FIELD("top_logprobs", reading_top_logprobs),

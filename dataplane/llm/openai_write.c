@@ -52,15 +52,22 @@ static int clamp_edits(const struct call *call, struct arena *arena, struct edit
 int openai_write_call(const struct call *call, struct str body, struct str upstream_model,
                       struct arena *arena, struct str *out_pieces, size_t *out_count)
 {
-    struct edit edits[4];
+    enum { USUAL_EDITS = 4 };
+    struct edit edits[USUAL_EDITS + CALL_THINKS];
     size_t count = openai_stream_edit(call, &edits[0]);
     int rc = 0;
     if (edit_renames(call, upstream_model))
         rc = edit_model(call, upstream_model, arena, &edits[count++]);
     if (rc == 0 && call->clamp_out != 0)
         rc = clamp_edits(call, arena, edits, &count);
+    if (rc == 0)
+        rc = edit_think(call, arena, edits, &count);
     if (rc != 0)
         return rc;
-    *out_count = edit_apply(body, edits, count, out_pieces);
-    return 0;
+    if (count <= USUAL_EDITS) {
+        *out_count = edit_apply(body, edits, count, out_pieces);
+        return 0;
+    }
+    *out_count = 1; /* More than there may be pieces. */
+    return edit_cut(call, body, edits, count, arena, out_pieces);
 }

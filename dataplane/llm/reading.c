@@ -288,6 +288,26 @@ int reading_effort(struct call_reading *r, uint32_t node)
     return 0;
 }
 
+void reading_think(struct call_reading *r, enum call_think_way way, uint32_t object,
+                   uint32_t tokens)
+{
+    struct call_think *think = &r->call->think[way];
+    int64_t count = 0;
+    if (json_kind(r->json, tokens) != JSON_NUMBER || json_raw(r->json, tokens).data[0] == '-')
+        return;
+    if (json_i64(r->json, tokens, 0, UINT32_MAX, &count) != 0)
+        count = UINT32_MAX;
+    *think = (struct call_think){.value = reading_span(r, object),
+                                 .tokens_value = reading_span(r, tokens),
+                                 .tokens = (uint32_t)count};
+}
+
+void reading_think_reasoning(struct call_reading *r, uint32_t node)
+{
+    if (json_kind(r->json, json_get(r->json, node, STR("enabled"))) != JSON_FALSE)
+        reading_think(r, CALL_THINK_REASONING, node, json_get(r->json, node, STR("max_tokens")));
+}
+
 int reading_user(struct call_reading *r, uint32_t node)
 {
     if (reading_null(r, node))

@@ -99,6 +99,12 @@ int reading_tools(struct call_reading *r, uint32_t node);  /* Named in "function
 int reading_format(struct call_reading *r, uint32_t node); /* An object with a "type". */
 int reading_format_within(struct call_reading *r, uint32_t node); /* The same as its "format". */
 int reading_effort(struct call_reading *r, uint32_t node);
+/* Notes how much reasoning an object asks for: a number of tokens that is too large to be counted,
+ * or no whole one, as the most there is; of what is no number, and of 0, nothing. */
+void reading_think(struct call_reading *r, enum call_think_way way, uint32_t object,
+                   uint32_t tokens);
+/* OpenRouter's "reasoning", if that is what it is; it is not checked. */
+void reading_think_reasoning(struct call_reading *r, uint32_t node);
 int reading_user(struct call_reading *r, uint32_t node);
 int reading_tier(struct call_reading *r, uint32_t node);
 int reading_extra(struct call_reading *r, uint32_t node);     /* The price varies with it. */

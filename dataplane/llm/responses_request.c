@@ -19,6 +19,7 @@ static int read_reasoning(struct call_reading *r, uint32_t node)
         return 0;
     if (json_kind(r->json, node) != JSON_OBJECT)
         return reading_bad(r, node);
+    reading_think_reasoning(r, node);
     uint32_t effort = json_get(r->json, node, STR("effort"));
     return effort == JSON_NONE ? 0 : reading_effort(r, effort);
 }
@@ -138,13 +139,15 @@ static int clamp_edit(const struct call *call, struct arena *arena, struct edit 
 int responses_write_call(const struct call *call, struct str body, struct str upstream_model,
                          struct arena *arena, struct str *out_pieces, size_t *out_count)
 {
-    struct edit edits[2];
+    struct edit edits[2 + CALL_THINKS];
     size_t count = 0;
     int rc = 0;
     if (edit_renames(call, upstream_model))
         rc = edit_model(call, upstream_model, arena, &edits[count++]);
     if (rc == 0 && call->clamp_out != 0)
         rc = clamp_edit(call, arena, &edits[count++]);
+    if (rc == 0)
+        rc = edit_think(call, arena, edits, &count);
     if (rc != 0)
         return rc;
     if (call->cut_count == 0) {

@@ -286,10 +286,15 @@ static struct str name_in_body(const struct snapshot_deployment *d)
 /* A body that passes: what a budget's clamp did to its reasoning. */
 static void note_clamp(struct request *r, const struct call *call)
 {
+    enum call_clamp most = CALL_CLAMP_NOTHING;
     if (call->clamp_out == 0)
         return;
     r->warning_count = r->work->own_warnings; /* As note_terms. */
-    switch (call_clamp_of(call)) {
+    for (int way = 0; way < CALL_THINKS; way++) {
+        const enum call_clamp one = call_clamp_of(call, (enum call_think_way)way);
+        most = one > most ? one : most;
+    }
+    switch (most) {
     case CALL_CLAMP_NOTHING:
         return;
     case CALL_CLAMP_LOWERS:

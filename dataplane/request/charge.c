@@ -4,9 +4,11 @@
 
 #include "common/base/checked.h"
 #include "common/base/mem.h"
+#include "dataplane/request/ask.h"
 #include "dataplane/request/charge_internal.h"
 #include "dataplane/request/early.h"
 #include "dataplane/request/steps.h"
+#include "dataplane/translate/quirks.h"
 
 #define TRIES 4 /* Others take from the same budgets meanwhile. */
 
@@ -299,6 +301,15 @@ static bool takes_completion(const struct upstream_target *t)
     return false;
 }
 
+/* Of a body that passes; 0: no bound is known. */
+static uint32_t least_reasoning(const struct request *r, const struct snapshot_deployment *d)
+{
+    if (r->path->adapter != NULL || d->provider->kind == NULL)
+        return 0;
+    const int32_t least = tr_quirks_find(ask_dialect(r, d), d->upstream_model)->budget_min;
+    return least > 0 ? (uint32_t)least : 0;
+}
+
 static void note_taken(struct request *r, const struct charge_group *g, int64_t amount)
 {
     struct charge *c = r->charge;
@@ -356,6 +367,7 @@ int charge_take(struct request *r)
         return 0;
     r->work->call.clamp_out = c->clamp = (uint32_t)tokens;
     r->work->call.clamp_complete = r->path->adapter == NULL && takes_completion(t);
+    r->work->call.think_least = least_reasoning(r, t->deployment);
     metrics_inc(meter(&r->env->meters, METER_BUDGET_CLAMPED, NULL));
     return 0;
 }

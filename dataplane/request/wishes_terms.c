@@ -153,6 +153,7 @@ int wishes_override(struct request *r, const struct call **io_call, struct str *
         return refusal->defect == CALL_NO_MEMORY ? ERR_NOMEM : ERR_INVALID;
     const struct call *asked = *io_call;
     call->clamp_complete = asked->clamp_complete;
+    call->think_least = asked->think_least;
     if (call->max_tokens == 0 || call->max_tokens > asked->clamp_out)
         call->clamp_out = asked->clamp_out;
     *io_call = call;

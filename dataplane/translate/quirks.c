@@ -79,7 +79,7 @@ static const struct tr_quirks rows[] = {
         0, 0, PLAIN),
     ROW(OPENAI, "magistral*", F(SCHEMA) | F(REASONS), 0, 0, 0, 0, NONE),
     ROW(OPENAI, "*gemini-*", F(SCHEMA) | F(REASONS) | F(CALL_SIGNATURE), 0, 0, 0, 0, PLAIN),
-    ROW(OPENAI, "*claude-*", F(REASONS), 0, 0, 0, 0, PLAIN),
+    ROW(OPENAI, "*claude-*", F(REASONS), 0, 0, 1024, 0, PLAIN),
     ROW(OPENAI, "*", F(SCHEMA), 0, 0, 0, 0, PLAIN),
 
     ROW(GEMINI, "*gemini-2.5-pro*",

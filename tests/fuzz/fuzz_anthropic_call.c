@@ -11,6 +11,7 @@ static void check_sent(struct tried *t, struct str body)
     t->call.clamp_out = body.len % 3 == 0 ? 77 : 0;
     check(send_again(&provider_anthropic, t, body, &again, &refusal) == 0);
     check(again.max_tokens == (call->clamp_out != 0 ? 77 : call->max_tokens));
+    check(call->clamp_out == 0 || again.think[CALL_THINK_THINKING].tokens < 77);
     check(again.stream == call->stream && again.messages <= call->messages);
     check(call->sealed || again.messages == call->messages);
 }

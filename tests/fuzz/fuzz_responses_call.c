@@ -18,6 +18,7 @@ static void check_sent(struct tried *t, struct str body)
     check(again.stream == call->stream && again.messages == call->messages);
     check(again.tokens_in == call->tokens_in && str_eq(again.bound_to, call->bound_to));
     check(call->clamp_out == 0 || again.max_tokens == call->clamp_out);
+    check(call->clamp_out == 0 || again.think[CALL_THINK_REASONING].tokens < call->clamp_out);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -229,6 +229,13 @@ static void what_a_clamp_leaves_for_reasoning_stays_below_it(void **state)
         {"{\"model\":\"m\",\"max_tokens\":32000," THINK("10000") USER "}", 1024,
          CALL_CLAMP_SWITCHES_OFF,
          "{\"model\":\"m\",\"max_tokens\":1024,\"thinking\":{\"type\":\"disabled\"}," USER "}"},
+        /* What is no whole number, or too large for one, is more than any clamp. */
+        {"{\"model\":\"m\",\"max_tokens\":32000," THINK("1e4") USER "}", 4000, CALL_CLAMP_LOWERS,
+         "{\"model\":\"m\",\"max_tokens\":4000," THINK("3999") USER "}"},
+        {"{\"model\":\"m\",\"max_tokens\":32000," THINK("4294967296") USER "}", 4000,
+         CALL_CLAMP_LOWERS, "{\"model\":\"m\",\"max_tokens\":4000," THINK("3999") USER "}"},
+        {"{\"model\":\"m\",\"max_tokens\":32000," THINK("-1e9") USER "}", 4000, CALL_CLAMP_NOTHING,
+         "{\"model\":\"m\",\"max_tokens\":4000," THINK("-1e9") USER "}"},
         {"{\"model\":\"m\",\"max_tokens\":32000," THINK("2000") USER "}", 4000, CALL_CLAMP_NOTHING,
          "{\"model\":\"m\",\"max_tokens\":4000," THINK("2000") USER "}"},
         {"{\"model\":\"m\",\"max_tokens\":32000,\"thinking\":{\"type\":\"adaptive\"}," USER "}", 9,
@@ -239,7 +246,7 @@ static void what_a_clamp_leaves_for_reasoning_stays_below_it(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         assert_true(str_is(sent(f, rows[i].body, "m", rows[i].clamp), rows[i].want));
-        assert_int_equal(call_clamp_of(&f->call), rows[i].says);
+        assert_int_equal(call_clamp_of(&f->call, CALL_THINK_THINKING), rows[i].says);
     }
     /* Seals are taken off at the same time; what they switch off is not lowered as well. */
     static const char *const calls[] = {"sy1.anthropic.S", "sy1.gemini.S"};

@@ -270,6 +270,91 @@ static void less_output_is_asked_for_where_the_caller_said_how_much(void **state
                    "{\"max_completion_tokens\":300,\"model\":\"up\"," M "}");
 }
 
+static void assert_thinks(struct llm_kit *f, const char *asks, uint32_t clamp, uint32_t least,
+                          const char *want)
+{
+    char body[1024], sent[1024];
+    struct str pieces[PROVIDER_REQUEST_PIECES_MAX];
+    struct buf b = {.data = body, .cap = sizeof body, .max = sizeof body};
+    struct buf out = {.data = sent, .cap = sizeof sent, .max = sizeof sent};
+    size_t count = 0;
+    assert_int_equal(buf_printf(&b, "{\"model\":\"auto\",%s,\"max_tokens\":90000," M "}", asks), 0);
+    assert_int_equal(openai_read_call(&f->json, buf_str(&b), &f->arena, &f->call, &f->refusal), 0);
+    f->call.clamp_out = clamp;
+    f->call.think_least = least;
+    assert_int_equal(openai_write_call(&f->call, buf_str(&b), STR("up"), &f->arena, pieces, &count),
+                     0);
+    assert_true(count <= PROVIDER_REQUEST_PIECES_MAX);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(buf_append_str(&out, pieces[i]), 0);
+    b.len = 0;
+    assert_int_equal(buf_printf(&b, "{\"model\":\"up\",%s,\"max_tokens\":%u," M "}", want,
+                                clamp != 0 ? clamp : 90000),
+                     0);
+    assert_true(str_eq(buf_str(&out), buf_str(&b)));
+}
+
+static void what_a_clamp_leaves_for_reasoning_stays_below_it(void **state)
+{
+    struct llm_kit *f = *state;
+#define REASON(tokens) "\"reasoning\" : {\"exclude\":true,\"max_tokens\" : " tokens " }"
+#define THINK(tokens)  "\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":" tokens "}"
+    static const struct {
+        const char *asks;
+        uint32_t clamp, least;
+        enum call_clamp reasoning, thinking;
+        const char *want;
+    } rows[] = {
+        {REASON("9000"), 400, 0, CALL_CLAMP_LOWERS, CALL_CLAMP_NOTHING, REASON("399")},
+        {REASON("400"), 400, 0, CALL_CLAMP_LOWERS, CALL_CLAMP_NOTHING, REASON("399")},
+        {REASON("399"), 400, 0, CALL_CLAMP_NOTHING, CALL_CLAMP_NOTHING, REASON("399")},
+        {REASON("9e3"), 400, 0, CALL_CLAMP_LOWERS, CALL_CLAMP_NOTHING, REASON("399")},
+        {REASON("0"), 400, 0, CALL_CLAMP_NOTHING, CALL_CLAMP_NOTHING, REASON("0")},
+        {REASON("null"), 400, 0, CALL_CLAMP_NOTHING, CALL_CLAMP_NOTHING, REASON("null")},
+        {REASON("9000"), 0, 1024, CALL_CLAMP_NOTHING, CALL_CLAMP_NOTHING, REASON("9000")},
+        {REASON("9000"), 1025, 1024, CALL_CLAMP_LOWERS, CALL_CLAMP_NOTHING, REASON("1024")},
+        {REASON("9000"), 1024, 1024, CALL_CLAMP_SWITCHES_OFF, CALL_CLAMP_NOTHING,
+         "\"reasoning\" : {\"enabled\":false}"},
+        {REASON("9000"), 1, 0, CALL_CLAMP_SWITCHES_OFF, CALL_CLAMP_NOTHING,
+         "\"reasoning\" : {\"enabled\":false}"},
+        {THINK("9000"), 2000, 0, CALL_CLAMP_NOTHING, CALL_CLAMP_LOWERS, THINK("1999")},
+        {THINK("9000"), 1024, 0, CALL_CLAMP_NOTHING, CALL_CLAMP_SWITCHES_OFF,
+         "\"thinking\":{\"type\":\"disabled\"}"},
+        {THINK("9000") "," REASON("8000"), 700, 0, CALL_CLAMP_LOWERS, CALL_CLAMP_SWITCHES_OFF,
+         "\"thinking\":{\"type\":\"disabled\"}," REASON("699")},
+        {"\"reasoning\":{\"enabled\":false,\"max_tokens\":9000}", 400, 0, CALL_CLAMP_NOTHING,
+         CALL_CLAMP_NOTHING, "\"reasoning\":{\"enabled\":false,\"max_tokens\":9000}"},
+        {"\"reasoning\":{\"effort\":\"high\"}", 400, 0, CALL_CLAMP_NOTHING, CALL_CLAMP_NOTHING,
+         "\"reasoning\":{\"effort\":\"high\"}"},
+        {"\"reasoning\":\"x\",\"thinking\":[1]", 400, 0, CALL_CLAMP_NOTHING, CALL_CLAMP_NOTHING,
+         "\"reasoning\":\"x\",\"thinking\":[1]"},
+        {"\"thinking\":{\"type\":\"disabled\",\"budget_tokens\":9000}", 400, 0, CALL_CLAMP_NOTHING,
+         CALL_CLAMP_NOTHING, "\"thinking\":{\"type\":\"disabled\",\"budget_tokens\":9000}"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_thinks(f, rows[i].asks, rows[i].clamp, rows[i].least, rows[i].want);
+        assert_int_equal(call_clamp_of(&f->call, CALL_THINK_REASONING), rows[i].reasoning);
+        assert_int_equal(call_clamp_of(&f->call, CALL_THINK_THINKING), rows[i].thinking);
+    }
+#undef REASON
+#undef THINK
+}
+
+/* All that can change, at once: more pieces than a body may have. */
+static void a_body_of_which_all_changes_is_one_piece(void **state)
+{
+    struct llm_kit *f = *state;
+    static const char asks[] =
+        "{\"max_tokens\":9000,\"max_completion_tokens\":9000,\"model\":\"auto\"," M
+        ",\"stream\":true,\"reasoning\":{\"max_tokens\":900},\"thinking\":{\"type\":"
+        "\"enabled\",\"budget_tokens\":5000}}";
+    assert_clamped(f, asks, false,
+                   "{\"stream_options\":{\"include_usage\":true},\"max_tokens\":300,"
+                   "\"max_completion_tokens\":300,\"model\":\"up\"," M
+                   ",\"stream\":true,\"reasoning\":{\"max_tokens\":299},"
+                   "\"thinking\":{\"type\":\"disabled\"}}");
+}
+
 static void what_a_reservation_needs_is_found(void **state)
 {
     struct llm_kit *f = *state;
@@ -454,6 +539,8 @@ int main(void)
         TEST(fields_of_the_wrong_kind_are_refused_with_their_path),
         TEST(only_model_and_stream_options_change_on_the_way_up),
         TEST(less_output_is_asked_for_where_the_caller_said_how_much),
+        TEST(what_a_clamp_leaves_for_reasoning_stays_below_it),
+        TEST(a_body_of_which_all_changes_is_one_piece),
         TEST(what_a_reservation_needs_is_found),
         TEST(f30_reading_survives_each_failed_allocation),
         TEST(of_a_long_text_the_ends_are_kept),

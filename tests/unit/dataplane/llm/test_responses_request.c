@@ -281,6 +281,12 @@ static void only_model_and_the_clamp_change_on_the_way_up(void **state)
         {"{'model':'auto','max_output_tokens':null,'input':'x'}",
          "{'model':'up','max_output_tokens':30,'input':'x'}", 30},
         {"{'model':'auto','input':'x'}", "{'max_output_tokens':30,'model':'up','input':'x'}", 30},
+        {"{'model':'auto','input':'x','reasoning':{'effort':'low','max_tokens':30}}",
+         "{'max_output_tokens':30,'model':'up','input':'x',"
+         "'reasoning':{'effort':'low','max_tokens':29}}",
+         30},
+        {"{'model':'auto','input':'x','reasoning':{'max_tokens':29}}",
+         "{'max_output_tokens':30,'model':'up','input':'x','reasoning':{'max_tokens':29}}", 30},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         assert_sent(f, rows[i].body, rows[i].clamp, "up", rows[i].want);

@@ -116,6 +116,29 @@ static void near_the_end_less_output_is_asked_for(void **state)
     assert_true(s.reserved == left);
 }
 
+static void with_less_output_there_is_less_reasoning(void **state)
+{
+    (void)state;
+    static const char ask[] = "{\"model\":\"small\",\"reasoning\":{\"max_tokens\":2000},"
+                              "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
+    const struct rig_options o = charge_options_of(charge_five, 2);
+    const int64_t worst_in = INT64_C(2000) * (int64_t)(sizeof ask - 1 + TOKENS_MESSAGE_MOST);
+    struct rig r;
+    struct rig_answer a;
+    struct sums s;
+    charge_begin(&r, &o, &s, worst_in + INT64_C(2000) * 400);
+    rig_script(&r, 0, charge_whole_reply());
+    rig_exchange(&r, ask, &a);
+    assert_int_equal(a.status, 200);
+    assert_true(rig_has_header(&a, "x-steelyard-budget-clamped: 400\r\n"));
+    assert_true(rig_has_header(&a, "x-steelyard-warnings: clamped_thinking_budget\r\n"));
+    assert_true(
+        str_search(buf_str(&r.providers[0].last), STR("\"reasoning\":{\"max_tokens\":399},")) > 0);
+    buf_deinit(&a.body);
+    rig_stop(&r);
+    assert_int_equal(s.clamp, 400);
+}
+
 static void choices_multiply_what_is_held(void **state)
 {
     (void)state;
@@ -452,6 +475,7 @@ int main(void)
         cmocka_unit_test(tags_users_and_groups_of_models_pay_each_once),
         cmocka_unit_test(without_a_budget_on_the_path_nothing_is_held),
         cmocka_unit_test(near_the_end_less_output_is_asked_for),
+        cmocka_unit_test(with_less_output_there_is_less_reasoning),
         cmocka_unit_test(choices_multiply_what_is_held),
         cmocka_unit_test(what_cannot_be_afforded_leaves_the_choice_to_the_cheaper),
         cmocka_unit_test(when_nothing_is_left_the_answer_says_whose_and_until_when),
