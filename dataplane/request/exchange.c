@@ -16,6 +16,7 @@
 #include "dataplane/request/ways.h"
 #include "dataplane/request/wishes_apply.h"
 #include "dataplane/translate/exchange.h"
+#include "dataplane/upstream/resets.h"
 
 #define REPLY_BYTES_MAX (16U << 20)
 #define ERROR_BYTES_MAX 65536U
@@ -252,6 +253,18 @@ static void keep_fields(struct request *r, struct transport_call *call)
     r->work->words.fields = buf_str(&out);
 }
 
+/* Limit by limit, in other fields than Retry-After. */
+static uint32_t limits_ms(const struct attempt *a, struct transport_call *call)
+{
+    const struct transport_ops *ops = a->target->origin->ops;
+    const int64_t now_us = clock_wall_us();
+    struct resets resets = {.count = 0};
+    struct str name, value;
+    for (size_t i = 0; ops->field(call, i, &name, &value); i++)
+        resets_add(&resets, name, value, now_us);
+    return resets_wait_ms(&resets);
+}
+
 /* Of an error reply: what its head says about the next try. */
 static void keep_advice(struct request *r, struct transport_call *call)
 {
@@ -261,6 +274,8 @@ static void keep_advice(struct request *r, struct transport_call *call)
     struct str again = ops->header(call, STR("x-should-retry"));
     a->wait_ms = retry_after_ms(ops->header(call, STR("retry-after-ms")), wait, clock_wall_us(),
                                 &a->wait_known);
+    if (a->status == 429 && !a->wait_known)
+        a->wait_ms = limits_ms(a, call);
     if (wait.len > 0 && wait.len < 64 && http1_is_field_value(wait))
         r->work->words.retry_after = arena_copy(&r->arena, wait);
     r->work->words.retry = str_is(again, "true") ? 1 : str_is(again, "false") ? 0 : -1;

@@ -246,13 +246,21 @@ enum endpoint_outcome judge_outcome(enum record_reason reason)
     return ENDPOINT_ERROR;
 }
 
+/* Of a 429: what it says, else when its limits come back, which can only lengthen. */
+static uint32_t limited_ms(const struct attempt *a)
+{
+    if (a->wait_known)
+        return a->wait_ms;
+    return a->wait_ms > LIMITED_COOLDOWN_MS ? a->wait_ms : LIMITED_COOLDOWN_MS;
+}
+
 void judge_cool_down(struct attempt *a, enum record_reason reason, uint64_t now_ms)
 {
     struct endpoint *e = a->target->endpoint;
     if (reason == RECORD_REASON_AUTH)
         endpoint_cool(e, AUTH_COOLDOWN_MS, false, now_ms);
     else if (reason == RECORD_REASON_RATE_LIMITED)
-        endpoint_cool(e, a->wait_known ? a->wait_ms : LIMITED_COOLDOWN_MS, true, now_ms);
+        endpoint_cool(e, limited_ms(a), true, now_ms);
     else if (a->busy || a->status == 503 || a->status == 529)
         endpoint_cool(e, a->wait_known ? a->wait_ms : BUSY_COOLDOWN_MS, false, now_ms);
     if (reason == RECORD_REASON_RATE_LIMITED || reason == RECORD_REASON_TIMEOUT || a->busy ||

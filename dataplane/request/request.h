@@ -256,7 +256,7 @@ struct attempt {
     enum snapshot_fallback due : 8; /* After it; ANY: no list in particular. */
     enum record_reason reason : 8;  /* Set before cancelling; OK otherwise. */
     uint32_t sequence;              /* Of the stream's next event, in the responses dialect. */
-    uint32_t wait_ms;               /* Its Retry-After. */
+    uint32_t wait_ms;               /* Its Retry-After; not known: until its limits come back. */
     uint32_t unseen_left;           /* Bytes that may yet be read unseen. */
     /* Zeroed up to here by the next one. */
     struct provider_reply reply;

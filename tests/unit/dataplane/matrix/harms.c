@@ -477,6 +477,34 @@ const struct harm harms[] = {
      .act = harm_limited,
      .word = "retry-after-ms: 1500\r\n",
      BOTH(V("429 rate_limit_exceeded", true, "rate_limited", 429, "none", "", 2))},
+    {.row = "B41",
+     .what = "answers 429, no tokens are left for 1m7s",
+     .act = harm_limited,
+     .word = "x-ratelimit-remaining-requests: 9\r\nx-ratelimit-reset-requests: 2m0s\r\n"
+             "x-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: 1m7s\r\n",
+     BOTH(V("429 rate_limit_exceeded", true, "rate_limited", 429, "none", "", 67))},
+    {.row = "B41",
+     .what = "answers 429, no tokens are left for 20ms",
+     .act = harm_limited,
+     .word = "x-ratelimit-remaining-tokens: 0\r\nx-ratelimit-reset-tokens: 20ms\r\n",
+     BOTH(V("429 rate_limit_exceeded", true, "rate_limited", 429, "none", "", 2))},
+    {.row = "B41",
+     .what = "answers 429, Retry-After: 7, no tokens are left for 1m7s",
+     .act = harm_limited,
+     .word = "Retry-After: 7\r\nx-ratelimit-remaining-tokens: 0\r\n"
+             "x-ratelimit-reset-tokens: 1m7s\r\n",
+     BOTH(V("429 rate_limit_exceeded", true, "rate_limited", 429, "none", "", 7))},
+    {.row = "B41",
+     .what = "answers 429, nothing of the input is left until 2094",
+     .act = harm_limited,
+     .word = "anthropic-ratelimit-input-tokens-remaining: 0\r\n"
+             "anthropic-ratelimit-input-tokens-reset: 2094-11-06T08:49:37Z\r\n",
+     BOTH(V("429 rate_limit_exceeded", true, "rate_limited", 429, "none", "", 300))},
+    {.row = "B41",
+     .what = "answers 429, no requests are left until soon",
+     .act = harm_limited,
+     .word = "x-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: soon\r\n",
+     BOTH(V("429 rate_limit_exceeded", true, "rate_limited", 429, "none", "", 2))},
 };
 
 const size_t harm_count = sizeof harms / sizeof harms[0];
