@@ -134,6 +134,7 @@ static struct tr_target target_of(const struct request *r)
         .clamp_output = r->work->call.clamp_out,
         .capabilities = a->model->capabilities,
         .host = p->kind,
+        .provider = p->name,
         .version = p->version,
         .quirks = tr_quirks_find(ask_dialect(r, d), d->upstream_model),
         .reject_unsupported = p->reject_unsupported ||

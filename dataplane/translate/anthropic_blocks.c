@@ -113,12 +113,12 @@ static int read_document(struct tr_reading *r, uint32_t block, struct tr_part *p
     return rc == 0 ? read_source(r, block, &part->media) : rc;
 }
 
-/* An unsealed signature in this dialect is of the vendor whose dialect it is. */
-static enum dialect vendor_of(struct str *io_value)
+/* An unsealed signature in this dialect is of a vendor whose dialect it is. */
+static void take_seal(struct str *io_value, struct tr_reasoning *out)
 {
-    enum dialect vendor;
-    *io_value = tr_seal_take(*io_value, &vendor);
-    return vendor == DIALECTS && io_value->len > 0 ? DIALECT_ANTHROPIC : vendor;
+    *io_value = tr_seal_take(*io_value, &out->vendor, &out->maker);
+    if (out->vendor == DIALECTS && io_value->len > 0)
+        out->vendor = DIALECT_ANTHROPIC;
 }
 
 static int read_thinking(struct tr_reading *r, uint32_t block, struct tr_part *part)
@@ -128,7 +128,7 @@ static int read_thinking(struct tr_reading *r, uint32_t block, struct tr_part *p
     if (rc == 0)
         rc = tr_take_text(r, tr_member(r, block, STR("signature")), &part->reasoning.signature);
     if (rc == 0)
-        part->reasoning.vendor = vendor_of(&part->reasoning.signature);
+        take_seal(&part->reasoning.signature, &part->reasoning);
     return rc;
 }
 
@@ -137,7 +137,7 @@ static int read_redacted(struct tr_reading *r, uint32_t block, struct tr_part *p
     part->kind = TR_PART_REASONING;
     int rc = tr_need_text(r, block, STR("data"), &part->reasoning.opaque);
     if (rc == 0)
-        part->reasoning.vendor = vendor_of(&part->reasoning.opaque);
+        take_seal(&part->reasoning.opaque, &part->reasoning);
     return rc;
 }
 

@@ -86,15 +86,17 @@ static void put_stop(struct json_writer *w, enum call_finish finish, struct str 
         json_writer_null(w);
 }
 
-static void put_sealed(struct json_writer *w, const char *key, enum dialect vendor,
+static void put_sealed(struct json_writer *w, const char *key, const struct tr_print *print,
                        struct str value)
 {
+    char room[TR_SEAL_BYTES_MAX];
     enum dialect sealed;
-    (void)tr_seal_take(value, &sealed);
+    uint32_t maker;
+    (void)tr_seal_take(value, &sealed, &maker);
     json_writer_key(w, key);
     json_writer_begin_string(w);
     if (value.len > 0 && sealed == DIALECTS)
-        json_writer_part(w, tr_seal_prefix(vendor));
+        json_writer_part(w, tr_seal_prefix(print->vendor, print->maker, room));
     json_writer_part(w, value);
     json_writer_end_string(w);
 }
@@ -288,7 +290,7 @@ static int print_seal(struct anthropic_printing *p, const struct tr_print *print
     json_writer_begin_object(&w);
     json_writer_key(&w, "type");
     json_writer_text(&w, "signature_delta");
-    put_sealed(&w, "signature", print->vendor, signature);
+    put_sealed(&w, "signature", print, signature);
     json_writer_end_object(&w);
     rc = anthropic_end_frame(&w, out);
     return rc == 0 ? anthropic_close_block(p, out) : rc;
@@ -304,7 +306,7 @@ static int print_redacted(struct anthropic_printing *p, const struct tr_print *p
     if (rc != 0)
         return rc;
     begin_block(p, &w, TR_PART_REASONING, "redacted_thinking", out);
-    put_sealed(&w, "data", print->vendor, data);
+    put_sealed(&w, "data", print, data);
     rc = end_block(&w, out);
     return rc == 0 ? anthropic_close_block(p, out) : rc;
 }
@@ -421,7 +423,7 @@ static void put_thinking(struct json_writer *w, const struct tr_print *print, st
     json_writer_text(w, "thinking");
     json_writer_key(w, "thinking");
     json_writer_string(w, text);
-    put_sealed(w, "signature", print->vendor, signature);
+    put_sealed(w, "signature", print, signature);
 }
 
 /* One part is one block: what is empty or of no JSON is made into what a reader expects. */
@@ -448,7 +450,7 @@ static void put_part(struct json_writer *w, const struct tr_print *print, struct
         json_writer_begin_object(w);
         json_writer_key(w, "type");
         json_writer_text(w, "redacted_thinking");
-        put_sealed(w, "data", print->vendor, part->opaque);
+        put_sealed(w, "data", print, part->opaque);
         break;
     case TR_PART_CALL:
         if (part->call.signature.len > 0) { /* As in a stream. */

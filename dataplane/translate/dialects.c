@@ -7,12 +7,9 @@ static const struct tr_caller_dialect *const callers[DIALECT_CALLERS] = {
 };
 
 static const struct tr_provider_dialect *const providers[DIALECTS] = {
-    [DIALECT_OPENAI] = &tr_provider_openai,
-    [DIALECT_RESPONSES] = &tr_provider_responses,
-    [DIALECT_ANTHROPIC] = &tr_provider_anthropic,
-    [DIALECT_GEMINI] = &tr_provider_gemini,
-    [DIALECT_BEDROCK] = &tr_provider_bedrock,
-    [DIALECT_COHERE] = &tr_provider_cohere,
+    [DIALECT_OPENAI] = &tr_provider_openai,       [DIALECT_RESPONSES] = &tr_provider_responses,
+    [DIALECT_ANTHROPIC] = &tr_provider_anthropic, [DIALECT_GEMINI] = &tr_provider_gemini,
+    [DIALECT_BEDROCK] = &tr_provider_bedrock,     [DIALECT_COHERE] = &tr_provider_cohere,
 };
 
 const struct tr_caller_dialect *tr_caller_find(enum dialect dialect)

@@ -40,6 +40,8 @@ struct tr_target {
     uint32_t clamp_output;   /* A budget's: at most so many; 0: none. */
     uint32_t capabilities;   /* ModelCapability bits; 0: unknown. */
     const struct host *host; /* Whose variant of the dialect. */
+    struct str provider;     /* Its name here. */
+    uint32_t maker;          /* As seals say it (seal.h); the exchange sets it. 0: nobody. */
     struct str version;      /* anthropic_version or api-version; empty: the default. */
     const struct tr_quirks *quirks;
     bool reject_unsupported; /* compat.unsupported_params: reject. */
@@ -55,9 +57,10 @@ struct tr_print {
     bool want_usage;     /* openai: stream_options.include_usage. */
     uint32_t tokens_in;  /* Estimate, where a dialect says it first. */
     enum dialect vendor; /* Whose reasoning is sealed into the answer (seal.h). */
-    bool details;        /* openai: reasoning as OpenRouter gives it (tr_request.details). */
-    struct str echo;     /* Made by the caller dialect's print_echo when the request was read; a
-                          * stream prints it long after the request is gone. Else empty. */
+    uint32_t maker;
+    bool details;    /* openai: reasoning as OpenRouter gives it (tr_request.details). */
+    struct str echo; /* Made by the caller dialect's print_echo when the request was read; a
+                      * stream prints it long after the request is gone. Else empty. */
     struct str (*usage_member)(void *arg,
                                const struct call_usage *usage); /* As provider_rewrite. */
     void *arg;

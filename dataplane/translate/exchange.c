@@ -6,6 +6,7 @@
 #include "dataplane/translate/exchange_internal.h"
 #include "dataplane/translate/notes.h"
 #include "dataplane/translate/quirks.h"
+#include "dataplane/translate/seal.h"
 
 #define BODY_BYTES_MAX (64U << 20)
 #define PATH_BYTES_MAX 8192U
@@ -55,6 +56,10 @@ struct tr_exchange *tr_exchange_create(const struct tr_exchange_config *c)
     x->target = c->target;
     x->target.model = put_str(&at, c->target.model);
     x->target.version = put_str(&at, c->target.version);
+    x->target.provider = STR_NULL; /* For the maker alone. */
+    if (c->target.host != NULL)
+        x->target.maker =
+            tr_seal_maker(c->provider, c->target.host->name, c->target.provider, c->target.model);
     if (c->target.id_key != NULL)
         memcpy(x->id_key, c->target.id_key, sizeof x->id_key);
     x->target.id_key = x->id_key;
@@ -67,6 +72,7 @@ struct tr_exchange *tr_exchange_create(const struct tr_exchange_config *c)
         .want_usage = c->want_usage,
         .tokens_in = c->tokens_in,
         .vendor = c->provider,
+        .maker = x->target.maker,
         .usage_member = c->usage_member,
         .arg = c->arg,
     };

@@ -56,13 +56,16 @@ struct tr_reasoning {
     struct str id;        /* Of the item, where the dialect has one. */
     enum dialect
         vendor; /* Who made it, as the prefix we issued says (seal.h); DIALECTS: nobody knows. */
+    uint32_t maker;
 };
 struct tr_call {
     struct str id;
     struct str name;
     struct str arguments; /* As the model wrote it: perhaps no JSON at all. */
     struct str signature; /* Gemini's thoughtSignature, unsealed; else empty. */
-    bool custom;          /* Of a custom tool: the arguments are its input, a text. */
+    enum dialect vendor;  /* In a request: who signed it, as of reasoning. */
+    uint32_t maker;
+    bool custom; /* Of a custom tool: the arguments are its input, a text. */
 };
 struct tr_part;
 struct tr_result {

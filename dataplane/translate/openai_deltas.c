@@ -147,13 +147,16 @@ static int put_content(struct tr_replying *r, uint32_t choice, uint32_t content)
     return rc;
 }
 
+void tr_openai_calls_end(struct tr_openai_calls *calls)
+{
+    mem_free(calls->known);
+    buf_deinit(&calls->held);
+}
+
 int tr_openai_put_message(struct tr_replying *r, struct tr_openai_calls *calls, uint32_t choice,
                           uint32_t message)
 {
-    uint32_t reasoning = json_get(r->json, message, STR("reasoning_content"));
-    if (json_kind(r->json, reasoning) != JSON_STRING)
-        reasoning = json_get(r->json, message, STR("reasoning"));
-    int rc = put_text(r, TR_EVENT_REASONING, choice, reasoning);
+    int rc = tr_openai_put_reasoning(r, calls, choice, message);
     if (rc == 0)
         rc = put_content(r, choice, json_get(r->json, message, STR("content")));
     if (rc == 0)

@@ -22,9 +22,11 @@ struct detail {
 static bool is_ours(const struct tr_reading *r, uint32_t sealed, enum dialect vendor)
 {
     char head[TR_SEAL_BYTES_MAX];
-    const struct str prefix = tr_seal_prefix(vendor);
+    enum dialect found;
+    uint32_t maker;
     size_t len = json_text_head(r->json, sealed, sizeof head, head);
-    return str_starts((struct str){head, len}, prefix);
+    (void)tr_seal_take((struct str){head, len}, &found, &maker);
+    return found == vendor;
 }
 
 static struct detail detail_of(const struct tr_reading *r, uint32_t node)
@@ -108,9 +110,9 @@ static int take_detail(struct tr_reading *r, const struct detail *d, struct buf 
     if (rc != 0 || sealed.len == 0)
         return rc;
     if (d->kind == KIND_OPAQUE)
-        io_one->opaque = tr_seal_take(sealed, &io_one->vendor);
+        io_one->opaque = tr_seal_take(sealed, &io_one->vendor, &io_one->maker);
     else
-        io_one->signature = tr_seal_take(sealed, &io_one->vendor);
+        io_one->signature = tr_seal_take(sealed, &io_one->vendor, &io_one->maker);
     return 0;
 }
 
@@ -144,14 +146,13 @@ int tr_openai_read_details(struct tr_reading *r, uint32_t list, struct tr_turn *
 static int sign_call(struct tr_reading *r, uint32_t node, struct tr_turn *turn)
 {
     struct str sealed = STR_NULL;
-    enum dialect vendor;
     const uint32_t id = tr_member(r, node, STR("id"));
     int rc = tr_take_text(r, tr_member(r, node, STR("data")), &sealed);
     for (uint32_t i = 0; rc == 0 && i < turn->part_count; i++) {
         struct tr_part *part = &turn->parts[i];
         if (part->kind != TR_PART_CALL || !tr_says(r, id, part->call.id))
             continue;
-        part->call.signature = tr_seal_take(sealed, &vendor);
+        part->call.signature = tr_seal_take(sealed, &part->call.vendor, &part->call.maker);
         return 0;
     }
     return rc;
@@ -171,11 +172,13 @@ int tr_openai_read_details_of_calls(struct tr_reading *r, uint32_t list, struct 
 
 void tr_openai_say_sealed(struct pen *p, const struct tr_print *print, struct str value)
 {
+    char room[TR_SEAL_BYTES_MAX];
     enum dialect vendor;
+    uint32_t maker;
     PEN(p, "\"");
-    (void)tr_seal_take(value, &vendor);
+    (void)tr_seal_take(value, &vendor, &maker);
     if (value.len > 0 && vendor == DIALECTS)
-        pen_put(p, tr_seal_prefix(print->vendor));
+        pen_put(p, tr_seal_prefix(print->vendor, print->maker, room));
     pen_escaped(p, value);
     PEN(p, "\"");
 }

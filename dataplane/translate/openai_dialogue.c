@@ -80,13 +80,13 @@ static int read_block(struct tr_reading *r, struct blocks *b, uint32_t node, str
     out->kind = TR_PART_REASONING;
     if (tr_says(r, tr_member(r, node, STR("type")), STR("redacted_thinking"))) {
         int rc = tr_take_text(r, tr_member(r, node, STR("data")), &sealed);
-        one->opaque = tr_seal_take(sealed, &one->vendor);
+        one->opaque = tr_seal_take(sealed, &one->vendor, &one->maker);
         return rc;
     }
     int rc = tr_take_text(r, tr_member(r, node, STR("thinking")), &one->text);
     if (rc == 0)
         rc = tr_take_text(r, tr_member(r, node, STR("signature")), &sealed);
-    one->signature = tr_seal_take(sealed, &one->vendor);
+    one->signature = tr_seal_take(sealed, &one->vendor, &one->maker);
     if (one->text.len == 0 && !text_of_block(r, b, node, &one->text))
         one->text = one->signature = STR_NULL;
     return rc;
@@ -128,15 +128,15 @@ static int read_function(struct tr_reading *r, uint32_t node, struct tr_call *ou
     return rc;
 }
 
-/* Gemini's, as we sealed it; another's, or a bare one, goes to nobody. */
-static int read_signature(struct tr_reading *r, uint32_t call, struct str *out)
+/* As we sealed it; a bare one goes to nobody. */
+static int read_signature(struct tr_reading *r, uint32_t call, struct tr_call *out)
 {
     struct str sealed = STR_NULL;
-    enum dialect vendor;
     uint32_t google = tr_member(r, tr_member(r, call, STR("extra_content")), STR("google"));
     int rc = tr_take_text(r, tr_member(r, google, STR("thought_signature")), &sealed);
-    struct str signature = tr_seal_take(sealed, &vendor);
-    *out = vendor == DIALECT_GEMINI ? signature : STR_NULL;
+    out->signature = tr_seal_take(sealed, &out->vendor, &out->maker);
+    if (out->vendor == DIALECTS)
+        out->signature = STR_NULL;
     return rc;
 }
 
@@ -151,7 +151,7 @@ static int read_custom_call(struct tr_reading *r, uint32_t node, struct tr_part 
         rc = tr_need_text(r, custom, STR("name"), &out->call.name);
     if (rc == 0)
         rc = tr_need_text(r, custom, STR("input"), &out->call.arguments);
-    return rc == 0 ? read_signature(r, node, &out->call.signature) : rc;
+    return rc == 0 ? read_signature(r, node, &out->call) : rc;
 }
 
 static int read_call(struct tr_reading *r, uint32_t node, struct tr_part *out)
@@ -170,7 +170,7 @@ static int read_call(struct tr_reading *r, uint32_t node, struct tr_part *out)
     if (rc == 0)
         rc = read_function(r, function, &out->call);
     if (rc == 0)
-        rc = read_signature(r, node, &out->call.signature);
+        rc = read_signature(r, node, &out->call);
     return rc;
 }
 

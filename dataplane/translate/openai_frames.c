@@ -1,6 +1,5 @@
 /* What a host of chat completions answers, as chunks or whole, in events (PROVIDER-TRANSLATION
  * sections 8 and 9). */
-#include "common/base/mem.h"
 #include "dataplane/llm/openai.h"
 #include "dataplane/translate/openai_internal.h"
 
@@ -43,7 +42,8 @@ static int put_finish(struct frames *f, uint32_t choice, uint32_t node)
     if (event.finish == CALL_FINISH_STOP && f->calls.begun[choice] > 0)
         event.finish = CALL_FINISH_TOOL_CALLS;
     f->finished |= 1U << choice;
-    return tr_reply_put(&f->r, &event);
+    rc = tr_openai_put_held(&f->r, &f->calls, choice);
+    return rc == 0 ? tr_reply_put(&f->r, &event) : rc;
 }
 
 static int put_choice(struct frames *f, uint32_t node, uint32_t otherwise, struct str part)
@@ -123,7 +123,7 @@ static void end(void *state)
 {
     struct frames *f = state;
     buf_deinit(&f->r.text);
-    mem_free(f->calls.known);
+    tr_openai_calls_end(&f->calls);
 }
 
 static int read_reply(struct json *json, struct str body, const struct tr_sink *sink)

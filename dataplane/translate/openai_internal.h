@@ -80,8 +80,19 @@ int tr_openai_print_body(struct tr_asking *a, int (*members)(struct tr_asking *a
 /* The array of messages. extra: a text for the model behind all system texts; may be empty. */
 int tr_openai_print_messages(struct tr_asking *a, struct str extra) MUST_CHECK;
 
+/* What the host signed, as reasoning_details of a message; false: there is none. */
+bool tr_openai_print_details(struct tr_asking *a, const struct tr_turn *turn) MUST_CHECK;
+bool tr_openai_is_detail(const struct tr_part *part);
+
 /* ---- provider: replies ---- */
 #define TR_OPENAI_CALLS_MAX 128U /* Of one reply. */
+
+/* The reasoning that is open in an answer. */
+enum tr_openai_thought {
+    TR_OPENAI_THOUGHT_NONE,
+    TR_OPENAI_THOUGHT_TEXT,
+    TR_OPENAI_THOUGHT_SUMMARY
+};
 
 /* Which call a delta belongs to: hosts say so by index, by id, or not at all. */
 struct tr_openai_calls {
@@ -90,14 +101,23 @@ struct tr_openai_calls {
         int32_t said;   /* The host's index; negative: none was given. */
         uint32_t index; /* Ours: calls of a choice, as they begin. */
         uint8_t choice;
-    } * known; /* TR_OPENAI_CALLS_MAX, made with the first; the owner calls mem_free. */
+    } * known; /* TR_OPENAI_CALLS_MAX, made with the first. */
     uint32_t count;
     uint32_t begun[CALL_CHOICES_MAX];
     bool whole; /* Of a whole message each call is its own. */
+    enum tr_openai_thought thought[CALL_CHOICES_MAX];
+    struct buf held; /* Opaque reasoning that came behind calls: what is said before the finish. */
 };
+void tr_openai_calls_end(struct tr_openai_calls *calls); /* Frees. */
 /* What a delta or message of a choice says, in order. ERR_TOO_LARGE: more calls than that. */
 int tr_openai_put_message(struct tr_replying *r, struct tr_openai_calls *calls, uint32_t choice,
                           uint32_t message) MUST_CHECK;
+
+/* Its reasoning, with what the host signed of it (openai_signed.c); what of that had to wait. */
+int tr_openai_put_reasoning(struct tr_replying *r, struct tr_openai_calls *calls, uint32_t choice,
+                            uint32_t message) MUST_CHECK;
+int tr_openai_put_held(struct tr_replying *r, struct tr_openai_calls *calls,
+                       uint32_t choice) MUST_CHECK;
 
 #define TR_OPENAI_ERROR_ROOM 1152U /* 1 KiB of message and a code. */
 /* From a parsed error; status 0: it came in a stream. The texts lie in room. */

@@ -187,9 +187,8 @@ static int print_user(struct tr_asking *a, const struct tr_turn *turn)
 
 /* Gemini behind this dialect wants the first call of a turn signed; where its signature was lost,
  * this is what it takes instead. */
-static void print_signature(struct tr_asking *a, const struct tr_call *call, bool first)
+static void print_signature(struct tr_asking *a, struct str signature, bool first)
 {
-    struct str signature = call->signature;
     if (!quirk(a, TR_QUIRK_CALL_SIGNATURE) || (signature.len == 0 && !first))
         return;
     if (signature.len == 0)
@@ -203,7 +202,8 @@ static void print_signature(struct tr_asking *a, const struct tr_call *call, boo
     json_writer_end_object(a->w);
 }
 
-static void print_call(struct tr_asking *a, const struct tr_call *call, bool first)
+static void print_call(struct tr_asking *a, const struct tr_call *call, struct str signature,
+                       bool first)
 {
     struct json_writer *w = a->w;
     json_writer_begin_object(w);
@@ -216,21 +216,32 @@ static void print_call(struct tr_asking *a, const struct tr_call *call, bool fir
     json_writer_key(w, call->custom ? "input" : "arguments");
     json_writer_string(w, call->custom ? call->arguments : tr_arguments_text(call->arguments));
     json_writer_end_object(w);
-    print_signature(a, call, first);
+    print_signature(a, signature, first);
     json_writer_end_object(w);
 }
 
-static void print_calls(struct tr_asking *a, const struct tr_turn *turn)
+/* A caller without a place for a call's signature holds it as that of reasoning before the call.
+ * signed_already: what there is to sign is in reasoning_details. */
+static void print_calls(struct tr_asking *a, const struct tr_turn *turn, bool signed_already)
 {
+    struct str pending = STR_NULL;
     bool any = false;
     for (uint32_t i = 0; i < turn->part_count; i++) {
-        if (turn->parts[i].kind != TR_PART_CALL)
+        const struct tr_part *part = &turn->parts[i];
+        struct str signature = pending;
+        pending = STR_NULL;
+        if (part->kind == TR_PART_REASONING && part->reasoning.text.len == 0 &&
+            !tr_openai_is_detail(part))
+            pending = part->reasoning.signature;
+        if (part->kind != TR_PART_CALL)
             continue;
         if (!any) {
             json_writer_key(a->w, "tool_calls");
             json_writer_begin_array(a->w);
         }
-        print_call(a, &turn->parts[i].call, !any);
+        if (part->call.signature.len > 0)
+            signature = part->call.signature;
+        print_call(a, &part->call, signature, !any && !signed_already);
         any = true;
     }
     if (any)
@@ -296,13 +307,20 @@ static void print_reasoning(struct tr_asking *a, const struct tr_turn *turn, boo
         json_writer_string(a->w, STR_NULL);
 }
 
+/* DeepSeek and its like. */
+static bool takes_text_back(const struct tr_asking *a)
+{
+    return tr_host_has(a->target, HOST_QUIRK_REASONING_BACK) || quirk(a, TR_QUIRK_REASONING_ALWAYS);
+}
+
 static void print_assistant(struct tr_asking *a, const struct tr_turn *turn, bool current,
                             bool prefix)
 {
     begin_message(a, STR("assistant"));
     print_content(a, turn);
     print_reasoning(a, turn, current);
-    print_calls(a, turn);
+    /* Where reasoning goes back as text, it is anybody's. */
+    print_calls(a, turn, !takes_text_back(a) && tr_openai_print_details(a, turn));
     if (prefix) {
         json_writer_key(a->w, "prefix");
         json_writer_bool(a->w, true);
@@ -356,12 +374,11 @@ int tr_openai_print_messages(struct tr_asking *a, struct str extra)
 {
     const bool nine =
         tr_host_has(a->target, HOST_QUIRK_NINE_CHARACTER_IDS) || quirk(a, TR_QUIRK_NINE_IDS);
-    const bool back =
-        tr_host_has(a->target, HOST_QUIRK_REASONING_BACK) || quirk(a, TR_QUIRK_REASONING_ALWAYS);
     const bool prefix = tr_host_has(a->target, HOST_QUIRK_PREFIX);
     const struct tr_turns_options options = {.tool_turns = true,
                                              .text_results = true,
-                                             .replay = back ? TR_REPLAY_TEXT : TR_REPLAY_NONE,
+                                             .replay = takes_text_back(a) ? TR_REPLAY_TEXT
+                                                                          : TR_REPLAY_SIGNED,
                                              .vendor = DIALECT_OPENAI,
                                              .id_class = nine ? TR_ID_NINE : TR_ID_ANY};
     struct tr_turns turns;

@@ -7,8 +7,8 @@
 
 struct items {
     struct tr_reading *r;
-    struct tr_part *next;      /* Room for all parts of turns, in order. */
-    struct str call_signature; /* Of the call that follows. */
+    struct tr_part *next;       /* Room for all parts of turns, in order. */
+    struct tr_call signed_call; /* What signs the call that follows, and whose that is. */
 };
 
 /* A text or parts; it must be there. */
@@ -66,8 +66,8 @@ static int read_call(struct items *it, uint32_t item, bool custom)
     struct tr_part *part = it->next++;
     turn->part_count++;
     part->kind = TR_PART_CALL;
-    part->call.signature = it->call_signature;
-    it->call_signature = STR_NULL;
+    part->call = it->signed_call;
+    it->signed_call = (struct tr_call){.signature = STR_NULL};
     int rc = tr_need_text(r, item, STR("call_id"), &part->call.id);
     if (rc == 0)
         rc = tr_need_text(r, item, STR("name"), &part->call.name);
@@ -131,7 +131,7 @@ static int join_texts(struct tr_reading *r, uint32_t list, struct str *out)
 /* What the opaque text is, as its first byte behind our seal says. */
 static void note_opaque(struct items *it, struct str sealed, struct tr_reasoning *out)
 {
-    struct str value = tr_seal_take(sealed, &out->vendor);
+    struct str value = tr_seal_take(sealed, &out->vendor, &out->maker);
     if (out->vendor == DIALECTS || value.len == 0) {
         out->opaque = sealed;
         return;
@@ -140,7 +140,8 @@ static void note_opaque(struct items *it, struct str sealed, struct tr_reasoning
     if (value.data[0] == TR_RESPONSES_WHOLE)
         out->opaque = rest;
     else if (value.data[0] == TR_RESPONSES_OF_CALL)
-        it->call_signature = rest;
+        it->signed_call =
+            (struct tr_call){.signature = rest, .vendor = out->vendor, .maker = out->maker};
     else
         out->signature = value;
 }

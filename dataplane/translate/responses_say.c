@@ -93,9 +93,10 @@ void tr_responses_say_call(struct pen *p, const struct tr_print *print, uint32_t
 
 static void say_sealed(struct pen *p, const struct tr_print *print, char mark, struct str opaque)
 {
+    char room[TR_SEAL_BYTES_MAX];
     struct str kind = {.data = &mark, .len = mark != 0};
     PEN(p, ",\"encrypted_content\":\"");
-    pen_put(p, tr_seal_prefix(print->vendor));
+    pen_put(p, tr_seal_prefix(print->vendor, print->maker, room));
     pen_put(p, kind);
     pen_escaped(p, opaque);
     PEN(p, "\"");

@@ -4,6 +4,7 @@
 
 #include "common/base/hash.h"
 #include "dataplane/translate/notes.h"
+#include "dataplane/translate/seal.h"
 
 #define NO_INDEX UINT32_MAX
 
@@ -51,6 +52,12 @@ static bool is_media(const struct tr_part *part)
     return part->kind == TR_PART_IMAGE || part->kind == TR_PART_FILE || part->kind == TR_PART_AUDIO;
 }
 
+/* Whom this dialogue goes to made it. */
+static bool is_theirs(const struct pass *p, enum dialect vendor, uint32_t maker)
+{
+    return vendor == p->options->vendor && tr_seal_fits(maker, p->target->maker);
+}
+
 static bool stays(const struct pass *p, const struct tr_part *part)
 {
     const struct tr_reasoning *r = &part->reasoning;
@@ -63,7 +70,7 @@ static bool stays(const struct pass *p, const struct tr_part *part)
         case TR_REPLAY_NONE:
             return false;
         case TR_REPLAY_SIGNED:
-            return r->vendor == p->options->vendor && r->signature.len + r->opaque.len > 0;
+            return is_theirs(p, r->vendor, r->maker) && r->signature.len + r->opaque.len > 0;
         case TR_REPLAY_TEXT:
             return r->text.len > 0;
         }
@@ -117,6 +124,8 @@ static int take_assistant_part(struct pass *p, const struct tr_part *part, struc
     *call = (struct pending){
         .outside = part->call.id, .name = part->call.name, .custom = part->call.custom};
     p->calls = true;
+    if (!is_theirs(p, part->call.vendor, part->call.maker))
+        made->call.signature = STR_NULL;
     int rc = tr_ids_take(&p->ids, part->call.id, &call->inside);
     made->call.id = call->inside;
     return rc;

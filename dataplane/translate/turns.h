@@ -10,7 +10,7 @@
 /* Which reasoning stays in turns of the assistant. */
 enum tr_replay {
     TR_REPLAY_NONE,
-    TR_REPLAY_SIGNED, /* Of `vendor`, with signature or opaque. */
+    TR_REPLAY_SIGNED, /* Of `vendor`, and of the target's maker, with signature or opaque. */
     TR_REPLAY_TEXT,   /* Any that has a text (hosts with reasoning_content). */
 };
 

@@ -327,6 +327,9 @@ static void t07_reasoning_of_other_dialects_is_taken_out_of_a_switched_dialogue(
          TALK(BUDGET, ASK "," SAID(THINK("c2ln") "," USE) "," BACK)},
         {TALK(BUDGET, ASK "," SAID(THINK("sy1.anthropic.c2ln") "," GONE("sy1.anthropic.eA"))),
          TALK(BUDGET, ASK "," SAID(THINK("c2ln") "," GONE("eA")))},
+        /* Whether one that names its model was made by the model that is asked, nobody knows. */
+        {TALK(BUDGET, ASK "," SAID(THINK("sy1.anthropic-0595cb32.c2ln") "," USE) "," BACK),
+         TALK("{\"type\":\"disabled\"}", ASK "," SAID(USE) "," BACK)},
         /* One of another vendor goes, wherever it stands; with a budget, calls need theirs. */
         {TALK(BUDGET, ASK "," SAID(THINK("sy1.gemini.x") " , " USE) "," BACK),
          TALK("{\"type\":\"disabled\"}", ASK "," SAID(USE) "," BACK)},

@@ -74,6 +74,8 @@ static void whose_it_is_is_told(void **state)
 
 /* ---- whole exchanges ---- */
 
+#define SONNET "sy1.anthropic-0595cb32." /* claude-sonnet-4-5 at a provider of type anthropic. */
+
 #define ASK(reasoning)                                                                             \
     "{\"model\":\"m\",\"max_tokens\":9000," reasoning ",\"messages\":[{\"role\":\"user\","         \
     "\"content\":\"q\"}]}"
@@ -131,9 +133,9 @@ static void who_asks_as_openrouter_does_is_answered_so(void **state)
             answered(kit, asks[i], DIALECT_ANTHROPIC, "anthropic", "claude-sonnet-4-5", ANTHROPIC);
         assert_non_null(strstr(
             out, "\"content\":\"Yes.\",\"refusal\":null,\"reasoning\":\"hm\",\"reasoning_details\":"
-                 "[{\"type\":\"reasoning.text\",\"text\":\"hm\",\"signature\":\"sy1.anthropic.S\","
+                 "[{\"type\":\"reasoning.text\",\"text\":\"hm\",\"signature\":\"" SONNET "S\","
                  "\"format\":\"anthropic-claude-v1\",\"index\":0},{\"type\":\"reasoning.encrypted\""
-                 ",\"data\":\"sy1.anthropic.R\",\"format\":\"anthropic-claude-v1\",\"index\":1}]"));
+                 ",\"data\":\"" SONNET "R\",\"format\":\"anthropic-claude-v1\",\"index\":1}]"));
         assert_null(strstr(out, "thinking_blocks"));
         assert_null(strstr(out, "reasoning_content"));
     }
@@ -142,9 +144,9 @@ static void who_asks_as_openrouter_does_is_answered_so(void **state)
     assert_non_null(strstr(out, "thinking_blocks"));
     assert_null(strstr(out, "reasoning_details"));
     out = answered(kit, asks[0], DIALECT_GEMINI, "gemini", "gemini-3-pro", GEMINI);
-    assert_non_null(strstr(
-        out, "{\"type\":\"reasoning.encrypted\",\"data\":\"sy1.gemini.G\",\"id\":\"c1\",\"format\":"
-             "\"google-gemini-v1\",\"index\":1}"));
+    assert_non_null(strstr(out, "{\"type\":\"reasoning.encrypted\",\"data\":\"sy1.gemini-4b838f99."
+                                "G\",\"id\":\"c1\",\"format\":"
+                                "\"google-gemini-v1\",\"index\":1}"));
     assert_null(strstr(out, "extra_content"));
 }
 
