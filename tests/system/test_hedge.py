@@ -7,6 +7,7 @@ from loadclient import LoadClient
 
 RATE, SECONDS = 120, 10
 SLOW_SHARE, SLOW_MS, AFTER_MS = 0.02, 2000, 300
+LATE, LATE_MS = 8, 4000
 MODEL = "sim-strong"
 
 
@@ -21,7 +22,8 @@ def config_of():
                       (MODEL, MODEL) + tuple(usd_text(p * 1000000) for p in PRICES[MODEL])),
                   "routes:", "  plain: {strategy: round-robin, models: [strong]}",
                   "  auto: {strategy: round-robin, models: [strong], hedge: {after: %dms}}" % AFTER_MS,
-                  "  usual: {strategy: round-robin, models: [strong], hedge: {after: p95}}", ""]
+                  "  usual: {strategy: round-robin, models: [strong], hedge: {after: p95}}",
+                  "  late: {strategy: round-robin, models: [strong], hedge: {after: %dms}}" % LATE_MS, ""]
         return "\n".join(lines)
     return config
 
@@ -94,8 +96,8 @@ def test_f17_by_the_95th_percentile_that_the_node_has_seen():
 
 
 class HedgingBank(Bank):
-    def __init__(self):
-        Cluster.__init__(self, config_of(), nodes=2, node_args=["--workers", "2"],
+    def __init__(self, nodes=2):
+        Cluster.__init__(self, config_of(), nodes=nodes, node_args=["--workers", "2"],
                          simulator_args=simulator_args() + ["--token-bytes", "1"])
 
 
@@ -115,3 +117,64 @@ def test_f17_both_are_charged_and_the_budget_holds():
         paid = [r for r in twice if sum(a.cost > 0 for a in r.attempts) == 2]
         expect(paid, "no second attempt was paid for")
         return "%s; %d hedged, %d of them paid twice" % (line, len(twice), len(paid))
+
+
+def provider_requests(bank):
+    return http_json("GET", bank.provider_url + "/simulator/stats")[1]["requests"]
+
+
+def answered_while_the_other_goes_on(bank, account, seed):
+    """Requests whose clients have their answers from the second attempt while the first is read on: not one
+    of them has a record yet."""
+    usual = LoadClient([bank.target()], bank.make_key("usual"), RATE, 4, model="plain", seed=seed + 1).start()
+    usual.join()  # A second attempt is worth one in twenty of them.
+    seen = provider_requests(bank)
+    bank.faults(slow_rate=1, slow_ms=60000)
+    late = LoadClient([bank.target()], account.key, LATE + 1, 1, model="late", seed=seed).start()
+    late.wait_sent(LATE)
+    wait_until("all of them to be at the provider", lambda: provider_requests(bank) - seen >= LATE)
+    bank.faults(slow_rate=0)
+    late.join()
+    failed = [(e.nonce, e.status, e.error) for e in late.entries if not e.answered_right]
+    expect(not failed, "not answered: %s" % failed[:3])
+    expect(max(e.ended - e.started for e in late.entries) < 20, "the first attempts ended before they were to")
+    return usual.entries, late.entries
+
+
+def test_f17_f4_a_node_that_dies_between_a_hedged_answer_and_its_record():
+    """The client has its answer, the provider served one attempt and was left in another, and the node dies
+    before either is written down: one row, of both attempts, and both holds are spent."""
+    with HedgingBank(nodes=1) as bank:
+        account = bank.account("n7", DOLLAR)
+        usual, late = answered_while_the_other_goes_on(bank, account, 7)
+        expect(not account.rows(), "the rows did not wait for the other attempt")
+        nonces = {e.nonce for e in late}
+        bank.kill_node(0)
+        account.wait_quiet()
+        line = account.check(spent=False)
+        rows = account.rows()
+        served = [e for e in bank.provider_entries() if e["nonce"] in nonces]
+        expect({r.nonce for r in rows} == nonces and len(rows) == len(late), "%d rows of %d" % (len(rows), len(late)))
+        for entry in late:
+            row = next(r for r in rows if r.nonce == entry.nonce)
+            told = [e for e in served if e["nonce"] == entry.nonce]
+            billed = sum(e["billed_nano"] for e in told)
+            text = "%s: status %d, cost %d, billed %d, attempts %s, provider %s" % (
+                entry.nonce, row.status, row.cost, billed, [(a.cost, a.usage, a.hedge) for a in row.attempts],
+                [e["outcome"] for e in told])
+            expect(row.decision_id == entry.decision_id.replace("-", ""), "another decision's row: " + text)
+            expect(not entry.cost_usd, "a cost was told before it was known: %s, %s" % (entry.cost_usd, text))
+            expect(row.status == ledgers.STATUS_NODE_CRASH, "it was recorded before: " + text)
+            expect(sorted(a.hedge for a in row.attempts) == [False, True], "not both attempts: " + text)
+            expect(sum(e["outcome"] == "complete" for e in told) == 1 and len(told) == 2, "not served so: " + text)
+            expect(row.cost == sum(a.cost for a in row.attempts) and all(a.cost > 0 for a in row.attempts),
+                   "both holds are spent: " + text)
+            expect(row.cost >= billed > 0, "it costs less than was billed: " + text)
+        others = [r for r in ledgers.read_rows(bank.postgres) if r.nonce not in nonces]
+        summary = ledgers.compare(usual, [e for e in bank.provider_entries() if e["nonce"] not in nonces], others)
+        # What was closed once is not closed again.
+        bank.kill_node(0)
+        bank.wait_drained()
+        again = account.rows()
+        expect([(r.decision_id, r.cost) for r in again] == [(r.decision_id, r.cost) for r in rows], "rows changed")
+        return "%d answered without a record; %s; the rest: %s" % (len(late), line, summary)
