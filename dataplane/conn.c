@@ -41,6 +41,9 @@ void conn_pool_init(struct conn_pool *p, uv_loop_t *loop, struct request_env *en
     p->loop = loop;
     list_init(&p->open);
     list_init(&p->again);
+    list_init(&p->brought);
+    env->cohort.bring = conn_bring;
+    env->cohort.bring_arg = p;
     slab_init(&p->slab, sizeof(struct conn));
     uv_idle_init(loop, &p->idle);
     uv_prepare_init(loop, &p->turn);
@@ -50,7 +53,7 @@ void conn_pool_init(struct conn_pool *p, uv_loop_t *loop, struct request_env *en
 
 void conn_pool_close(struct conn_pool *p)
 {
-    assert(list_empty(&p->open) && list_empty(&p->again));
+    assert(list_empty(&p->open) && list_empty(&p->again) && list_empty(&p->brought));
     uv_close((uv_handle_t *)&p->idle, NULL);
     uv_close((uv_handle_t *)&p->turn, NULL);
 }
@@ -225,7 +228,9 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf)
         conn_gone(c);
         return;
     }
-    if (c->state != CONN_BUSY && list_empty(&c->again_link)) {
+    if (c->state == CONN_HEAD && nread <= CONN_BROUGHT_BYTES && list_empty(&c->again_link)) {
+        list_push_back(&c->pool->brought, &c->again_link);
+    } else if (c->state != CONN_BUSY && list_empty(&c->again_link)) {
         conn_advance(c);
     } else if (m->in.len > CONN_AHEAD_BYTES_MAX) {
         uv_read_stop(stream);

@@ -53,7 +53,8 @@ struct conn_pool {
     struct list open; /* Its front is looked at next by the tick. */
     uint32_t open_count;
     uint64_t ticked_ms;
-    struct list again; /* Have more to do than one turn is for. */
+    struct list brought; /* Were read in this turn; what they said is looked at in its end. */
+    struct list again;   /* Have more to do than one turn is for. */
     uv_idle_t idle;
     struct slab slab;         /* Of connections. */
     struct freelist messages; /* Messages and outputs kept for use. */

@@ -6,6 +6,7 @@
 
 #define CONN_KEPT_BYTES      16384U /* Buffers above this are given back after use. */
 #define CONN_AHEAD_BYTES_MAX HTTP1_REQUEST_HEAD_BYTES_MAX /* Pipelined: at most one head. */
+#define CONN_BROUGHT_BYTES   16384                        /* A longer read is worked on at once. */
 #define CONN_FREE_MAX        1024U                        /* Of each kind, kept for use. */
 
 enum conn_state { CONN_IDLE, CONN_HEAD, CONN_BODY, CONN_BUSY, CONN_LINGER, CONN_CLOSING };
@@ -77,6 +78,7 @@ void conn_room(struct conn *c, uv_buf_t *out); /* Where the next bytes are read 
 /* May the message at hand take so many bytes more? */
 bool conn_may_grow(const struct conn *c, size_t bytes);
 void conn_on_idle(uv_idle_t *idle);
+void conn_bring(void *pool); /* What was read in this turn. */
 
 /* conn_write.c */
 int conn_send(void *client, const struct str *pieces, size_t count);

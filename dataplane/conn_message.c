@@ -305,13 +305,12 @@ void conn_advance(struct conn *c)
     c->parsing = false;
 }
 
-/* One turn for each that had more; who has still more is at the end again. */
-void conn_on_idle(uv_idle_t *idle)
+/* One turn for each; who has still more is at the end again. */
+static void advance_all(struct list *from)
 {
-    struct conn_pool *p = container_of(idle, struct conn_pool, idle);
     struct list due;
     list_init(&due);
-    for (struct list *n; (n = list_pop_front(&p->again)) != NULL;)
+    for (struct list *n; (n = list_pop_front(from)) != NULL;)
         list_push_back(&due, n);
     for (struct list *n; (n = list_pop_front(&due)) != NULL;) {
         struct conn *c = container_of(n, struct conn, again_link);
@@ -320,8 +319,20 @@ void conn_on_idle(uv_idle_t *idle)
         if (list_empty(n))
             conn_read(c);
     }
+}
+
+void conn_on_idle(uv_idle_t *idle)
+{
+    struct conn_pool *p = container_of(idle, struct conn_pool, idle);
+    advance_all(&p->again);
     if (list_empty(&p->again))
         uv_idle_stop(idle);
+}
+
+void conn_bring(void *pool)
+{
+    struct conn_pool *p = pool;
+    advance_all(&p->brought);
 }
 
 bool conn_may_grow(const struct conn *c, size_t bytes)

@@ -423,7 +423,11 @@ static void on_done(void *arg, struct transport_call *call, const struct fetch_r
     a->read_on = false;
     if (hedge_of(r) != NULL)
         hedge_ended(r, faced);
-    request_run_at(r, now_ns);
+    /* What has a second attempt, or a body to come, is told of at once. */
+    if (hedge_of(r) != NULL || r->early)
+        request_run_at(r, now_ns);
+    else
+        request_go_on(r, now_ns);
 }
 
 static const struct transport_callbacks callbacks = {

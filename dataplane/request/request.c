@@ -1,7 +1,7 @@
-/* The driver, the life of a request, and what is due with time.
+/* The life of a request, and what is due with time.
  *
  * Usual path: request_begin runs `authenticate` and stops in `receive`; request_body goes on; the
- * attempt's callbacks re-enter through request_run; `report` sends the end; request_end gives
+ * attempt's callbacks re-enter the driver (driver.c); `report` sends the end; request_end gives
  * everything back. While a request waits its work is driven by three things only: the transport's
  * callbacks, the client (gone, writable) and the tick. */
 #include "dataplane/request/request.h"
@@ -33,7 +33,6 @@
 #define FEATURES_KEPT      64 /* Calls of which a worker remembers the features: 72 KiB. */
 #define REQUESTS_KEPT      256U
 #define REFUSED_BODY_MAX   65536U
-#define POLL_MS            2U
 #define TRIM_SPARE         16U
 #define WALL_READ_NS       100000000U
 
@@ -105,9 +104,8 @@ void request_env_init(struct request_env *env, struct request_shared *shared, uv
     slab_init(&env->holds, sizeof(struct limits_hold));
     arena_pool_init(&env->chunks, CHUNKS_KEPT);
     list_init(&env->active);
-    list_init(&env->polled);
     list_init(&env->hedge_waits);
-    uv_timer_init(loop, &env->poll_timer);
+    driver_init(env);
     uv_timer_init(loop, &env->hedge_timer);
     buf_init(&env->head, HEAD_SCRATCH_BYTES);
     buf_init(&env->out, OUT_SCRATCH_BYTES);
@@ -118,7 +116,7 @@ void request_env_init(struct request_env *env, struct request_shared *shared, uv
 
 void request_env_close(struct request_env *env)
 {
-    uv_close((uv_handle_t *)&env->poll_timer, NULL);
+    driver_close(env);
     uv_close((uv_handle_t *)&env->hedge_timer, NULL);
 }
 
@@ -204,8 +202,7 @@ enum client_end request_client_end(const struct request *r)
     return r->keep_alive ? CLIENT_KEEP : CLIENT_CLOSE;
 }
 
-/* Gives everything back; the client's done() is the last call. */
-static void request_end(struct request *r)
+void request_end(struct request *r)
 {
     struct request_env *env = r->env;
     const struct client_ops *client = r->client;
@@ -234,47 +231,6 @@ static void request_end(struct request *r)
     client->done(client_arg, end);
 }
 
-static unsigned tail_of(const struct request_path *path)
-{
-    unsigned n = 0;
-    while (path->steps[n] != NULL)
-        n++;
-    return n - 2; /* account, report */
-}
-
-enum step_result request_answered(struct request *r)
-{
-    r->step = tail_of(r->path) - 1;
-    return STEP_NEXT;
-}
-
-/* false: it has ended, and r is gone. */
-static bool run_steps(struct request *r)
-{
-    for (;;) {
-        step_fn step = r->path->steps[r->step];
-        if (step == NULL) {
-            request_end(r);
-            return false;
-        }
-        r->wake = false;
-        switch (step(r)) {
-        case STEP_NEXT:
-            r->step++;
-            break;
-        case STEP_FAIL:
-            assert(!r->failed); /* The tail never fails. */
-            r->failed = true;
-            r->step = tail_of(r->path);
-            break;
-        case STEP_WAIT:
-            if (!r->wake)
-                return true;
-            break; /* What it waits for came while it was still on the stack. */
-        }
-    }
-}
-
 int64_t request_wall_us(const struct request *r)
 {
     return r->start_us + (int64_t)((r->now_ns - r->start_ns) / 1000);
@@ -283,48 +239,6 @@ int64_t request_wall_us(const struct request *r)
 int64_t request_steady_us(const struct request *r)
 {
     return clock_steady_at_us(r->now_ns);
-}
-
-void request_run(struct request *r)
-{
-    request_run_at(r, clock_mono_ns());
-}
-
-void request_run_at(struct request *r, uint64_t now_ns)
-{
-    if (r->in_driver) {
-        r->wake = true;
-        return;
-    }
-    r->in_driver = true;
-    r->now_ns = now_ns;
-    /* The time of the last entry is added by `report`, which comes before the request is gone. */
-    if (!run_steps(r))
-        return;
-    r->overhead_ns += clock_mono_ns() - now_ns;
-    r->in_driver = false;
-}
-
-static void on_poll(uv_timer_t *timer)
-{
-    struct request_env *env = container_of(timer, struct request_env, poll_timer);
-    struct list due;
-    list_init(&due);
-    for (struct list *n; (n = list_pop_front(&env->polled)) != NULL;)
-        list_push_back(&due, n);
-    for (struct list *n; (n = list_pop_front(&due)) != NULL;)
-        request_run(container_of(n, struct request, poll_link));
-    if (list_empty(&env->polled))
-        uv_timer_stop(timer);
-}
-
-void request_poll(struct request *r)
-{
-    struct request_env *env = r->env;
-    if (list_empty(&env->polled))
-        uv_timer_start(&env->poll_timer, on_poll, POLL_MS, POLL_MS);
-    if (list_empty(&r->poll_link))
-        list_push_back(&env->polled, &r->poll_link);
 }
 
 /* All members but buffers are zero at the start. */
@@ -447,7 +361,7 @@ struct request *request_begin(struct request_env *env, const struct client_ops *
                      head->content_length <= REFUSED_BODY_MAX;
         request_fail(r, fault);
         r->failed = true;
-        r->step = tail_of(r->path);
+        r->step = request_tail(r->path);
         if (small) {
             r->refused = r->body_wanted = true;
             return r;
@@ -496,7 +410,7 @@ void request_body(struct request *r, struct str body)
         return;
     }
     /* Usually head and body came together: then it is still the time it was at the head. */
-    request_run_at(r, r->env->begun == r ? r->now_ns : clock_mono_ns());
+    request_go_on(r, r->env->begun == r ? r->now_ns : clock_mono_ns());
 }
 
 enum step_result step_receive(struct request *r)
@@ -517,7 +431,7 @@ void request_reject(struct request *r, enum fault fault)
     if (!r->failed) {
         request_fail(r, fault);
         r->failed = true;
-        r->step = tail_of(r->path);
+        r->step = request_tail(r->path);
     }
     request_run(r);
 }
@@ -531,7 +445,7 @@ void request_gone(struct request *r)
     /* Nothing was started, nobody is there to be answered. */
     if (!r->body_ready && !r->failed && !r->early) {
         r->failed = true;
-        r->step = tail_of(r->path);
+        r->step = request_tail(r->path);
         request_run(r);
         return;
     }

@@ -152,6 +152,18 @@ struct tally_choice {
 };
 #define REQUEST_CHOICES 32U
 
+/* Requests that go on together (driver.c). More than so many, and what each needs is no longer in
+ * the caches when it is its turn again. */
+#define COHORT_MAX 16U
+struct cohort {
+    uv_check_t turn;          /* After the events of a turn of the loop. */
+    void (*bring)(void *arg); /* Hands over what clients sent in the turn. NULL: nothing waits. */
+    void *bring_arg;
+    bool open; /* Who may go on is gathered. */
+    uint32_t count;
+    struct request *members[COHORT_MAX];
+};
+
 /* One per worker. */
 struct request_env {
     struct request_shared *shared;
@@ -178,6 +190,7 @@ struct request_env {
     uint32_t active_count;
     bool shedding;      /* F24: memory is short; nothing new is admitted. Set from above. */
     uint32_t mark_most; /* What a stream's buffer mark is at most now (F23). Set from above. */
+    struct cohort cohort;
     struct list polled; /* Waiting for a time or for stable storage; run every few ms. */
     uv_timer_t poll_timer;
     struct buf head; /* Scratch of one call. */
@@ -394,6 +407,7 @@ struct request {
     uint32_t flags;                       /* RECORD_FLAG_* */
     bool decided;
     bool stream_broken;
+    bool gathered; /* In env->cohort. */
     struct spool_intent *intent;
     spool_position position;
 
@@ -473,9 +487,11 @@ enum client_end request_client_end(const struct request *r);        /* Once all 
 enum step_result request_answered(struct request *r);
 void request_run(struct request *r);                     /* From callbacks ... */
 void request_run_at(struct request *r, uint64_t now_ns); /* ... that know the time already. */
-int64_t request_wall_us(const struct request *r);        /* At now_ns. */
-int64_t request_steady_us(const struct request *r);      /* The same for budgets: clock.h. */
-void request_poll(struct request *r);                    /* Run again in a few ms; once. */
+/* As request_run_at, or a little later: with what else may go on in this turn of the loop. */
+void request_go_on(struct request *r, uint64_t now_ns);
+int64_t request_wall_us(const struct request *r);   /* At now_ns. */
+int64_t request_steady_us(const struct request *r); /* The same for budgets: clock.h. */
+void request_poll(struct request *r);               /* Run again in a few ms; once. */
 struct str request_header(const struct request *r, struct str name);
 
 #endif

@@ -55,10 +55,18 @@ const struct request_path *request_path_find(const struct http1_head *head, stru
 struct str request_path_text(const struct request_path *p, struct str raw);
 /* Steps of what is refused before its path is known. */
 extern const struct request_path request_path_none;
+/* Where its account and report begin. */
+unsigned request_tail(const struct request_path *path);
+/* Gives everything back; the client's done() is the last call. */
+void request_end(struct request *r);
 /* Reads the calls of this request and passes its replies. */
 static inline const struct provider_adapter *request_adapter(const struct request *r)
 {
     return r->path->adapter != NULL ? r->path->adapter : provider_find_dialect(r->dialect);
 }
+
+/* driver.c: what drives requests, as a part of env. */
+void driver_init(struct request_env *env);
+void driver_close(struct request_env *env);
 
 #endif

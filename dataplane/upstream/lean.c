@@ -37,7 +37,7 @@ static struct transport *transport_create(uv_loop_t *loop)
     slab_init(&t->unsent_slab, LEAN_UNSENT_BYTES);
     buf_init(&t->text, FETCH_TEXT_BYTES_MAX);
     buf_init(&t->cipher, CIPHER_BYTES_MAX);
-    t->in = mem_alloc(LEAN_READ_BYTES);
+    t->in = mem_alloc(LEAN_HOLD_BYTES + LEAN_READ_BYTES);
     t->resolver = t->in != NULL ? resolver_create(loop, NULL) : NULL;
     if (t->resolver == NULL) {
         transport_free(t);
@@ -89,6 +89,7 @@ static void transport_close(struct transport *t, fetch_close_cb cb, void *arg)
 {
     assert(!t->closing);
     t->closing = true;
+    t->holds = false;
     t->on_closed = cb;
     t->on_closed_arg = arg;
     if (list_empty(&t->origins))
@@ -283,6 +284,7 @@ const struct transport_ops transport_lean = {
     .sent = call_sent,
     .offer = lean_call_offer,
     .whole = lean_call_whole,
+    .work = lean_conn_work,
     .header = call_header,
     .field = call_field,
 };

@@ -18,6 +18,7 @@
 #define DRAIN_READS_MAX 64U
 
 static void on_poll(uv_poll_t *poll, int status, int events);
+static struct str unhold(struct lean_conn *conn);
 
 /* ---- memory ---- */
 
@@ -51,6 +52,8 @@ void lean_conn_close(struct lean_conn *conn)
 {
     struct transport_origin *o = conn->origin;
     assert(conn->call == NULL);
+    if (conn->held)
+        (void)unhold(conn);
     lean_pool_drop(conn);
     lean_reply_forget(conn);
     if (conn->dial != NULL) {
@@ -138,26 +141,49 @@ static size_t bytes_to_read(const struct lean_conn *conn)
     return conn->origin->transport->kept < LEAN_KEPT_MANY ? LEAN_PIECE_BYTES : LEAN_PIECE_LEAST;
 }
 
-/* One read. false: there was nothing to read. */
-static bool receive(struct lean_conn *conn)
+static void take_bytes(struct lean_conn *conn, struct str bytes)
+{
+    if (conn->secure != NULL)
+        lean_tls_input(conn, bytes);
+    else
+        take_plain(conn->call, bytes);
+}
+
+/* ---- what is held ---- */
+
+static bool hold(struct lean_conn *conn, struct str bytes)
 {
     struct transport *t = conn->origin->transport;
-    if (conn->call == NULL && conn->secure == NULL) {
-        lean_conn_close(conn); /* Nobody asked for what has come, or it is the end. */
-        return true;
-    }
-    const size_t wanted = bytes_to_read(conn);
-    ssize_t n = socket_call_recv(conn->fd, t->in, wanted, MSG_DONTWAIT);
-    conn->dry = n < 0 ? errno != EINTR : (size_t)n < wanted;
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
-        return errno == EINTR;
-    if (n <= 0)
-        take_end(conn, n == 0);
-    else if (conn->secure != NULL)
-        lean_tls_input(conn, (struct str){t->in, (size_t)n});
-    else
-        take_plain(conn->call, (struct str){t->in, (size_t)n});
+    if (!t->holds || conn->call == NULL || bytes.len > LEAN_HELD_BYTES ||
+        t->held_count == LEAN_HELD_MAX || bytes.len > LEAN_HOLD_BYTES - t->held_bytes)
+        return false;
+    t->held[t->held_count++] =
+        (struct lean_held){.conn = conn, .at = t->held_bytes, .bytes = (uint32_t)bytes.len};
+    t->held_bytes += (uint32_t)bytes.len;
+    conn->held = true;
     return true;
+}
+
+static struct str unhold(struct lean_conn *conn)
+{
+    struct transport *t = conn->origin->transport;
+    struct lean_held *h = t->held;
+    while (h->conn != conn)
+        h++;
+    h->conn = NULL;
+    conn->held = false;
+    return (struct str){t->in + h->at, h->bytes};
+}
+
+void lean_conn_work(struct transport *t)
+{
+    for (uint32_t i = 0; i < t->held_count; i++) {
+        struct lean_conn *conn = t->held[i].conn;
+        if (conn != NULL)
+            take_bytes(conn, unhold(conn));
+    }
+    t->held_count = t->held_bytes = 0;
+    t->holds = !t->closing;
 }
 
 static bool is_paused(const struct lean_conn *conn)
@@ -165,10 +191,37 @@ static bool is_paused(const struct lean_conn *conn)
     return conn->call != NULL && (conn->call->paused || conn->kept.len > 0);
 }
 
+/* One read. false: there was nothing to read. */
+static bool receive(struct lean_conn *conn, bool may_hold)
+{
+    struct transport *t = conn->origin->transport;
+    if (conn->held) { /* That came first. */
+        take_bytes(conn, unhold(conn));
+        if (conn->fd < 0 || is_paused(conn))
+            return true;
+    }
+    if (conn->call == NULL && conn->secure == NULL) {
+        lean_conn_close(conn); /* Nobody asked for what has come, or it is the end. */
+        return true;
+    }
+    const size_t wanted = bytes_to_read(conn);
+    char *in = t->in + t->held_bytes;
+    ssize_t n = socket_call_recv(conn->fd, in, wanted, MSG_DONTWAIT);
+    conn->dry = n < 0 ? errno != EINTR : (size_t)n < wanted;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return errno == EINTR;
+    const struct str bytes = {in, n > 0 ? (size_t)n : 0};
+    if (n <= 0)
+        take_end(conn, n == 0);
+    else if (!may_hold || !hold(conn, bytes))
+        take_bytes(conn, bytes);
+    return true;
+}
+
 void lean_conn_drain(struct lean_conn *conn)
 {
     unsigned reads = 0; /* A broken one has no more than what its socket holds. */
-    while (reads < DRAIN_READS_MAX && conn->fd >= 0 && !is_paused(conn) && receive(conn))
+    while (reads < DRAIN_READS_MAX && conn->fd >= 0 && !is_paused(conn) && receive(conn, false))
         reads++;
     if (conn->fd < 0 || is_paused(conn))
         return; /* What comes after a pause is found out after it. */
@@ -204,9 +257,10 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         send_more(conn);
     if ((events & UV_READABLE) == 0 || (conn->events & UV_READABLE) == 0 || conn->fd < 0)
         return;
-    (void)receive(conn);
+    const bool ends = (events & UV_DISCONNECT) != 0;
+    (void)receive(conn, !ends);
     if (conn->fd >= 0)
-        watch_changes(conn, (events & UV_DISCONNECT) != 0);
+        watch_changes(conn, ends);
 }
 
 /* ---- dialling ---- */

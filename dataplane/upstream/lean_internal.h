@@ -24,7 +24,10 @@
 #include "dataplane/upstream/lean.h"
 #include "dataplane/upstream/transport.h"
 
-#define LEAN_READ_BYTES     65536U /* The loop's one read buffer. */
+#define LEAN_READ_BYTES     65536U /* The loop's one read buffer, before which lies: */
+#define LEAN_HOLD_BYTES     65536U /* What was read in this turn and is held (transport.h: work). */
+#define LEAN_HELD_MAX       32U
+#define LEAN_HELD_BYTES     4096U /* Of one read; a longer one is worked on at once. */
 /* Of a reply without a length, which a stream is: what is read beyond the mark of a client that
  * takes nothing has to be kept for it (F23). */
 #define LEAN_PIECE_BYTES    16384U
@@ -68,6 +71,12 @@ void lean_wheel_unset(struct lean_alarm *alarm);
 
 /* ---- transport and origin ---- */
 
+struct lean_held {
+    struct lean_conn *conn; /* NULL: closed meanwhile, or worked on already. */
+    uint32_t at;            /* In the transport's `in`. */
+    uint32_t bytes;
+};
+
 struct transport {
     uv_loop_t *loop;
     struct lean_wheel wheel;
@@ -83,10 +92,14 @@ struct transport {
     struct buf cipher;              /* What TLS has for the peer of the connection at hand. */
     const struct http1_head *reply; /* While on_head runs. */
     struct http1_head head;         /* Heads that come in one piece. */
-    char *in;                       /* LEAN_READ_BYTES */
-    char *plain;                    /* LEAN_PLAIN_BYTES; NULL without https. */
-    uint32_t kept;                  /* Connections with a `kept` that is not empty. */
-    unsigned parts;                 /* That close on their own: resolver, idle, timer. */
+    char *in;            /* LEAN_HOLD_BYTES and LEAN_READ_BYTES: a read goes behind what is held. */
+    uint32_t held_bytes; /* Of `in`. */
+    uint32_t held_count;
+    struct lean_held held[LEAN_HELD_MAX];
+    bool holds;     /* Somebody calls `work`. */
+    char *plain;    /* LEAN_PLAIN_BYTES; NULL without https. */
+    uint32_t kept;  /* Connections with a `kept` that is not empty. */
+    unsigned parts; /* That close on their own: resolver, idle, timer. */
     bool closing;
     fetch_close_cb on_closed;
     void *on_closed_arg;
@@ -239,6 +252,7 @@ struct lean_conn {
     bool changes_only;      /* The kernel tells of what is new, not of what is there. */
     bool dry;               /* The last read took all there was. */
     bool used;              /* It has served a call. */
+    bool held;              /* What it said last is among the transport's. */
 };
 
 /* lean_conn.c */
@@ -247,6 +261,8 @@ void lean_conn_dial(struct transport_call *c);
 void lean_conn_close(struct lean_conn *conn);
 void lean_conn_ready(struct lean_conn *conn); /* TLS stands, or none is needed. */
 void lean_conn_watch(struct lean_conn *conn); /* What its state asks for. */
+/* What was read in this turn and held back. */
+void lean_conn_work(struct transport *t);
 /* Reads what there is until the call ends, one way or another. */
 void lean_conn_drain(struct lean_conn *conn);
 

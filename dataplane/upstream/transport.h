@@ -58,6 +58,9 @@ struct transport_ops {
     /* The same, one after the other; false: there are no more. */
     bool (*field)(const struct transport_call *call, size_t index, struct str *out_name,
                   struct str *out_value);
+    /* Works on replies that were read in this turn of the loop and held back for the others'. Who
+     * calls it once does so after every poll of the loop. NULL: nothing is held back. */
+    void (*work)(struct transport *t);
 };
 
 extern const struct transport_ops transport_over_fetch;

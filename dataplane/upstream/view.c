@@ -222,6 +222,15 @@ void upstream_close(struct upstream *u, fetch_close_cb cb, void *arg)
             u->wires[i].ops->close(u->wires[i].transport, on_wire_closed, u);
 }
 
+void upstream_work(struct upstream *u)
+{
+    for (size_t i = 0; i < UPSTREAM_WIRE_COUNT; i++) {
+        const struct upstream_wire *w = &u->wires[i];
+        if (w->transport != NULL && w->ops->work != NULL)
+            w->ops->work(w->transport);
+    }
+}
+
 void upstream_deinit(struct upstream *u)
 {
     endpoint_table_deinit(&u->endpoints);

@@ -68,6 +68,9 @@ int upstream_init(struct upstream *u, uv_loop_t *loop, struct snapshot_reader *r
 void upstream_close(struct upstream *u, fetch_close_cb cb, void *arg);
 void upstream_deinit(struct upstream *u);
 
+/* After the events of each turn of the loop: what providers said in it. */
+void upstream_work(struct upstream *u);
+
 /* The view in service; NULL: no snapshot yet, or no memory for it. */
 struct upstream_view *upstream_pin(struct upstream *u);
 void upstream_unpin(struct upstream *u, struct upstream_view *view);

@@ -250,6 +250,11 @@ static void what_is_not_pinned_waits_for_its_end(void **state)
          "", 1, 200},
         {"{\"model\":\"small\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
          "x-steelyard-preferences: {}\r\n", 1, 200},
+        /* Whether it runs already, or was answered, is known when the body is. */
+        {"{\"model\":\"small\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+         "Idempotency-Key: once\r\n", 1, 200},
+        {"{\"model\":\"small\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}",
+         "Idempotency-Key: \"once\"\r\n", 1, 200},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct rig r;

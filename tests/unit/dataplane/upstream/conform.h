@@ -47,6 +47,7 @@ struct conform {
     struct evil evil;
     struct transport *transport;
     struct transport_origin *origin;
+    uv_check_t turn;
     bool evil_runs;
     bool inside;       /* A call into the transport: nothing may be called back. */
     struct exchange x; /* For tests that need but one. */
@@ -57,7 +58,7 @@ struct conform {
 int conform_set_up(void **state);
 int conform_tear_down(void **state);
 #define CONFORM(f) cmocka_unit_test_setup_teardown(f, conform_set_up, conform_tear_down)
-/* Runs the group once for each transport (or for the one that the first argument names). */
+/* Runs the group once for each transport (or for those whose name the first argument begins). */
 int conform_main(int argc, char **argv, const struct CMUnitTest *tests, size_t count);
 
 /* The scripted upstream again, now with TLS (NULL: without). Scripts are forgotten. */
