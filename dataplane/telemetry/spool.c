@@ -237,7 +237,8 @@ static int init_memory(struct spool *s)
     s->open_max = set->open_max < fit ? set->open_max : (uint32_t)fit;
     s->intents = mem_calloc(s->open_max, sizeof(*s->intents));
     buf_init(&s->out, SPOOL_FILE_BYTES_MAX);
-    buf_init(&s->fresh_slots, 4 * (size_t)SPOOL_RING_BYTES_MAX / SPOOL_RING_ENTRY_BYTES);
+    buf_init(&s->fresh_slots,
+             sizeof(struct spool_fresh) * (size_t)SPOOL_RING_BYTES_MAX / SPOOL_RING_ENTRY_BYTES);
     return s->intents != NULL ? 0 : ERR_NOMEM;
 }
 
@@ -289,7 +290,7 @@ void spool_deinit(struct spool *s)
         return;
     if (s->ring.data != NULL) {
         s->retry_at_ms = 0; /* A last try, also when broken. */
-        spool_drain(s);
+        spool_drain(s, false);
     }
     ring_remove(s);
     spool_segment_seal(s);

@@ -5,7 +5,9 @@
  *   INTENT    notes where it stands in the ring
  *   OUTCOME   packs decision and outcome together: most requests end within the pass, and only
  *             their RECORD is ever written
- *   at the end of a pass, intents that are still open are packed and kept in memory in that form
+ *   at the end of a pass, intents that are still open are packed and kept in memory in that form;
+ *   when the writer drains on its own, only those that have been open for a while: `taken` stays
+ *   before the first of the others, so that the ring tells of them. With a sync all of them are.
  *
  * Ways to fail: no memory, or the disk. Both leave `taken` where it was and the frames that could
  * not be written where they are; the next pass goes on from there, and the ring fills until intents
@@ -19,6 +21,8 @@
 
 #define OUT_BYTES     262144U
 #define TRIM_AFTER_MS 1000U
+/* So much of the ring may wait for the end of what is open; most requests end sooner. */
+#define LATELY_BYTES  262144U
 
 /* ---- open requests ---- */
 
@@ -99,7 +103,8 @@ static int slot_pack(struct spool *s, struct spool_slot *slot)
 static int on_intent(struct spool *s, const struct spool_ring_entry *e)
 {
     struct spool_slot *slot = slot_at(s, e->slot);
-    if (slot == NULL || buf_append(&s->fresh_slots, &e->slot, sizeof(e->slot)) != 0)
+    const struct spool_fresh fresh = {.position = e->position, .slot = e->slot};
+    if (slot == NULL || buf_append(&s->fresh_slots, &fresh, sizeof(fresh)) != 0)
         return ERR_NOMEM;
     assert(slot->id == 0);
     *slot = (struct spool_slot){.id = e->id, .position = e->position};
@@ -212,12 +217,16 @@ static size_t out_limit(const struct spool_set *set)
     return set->segment_bytes / 4 < OUT_BYTES ? (size_t)set->segment_bytes / 4 : OUT_BYTES;
 }
 
-/* Puts the frames of an intent that is still open into out. */
-static int frame_slot(struct spool *s, uint32_t index)
+/* The slot of a fresh intent that no frame tells of; NULL: there is nothing to tell any more. */
+static struct spool_slot *slot_unframed(struct spool *s, const struct spool_fresh *fresh)
 {
-    struct spool_slot *slot = &s->slots[index];
-    if (slot->id == 0 || slot->framed)
-        return 0; /* It ended within the pass, or the slot stands in the list twice. */
+    struct spool_slot *slot = &s->slots[fresh->slot];
+    return slot->id != 0 && !slot->framed && slot->position == fresh->position ? slot : NULL;
+}
+
+/* Puts the frames of an intent that is still open into out. */
+static int frame_slot(struct spool *s, struct spool_slot *slot)
+{
     int rc = slot->frames == NULL ? slot_pack(s, slot) : 0;
     if (rc == 0)
         rc = buf_append(&s->out, slot->frames, slot->len);
@@ -226,26 +235,45 @@ static int frame_slot(struct spool *s, uint32_t index)
     return rc;
 }
 
-/* Frames what is still open and writes everything; then the ring is free up to `drained`. */
-static int finish_pass(struct spool *s)
+/* Frames what is open from before that position. *out_kept: where the first of the others stands,
+ * or the end. */
+static int frame_fresh(struct spool *s, uint64_t before, uint64_t *out_kept)
 {
-    size_t limit = out_limit(s->set);
-    while (s->fresh_slots.len > 0) {
-        uint32_t index;
-        memcpy(&index, s->fresh_slots.data + s->fresh_slots.len - sizeof(index), sizeof(index));
-        int rc = frame_slot(s, index);
+    size_t limit = out_limit(s->set), at = 0;
+    int rc = 0;
+    *out_kept = s->drained;
+    while (at < s->fresh_slots.len) {
+        struct spool_fresh fresh;
+        memcpy(&fresh, s->fresh_slots.data + at, sizeof(fresh));
+        struct spool_slot *slot = slot_unframed(s, &fresh);
+        if (slot != NULL && fresh.position >= before) {
+            *out_kept = fresh.position;
+            break;
+        }
+        if (slot != NULL)
+            rc = frame_slot(s, slot);
         if (rc == 0 && s->out.len >= limit)
             rc = spool_flush(s);
         if (rc != 0)
-            return rc;
-        s->fresh_slots.len -= sizeof(index);
+            break;
+        at += sizeof(fresh);
     }
-    int rc = spool_flush(s); /* Also with nothing to write: a lost sync or a dead disk is seen. */
+    buf_consume(&s->fresh_slots, at);
+    return rc;
+}
+
+/* Frames what is still open and writes everything; then the ring is free up to what stays fresh. */
+static int finish_pass(struct spool *s, uint64_t lately)
+{
+    uint64_t kept;
+    int rc = frame_fresh(s, s->drained - lately, &kept);
+    if (rc == 0)
+        rc = spool_flush(s); /* Also with nothing to write: a lost sync or a dead disk is seen. */
     if (rc != 0)
         return rc;
     atomic_store_explicit(&s->written_seq, s->drained_seq, memory_order_relaxed);
-    atomic_store_explicit(&s->written, s->drained, memory_order_release);
-    spool_ring_take(&s->ring, s->drained);
+    atomic_store_explicit(&s->written, kept, memory_order_release);
+    spool_ring_take(&s->ring, kept);
     return 0;
 }
 
@@ -261,7 +289,16 @@ static void trim_when_idle(struct spool *s)
     s->touched = false;
 }
 
-void spool_drain(struct spool *s)
+/* What may be kept back in the ring: not where its room is what is short. */
+static uint64_t lately_bytes(const struct spool *s, uint64_t end)
+{
+    if (end - spool_ring_taken(&s->ring) > s->ring.size / 2)
+        return 0;
+    uint64_t some = s->ring.size / 16 < LATELY_BYTES ? s->ring.size / 16 : LATELY_BYTES;
+    return some < s->drained ? some : s->drained;
+}
+
+void spool_drain(struct spool *s, bool lately)
 {
     uint64_t end = spool_ring_published(&s->ring);
     size_t limit = out_limit(s->set);
@@ -279,7 +316,7 @@ void spool_drain(struct spool *s)
                 s->drained += e->len;
         }
         if (rc == 0 || s->out.len > 0)
-            rc = finish_pass(s);
+            rc = finish_pass(s, lately ? lately_bytes(s, end) : 0);
     } while (rc == 0 && s->drained < end);
     if (rc == 0)
         trim_when_idle(s);

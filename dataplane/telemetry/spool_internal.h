@@ -59,7 +59,7 @@ struct spool_segment {
 };
 
 #define SPOOL_SPARE_SUFFIX ".free"
-#define SPOOL_SPARES_MAX   4U /* Of a worker, retired ones included. */
+#define SPOOL_SPARES_MAX   8U /* Of a worker, retired ones included. */
 
 struct spool_epoch {
     struct list link; /* Of set->epochs, ascending epoch. */
@@ -83,11 +83,18 @@ struct spool_intent {
 /* The writer's side of it, at the same index. */
 struct spool_slot {
     uint64_t id;       /* 0: none is open. */
-    uint64_t position; /* Of its INTENT in the ring, while `frames` is NULL. */
+    uint64_t position; /* Of its INTENT, which stays in the ring while `framed` is false. */
     uint8_t *frames;   /* As in a segment: INTENT | ATTEMPT ... */
     uint32_t len;
     bool dropped; /* Written without features. */
     bool framed;  /* The frames are in a segment, or on their way. */
+};
+
+/* An INTENT that was met in the ring, in the order of positions. It is of no more use once its slot
+ * is framed, free or another request's. */
+struct spool_fresh {
+    uint64_t position;
+    uint32_t slot;
 };
 
 /* What a worker reads before it hands anything over. */
@@ -120,7 +127,7 @@ struct spool {
     struct buf out;       /* Frames to be written. */
     uint64_t out_records;
     uint64_t out_first_seq;         /* Of the first record in out. */
-    struct buf fresh_slots;         /* u32 indices: intents met since the last take. */
+    struct buf fresh_slots;         /* struct spool_fresh: intents that no frame may tell of yet. */
     uint64_t retry_at_ms;           /* While broken. */
     uint64_t busy_at_ms;            /* Something was drained. */
     bool touched;                   /* Since the ring was last trimmed. */
@@ -181,6 +188,9 @@ struct spool_set {
  * was handed over before the call is synced (or marked failed). */
 void spool_set_sync(struct spool_set *set);
 void spool_sync_written(struct spool_set *set); /* Without draining. */
+/* As spool_set_drain, but intents of late may stay in the rings: the writer's, see spool_drain.c.
+ */
+void spool_set_drain_lately(struct spool_set *set);
 /* cb is called by whoever syncs, with set->lock held, when there is more to ship. NULL: no more. */
 void spool_set_on_synced(struct spool_set *set, void (*cb)(void *user), void *user);
 
@@ -230,8 +240,8 @@ int spool_pack_feedback(struct buf *out, uint64_t seq, const struct record_feedb
 /* In the place of a record that cannot be packed. */
 int spool_pack_gap(struct buf *out, uint64_t seq) MUST_CHECK;
 
-/* spool_drain.c */
-void spool_drain(struct spool *s); /* drain_lock held. */
+/* spool_drain.c. drain_lock held. `lately`: intents of late may stay in the ring alone. */
+void spool_drain(struct spool *s, bool lately);
 void spool_slots_free(struct spool *s);
 
 /* spool_sync.c: both threads. NULL: an old epoch. */

@@ -213,6 +213,8 @@ static int recover_segment(struct recovery *r, int dir_fd, const char *name, uin
         while ((result = spool_scan_next(&scan, &frame)) == SPOOL_SCAN_FRAME && rc == 0)
             rc = on_frame(r, &frame);
         r->stats->quarantined += scan.quarantined;
+        if (r->first_seq == 0)
+            r->first_seq = header.first_seq;
         if (r->next_seq < header.first_seq)
             r->next_seq = header.first_seq; /* Older segments are gone, or were refused. */
         if (rc == 0 && result == SPOOL_SCAN_TORN)

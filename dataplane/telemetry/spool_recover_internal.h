@@ -17,6 +17,7 @@ struct recovery {
     struct spool_epoch *epoch;
     struct list open[256]; /* By id's low byte. */
     uint64_t open_count;
+    uint64_t first_seq; /* Of the segments that are there; 0: none. */
     uint64_t next_seq;
     struct buf records; /* New RECORD frames. */
     uint64_t record_count;

@@ -142,6 +142,14 @@ static int add_record(struct recovery *r, const struct spool_ring_entry *e, stru
     return 0;
 }
 
+/* Its record was acknowledged, and the segment with it is gone. */
+static void close_shipped(struct recovery *r, uint64_t intent)
+{
+    struct recovery_intent *open = intent != 0 ? recovery_find(r, intent) : NULL;
+    if (open != NULL)
+        recovery_close(r, open);
+}
+
 int recovery_ring_rest(struct recovery *r, struct recovery_ring *ring)
 {
     struct spool_ring_entry e;
@@ -168,6 +176,8 @@ int recovery_ring_rest(struct recovery *r, struct recovery_ring *ring)
         case SPOOL_RING_FEEDBACK:
             if (e.id >= r->next_seq)
                 rc = add_record(r, &e, payload);
+            else if (e.id < r->first_seq)
+                close_shipped(r, e.intent);
             break;
         }
     }

@@ -19,9 +19,9 @@
 
 #define TAKEN_OFFSET     1024U /* Two lines of the cache, each written by one thread. */
 #define PUBLISHED_OFFSET 2048U
-/* The taker is woken when so much waits, or a quarter of the ring: it is then still in the cache.
- */
-#define WAKE_BYTES       524288U
+/* The taker is woken when so much waits, or a quarter of the ring: half a megabyte, which is then
+ * still in the cache, and what the taker may have kept back (spool_drain.c). */
+#define WAKE_BYTES       786432U
 
 #define LINE_BYTES 64U
 #define MORE_BYTES (4U * LINE_BYTES) /* That an entry may be longer than the one before. */

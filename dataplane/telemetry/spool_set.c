@@ -302,11 +302,11 @@ static uint64_t bytes_wanted(const struct spool_set *set)
     return spool_set_bytes(set) + spool_set_ring_bytes(set) + open * SPOOL_OUTCOME_SPACE;
 }
 
-void spool_set_drain(struct spool_set *set)
+static void drain_all(struct spool_set *set, bool lately)
 {
     pthread_mutex_lock(&set->drain_lock);
     for (uint32_t i = 0; i < set->spool_count; i++)
-        spool_drain(&set->spools[i]);
+        spool_drain(&set->spools[i], lately);
     uint64_t limit = set->audit_strict ? set->max_bytes : set->max_bytes + SPOOL_HARD_EXTRA;
     bool full = bytes_wanted(set) > limit;
     for (uint32_t i = 0; i < set->spool_count; i++) {
@@ -318,4 +318,14 @@ void spool_set_drain(struct spool_set *set)
                               memory_order_relaxed);
     }
     pthread_mutex_unlock(&set->drain_lock);
+}
+
+void spool_set_drain(struct spool_set *set)
+{
+    drain_all(set, false);
+}
+
+void spool_set_drain_lately(struct spool_set *set)
+{
+    drain_all(set, true);
 }

@@ -173,7 +173,7 @@ static void *writer_main(void *arg)
     struct spool_set *set = arg;
     while (!atomic_load(&set->stopping)) {
         spool_bell_wait(&set->drain_bell, set->drain_ms);
-        spool_set_drain(set);
+        spool_set_drain_lately(set);
     }
     return NULL;
 }

@@ -127,7 +127,7 @@ static void no_more_files_are_kept_than_the_bound_and_none_when_space_is_short(v
     assert_int_equal(files_ending(w, w->spool->epoch->dir, ".free"), 0);
     uint64_t file = spool_set_bytes(w->set);
     assert_true(file < 2 * SEGMENT);
-    fill_to(w, 28, &number); /* More than half of what there is. */
+    fill_to(w, 24 + SPOOL_SPARES_MAX, &number); /* More than half of what there is. */
     spool_set_sync(w->set);
     assert_true(spool_set_bytes(w->set) > 21 * SEGMENT);
     struct list *head = w->spool->epoch->segments.next;

@@ -131,6 +131,129 @@ static void f4_the_row_of_a_crashed_request_names_every_attempt(void **state)
     shipper_cursor_deinit(&c);
 }
 
+/* ---- intents of late ---- */
+
+static void an_intent_that_ends_soon_is_never_framed(void **state)
+{
+    struct world *w = *state;
+    struct spool_intent *intent[2];
+    spool_position begun = 0;
+    open_set(w, 0, 0);
+    sample_init(&sample, 0);
+    assert_int_equal(spool_intent(w->spool, &sample.d, &sample.attempts[0], &intent[0], &begun), 0);
+    uint64_t bytes = spool_set_bytes(w->set);
+    spool_set_drain_lately(w->set);
+    assert_int_equal(spool_set_bytes(w->set), bytes);
+    assert_true(spool_set_ring_bytes(w->set) > 0);
+    assert_int_equal(begin_in_ring(w, 1, &intent[1]), 0);
+    end_in_ring(w, 1, intent[1]);
+    spool_set_drain_lately(w->set); /* The other's record is written, and the ring stays. */
+    uint64_t one_record = spool_set_bytes(w->set) - bytes;
+    assert_int_equal(atomic_load(&w->spool->written_seq), 2);
+    assert_true(atomic_load(&w->spool->written) < begun);
+    end_in_ring(w, 0, intent[0]);
+    spool_set_drain_lately(w->set);
+    assert_int_equal(spool_set_ring_bytes(w->set), 0);
+    assert_true(spool_set_bytes(w->set) - bytes < 3 * one_record);
+    assert_true(atomic_load(&w->spool->written) > begun);
+    spool_set_sync(w->set);
+    read_first(w, &found);
+    assert_int_equal(found.records, 2);
+    assert_int_equal(found.ok[0] + found.ok[1], 2);
+}
+
+static void an_intent_that_does_not_end_is_framed_when_the_ring_goes_on(void **state)
+{
+    struct world *w = *state;
+    struct spool_intent *stays = NULL, *intent = NULL;
+    open_set(w, 0, 0);
+    assert_int_equal(begin_in_ring(w, 1000, &stays), 0);
+    for (uint32_t i = 0; i < 100; i++) {
+        assert_int_equal(begin_in_ring(w, i, &intent), 0);
+        end_in_ring(w, i, intent);
+        spool_set_drain_lately(w->set);
+        uint64_t waits = spool_set_ring_bytes(w->set);
+        assert_true(waits < SPOOL_RING_BYTES_MIN / 8);
+        assert_true(i > 0 || waits > 0);
+    }
+    assert_int_equal(spool_set_ring_bytes(w->set), 0);
+    end_in_ring(w, 1000, stays);
+    spool_set_sync(w->set);
+    read_first(w, &found);
+    assert_int_equal(found.records, 101);
+    assert_int_equal(found.ok[1000], 1);
+}
+
+static void requests_of_late(struct world *w)
+{
+    struct spool_intent *intent = NULL, *left = NULL;
+    struct record_attempt later = {.model = 1, .server = STR("local/later"), .start_us = 99};
+    must(begin_in_ring(w, 0, &left) == 0);
+    must(begin_in_ring(w, 1, &intent) == 0);
+    spool_set_drain_lately(w->set);
+    end_in_ring(w, 1, intent); /* In a segment, and in the ring as well. */
+    must(spool_attempt(w->spool, left, &later, NULL) == 0);
+    spool_set_drain_lately(w->set);
+    must(begin_in_ring(w, 2, &intent) == 0);
+    end_in_ring(w, 2, intent); /* In the ring alone. */
+}
+
+static void f4_what_stands_in_ring_and_segment_is_recovered_once(void **state)
+{
+    struct world *w = *state;
+    die_after(w, requests_of_late);
+    for (int start = 0; start < 3; start++) {
+        open_set(w, 0, 0);
+        assert_int_equal(w->recovery.replayed, start == 0 ? 1 : 0);
+        assert_int_equal(w->recovery.crashed, start == 0 ? 1 : 0);
+        assert_int_equal(w->recovery.quarantined, 0);
+        memset(&found, 0, sizeof(found));
+        read_first(w, &found);
+        assert_int_equal(found.records, 2);
+        assert_int_equal(found.crashes, 1);
+        assert_true(found.ok[1] == 1 && found.ok[2] == 1 && found.crashed[0] == 1);
+        assert_int_equal(found.gap_records, 0);
+        close_set(w);
+    }
+}
+
+#define SHORT_SEGMENT 1024U
+
+/* What was acknowledged goes from the disk while the ring still holds it. */
+static void shipped_of_late(struct world *w)
+{
+    struct spool_intent *intent = NULL, *left = NULL;
+    w->set->segment_bytes = SHORT_SEGMENT;
+    must(begin_in_ring(w, 0, &left) == 0);
+    for (uint32_t i = 1; i < 4; i++) {
+        must(begin_in_ring(w, i, &intent) == 0);
+        end_in_ring(w, i, intent);
+        spool_set_drain_lately(w->set);
+    }
+    spool_sync_written(w->set);
+    struct list *segments = &w->spool->epoch->segments;
+    uint32_t gone = 0;
+    while (segments->next->next != segments) {
+        must(spool_segment_drop(w->set, container_of(segments->next, struct spool_segment, link)));
+        gone++;
+    }
+    must(gone > 0);
+    must(spool_ring_taken(&w->spool->ring) == 0);
+}
+
+static void f4_what_was_acknowledged_and_is_gone_is_not_charged_again(void **state)
+{
+    struct world *w = *state;
+    die_after(w, shipped_of_late);
+    open_set(w, 0, 0);
+    read_first(w, &found);
+    assert_int_equal(w->recovery.crashed, 1);
+    assert_int_equal(w->recovery.replayed, 0);
+    assert_int_equal(found.crashed[0], 1);
+    for (uint32_t i = 1; i < 4; i++)
+        assert_int_equal(found.crashed[i], 0);
+}
+
 /* ---- a full ring ---- */
 
 static void f7_a_full_ring_refuses_intents_and_has_room_for_every_outcome(void **state)
@@ -480,6 +603,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(f4_what_stands_only_in_the_ring_is_recovered_under_its_seqs),
         TEST(f4_the_row_of_a_crashed_request_names_every_attempt),
+        TEST(an_intent_that_ends_soon_is_never_framed),
+        TEST(an_intent_that_does_not_end_is_framed_when_the_ring_goes_on),
+        TEST(f4_what_stands_in_ring_and_segment_is_recovered_once),
+        TEST(f4_what_was_acknowledged_and_is_gone_is_not_charged_again),
         TEST(f7_a_full_ring_refuses_intents_and_has_room_for_every_outcome),
         TEST(too_many_open_requests_are_refused),
         TEST(a_ring_that_gave_its_memory_back_still_holds_what_it_held),
