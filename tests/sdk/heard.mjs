@@ -36,6 +36,7 @@ function openai(body) {
       args: parsed(c.function.arguments),
     }));
     if (m.reasoning_content) t.thoughts.push(m.reasoning_content);
+    for (const d of m.reasoning_details ?? []) t.thoughts.push(d.signature);
     turns.push(t);
   }
   const c = body.tool_choice;

@@ -224,6 +224,32 @@ export const reasoning = [
     },
     { unless: ({ vendor }) => LACKS.signed[vendor] ?? undefined },
   ),
+  ...both(
+    't07: reasoning that a compatible server signs, and tools over three turns',
+    async (t) => {
+      const signed = { ...REASONED, signed: true };
+      t.vendor.play({ parts: [signed, OSLO] }, { parts: [signed, ROME] }, { parts: [signed, { text: HELLO }] });
+      const history = t.caller.user('Compare.');
+      const more = { tools: [weather], max: 9000 };
+      for (const wanted of [OSLO, ROME]) {
+        const r = await t.ask({ history, ...more });
+        sameCalls(r.calls, [wanted]);
+        equal(r.reasoning, REASONED.reasoning);
+        history.push(...r.turn, ...t.caller.results([{ id: r.calls[0].id, name: 'get_weather', text: 'Rain.' }]));
+      }
+      equal((await t.ask({ history, ...more })).text, HELLO);
+      const assistants = t.heard().turns.filter((x) => x.role === 'assistant');
+      equal(assistants.length, 2);
+      for (const a of assistants) match(a.thoughts[0] ?? '', /-23$/, `${JSON.stringify(t.vendor.last)}`);
+    },
+    {
+      unless: without(
+        ({ vendor }) => (vendor === 'openai' ? undefined : 'another case'),
+        ({ caller }) => (is.anthropic(caller) || is.responses(caller) ? undefined : 'it passes as it is'),
+        callerLacks(['langchain responses'], 'the client leaves reasoning out of the next turn'),
+      ),
+    },
+  ),
 ];
 
 export const refusals = [

@@ -46,11 +46,17 @@ const MESSAGE = {
     'refusal',
     'audio',
     'reasoning_content',
+    'reasoning_details',
     'annotations',
     'parsed',
   ],
   tool: ['role', 'content', 'tool_call_id', 'name'],
 };
+// What a gateway of this dialect signs, as OpenRouter has it: a part { reasoning, signed: true }.
+const SIGNATURE = 'cmp-signature-';
+const detail = (members) => ({ type: 'reasoning.text', format: 'anthropic-claude-v1', index: 0, ...members });
+const signature = (p) => SIGNATURE + p.reasoning.length;
+
 const PARTS = ['text', 'image_url', 'input_audio', 'file', 'refusal'];
 const reasons = (model) => /^(o\d|gpt-5)/.test(model);
 
@@ -111,6 +117,11 @@ function checkMessages(messages) {
       );
       must(/^[a-zA-Z0-9_-]{1,64}$/.test(c.function.name), `Invalid '${where}.tool_calls[0].function.name'.`);
     }
+    for (const d of m.reasoning_details ?? [])
+      must(
+        d.format === 'anthropic-claude-v1' && d.signature === SIGNATURE + d.text?.length,
+        `${where}.reasoning_details: Invalid \`signature\``,
+      );
     must(!m.tool_calls || m.tool_calls.length > 0, `Invalid '${where}.tool_calls': empty array.`);
     must(
       typeof m.content === 'string' || Array.isArray(m.content) || m.tool_calls || m.refusal,
@@ -246,11 +257,15 @@ function messageOf(answer) {
     .filter((p) => p.reasoning)
     .map((p) => p.reasoning)
     .join('');
+  const signed = answer.parts
+    .filter((p) => p.signed)
+    .map((p) => detail({ text: p.reasoning, signature: signature(p) }));
   return {
     role: 'assistant',
     content: answer.refusal || (!texts && calls.length) ? null : texts,
     refusal: answer.refusal ?? null,
-    ...(thoughts ? { reasoning_content: thoughts } : {}),
+    ...(thoughts && !signed.length ? { reasoning_content: thoughts } : {}),
+    ...(signed.length ? { reasoning: thoughts, reasoning_details: signed } : {}),
     ...(calls.length ? { tool_calls: calls } : {}),
     annotations: [],
   };
@@ -300,7 +315,10 @@ function frames(answer, { body }) {
     say({ role: 'assistant', content: '', refusal: null });
     let at = 0;
     for (const p of answer.parts) {
-      if (p.reasoning) for (const t of pieces(p.reasoning)) say({ reasoning_content: t }, true);
+      if (p.reasoning)
+        for (const t of pieces(p.reasoning))
+          say(p.signed ? { reasoning: t, reasoning_details: [detail({ text: t })] } : { reasoning_content: t }, true);
+      if (p.signed) say({ reasoning_details: [detail({ signature: signature(p) })] });
       if (p.text) for (const t of pieces(p.text)) say({ content: t }, true);
       if (p.call) {
         say(
