@@ -367,11 +367,12 @@ void judge_observe(struct request *r, uint64_t now_ns, const struct fetch_result
     a->record->ttft_ms = (uint32_t)((content_ns - a->start_ns) / 1000000);
     a->record->total_ms = (uint32_t)((now_ns - a->start_ns) / 1000000);
     if (a->record->reason == RECORD_REASON_OK) {
-        if (concurrency_is_late(a->record->ttft_ms,
-                                endpoint_estimate(a->target->endpoint, r->tokens_in).ttft_ms))
-            endpoint_congested(a->target->endpoint, now_ns / 1000000);
-        endpoint_observe(a->target->endpoint, r->tokens_in, a->record->ttft_ms, out, stream_ms);
-        quantile_observe(&a->target->endpoint->content[a->streaming], a->record->ttft_ms);
+        struct endpoint *e = a->target->endpoint;
+        uint32_t usual_ms = endpoint_estimate(e, r->tokens_in).ttft_ms;
+        if (concurrency_late(&e->late, a->record->ttft_ms, usual_ms))
+            endpoint_congested(e, now_ns / 1000000);
+        endpoint_observe(e, r->tokens_in, a->record->ttft_ms, out, stream_ms);
+        quantile_observe(&e->content[a->streaming], a->record->ttft_ms);
         if (out > 1) {
             const struct str labels[] = {d->provider->name, a->model->id};
             metrics_observe(meter(&r->env->meters, METER_TPOT, labels),

@@ -1,6 +1,6 @@
 /* concurrency.h: how many requests a deployment may have under way on this node (RELIABILITY F21).
  * Additive increase, multiplicative decrease (Chiu and Jain, 1989): the limit is none until the
- * deployment shows that it has too much (429, 503, 529, a timeout, first content far later than
+ * deployment shows that it has too much (429, 503, 529, a timeout, first contents far later than
  * usual); then it falls to three quarters of what was under way, at most once a second, and rises
  * by one for each two good answers while at least half of it is used. Pure but for the atomics;
  * any thread. */
@@ -22,7 +22,13 @@ struct concurrency {
 uint32_t concurrency_limit(const struct concurrency *c);
 void concurrency_good(struct concurrency *c, uint32_t inflight);
 void concurrency_too_much(struct concurrency *c, uint32_t inflight, uint64_t now_ms);
-/* First content after sample_ms where usual_ms are usual (0: nobody knows). */
-bool concurrency_is_late(uint32_t sample_ms, uint32_t usual_ms);
+/* Answers whose first content came far later than usual. A few of a hundred always do, whatever the
+ * load; a deployment has too much when more than a quarter are late. One thread. */
+struct concurrency_late { /* All zero at first. */
+    uint32_t balance;
+};
+/* First content after sample_ms where usual_ms are usual (0: nobody knows). True: too many were
+ * late; counted anew from here on. */
+bool concurrency_late(struct concurrency_late *l, uint32_t sample_ms, uint32_t usual_ms);
 
 #endif

@@ -62,6 +62,7 @@ struct endpoint {
     } prints[ENDPOINT_PRINTS]; /* Fingerprints whose texts were told (llm/print.h). */
     uint8_t next_print;
     struct quantile content[2]; /* First content, ms: of whole answers, of streams. */
+    struct concurrency_late late;
 };
 
 void endpoint_init(struct endpoint *e, struct endpoint_shared *shared);

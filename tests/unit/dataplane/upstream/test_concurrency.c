@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "common/base/rand.h"
 #include "dataplane/upstream/endpoint.h"
 
 static void f21_there_is_no_limit_until_it_was_too_much(void **state)
@@ -47,13 +48,38 @@ static void f21_it_rises_by_one_for_two_good_answers_while_it_is_used(void **sta
     assert_int_equal(concurrency_limit(&c), 85);
 }
 
+/* How many of `count` such answers in a row it takes until there are too many; 0: all of them are
+ * fine. */
+static unsigned too_many_after(unsigned count, uint32_t sample_ms, uint32_t usual_ms)
+{
+    struct concurrency_late l = {0};
+    for (unsigned i = 1; i <= count; i++)
+        if (concurrency_late(&l, sample_ms, usual_ms))
+            return i;
+    return 0;
+}
+
 static void f21_late_is_far_later_than_usual(void **state)
 {
     (void)state;
-    assert_false(concurrency_is_late(60000, 0));
-    assert_false(concurrency_is_late(4000, 1000));
-    assert_true(concurrency_is_late(4004, 1000));
-    assert_false(concurrency_is_late(900, 10)); /* Less than a second more. */
+    assert_int_equal(too_many_after(100, 60000, 0), 0);
+    assert_int_equal(too_many_after(100, 4000, 1000), 0);
+    assert_int_equal(too_many_after(100, 4004, 1000), 8);
+    assert_int_equal(too_many_after(100, 900, 10), 0); /* Less than a second more. */
+}
+
+static void f21_a_few_late_answers_are_not_too_much_however_many_come(void **state)
+{
+    (void)state;
+    struct concurrency_late l = {0};
+    rand_seed_thread(20261122);
+    for (unsigned i = 0; i < 1000000; i++)
+        assert_false(concurrency_late(&l, rand_below(100) < 5 ? 9000 : 100, 100));
+    /* Every third is, soon and again. */
+    unsigned cuts = 0;
+    for (unsigned i = 0; i < 300; i++)
+        cuts += concurrency_late(&l, i % 3 == 0 ? 9000 : 100, 100);
+    assert_in_range(cuts, 3, 5);
 }
 
 static void f21_a_full_deployment_takes_no_more(void **state)
@@ -115,6 +141,7 @@ int main(void)
         cmocka_unit_test(f21_the_limit_falls_once_a_second_and_not_below_its_least),
         cmocka_unit_test(f21_it_rises_by_one_for_two_good_answers_while_it_is_used),
         cmocka_unit_test(f21_late_is_far_later_than_usual),
+        cmocka_unit_test(f21_a_few_late_answers_are_not_too_much_however_many_come),
         cmocka_unit_test(f21_a_full_deployment_takes_no_more),
         cmocka_unit_test(f14_slow_is_against_the_peers_and_after_enough_samples),
         cmocka_unit_test(f14_a_slow_one_is_out_longer_each_time_and_judged_anew),
