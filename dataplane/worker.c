@@ -4,6 +4,7 @@
 #include "dataplane/worker.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "common/base/clock.h"
@@ -271,6 +272,7 @@ int worker_create(const struct worker_config *config, struct worker **out_worker
 static void thread_main(void *arg)
 {
     struct worker *w = arg;
+    (void)pthread_setname_np(pthread_self(), "worker"); /* For `top -H`. */
     log_gather_begin();
     uv_run(&w->loop, UV_RUN_DEFAULT);
     log_gather_end();
