@@ -10,7 +10,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "system"))
 
 from harness import BIN, Cluster, Failure, expect, free_port, http, wait_until  # noqa: E402,F401
-from procfs import pin, pin_tree  # noqa: E402
+from procfs import pin, pin_tree, session_nice, stand_behind  # noqa: E402
 
 TOOLS = os.path.join(BIN, "..", "tests")
 PROXY_CORE, OTHER_CORE = 0, 1
@@ -219,9 +219,14 @@ def train_policy(cluster, key):
 
 
 def pin_cluster(cluster):
-    """The node alone on its core; everything that serves it on the other one."""
+    """The node alone on its core; everything that serves it on the other one, behind load and
+    provider: in service it is on other machines, and holds up neither clients nor providers."""
     pin(cluster.nodes[0].child.pid, PROXY_CORE)
-    pin_tree(cluster.control.child.pid, OTHER_CORE)
+    pin(cluster.simulator.child.pid, OTHER_CORE)
+    for pid in (cluster.control.child.pid, cluster.postgres.pid):
+        pin_tree(pid, OTHER_CORE)
+        stand_behind(pid)
+    session_nice(cluster.postgres.pid, 19)  # pg_ctl began one.
 
 
 def restart_node(cluster, prefix=(), words=(), timeout_s=60):

@@ -55,7 +55,7 @@ def all_cases():
     yield Case(ACROSS_SSE, 1024, 200, events=CROSS_EVENTS, interval_ms=CROSS_PACE_MS, across=True)
 
 
-def sample(case, port, pids, request, seconds):
+def sample(case, port, pids, request, seconds, settle):
     before = cpu_us(pids)
     if case.events:
         ramp_ms = min(1000, case.events * case.interval_ms)
@@ -63,6 +63,7 @@ def sample(case, port, pids, request, seconds):
                       str(ramp_ms))
     else:
         result = load(port, case.connections, seconds, request)
+    settle()
     used = cpu_us(pids) - before
     units = result["events"] if case.events else result["requests"]
     if case.across and case.events:  # Some dialects repeat at the end what they said: it counts once.
@@ -105,13 +106,15 @@ def measure(stand, case, rounds, seconds, only_marked=False):
         for name, ready, port, pids in contestants:
             ready()
             stand.forget_log()
+            settle = stand.settle if stand.node_pid in pids else lambda: None
             warming = round_number == 0
             if warming and case.events and not case.across:
                 load(port, case.connections, 60, stand.request(case.size, 5, 20), "-n",
                      str(case.connections), "--ramp", "200")
+                settle()
             else:
                 taken = sample(case, port, pids, requests.get(name, request),
-                               1 if warming else seconds)
+                               1 if warming else seconds, settle)
                 if not warming:
                     samples[name].append(taken)
     row = {"case": case.name, "size": case.size, "connections": case.connections, "tls": case.tls,

@@ -1,5 +1,6 @@
 """What the kernel says about processes: CPU time, memory, threads; and where they run."""
 import glob
+import os
 import re
 import subprocess
 
@@ -7,9 +8,16 @@ import subprocess
 SKMEM = re.compile(r"skmem:\(r(\d+),rb\d+,t\d+,tb\d+,f(\d+),w(\d+),o(\d+),bl(\d+)")
 
 
+def order(pid, *command):
+    """Something that is done to a process; one that has ended meanwhile needs it no more."""
+    done = subprocess.run([*command, str(pid)], capture_output=True, text=True)
+    if done.returncode != 0 and os.path.exists("/proc/%d" % pid):
+        raise OSError("%s %d: %s" % (" ".join(command), pid, done.stderr.strip()))
+
+
 def pin(pid, core):
     """All threads of a process, now and to come, on one core."""
-    subprocess.run(["taskset", "-a", "-c", "-p", str(core), str(pid)], check=True, capture_output=True)
+    order(pid, "taskset", "-a", "-c", "-p", str(core))
 
 
 def children(pid):
@@ -21,6 +29,25 @@ def pin_tree(pid, core):
     for child in children(pid):
         pin_tree(child, core)
     pin(pid, core)
+
+
+def session_nice(pid, nice):
+    """The kernel divides the processors among sessions first, each as nice as its autogroup is."""
+    paths = ["/proc/%s/autogroup" % who for who in (pid, "self")]
+    try:
+        groups = [open(path).read().split()[0] for path in paths]
+        if groups[0] != groups[1]:  # Else it is ours, with load and provider in it.
+            with open(paths[0], "w") as f:
+                f.write(str(nice))
+    except OSError:
+        pass  # A kernel without groups.
+
+
+def stand_behind(pid):
+    """A process and its children run when nobody else of their session wants the processor."""
+    for child in children(pid):
+        stand_behind(child)
+    order(pid, "chrt", "-a", "-i", "-p", "0")
 
 
 def thread_cpu_ns(pid):

@@ -6,13 +6,16 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 
 from bed import (Cluster, PROXY_CORE, Upstream, config, expect, http, pin_cluster, train_policy,
                  transports, wait_until, write_cross_request, write_request)
-from procfs import pin
+from procfs import pin, session_nice
 from proxies import Haproxy, Nginx
 
 DESCRIPTORS = 65536
+SETTLE_MOST_S = 300
+SETTLE_LOOK_S = 0.2  # A look costs the node as much as a few requests do.
 
 
 def progress(text):
@@ -154,6 +157,16 @@ class Stand:
             self.forget_log()
             self.configure(self.tls if tls else self.upstream, transport)
             self.variant = (tls, transport)
+
+    def settle(self):
+        """Until all that the node was asked for is stored: what it does for that belongs to those
+        requests, and nobody who is measured next has it beside him."""
+        deadline, postgres = time.monotonic() + SETTLE_MOST_S, self.cluster.postgres.pid
+        session_nice(postgres, 0)  # Others may use the machine, and nobody is measured now.
+        while self.cluster.metric(0, "steelyard_spool_records") != 0:
+            expect(time.monotonic() < deadline, "records were not stored within %d s" % SETTLE_MOST_S)
+            time.sleep(SETTLE_LOOK_S)
+        session_nice(postgres, 19)
 
     def forget_log(self):
         """The access log has a line a request; it is written as in service and not kept."""

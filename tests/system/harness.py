@@ -169,6 +169,13 @@ class Postgres:
         self.conninfo = out.stdout.strip()
         return self
 
+    @property
+    def pid(self):
+        """Of the postmaster."""
+        home = dict(word.split("=") for word in self.conninfo.split())["host"]
+        with open(os.path.join(home, "data", "postmaster.pid")) as f:
+            return int(f.readline())
+
     def stop(self):
         subprocess.run([self.tool, "stop", self.directory], check=False, capture_output=True)
 
