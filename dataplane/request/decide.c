@@ -188,6 +188,7 @@ struct live {
     bool breaker;                         /* Else: nothing but open breakers ... */
     bool rate_limited;                    /* ... or a provider's 429 is in the way. */
     bool busy;                            /* ... or one has enough to do. */
+    bool scarce;                          /* A few more calls may change that. */
     uint64_t wait_ms;
 };
 
@@ -220,6 +221,7 @@ static struct live look(const struct request *r, const struct snapshot_model *m,
         const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
         if (!usable_at_all(r, t) || !wished(r, t, m))
             continue;
+        l.scarce |= !endpoint_has_room(t->endpoint, COHORT_MAX, now_ms);
         const bool usable = endpoint_usable(t->endpoint, now_ms) ||
                             (all && endpoint_cooldown_ms(t->endpoint, now_ms) == 0);
         if (usable && endpoint_full(t->endpoint)) {
@@ -326,15 +328,26 @@ static bool has_words(const struct request *r, const struct snapshot_model *m)
     return m->deployment_count == 0;
 }
 
+/* Nothing that is counted is near its end, and nobody is chosen by how much he has to do. */
+static bool has_plenty(const struct request *r, bool scarce)
+{
+    const enum way way = ways_of(r);
+    return !scarce && r->charge == NULL && r->work->wishes == NULL && !r->work->queued &&
+           way != WAY_LEAST_BUSY && way != WAY_USAGE_BASED;
+}
+
 static void fill_candidates(struct request *r)
 {
     __attribute__((uninitialized)) struct live live[POLICY_CANDIDATES_MAX];
     uint64_t now_ms = r->now_ns / 1000000;
     uint32_t broken = 0;
+    bool scarce = false;
     for (uint32_t i = 0; i < r->work->candidate_count; i++) {
         live[i] = look(r, r->work->candidate_models[i], now_ms);
         broken += live[i].target == NULL && !live[i].busy && live[i].breaker;
+        scarce |= live[i].scarce;
     }
+    r->plenty = has_plenty(r, scarce);
     /* At most half may be ejected; beyond that all are used (F14). */
     r->ignore_breakers = broken * 2 > r->work->candidate_count && r->work->candidate_count > 1;
     for (uint32_t i = 0; i < r->work->candidate_count; i++) {

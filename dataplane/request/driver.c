@@ -82,20 +82,6 @@ void request_run_at(struct request *r, uint64_t now_ns)
 
 /* ---- together ---- */
 
-void request_go_on(struct request *r, uint64_t now_ns)
-{
-    struct cohort *c = &r->env->cohort;
-    if (!c->open || r->in_driver || c->count == COHORT_MAX) {
-        request_run_at(r, now_ns);
-        return;
-    }
-    if (r->gathered)
-        return;
-    r->gathered = true;
-    r->now_ns = now_ns;
-    c->members[c->count++] = r;
-}
-
 /* May others do something before the next step of this one? Not where an answer lies in the
  * worker's buffer meanwhile, as without a call; and what is chosen must be there still when it is
  * reserved and asked. */
@@ -103,8 +89,8 @@ static bool may_part(const struct request *r)
 {
     const struct request_path *p = r->path;
     const step_fn next = p->steps[r->step];
-    return p->takes_call && !p->asks_only && !p->free && next != step_reserve &&
-           next != step_attempt;
+    return p->takes_call && !p->asks_only && !p->free &&
+           (r->plenty || (next != step_reserve && next != step_attempt));
 }
 
 static void run_cohort(struct cohort *c)
@@ -113,6 +99,7 @@ static void run_cohort(struct cohort *c)
     uint32_t count = c->count;
     memcpy(members, c->members, count * sizeof *members);
     c->count = 0;
+    c->running = true;
     for (uint32_t i = 0; i < count; i++) {
         members[i]->gathered = false;
         members[i]->in_driver = true;
@@ -137,6 +124,23 @@ static void run_cohort(struct cohort *c)
         }
         count = kept;
     }
+    c->running = false;
+}
+
+void request_go_on(struct request *r, uint64_t now_ns)
+{
+    struct cohort *c = &r->env->cohort;
+    if (!c->open || c->running || r->in_driver) {
+        request_run_at(r, now_ns);
+        return;
+    }
+    if (r->gathered)
+        return;
+    if (c->count == COHORT_MAX)
+        run_cohort(c);
+    r->gathered = true;
+    r->now_ns = now_ns;
+    c->members[c->count++] = r;
 }
 
 /* After the events of a turn, before the loop's next one. */

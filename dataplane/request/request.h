@@ -159,7 +159,8 @@ struct cohort {
     uv_check_t turn;          /* After the events of a turn of the loop. */
     void (*bring)(void *arg); /* Hands over what clients sent in the turn. NULL: nothing waits. */
     void *bring_arg;
-    bool open; /* Who may go on is gathered. */
+    bool open;    /* Who may go on is gathered. */
+    bool running; /* They are on the stack: who may go on now does so at once. */
     uint32_t count;
     struct request *members[COHORT_MAX];
 };
@@ -408,6 +409,7 @@ struct request {
     bool decided;
     bool stream_broken;
     bool gathered; /* In env->cohort. */
+    bool plenty;   /* What others of the cohort take changes nothing for it. */
     struct spool_intent *intent;
     spool_position position;
 

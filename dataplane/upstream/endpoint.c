@@ -105,6 +105,12 @@ bool endpoint_full(const struct endpoint *e)
     return endpoint_inflight(e) >= concurrency_limit(&e->shared->concurrency);
 }
 
+bool endpoint_has_room(const struct endpoint *e, uint32_t calls, uint64_t now_ms)
+{
+    return e->breaker.state == BREAKER_CLOSED && endpoint_cooldown_ms(e, now_ms) == 0 &&
+           endpoint_inflight(e) + calls <= concurrency_limit(&e->shared->concurrency);
+}
+
 void endpoint_congested(struct endpoint *e, uint64_t now_ms)
 {
     concurrency_too_much(&e->shared->concurrency, endpoint_inflight(e), now_ms);

@@ -79,6 +79,8 @@ uint64_t endpoint_wait_ms(const struct endpoint *e, uint64_t now_ms);
 
 /* It has as many under way as it can take (F21). */
 bool endpoint_full(const struct endpoint *e);
+/* It can be asked, and still can after so many more calls have been started. */
+bool endpoint_has_room(const struct endpoint *e, uint32_t calls, uint64_t now_ms);
 /* It said, or showed, that it has too much. */
 void endpoint_congested(struct endpoint *e, uint64_t now_ms);
 /* Outlier ejection (F14): its first content comes far later than the median of its peers' for

@@ -141,6 +141,48 @@ static void f19_a_client_that_leaves_as_the_reply_comes_is_recorded_once(void **
     }
 }
 
+#define CROWD 5
+
+/* Two places are left for five that come in one turn: none of them is decided as if it was alone.
+ */
+static void f21_who_comes_in_one_turn_finds_what_the_others_left(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client crowd[CROWD];
+    static const struct rig_script hold = {.then = RIG_HOLD};
+    rig_start(&r, &(struct rig_options){.candidates = 1});
+    rig_script(&r, 0, hold);
+    struct endpoint *e = endpoint_table_get(&r.env.upstream.endpoints, STR("one"), STR("up-small"));
+    assert_non_null(e);
+    const uint64_t now_ms = uv_now(&r.loop);
+    for (unsigned i = 0; i < CONCURRENCY_MIN; i++)
+        assert_true(endpoint_take(e, false, now_ms));
+    endpoint_congested(e, now_ms);
+    for (unsigned i = 0; i < 2; i++) /* No good answer: the limit stays. */
+        endpoint_done(e, ENDPOINT_CANCELLED, now_ms);
+    r.env.queue.wait_ms = 600000;
+    for (size_t i = 0; i < CROWD; i++)
+        rig_connect(&r, &crowd[i]);
+    for (size_t i = 0; i < CROWD; i++)
+        rig_ask(&crowd[i], ASK);
+    rig_until(&r, r.providers[0].requests == 2 && r.env.queue.count == CROWD - 2);
+    assert_true(endpoint_full(e));
+    for (unsigned i = 2; i < CONCURRENCY_MIN; i++)
+        endpoint_done(e, ENDPOINT_CANCELLED, now_ms);
+    rig_until(&r, r.providers[0].requests == CROWD);
+    for (size_t i = 0; i < CROWD; i++)
+        rig_say(&r, 0, whole().reply, true);
+    for (size_t i = 0; i < CROWD; i++) {
+        rig_until(&r, rig_answered(&crowd[i]));
+        check_answer(&crowd[i], KIND_ASK);
+        rig_disconnect(&r, &crowd[i]);
+    }
+    rig_until(&r, r.env.active_count == 0);
+    assert_int_equal(rig_records(&r), CROWD);
+    rig_stop(&r);
+}
+
 /* A head that comes in two parts, and what follows a request in the same read. */
 static void parts_and_what_is_ahead_are_read_as_before(void **state)
 {
@@ -176,6 +218,7 @@ int main(void)
         cmocka_unit_test(what_comes_in_one_turn_is_answered_each_with_its_own),
         cmocka_unit_test(replies_of_one_turn_go_each_to_its_own),
         cmocka_unit_test(f19_a_client_that_leaves_as_the_reply_comes_is_recorded_once),
+        cmocka_unit_test(f21_who_comes_in_one_turn_finds_what_the_others_left),
         cmocka_unit_test(parts_and_what_is_ahead_are_read_as_before),
     };
     return rig_run_for_each_transport(tests, sizeof tests / sizeof tests[0]);

@@ -99,6 +99,27 @@ static void f21_a_full_deployment_takes_no_more(void **state)
     assert_true(endpoint_take(&other, false, 1003));
 }
 
+static void f21_room_is_seen_for_calls_to_come(void **state)
+{
+    (void)state;
+    struct endpoint_shared shared = {0};
+    struct endpoint e;
+    endpoint_init(&e, &shared);
+    assert_true(endpoint_has_room(&e, 1000, 1000)); /* Nobody has said that it is too much. */
+    for (unsigned i = 0; i < CONCURRENCY_MIN; i++)
+        assert_true(endpoint_take(&e, false, 1000));
+    endpoint_congested(&e, 1000);
+    assert_false(endpoint_has_room(&e, 1, 1000));
+    endpoint_done(&e, ENDPOINT_CANCELLED, 1000);
+    assert_true(endpoint_has_room(&e, 1, 1000));
+    assert_false(endpoint_has_room(&e, 2, 1000));
+    endpoint_cool(&e, 50, true, 1000);
+    assert_false(endpoint_has_room(&e, 1, 1049));
+    assert_true(endpoint_has_room(&e, 1, 1050));
+    endpoint_eject_slow(&e, 1050);
+    assert_false(endpoint_has_room(&e, 1, 1051));
+}
+
 static void f14_slow_is_against_the_peers_and_after_enough_samples(void **state)
 {
     (void)state;
@@ -143,6 +164,7 @@ int main(void)
         cmocka_unit_test(f21_late_is_far_later_than_usual),
         cmocka_unit_test(f21_a_few_late_answers_are_not_too_much_however_many_come),
         cmocka_unit_test(f21_a_full_deployment_takes_no_more),
+        cmocka_unit_test(f21_room_is_seen_for_calls_to_come),
         cmocka_unit_test(f14_slow_is_against_the_peers_and_after_enough_samples),
         cmocka_unit_test(f14_a_slow_one_is_out_longer_each_time_and_judged_anew),
     };
