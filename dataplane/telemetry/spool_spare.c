@@ -1,6 +1,6 @@
 /* Files of acknowledged segments, kept for the next ones (docs/decisions/0112). Writing over pages
  * that are in the file cache costs a tenth of making new ones, and the next sync finds neither size
- * nor blocks changed.
+ * nor blocks changed. The one that came last goes first: its pages are the likeliest to be there.
  *
  *   segment (deleted by the shipper) -> RETIRED: renamed to <number>.free
  *     -> SPARE: the sync thread has synced the directory since
@@ -81,7 +81,7 @@ void spool_spares_settle(struct spool_epoch *epoch, uint64_t through)
 {
     while (!list_empty(&epoch->retired) &&
            container_of(epoch->retired.next, struct spool_segment, link)->retired <= through)
-        list_push_back(&epoch->spares, list_pop_front(&epoch->retired));
+        list_push_front(&epoch->spares, list_pop_front(&epoch->retired));
 }
 
 struct spool_segment *spool_spare_take(struct spool *s)
