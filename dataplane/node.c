@@ -7,7 +7,6 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
-#include "common/base/priority.h"
 #include "dataplane/node_internal.h"
 
 #define TIMER_MS         1000U
@@ -363,10 +362,8 @@ int node_create(uv_loop_t *loop, const struct settings *settings, struct node **
         rc = start_link(n, err);
     if (rc == 0)
         rc = start_probes(n, err);
-    priority_put_others_behind(); /* Spools', gRPC's: all that were started by now. */
     if (rc == 0)
         rc = start_workers(n, err);
-    priority_stand_behind();
     if (rc == 0)
         rc = node_metrics_init(&n->meters, n->metrics, n->registry, n->cell, n->spools, n->sync,
                                n->budgets, err);
