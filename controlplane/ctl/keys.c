@@ -131,11 +131,6 @@ static enum ctl_exit show(struct ctl *c, json_t *reply)
     return output_object(c, one_columns, reply, "id");
 }
 
-static json_int_t generation_of(const json_t *reply)
-{
-    return json_integer_value(json_object_get(reply, "generation"));
-}
-
 /* The secret first, since it is shown once; returns when it can be used. */
 static enum ctl_exit print_secret(struct ctl *c, json_t *reply, const char *name)
 {
@@ -145,7 +140,7 @@ static enum ctl_exit print_secret(struct ctl *c, json_t *reply, const char *name
     if (output_is_table(c))
         ctl_note(c, "Keep the key: only its hash is stored, and it is not shown again.");
     (void)fflush(c->out);
-    return nodes_take(c, generation_of(reply));
+    return nodes_take(c, nodes_generation(reply));
 }
 
 enum ctl_exit keys_create(struct ctl *c)
@@ -216,7 +211,7 @@ enum ctl_exit keys_update(struct ctl *c)
     if (code == CTL_OK)
         code = show(c, reply);
     if (code == CTL_OK)
-        code = nodes_take(c, generation_of(reply));
+        code = nodes_take(c, nodes_generation(reply));
     json_decref(reply);
     query_deinit(&q);
     return code;
@@ -239,7 +234,7 @@ static enum ctl_exit change(struct ctl *c, const char *verb, const struct change
     enum ctl_exit code = change_post(c, "/keys", verb, with, &reply);
     if (code == CTL_OK)
         code = output_object(c, columns, reply, "id");
-    *out_generation = generation_of(reply);
+    *out_generation = nodes_generation(reply);
     json_decref(reply);
     return code;
 }

@@ -33,23 +33,31 @@ static void count(struct ctl *c, json_int_t generation, struct spread *out)
     json_decref(status);
 }
 
-/* Ctrl-C ends the waiting: what was changed stays so. */
-static struct spread wait_for(struct ctl *c, json_int_t generation, uint64_t wait_ms)
+/* Waits as long as --wait says; Ctrl-C ends the waiting: what was changed stays so. false: there is
+ * nothing to wait for. */
+static bool wait_for(struct ctl *c, json_int_t generation, struct spread *out)
 {
-    struct spread s = {.known = false};
+    uint64_t wait_ms = ctl_u64(c, "wait");
+    *out = (struct spread){.known = false};
+    if (generation == 0 || wait_ms == 0)
+        return false;
     uint64_t until_ms = clock_mono_ms() + wait_ms;
-    count(c, generation, &s);
-    while (!is_everywhere(&s) && clock_mono_ms() < until_ms && !client_wait(c, POLL_MS))
-        count(c, generation, &s);
-    return s;
+    count(c, generation, out);
+    while (!is_everywhere(out) && clock_mono_ms() < until_ms && !client_wait(c, POLL_MS))
+        count(c, generation, out);
+    return true;
+}
+
+json_int_t nodes_generation(const json_t *reply)
+{
+    return json_integer_value(json_object_get(reply, "generation"));
 }
 
 enum ctl_exit nodes_take(struct ctl *c, json_int_t generation)
 {
-    uint64_t wait_ms = ctl_u64(c, "wait");
-    if (generation == 0 || wait_ms == 0)
+    struct spread s;
+    if (!wait_for(c, generation, &s))
         return CTL_OK;
-    struct spread s = wait_for(c, generation, wait_ms);
     if (!s.known)
         ctl_note(c, "Done; how many nodes know it already is not known.");
     else if (s.acked < s.all)
@@ -59,10 +67,9 @@ enum ctl_exit nodes_take(struct ctl *c, json_int_t generation)
 
 enum ctl_exit nodes_refuse(struct ctl *c, json_int_t generation)
 {
-    uint64_t wait_ms = ctl_u64(c, "wait");
-    if (generation == 0 || wait_ms == 0)
+    struct spread s;
+    if (!wait_for(c, generation, &s))
         return CTL_OK;
-    struct spread s = wait_for(c, generation, wait_ms);
     if (!s.known)
         return ctl_fail(c, CTL_NO, "done, but how many nodes know it is not known");
     if (s.acked < s.all)

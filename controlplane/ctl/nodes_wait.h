@@ -9,6 +9,7 @@
 
 #include "controlplane/ctl/ctl.h"
 
+json_int_t nodes_generation(const json_t *reply); /* Of a change; 0: none was made. */
 /* For what lets in: the change is made whoever knows it, so a node too few is only told. CTL_OK. */
 enum ctl_exit nodes_take(struct ctl *c, json_int_t generation);
 /* For what keeps out: CTL_NO (told) when a connected node may still let it in. */

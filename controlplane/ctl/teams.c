@@ -43,7 +43,7 @@ static enum ctl_exit print(struct ctl *c, enum ctl_exit code, json_t *reply)
 
 static enum ctl_exit print_change(struct ctl *c, enum ctl_exit code, json_t *reply)
 {
-    json_int_t generation = json_integer_value(json_object_get(reply, "generation"));
+    json_int_t generation = nodes_generation(reply);
     bool stops = json_is_true(json_object_get(reply, "disabled"));
     code = print(c, code, reply);
     if (code != CTL_OK)
