@@ -3,6 +3,7 @@ here, durable telemetry to a control plane with Postgres."""
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 
@@ -182,6 +183,18 @@ def end_load(child, timeout_s=300):
 
 def load(port, connections, seconds, request, *words, timeout_s=300):
     return end_load(start_load(port, connections, seconds, request, *words), timeout_s)
+
+
+def load_alone(port, connections, seconds, request, pids):
+    """As load, but quantiles are of the moments in which these processes stand still."""
+    try:
+        return load(port, connections, seconds, request, "--still", ",".join(map(str, pids)))
+    finally:
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGCONT)  # Whatever became of the load.
+            except ProcessLookupError:
+                pass
 
 
 def train_policy(cluster, key):

@@ -1,9 +1,13 @@
 /* The load generator of the benchmarks: keeps a fixed number of connections busy and reports what
  * came back. Each connection sends the same request, waits for the whole answer and sends it again.
  *
- *   bench_load [-n REQUESTS] [--ramp MS] [--any-status] PORT CONNECTIONS SECONDS REQUEST_FILE
+ *   bench_load [-n REQUESTS] [--ramp MS] [--any-status] [--still PID[,PID...]]
+ *              PORT CONNECTIONS SECONDS REQUEST_FILE
  * Starts requests for SECONDS, or until REQUESTS have been sent; --ramp spreads the first ones over
- * a time, as clients that do not know of each other would. REQUEST_FILE holds head and body as they
+ * a time, as clients that do not know of each other would. With --still these processes are stopped
+ * for every other STILL_MS, and only answers that were asked for and came in such a time count in
+ * the quantiles: what shares the processor of this program here, and in service does not, then holds
+ * up no clock, and goes on in between. REQUEST_FILE holds head and body as they
  * go out; the digits of "#00000000#" in it count the requests, from the clock's microseconds on, so
  * that no two are the same and nothing that a proxy remembers of one helps with the next. Prints
  * one JSON object: requests, errors (with --any-status only broken answers are), refused (answers
@@ -12,10 +16,12 @@
  * ones (refused_p99_us), and of an event's time from the provider's stamp ("@" and 19 digits, see
  * bench_upstream) to here (delay_p50_us, delay_p99_us, delay_max_us); late, the events that came
  * 250 ms late or more. */
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <uv.h>
 
@@ -30,6 +36,8 @@
 #define STAMP_DIGITS  19
 #define NUMBER_DIGITS 8
 #define LATE_NS       250000000U
+#define STILL_MAX     64U
+#define STILL_MS      50U
 
 enum body_state {
     BODY_HEAD,  /* Collecting the head. */
@@ -66,6 +74,12 @@ static uint64_t deadline_ns, requests_left = UINT64_MAX, requests, errors, refus
                              events, late;
 static struct samples latencies, refusals, delays;
 static bool any_status;
+static struct {
+    int pids[STILL_MAX];
+    unsigned count;
+    uv_timer_t timer;
+    uint64_t since_ns; /* 0: they run, and no answer counts. */
+} still;
 static char read_buffer[READ_BYTES];
 
 static void connection_open(struct connection *c);
@@ -139,7 +153,8 @@ static void connection_finish(struct connection *c)
     uint64_t took_ns = clock_mono_ns() - c->started_ns;
     requests++;
     if (c->ok) {
-        sample_add(&latencies, took_ns);
+        if (still.count == 0 || (still.since_ns != 0 && c->started_ns >= still.since_ns))
+            sample_add(&latencies, took_ns);
     } else {
         sample_add(&refusals, took_ns);
         refused++;
@@ -291,6 +306,53 @@ static void connection_open(struct connection *c)
         errors++;
 }
 
+static void still_tell(int signal)
+{
+    for (unsigned i = 0; i < still.count; i++)
+        (void)kill(still.pids[i], signal); /* One that has ended needs none. */
+}
+
+static void on_still(uv_timer_t *timer)
+{
+    const bool ends = still.since_ns != 0 || is_over();
+    still_tell(ends ? SIGCONT : SIGSTOP);
+    still.since_ns = ends ? 0 : clock_mono_ns();
+    if (is_over())
+        uv_close((uv_handle_t *)timer, NULL);
+}
+
+/* Nobody stays stopped when this program is. */
+static void on_signal(int signal)
+{
+    still_tell(SIGCONT);
+    _exit(128 + signal);
+}
+
+static bool still_read(const char *list)
+{
+    struct str rest = str_from(list);
+    while (rest.len > 0 && still.count < STILL_MAX) {
+        uint64_t pid;
+        const char *comma = memchr(rest.data, ',', rest.len);
+        const size_t len = comma != NULL ? (size_t)(comma - rest.data) : rest.len;
+        if (str_parse_u64(str_slice(rest, 0, len), INT32_MAX, &pid) != 0 || pid < 2)
+            return false;
+        still.pids[still.count++] = (int)pid;
+        rest = str_slice(rest, comma != NULL ? len + 1 : len, rest.len);
+    }
+    return rest.len == 0 && still.count > 0;
+}
+
+static void still_begin(void)
+{
+    if (still.count == 0)
+        return;
+    signal(SIGTERM, on_signal);
+    signal(SIGINT, on_signal);
+    uv_timer_init(uv_default_loop(), &still.timer);
+    uv_timer_start(&still.timer, on_still, STILL_MS, STILL_MS);
+}
+
 static void on_ramp(uv_timer_t *timer)
 {
     connection_open(timer->data);
@@ -343,6 +405,8 @@ static bool settings_read(struct settings *s, int argc, char **argv)
         else if (strcmp(argv[i], "--ramp") == 0 && i + 1 < argc &&
                  str_parse_u64(str_from(argv[i + 1]), 3600000, &s->ramp_ms) == 0)
             i++;
+        else if (strcmp(argv[i], "--still") == 0 && i + 1 < argc && still_read(argv[i + 1]))
+            i++;
         else
             return false;
     }
@@ -378,8 +442,8 @@ int main(int argc, char **argv)
     struct err err = {0};
     if (!settings_read(&s, argc, argv)) {
         fprintf(stderr,
-                "usage: bench_load [-n REQUESTS] [--ramp MS] [--any-status] PORT CONNECTIONS "
-                "SECONDS REQUEST_FILE\n");
+                "usage: bench_load [-n REQUESTS] [--ramp MS] [--any-status] "
+                "[--still PID[,PID...]] PORT CONNECTIONS SECONDS REQUEST_FILE\n");
         return 2;
     }
     if (buf_read_file(&request, s.file, 1U << 20, &err) != 0) {
@@ -398,6 +462,7 @@ int main(int argc, char **argv)
     deadline_ns = started_ns + s.seconds * 1000000000U;
     if (!start(&s))
         return 1;
+    still_begin();
     uv_run(uv_default_loop(), UV_RUN_DEFAULT);
     report((double)(clock_mono_ns() - started_ns) / 1e9);
     return 0;

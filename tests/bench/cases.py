@@ -1,7 +1,7 @@
 """The proxies one after the other, round after round: CPU a request and an event, latency."""
 import statistics
 
-from bed import CROSS_EVENTS, CROSS_PACE_MS, load
+from bed import CROSS_EVENTS, CROSS_PACE_MS, load, load_alone
 from procfs import cpu_us
 from stand import progress
 
@@ -55,12 +55,14 @@ def all_cases():
     yield Case(ACROSS_SSE, 1024, 200, events=CROSS_EVENTS, interval_ms=CROSS_PACE_MS, across=True)
 
 
-def sample(case, port, pids, request, seconds, settle):
+def sample(case, port, pids, request, seconds, settle, apart):
     before = cpu_us(pids)
     if case.events:
         ramp_ms = min(1000, case.events * case.interval_ms)
         result = load(port, case.connections, 600, request, "-n", str(case.connections), "--ramp",
                       str(ramp_ms))
+    elif case.connections == 1:
+        result = load_alone(port, 1, seconds, request, apart)
     else:
         result = load(port, case.connections, seconds, request)
     settle()
@@ -114,7 +116,7 @@ def measure(stand, case, rounds, seconds, only_marked=False):
                 settle()
             else:
                 taken = sample(case, port, pids, requests.get(name, request),
-                               1 if warming else seconds, settle)
+                               1 if warming else seconds, settle, stand.apart())
                 if not warming:
                     samples[name].append(taken)
     row = {"case": case.name, "size": case.size, "connections": case.connections, "tls": case.tls,

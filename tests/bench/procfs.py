@@ -25,10 +25,14 @@ def children(pid):
     return [int(child) for child in found.split()]
 
 
+def tree(pid):
+    """The process, and all that came of it."""
+    return [pid] + [below for child in children(pid) for below in tree(child)]
+
+
 def pin_tree(pid, core):
-    for child in children(pid):
-        pin_tree(child, core)
-    pin(pid, core)
+    for member in tree(pid):
+        pin(member, core)
 
 
 def session_nice(pid, nice):

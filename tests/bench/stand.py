@@ -10,7 +10,7 @@ import time
 
 from bed import (Cluster, PROXY_CORE, Upstream, config, expect, http, pin_cluster, train_policy,
                  transports, wait_until, write_cross_request, write_request)
-from procfs import pin, session_nice
+from procfs import pin, session_nice, tree
 from proxies import Haproxy, Nginx
 
 DESCRIPTORS = 65536
@@ -157,6 +157,11 @@ class Stand:
             self.forget_log()
             self.configure(self.tls if tls else self.upstream, transport)
             self.variant = (tls, transport)
+
+    def apart(self):
+        """What serves the node here and is on other machines in service."""
+        return [pid for root in (self.cluster.control.child.pid, self.cluster.postgres.pid)
+                for pid in tree(root)]
 
     def settle(self):
         """Until all that the node was asked for is stored: what it does for that belongs to those
