@@ -8,6 +8,14 @@
 /* Less does not count: a full receiver still takes a few bytes of the kernel's probes. */
 #define PROGRESS_BYTES 1024U
 
+/* The next look would come after the limit, and progress may have been seen up to a round late. So a
+ * stall is cut at most a round before its time, and less where the limit is short. */
+static uint32_t stall_limit_ms(const struct conn_config *config)
+{
+    const uint32_t early_ms = config->stall_ms / 8;
+    return config->stall_ms - (early_ms < ROUND_MS ? early_ms : ROUND_MS);
+}
+
 /* B10: a peer that takes nothing of what waits for it. */
 static bool stalled(struct conn *c, uint64_t now_ms)
 {
@@ -19,7 +27,7 @@ static bool stalled(struct conn *c, uint64_t now_ms)
         o->unsent_seen = unsent;
         o->progress_ms = now_ms;
     }
-    return now_ms - o->progress_ms >= c->pool->config.stall_ms;
+    return now_ms - o->progress_ms >= stall_limit_ms(&c->pool->config);
 }
 
 static void cut(struct conn *c)
