@@ -8,8 +8,8 @@
 /* Less does not count: a full receiver still takes a few bytes of the kernel's probes. */
 #define PROGRESS_BYTES 1024U
 
-/* The next look would come after the limit, and progress may have been seen up to a round late. So a
- * stall is cut at most a round before its time, and less where the limit is short. */
+/* The next look would come after the limit, and progress may have been seen up to a round late. So
+ * a stall is cut at most a round before its time, and less where the limit is short. */
 static uint32_t stall_limit_ms(const struct conn_config *config)
 {
     const uint32_t early_ms = config->stall_ms / 8;

@@ -6,14 +6,14 @@
  * Starts requests for SECONDS, or until REQUESTS have been sent; --ramp spreads the first ones over
  * a time, as clients that do not know of each other would. With --still these processes are stopped
  * for every other STILL_MS, and only answers that were asked for and came in such a time count in
- * the quantiles: what shares the processor of this program here, and in service does not, then holds
- * up no clock, and goes on in between. REQUEST_FILE holds head and body as they
- * go out; the digits of "#00000000#" in it count the requests, from the clock's microseconds on, so
- * that no two are the same and nothing that a proxy remembers of one helps with the next. Prints
- * one JSON object: requests, errors (with --any-status only broken answers are), refused (answers
- * that are not 200), unanswered (connections closed instead), events, seconds; quantiles in
- * microseconds of the time from request to whole answer (p50_us, p99_us), of that time for refused
- * ones (refused_p99_us), and of an event's time from the provider's stamp ("@" and 19 digits, see
+ * the quantiles: what shares the processor of this program here, and in service does not, then
+ * holds up no clock, and goes on in between. REQUEST_FILE holds head and body as they go out; the
+ * digits of "#00000000#" in it count the requests, from the clock's microseconds on, so that no two
+ * are the same and nothing that a proxy remembers of one helps with the next. Prints one JSON
+ * object: requests, errors (with --any-status only broken answers are), refused (answers that are
+ * not 200), unanswered (connections closed instead), events, seconds; quantiles in microseconds of
+ * the time from request to whole answer (p50_us, p99_us), of that time for refused ones
+ * (refused_p99_us), and of an event's time from the provider's stamp ("@" and 19 digits, see
  * bench_upstream) to here (delay_p50_us, delay_p99_us, delay_max_us); late, the events that came
  * 250 ms late or more. */
 #include <signal.h>
@@ -441,9 +441,8 @@ int main(int argc, char **argv)
     struct settings s = {0};
     struct err err = {0};
     if (!settings_read(&s, argc, argv)) {
-        fprintf(stderr,
-                "usage: bench_load [-n REQUESTS] [--ramp MS] [--any-status] "
-                "[--still PID[,PID...]] PORT CONNECTIONS SECONDS REQUEST_FILE\n");
+        fprintf(stderr, "usage: bench_load [-n REQUESTS] [--ramp MS] [--any-status] "
+                        "[--still PID[,PID...]] PORT CONNECTIONS SECONDS REQUEST_FILE\n");
         return 2;
     }
     if (buf_read_file(&request, s.file, 1U << 20, &err) != 0) {

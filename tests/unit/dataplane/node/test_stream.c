@@ -1,6 +1,7 @@
 /* Streams from a provider to a caller: what passes, what is marked, what is let go. */
 #include <string.h>
 
+#include "dataplane/conn_internal.h"
 #include "tests/unit/dataplane/node/replies.h"
 #include "tests/unit/dataplane/node/rig.h"
 
@@ -237,23 +238,56 @@ static void f23_where_many_wait_each_holds_less(void **state)
     read_slowly(4096, 32768);
 }
 
+static void start_stalled(struct rig *r, struct rig_client *c, struct buf *events,
+                          uint32_t stall_ms)
+{
+    rig_start(r, &(struct rig_options){.abort_stops_billing = true, .stall_ms = stall_ms});
+    buf_init(events, 64U << 20);
+    for (int i = 0; i < 60000; i++)
+        assert_int_equal(buf_append_text(events, EV_TEXT), 0);
+    rig_script(r, 0, (struct rig_script){.reply = replies_stream(buf_cstr(events))});
+    rig_connect(r, c);
+    rig_read_stop(c);
+    rig_ask(c, ASK_STREAM);
+}
+
 static void b10_a_client_that_takes_nothing_is_cut(void **state)
 {
     (void)state;
     struct rig r;
     struct rig_client c;
     struct buf events;
-    const struct rig_options options = {.abort_stops_billing = true, .stall_ms = 60};
-    rig_start(&r, &options);
-    buf_init(&events, 64U << 20);
-    for (int i = 0; i < 60000; i++)
-        assert_int_equal(buf_append_text(&events, EV_TEXT), 0);
-    rig_script(&r, 0, (struct rig_script){.reply = replies_stream(buf_cstr(&events))});
-    rig_connect(&r, &c);
-    rig_read_stop(&c);
-    rig_ask(&c, ASK_STREAM);
+    start_stalled(&r, &c, &events, 60);
     rig_until(&r, r.providers[0].gone == 1); /* Cancelled upstream. */
     rig_until(&r, r.env.active_count == 0);
+    assert_int_equal(rig_records(&r), 1);
+    buf_deinit(&events);
+    rig_disconnect(&r, &c);
+    rig_stop(&r);
+}
+
+/* The limit is 30 s. Time goes in looks of a second, which is how often a connection is looked at.
+ */
+static void b10_a_stall_is_cut_at_the_last_look_within_its_limit(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c;
+    struct buf events;
+    start_stalled(&r, &c, &events, 30000);
+    rig_until(&r, !list_empty(&r.conns.open));
+    const struct conn *conn = container_of(r.conns.open.next, struct conn, link);
+    /* Both sockets' buffers are full: nothing moves any more. */
+    rig_until(&r, conn->writing && conn->out->progress_ms + 300 < uv_now(&r.loop));
+    uv_timer_stop(&r.tick);
+    const uint64_t began_ms = conn->out->progress_ms;
+    for (unsigned s = 1; s < 29; s++) {
+        conn_pool_tick(&r.conns, began_ms + s * 1000);
+        assert_int_equal(r.conns.open_count, 1);
+        assert_int_equal(conn->out->progress_ms, began_ms);
+    }
+    conn_pool_tick(&r.conns, began_ms + 29000);
+    rig_until(&r, r.conns.open_count == 0 && r.env.active_count == 0);
     assert_int_equal(rig_records(&r), 1);
     buf_deinit(&events);
     rig_disconnect(&r, &c);
@@ -389,6 +423,7 @@ int main(void)
         cmocka_unit_test(f23_reading_stops_while_the_client_is_full_and_nothing_is_lost),
         cmocka_unit_test(f23_where_many_wait_each_holds_less),
         cmocka_unit_test(b10_a_client_that_takes_nothing_is_cut),
+        cmocka_unit_test(b10_a_stall_is_cut_at_the_last_look_within_its_limit),
         cmocka_unit_test(a_stream_that_has_begun_holds_nothing_but_itself),
         cmocka_unit_test(a_stream_after_a_failed_attempt_keeps_the_rows_of_both),
         cmocka_unit_test(b9_a_request_behind_a_stream_survives_what_the_stream_lets_go),
