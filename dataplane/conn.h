@@ -52,7 +52,7 @@ struct conn_pool {
     uv_loop_t *loop;
     struct list open; /* Its front is looked at next by the tick. */
     uint32_t open_count;
-    uint64_t ticked_ms;
+    struct round round;
     struct list brought; /* Were read in this turn; what they said is looked at in its end. */
     struct list again;   /* Have more to do than one turn is for. */
     uv_idle_t idle;

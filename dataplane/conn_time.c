@@ -3,8 +3,6 @@
 #include "common/base/mem.h"
 #include "dataplane/conn_internal.h"
 
-#define ROUND_MS       1000U /* In which every connection is looked at. */
-#define TICK_LEAST     64U
 /* Less does not count: a full receiver still takes a few bytes of the kernel's probes. */
 #define PROGRESS_BYTES 1024U
 
@@ -78,13 +76,7 @@ static void conn_tick(struct conn *c, uint64_t now_ms)
 /* The front goes to the back before it is looked at, for it may go away by that. */
 void conn_pool_tick(struct conn_pool *p, uint64_t now_ms)
 {
-    uint64_t passed_ms = now_ms - p->ticked_ms;
-    if (passed_ms > ROUND_MS)
-        passed_ms = ROUND_MS;
-    uint32_t part = (uint32_t)(p->open_count * passed_ms / ROUND_MS) + TICK_LEAST;
-    if (part > p->open_count)
-        part = p->open_count;
-    p->ticked_ms = now_ms;
+    uint32_t part = round_part(&p->round, p->open_count, now_ms);
     for (; part > 0 && !list_empty(&p->open); part--) {
         struct list *front = p->open.next;
         list_remove(front);

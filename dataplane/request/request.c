@@ -461,9 +461,15 @@ void request_writable(struct request *r)
     attempt_client_writable(r);
 }
 
+/* The front goes to the back before it is looked at, for it may go away by that. */
 void request_env_tick(struct request_env *env)
 {
-    uint64_t now_ms = request_now_ms();
-    LIST_FOREACH_SAFE (it, tmp, &env->active)
-        attempt_tick(container_of(it, struct request, link), now_ms);
+    const uint64_t now_ms = request_now_ms();
+    uint32_t part = round_part(&env->round, env->active_count, now_ms);
+    for (; part > 0 && !list_empty(&env->active); part--) {
+        struct list *front = env->active.next;
+        list_remove(front);
+        list_push_back(&env->active, front);
+        attempt_tick(container_of(front, struct request, link), now_ms);
+    }
 }

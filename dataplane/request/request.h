@@ -21,6 +21,7 @@
 #include "common/base/arena.h"
 #include "common/base/buf.h"
 #include "common/base/list.h"
+#include "common/base/round.h"
 #include "common/base/slab.h"
 #include "common/crypto/uuid.h"
 #include "common/net/http1.h"
@@ -187,8 +188,9 @@ struct request_env {
     uv_timer_t hedge_timer;
     struct tally_kind kinds[REQUEST_KINDS];
     struct tally_choice choices[REQUEST_CHOICES];
-    struct list active;
+    struct list active; /* Its front is looked at next by the tick. */
     uint32_t active_count;
+    struct round round;
     bool shedding;      /* F24: memory is short; nothing new is admitted. Set from above. */
     uint32_t mark_most; /* What a stream's buffer mark is at most now (F23). Set from above. */
     struct cohort cohort;
@@ -477,7 +479,8 @@ void request_body(struct request *r, struct str body);
 void request_reject(struct request *r, enum fault fault);
 void request_gone(struct request *r);     /* The client left. */
 void request_writable(struct request *r); /* What was queued has gone below half of the mark. */
-/* Every tenth of a second or so, for everything that is due. */
+/* Every tenth of a second or so, for everything that is due: each request is looked at about once a
+ * second, of a few each time. */
 void request_env_tick(struct request_env *env);
 
 /* ---- for steps ---- */
