@@ -29,43 +29,6 @@ void json_reset(struct json *j, uint32_t keep_nodes)
         json_deinit(j);
 }
 
-struct str json_raw(const struct json *j, uint32_t node)
-{
-    return node < j->count ? str_slice(j->text, j->nodes[node].start, j->nodes[node].end)
-                           : STR_NULL;
-}
-
-uint32_t json_count(const struct json *j, uint32_t node)
-{
-    return json_kind(j, node) >= JSON_ARRAY ? j->nodes[node].info >> JSON_INFO_COUNT_SHIFT : 0;
-}
-
-bool json_next_member(const struct json *j, uint32_t object, uint32_t *io_at, uint32_t *out_key,
-                      uint32_t *out_value)
-{
-    if (json_kind(j, object) != JSON_OBJECT)
-        return false;
-    uint32_t key = *io_at != 0 ? *io_at : object + 1;
-    if (key >= j->nodes[object].next)
-        return false;
-    *out_key = key;
-    *out_value = key + 1; /* A key is a single node. */
-    *io_at = j->nodes[key + 1].next;
-    return true;
-}
-
-bool json_next_element(const struct json *j, uint32_t array, uint32_t *io_at, uint32_t *out_value)
-{
-    if (json_kind(j, array) != JSON_ARRAY)
-        return false;
-    uint32_t value = *io_at != 0 ? *io_at : array + 1;
-    if (value >= j->nodes[array].next)
-        return false;
-    *out_value = value;
-    *io_at = j->nodes[value].next;
-    return true;
-}
-
 uint32_t json_get(const struct json *j, uint32_t object, struct str key)
 {
     if (json_kind(j, object) != JSON_OBJECT)

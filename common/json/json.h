@@ -40,7 +40,12 @@ enum json_kind {
     JSON_OBJECT,
 };
 
-#define JSON_INFO_KIND 7U /* Private to json*: bits of struct json_node.info. */
+/* Private to json*: struct json_node.info is the kind, a flag, and above it the count or, of an
+ * escaped string, how many bytes fewer it has once unescaped. */
+#define JSON_INFO_KIND        7U
+#define JSON_INFO_ESCAPED     8U /* Strings: holds a backslash. */
+#define JSON_INFO_INTEGER     8U /* Numbers: no fraction, no exponent. */
+#define JSON_INFO_COUNT_SHIFT 4U
 
 /* Private to json*.c. In the order of the text: a container, then what is in it; a member is its
  * key, then its value. */
@@ -135,19 +140,60 @@ static inline enum json_kind json_kind(const struct json *j, uint32_t node)
 {
     return node < j->count ? (enum json_kind)(j->nodes[node].info & JSON_INFO_KIND) : JSON_MISSING;
 }
-struct str json_raw(const struct json *j, uint32_t node); /* Its span; borrowed from the text. */
+/* Its span; borrowed from the text. */
+static inline struct str json_raw(const struct json *j, uint32_t node)
+{
+    if (node >= j->count)
+        return STR_NULL;
+    const struct json_node *n = &j->nodes[node];
+    return (struct str){.data = j->text.data + n->start, .len = n->end - n->start};
+}
 /* The text of a string or key without escapes; .data NULL: it has some, or is no string. */
-struct str json_plain(const struct json *j, uint32_t node);
-uint32_t json_count(const struct json *j, uint32_t node); /* Members or elements; else 0. */
+static inline struct str json_plain(const struct json *j, uint32_t node)
+{
+    if (node >= j->count)
+        return STR_NULL;
+    const struct json_node *n = &j->nodes[node];
+    if ((n->info & (JSON_INFO_KIND | JSON_INFO_ESCAPED)) != JSON_STRING)
+        return STR_NULL;
+    return (struct str){.data = j->text.data + n->start + 1, .len = n->end - n->start - 2};
+}
+/* Members or elements; else 0. */
+static inline uint32_t json_count(const struct json *j, uint32_t node)
+{
+    return json_kind(j, node) >= JSON_ARRAY ? j->nodes[node].info >> JSON_INFO_COUNT_SHIFT : 0;
+}
 /* The value of a member, or JSON_NONE; compares after unescaping. Linear in the members. */
 uint32_t json_get(const struct json *j, uint32_t object, struct str key);
 /* The element at index, or JSON_NONE. Linear. */
 uint32_t json_at(const struct json *j, uint32_t array, uint32_t index);
 /* Iteration: for (uint32_t at = 0; json_next_member(j, object, &at, &key, &value);). False at the
  * end, and at once if the node is of another kind. */
-bool json_next_member(const struct json *j, uint32_t object, uint32_t *io_at, uint32_t *out_key,
-                      uint32_t *out_value);
-bool json_next_element(const struct json *j, uint32_t array, uint32_t *io_at, uint32_t *out_value);
+static inline bool json_next_member(const struct json *j, uint32_t object, uint32_t *io_at,
+                                    uint32_t *out_key, uint32_t *out_value)
+{
+    if (json_kind(j, object) != JSON_OBJECT)
+        return false;
+    uint32_t key = *io_at != 0 ? *io_at : object + 1;
+    if (key >= j->nodes[object].next)
+        return false;
+    *out_key = key;
+    *out_value = key + 1; /* A key is a single node. */
+    *io_at = j->nodes[key + 1].next;
+    return true;
+}
+static inline bool json_next_element(const struct json *j, uint32_t array, uint32_t *io_at,
+                                     uint32_t *out_value)
+{
+    if (json_kind(j, array) != JSON_ARRAY)
+        return false;
+    uint32_t value = *io_at != 0 ? *io_at : array + 1;
+    if (value >= j->nodes[array].next)
+        return false;
+    *out_value = value;
+    *io_at = j->nodes[value].next;
+    return true;
+}
 
 /* Strings and keys. Without escapes, *out_text is a slice of the text and takes no memory; else it
  * lies in the arena. ERR_INVALID: not a string. ERR_TOO_LARGE: past the arena's ceiling, or no

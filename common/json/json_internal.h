@@ -6,12 +6,25 @@
 #include "common/json/json.h"
 #include "common/json/json_length.h"
 
-/* struct json_node.info: kind in bits 0-2 (JSON_INFO_KIND), a flag in bit 3, above it the count or,
- * of an escaped string, how many bytes fewer it has once unescaped. */
-#define JSON_INFO_ESCAPED     8U /* Strings: holds a backslash. */
-#define JSON_INFO_INTEGER     8U /* Numbers: no fraction, no exponent. */
-#define JSON_INFO_COUNT_SHIFT 4U
-#define JSON_SAVED_UNKNOWN    0x0FFFFFFFU /* That many or more. */
+/* As many bytes that an escaped string has fewer once unescaped, or more. */
+#define JSON_SAVED_UNKNOWN 0x0FFFFFFFU
+
+/*   BEGIN -> VALUE -> (STRING | NUMBER | FIRST_MEMBER | FIRST_ELEMENT) ... -> AFTER -> ... -> END
+ *   FIRST_MEMBER, AFTER -> KEY -> KEY_STRING -> COLON -> VALUE */
+enum json_scan_state {
+    SCAN_IDLE, /* Nothing was begun. */
+    SCAN_BEGIN,
+    SCAN_VALUE,
+    SCAN_STRING,
+    SCAN_NUMBER,
+    SCAN_FIRST_MEMBER,
+    SCAN_FIRST_ELEMENT,
+    SCAN_KEY,
+    SCAN_KEY_STRING,
+    SCAN_COLON,
+    SCAN_AFTER, /* A value inside a container has ended. */
+    SCAN_END,   /* The root has ended. */
+};
 
 /* Yields the bytes of a valid string, escapes undone. */
 struct json_decoder {
@@ -43,6 +56,46 @@ void json_report(struct json *j, struct json_error *out_error);
 bool json_reserve(struct json *j, uint64_t need); /* Room for as many nodes; false: no memory. */
 enum json_problem json_check_keys(struct json *j, uint32_t object, uint32_t count,
                                   uint32_t *out_repeated);
+
+/* Surely no key of these is another's: a bit for each by its length and first byte is taken once.
+ */
+static inline bool json_keys_differ(const struct json *j, uint32_t object, uint32_t count)
+{
+    uint64_t seen = 0;
+    const struct json_node *n = &j->nodes[object + 1];
+    for (uint32_t i = 0; i < count; i++) {
+        const unsigned first =
+            (unsigned char)j->text.data[n->start + 1]; /* A quote mark's of "". */
+        const uint64_t bit = UINT64_C(1) << ((n->end - n->start + 5 * first) & 63);
+        if ((seen & bit) != 0 || (n->info & JSON_INFO_ESCAPED) != 0)
+            return false;
+        seen |= bit;
+        n = &j->nodes[n[1].next];
+    }
+    return true;
+}
+
+/* Of a scan: the innermost open container ends before `end`. A repeated key is the scan's problem.
+ */
+static inline void json_scan_close(struct json *j, uint32_t end)
+{
+    struct json_scan *k = &j->scan;
+    const uint32_t container = k->open;
+    struct json_node *n = &j->nodes[container];
+    const uint32_t count = n->info >> JSON_INFO_COUNT_SHIFT;
+    k->open = n->next;
+    k->depth--;
+    k->state = k->depth > 0 ? SCAN_AFTER : SCAN_END;
+    n->end = end;
+    n->next = j->count;
+    if ((n->info & JSON_INFO_KIND) == JSON_OBJECT && count > 1 &&
+        !json_keys_differ(j, container, count))
+        k->problem = (uint8_t)json_check_keys(j, container, count, &k->repeated_key);
+}
+
+/* Takes what is usual from `at` on; returns where it stopped. The scan stands there as if all of it
+ * had been taken one by one (json_parse.c), which goes on. */
+uint32_t json_scan_usual(struct json *j, const unsigned char *p, uint32_t len, uint32_t at);
 
 /* Bytes that can be written into a string as they are, up to the first that perhaps cannot. */
 size_t json_bare_length(const unsigned char *p, size_t len);

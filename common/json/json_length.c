@@ -173,24 +173,43 @@ AVX2 static size_t plain_avx2(const unsigned char *p, size_t len, uint32_t *io_e
 /* Those with VBMI2 do not slow down for wide registers (docs/decisions/0105). */
 #define AVX512 __attribute__((target("avx512f,avx512bw,bmi2")))
 
-AVX512 static inline __attribute__((always_inline)) uint64_t avx512_special(__m512i v)
+#define INLINE_AVX512 AVX512 static inline __attribute__((always_inline))
+
+INLINE_AVX512 __mmask64 avx512_below(__m512i v) /* The space; as signed bytes non-ASCII is, too. */
 {
-    return _mm512_cmplt_epi8_mask(v, _mm512_set1_epi8(' ')) |
-           _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('"')) |
-           _mm512_cmpeq_epi8_mask(v, _mm512_set1_epi8('\\'));
+    return _mm512_cmplt_epi8_mask(v, _mm512_set1_epi8(' '));
+}
+
+/* The table holds quote mark and backslash at their low four bits; elsewhere what is nowhere its
+ * own. */
+INLINE_AVX512 __mmask64 avx512_marks(__m512i v)
+{
+    const __m512i table =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(1, 0, '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, '\\', 0, 0, 0));
+    return _mm512_cmpeq_epi8_mask(v, _mm512_shuffle_epi8(table, v));
+}
+
+/* Whole blocks without anything special, from p on. */
+INLINE_AVX512 size_t avx512_plain_blocks(const unsigned char *p, size_t len)
+{
+    size_t i = 0;
+    for (; i + 64 <= len; i += 64) {
+        const __m512i v = _mm512_loadu_si512(p + i);
+        if (!_kortestz_mask64_u8(avx512_below(v), avx512_marks(v)))
+            break;
+    }
+    return i;
 }
 
 /* Behind the end zeros are read, which are special. */
 AVX512 static size_t plain_avx512(const unsigned char *p, size_t len, uint32_t *io_escapes)
 {
     for (size_t i = 0;;) {
-        uint64_t mask = 0;
-        while (len - i >= 64 && (mask = avx512_special(_mm512_loadu_si512(p + i))) == 0)
-            i += 64;
+        i += avx512_plain_blocks(p + i, len - i);
         const size_t left = len - i;
-        if (left < 64)
-            mask = avx512_special(
-                _mm512_maskz_loadu_epi8(_bzhi_u64(~UINT64_C(0), (unsigned)left), p + i));
+        const __mmask64 there = left < 64 ? _bzhi_u64(~UINT64_C(0), (unsigned)left) : ~UINT64_C(0);
+        const __m512i v = _mm512_maskz_loadu_epi8(there, p + i);
+        uint64_t mask = avx512_below(v) | avx512_marks(v);
         size_t at = 64;
         while (mask != 0) {
             unsigned first = (unsigned)__builtin_ctzll(mask);

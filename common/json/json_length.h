@@ -10,15 +10,14 @@
 #endif
 
 #if defined(__SSE2__)
-/* A bit for each of 16 bytes that is special inside a string. Compared as signed bytes, non-ASCII
- * is below the space as well. */
+/* A bit for each of 16 bytes that is special inside a string. With bit 1 the other way round the
+ * quote mark is right behind the control bytes, and below them, as signed bytes, is non-ASCII. */
 static inline unsigned json_special_16(const unsigned char *p)
 {
     __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-    __m128i special = _mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(' ')),
-                                   _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
-                                                _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))));
-    return (unsigned)_mm_movemask_epi8(special);
+    __m128i above = _mm_cmpgt_epi8(_mm_xor_si128(v, _mm_set1_epi8(2)), _mm_set1_epi8('"' ^ 2));
+    __m128i fine = _mm_andnot_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')), above);
+    return (unsigned)_mm_movemask_epi8(fine) ^ 0xFFFFU;
 }
 #endif
 

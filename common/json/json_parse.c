@@ -1,6 +1,7 @@
 /* json_parse.c: the one pass, which may stop at any byte and go on when more have come. Where a
  * token is cut it begins again at the token's first byte, but for strings and numbers, which may be
- * long: those remember how far they are. Open containers are a chain through their own nodes. */
+ * long: those remember how far they are. Open containers are a chain through their own nodes. Most
+ * tokens are taken by json_usual.c before it is the turn of what is here. */
 #include "common/json/json_internal.h"
 
 #include <assert.h>
@@ -8,23 +9,6 @@
 
 #define LITERAL_BYTES_MAX 5U /* "false" */
 #define UTF8_BYTES_MAX    4U
-
-/*   BEGIN -> VALUE -> (STRING | NUMBER | FIRST_MEMBER | FIRST_ELEMENT) ... -> AFTER -> ... -> END
- *   FIRST_MEMBER, AFTER -> KEY -> KEY_STRING -> COLON -> VALUE */
-enum scan_state {
-    SCAN_IDLE, /* Nothing was begun. */
-    SCAN_BEGIN,
-    SCAN_VALUE,
-    SCAN_STRING,
-    SCAN_NUMBER,
-    SCAN_FIRST_MEMBER,
-    SCAN_FIRST_ELEMENT,
-    SCAN_KEY,
-    SCAN_KEY_STRING,
-    SCAN_COLON,
-    SCAN_AFTER, /* A value inside a container has ended. */
-    SCAN_END,   /* The root has ended. */
-};
 
 /* What a turn works on; the rest, which outlives it, is in json.scan. */
 struct parser {
@@ -245,7 +229,7 @@ static inline bool parse_string(struct parser *s)
     return parse_any_string(s);
 }
 
-static inline void begin_string(struct parser *s, enum scan_state state)
+static inline void begin_string(struct parser *s, enum json_scan_state state)
 {
     s->k->start = s->at++;
     s->k->saved = 0;
@@ -271,18 +255,8 @@ static bool parse_open(struct parser *s, enum json_kind kind)
 
 static bool parse_close(struct parser *s)
 {
-    uint32_t container = s->k->open;
-    struct json_node *n = &s->j->nodes[container];
-    s->k->open = n->next;
-    s->k->depth--;
-    n->end = ++s->at;
-    n->next = s->j->count;
-    uint32_t count = n->info >> JSON_INFO_COUNT_SHIFT;
-    (void)value_done(s);
-    if ((n->info & JSON_INFO_KIND) != JSON_OBJECT || count < 2)
-        return true;
-    enum json_problem problem = json_check_keys(s->j, container, count, &s->k->repeated_key);
-    return problem == JSON_PROBLEM_NONE || parse_fail(s, problem);
+    json_scan_close(s->j, ++s->at);
+    return s->k->problem == JSON_PROBLEM_NONE;
 }
 
 static inline void count_one(struct parser *s)
@@ -339,7 +313,7 @@ static inline bool scan_colon(struct parser *s)
     return true;
 }
 
-static inline bool scan_first(struct parser *s, int close, enum scan_state next)
+static inline bool scan_first(struct parser *s, int close, enum json_scan_state next)
 {
     int c = peek_token(s);
     if (c == close)
@@ -383,7 +357,7 @@ static bool scan_end(struct parser *s)
 
 static inline bool scan_step(struct parser *s)
 {
-    switch ((enum scan_state)s->k->state) {
+    switch ((enum json_scan_state)s->k->state) {
     case SCAN_BEGIN:
         return scan_begin(s);
     case SCAN_KEY:
@@ -433,9 +407,8 @@ static int scan_run(struct json *j, struct str text, bool whole)
     j->text = text;
     if (text.len >= UINT32_MAX)
         (void)parse_fail(&s, JSON_PROBLEM_SIZE);
-    else
-        while (scan_step(&s))
-            ;
+    while (j->scan.problem == JSON_PROBLEM_NONE && scan_step(&s))
+        s.at = json_scan_usual(j, s.p, s.len, s.at);
     j->scan.at = s.at;
     return json_problem_code((enum json_problem)j->scan.problem);
 }

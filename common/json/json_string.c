@@ -127,12 +127,6 @@ static bool string_is_plain(const struct json *j, uint32_t node)
     return (j->nodes[node].info & JSON_INFO_ESCAPED) == 0;
 }
 
-struct str json_plain(const struct json *j, uint32_t node)
-{
-    return json_kind(j, node) == JSON_STRING && string_is_plain(j, node) ? string_inside(j, node)
-                                                                         : STR_NULL;
-}
-
 bool json_is_escaped(const struct json *j, uint32_t node)
 {
     return json_kind(j, node) == JSON_STRING && !string_is_plain(j, node);

@@ -1,4 +1,5 @@
 /* A body read in parts gives what it gives when read whole: nodes, code, place and path. */
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/buf.h"
@@ -41,6 +42,13 @@ static const char *const texts[] = {
     "\"\xF4\x90\x80\x80\"",
     "{\"a\":[0,{\"x\":1,\"\\u0078\":2}]}",
     "{\"a\":[0,{\"x\":1,\"x\":",
+    "[01,\"the quick brown fox jumps over the lazy dog\"]",
+    "{\"a\":1 ,\"b\":1234567890123456789012,\"the quick brown fox jumps over the lazy dog\":1}",
+    "{\"a\":tru,\"the quick brown fox jumps over the lazy dog\":1}",
+    "{\"a\":[1,2}, \"the quick brown fox jumps over the lazy dog\":1}",
+    "{\"a\":[1;2], \"the quick brown fox jumps over the lazy dog\":1}",
+    "{\"a\" :1, \"a\":2, \"the quick brown fox jumps over the lazy dog\":1}",
+    "{\"a\": false,\"b\": null,\"\":nul, \"the quick brown fox jumps over the lazy dog\":1}",
     "\"unfinished",
     "",
     " ",
@@ -285,6 +293,134 @@ static void of_many_members_the_first_are_looked_at(void **state)
     json_deinit(&j);
 }
 
+/* ---- texts by chance ---- */
+
+struct chance {
+    uint64_t state;
+    struct buf out;
+};
+
+static unsigned below(struct chance *c, unsigned n)
+{
+    c->state ^= c->state << 13;
+    c->state ^= c->state >> 7;
+    c->state ^= c->state << 17;
+    return (unsigned)((c->state >> 11) % n);
+}
+
+static void put(struct chance *c, const char *text)
+{
+    assert_int_equal(buf_append_str(&c->out, str_from(text)), 0);
+}
+
+static void put_space(struct chance *c)
+{
+    static const char *const spaces[] = {"", "", "", "", " ", " ", "  ", "\n ", "\t"};
+    put(c, spaces[below(c, 9)]);
+}
+
+static void put_string(struct chance *c)
+{
+    static const char *const pieces[] = {
+        "a",       "role",           "content",  "The quick brown fox, ", "\\n",   "\\\"",
+        "\\u00e9", "\\ud83d\\ude00", "\xC3\xA9", "\xE2\x82\xAC",          "model", "~ !#[]{}:,"};
+    static const unsigned most[] = {1, 1, 2, 3, 20};
+    unsigned n = below(c, 1 + most[below(c, 5)]);
+    put(c, "\"");
+    for (unsigned i = 0; i < n; i++)
+        put(c, pieces[below(c, below(c, 4) == 0 ? 12 : 4)]);
+    put(c, "\"");
+}
+
+static void put_value(struct chance *c, unsigned depth)
+{
+    static const char *const scalars[] = {"0",    "7",     "256",  "123456789012345678",
+                                          "-1",   "0.5",   "1e3",  "1234567890123456789012",
+                                          "true", "false", "null", "999999999999999999"};
+    const unsigned kind = below(c, depth == 0 ? 2 : 5);
+    if (kind == 0) {
+        put(c, scalars[below(c, 12)]);
+        return;
+    }
+    if (kind == 1) {
+        put_string(c);
+        return;
+    }
+    const bool object = kind < 4;
+    const unsigned n = below(c, below(c, 8) == 0 ? 24 : 5);
+    put(c, object ? "{" : "[");
+    for (unsigned i = 0; i < n; i++) {
+        put(c, i > 0 ? "," : "");
+        put_space(c);
+        if (object) {
+            put_string(c);
+            put_space(c);
+            put(c, ":");
+            put_space(c);
+        }
+        put_value(c, depth - 1);
+        put_space(c);
+    }
+    put(c, object ? "}" : "]");
+}
+
+/* Some bytes are others now, are gone, or stand twice. */
+static void spoil(struct chance *c)
+{
+    static const char others[] = "\"\\{}[]:, 0x\x01\x7F\xC3\xFF";
+    for (unsigned n = below(c, 3); n > 0 && c->out.len > 1; n--) {
+        const size_t at = below(c, (unsigned)c->out.len - 1);
+        const unsigned how = below(c, 3);
+        if (how == 0)
+            c->out.data[at] = others[below(c, sizeof others - 1)];
+        else if (how == 1)
+            c->out.data[at] = c->out.data[at + 1];
+        else
+            c->out.len--;
+    }
+}
+
+/* Fed byte after byte, nothing is near enough to be taken as usual (json_usual.c); whole, nearly
+ * all of it is. */
+static void texts_by_chance_are_the_same_whole_and_in_parts(void **state)
+{
+    (void)state;
+    unsigned good = 0;
+    for (uint64_t seed = 1; seed <= 4000; seed++) {
+        struct chance c = {.state = seed * 0x9E3779B97F4A7C15U};
+        struct result whole = {0}, bytes = {0}, parts = {0};
+        buf_init(&c.out, 1U << 24);
+        put_value(&c, 4);
+        if (seed % 2 == 0)
+            spoil(&c);
+        const struct str text = buf_str(&c.out);
+        const uint32_t most = seed % 16 == 5 ? 20 : JSON_NODES_MAX;
+        json_init(&whole.j, most);
+        json_init(&bytes.j, most);
+        json_init(&parts.j, most);
+        whole.rc = json_parse(&whole.j, text, &whole.error);
+        json_scan_begin(&bytes.j);
+        for (size_t n = 0; n < text.len; n++)
+            (void)!json_scan_feed(&bytes.j, str_slice(text, 0, n));
+        bytes.rc = json_scan_end(&bytes.j, text, &bytes.error);
+        json_scan_begin(&parts.j);
+        for (size_t n = 0; n < text.len; n += below(&c, 80))
+            (void)!json_scan_feed(&parts.j, str_slice(text, 0, n));
+        parts.rc = json_scan_end(&parts.j, text, &parts.error);
+        char name[48];
+        (void)snprintf(name, sizeof name, "seed %llu", (unsigned long long)seed);
+        expect_equal(&whole, &bytes, name);
+        expect_equal(&whole, &parts, name);
+        good += whole.rc == 0;
+        json_deinit(&whole.j);
+        json_deinit(&bytes.j);
+        json_deinit(&parts.j);
+        buf_deinit(&c.out);
+    }
+    assert_in_range(good, 1000, 3900);
+    assert_int_equal(mem_live_bytes(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +432,7 @@ int main(void)
         cmocka_unit_test(the_end_of_a_long_string_is_the_end_of_the_whole),
         cmocka_unit_test(members_of_the_root_are_seen_while_the_text_comes),
         cmocka_unit_test(of_many_members_the_first_are_looked_at),
+        cmocka_unit_test(texts_by_chance_are_the_same_whole_and_in_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
