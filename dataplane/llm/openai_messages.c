@@ -85,34 +85,56 @@ static int read_content(struct call_reading *r, uint32_t content)
     return reading_bad(r, content);
 }
 
-static const struct str roles[] = {{"system", 6},    {"developer", 9}, {"user", 4},
-                                   {"assistant", 9}, {"tool", 4},      {"function", 8}};
-enum { ROLE_SYSTEM, ROLE_DEVELOPER, ROLE_USER, ROLE_COUNT = 6 };
+/* The usual first. */
+static const struct str roles[] = {{"user", 4},     {"assistant", 9}, {"tool", 4},
+                                   {"function", 8}, {"system", 6},    {"developer", 9}};
+enum { ROLE_USER, ROLE_SYSTEM = 4, ROLE_COUNT = 6 };
+
+struct message {
+    uint32_t role;
+    uint32_t content;
+    uint32_t tool_calls;
+};
+
+/* What is read of a message, with one look at each of its members. */
+static struct message members_of(const struct json *j, uint32_t message)
+{
+    struct message m = {JSON_NONE, JSON_NONE, JSON_NONE};
+    uint32_t key, value;
+    for (uint32_t at = 0; json_next_member(j, message, &at, &key, &value);) {
+        struct str name = json_plain(j, key);
+        if (reading_name_is(j, key, name, STR("role")))
+            m.role = value;
+        else if (reading_name_is(j, key, name, STR("content")))
+            m.content = value;
+        else if (reading_name_is(j, key, name, STR("tool_calls")))
+            m.tool_calls = value;
+    }
+    return m;
+}
 
 static int read_message(struct call_reading *r, uint32_t message)
 {
     if (json_kind(r->json, message) != JSON_OBJECT)
         return reading_bad(r, message);
-    uint32_t role = json_get(r->json, message, STR("role"));
+    const struct message m = members_of(r->json, message);
     unsigned kind = 0;
-    struct str name = json_plain(r->json, role);
-    while (kind < ROLE_COUNT && !reading_name_is(r->json, role, name, roles[kind]))
+    struct str name = json_plain(r->json, m.role);
+    while (kind < ROLE_COUNT && !reading_name_is(r->json, m.role, name, roles[kind]))
         kind++;
     if (kind == ROLE_COUNT)
-        return reading_bad(r, role == JSON_NONE ? message : role);
-    uint32_t content = json_get(r->json, message, STR("content"));
+        return reading_bad(r, m.role == JSON_NONE ? message : m.role);
     r->call->messages++;
     r->tokens_q8 += 256ULL * TOKENS_PER_MESSAGE;
     if (kind == ROLE_USER) {
         r->call->turns++;
-        r->user_content = content;
-    } else if (kind <= ROLE_DEVELOPER && r->system_content == JSON_NONE) {
-        r->system_content = content;
+        r->user_content = m.content;
+    } else if (kind >= ROLE_SYSTEM && r->system_content == JSON_NONE) {
+        r->system_content = m.content;
     }
-    uint32_t calls = json_get(r->json, message, STR("tool_calls"));
-    if (json_kind(r->json, calls) == JSON_ARRAY)
-        r->tokens_q8 += tokens_text_q8(json_raw(r->json, calls)) / 2;
-    return read_content(r, content);
+    if (json_kind(r->json, m.tool_calls) == JSON_ARRAY)
+        r->tokens_q8 += tokens_text_q8(json_raw(r->json, m.tool_calls)) / 2;
+    return read_content(r, m.content);
 }
 
 int openai_read_messages(struct call_reading *r, uint32_t node)

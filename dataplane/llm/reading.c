@@ -134,18 +134,6 @@ int reading_missing(struct call_reading *r, const char *param)
     return ERR_INVALID;
 }
 
-struct call_span reading_span(const struct call_reading *r, uint32_t node)
-{
-    struct str raw = json_raw(r->json, node);
-    return (struct call_span){.at = (uint32_t)(raw.data - r->json->text.data),
-                              .len = (uint32_t)raw.len};
-}
-
-bool reading_null(const struct call_reading *r, uint32_t node)
-{
-    return json_kind(r->json, node) == JSON_NULL;
-}
-
 int reading_model(struct call_reading *r, uint32_t node)
 {
     size_t len = json_text_length(r->json, node);
@@ -364,21 +352,30 @@ static int refuse_json(const struct json_error *e, int rc, struct arena *arena,
     return ERR_INVALID;
 }
 
+/* NULL: none of them. Names differ mostly in length or first byte; none is empty. */
+static const struct reading_field *find_field(const struct json *j, uint32_t key,
+                                              const struct reading_field *fields, size_t count)
+{
+    const struct str name = json_plain(j, key);
+    for (size_t i = 0; i < count; i++) {
+        const struct str f = fields[i].name;
+        if (name.data == NULL ? json_string_is(j, key, f)
+                              : f.len == name.len && f.data[0] == name.data[0] &&
+                                    memcmp(f.data, name.data, name.len) == 0)
+            return &fields[i];
+    }
+    return NULL;
+}
+
 int reading_fields(struct call_reading *r, const struct reading_field *fields, size_t count)
 {
     uint32_t key, value;
-    for (uint32_t at = 0; json_next_member(r->json, JSON_ROOT, &at, &key, &value);) {
-        struct str name = json_plain(r->json, key);
-        for (size_t i = 0; i < count; i++) {
-            if (!reading_name_is(r->json, key, name, fields[i].name))
-                continue;
-            int rc = fields[i].read(r, value);
-            if (rc != 0)
-                return rc;
-            break;
-        }
+    int rc = 0;
+    for (uint32_t at = 0; rc == 0 && json_next_member(r->json, JSON_ROOT, &at, &key, &value);) {
+        const struct reading_field *field = find_field(r->json, key, fields, count);
+        rc = field != NULL ? field->read(r, value) : 0;
     }
-    return 0;
+    return rc;
 }
 
 int reading_begin(struct call_reading *r, struct json *json, struct str body, struct arena *arena,

@@ -57,8 +57,16 @@ static inline int reading_bad(struct call_reading *r, uint32_t node)
     return reading_refuse(r, CALL_BAD_FIELD, node, NULL);
 }
 
-struct call_span reading_span(const struct call_reading *r, uint32_t node);
-bool reading_null(const struct call_reading *r, uint32_t node);
+/* Of a node that is there. */
+static inline struct call_span reading_span(const struct call_reading *r, uint32_t node)
+{
+    const struct json_node *n = &r->json->nodes[node];
+    return (struct call_span){.at = n->start, .len = n->end - n->start};
+}
+static inline bool reading_null(const struct call_reading *r, uint32_t node)
+{
+    return json_kind(r->json, node) == JSON_NULL;
+}
 /* A string that is compared with many names: what it says without a look at its node, if it has no
  * escapes, as nearly all. */
 static inline bool reading_name_is(const struct json *j, uint32_t node, struct str plain,
