@@ -15,6 +15,7 @@
 #include <uv.h>
 
 #include "common/base/slab.h"
+#include "common/net/http1_memory.h"
 #include "common/net/listener.h"
 #include "dataplane/request/request.h"
 
@@ -65,6 +66,7 @@ struct conn_pool {
     uint32_t posted_bytes;
     bool closing;
     uv_prepare_t turn; /* Before the loop waits. */
+    struct http1_memory heads;
     char read_buffer[65536];
     struct conn_post posts[CONN_POSTS_MAX];
     char post_buffer[65536];

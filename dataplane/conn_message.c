@@ -131,7 +131,7 @@ static enum fault fault_of_reason(enum http1_reason reason)
 static bool read_head(struct conn *c)
 {
     struct conn_message *m = c->message;
-    switch (http1_head_parse(&m->head, m->in.data, m->in.len)) {
+    switch (http1_head_parse_known(&c->pool->heads, &m->head, m->in.data, m->in.len)) {
     case HTTP1_MORE:
         return false;
     case HTTP1_REJECTED:

@@ -173,24 +173,22 @@ struct str http1_field_value(const struct http1_head *h, size_t index)
 }
 
 /* Few callers ask in another case than lower; those pay for it. */
-static bool field_is(const struct http1_head *h, size_t index, struct str name)
+static inline bool field_is(const char *base, const struct http1_field *f, struct str name)
 {
-    const struct http1_field *f = &h->fields[index];
-    const char *data = h->base + f->name_at;
+    const char *data = base + f->name_at;
     if (f->name_len != name.len || ((data[0] ^ name.data[0]) & ~0x20) != 0) /* Most differ here. */
         return false;
     return (name.len >= 4 && http1_name_is(data, name.data, name.len)) ||
            str_eq_nocase((struct str){data, name.len}, name);
 }
 
-struct str http1_field_get(const struct http1_head *h, struct str name)
+struct str http1_field_look(const struct http1_head *h, struct str name)
 {
     assert(name.len > 0);
-    if ((h->names & http1_name_bit(name.data, name.len)) == 0)
-        return STR_NULL;
-    for (size_t i = 0; i < h->field_count; i++)
-        if (field_is(h, i, name))
-            return http1_field_value(h, i);
+    const char *base = h->base;
+    for (const struct http1_field *f = h->fields; f < h->fields + h->field_count; f++)
+        if (field_is(base, f, name))
+            return (struct str){.data = base + f->value_at, .len = f->value_len};
     return STR_NULL;
 }
 
@@ -199,12 +197,12 @@ size_t http1_field_find(const struct http1_head *h, struct str name, struct str 
     size_t count = 0;
     if ((h->names & http1_name_bit(name.data, name.len)) == 0)
         return 0;
-    for (size_t i = 0; i < h->field_count; i++) {
-        const struct http1_field *f = &h->fields[i];
-        if (f->name_len != name.len || !http1_name_is(h->base + f->name_at, name.data, name.len))
+    const char *base = h->base;
+    for (const struct http1_field *f = h->fields; f < h->fields + h->field_count; f++) {
+        if (f->name_len != name.len || !http1_name_is(base + f->name_at, name.data, name.len))
             continue;
         if (count++ == 0)
-            *out_value = (struct str){.data = h->base + f->value_at, .len = f->value_len};
+            *out_value = (struct str){.data = base + f->value_at, .len = f->value_len};
     }
     return count;
 }
@@ -214,7 +212,7 @@ size_t http1_field_count(const struct http1_head *h, struct str name)
     assert(name.len > 0);
     size_t count = 0;
     for (size_t i = 0; i < h->field_count; i++)
-        if (field_is(h, i, name))
+        if (field_is(h->base, &h->fields[i], name))
             count++;
     return count;
 }
@@ -233,7 +231,7 @@ bool http1_field_is_hop_by_hop(const struct http1_head *h, struct str name)
     if (str_eq_nocase(str_slice(name, 0, 6), STR("proxy-")))
         return true;
     for (size_t i = 0; i < h->field_count; i++) {
-        if (!field_is(h, i, STR("connection")))
+        if (!field_is(h->base, &h->fields[i], STR("connection")))
             continue;
         struct str rest = http1_field_value(h, i);
         struct str item;

@@ -175,7 +175,13 @@ struct str http1_field_name(const struct http1_head *h, size_t index);
 struct str http1_field_value(const struct http1_head *h, size_t index);
 /* First field of that name (ASCII case ignored); .data NULL when absent, not when empty. A name of
  * four bytes or more is without '~', as all in use are. */
-struct str http1_field_get(const struct http1_head *h, struct str name);
+struct str http1_field_look(const struct http1_head *h, struct str name);
+static inline struct str http1_field_get(const struct http1_head *h, struct str name)
+{
+    /* Most are not there; of a literal the bit is known when compiled. */
+    return (h->names & http1_name_bit(name.data, name.len)) == 0 ? STR_NULL
+                                                                 : http1_field_look(h, name);
+}
 size_t http1_field_count(const struct http1_head *h, struct str name);
 /* Both in one: how many there are, *out_value is the first's. name: lower case, without '~', four
  * bytes or more. */

@@ -133,7 +133,8 @@ static void note_connection(struct http1_head *h, struct str value)
     (UINT64_C(1) << 4 | UINT64_C(1) << 6 | UINT64_C(1) << 10 | UINT64_C(1) << 14 |                 \
      UINT64_C(1) << 16 | UINT64_C(1) << 17)
 
-/* The few fields that decide framing and reuse; told apart by length first. The name is a token. */
+/* The few fields that decide framing and reuse (http1_is_noted); told apart by length first. The
+ * name is a token. */
 static enum http1_reason note_field(struct http1_head *h, struct str name, struct str value)
 {
     switch (name.len) {
@@ -185,6 +186,20 @@ static inline bool may_be_noted(const char *name, size_t len)
     const uint64_t begins = UINT64_C(1) << ('c' & 63) | UINT64_C(1) << ('e' & 63) |
                             UINT64_C(1) << ('h' & 63) | UINT64_C(1) << ('t' & 63);
     return (NOTED_LENGTHS >> (len & 63) & 1) != 0 && (begins >> ((name[0] | 0x20) & 63) & 1) != 0;
+}
+
+bool http1_is_noted(struct str name)
+{
+    static const struct str noted[] = {{"host", 4},
+                                       {"expect", 6},
+                                       {"connection", 10},
+                                       {"content-length", 14},
+                                       {"content-encoding", 16},
+                                       {"transfer-encoding", 17}};
+    for (size_t i = 0; i < sizeof noted / sizeof noted[0]; i++)
+        if (name.len == noted[i].len && http1_name_is(name.data, noted[i].data, name.len))
+            return true;
+    return false;
 }
 
 static inline void set_field(struct http1_field *f, size_t at, size_t colon, size_t value,

@@ -20,4 +20,7 @@ extern const char http1_root_path[]; /* The path of a target that has none: no s
 enum http1_reason http1_parse_request_line(struct http1_head *h, struct str line);
 enum http1_reason http1_parse_status_line(struct http1_head *h, struct str line);
 
+/* Does the value of such a field decide framing or reuse? The name is a token. */
+bool http1_is_noted(struct str name);
+
 #endif

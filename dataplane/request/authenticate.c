@@ -24,7 +24,8 @@ static struct str credential(const struct request *r)
     if (value.len < 7 || (memcmp(value.data, "Bearer ", 7) != 0 && /* The usual. */
                           !str_eq_nocase(str_slice(value, 0, 7), STR("bearer "))))
         return STR_NULL;
-    return str_trim(str_slice(value, 7, value.len));
+    value = (struct str){value.data + 7, value.len - 7};
+    return value.len > 0 && value.data[0] > ' ' ? value : str_trim(value); /* Its end is. */
 }
 
 static bool may_call(const struct request *r)

@@ -11,7 +11,7 @@
 bool parse_takes_type(const struct request *r)
 {
     struct str type = http1_field_get(r->head, STR("content-type"));
-    return !r->head->body_encoded && (type.data == NULL || str_is(type, "application/json") ||
+    return !r->head->body_encoded && (type.data == NULL || str_eq(type, STR("application/json")) ||
                                       http1_content_type_is(r->head, STR("application/json")));
 }
 

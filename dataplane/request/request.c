@@ -158,11 +158,6 @@ uint64_t request_now_ms(void)
     return clock_mono_ms();
 }
 
-struct str request_header(const struct request *r, struct str name)
-{
-    return http1_field_get(r->head, name);
-}
-
 enum step_result request_fail(struct request *r, enum fault fault)
 {
     if (r->fault == FAULT_NONE) /* The first one wins. */
@@ -178,9 +173,9 @@ void request_warn(struct request *r, const char *code)
 
 static void set_request_id(struct request *r)
 {
-    struct str given = request_header(r, STR("x-request-id"));
+    struct str given = http1_field_get(r->head, STR("x-request-id"));
     if (given.data == NULL)
-        given = request_header(r, STR("x-portkey-trace-id"));
+        given = http1_field_get(r->head, STR("x-portkey-trace-id"));
     if (given.data != NULL && steering_request_id_valid(given)) {
         r->request_id = (struct str){r->id_space, given.len};
         if (given.len <= sizeof r->id_space)

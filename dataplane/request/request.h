@@ -497,6 +497,5 @@ void request_go_on(struct request *r, uint64_t now_ns);
 int64_t request_wall_us(const struct request *r);   /* At now_ns. */
 int64_t request_steady_us(const struct request *r); /* The same for budgets: clock.h. */
 void request_poll(struct request *r);               /* Run again in a few ms; once. */
-struct str request_header(const struct request *r, struct str name);
 
 #endif
