@@ -175,29 +175,29 @@ AVX2 static size_t plain_avx2(const unsigned char *p, size_t len, uint32_t *io_e
 
 #define INLINE_AVX512 AVX512 static inline __attribute__((always_inline))
 
-INLINE_AVX512 __mmask64 avx512_below(__m512i v) /* The space; as signed bytes non-ASCII is, too. */
-{
-    return _mm512_cmplt_epi8_mask(v, _mm512_set1_epi8(' '));
-}
-
-/* The table holds quote mark and backslash at their low four bits; elsewhere what is nowhere its
- * own. */
-INLINE_AVX512 __mmask64 avx512_marks(__m512i v)
+/* What is no quote mark and no backslash becomes something else: the table holds them at their low
+ * four bits, and elsewhere what is nowhere its own. */
+INLINE_AVX512 __m512i avx512_marks(__m512i v)
 {
     const __m512i table =
         _mm512_broadcast_i32x4(_mm_setr_epi8(1, 0, '"', 0, 0, 0, 0, 0, 0, 0, 0, 0, '\\', 0, 0, 0));
-    return _mm512_cmpeq_epi8_mask(v, _mm512_shuffle_epi8(table, v));
+    return _mm512_shuffle_epi8(table, v);
+}
+
+/* A bit for each byte that may stand in a string as it is; as signed bytes non-ASCII is below the
+ * space, too. */
+INLINE_AVX512 __mmask64 avx512_fine(__m512i v)
+{
+    const __mmask64 above = _mm512_cmpge_epi8_mask(v, _mm512_set1_epi8(' '));
+    return _mm512_mask_cmpneq_epi8_mask(above, v, avx512_marks(v));
 }
 
 /* Whole blocks without anything special, from p on. */
 INLINE_AVX512 size_t avx512_plain_blocks(const unsigned char *p, size_t len)
 {
     size_t i = 0;
-    for (; i + 64 <= len; i += 64) {
-        const __m512i v = _mm512_loadu_si512(p + i);
-        if (!_kortestz_mask64_u8(avx512_below(v), avx512_marks(v)))
-            break;
-    }
+    while (len - i >= 64 && avx512_fine(_mm512_loadu_si512(p + i)) == ~UINT64_C(0))
+        i += 64;
     return i;
 }
 
@@ -208,8 +208,7 @@ AVX512 static size_t plain_avx512(const unsigned char *p, size_t len, uint32_t *
         i += avx512_plain_blocks(p + i, len - i);
         const size_t left = len - i;
         const __mmask64 there = left < 64 ? _bzhi_u64(~UINT64_C(0), (unsigned)left) : ~UINT64_C(0);
-        const __m512i v = _mm512_maskz_loadu_epi8(there, p + i);
-        uint64_t mask = avx512_below(v) | avx512_marks(v);
+        uint64_t mask = ~avx512_fine(_mm512_maskz_loadu_epi8(there, p + i));
         size_t at = 64;
         while (mask != 0) {
             unsigned first = (unsigned)__builtin_ctzll(mask);
