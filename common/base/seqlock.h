@@ -48,10 +48,11 @@ static inline void seqlock_store_bytes(_Atomic uint64_t *words, const void *from
         memcpy(&word, at, sizeof word);
         seqlock_store(words++, word);
     }
-    word = 0;
-    memcpy(&word, at, bytes);
-    if (bytes > 0)
+    if (bytes > 0) {
+        word = 0;
+        memcpy(&word, at, bytes);
         seqlock_store(words, word);
+    }
 }
 
 /* False: nothing was written yet, or somebody writes. Then loads, then end: whether they belong

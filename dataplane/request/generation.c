@@ -12,10 +12,36 @@
 
 /* ---- remembering ---- */
 
-/* Of one key's requests alone, so that nobody finds collisions for another. */
+static uint64_t folded(uint64_t a, uint64_t b)
+{
+    __extension__ typedef unsigned __int128 wide;
+    const wide product = (wide)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static uint64_t word_of(const char *at, size_t len)
+{
+    uint64_t word = 0;
+    memcpy(&word, at, len);
+    return word;
+}
+
+/* It tells apart the ids of one key's requests alone, so that who finds two that are alike finds
+ * them among his own: folded products by a secret of the node are enough, and a third of SipHash's
+ * work. */
 static uint32_t id_hash(const struct request *r, struct str id)
 {
-    return (uint32_t)siphash_1_3(r->snapshot->limits.text_key, id.data, id.len) | 1;
+    const struct siphash_key key = r->snapshot->limits.text_key;
+    uint64_t h = key.k0 ^ id.len;
+    size_t at = 0;
+    for (; id.len - at >= 8; at += 8)
+        h = folded(h ^ word_of(id.data + at, 8), key.k1 | 1);
+    /* The end as the last eight bytes: what of it was taken already does no harm. */
+    const uint64_t last = id.len >= 8  ? word_of(id.data + id.len - 8, 8)
+                          : id.len > 0 ? word_of(id.data, id.len)
+                                       : 0;
+    h = folded(h ^ last, key.k0 | 1);
+    return (uint32_t)(h ^ h >> 32) | 1;
 }
 
 void generation_note(struct request *r, struct str bytes)
@@ -39,7 +65,7 @@ void generation_note(struct request *r, struct str bytes)
         r->answer_hash = id_hash(r, (struct str){id, (size_t)(end - id)});
 }
 
-static uint8_t keep_name(char out[GENERATION_BYTES], struct str name)
+static uint8_t keep_name(char *out, struct str name)
 {
     size_t len = name.len < GENERATION_BYTES ? name.len : GENERATION_BYTES;
     memcpy(out, name.data, len);
@@ -50,7 +76,7 @@ void generation_keep(struct request *r)
 {
     struct generations *memory = r->env->shared->generations;
     const struct attempt *a = &r->attempt;
-    struct generation g = {0};
+    __attribute__((uninitialized)) struct generation g;
     if (memory == NULL || !r->committed || a->target == NULL || r->attempt_count == 0)
         return;
     const struct record_attempt *row = &r->attempts[r->attempt_count - 1];
@@ -71,8 +97,8 @@ void generation_keep(struct request *r)
     g.finish = (uint8_t)a->reply.finish;
     g.streamed = r->stream != STREAM_NONE;
     g.cancelled = r->outcome == RECORD_STATUS_CANCELLED;
-    g.model_len = keep_name(g.model, a->model->id);
-    g.provider_len = keep_name(g.provider, a->target->deployment->provider->name);
+    g.model_len = keep_name(g.names, a->model->id);
+    g.provider_len = keep_name(g.names + g.model_len, a->target->deployment->provider->name);
     generations_put(memory, &g);
 }
 
@@ -123,9 +149,9 @@ static void write_generation(struct json_writer *w, const struct generation *g, 
     json_writer_key(w, "id");
     json_writer_string(w, id);
     json_writer_key(w, "model");
-    json_writer_string(w, (struct str){g->model, g->model_len});
+    json_writer_string(w, generation_model(g));
     json_writer_key(w, "provider_name");
-    json_writer_string(w, (struct str){g->provider, g->provider_len});
+    json_writer_string(w, generation_provider(g));
     write_cost(w, "total_cost", g->cost_nanousd);
     write_cost(w, "usage", g->cost_nanousd);
     write_count(w, "tokens_prompt", g->tokens_in);

@@ -5,6 +5,8 @@
 #include "common/base/mem.h"
 #include "common/base/seqlock.h"
 
+_Static_assert(sizeof(struct generation) % 8 == 0, "its last word is whole");
+
 struct place {
     struct seqlock lock;
     _Atomic uint64_t words[SEQLOCK_WORDS(sizeof(struct generation))];
@@ -30,7 +32,8 @@ void generations_put(struct generations *g, const struct generation *entry)
     struct place *p = &g->places[at % GENERATIONS_MAX];
     if (!seqlock_write_begin(&p->lock))
         return; /* Somebody a whole round behind is still at it: nothing is waited for. */
-    seqlock_store_bytes(p->words, entry, sizeof *entry);
+    const size_t used = offsetof(struct generation, names) + entry->model_len + entry->provider_len;
+    seqlock_store_bytes(p->words, entry, (used + 7) & ~(size_t)7);
     seqlock_write_end(&p->lock);
 }
 

@@ -22,8 +22,17 @@ struct generation {
     uint8_t finish; /* enum call_finish */
     bool streamed, cancelled;
     uint8_t model_len, provider_len;
-    char model[GENERATION_BYTES], provider[GENERATION_BYTES];
+    /* The model's, and the provider's right behind it; of what follows nothing is kept. */
+    _Alignas(8) char names[2 * GENERATION_BYTES];
 };
+static inline struct str generation_model(const struct generation *g)
+{
+    return (struct str){g->names, g->model_len};
+}
+static inline struct str generation_provider(const struct generation *g)
+{
+    return (struct str){g->names + g->model_len, g->provider_len};
+}
 
 struct generations;
 struct generations *generations_create(void); /* NULL: no memory. */

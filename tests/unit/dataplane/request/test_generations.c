@@ -49,10 +49,49 @@ static void a_key_does_not_see_what_is_anothers(void **state)
     generations_destroy(memory);
 }
 
+static struct generation named(uint32_t number, size_t model_len, size_t provider_len)
+{
+    struct generation g = entry(number, 7);
+    memset(g.names, (int)('a' + number % 26), model_len);
+    memset(g.names + model_len, (int)('A' + number % 26), provider_len);
+    g.model_len = (uint8_t)model_len;
+    g.provider_len = (uint8_t)provider_len;
+    return g;
+}
+
+static bool is_all(struct str s, char c, size_t len)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.data[i] != c)
+            return false;
+    return s.len == len;
+}
+
+/* Places that held longer names before, and every length of both. */
+static void names_come_back_as_they_were_put(void **state)
+{
+    (void)state;
+    struct generations *memory = generations_create();
+    uint32_t number = 1;
+    for (size_t model = 0; model <= GENERATION_BYTES; model++)
+        for (size_t provider = 0; provider <= GENERATION_BYTES; provider++, number++) {
+            struct generation found, g = named(number, GENERATION_BYTES - model, provider);
+            g.tokens_reasoning = ~(uint64_t)number;
+            generations_put(memory, &g);
+            assert_true(generations_find(memory, 7, g.decision, 0, &found));
+            assert_memory_equal(&found, &g, offsetof(struct generation, names));
+            assert_true(is_all(generation_model(&found), (char)('a' + number % 26),
+                               GENERATION_BYTES - model));
+            assert_true(is_all(generation_provider(&found), (char)('A' + number % 26), provider));
+        }
+    generations_destroy(memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_last_ones_are_known_and_no_others),
+        cmocka_unit_test(names_come_back_as_they_were_put),
         cmocka_unit_test(a_key_does_not_see_what_is_anothers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
