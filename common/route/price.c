@@ -41,14 +41,6 @@ bool price_known(const struct price *price)
     return true;
 }
 
-const struct price_rates *price_rates_at(const struct price *price, uint64_t tokens_in)
-{
-    const struct price_rates *rates = &price->base;
-    for (uint32_t i = 0; i < price->tier_count && tokens_in > price->tiers[i].above; i++)
-        rates = &price->tiers[i].rates;
-    return rates;
-}
-
 /* --- what a rate that nobody published counts as -------------------------------------------------
  */
 

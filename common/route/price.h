@@ -63,7 +63,14 @@ bool price_is_valid(const struct price *price);
  * budget must be refused a model for which this is false. */
 bool price_known(const struct price *price);
 /* The rates for a request with so many input tokens, of all kinds. */
-const struct price_rates *price_rates_at(const struct price *price, uint64_t tokens_in);
+static inline const struct price_rates *price_rates_at(const struct price *price,
+                                                       uint64_t tokens_in)
+{
+    const struct price_rates *rates = &price->base;
+    for (uint32_t i = 0; i < price->tier_count && tokens_in > price->tiers[i].above; i++)
+        rates = &price->tiers[i].rates;
+    return rates;
+}
 
 /* ERR_NOT_FOUND: a kind with tokens has no rate (nothing is assumed to be free); ERR_OVERFLOW;
  * ERR_INVALID: a rate out of range. */

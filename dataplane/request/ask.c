@@ -13,29 +13,15 @@
 
 /* ---- who may be asked ---- */
 
-bool ask_may_serve(const struct request *r, const struct snapshot_provider *p)
-{
-    if (p->kind == NULL)
-        return false;
-    if (r->path->adapter == NULL)
-        return true;
-    return r->path->serves == 0 || (p->kind->serves & r->path->serves) != 0;
-}
-
 bool ask_counts(const struct snapshot_provider *p)
 {
     return p->kind != NULL && p->kind->dialect == DIALECT_ANTHROPIC &&
            p->kind->auth != HOST_AUTH_GOOGLE;
 }
 
-bool ask_can_say(const struct request *r, const struct snapshot_deployment *deployment)
+bool ask_can_translate(const struct request *r, enum dialect d)
 {
     const struct call *call = &r->work->call;
-    if (deployment->provider->kind == NULL || r->path->adapter != NULL)
-        return deployment->provider->kind != NULL;
-    enum dialect d = ask_dialect(r, deployment);
-    if (d == r->dialect)
-        return true;
     if (call->bound_to.len > 0 || tr_caller_find(r->dialect) == NULL || tr_provider_find(d) == NULL)
         return false;
     return call->choices <= 1 || d == DIALECT_OPENAI || d == DIALECT_GEMINI;

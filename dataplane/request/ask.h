@@ -43,7 +43,11 @@ static inline enum dialect ask_dialect(const struct request *r, const struct sna
     return d->dialects[r->dialect];
 }
 /* Whether it answers what this path asks for. */
-bool ask_may_serve(const struct request *r, const struct snapshot_provider *p);
+static inline bool ask_may_serve(const struct request *r, const struct snapshot_provider *p)
+{
+    return p->kind != NULL && (r->path->adapter == NULL || r->path->serves == 0 ||
+                               (p->kind->serves & r->path->serves) != 0);
+}
 /* ... and can be asked from here. */
 static inline bool ask_may(const struct request *r, const struct snapshot_provider *p)
 {
@@ -53,7 +57,14 @@ static inline bool ask_may(const struct request *r, const struct snapshot_provid
 }
 /* Whether it counts the tokens of a dialogue. */
 bool ask_counts(const struct snapshot_provider *p);
+/* Another dialect than the caller's has words for this call. */
+bool ask_can_translate(const struct request *r, enum dialect d);
 /* A deviation that excludes it for this call: what its dialect has no words for. */
-bool ask_can_say(const struct request *r, const struct snapshot_deployment *d);
+static inline bool ask_can_say(const struct request *r, const struct snapshot_deployment *d)
+{
+    if (d->provider->kind == NULL || r->path->adapter != NULL)
+        return d->provider->kind != NULL;
+    return ask_dialect(r, d) == r->dialect || ask_can_translate(r, ask_dialect(r, d));
+}
 
 #endif

@@ -81,13 +81,27 @@ static void route_candidates(struct request *r)
                           : POLICY_UNKNOWN_MODEL;
         add_candidate(r, c->model, ordinal);
     }
-    ways_add_fallbacks(r);
+    if (ways_has_fallbacks(route))
+        ways_add_fallbacks(r);
+}
+
+/* The route before this one is looked at first: no two have the same name. */
+static const struct snapshot_route *find_route(struct request *r, struct str name)
+{
+    const struct snapshot *s = r->snapshot;
+    const uint32_t last = r->env->last_route;
+    if (last < s->route_count && str_eq(s->routes[last].name, name))
+        return &s->routes[last];
+    const struct snapshot_route *route = snapshot_route(s, name);
+    if (route != NULL)
+        r->env->last_route = route->ordinal;
+    return route;
 }
 
 static bool resolve_name(struct request *r, struct str name)
 {
     const struct snapshot *s = r->snapshot;
-    r->route = snapshot_route(s, name);
+    r->route = find_route(r, name);
     if (r->route != NULL) {
         if (!snapshot_key_has_route(r->identity, r->route))
             return false;
@@ -498,7 +512,7 @@ static bool open_decision(struct request *r)
         session_read(r);
     if (r->work->steering.compacted) /* No prompt cache is lost by another model. */
         r->work->session_model = r->work->session_deployment = 0;
-    if (r->route != NULL)
+    if (r->route != NULL && ways_has_target(r->route))
         ways_choose_target(r);
     if (r->policy != NULL && r->policy->rollout != NULL)
         arm_choose(r);
@@ -619,7 +633,7 @@ enum step_result step_decide(struct request *r)
         request_poll(r);
         return STEP_WAIT;
     }
-    if (charge_sleeps(r))
+    if (r->charge != NULL && charge_sleeps(r))
         return STEP_WAIT;
     if (r->work->queued) {
         look_again(r);

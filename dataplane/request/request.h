@@ -207,6 +207,7 @@ struct request_env {
     struct features_memo *features;       /* NULL: out of memory, then nothing is remembered. */
     const struct request_path *last_path; /* NULL: none. */
     struct str last_path_text;            /* Static; the whole path as sent. */
+    uint32_t last_route;                  /* In snapshot.routes, whatever lies there by now. */
     struct request *begun; /* By the read that is being worked on; NULL: none. Set NULL by conn. */
     bool wall_known;
     uint64_t wall_read_ns;

@@ -41,7 +41,7 @@ static enum step_result refuse(struct request *r, int rc)
 enum step_result step_reserve(struct request *r)
 {
     struct record_decision d;
-    if (charge_sleeps(r))
+    if (r->charge != NULL && charge_sleeps(r))
         return STEP_WAIT;
     if (r->client_gone) { /* While it waited. */
         r->outcome = RECORD_STATUS_CANCELLED;
@@ -55,7 +55,8 @@ enum step_result step_reserve(struct request *r)
     }
     if (rc != 0)
         return refuse(r, rc);
-    charge_woken(r);
+    if (r->charge != NULL)
+        charge_woken(r);
     uint32_t timeout_ms = r->route != NULL ? r->route->timeout_ms : 0;
     if (timeout_ms == 0)
         timeout_ms = r->env->shared->settings.total_ms;

@@ -7,13 +7,6 @@
 
 #define OUT_TOKENS 512 /* Of an answer, to compare deployments of one model. */
 
-enum way ways_of(const struct request *r)
-{
-    if (r->route == NULL || r->policy != NULL)
-        return WAY_LEARNED;
-    return r->work->wishes == NULL ? r->route->way : wishes_way(r, r->route->way);
-}
-
 /* ---- what a way looks at ---- */
 
 static int64_t latency(const struct request *r, const struct upstream_target *t)
@@ -44,9 +37,10 @@ static int64_t cost(const struct request *r, const struct upstream_target *t)
            rated(rates->output, OUT_TOKENS);
 }
 
-int64_t ways_measure(const struct request *r, const struct upstream_target *t, uint64_t now_ms)
+int64_t ways_measured(const struct request *r, enum way way, const struct upstream_target *t,
+                      uint64_t now_ms)
 {
-    switch (ways_of(r)) {
+    switch (way) {
     case WAY_LEAST_BUSY:
         return endpoint_inflight(t->endpoint);
     case WAY_USAGE_BASED:
@@ -80,11 +74,9 @@ static uint32_t count_out(const struct request *r, const struct snapshot_model *
 }
 
 /* Of those whom this request may be sent to: how many of others are out does not matter. */
-bool ways_most_out(const struct request *r, const struct snapshot_model *m, uint64_t now_ms)
+bool ways_most_of_some_out(const struct request *r, const struct snapshot_model *m, uint64_t now_ms)
 {
     uint32_t all = 0, out = 0;
-    if (m->deployment_count < 2)
-        return false;
     for (uint32_t i = 0; i < m->deployment_count; i++) {
         if (required_lacks(r, &m->deployments[i]) != 0)
             continue;

@@ -129,8 +129,6 @@ void ways_choose_target(struct request *r)
     const struct snapshot_route *route = r->route;
     struct way_input *way = &r->work->way;
     uint8_t order[POLICY_CANDIDATES_MAX];
-    if (route->condition_count == 0 && route->default_target == POLICY_NONE)
-        return;
     const uint32_t target = target_of(r);
     if (target == POLICY_NONE)
         return;

@@ -49,19 +49,6 @@ const struct snapshot_policy *snapshot_next_policy(const struct snapshot *s, str
     return NULL;
 }
 
-const struct snapshot_price *snapshot_price(const struct snapshot_deployment *d, int64_t wall_us)
-{
-    for (uint32_t i = 0; i < d->price_count; i++)
-        if (d->prices[i].valid_from_us <= wall_us)
-            return &d->prices[i];
-    return NULL;
-}
-
-uint32_t snapshot_age_s(const struct snapshot *s, uint64_t now_ms)
-{
-    return now_ms > s->applied_mono_ms ? (uint32_t)((now_ms - s->applied_mono_ms) / 1000) : 0;
-}
-
 void snapshot_ref(struct snapshot *s)
 {
     atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);

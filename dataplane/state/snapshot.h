@@ -262,7 +262,14 @@ const struct snapshot_policy *snapshot_policy(const struct snapshot *s, struct s
  * have policy->rollout. */
 const struct snapshot_policy *snapshot_next_policy(const struct snapshot *s, struct str name);
 /* The row in force at that time; NULL: price unknown. */
-const struct snapshot_price *snapshot_price(const struct snapshot_deployment *d, int64_t wall_us);
+static inline const struct snapshot_price *snapshot_price(const struct snapshot_deployment *d,
+                                                          int64_t wall_us)
+{
+    for (uint32_t i = 0; i < d->price_count; i++)
+        if (d->prices[i].valid_from_us <= wall_us)
+            return &d->prices[i];
+    return NULL;
+}
 /* May the key use it? */
 static inline bool snapshot_key_has_model(const struct identity *i, const struct snapshot_model *m)
 {
@@ -273,7 +280,10 @@ static inline bool snapshot_key_has_route(const struct identity *i, const struct
     return scope_has(i->terms->routes, r->name, r->name_hash);
 }
 /* Seconds since the snapshot was applied; 0 if that came after now_ms. */
-uint32_t snapshot_age_s(const struct snapshot *s, uint64_t now_ms);
+static inline uint32_t snapshot_age_s(const struct snapshot *s, uint64_t now_ms)
+{
+    return now_ms > s->applied_mono_ms ? (uint32_t)((now_ms - s->applied_mono_ms) / 1000) : 0;
+}
 
 void snapshot_ref(struct snapshot *s);
 /* The last one frees everything, also on other threads than the control loop (tests, tools). */

@@ -43,19 +43,6 @@ static void open_now(struct breaker *b, const struct breaker_config *c, uint64_t
     b->ok[0] = b->ok[1] = b->bad[0] = b->bad[1] = 0;
 }
 
-bool breaker_would_allow(const struct breaker *b, const struct breaker_config *c, uint64_t now_ms)
-{
-    (void)c;
-    switch (b->state) {
-    case BREAKER_CLOSED:
-        return true;
-    case BREAKER_OPEN:
-    case BREAKER_PROBING: /* retry_at_ms is then the time at which the probe counts as lost. */
-        return now_ms >= b->retry_at_ms;
-    }
-    return false;
-}
-
 bool breaker_allow(struct breaker *b, const struct breaker_config *c, uint64_t now_ms)
 {
     if (!breaker_would_allow(b, c, now_ms))

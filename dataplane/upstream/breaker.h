@@ -39,9 +39,14 @@ void breaker_init(struct breaker *b);
 /* Ask right before an attempt. Once the cooldown is over exactly one caller gets true and is the
  * probe; it must call breaker_record or breaker_abandon. */
 bool breaker_allow(struct breaker *b, const struct breaker_config *config, uint64_t now_ms);
-/* As breaker_allow would answer, without becoming the probe: for the decision. */
-bool breaker_would_allow(const struct breaker *b, const struct breaker_config *config,
-                         uint64_t now_ms);
+/* As breaker_allow would answer, without becoming the probe: for the decision. Of one that is not
+ * closed the time counts, of a probe that at which it is taken for lost. */
+static inline bool breaker_would_allow(const struct breaker *b, const struct breaker_config *config,
+                                       uint64_t now_ms)
+{
+    (void)config;
+    return b->state == BREAKER_CLOSED || now_ms >= b->retry_at_ms;
+}
 void breaker_record(struct breaker *b, const struct breaker_config *config, bool ok,
                     uint64_t now_ms);
 /* It works, but not as its peers do: out as after failures, if it is closed. */

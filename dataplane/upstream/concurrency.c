@@ -7,12 +7,6 @@
 #define LATE_WEIGHT   3U
 #define LATE_TOO_MANY 24U
 
-uint32_t concurrency_limit(const struct concurrency *c)
-{
-    uint32_t twice = atomic_load_explicit(&c->limit_x2, memory_order_relaxed);
-    return twice == 0 ? CONCURRENCY_MAX : twice / 2;
-}
-
 void concurrency_good(struct concurrency *c, uint32_t inflight)
 {
     uint32_t twice = atomic_load_explicit(&c->limit_x2, memory_order_relaxed);

@@ -19,7 +19,11 @@ struct concurrency {
     _Atomic uint64_t cut_ms;   /* When it last fell. */
 };
 
-uint32_t concurrency_limit(const struct concurrency *c);
+static inline uint32_t concurrency_limit(const struct concurrency *c)
+{
+    const uint32_t twice = atomic_load_explicit(&c->limit_x2, memory_order_relaxed);
+    return twice == 0 ? CONCURRENCY_MAX : twice / 2;
+}
 void concurrency_good(struct concurrency *c, uint32_t inflight);
 void concurrency_too_much(struct concurrency *c, uint32_t inflight, uint64_t now_ms);
 /* Answers whose first content came far later than usual. A few of a hundred always do, whatever the

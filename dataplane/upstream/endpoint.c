@@ -47,18 +47,6 @@ void endpoint_cool(struct endpoint *e, uint32_t wait_ms, bool rate_limited, uint
     }
 }
 
-uint64_t endpoint_cooldown_ms(const struct endpoint *e, uint64_t now_ms)
-{
-    uint64_t until = atomic_load_explicit(&e->shared->cooldown_until_ms, memory_order_relaxed);
-    return until > now_ms ? until - now_ms : 0;
-}
-
-bool endpoint_usable(const struct endpoint *e, uint64_t now_ms)
-{
-    return endpoint_cooldown_ms(e, now_ms) == 0 &&
-           breaker_would_allow(&e->breaker, &breaker_defaults, now_ms);
-}
-
 bool endpoint_take(struct endpoint *e, bool ignore_breaker, uint64_t now_ms)
 {
     if (endpoint_cooldown_ms(e, now_ms) != 0 || endpoint_full(e))
@@ -100,17 +88,6 @@ uint64_t endpoint_wait_ms(const struct endpoint *e, uint64_t now_ms)
     return cooldown > breaker ? cooldown : breaker;
 }
 
-bool endpoint_full(const struct endpoint *e)
-{
-    return endpoint_inflight(e) >= concurrency_limit(&e->shared->concurrency);
-}
-
-bool endpoint_has_room(const struct endpoint *e, uint32_t calls, uint64_t now_ms)
-{
-    return e->breaker.state == BREAKER_CLOSED && endpoint_cooldown_ms(e, now_ms) == 0 &&
-           endpoint_inflight(e) + calls <= concurrency_limit(&e->shared->concurrency);
-}
-
 void endpoint_congested(struct endpoint *e, uint64_t now_ms)
 {
     concurrency_too_much(&e->shared->concurrency, endpoint_inflight(e), now_ms);
@@ -136,11 +113,6 @@ void endpoint_eject_slow(struct endpoint *e, uint64_t now_ms)
     atomic_store_explicit(&e->shared->breaker_open, true, memory_order_relaxed);
 }
 
-uint32_t endpoint_inflight(const struct endpoint *e)
-{
-    return atomic_load_explicit(&e->shared->inflight, memory_order_relaxed);
-}
-
 #define USED_BITS 40
 #define USED_MAX  ((UINT64_C(1) << USED_BITS) - 1)
 
@@ -162,12 +134,6 @@ void endpoint_use(struct endpoint *e, uint64_t tokens, uint64_t now_ms)
 uint64_t endpoint_used(const struct endpoint *e, uint64_t now_ms)
 {
     return used_in(atomic_load_explicit(&e->shared->used, memory_order_relaxed), now_ms);
-}
-
-unsigned endpoint_bucket(uint32_t tokens_in)
-{
-    unsigned log2 = tokens_in == 0 ? 0 : 31U - (unsigned)__builtin_clz(tokens_in);
-    return log2 < ENDPOINT_BUCKETS ? log2 : ENDPOINT_BUCKETS - 1;
 }
 
 static void average(uint32_t *io_average, uint32_t sample)
@@ -198,16 +164,6 @@ void endpoint_observe(struct endpoint *e, uint32_t tokens_in, uint32_t ttft_ms, 
     uint32_t tpot = us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
     average(&e->overall.tpot_us, tpot);
     average(&b->tpot_us, tpot);
-}
-
-struct endpoint_latency endpoint_estimate(const struct endpoint *e, uint32_t tokens_in)
-{
-    struct endpoint_latency r = e->bucket[endpoint_bucket(tokens_in)];
-    if (r.ttft_ms == 0)
-        r.ttft_ms = e->overall.ttft_ms;
-    if (r.tpot_us == 0)
-        r.tpot_us = e->overall.tpot_us;
-    return r;
 }
 
 struct endpoint_registry {

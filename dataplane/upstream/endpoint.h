@@ -69,18 +69,41 @@ void endpoint_init(struct endpoint *e, struct endpoint_shared *shared);
 
 /* Longest deadline wins; a running cooldown is never shortened (B41). */
 void endpoint_cool(struct endpoint *e, uint32_t wait_ms, bool rate_limited, uint64_t now_ms);
-uint64_t endpoint_cooldown_ms(const struct endpoint *e, uint64_t now_ms); /* 0 = none. */
-bool endpoint_usable(const struct endpoint *e, uint64_t now_ms);          /* For the decision. */
+static inline uint64_t endpoint_cooldown_ms(const struct endpoint *e,
+                                            uint64_t now_ms) /* 0 = none. */
+{
+    const uint64_t until =
+        atomic_load_explicit(&e->shared->cooldown_until_ms, memory_order_relaxed);
+    return until > now_ms ? until - now_ms : 0;
+}
+/* For the decision. */
+static inline bool endpoint_usable(const struct endpoint *e, uint64_t now_ms)
+{
+    return endpoint_cooldown_ms(e, now_ms) == 0 &&
+           breaker_would_allow(&e->breaker, &breaker_defaults, now_ms);
+}
 /* Right before an attempt; may make the caller the probe. ignore_breaker: more than half of the
  * deployments are out, so that all are used (F14). */
 bool endpoint_take(struct endpoint *e, bool ignore_breaker, uint64_t now_ms);
 void endpoint_done(struct endpoint *e, enum endpoint_outcome outcome, uint64_t now_ms);
 uint64_t endpoint_wait_ms(const struct endpoint *e, uint64_t now_ms);
 
+/* On the whole node. */
+static inline uint32_t endpoint_inflight(const struct endpoint *e)
+{
+    return atomic_load_explicit(&e->shared->inflight, memory_order_relaxed);
+}
 /* It has as many under way as it can take (F21). */
-bool endpoint_full(const struct endpoint *e);
+static inline bool endpoint_full(const struct endpoint *e)
+{
+    return endpoint_inflight(e) >= concurrency_limit(&e->shared->concurrency);
+}
 /* It can be asked, and still can after so many more calls have been started. */
-bool endpoint_has_room(const struct endpoint *e, uint32_t calls, uint64_t now_ms);
+static inline bool endpoint_has_room(const struct endpoint *e, uint32_t calls, uint64_t now_ms)
+{
+    return e->breaker.state == BREAKER_CLOSED && endpoint_cooldown_ms(e, now_ms) == 0 &&
+           endpoint_inflight(e) + calls <= concurrency_limit(&e->shared->concurrency);
+}
 /* It said, or showed, that it has too much. */
 void endpoint_congested(struct endpoint *e, uint64_t now_ms);
 /* Outlier ejection (F14): its first content comes far later than the median of its peers' for
@@ -91,18 +114,29 @@ void endpoint_eject_slow(struct endpoint *e, uint64_t now_ms);
  * has it. */
 bool endpoint_print_is_told(const struct endpoint *e, uint64_t print, uint64_t now_ms);
 void endpoint_print_told(struct endpoint *e, uint64_t print, uint64_t now_ms);
-/* On the whole node. */
-uint32_t endpoint_inflight(const struct endpoint *e);
 /* Tokens of requests and answers, counted when they are sent and come; a minute of the monotonic
  * clock ends for all at once. */
 void endpoint_use(struct endpoint *e, uint64_t tokens, uint64_t now_ms);
 uint64_t endpoint_used(const struct endpoint *e, uint64_t now_ms);
 
-unsigned endpoint_bucket(uint32_t tokens_in);
+static inline unsigned endpoint_bucket(uint32_t tokens_in)
+{
+    const unsigned log2 = 31U - (unsigned)__builtin_clz(tokens_in | 1);
+    return log2 < ENDPOINT_BUCKETS ? log2 : ENDPOINT_BUCKETS - 1;
+}
 void endpoint_observe(struct endpoint *e, uint32_t tokens_in, uint32_t ttft_ms, uint32_t tokens_out,
                       uint32_t stream_ms);
 /* The bucket's own average, else the overall one, else 0/0 (unknown). */
-struct endpoint_latency endpoint_estimate(const struct endpoint *e, uint32_t tokens_in);
+static inline struct endpoint_latency endpoint_estimate(const struct endpoint *e,
+                                                        uint32_t tokens_in)
+{
+    struct endpoint_latency r = e->bucket[endpoint_bucket(tokens_in)];
+    if (r.ttft_ms == 0)
+        r.ttft_ms = e->overall.ttft_ms;
+    if (r.tpot_us == 0)
+        r.tpot_us = e->overall.tpot_us;
+    return r;
+}
 
 /* All deployments a node ever knew; thread-safe (a lock, taken only when a snapshot is new to a
  * worker). */
