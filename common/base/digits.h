@@ -23,7 +23,17 @@ static inline char *digits_put_u64(char *at, uint64_t value)
         *at = (char)('0' + value);
         return at + 1;
     }
-    size_t digits = value < 100 ? 2 : value < 1000 ? 3 : 4;
+    if (value < 100) {
+        digits_put_two(at, (uint32_t)value);
+        return at + 2;
+    }
+    if (value < 1000) {
+        const uint32_t hundreds = (uint32_t)value / 100;
+        *at = (char)('0' + hundreds);
+        digits_put_two(at + 1, (uint32_t)value - 100 * hundreds);
+        return at + 3;
+    }
+    size_t digits = 4;
     for (uint64_t rest = value / 10000; rest > 0; rest /= 10)
         digits++;
     size_t left = digits;

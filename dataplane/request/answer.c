@@ -41,15 +41,14 @@ char *answer_put_usd(int64_t nanousd, char *at)
 
 /* A head and an access line say the same cost one after the other, and requests that are alike
  * often cost the same. */
-char *answer_put_cost(const struct request *r, char *at)
+struct str answer_cost(const struct request *r)
 {
     struct answer_cost *c = &r->env->cost;
     if (c->len == 0 || c->nanousd != r->cost_nanousd) {
         c->nanousd = r->cost_nanousd;
         c->len = (size_t)(answer_put_usd(r->cost_nanousd, c->text) - c->text);
     }
-    memcpy(at, c->text, ANSWER_USD_BYTES);
-    return at + c->len;
+    return (struct str){c->text, c->len};
 }
 
 int answer_write_usd(int64_t nanousd, struct buf *out)
@@ -145,16 +144,19 @@ static void put_status(struct writer *w, unsigned status)
     put(w, STR("\r\n"));
 }
 
+#define DATE "date: "
+
+/* Written anew when the second is another. */
 static void put_date(struct writer *w, const struct request *r)
 {
     struct request_env *env = r->env;
     int64_t now_s = request_wall_us(r) / 1000000;
     if (now_s != env->date_s) {
         env->date_s = now_s;
-        http1_format_date(now_s * 1000000, env->date);
+        memcpy(env->date, DATE, sizeof DATE - 1);
+        http1_format_date(now_s * 1000000, env->date + sizeof DATE - 1);
     }
-    put(w, STR("date: "));
-    put(w, (struct str){env->date, HTTP1_DATE_BYTES - 1});
+    put(w, (struct str){env->date, sizeof DATE - 1 + HTTP1_DATE_BYTES - 1});
 }
 
 struct str answer_policy(const struct request *r)
@@ -172,10 +174,50 @@ static void put_served(struct writer *w, struct str provider, struct str model)
     put(w, model);
 }
 
+/* By which policy, and who served at which try. */
+static void put_choice(struct writer *w, const struct request *r)
+{
+    put(w, STR("\r\nx-steelyard-policy: "));
+    put(w, answer_policy(r));
+    put(w, STR("\r\nx-steelyard-cache: off\r\nx-steelyard-attempts: "));
+    put_u64(w, r->attempt_count);
+    put_served(w, r->attempt.target->deployment->provider->name, r->attempt.model->id);
+}
+
+/* The same bytes as the last time that the same was chosen: a snapshot's parts may lie where those
+ * of one before it lay, but its generation is another. */
+static void put_known_choice(struct writer *w, const struct request *r)
+{
+    const struct snapshot_deployment *d = r->attempt.target->deployment;
+    struct answer_choice *c = &r->env->told[d->ordinal % REQUEST_TOLD];
+    const struct answer_choice_key key = {
+        .deployment = d,
+        .route = r->route,
+        .policy = r->policy,
+        .generation = r->snapshot->generation,
+        .era = r->snapshot->era,
+        .attempts = r->attempt_count,
+    };
+    if (c->len != 0 && memcmp(&c->key, &key, sizeof key) == 0) {
+        put(w, (struct str){c->text, c->len});
+        return;
+    }
+    const size_t from = (size_t)(w->at - w->out->data);
+    put_choice(w, r);
+    const size_t len = w->rc == 0 ? (size_t)(w->at - w->out->data) - from : 0;
+    c->key = key;
+    c->len = len <= sizeof c->text ? len : 0;
+    memcpy(c->text, w->out->data + from, c->len);
+}
+
 static void put_decision(struct writer *w, struct request *r, bool early)
 {
     put(w, STR("\r\nx-steelyard-decision-id: "));
     put(w, (struct str){r->id_text, UUID_TEXT_BYTES - 1});
+    if (!early && r->committed && r->attempt.target != NULL) {
+        put_known_choice(w, r);
+        return;
+    }
     put(w, STR("\r\nx-steelyard-policy: "));
     put(w, answer_policy(r));
     put(w, STR("\r\nx-steelyard-cache: off"));
@@ -183,8 +225,6 @@ static void put_decision(struct writer *w, struct request *r, bool early)
         return;
     put(w, STR("\r\nx-steelyard-attempts: "));
     put_u64(w, r->attempt_count);
-    if (r->committed && r->attempt.target != NULL)
-        put_served(w, r->attempt.target->deployment->provider->name, r->attempt.model->id);
 }
 
 /* Of what was answered before: whose decision it was; nothing was tried or paid for now. */
@@ -309,8 +349,7 @@ int answer_write_head(struct request *r, uint64_t body_bytes, struct buf *out)
         }
     } else if (r->decided && r->committed && !r->cost_unknown) {
         put(&w, STR("\r\nx-steelyard-cost-usd: "));
-        if (room_for(&w, ANSWER_USD_BYTES))
-            w.at = answer_put_cost(r, w.at);
+        put(&w, answer_cost(r));
     }
     put(&w, STR("\r\n\r\n"));
     return writer_close(&w);

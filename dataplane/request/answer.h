@@ -21,7 +21,7 @@ int answer_write_refusal(enum fault fault, struct buf *out) MUST_CHECK;
 int answer_write_usd(int64_t nanousd, struct buf *out) MUST_CHECK;
 /* The same at a place with room for ANSWER_USD_BYTES; where it ended. */
 char *answer_put_usd(int64_t nanousd, char *at);
-char *answer_put_cost(const struct request *r, char *at); /* The request's; all of the room. */
+struct str answer_cost(const struct request *r); /* The request's; until the next one is told. */
 
 /* A buffer over arena memory of fixed size: never buf_deinit it. cap 0 when memory ran out. */
 struct buf answer_arena_buf(struct request *r, size_t bytes);

@@ -33,7 +33,7 @@ static bool may_call(const struct request *r)
     const struct scope *endpoints = r->identity->terms->endpoints;
     if (endpoints == NULL)
         return true;
-    struct str name = str_from(r->path->endpoint);
+    const struct str name = r->path->endpoint;
     return scope_has_name(endpoints, name, scope_hash(name));
 }
 

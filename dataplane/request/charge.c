@@ -468,7 +468,7 @@ static int64_t spent_at(const struct request *r, uint32_t position)
 void charge_settle(struct request *r)
 {
     struct charge *c = r->charge;
-    if (c == NULL || c->settled)
+    if (c->settled)
         return;
     c->settled = true;
     if (!c->taken)

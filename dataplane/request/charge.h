@@ -56,7 +56,8 @@ static inline enum step_result charge_open(struct request *r)
 bool charge_weigh(struct request *r);
 /* After that, or after charge_take: asks for more. true: wait (STEP_WAIT, and call it again). */
 bool charge_wait(struct request *r);
-/* true: it waits already, and nothing has come yet: wait on. */
+/* The next two, and charge_settle, where r->charge is there.
+ * true: it waits already, and nothing has come yet: wait on. */
 bool charge_sleeps(struct request *r);
 void charge_woken(struct request *r);         /* It waits no more: it can be served. */
 enum fault charge_refusal(struct request *r); /* Why; fills r->detail. */

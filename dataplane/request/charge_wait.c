@@ -92,7 +92,7 @@ bool charge_wait(struct request *r)
 bool charge_sleeps(struct request *r)
 {
     const struct charge *c = r->charge;
-    if (c == NULL || !c->parked || c->asked_over || r->now_ns / 1000000 >= c->park_until_ms ||
+    if (!c->parked || c->asked_over || r->now_ns / 1000000 >= c->park_until_ms ||
         budget_generation(r->env->shared->budgets) != c->generation)
         return false;
     request_poll(r);
@@ -102,7 +102,7 @@ bool charge_sleeps(struct request *r)
 void charge_woken(struct request *r)
 {
     struct charge *c = r->charge;
-    if (c == NULL || !c->parked || c->asked_over)
+    if (!c->parked || c->asked_over)
         return;
     c->asked_over = true; /* Once is enough. */
     count_wait(r, "granted");

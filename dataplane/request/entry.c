@@ -52,7 +52,7 @@ void entry_fill_decision(struct request *r, struct record_decision *d)
     if (r->work->in_rollout)
         d->rollout = &r->work->rollout;
     d->flags = r->flags;
-    d->endpoint = str_from(r->path->endpoint);
+    d->endpoint = r->path->endpoint;
     d->client_request_id = r->request_id;
     d->route = r->route != NULL ? r->route->name : STR_NULL;
     d->lambda = r->work->policy_request.lambda;

@@ -97,8 +97,8 @@ void idempotency_note(struct request *r)
 {
     uint64_t dropped = 0;
     const struct attempt *a = &r->attempt;
-    if (r->repeat == NULL || r->repeated || !r->committed || r->fault != FAULT_NONE ||
-        r->stream != STREAM_NONE || !a->complete || r->status / 100 != 2 || r->piece_count == 0)
+    if (r->repeated || !r->committed || r->fault != FAULT_NONE || r->stream != STREAM_NONE ||
+        !a->complete || r->status / 100 != 2 || r->piece_count == 0)
         return;
     const struct idempotency_answer answer = {
         .status = r->status,

@@ -28,6 +28,7 @@ static const step_fn key_steps[] = {
 };
 static const step_fn none_steps[] = {step_account, step_report, NULL};
 
+#define ENDPOINT(text) .endpoint = {text, sizeof(text) - 1}
 #define PATH(text)                                                                                 \
     .path = {text, sizeof(text) - 1}, .spelled = {                                                 \
                                           {"/openai" text "/", sizeof("/openai" text)},            \
@@ -35,38 +36,38 @@ static const step_fn none_steps[] = {step_account, step_report, NULL};
     }
 
 static const struct request_path paths[] = {
-    {PATH("/v1/chat/completions"), .method = HTTP1_POST, .endpoint = "chat.completions",
+    {PATH("/v1/chat/completions"), .method = HTTP1_POST, ENDPOINT("chat.completions"),
      .takes_call = true, .steps = chat_steps},
-    {PATH("/v1/responses"), .method = HTTP1_POST, .endpoint = "responses",
+    {PATH("/v1/responses"), .method = HTTP1_POST, ENDPOINT("responses"),
      .dialect = DIALECT_RESPONSES, .takes_call = true, .steps = chat_steps},
-    {PATH("/v1/messages"), .method = HTTP1_POST, .endpoint = "messages",
-     .dialect = DIALECT_ANTHROPIC, .takes_call = true, .steps = chat_steps},
-    {PATH("/v1/messages/count_tokens"), .method = HTTP1_POST, .endpoint = "messages.count_tokens",
+    {PATH("/v1/messages"), .method = HTTP1_POST, ENDPOINT("messages"), .dialect = DIALECT_ANTHROPIC,
+     .takes_call = true, .steps = chat_steps},
+    {PATH("/v1/messages/count_tokens"), .method = HTTP1_POST, ENDPOINT("messages.count_tokens"),
      .dialect = DIALECT_ANTHROPIC, .adapter = &provider_count_tokens, .input_only = true,
      .free = true, .takes_call = true, .steps = count_steps},
-    {PATH("/v1/embeddings"), .method = HTTP1_POST, .endpoint = "embeddings",
+    {PATH("/v1/embeddings"), .method = HTTP1_POST, ENDPOINT("embeddings"),
      .adapter = &provider_embeddings, .serves = HOST_SERVES_EMBEDDINGS, .input_only = true,
      .takes_call = true, .steps = chat_steps},
-    {PATH("/v1/completions"), .method = HTTP1_POST, .endpoint = "completions",
+    {PATH("/v1/completions"), .method = HTTP1_POST, ENDPOINT("completions"),
      .adapter = &provider_completions, .serves = HOST_SERVES_COMPLETIONS, .takes_call = true,
      .steps = chat_steps},
-    {PATH("/v1/moderations"), .method = HTTP1_POST, .endpoint = "moderations",
+    {PATH("/v1/moderations"), .method = HTTP1_POST, ENDPOINT("moderations"),
      .adapter = &provider_moderations, .serves = HOST_SERVES_MODERATIONS, .input_only = true,
      .takes_call = true, .steps = chat_steps},
-    {PATH("/v1/rerank"), .method = HTTP1_POST, .endpoint = "rerank", .adapter = &provider_rerank,
+    {PATH("/v1/rerank"), .method = HTTP1_POST, ENDPOINT("rerank"), .adapter = &provider_rerank,
      .serves = HOST_SERVES_RERANK, .input_only = true, .takes_call = true, .steps = chat_steps},
-    {PATH("/v1/decision"), .method = HTTP1_POST, .endpoint = "decision", .takes_call = true,
+    {PATH("/v1/decision"), .method = HTTP1_POST, ENDPOINT("decision"), .takes_call = true,
      .asks_only = true, .steps = decision_steps},
-    {PATH("/v1/feedback"), .method = HTTP1_POST, .endpoint = "feedback", .steps = feedback_steps},
-    {PATH("/v1/generation"), .method = HTTP1_GET, .endpoint = "generation",
+    {PATH("/v1/feedback"), .method = HTTP1_POST, ENDPOINT("feedback"), .steps = feedback_steps},
+    {PATH("/v1/generation"), .method = HTTP1_GET, ENDPOINT("generation"),
      .steps = generation_steps},
-    {PATH("/v1/key"), .method = HTTP1_GET, .endpoint = "key", .steps = key_steps},
-    {PATH("/v1/models"), .takes_rest = true, .method = HTTP1_GET, .endpoint = "models",
+    {PATH("/v1/key"), .method = HTTP1_GET, ENDPOINT("key"), .steps = key_steps},
+    {PATH("/v1/models"), .takes_rest = true, .method = HTTP1_GET, ENDPOINT("models"),
      .any_dialect = true, .steps = models_steps},
 };
 
 const struct request_path request_path_none = {
-    .path = {.data = "", .len = 0}, .endpoint = "none", .any_dialect = true, .steps = none_steps};
+    .path = {.data = "", .len = 0}, ENDPOINT("none"), .any_dialect = true, .steps = none_steps};
 
 static bool path_matches(const struct request_path *p, struct str path, struct str *out_rest)
 {

@@ -113,7 +113,7 @@ static void keep_items(struct request *r, uint32_t output)
 void recall_keep(struct request *r)
 {
     const struct attempt *a = &r->attempt;
-    if (!works_here(r) || a->exchange == NULL || !r->committed || r->fault != FAULT_NONE)
+    if (!works_here(r) || !r->committed || r->fault != FAULT_NONE)
         return;
     const bool whole = r->stream == STREAM_NONE;
     if (whole && r->piece_count != 1)

@@ -3,9 +3,7 @@
 #include <assert.h>
 
 #include "common/base/clock.h"
-#include "common/base/digits.h"
 #include "common/base/log.h"
-#include "common/base/log_put.h"
 #include "dataplane/request/answer.h"
 #include "dataplane/request/charge.h"
 #include "dataplane/request/entry.h"
@@ -129,88 +127,32 @@ void report_answer(struct request *r)
 
 /* ---- the access line ---- */
 
-struct access {
-    struct str method;
-    struct str decision_id;
-    struct str route;
-    struct str served;
-    struct str key_id;
-    uint64_t duration_ms;
-    uint64_t tokens_in;
-    uint64_t tokens_out;
-};
-
-static void access_fill(struct request *r, uint64_t duration_ns, struct access *a)
+static void log_access(struct request *r, struct tally_kind *k, uint64_t duration_ns)
 {
     /* The one that served is the last. */
     const struct record_attempt *last =
         r->attempt_count > 0 ? &r->attempts[r->attempt_count - 1] : NULL;
-    a->method = r->method == HTTP1_POST ? STR("POST") : str_from(http1_method_name(r->method));
-    a->decision_id = r->decided    ? (struct str){r->id_text, UUID_TEXT_BYTES - 1}
-                     : r->repeated ? idempotency_told(r)->decision
-                                   : STR_NULL;
-    a->route = tally_route(r);
-    a->served = r->committed ? last->server : STR_NULL;
-    a->key_id = r->identity != NULL ? r->identity->public_id : STR_NULL;
-    a->duration_ms = duration_ns / 1000000;
-    a->tokens_in = last != NULL ? last->tokens_in : 0;
-    a->tokens_out = last != NULL ? last->tokens_out : 0;
-}
-
-/* An id of ours, or checked when it was taken (steering_request_id_valid): never needs care. */
-static inline char *put_id(char *at, struct str id)
-{
-    if (id.len == UUID_TEXT_BYTES - 1)
-        return log_put_bytes(at, id.data, UUID_TEXT_BYTES - 1);
-    return log_put_bytes(at, id.data, id.len);
-}
-
-/* The same bytes as below, if no text needs care. */
-static bool access_put(struct request *r, const struct access *a)
-{
-    char *at = log_open("request", request_wall_us(r));
-    if (at == NULL)
-        return false;
-    at = log_put_str(LOG_PUT(at, ",\"method\":"), a->method);
-    if (at == NULL || (at = log_put_str(LOG_PUT(at, ",\"path\":"), r->path_text)) == NULL)
-        return false;
-    at = digits_put_u64(LOG_PUT(at, ",\"code\":"), r->status);
-    at = put_id(LOG_PUT(at, ",\"request_id\":\""), r->request_id);
-    at = put_id(LOG_PUT(at, "\",\"decision_id\":\""), a->decision_id);
-    at = log_put_str(LOG_PUT(at, "\",\"route\":"), a->route);
-    if (at == NULL || (at = log_put_str(LOG_PUT(at, ",\"served\":"), a->served)) == NULL)
-        return false;
-    at = digits_put_u64(LOG_PUT(at, ",\"ttft_ms\":"), r->ttft_ns / 1000000);
-    at = digits_put_u64(LOG_PUT(at, ",\"dur_ms\":"), a->duration_ms);
-    at = digits_put_u64(LOG_PUT(at, ",\"tokens_in\":"), a->tokens_in);
-    at = digits_put_u64(LOG_PUT(at, ",\"tokens_out\":"), a->tokens_out);
-    at = answer_put_cost(r, LOG_PUT(at, ",\"cost_usd\":\""));
-    at = digits_put_u64(LOG_PUT(at, "\",\"attempts\":"), r->attempt_count);
-    at = log_put_str(LOG_PUT(at, ",\"key_id\":"), a->key_id);
-    if (at == NULL)
-        return false;
-    at = LOG_PUT(at, ",\"client_gone\":");
-    log_close(r->client_gone ? LOG_PUT(at, "true") : LOG_PUT(at, "false"));
-    return true;
-}
-
-static void log_access(struct request *r, uint64_t duration_ns)
-{
-    struct access a;
-    char cost[ANSWER_USD_BYTES];
-    access_fill(r, duration_ns, &a);
-    if (access_put(r, &a))
-        return;
-    size_t cost_len = (size_t)(answer_put_usd(r->cost_nanousd, cost) - cost);
-    log_event(LOG_INFO, "request", LOG_STR("method", a.method), LOG_STR("path", r->path_text),
-              LOG_U64("code", r->status), LOG_STR("request_id", r->request_id),
-              LOG_STR("decision_id", a.decision_id), LOG_STR("route", a.route),
-              LOG_STR("served", a.served), LOG_U64("ttft_ms", r->ttft_ns / 1000000),
-              LOG_U64("dur_ms", a.duration_ms), LOG_U64("tokens_in", a.tokens_in),
-              LOG_U64("tokens_out", a.tokens_out),
-              LOG_STR("cost_usd", ((struct str){cost, cost_len})),
-              LOG_U64("attempts", r->attempt_count), LOG_STR("key_id", a.key_id),
-              LOG_BOOL("client_gone", r->client_gone));
+    const struct access a = {
+        .method = r->method == HTTP1_POST ? STR("POST") : str_from(http1_method_name(r->method)),
+        .path = r->path_text,
+        .path_stays = r->path_is_static,
+        .status = r->status,
+        .request_id = r->request_id,
+        .decision_id = r->decided    ? (struct str){r->id_text, UUID_TEXT_BYTES - 1}
+                       : r->repeated ? idempotency_told(r)->decision
+                                     : STR_NULL,
+        .route = tally_route(r),
+        .served = r->committed ? last->server : STR_NULL,
+        .key_id = r->identity != NULL ? r->identity->public_id : STR_NULL,
+        .cost_usd = answer_cost(r),
+        .ttft_ms = r->ttft_ns / 1000000,
+        .duration_ms = duration_ns / 1000000,
+        .tokens_in = last != NULL ? last->tokens_in : 0,
+        .tokens_out = last != NULL ? last->tokens_out : 0,
+        .attempts = r->attempt_count,
+        .client_gone = r->client_gone,
+    };
+    access_write(&k->access, &a, request_wall_us(r));
 }
 
 static bool awaits_disk(struct request *r)
@@ -233,10 +175,14 @@ enum step_result step_report(struct request *r)
                 session_note(r, r->at_position);
             write_record(r);
             generation_keep(r);
-            recall_keep(r);
-            idempotency_note(r);
+            if (r->attempt.exchange != NULL)
+                recall_keep(r);
+            if (r->repeat != NULL)
+                idempotency_note(r);
         }
-        charge_settle(r); /* Beside its record: what dies in between is a matter of one request. */
+        if (r->charge != NULL)
+            charge_settle(
+                r); /* Beside its record: what dies in between is a matter of one request. */
         r->recorded = true;
     }
     if (awaits_disk(r))
@@ -245,8 +191,8 @@ enum step_result step_report(struct request *r)
     uint64_t duration_ns = r->now_ns - r->start_ns;
     if (r->stream == STREAM_COMMITTED)
         metrics_gauge_add(r->env->meters.streams, -1);
-    tally_end(r, duration_ns);
+    struct tally_kind *k = tally_end(r, duration_ns);
     if (r->env->shared->settings.access_log)
-        log_access(r, duration_ns);
+        log_access(r, k, duration_ns);
     return STEP_NEXT;
 }

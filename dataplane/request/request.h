@@ -31,6 +31,7 @@
 #include "dataplane/llm/call.h"
 #include "dataplane/llm/openai_shape.h"
 #include "dataplane/llm/provider.h"
+#include "dataplane/request/access.h"
 #include "dataplane/request/charge_plan.h"
 #include "dataplane/request/fault.h"
 #include "dataplane/request/meters.h"
@@ -128,18 +129,21 @@ void request_shared_deinit(struct request_shared *shared);
 
 /* The series of requests that are alike (tally.h); found when first counted in. */
 #define TALLY_TOKENS 5
-struct tally_kind {
-    bool used;
-    bool decided;
-    bool streamed;
-    uint16_t status;
-    uint32_t era;
-    uint64_t generation; /* Of the snapshot. */
+struct tally_key {
     const void *path;
     const void *route;
     const void *deployment; /* NULL: none served. */
+    uint64_t generation;    /* Of the snapshot. */
+    uint32_t era;
+    uint16_t status;
+    uint16_t flags; /* 1: somebody's; 2: decided; 4: streamed. */
+};
+#define TALLY_STREAMED 4U
+struct tally_kind {
+    struct tally_key key;
     struct metrics_series *requests, *duration, *overhead, *ttft, *cost, *attempts_ok;
     struct metrics_series *tokens[TALLY_TOKENS];
+    struct access_common access;
 };
 #define REQUEST_KINDS 64U
 /* The series of decisions that are alike. */
@@ -152,6 +156,20 @@ struct tally_choice {
     struct metrics_series *series; /* NULL: free. */
 };
 #define REQUEST_CHOICES 32U
+
+/* What heads of answers say of the same choice (answer.c). */
+struct answer_choice_key { /* No padding: compared as bytes. */
+    const void *deployment, *route, *policy;
+    uint64_t generation;
+    uint32_t era;
+    uint32_t attempts;
+};
+struct answer_choice {
+    struct answer_choice_key key;
+    size_t len; /* 0: none. */
+    char text[216];
+};
+#define REQUEST_TOLD 32U
 
 /* Requests that go on together (driver.c). More than so many, and what each needs is no longer in
  * the caches when it is its turn again. */
@@ -211,9 +229,10 @@ struct request_env {
     struct request *begun; /* By the read that is being worked on; NULL: none. Set NULL by conn. */
     bool wall_known;
     uint64_t wall_read_ns;
-    int64_t wall_ahead_us; /* Of the monotonic clock. */
-    char date[HTTP1_DATE_BYTES];
+    int64_t wall_ahead_us;           /* Of the monotonic clock. */
+    char date[6 + HTTP1_DATE_BYTES]; /* Behind its field's name. */
     int64_t date_s;
+    struct answer_choice told[REQUEST_TOLD];
     struct answer_cost { /* The last one written. */
         int64_t nanousd;
         size_t len; /* 0: none. */

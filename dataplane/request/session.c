@@ -173,10 +173,8 @@ static uint64_t note_place(struct request *r)
     return at << 32 | now_s(r);
 }
 
-void session_note(struct request *r, uint32_t position)
+void session_note_some(struct request *r, uint32_t position)
 {
-    if (r->work->conversation == 0)
-        return;
     uint64_t model = model_hash(r, r->work->candidate_models[position]);
     atomic_store_explicit(slot_of(r), (r->work->conversation >> 32 << 32) | (uint32_t)model,
                           memory_order_relaxed);

@@ -20,7 +20,12 @@ bool session_is_at(const struct request *r, const struct snapshot_deployment *d)
 /* Below `weight`: the same for all requests of a session under affinity, else at random. */
 uint64_t session_draw(const struct request *r, uint64_t weight);
 /* The candidate at this position serves: remember it, and make the answer header. */
-void session_note(struct request *r, uint32_t position);
+void session_note_some(struct request *r, uint32_t position);
+static inline void session_note(struct request *r, uint32_t position)
+{
+    if (r->work->conversation != 0)
+        session_note_some(r, position);
+}
 
 /* Tokens of the prompt that the conversation's model may read from its provider's cache: all before
  * the last message of the user, if that is enough to be kept at all; 0 where nothing is known of

@@ -34,7 +34,7 @@ struct request_path {
     struct str path; /* After the prefix; "/v1/chat/completions". */
     bool takes_rest; /* One more segment may follow. */
     enum http1_method method;
-    const char *endpoint; /* "chat.completions" */
+    struct str endpoint;  /* "chat.completions" */
     enum dialect dialect; /* That is spoken there. */
     bool any_dialect;     /* It is as the head says (dialect_of_head). */
     /* Static: "/openai" and "/anthropic" before it and "/" behind; .data NULL: none. */

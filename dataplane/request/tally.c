@@ -22,9 +22,16 @@ static bool streamed(const struct request *r)
     return r->decided && (r->flags & RECORD_FLAG_STREAM) != 0;
 }
 
+static inline bool same_key(const struct tally_key *a, const struct tally_key *b)
+{
+    return a->path == b->path && a->route == b->route && a->deployment == b->deployment &&
+           a->generation == b->generation && a->era == b->era && a->status == b->status &&
+           a->flags == b->flags;
+}
+
 static struct kind_labels labels_of(const struct request *r)
 {
-    struct kind_labels l = {.endpoint = str_from(r->path->endpoint), .route = tally_route(r)};
+    struct kind_labels l = {.endpoint = r->path->endpoint, .route = tally_route(r)};
     if (r->committed) {
         l.provider = r->attempt.target->deployment->provider->name;
         l.model = r->attempt.model->id;
@@ -35,28 +42,22 @@ static struct kind_labels labels_of(const struct request *r)
 /* A snapshot's parts may lie where those of one before it lay: the generation tells them apart. */
 static struct tally_kind *kind_of(struct request *r)
 {
-    const bool stream = streamed(r);
-    const uint64_t generation = r->snapshot != NULL ? r->snapshot->generation : 0;
-    const uint32_t era = r->snapshot != NULL ? r->snapshot->era : 0;
     const void *deployment = r->committed ? r->attempt.target->deployment : NULL;
-    uintptr_t mix = (uintptr_t)r->path / 16 ^ (uintptr_t)r->route / 32 ^
-                    (uintptr_t)deployment / 64 ^ r->status ^ (stream ? 8U : 0);
-    struct tally_kind *k = &r->env->kinds[mix % REQUEST_KINDS];
-    if (k->used && k->path == r->path && k->route == r->route && k->deployment == deployment &&
-        k->status == r->status && k->generation == generation && k->era == era &&
-        k->decided == r->decided && k->streamed == stream)
-        return k;
-    *k = (struct tally_kind){
-        .used = true,
-        .decided = r->decided,
-        .streamed = stream,
-        .status = (uint16_t)r->status,
-        .generation = generation,
-        .era = era,
+    const bool stream = streamed(r);
+    const struct tally_key key = {
         .path = r->path,
         .route = r->route,
         .deployment = deployment,
+        .generation = r->snapshot != NULL ? r->snapshot->generation : 0,
+        .era = r->snapshot != NULL ? r->snapshot->era : 0,
+        .status = (uint16_t)r->status,
+        .flags = (uint16_t)(1U | (r->decided ? 2U : 0) | (stream ? TALLY_STREAMED : 0)),
     };
+    uintptr_t mix = (uintptr_t)r->path / 16 ^ (uintptr_t)r->route / 32 ^
+                    (uintptr_t)deployment / 64 ^ r->status ^ (stream ? 8U : 0);
+    struct tally_kind *k = &r->env->kinds[mix % REQUEST_KINDS];
+    if (!same_key(&k->key, &key))
+        *k = (struct tally_kind){.key = key};
     return k;
 }
 
@@ -66,8 +67,9 @@ static void find_series(struct request *r, struct tally_kind *k)
     const struct kind_labels l = labels_of(r);
     const char code[4] = {(char)('0' + r->status / 100 % 10), (char)('0' + r->status / 10 % 10),
                           (char)('0' + r->status % 10), '\0'};
-    const struct str requests[] = {l.endpoint, l.route,   l.provider,
-                                   l.model,    {code, 3}, k->streamed ? STR("true") : STR("false")};
+    const struct str requests[] = {
+        l.endpoint, l.route,   l.provider,
+        l.model,    {code, 3}, (k->key.flags & TALLY_STREAMED) != 0 ? STR("true") : STR("false")};
     const struct str durations[] = {l.endpoint, l.route, l.provider, l.model};
     const struct str overhead[] = {l.endpoint, STR("total")};
     k->requests = meter(m, METER_REQUESTS, requests);
@@ -89,7 +91,7 @@ static void count_served(struct request *r, struct tally_kind *k)
         metrics_observe(k->ttft, r->ttft_ns);
 }
 
-void tally_end(struct request *r, uint64_t duration_ns)
+struct tally_kind *tally_end(struct request *r, uint64_t duration_ns)
 {
     struct tally_kind *k = kind_of(r);
     if (k->requests == NULL)
@@ -99,6 +101,7 @@ void tally_end(struct request *r, uint64_t duration_ns)
     if (r->committed)
         count_served(r, k);
     metrics_inc(k->requests);
+    return k;
 }
 
 void tally_decision(struct request *r, const struct snapshot_model *chosen)
@@ -187,7 +190,7 @@ static void count_attempt(struct request *r, struct tally_kind *k, const struct 
 __attribute__((noinline)) static void count_other(struct request *r,
                                                   const struct record_attempt *row)
 {
-    struct tally_kind passing = {.used = false};
+    struct tally_kind passing = {.requests = NULL};
     count_attempt(r, &passing, row,
                   row == r->attempt.record ? r->attempt.model
                                            : r->work->candidate_models[row->model]);

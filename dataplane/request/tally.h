@@ -8,7 +8,8 @@
 
 void tally_decision(struct request *r, const struct snapshot_model *chosen); /* NULL: none. */
 void tally_attempt(struct request *r, const struct record_attempt *row);
-void tally_end(struct request *r, uint64_t duration_ns);
+/* Its kind, which stays until the next request is counted. */
+struct tally_kind *tally_end(struct request *r, uint64_t duration_ns);
 struct str tally_route(const struct request *r); /* Its name as a label; .data NULL: undecided. */
 
 #endif

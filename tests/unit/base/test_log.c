@@ -389,6 +389,17 @@ static void numbers_of_every_length_are_exact(void **state)
     }
 }
 
+static void short_numbers_are_exact_one_by_one(void **state)
+{
+    (void)state;
+    char wanted[DIGITS_BYTES + 1], out[DIGITS_BYTES];
+    for (uint64_t value = 0; value < 20000; value++) {
+        const int len = snprintf(wanted, sizeof wanted, "%llu", (unsigned long long)value);
+        assert_ptr_equal(digits_put_u64(out, value), out + len);
+        assert_memory_equal(out, wanted, (size_t)len);
+    }
+}
+
 /* Standard output is a file. */
 static struct capture file_begin(void)
 {
@@ -594,6 +605,7 @@ int main(void)
         cmocka_unit_test(f37_a_crash_writes_what_was_gathered_and_stays_a_crash),
         cmocka_unit_test(plain_and_odd_values_are_written_alike),
         cmocka_unit_test(numbers_of_every_length_are_exact),
+        cmocka_unit_test(short_numbers_are_exact_one_by_one),
         cmocka_unit_test(names_of_levels_and_formats_are_parsed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
