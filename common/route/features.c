@@ -53,8 +53,7 @@ static void add_piece(struct extraction *x, const struct features_hasher *hasher
 {
     __attribute__((uninitialized)) struct features_piece piece;
     __attribute__((uninitialized)) struct features_tokens tokens;
-    x->way->read_piece((const uint8_t *)text.data, text.len, &piece, &x->counts);
-    x->way->find_tokens(&piece, &tokens);
+    x->way->read_tokens((const uint8_t *)text.data, text.len, &piece, &tokens, &x->counts);
     x->way->hash_tokens(hasher, &piece, &tokens, x->found->index + x->found->n);
     x->found->n += 2 * tokens.count;
 }
@@ -235,8 +234,10 @@ const struct features_way *features_way_of(enum features_ways way)
                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                        __builtin_cpu_supports("avx512vbmi") &&
                        __builtin_cpu_supports("avx512vbmi2") &&
-                       __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("bmi") &&
-                       __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt")
+                       __builtin_cpu_supports("avx512vpopcntdq") &&
+                       __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("gfni") &&
+                       __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+                       __builtin_cpu_supports("popcnt")
                    ? &features_avx512
                    : NULL;
 #endif

@@ -198,6 +198,13 @@ AVX2 static void find_tokens(const struct features_piece *p, struct features_tok
         features_split_long(t);
 }
 
+AVX2 static void read_tokens(const uint8_t *text, size_t len, struct features_piece *p,
+                             struct features_tokens *t, struct features_counts *c)
+{
+    read_piece(text, len, p, c);
+    find_tokens(p, t);
+}
+
 /* ---- four SipHash-1-3 at a time ---- */
 
 struct sip4 {
@@ -456,8 +463,7 @@ AVX2 static uint16_t list(struct features_set *s, uint16_t out_index[FEATURES_SP
     return (uint16_t)(to - out_index);
 }
 
-const struct features_way features_avx2 = {read_piece,         find_tokens, hash_tokens,
-                                           features_sort_avx2, add,         list};
+const struct features_way features_avx2 = {read_tokens, hash_tokens, features_sort_avx2, add, list};
 #else
 extern int features_avx2_is_not_here; /* A file must declare something. */
 #endif

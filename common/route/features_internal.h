@@ -21,8 +21,8 @@ enum features_tag {
 
 #define FEATURES_PIECE_MAX   (FEATURES_HEAD_BYTES + FEATURES_TAIL_BYTES)
 #define FEATURES_PIECE_WORDS (FEATURES_PIECE_MAX / 64 + 1)
-#define FEATURES_PAD_BYTES   64 /* Readable behind the text of a piece ... */
-#define FEATURES_FRONT_BYTES 8  /* ... and before it, where they may be anything. */
+#define FEATURES_PAD_BYTES   128 /* Readable behind the text of a piece ... */
+#define FEATURES_FRONT_BYTES 8   /* ... and before it, where they may be anything. */
 
 /* A contiguous part of the window, lower-cased, and a bit a byte: part of a word (letters and bytes
  * above 127); neither a word nor white space. Nothing is set past the end. */
@@ -71,9 +71,10 @@ struct features_set {
 
 /* The steps that can be done in blocks, in the order they are taken. Each way gives the same. */
 struct features_way {
-    void (*read_piece)(const uint8_t *text, size_t len, struct features_piece *out_piece,
-                       struct features_counts *io_counts);
-    void (*find_tokens)(const struct features_piece *p, struct features_tokens *out_tokens);
+    /* The text into the piece, its counts added, and its tokens; of the piece's marks some ways set
+     * none. */
+    void (*read_tokens)(const uint8_t *text, size_t len, struct features_piece *out_piece,
+                        struct features_tokens *out_tokens, struct features_counts *io_counts);
     /* The indices of each token and of its pair with the token before; the first token has no pair,
      * so that its own index stands there again. Up to FEATURES_TOKENS_SLACK more are written. */
     void (*hash_tokens)(const struct features_hasher *h, const struct features_piece *p,
@@ -115,6 +116,8 @@ void features_extract_window(const struct features_way *way, const struct featur
 extern const struct features_way features_scalar;
 extern const struct features_way features_avx2; /* These where the processor has what they need. */
 extern const struct features_way features_avx512;
+void features_hash_avx512(const struct features_hasher *h, const struct features_piece *p,
+                          struct features_tokens *t, uint16_t *out_index);
 uint32_t features_sort_avx2(const uint16_t *index, uint32_t n, struct features_set *set,
                             uint16_t out_index[FEATURES_SPARSE_MAX]);
 uint32_t features_sort_avx512(const uint16_t *index, uint32_t n, struct features_set *set,

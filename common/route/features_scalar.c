@@ -167,4 +167,11 @@ static uint16_t list(struct features_set *s, uint16_t out_index[FEATURES_SPARSE_
     return list_words(s, words, n, out_index);
 }
 
-const struct features_way features_scalar = {read_piece, find_tokens, hash_tokens, NULL, add, list};
+static void read_tokens(const uint8_t *text, size_t len, struct features_piece *p,
+                        struct features_tokens *t, struct features_counts *c)
+{
+    read_piece(text, len, p, c);
+    find_tokens(p, t);
+}
+
+const struct features_way features_scalar = {read_tokens, hash_tokens, NULL, add, list};

@@ -405,6 +405,41 @@ static void every_byte_counts_alike_by_all_ways(void **state)
     }
 }
 
+/* As often as a piece can hold it, and behind that at every place of a block. */
+static void many_of_a_byte_count_alike_by_all_ways(void **state)
+{
+    (void)state;
+    static uint8_t text[FEATURES_PIECE_MAX];
+    for (unsigned c = 0; c < 256; c++) {
+        memset(text, (int)c, sizeof text);
+        expect_same_by_all_ways(text, sizeof text);
+        expect_same_by_all_ways(text, sizeof text - 1 - c % 64);
+        expect_same_by_all_ways(text, 64 * (c % 24));
+    }
+}
+
+/* Words, runs of digits and white space, short and long: eight tokens in as many bytes, and eight
+ * that are hundreds of bytes apart. */
+static void tokens_near_and_far_hash_alike_by_all_ways(void **state)
+{
+    (void)state;
+    static const char kinds[] = "ax\xd0"
+                                "79..   ";
+    static uint8_t text[FEATURES_PIECE_MAX];
+    struct random r = {31};
+    for (unsigned round = 0; round < 2000; round++) {
+        const size_t len = random_below(&r, sizeof text + 1);
+        const uint32_t longest = 1 + round % 17, widest = 1 + round * 7 % 150;
+        for (size_t at = 0; at < len;) {
+            const char kind = kinds[random_below(&r, sizeof kinds - 1)];
+            size_t n = 1 + random_below(&r, kind == ' ' ? widest : longest);
+            for (; n > 0 && at < len; n--)
+                text[at++] = (uint8_t)((uint8_t)kind + (kind == 'a' ? random_below(&r, 26) : 0));
+        }
+        expect_same_by_all_ways(text, len);
+    }
+}
+
 static void words_of_every_length_hash_alike_by_all_ways(void **state)
 {
     (void)state;
@@ -573,6 +608,8 @@ int main(void)
         cmocka_unit_test(the_fast_extraction_equals_the_plain_one),
         cmocka_unit_test(any_bytes_at_any_length_give_a_valid_vector),
         cmocka_unit_test(every_byte_counts_alike_by_all_ways),
+        cmocka_unit_test(many_of_a_byte_count_alike_by_all_ways),
+        cmocka_unit_test(tokens_near_and_far_hash_alike_by_all_ways),
         cmocka_unit_test(words_of_every_length_hash_alike_by_all_ways),
         cmocka_unit_test(symbols_fill_the_set_alike_by_all_ways),
         cmocka_unit_test(nothing_outside_the_text_is_read),
