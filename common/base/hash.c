@@ -100,6 +100,7 @@ __attribute__((target("sse4.2"))) uint32_t hash_crc32c_sse42(uint32_t crc, const
  * al., "Fast CRC Computation for iSCSI Polynomial Using CRC32 Instruction", Intel 2011). */
 #define LANE_BYTES  128U
 #define CHUNK_BYTES (3U * LANE_BYTES + 8U)
+#define FOLD_BYTES  256U /* From here on multiplying alone is faster. */
 #define OVER_TWO    0xdcb17aa4U /* n = 2 * LANE_BYTES + 8; reflected, as all here. */
 #define OVER_ONE    0x6992cea2U /* n = LANE_BYTES + 8 */
 
@@ -153,6 +154,8 @@ bool hash_crc32c_has_sse42(void)
 uint32_t crc32c(uint32_t crc, const void *data, size_t len)
 {
 #if defined(__x86_64__)
+    if (len >= FOLD_BYTES && hash_crc32c_has_avx512())
+        return hash_crc32c_avx512(crc, data, len);
     if (len >= CHUNK_BYTES && hash_crc32c_has_pclmul())
         return hash_crc32c_pclmul(crc, data, len);
     if (hash_crc32c_has_sse42())

@@ -13,6 +13,8 @@ uint32_t hash_crc32c_table(uint32_t crc, const void *data, size_t len);
 uint32_t hash_crc32c_sse42(uint32_t crc, const void *data, size_t len);
 bool hash_crc32c_has_pclmul(void); /* And SSE4.2. */
 uint32_t hash_crc32c_pclmul(uint32_t crc, const void *data, size_t len);
+bool hash_crc32c_has_avx512(void);
+uint32_t hash_crc32c_avx512(uint32_t crc, const void *data, size_t len); /* hash_crc_avx512.c */
 #endif
 
 /* Both sums of NH over a chunk of len bytes, a multiple of 32 and at most HASH_TEXT_CHUNK_BYTES. */

@@ -140,9 +140,14 @@ static void crc32c_gives_the_values_of_rfc_3720(void **state)
 static void all_ways_to_a_crc_agree_and_can_be_continued(void **state)
 {
     (void)state;
-    uint8_t data[1300]; /* Three chunks of the three lanes. */
-    for (unsigned i = 0; i < sizeof data; i++)
-        data[i] = (uint8_t)(i * i * 167 + 13);
+    uint8_t data[1300]; /* Three chunks of the three lanes, five of the four registers. */
+    uint64_t state_of_data = 88172645463325252U;
+    for (unsigned i = 0; i < sizeof data; i++) {
+        state_of_data ^= state_of_data << 13;
+        state_of_data ^= state_of_data >> 7;
+        state_of_data ^= state_of_data << 17;
+        data[i] = (uint8_t)(state_of_data >> 32);
+    }
     for (size_t len = 0; len <= sizeof data; len++) {
         uint32_t whole = hash_crc32c_table(7, data, len);
         assert_int_equal(crc32c(crc32c(7, data, len / 3), data + len / 3, len - len / 3), whole);
@@ -151,6 +156,11 @@ static void all_ways_to_a_crc_agree_and_can_be_continued(void **state)
             assert_int_equal(hash_crc32c_sse42(7, data, len), whole);
         if (hash_crc32c_has_pclmul())
             assert_int_equal(hash_crc32c_pclmul(7, data, len), whole);
+        if (hash_crc32c_has_avx512()) {
+            assert_int_equal(hash_crc32c_avx512(7, data, len), whole);
+            assert_int_equal(hash_crc32c_avx512(~7U, data, len),
+                             hash_crc32c_table(~7U, data, len));
+        }
 #endif
     }
 }
