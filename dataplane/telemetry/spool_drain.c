@@ -21,6 +21,10 @@
 
 #define OUT_BYTES     262144U
 #define TRIM_AFTER_MS 1000U
+/* Lines of the ring are asked for so far ahead: the worker's core has them, and the reading of one
+ * entry would wait for each. */
+#define AHEAD_BYTES   3072U
+#define LINE_BYTES    64U
 /* So much of the ring may wait for the end of what is open; most requests end sooner. */
 #define LATELY_BYTES  262144U
 
@@ -298,10 +302,19 @@ static uint64_t lately_bytes(const struct spool *s, uint64_t end)
     return some < s->drained ? some : s->drained;
 }
 
+static uint64_t fetch(const struct spool *s, uint64_t from, uint64_t end)
+{
+    uint64_t to = s->drained + AHEAD_BYTES < end ? s->drained + AHEAD_BYTES : end;
+    for (; from < to; from += LINE_BYTES)
+        __builtin_prefetch(spool_ring_at(&s->ring, from));
+    return from;
+}
+
 void spool_drain(struct spool *s, bool lately)
 {
     uint64_t end = spool_ring_published(&s->ring);
     size_t limit = out_limit(s->set);
+    uint64_t fetched = s->drained;
     int rc;
     if (s->drained != end) {
         s->touched = true;
@@ -310,6 +323,7 @@ void spool_drain(struct spool *s, bool lately)
     do {
         rc = 0;
         while (rc == 0 && s->drained < end && s->out.len < limit) {
+            fetched = fetch(s, fetched, end);
             const struct spool_ring_entry *e = spool_ring_at(&s->ring, s->drained);
             rc = on_entry(s, e);
             if (rc == 0)
