@@ -62,7 +62,8 @@ struct rpc_stream;
 struct rpc_stream_events {
     /* m is borrowed for the call. */
     void (*on_message)(struct rpc_stream *stream, const ProtobufCMessage *m, void *user);
-    /* The send queue fell to half of its bound or below after a send was refused with ERR_BUSY. */
+    /* The send queue fell to half of its bound or below after a send was refused with ERR_BUSY or
+     * rpc_stream_has_room had said no. */
     void (*on_writable)(struct rpc_stream *stream, void *user);
     /* The peer will send no more. A server stream should call rpc_stream_finish soon. */
     void (*on_end)(struct rpc_stream *stream, void *user);
@@ -81,6 +82,8 @@ struct rpc_method {
 /* Packs and queues. ERR_BUSY: the queue is at its bound (wait for on_writable); ERR_CLOSED: no more
  * can be sent; ERR_TOO_LARGE: above RPC_MESSAGE_BYTES_MAX; ERR_NOMEM. */
 int rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *m) MUST_CHECK;
+/* Whether a message of so many bytes would be queued now; false: on_writable follows. */
+bool rpc_stream_has_room(struct rpc_stream *stream, size_t bytes);
 size_t rpc_stream_queued_bytes(const struct rpc_stream *stream);
 /* Stops taking messages; what was already taken (at most one) still arrives after resume. */
 void rpc_stream_pause(struct rpc_stream *stream);

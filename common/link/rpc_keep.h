@@ -19,7 +19,7 @@ struct rpc_keep_events {
     void (*on_opened)(struct rpc_keep *keep, void *user);
     /* m is borrowed for the call. */
     void (*on_message)(struct rpc_keep *keep, const ProtobufCMessage *m, void *user);
-    /* After rpc_keep_send had said ERR_BUSY. */
+    /* After rpc_keep_send had said ERR_BUSY, or rpc_stream_has_room no. */
     void (*on_writable)(struct rpc_keep *keep, void *user);
     /* The stream of the last on_opened is gone, also because of rpc_keep_close. */
     void (*on_lost)(struct rpc_keep *keep, const struct rpc_status *status, void *user);

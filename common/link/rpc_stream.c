@@ -270,6 +270,14 @@ void rpc_stream_start_server(struct rpc_stream *s)
     stream_batch(s, &open, 1, &s->op_open);
 }
 
+bool rpc_stream_has_room(struct rpc_stream *s, size_t bytes)
+{
+    if (s->queue == NULL || s->queued_bytes + bytes <= s->queue_max_bytes)
+        return true;
+    s->refused = true;
+    return false;
+}
+
 int rpc_stream_send(struct rpc_stream *s, const ProtobufCMessage *m)
 {
     if (s->closed || s->finishing)
@@ -277,10 +285,8 @@ int rpc_stream_send(struct rpc_stream *s, const ProtobufCMessage *m)
     size_t size = wire_size(m);
     if (size > RPC_MESSAGE_BYTES_MAX)
         return ERR_TOO_LARGE;
-    if (s->queue != NULL && s->queued_bytes + size > s->queue_max_bytes) {
-        s->refused = true;
+    if (!rpc_stream_has_room(s, size))
         return ERR_BUSY;
-    }
     struct rpc_send *item = mem_zalloc(sizeof(*item));
     if (item == NULL)
         return ERR_NOMEM;

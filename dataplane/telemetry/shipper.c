@@ -1,7 +1,7 @@
 /* Usual path: a sync that brought more starts the batch timer; that builds batches from what is
- * synced, oldest epoch first, and sends them as far as window and credit reach; acknowledgements
- * move each epoch's `acked` on, free the window and age segments out. When nothing comes, the timer
- * only looks now and then for what has become old.
+ * synced, oldest epoch first, and sends them as far as window and credit reach, one after the other
+ * as the stream takes them; acknowledgements move each epoch's `acked` on, free the window and age
+ * segments out. When nothing comes, the timer only looks now and then for what has become old.
  *
  * Ways to fail: the stream closes -> everything unacknowledged is read again from the spool for the
  * next one (rpc_keep). The plane expects another seq -> the epoch is rewound (or, past what is
@@ -88,7 +88,7 @@ void shipper_epoch_free(struct shipper *s, struct ship_epoch *e)
 static int batch_send(struct shipper *s, struct ship_epoch *e)
 {
     struct ship_batch *b = mem_zalloc(sizeof(*b));
-    if (b == NULL || shipper_batch_pack(&s->batch, e->pressed || !e->epoch->live) != 0) {
+    if (b == NULL || shipper_batch_pack(&s->batch, e->pace.slow || !e->epoch->live) != 0) {
         mem_free(b);
         return ERR_NOMEM;
     }
@@ -117,10 +117,13 @@ static int batch_send(struct shipper *s, struct ship_epoch *e)
     return 0;
 }
 
+/* One batch is with gRPC and one waits behind it, so that what is sent was read a moment ago and is
+ * in the cache, and its memory serves again at once. */
 static bool may_send(const struct shipper *s)
 {
-    return !s->closing && rpc_keep_stream(s->keep) != NULL &&
-           s->status.unacked_bytes < s->options.window_bytes && s->sent_bytes < s->credit_bytes;
+    struct rpc_stream *stream = rpc_keep_stream(s->keep);
+    return !s->closing && stream != NULL && s->status.unacked_bytes < s->options.window_bytes &&
+           s->sent_bytes < s->credit_bytes && rpc_stream_has_room(stream, SHIPPER_BATCH_BYTES);
 }
 
 /* Synced records not yet read; SIZE_MAX where nobody counts. */
@@ -138,14 +141,17 @@ static void pump_epoch(struct shipper *s, struct ship_epoch *e, bool all)
 {
     e->more = false;
     for (;;) {
-        if (!all && waiting_records(e) < SHIPPER_BATCH_LEAST)
+        if (!all && waiting_records(e) < SHIPPER_BATCH_LEAST) {
+            shipper_pace_caught_up(&e->pace);
             return;
+        }
         if (!may_send(s)) {
-            e->more = e->pressed = true;
+            e->more = true;
+            shipper_pace_stopped(&e->pace, clock_mono_ms(), s->passed_bytes);
             return;
         }
         if (shipper_batch_collect(&s->batch, &e->cursor) == 0) {
-            e->pressed = false;
+            shipper_pace_caught_up(&e->pace);
             return;
         }
         if (batch_send(s, e) != 0) {
@@ -234,6 +240,7 @@ static void on_acked(struct shipper *s, struct ship_epoch *e, uint64_t through)
         if (b->epoch != e || b->last_seq > through)
             continue;
         s->status.unacked_bytes -= b->bytes;
+        s->passed_bytes += b->bytes;
         list_remove(&b->link);
         mem_free(b);
     }
@@ -252,6 +259,17 @@ static void on_expected(struct shipper *s, struct ship_epoch *e, uint64_t seq)
     shipper_cursor_seek(&e->cursor, seq);
 }
 
+/* What stopped may have gone away. */
+static void go_on(struct shipper *s)
+{
+    LIST_FOREACH (it, &s->epochs) {
+        struct ship_epoch *waiting = container_of(it, struct ship_epoch, link);
+        if (waiting->more)
+            pump_epoch(s, waiting, false);
+    }
+    timer_arm(s, true);
+}
+
 static void on_message(struct rpc_keep *keep, const ProtobufCMessage *m, void *user)
 {
     (void)keep;
@@ -265,12 +283,13 @@ static void on_message(struct rpc_keep *keep, const ProtobufCMessage *m, void *u
         on_expected(s, e, down->expected_seq);
     else if (e != NULL)
         on_acked(s, e, down->acked_through);
-    LIST_FOREACH (it, &s->epochs) {
-        struct ship_epoch *waiting = container_of(it, struct ship_epoch, link);
-        if (waiting->more)
-            pump_epoch(s, waiting, false);
-    }
-    timer_arm(s, true);
+    go_on(s);
+}
+
+static void on_writable(struct rpc_keep *keep, void *user)
+{
+    (void)keep;
+    go_on(user);
 }
 
 static void on_lost(struct rpc_keep *keep, const struct rpc_status *status, void *user)
@@ -314,13 +333,17 @@ static void on_opened(struct rpc_keep *keep, void *user)
     s->contacted = false;
     s->status.connected = true;
     s->status.reconnects++;
+    rpc_stream_set_send_max(rpc_keep_stream(keep), SHIPPER_BATCH_BYTES);
     if (send_hello(s) != 0)
         rpc_keep_give_up(keep, RPC_INTERNAL, "out of memory");
     timer_arm(s, true);
 }
 
 static const struct rpc_keep_events keep_events = {
-    .on_opened = on_opened, .on_message = on_message, .on_lost = on_lost};
+    .on_opened = on_opened,
+    .on_message = on_message,
+    .on_writable = on_writable,
+    .on_lost = on_lost};
 
 /* ---- life ---- */
 

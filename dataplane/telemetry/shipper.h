@@ -1,7 +1,8 @@
 /* shipper.h: sends the spool's records to the control plane and deletes what was committed there.
  * Runs on the node's control loop beside sync, over the same rpc_client. Tails all epochs, old ones
  * first; batches of at most 500 records or 256 KiB, at least 32 unless they have waited 200 ms; at
- * most 8 MiB unacknowledged and never more than the plane's credit. After a reconnect everything
+ * most 8 MiB unacknowledged and never more than the plane's credit, one batch waiting behind another
+ * (docs/decisions/0277). After a reconnect everything
  * unacknowledged is sent again; the plane drops what it has. Acknowledged segments are kept ten
  * minutes (at most 64 MiB) in case the database loses its last commits and asks for them again. */
 #ifndef STEELYARD_DATAPLANE_TELEMETRY_SHIPPER_H

@@ -5,6 +5,7 @@
 #include "common/link/rpc_keep.h"
 #include "dataplane/telemetry/shipper.h"
 #include "dataplane/telemetry/shipper_batch.h"
+#include "dataplane/telemetry/shipper_pace.h"
 #include "dataplane/telemetry/shipper_read.h"
 
 struct ship_epoch {
@@ -16,8 +17,8 @@ struct ship_epoch {
     uint64_t acked_at_ms; /* When `acked` last moved. */
     uint64_t rewound_to;  /* Last expected_seq obeyed. */
     uint64_t rewound_at_ms;
-    bool more;    /* Stopped by window or credit. */
-    bool pressed; /* So it was since it last caught up: bytes count more than CPU. */
+    bool more; /* Stopped by window or credit. */
+    struct shipper_pace pace;
 };
 
 struct ship_batch { /* Sent, not acknowledged. */
@@ -39,6 +40,7 @@ struct shipper {
     struct list batches;
     uint64_t sent_bytes;        /* On this stream. */
     uint64_t credit_bytes;      /* On this stream. */
+    uint64_t passed_bytes;      /* Acknowledged, ever. */
     struct shipper_batch batch; /* Under construction. */
     struct shipper_status status;
     void (*on_closed)(void *user);

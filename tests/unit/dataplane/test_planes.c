@@ -8,6 +8,7 @@
 #include "common/base/mem.h"
 #include "common/base/rand.h"
 #include "control.pb-c.h"
+#include "dataplane/telemetry/shipper_internal.h"
 #include "dataplane/telemetry/spool_internal.h"
 #include "tests/unit/dataplane/planes_fixture.h"
 
@@ -396,6 +397,39 @@ static void records_travel_once_and_segments_go_when_acknowledged(void **state)
     plane_stop(&w->plane);
 }
 
+#define BACKLOG 8000U
+
+/* A batch may end with a record that goes beyond its size. */
+static bool backlog_stored(void *arg)
+{
+    struct world *w = arg;
+    const struct rpc_stream *stream = rpc_keep_stream(w->node.shipper->keep);
+    assert_true(stream == NULL ||
+                rpc_stream_queued_bytes(stream) <= SHIPPER_BATCH_BYTES + 2 * RECORD_BYTES_MAX);
+    return w->plane.stored >= BACKLOG;
+}
+
+static void a_backlog_goes_out_batch_after_batch(void **state)
+{
+    struct world *w = *state;
+    w->plane.ready = false;
+    plane_start(&w->plane, NULL, NULL);
+    node_start(&w->node, &w->loop, w->dir, w->plane.address, NULL);
+    for (uint32_t i = 0; i < BACKLOG; i += 1000) {
+        write_samples(&w->node, i, i + 1000);
+        spool_set_sync(w->node.spools);
+    }
+    w->plane.ready = true;
+    run_until(&w->loop, backlog_stored, w);
+    check_once(w, BACKLOG);
+    assert_int_equal(w->plane.gaps, 0);
+    struct shipper_status status;
+    shipper_get_status(w->node.shipper, &status);
+    assert_int_equal(status.sent_records, BACKLOG); /* None of them twice. */
+    node_stop(&w->node);
+    plane_stop(&w->plane);
+}
+
 static uint64_t seeded(void)
 {
     return rand_u64();
@@ -547,6 +581,7 @@ int main(void)
             a_revocation_reaches_eight_nodes_in_one_exchange_without_debounce, setup, teardown),
         cmocka_unit_test_setup_teardown(records_travel_once_and_segments_go_when_acknowledged,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(a_backlog_goes_out_batch_after_batch, setup, teardown),
         cmocka_unit_test_setup_teardown(f2_f9_no_record_is_lost_or_doubled_by_a_plane_that_fails,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(records_are_sent_again_when_the_database_forgot_them, setup,

@@ -13,6 +13,7 @@
 #include "common/base/mem.h"
 #include "common/link/wire.h"
 #include "dataplane/telemetry/shipper_batch.h"
+#include "dataplane/telemetry/shipper_pace.h"
 #include "tests/lib/fault.h"
 #include "tests/unit/dataplane/spool_fixture.h"
 
@@ -152,6 +153,31 @@ static void a_batch_reads_back_stored_and_compressed(void **state)
     assert_int_equal(records, 400);
     shipper_batch_deinit(&b);
     shipper_cursor_deinit(&c);
+}
+
+static void only_a_slow_link_is_slow(void **state)
+{
+    (void)state;
+    const uint64_t enough = (uint64_t)SHIPPER_PACE_MS * SHIPPER_PACE_BYTES;
+    struct shipper_pace p = {0};
+    shipper_pace_stopped(&p, 5000, 100);
+    assert_false(p.slow); /* Nothing is known yet. */
+    shipper_pace_stopped(&p, 5000 + SHIPPER_PACE_MS - 1, 100);
+    assert_false(p.slow);
+    shipper_pace_stopped(&p, 5000 + SHIPPER_PACE_MS, 100 + enough);
+    assert_false(p.slow); /* A plane that is behind at such a rate. */
+    shipper_pace_stopped(&p, 5000 + 2 * SHIPPER_PACE_MS, 100 + 2 * enough - 1);
+    assert_true(p.slow);
+    shipper_pace_stopped(&p, 5001 + 2 * SHIPPER_PACE_MS, 100 + 4 * enough);
+    assert_true(p.slow); /* Looked at once a second. */
+    shipper_pace_stopped(&p, 5000 + 3 * SHIPPER_PACE_MS, 100 + 4 * enough);
+    assert_false(p.slow);
+    shipper_pace_stopped(&p, 5000 + 13 * SHIPPER_PACE_MS, 100 + 13 * enough);
+    assert_true(p.slow); /* Ten seconds long, nine seconds' worth. */
+    shipper_pace_caught_up(&p);
+    assert_false(p.slow);
+    shipper_pace_stopped(&p, 900000, 100 + 13 * enough);
+    assert_false(p.slow); /* What was before does not count. */
 }
 
 /* ---- damage (B44) ---- */
@@ -324,6 +350,7 @@ int main(void)
         TEST(open_requests_are_carried_into_new_segments),
         TEST(epochs_rise_and_two_processes_cannot_share_a_spool),
         TEST(a_batch_reads_back_stored_and_compressed),
+        cmocka_unit_test(only_a_slow_link_is_slow),
         TEST(b44_a_segment_cut_at_every_byte_keeps_every_whole_frame),
         TEST(b44_a_flipped_bit_costs_its_own_frame_only),
         TEST(b44_files_that_are_not_ours_are_refused_and_left_alone),

@@ -249,6 +249,7 @@ static void a_slow_reader_fills_the_queue_to_its_bound_and_no_further(void **sta
     }
     assert_int_equal(rc, ERR_BUSY);
     assert_true(rpc_stream_queued_bytes(w->up.stream) <= 1 << 20);
+    assert_false(rpc_stream_has_room(w->up.stream, 65536));
     assert_int_equal(w->down.messages, 0);
     assert_true(sent > 16 && sent < 1000);
     w->up.writable = 0;
@@ -258,6 +259,27 @@ static void a_slow_reader_fills_the_queue_to_its_bound_and_no_further(void **sta
     run_until(&w->loop, both_closed, w);
     assert_int_equal(w->down.messages, sent); /* Nothing was lost on the way. */
     assert_int_equal(w->down.last, sent);
+}
+
+/* Who asks first is told too, and never refused. */
+static void who_asks_for_room_is_told_when_there_is_some(void **state)
+{
+    struct world *w = *state;
+    server_start(w, "127.0.0.1:0", &no_tls, 0);
+    client_start(w, NULL);
+    open_stream(w, &method, 0);
+    rpc_stream_set_send_max(w->up.stream, 65536);
+    uint64_t sent = 0;
+    for (; sent < 50; sent++) {
+        w->up.writable = 0;
+        if (!rpc_stream_has_room(w->up.stream, 65536))
+            run_until(&w->loop, is_writable, w);
+        assert_true(rpc_stream_queued_bytes(w->up.stream) <= 65536 / 2);
+        assert_int_equal(send_batch(w->up.stream, sent + 1, 65536), 0);
+    }
+    rpc_stream_finish(w->up.stream, RPC_OK, NULL);
+    run_until(&w->loop, both_closed, w);
+    assert_int_equal(w->down.messages, sent);
 }
 
 static void a_cancel_is_seen_by_the_other_side(void **state)
@@ -571,6 +593,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(messages_travel_both_ways_in_order_and_the_end_is_clean),
         TEST(a_slow_reader_fills_the_queue_to_its_bound_and_no_further),
+        TEST(who_asks_for_room_is_told_when_there_is_some),
         TEST(a_cancel_is_seen_by_the_other_side),
         TEST(a_server_can_end_a_stream_with_a_reason),
         TEST(what_is_too_large_never_leaves_and_never_arrives),
