@@ -193,7 +193,81 @@ AVX2 static void sum_narrow_avx2(const struct artifact *a, const struct features
 }
 
 const score_sum_fn score_sum_narrow_avx2 = sum_narrow_avx2;
+
+/* ---- AVX-512: the rows of 16 features are gathered in words of four lanes ---- */
+
+#define AVX512        __attribute__((target("avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,bmi2")))
+#define INLINE_AVX512 AVX512 static inline __attribute__((always_inline))
+
+/* Without optimisation a gather is a macro of the compiler's, whose mask has a sign. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+INLINE_AVX512 __m512i gather(__mmask8 valid, __m256i at, const int16_t *from)
+{
+    return _mm512_mask_i32gather_epi64(_mm512_setzero_si512(), valid, at, from, sizeof(int64_t));
+}
+#pragma GCC diagnostic pop
+
+/* Lanes of two rows side by side, each pair added as it is added to the sum. */
+INLINE_AVX512 __m512i add_two(__m512i sum, __m512i low, __m512i high)
+{
+    const __m512i ones = _mm512_set1_epi16(1);
+    sum = _mm512_dpwssd_epi32(sum, _mm512_unpacklo_epi16(low, high), ones);
+    return _mm512_dpwssd_epi32(sum, _mm512_unpackhi_epi16(low, high), ones);
+}
+
+/* Of the next 16 features those that are valid; sum has a word of each row's lanes four times. */
+INLINE_AVX512 void add_sixteen(const struct artifact *a, const uint16_t *index, __m128i shift,
+                               __mmask16 valid, uint32_t words, __m512i io_sums[2])
+{
+    __m512i at = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(valid, index));
+    at = _mm512_srl_epi32(at, shift);
+    if (words == 2)
+        at = _mm512_slli_epi32(at, 1);
+    const __m256i low = _mm512_castsi512_si256(at), high = _mm512_extracti64x4_epi64(at, 1);
+    for (uint32_t word = 0; word < words; word++) {
+        const int16_t *const from = a->rows + (size_t)4 * word;
+        io_sums[word] = add_two(io_sums[word], gather((__mmask8)valid, low, from),
+                                gather((__mmask8)(valid >> 8), high, from));
+    }
+}
+
+INLINE_AVX512 __m128i total(__m512i sum)
+{
+    const __m256i half =
+        _mm256_add_epi32(_mm512_castsi512_si256(sum), _mm512_extracti64x4_epi64(sum, 1));
+    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
+INLINE_AVX512 struct sums avx512_sum(const struct artifact *a, const struct features *f,
+                                     uint32_t words)
+{
+    const __m128i shift = _mm_cvtsi32_si128((int)(FEATURES_INDEX_BITS - a->index_bits));
+    __m512i sums[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    uint32_t i = 0;
+    for (; i + 16 <= f->n; i += 16)
+        add_sixteen(a, f->index + i, shift, 0xFFFF, words, sums);
+    if (i < f->n)
+        add_sixteen(a, f->index + i, shift, (__mmask16)_bzhi_u32(0xFFFF, f->n - i), words, sums);
+    return (struct sums){total(sums[0]), total(sums[1])};
+}
+
+AVX512 static void sum_narrow_avx512(const struct artifact *a, const struct features *f,
+                                     int32_t *out_sums, int32_t *out_dense)
+{
+    __m256i *const dense = (__m256i *)(void *)out_dense;
+    if (a->row_lanes == 4) {
+        store(avx512_sum(a, f, 1), out_sums);
+        _mm256_store_si256(dense, avx2_dense(a, f, 4));
+    } else {
+        store(avx512_sum(a, f, 2), out_sums);
+        _mm256_store_si256(dense, avx2_dense(a, f, 8));
+    }
+}
+
+const score_sum_fn score_sum_narrow_avx512 = sum_narrow_avx512;
 #else
 const score_sum_fn score_sum_narrow_sse2 = NULL;
 const score_sum_fn score_sum_narrow_avx2 = NULL;
+const score_sum_fn score_sum_narrow_avx512 = NULL;
 #endif

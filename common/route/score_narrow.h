@@ -8,9 +8,10 @@
 
 #define SCORE_NARROW_LANES 8U /* Rows of at most so many. */
 
-/* As score_sum_fn; the same bits as the scalar kernel. SSE2 is on every x86-64, AVX2 is asked for
- * by who calls. NULL on other processors. */
+/* As score_sum_fn; the same bits as the scalar kernel. SSE2 is on every x86-64, the others are
+ * asked for by who calls. NULL on other processors. */
 extern const score_sum_fn score_sum_narrow_sse2;
 extern const score_sum_fn score_sum_narrow_avx2;
+extern const score_sum_fn score_sum_narrow_avx512;
 
 #endif

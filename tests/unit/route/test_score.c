@@ -17,6 +17,20 @@ static const struct {
               {8, 8}, {9, 31}, {13, 14}, {24, 16}, {40, 0}, {64, 31}};
 #define SHAPES (sizeof shapes / sizeof shapes[0])
 
+static void expect_same_by_all_kernels(const struct artifact *a, const struct features *f)
+{
+    struct score expected, actual;
+    memset(&expected, 0, sizeof expected);
+    score_models_with(score_kernel(SCORE_SCALAR), a, f, &expected);
+    for (int k = SCORE_SSE2; k < SCORE_KERNELS; k++) {
+        if (score_kernel((enum score_kernel)k) == NULL)
+            continue;
+        memset(&actual, 0, sizeof actual);
+        score_models_with(score_kernel((enum score_kernel)k), a, f, &actual);
+        assert_memory_equal(&actual, &expected, sizeof actual);
+    }
+}
+
 static void simd_sums_equal_scalar_sums_bit_for_bit(void **state)
 {
     (void)state;
@@ -28,22 +42,33 @@ static void simd_sums_equal_scalar_sums_bit_for_bit(void **state)
             fixture_artifact(&r, bits, models, tasks, round % 2 == 0 ? 32767 : 500);
         for (unsigned i = 0; i < 20; i++) {
             struct features f;
-            struct score expected, actual;
             fixture_features(&r, i == 0 ? 0 : i == 1 ? 512 : random_below(&r, 513), &f);
             for (unsigned d = 0; d < FEATURES_DENSE && i == 1; d++)
                 f.dense[d] = d % 2 == 0 ? INT16_MIN : INT16_MAX;
-            memset(&expected, 0, sizeof expected);
-            score_models_with(score_kernel(SCORE_SCALAR), a, &f, &expected);
-            for (int k = SCORE_SSE2; k < SCORE_KERNELS; k++) {
-                if (score_kernel((enum score_kernel)k) == NULL)
-                    continue;
-                memset(&actual, 0, sizeof actual);
-                score_models_with(score_kernel((enum score_kernel)k), a, &f, &actual);
-                assert_memory_equal(&actual, &expected, sizeof actual);
-            }
+            expect_same_by_all_kernels(a, &f);
         }
         artifact_destroy(a);
     }
+}
+
+/* Rows of 4 and of 8 lanes, which are taken several at a time; the last row is where the table
+ * ends. */
+static void narrow_rows_are_summed_alike_of_every_number_of_features(void **state)
+{
+    (void)state;
+    struct random r = {303};
+    for (uint32_t models = 1; models <= 4; models++)
+        for (uint32_t bits = 8; bits <= 16; bits += 4) {
+            struct artifact *a = fixture_artifact(&r, bits, models, 0, 32767);
+            for (uint32_t n = 0; n <= 70; n++) {
+                struct features f;
+                fixture_features(&r, n, &f);
+                if (n > 0)
+                    f.index[n - 1] = UINT16_MAX;
+                expect_same_by_all_kernels(a, &f);
+            }
+            artifact_destroy(a);
+        }
 }
 
 /* The formula of the header, written once more without lanes, groups or shortcuts. */
@@ -149,6 +174,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(simd_sums_equal_scalar_sums_bit_for_bit),
+        cmocka_unit_test(narrow_rows_are_summed_alike_of_every_number_of_features),
         cmocka_unit_test(scores_follow_the_written_formula),
         cmocka_unit_test(calibration_interpolates_between_knots_and_is_flat_outside),
         cmocka_unit_test(calibration_never_falls),
