@@ -31,11 +31,6 @@ void buf_deinit(struct buf *b)
     *b = (struct buf){.max = b->max};
 }
 
-void buf_clear(struct buf *b)
-{
-    b->len = 0;
-}
-
 /* Room for `need` bytes in all. Doubles, but never past `ceiling`. */
 static int buf_grow(struct buf *b, size_t need, size_t ceiling)
 {
@@ -54,7 +49,7 @@ static int buf_grow(struct buf *b, size_t need, size_t ceiling)
     return 0;
 }
 
-int buf_reserve(struct buf *b, size_t extra_bytes)
+int buf_reserve_more(struct buf *b, size_t extra_bytes)
 {
     size_t need = 0;
     if (!checked_add(b->len, extra_bytes, &need) || need > b->max)
@@ -68,32 +63,6 @@ int buf_reserve_exact(struct buf *b, size_t extra_bytes)
     if (!checked_add(b->len, extra_bytes, &need) || need > b->max)
         return ERR_TOO_LARGE;
     return buf_grow(b, need, need);
-}
-
-int buf_append(struct buf *b, const void *data, size_t len)
-{
-    int rc = buf_reserve(b, len);
-    if (rc != 0)
-        return rc;
-    if (len > 0)
-        memcpy(b->data + b->len, data, len);
-    b->len += len;
-    return 0;
-}
-
-int buf_append_str(struct buf *b, struct str s)
-{
-    return buf_append(b, s.data, s.len);
-}
-
-int buf_append_text(struct buf *b, const char *text)
-{
-    return buf_append(b, text, strlen(text));
-}
-
-int buf_append_char(struct buf *b, char c)
-{
-    return buf_append(b, &c, 1);
 }
 
 int buf_append_u64(struct buf *b, uint64_t value)

@@ -19,14 +19,52 @@ struct buf {
 
 void buf_init(struct buf *b, size_t max_bytes);                /* Allocates nothing. */
 void buf_deinit(struct buf *b);                                /* Also fine on a zeroed struct. */
-void buf_clear(struct buf *b);                                 /* len = 0, memory is kept. */
-int buf_reserve(struct buf *b, size_t extra_bytes) MUST_CHECK; /* Room for extra bytes after len. */
+/* len = 0, memory is kept. */
+static inline void buf_clear(struct buf *b)
+{
+    b->len = 0;
+}
+
+int buf_reserve_more(struct buf *b, size_t extra_bytes) MUST_CHECK; /* buf_reserve's second half. */
+/* Room for extra bytes after len. */
+static inline int MUST_CHECK buf_reserve(struct buf *b, size_t extra_bytes)
+{
+    /* Memory may hold a NUL more than the maximum allows (buf_cstr). */
+    const size_t room = b->cap < b->max ? b->cap : b->max;
+    return b->len <= room && extra_bytes <= room - b->len ? 0 : buf_reserve_more(b, extra_bytes);
+}
+
 /* The same, but no more than that is allocated: for a size that is known. */
 int buf_reserve_exact(struct buf *b, size_t extra_bytes) MUST_CHECK;
-int buf_append(struct buf *b, const void *data, size_t len) MUST_CHECK;
-int buf_append_str(struct buf *b, struct str s) MUST_CHECK;
-int buf_append_text(struct buf *b, const char *text) MUST_CHECK;
-int buf_append_char(struct buf *b, char c) MUST_CHECK;
+static inline int MUST_CHECK buf_append(struct buf *b, const void *data, size_t len)
+{
+    int rc = buf_reserve(b, len);
+    if (rc != 0)
+        return rc;
+    if (len > 0)
+        memcpy(b->data + b->len, data, len);
+    b->len += len;
+    return 0;
+}
+
+static inline int MUST_CHECK buf_append_str(struct buf *b, struct str s)
+{
+    return buf_append(b, s.data, s.len);
+}
+
+static inline int MUST_CHECK buf_append_text(struct buf *b, const char *text)
+{
+    return buf_append(b, text, strlen(text));
+}
+
+static inline int MUST_CHECK buf_append_char(struct buf *b, char c)
+{
+    int rc = buf_reserve(b, 1);
+    if (rc == 0)
+        b->data[b->len++] = c;
+    return rc;
+}
+
 int buf_append_u64(struct buf *b, uint64_t value) MUST_CHECK; /* Decimal. */
 int buf_append_i64(struct buf *b, int64_t value) MUST_CHECK;
 int buf_printf(struct buf *b, const char *format, ...) MUST_CHECK PRINTF_LIKE(2, 3);

@@ -5,26 +5,6 @@
 
 #include "common/base/checked.h"
 
-struct str str_from(const char *text)
-{
-    return text != NULL ? (struct str){.data = text, .len = strlen(text)} : STR_NULL;
-}
-
-struct str str_slice(struct str s, size_t from, size_t to)
-{
-    if (to > s.len)
-        to = s.len;
-    if (from > to)
-        from = to;
-    /* NULL + 0 is undefined in C, hence the test. */
-    return (struct str){.data = s.data != NULL ? s.data + from : NULL, .len = to - from};
-}
-
-bool str_eq(struct str a, struct str b)
-{
-    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
-}
-
 static unsigned char ascii_lower(char c)
 {
     return c >= 'A' && c <= 'Z' ? (unsigned char)(c + ('a' - 'A')) : (unsigned char)c;
@@ -64,11 +44,6 @@ bool str_eq_nocase(struct str a, struct str b)
             return false;
     }
     return true;
-}
-
-bool str_is(struct str a, const char *text)
-{
-    return str_eq(a, str_from(text));
 }
 
 bool str_starts(struct str s, struct str prefix)

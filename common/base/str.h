@@ -6,6 +6,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include "common/base/err.h"
 
@@ -19,11 +23,75 @@ struct str {
 /* printf("%.*s", STR_ARG(s)) */
 #define STR_ARG(s)   (int)(s).len, ((s).data != NULL ? (s).data : "")
 
-struct str str_from(const char *text);                      /* NULL gives STR_NULL. */
-struct str str_slice(struct str s, size_t from, size_t to); /* Clamped to s. */
-bool str_eq(struct str a, struct str b);
+/* Whether n bytes are the same; for a few dozen, with no call and, between the ends, no branch. What
+ * is longer than its loads is looked at by two that overlap. */
+static inline bool str_same(const char *a, const char *b, size_t n)
+{
+    uint64_t p, q, x, y;
+    uint32_t s, t, u, v;
+#if defined(__SSE2__)
+    if (n >= 16) {
+        size_t at = n - 16;
+        __m128i same = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)(a + at)),
+                                      _mm_loadu_si128((const __m128i *)(const void *)(b + at)));
+        for (size_t i = 0; i < at; i += 16)
+            same = _mm_and_si128(
+                same, _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)(a + i)),
+                                     _mm_loadu_si128((const __m128i *)(const void *)(b + i))));
+        return _mm_movemask_epi8(same) == 0xffff;
+    }
+#else
+    if (n > 16)
+        return memcmp(a, b, n) == 0;
+#endif
+    if (n >= 8) {
+        memcpy(&p, a, 8);
+        memcpy(&q, b, 8);
+        memcpy(&x, a + n - 8, 8);
+        memcpy(&y, b + n - 8, 8);
+        return ((p ^ q) | (x ^ y)) == 0;
+    }
+    if (n >= 4) {
+        memcpy(&s, a, 4);
+        memcpy(&t, b, 4);
+        memcpy(&u, a + n - 4, 4);
+        memcpy(&v, b + n - 4, 4);
+        return ((s ^ t) | (u ^ v)) == 0;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (a[i] != b[i])
+            return false;
+    return true;
+}
+
+/* NULL gives STR_NULL. */
+static inline struct str str_from(const char *text)
+{
+    return text != NULL ? (struct str){.data = text, .len = strlen(text)} : STR_NULL;
+}
+
+/* Clamped to s. */
+static inline struct str str_slice(struct str s, size_t from, size_t to)
+{
+    if (to > s.len)
+        to = s.len;
+    if (from > to)
+        from = to;
+    /* NULL + 0 is undefined in C, hence the test. */
+    return (struct str){.data = s.data != NULL ? s.data + from : NULL, .len = to - from};
+}
+
+static inline bool str_eq(struct str a, struct str b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
 bool str_eq_nocase(struct str a, struct str b); /* ASCII only. */
-bool str_is(struct str a, const char *text);
+static inline bool str_is(struct str a, const char *text)
+{
+    return str_eq(a, str_from(text));
+}
+
 bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
 int str_compare(struct str a, struct str b);           /* As memcmp, shorter first. */

@@ -231,9 +231,29 @@ static void case_is_ignored_for_letters_and_nothing_else(void **state)
     }
 }
 
+/* One byte differs, or none: what lies around does not matter. */
+static void the_same_is_seen_at_every_length(void **state)
+{
+    (void)state;
+    char a[102], b[102];
+    for (size_t len = 0; len <= 100; len++) {
+        memset(a, 'a', sizeof a);
+        memset(b, 'b', sizeof b);
+        memset(a + 1, 'x', len);
+        memset(b + 1, 'x', len);
+        assert_true(str_same(a + 1, b + 1, len));
+        for (size_t at = 0; at < len; at++) {
+            b[1 + at] = (char)('x' ^ (1 << at % 8));
+            assert_false(str_same(a + 1, b + 1, len));
+            b[1 + at] = 'x';
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_same_is_seen_at_every_length),
         cmocka_unit_test(case_is_ignored_for_letters_and_nothing_else),
         cmocka_unit_test(slices_are_clamped),
         cmocka_unit_test(comparisons_see_bytes),
