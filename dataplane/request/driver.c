@@ -29,7 +29,7 @@ enum step_result request_answered(struct request *r)
     return STEP_NEXT;
 }
 
-static enum progress take_step(struct request *r)
+static inline enum progress take_step(struct request *r)
 {
     step_fn step = r->path->steps[r->step];
     if (step == NULL) {
@@ -112,7 +112,7 @@ static void run_cohort(struct cohort *c)
             enum progress p;
             do
                 p = take_step(r);
-            while (p == PROGRESS_ON && !may_part(r));
+            while (p == PROGRESS_ON && (count == 1 || !may_part(r))); /* Alone none waits for it. */
             if (p == PROGRESS_ON)
                 members[kept++] = r;
             if (p != PROGRESS_WAITS)
