@@ -187,7 +187,7 @@ static void learn(struct http1_memory *m, const struct http1_head *h, const char
 enum http1_result http1_head_parse_known(struct http1_memory *m, struct http1_head *h,
                                          const char *data, size_t len)
 {
-    if (h->response || h->scan_at != 0 || http1_head_begun(h))
+    if (h->reply_to_head || h->scan_at != 0 || http1_head_begun(h))
         return http1_head_parse(h, data, len);
     if (recall(&m->known[m->last], h, data, len))
         return HTTP1_DONE;

@@ -1,9 +1,10 @@
 /* http1_memory.h: heads that were parsed, so that the next like one need not be. A client sends the
  * same head with each request but for the length of the body, what names the request and, with
- * another key, the key. What a head means is a matter of its lines, of the fields that decide
- * framing and of where values lie; so one that is as a known head, but for the bytes of other
- * values, which still are such as may stand there, means the same, and its length is read anew.
- * Nothing is kept of those values: no key stays here (docs/decisions/0271).
+ * another key, the key; a server with each reply, but for the length, a date, ids and counts. What
+ * a head means is a matter of its lines, of the fields that decide framing and of where values lie;
+ * so one that is as a known head, but for the bytes of other values, which still are such as may
+ * stand there, means the same, and its length is read anew. Nothing is kept of those values: no key
+ * stays here (docs/decisions/0271).
  *
  * The result cannot be told from that of http1_head_parse. Belongs to one thread. */
 #ifndef STEELYARD_COMMON_NET_HTTP1_MEMORY_H
@@ -25,7 +26,7 @@ struct http1_known {
     struct http1_head head; /* Its slices are of the text. */
 };
 
-/* Zeroed: empty. */
+/* Zeroed: empty. Of requests, or of replies; not of both. */
 struct http1_memory {
     uint32_t last;   /* Is looked at first. */
     uint32_t next;   /* Makes room for the next. */
@@ -33,7 +34,7 @@ struct http1_memory {
     struct http1_known known[HTTP1_MEMORY_HEADS];
 };
 
-/* As http1_head_parse, of a request. */
+/* As http1_head_parse. Replies to HEAD are neither known nor remembered. */
 enum http1_result http1_head_parse_known(struct http1_memory *m, struct http1_head *h,
                                          const char *data, size_t len);
 

@@ -20,7 +20,6 @@ static void transport_free(struct transport *t)
     slab_deinit(&t->unsent_slab);
     for (void *p; (p = freelist_take(&t->gathers)) != NULL;)
         mem_free(p);
-    buf_deinit(&t->text);
     buf_deinit(&t->cipher);
     mem_free(t->in);
     mem_free(t->plain);
@@ -35,7 +34,6 @@ static struct transport *transport_create(uv_loop_t *loop)
     slab_init(&t->call_slab, sizeof(struct transport_call));
     slab_init(&t->conn_slab, sizeof(struct lean_conn));
     slab_init(&t->unsent_slab, LEAN_UNSENT_BYTES);
-    buf_init(&t->text, FETCH_TEXT_BYTES_MAX);
     buf_init(&t->cipher, CIPHER_BYTES_MAX);
     t->in = mem_alloc(LEAN_HOLD_BYTES + LEAN_READ_BYTES);
     t->resolver = t->in != NULL ? resolver_create(loop, NULL) : NULL;
@@ -103,6 +101,7 @@ static void origin_free(struct transport_origin *o)
     tls_context_destroy(o->tls);
     mem_free(o->host);
     mem_free(o->after_target);
+    buf_deinit(&o->asked.text);
     mem_free(o);
 }
 
@@ -199,6 +198,7 @@ static int origin_create(struct transport *t, const struct fetch_origin_config *
         config->receive_buffer_bytes != 0 ? config->receive_buffer_bytes : 32768;
     list_init(&o->link);
     list_init(&o->calls);
+    buf_init(&o->asked.text, FETCH_TEXT_BYTES_MAX);
     lean_pool_init(o);
     o->host = mem_strndup(url.host.data, url.host.len);
     if (o->host == NULL ||

@@ -46,9 +46,18 @@ static uint64_t deadline_of(const struct transport_call *c)
     return phase < total ? phase : total;
 }
 
+/* None of the times that may follow is shorter: what is armed once need not be where one begins. */
+static uint32_t soonest_ms(const struct fetch_timeouts *t)
+{
+    uint32_t ms = t->head_ms < t->first_byte_ms ? t->head_ms : t->first_byte_ms;
+    return ms < t->idle_ms ? ms : t->idle_ms;
+}
+
 void lean_call_arm(struct transport_call *c)
 {
-    lean_wheel_set(&c->origin->transport->wheel, &c->alarm, deadline_of(c));
+    const uint64_t deadline = deadline_of(c), soonest = now_of(c) + soonest_ms(&c->timeouts);
+    lean_wheel_set(&c->origin->transport->wheel, &c->alarm,
+                   deadline < soonest ? deadline : soonest);
 }
 
 /* Deadlines that moved back are found out here. */
@@ -229,10 +238,10 @@ void lean_call_whole(struct transport_call *c, const struct fetch_timeouts *time
     c->growing = false;
     c->timeouts = fetch_timeouts_or_default(timeouts);
     c->timeouts.total_ms = total_ms;
-    if (c->state != LEAN_HEAD)
-        return;
-    c->ready_ms = now_of(c);
-    lean_call_arm(c);
+    if (c->state == LEAN_HEAD)
+        c->ready_ms = now_of(c);
+    if (c->state == LEAN_HEAD || c->state == LEAN_BODY)
+        lean_call_arm(c); /* The new times may be shorter. */
 }
 
 void lean_call_begin(struct transport_call *c, struct lean_conn *conn)

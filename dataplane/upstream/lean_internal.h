@@ -18,7 +18,7 @@
 #include "common/base/slab.h"
 #include "common/net/dial.h"
 #include "common/net/fetch_check.h"
-#include "common/net/http1.h"
+#include "common/net/http1_memory.h"
 #include "common/net/resolver.h"
 #include "common/net/tls.h"
 #include "dataplane/upstream/lean.h"
@@ -43,6 +43,7 @@
 #define LEAN_REST_BYTES_MAX (4U * LEAN_SEAL_BYTES)
 #define LEAN_GATHERS_KEPT   8U
 #define LEAN_UNSENT_BYTES   1024U /* What usually waits; more is allocated. */
+#define LEAN_ASKED_FIELDS   8U /* Of a request that is composed from the last one. */
 
 /* ---- time ---- */
 
@@ -64,9 +65,15 @@ struct lean_wheel {
 };
 
 void lean_wheel_init(struct lean_wheel *w, uv_loop_t *loop);
+/* at_ms is before alarm->at_ms. */
+void lean_wheel_hang(struct lean_wheel *w, struct lean_alarm *alarm, uint64_t at_ms);
 /* Rings at at_ms or up to a slot later (seconds ahead: earlier; who is rung looks at the time). An
  * alarm that is set earlier already stays as it is. */
-void lean_wheel_set(struct lean_wheel *w, struct lean_alarm *alarm, uint64_t at_ms);
+static inline void lean_wheel_set(struct lean_wheel *w, struct lean_alarm *alarm, uint64_t at_ms)
+{
+    if (at_ms < alarm->at_ms)
+        lean_wheel_hang(w, alarm, at_ms);
+}
 void lean_wheel_unset(struct lean_alarm *alarm);
 
 /* ---- transport and origin ---- */
@@ -88,10 +95,10 @@ struct transport {
     struct slab conn_slab;
     struct slab unsent_slab; /* LEAN_UNSENT_BYTES */
     struct freelist gathers;
-    struct buf text;                /* The head of the request that is being started. */
     struct buf cipher;              /* What TLS has for the peer of the connection at hand. */
     const struct http1_head *reply; /* While on_head runs. */
-    struct http1_head head;         /* Heads that come in one piece. */
+    struct http1_head head;         /* Heads that come in one piece ... */
+    struct http1_memory heads;      /* ... and those that were like them. */
     char *in;            /* LEAN_HOLD_BYTES and LEAN_READ_BYTES: a read goes behind what is held. */
     uint32_t held_bytes; /* Of `in`. */
     uint32_t held_count;
@@ -103,6 +110,19 @@ struct transport {
     bool closing;
     fetch_close_cb on_closed;
     void *on_closed_arg;
+};
+
+/* The head of the last request: what of it comes again (lean_request.c). */
+struct lean_asked {
+    struct buf text;      /* Up to Content-Length; its memory holds the rest. */
+    size_t lasting_bytes; /* The same; 0: the next request is not compared with it. */
+    uint32_t method_bytes;
+    uint32_t target_bytes;
+    size_t field_count;
+    struct {
+        uint32_t name;
+        uint32_t value;
+    } field_bytes[LEAN_ASKED_FIELDS];
 };
 
 struct transport_origin {
@@ -128,6 +148,7 @@ struct transport_origin {
     struct lean_stats stats;
     fetch_close_cb on_closed;
     void *on_closed_arg;
+    struct lean_asked asked;
 };
 
 /* ---- calls ---- */
@@ -206,7 +227,8 @@ void lean_call_run_due(struct transport *t);
 void lean_call_begin(struct transport_call *c, struct lean_conn *conn);
 /* Sends more of what is unsent, and deals with a failure. */
 void lean_call_send(struct transport_call *c);
-/* Sets the alarm to the deadline of its state; for whenever that may have become an earlier one. */
+/* Sets the alarm to the deadline of its state, or to the soonest that one to come may have: for
+ * whenever a wait begins, but for those that follow the head, which it has seen to. */
 void lean_call_arm(struct transport_call *c);
 
 /* lean_request.c */

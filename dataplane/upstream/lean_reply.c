@@ -1,8 +1,8 @@
 /* What the bytes of a reply mean. Usual path: the head came in one piece and is parsed where it
- * lies, in the loop's read buffer, with the loop's own parser state; on_head reads its fields; the
- * body's pieces are handed on from the same buffer. Only half a head is copied, with the parser's
- * state, so that no byte is looked at twice. The strict reader of common/net/http1 refuses what is
- * doubtful (B32, B34); its limits are ours (B33, B36). */
+ * lies, in the loop's read buffer, with the loop's own parser state, or known by one before it;
+ * on_head reads its fields; the body's pieces are handed on from the same buffer. Only half a head
+ * is copied, with the parser's state, so that no byte is looked at twice. The strict reader of
+ * common/net/http1 refuses what is doubtful (B32, B34); its limits are ours (B33, B36). */
 #include <assert.h>
 
 #include "common/base/mem.h"
@@ -73,7 +73,6 @@ static enum lean_reply head_done(struct transport_call *c, const struct http1_he
     c->keep_alive = h->keep_alive;
     c->last_byte_ms = uv_now(t->loop);
     http1_body_init(&c->body, h, c->body_max_bytes);
-    lean_call_arm(c);
     if (c->callbacks->on_head != NULL) {
         t->reply = h;
         enum fetch_flow flow = c->callbacks->on_head(c->arg, c, h->status);
@@ -117,7 +116,7 @@ static enum lean_reply head_first(struct transport_call *c, struct str *io_bytes
     struct transport *t = c->origin->transport;
     struct http1_head *h = &t->head;
     http1_response_init(h, c->reply_to_head ? HTTP1_HEAD : HTTP1_GET);
-    switch (http1_head_parse(h, io_bytes->data, io_bytes->len)) {
+    switch (http1_head_parse_known(&t->heads, h, io_bytes->data, io_bytes->len)) {
     case HTTP1_DONE:
         *io_bytes = str_slice(*io_bytes, h->head_bytes, io_bytes->len);
         return head_done(c, h);
@@ -143,11 +142,8 @@ static enum lean_reply head_first(struct transport_call *c, struct str *io_bytes
 
 static enum lean_reply give(struct transport_call *c, struct str piece)
 {
-    bool first = c->result.body_bytes == 0;
     c->result.body_bytes += piece.len;
     c->last_byte_ms = uv_now(c->origin->transport->loop);
-    if (first)
-        lean_call_arm(c); /* From now on the time between pieces counts, which may be less. */
     if (c->callbacks->on_body == NULL)
         return LEAN_REPLY_MORE;
     enum fetch_flow flow = c->callbacks->on_body(c->arg, c, piece);

@@ -85,16 +85,56 @@ static bool fields_are_sound(const struct fetch_request *r, const char *text, si
 
 /* ---- the head ---- */
 
-int lean_request_compose(struct transport_origin *o, const struct fetch_request *r,
-                         struct str *out_head)
+/* Requests to an origin begin alike but for the length of their bodies. Is what stands in the text
+ * what these parts make? Each is as long as that one's, so they stand where it stands; and what is
+ * the same was found sound. */
+static bool is_asked_again(const struct transport_origin *o, const struct fetch_request *r)
 {
-    struct buf *text = &o->transport->text;
-    uint64_t body_bytes = r->growing_bytes;
-    if (r->field_count > FETCH_FIELDS_MAX || r->body_count > FETCH_BODY_SPANS_MAX ||
-        (r->growing_bytes != 0 && r->body_count != 0))
-        return ERR_INVALID;
-    for (size_t i = 0; i < r->body_count; i++)
-        body_bytes += r->body[i].len;
+    const struct lean_asked *k = &o->asked;
+    const char *at = k->text.data;
+    if (k->lasting_bytes == 0 || r->field_count != k->field_count ||
+        r->method.len != k->method_bytes || r->target.len != k->target_bytes ||
+        !str_same(at, r->method.data, k->method_bytes))
+        return false;
+    at += k->method_bytes + 1;
+    if (!str_same(at, r->target.data, k->target_bytes))
+        return false;
+    at += k->target_bytes + o->after_target_bytes;
+    for (size_t i = 0; i < k->field_count; i++) {
+        const struct str name = r->fields[i].name, value = r->fields[i].value;
+        const char *value_at = at + name.len + 2;
+        if (name.len != k->field_bytes[i].name || value.len != k->field_bytes[i].value ||
+            !str_same(at, name.data, name.len) || !str_same(value_at, value.data, value.len))
+            return false;
+        at = value_at + value.len + 2;
+    }
+    return true;
+}
+
+/* Not if a value came with blanks around it, which the text lacks. */
+static void note_asked(struct transport_origin *o, const struct fetch_request *r,
+                       size_t lasting_bytes)
+{
+    struct lean_asked *k = &o->asked;
+    size_t bytes = r->method.len + 1 + r->target.len + o->after_target_bytes;
+    if (r->field_count > LEAN_ASKED_FIELDS)
+        return;
+    k->method_bytes = (uint32_t)r->method.len;
+    k->target_bytes = (uint32_t)r->target.len;
+    k->field_count = r->field_count;
+    for (size_t i = 0; i < r->field_count; i++) {
+        k->field_bytes[i].name = (uint32_t)r->fields[i].name.len;
+        k->field_bytes[i].value = (uint32_t)r->fields[i].value.len;
+        bytes += r->fields[i].name.len + r->fields[i].value.len + 4;
+    }
+    k->lasting_bytes = bytes == lasting_bytes ? bytes : 0;
+}
+
+/* All but the length of the body and the blank line. */
+static int compose_lasting(struct transport_origin *o, const struct fetch_request *r)
+{
+    struct buf *text = &o->asked.text;
+    o->asked.lasting_bytes = 0;
     buf_clear(text);
     int rc = buf_reserve(text, bytes_max(o, r));
     if (rc != 0)
@@ -103,7 +143,7 @@ int lean_request_compose(struct transport_origin *o, const struct fetch_request 
     *at++ = ' ';
     at = put(at, r->target);
     at = put(at, (struct str){o->after_target, o->after_target_bytes});
-    char *fields = at;
+    const size_t fields = (size_t)(at - text->data);
     for (size_t i = 0; i < r->field_count; i++) {
         at = put(at, r->fields[i].name);
         *at++ = ':';
@@ -112,7 +152,30 @@ int lean_request_compose(struct transport_origin *o, const struct fetch_request 
         *at++ = '\r';
         *at++ = '\n';
     }
-    char *fields_end = at;
+    const size_t end = (size_t)(at - text->data);
+    memcpy(at, "\r\n", 2); /* The scans end at what is known. */
+    if (!first_line_is_sound(r, text->data, end + 2) ||
+        !fields_are_sound(r, text->data, fields, end, end + 2))
+        return ERR_INVALID;
+    text->len = end;
+    note_asked(o, r, end);
+    return 0;
+}
+
+int lean_request_compose(struct transport_origin *o, const struct fetch_request *r,
+                         struct str *out_head)
+{
+    struct buf *text = &o->asked.text;
+    uint64_t body_bytes = r->growing_bytes;
+    if (r->field_count > FETCH_FIELDS_MAX || r->body_count > FETCH_BODY_SPANS_MAX ||
+        (r->growing_bytes != 0 && r->body_count != 0))
+        return ERR_INVALID;
+    for (size_t i = 0; i < r->body_count; i++)
+        body_bytes += r->body[i].len;
+    int rc = is_asked_again(o, r) ? 0 : compose_lasting(o, r);
+    if (rc != 0)
+        return rc;
+    char *at = text->data + text->len;
     if (body_bytes > 0 || expects_body(r->method)) {
         at = put(at, length_name);
         at = digits_put_u64(at, body_bytes);
@@ -122,11 +185,7 @@ int lean_request_compose(struct transport_origin *o, const struct fetch_request 
     *at++ = '\r';
     *at++ = '\n';
     *out_head = (struct str){text->data, (size_t)(at - text->data)};
-    size_t end = out_head->len;
-    bool sound = first_line_is_sound(r, text->data, end) &&
-                 fields_are_sound(r, text->data, (size_t)(fields - text->data),
-                                  (size_t)(fields_end - text->data), end);
-    return sound ? 0 : ERR_INVALID;
+    return 0;
 }
 
 struct lean_unsent *lean_unsent_create(struct transport *t, struct str head,

@@ -32,10 +32,8 @@ static void set_timer(struct lean_wheel *w, uint64_t slot)
     (void)uv_timer_start(&w->timer, on_timer, at_ms > now_ms ? at_ms - now_ms : 0, 0);
 }
 
-void lean_wheel_set(struct lean_wheel *w, struct lean_alarm *alarm, uint64_t at_ms)
+void lean_wheel_hang(struct lean_wheel *w, struct lean_alarm *alarm, uint64_t at_ms)
 {
-    if (at_ms >= alarm->at_ms)
-        return;
     if (w->due_slot == UINT64_MAX) /* It stood still: nothing hangs in it. */
         w->done_slot = now_slot(w);
     uint64_t slot = (at_ms + LEAN_SLOT_MS - 1) / LEAN_SLOT_MS;

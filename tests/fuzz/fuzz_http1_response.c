@@ -1,4 +1,5 @@
-/* Any bytes as a response; the first byte says whether it answers a HEAD. */
+/* Any bytes as a response, in parts and known by one before it; the first byte says whether it
+ * answers a HEAD. */
 #include "tests/fuzz/http1_fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -13,5 +14,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .body_max_bytes = 4096,
     };
     http1_fuzz_splits(input);
+    http1_fuzz_known(input);
     return 0;
 }
