@@ -28,7 +28,7 @@ struct usual {
 INLINE void look_again(struct usual *u)
 {
     const struct json *j = u->j;
-    u->open = &j->nodes[j->scan.open];
+    u->open = j->scan.depth > 0 ? &j->nodes[j->scan.open] : NULL;
     u->node = &j->nodes[j->count];
     u->count = j->count;
     u->room = j->capacity < j->max_nodes ? j->capacity : j->max_nodes;
@@ -87,7 +87,7 @@ INLINE bool take_string(struct usual *u, enum json_scan_state inside)
 #if defined(__SSE2__)
     const unsigned mask = json_special_16(u->at + 1);
     if (mask != 0) {
-        const unsigned char *const to = u->at + 1 + (unsigned)__builtin_ctz(mask);
+        const unsigned char *const to = u->at + 1 + (size_t)__builtin_ctz(mask);
         if (*to == '"') {
             push(u, u->at, to + 1, JSON_STRING);
             return true;

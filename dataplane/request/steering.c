@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "common/net/http1_scan.h"
+
 static bool name_byte(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
@@ -230,25 +232,36 @@ static const struct reader {
 #undef X
 };
 
+/* NULL: none of them. */
+static const struct reader *find_reader(struct str name)
+{
+    for (const struct reader *r = readers; r < readers + sizeof readers / sizeof readers[0]; r++)
+        if (r->name.len == name.len && http1_name_is(name.data, r->name.data, name.len))
+            return r;
+    return NULL;
+}
+
 void steering_read(const struct http1_head *head, struct steering *s, const char **out_bad)
 {
 #define X(name, read) | http1_name_bit(name, sizeof(name) - 1)
     const uint64_t bits = 0 READERS(X); /* Known when compiled. */
+#undef X
+#define X(name, read) | UINT64_C(1) << (sizeof(name) - 1)
+    const uint64_t lengths = 0 READERS(X);
 #undef X
     memset(s, 0, sizeof *s);
     *out_bad = NULL;
     if ((head->names & bits) == 0) /* The usual head has none of ours. */
         return;
     for (size_t i = 0; i < head->field_count; i++) {
-        struct str name = http1_field_name(head, i);
+        const struct http1_field *f = &head->fields[i];
+        if (f->name_len > 63 || (lengths >> f->name_len & 1) == 0)
+            continue;
+        const struct str name = http1_field_name(head, i);
         if ((http1_name_bit(name.data, name.len) & bits) == 0)
             continue;
-        for (size_t k = 0; k < sizeof readers / sizeof readers[0]; k++) {
-            if (!str_eq_nocase(name, readers[k].name))
-                continue;
-            if (!readers[k].read(str_trim(http1_field_value(head, i)), s))
-                *out_bad = readers[k].name.data;
-            break;
-        }
+        const struct reader *r = find_reader(name);
+        if (r != NULL && !r->read(str_trim(http1_field_value(head, i)), s))
+            *out_bad = r->name.data;
     }
 }
