@@ -1,7 +1,12 @@
 /* features_sort_avx512.c: indices ascending and once each, by a sorting network, which has no
  * branch and waits for no memory. The numbers are a matrix of 32 columns. First each column is
- * sorted, then two of them are merged to one of twice the length that goes down the first and on
- * down the second, then two of those, and so on (the bitonic merge of Batcher, 1968). */
+ * sorted, then two of them are merged to one sequence of twice the length, then two of those, and
+ * so on (the bitonic merge of Batcher, 1968).
+ *
+ * Each bit of a number's place in its sequence is a bit of the row it stands in or of the column.
+ * Whole rows are compared, so what a step compares by has to be a bit of the row: it is exchanged
+ * for one that is not needed for longest. Which bits are where is written beside each step of
+ * merge_columns(), for 16 rows: those of the row, then those of the column from 16 on. */
 #include "common/route/features_internal.h"
 
 #if defined(__x86_64__)
@@ -45,108 +50,220 @@ INLINE void sort_eight(__m512i *r)
     order(&r[2], &r[4]), order(&r[3], &r[5]), order(&r[3], &r[4]);
 }
 
-/* Sorts columns that rise and then fall, or the other way. */
-INLINE void clean_columns(__m512i *r, unsigned rows)
-{
-    if (rows >= 32)
-        order_rows(r, rows, 16);
-    if (rows >= 16)
-        order_rows(r, rows, 8);
-    order_rows(r, rows, 4);
-    order_rows(r, rows, 2);
-    order_rows(r, rows, 1);
-}
-
-INLINE void merge_halves(__m512i *r, unsigned rows)
-{
-#pragma GCC unroll 32
-    for (unsigned i = 0; i < rows / 2; i++)
-        order(&r[i], &r[rows - 1 - i]);
-    if (rows == 32)
-        order_rows(r, rows, 8);
-    order_rows(r, rows, 4);
-    order_rows(r, rows, 2);
-    order_rows(r, rows, 1);
-}
-
 INLINE void sort_columns(__m512i *r, unsigned rows)
 {
-#pragma GCC unroll 4
-    for (unsigned i = 0; i < rows; i += 8)
-        sort_eight(r + i);
-    if (rows >= 16)
-        merge_halves(r, 16);
-    if (rows == 32) {
-        merge_halves(r + 16, 16);
-        merge_halves(r, 32);
-    }
-}
-
-/* The lower of each number and its partner; in columns of `high` the higher one. */
-INLINE __m512i choose(__m512i v, __m512i partner, __mmask32 high)
-{
-    return _mm512_mask_max_epu16(_mm512_min_epu16(v, partner), high, v, partner);
-}
-
-/* Column c and column c ^ apart: the same row, or the row as far from the other end. */
-INLINE void order_columns(__m512i *r, unsigned rows, __m512i partner, __mmask32 high)
-{
-#pragma GCC unroll 32
-    for (unsigned i = 0; i < rows; i++)
-        r[i] = choose(r[i], _mm512_permutexvar_epi16(partner, r[i]), high);
-}
-
-INLINE void order_mirrored(__m512i *r, unsigned rows, __m512i partner, __mmask32 high)
-{
-#pragma GCC unroll 16
-    for (unsigned i = 0; i < rows / 2; i++) {
-        const __m512i a = r[i], b = r[rows - 1 - i];
-        r[i] = choose(a, _mm512_permutexvar_epi16(partner, b), high);
-        r[rows - 1 - i] = choose(b, _mm512_permutexvar_epi16(partner, a), high);
-    }
+    sort_eight(r);
+    if (rows == 8)
+        return;
+    sort_eight(r + 8);
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < 8; i++)
+        order(&r[i], &r[15 - i]);
+    order_rows(r, 16, 4);
+    order_rows(r, 16, 2);
+    order_rows(r, 16, 1);
 }
 
 static const uint16_t columns[COLUMNS] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
                                           11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
                                           22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
-/* Columns whose number has that bit. */
-static const uint32_t with_bit[5] = {0xAAAAAAAA, 0xCCCCCCCC, 0xF0F0F0F0, 0xFF00FF00, 0xFFFF0000};
 
-INLINE __m512i columns_xor(unsigned apart)
+/* Which bit of the column goes to the row, and where the row's goes; of columns that are numbered
+ * by bits from 16 to 1. */
+enum exchange {
+    HALVES,      /* 16 <-> row */
+    EVEN_EIGHTS, /* 8 -> row -> 16 -> 8 */
+    FOURS,       /* 4 <-> row */
+    EVEN_PAIRS,  /* 2 -> row -> 4 -> 2 */
+    PAIRS,       /* 4 -> row -> 2 -> 4 */
+    WORDS,       /* 4 -> row -> 1 -> 2 -> 4 */
+};
+
+INLINE __m512i pick_pairs(__m512i a, __m512i b, bool odd)
 {
-    return _mm512_xor_si512(load(columns), _mm512_set1_epi16((short)apart));
+    const __m512 x = _mm512_castsi512_ps(a), y = _mm512_castsi512_ps(b);
+    return _mm512_castps_si512(odd ? _mm512_shuffle_ps(x, y, 0xDD) : _mm512_shuffle_ps(x, y, 0x88));
 }
 
-INLINE void merge_columns(__m512i *r, unsigned rows)
+INLINE __m512i pick(enum exchange how, __m512i a, __m512i b, bool second)
 {
-    for (unsigned bit = 0; bit < 5; bit++) {
-        order_mirrored(r, rows, columns_xor((2U << bit) - 1), with_bit[bit]);
-        for (unsigned b = bit; b-- > 0;)
-            order_columns(r, rows, columns_xor(1U << b), with_bit[b]);
-        clean_columns(r, rows);
+    switch (how) {
+    case HALVES:
+        return second ? _mm512_shuffle_i64x2(a, b, 0xEE) : _mm512_shuffle_i64x2(a, b, 0x44);
+    case EVEN_EIGHTS:
+        return second ? _mm512_shuffle_i64x2(a, b, 0xDD) : _mm512_shuffle_i64x2(a, b, 0x88);
+    case FOURS:
+        return second ? _mm512_unpackhi_epi64(a, b) : _mm512_unpacklo_epi64(a, b);
+    case EVEN_PAIRS:
+        return pick_pairs(a, b, second);
+    case PAIRS:
+        return second ? _mm512_unpackhi_epi32(a, b) : _mm512_unpacklo_epi32(a, b);
+    case WORDS:
+        return second ? _mm512_unpackhi_epi16(a, b) : _mm512_unpacklo_epi16(a, b);
+    }
+    return a;
+}
+
+INLINE void exchange(__m512i *r, unsigned rows, enum exchange how, unsigned apart)
+{
+#pragma GCC unroll 16
+    for (unsigned i = 0; i < rows; i++)
+        if ((i & apart) == 0) {
+            const __m512i a = r[i], b = r[i + apart];
+            r[i] = pick(how, a, b, false);
+            r[i + apart] = pick(how, a, b, true);
+        }
+}
+
+INLINE void step(__m512i *r, unsigned rows, enum exchange how, unsigned apart)
+{
+    exchange(r, rows, how, apart);
+    order_rows(r, rows, apart);
+}
+
+/* Turns the second of two sequences around, the one in rows with `top`: those below it are all bits
+ * of a row, and the given ones of a column. */
+INLINE void turn(__m512i *r, unsigned rows, unsigned top, unsigned below)
+{
+    const __m512i turned = _mm512_xor_si512(load(columns), _mm512_set1_epi16((short)below));
+    __m512i from[16];
+#pragma GCC unroll 16
+    for (unsigned i = 0; i < rows; i++)
+        from[i] = r[i];
+#pragma GCC unroll 16
+    for (unsigned i = 0; i < rows; i++)
+        if ((i & top) != 0)
+            r[i] = _mm512_permutexvar_epi16(turned, from[i ^ (rows - 1) ^ top]);
+}
+
+/* By the bits of a row, from `top` on, each lower than the one before it. */
+INLINE void order_all(__m512i *r, unsigned rows, unsigned top)
+{
+#pragma GCC unroll 4
+    for (unsigned bits = rows, apart = top; bits > 1; bits /= 2) {
+        order_rows(r, rows, apart);
+        apart = apart > 1 ? apart / 2 : rows / 2;
     }
 }
 
-static const uint16_t front[COLUMNS] = {0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 5,
-                                        37, 6,  38, 7,  39, 8,  40, 9,  41, 10, 42,
-                                        11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
-
-/* Down the columns to along the rows: each step takes the highest bit of the row to the lowest of
- * the column, and those between up by one. */
-INLINE void transpose(__m512i *r, unsigned rows)
+INLINE void merge(__m512i *r, unsigned rows, enum exchange how, unsigned top, unsigned below)
 {
-    const __m512i first = load(front), second = _mm512_add_epi16(first, _mm512_set1_epi16(16));
-#pragma GCC unroll 5
-    for (unsigned bits = rows; bits > 1; bits /= 2) {
-        __m512i to[32];
+    exchange(r, rows, how, top);
+    turn(r, rows, top, below);
+    order_all(r, rows, top);
+}
+
+/* To columns in the order of their numbers, where `from` is where the bits are. */
+INLINE void order_columns(__m512i *r, unsigned rows, const uint16_t *from)
+{
+    const __m512i column = load(from);
 #pragma GCC unroll 16
-        for (unsigned i = 0; i < rows / 2; i++) {
-            to[2 * i] = _mm512_permutex2var_epi16(r[i], first, r[i + rows / 2]);
-            to[2 * i + 1] = _mm512_permutex2var_epi16(r[i], second, r[i + rows / 2]);
-        }
+    for (unsigned i = 0; i < rows; i++)
+        r[i] = _mm512_permutexvar_epi16(column, r[i]);
+}
+
+#define BIT(c, n)   ((c) >> (n)&1)
+#define MERGED(c)   (BIT(c, 0) << 4 | BIT(c, 4) << 3 | BIT(c, 1) << 2 | BIT(c, 2) << 1 | BIT(c, 3))
+#define HALVED(c)   (BIT(c, 0) << 4 | BIT(c, 4) << 3 | BIT(c, 1) << 2 | BIT(c, 3) << 1 | BIT(c, 2))
+#define FOUR(f, c)  f(c), f((c) + 1), f((c) + 2), f((c) + 3)
+#define EIGHT(f, c) FOUR(f, c), FOUR(f, (c) + 4)
+#define ALL(f)      EIGHT(f, 0), EIGHT(f, 8), EIGHT(f, 16), EIGHT(f, 24)
+static const uint16_t merged[COLUMNS] = {ALL(MERGED)}, halved[COLUMNS] = {ALL(HALVED)};
+
+/* The bit of a row that is the highest when so many merges were made. */
+INLINE unsigned top_of(unsigned rows, unsigned merges)
+{
+    const unsigned bits = rows == 8 ? 3 : 4;
+    return 1U << (merges % bits);
+}
+
+/* Sorted columns to rows that follow each other, see row_at(). In the beginning 3210|45678. */
+INLINE void merge_columns(__m512i *r, unsigned rows)
+{
+    const unsigned first = top_of(rows, 0), second = top_of(rows, 1), third = top_of(rows, 2),
+                   fourth = top_of(rows, 3), fifth = top_of(rows, 4), last = top_of(rows, 5);
+    merge(r, rows, HALVES, first, 16);       /* 4321|05678 */
+    step(r, rows, HALVES, second);           /* 4320|15678 */
+    merge(r, rows, EVEN_EIGHTS, second, 24); /* 5432|01678 */
+    step(r, rows, EVEN_EIGHTS, third);       /* 5431|20678 */
+    step(r, rows, EVEN_EIGHTS, third);       /* 5430|12678 */
+    merge(r, rows, FOURS, third, 28);        /* 6543|12078 */
+    step(r, rows, EVEN_EIGHTS, fourth);      /* 6542|31078 */
+    step(r, rows, EVEN_EIGHTS, fourth);      /* 6541|23078 */
+    step(r, rows, PAIRS, fourth);            /* 6540|23718 */
+    merge(r, rows, PAIRS, fourth, 30);       /* 7654|23108 */
+    step(r, rows, EVEN_EIGHTS, fifth);       /* 7653|42108 */
+    step(r, rows, EVEN_EIGHTS, fifth);       /* 7652|34108 */
+    step(r, rows, WORDS, fifth);             /* 7651|34082 */
+    step(r, rows, WORDS, fifth);             /* 7650|34821 */
+    merge(r, rows, PAIRS, fifth, 31);        /* 8765|34201 */
+    step(r, rows, EVEN_EIGHTS, last);        /* 8764|53201 */
+    step(r, rows, EVEN_EIGHTS, last);        /* 8763|45201 */
+    step(r, rows, WORDS, last);              /* 8762|45013 */
+    step(r, rows, EVEN_PAIRS, last);         /* 8761|45203 */
+    step(r, rows, EVEN_PAIRS, last);         /* 8760|45123 */
+    exchange(r, rows, EVEN_EIGHTS, last);    /* 8765|04123 */
+    order_columns(r, rows, merged);
+}
+
+/* Where the row stands that is the n-th. */
+INLINE unsigned row_at(unsigned rows, unsigned n)
+{
+    return rows == 8 ? (n << 2 & 4) | n >> 1 : (n << 1 & 14) | n >> 3;
+}
+
+/* Half of two sequences of 512 that were compared. */
+INLINE void merge_half(__m512i *r)
+{
+    const unsigned top = top_of(16, 4), last = top_of(16, 5);
+    order_all(r, 16, top);              /* 8765|43210 */
+    step(r, 16, HALVES, last);          /* 8764|53210 */
+    step(r, 16, EVEN_EIGHTS, last);     /* 8763|45210 */
+    step(r, 16, PAIRS, last);           /* 8762|45130 */
+    step(r, 16, WORDS, last);           /* 8761|45302 */
+    step(r, 16, EVEN_PAIRS, last);      /* 8760|45132 */
+    exchange(r, 16, EVEN_EIGHTS, last); /* 8765|04132 */
+    order_columns(r, 16, halved);
+}
+
+/* Two sequences of 512. */
+INLINE void merge_two(__m512i *r)
+{
+    const __m512i turned = _mm512_xor_si512(load(columns), _mm512_set1_epi16(31));
+#pragma GCC unroll 16
+    for (unsigned i = 0; i < 16; i++)
+        r[16 + i] = _mm512_permutexvar_epi16(turned, r[16 + i]);
+#pragma GCC unroll 16
+    for (unsigned i = 0; i < 16; i++)
+        order(&r[i], &r[31 - i]);
+    merge_half(r);
+    merge_half(r + 16);
+}
+
+INLINE void sort_rows(__m512i *r, unsigned rows)
+{
+    sort_columns(r, rows);
+    merge_columns(r, rows);
+}
+
+INLINE void store_rows(const __m512i *r, unsigned rows, uint16_t *to)
+{
+#pragma GCC unroll 16
+    for (unsigned n = 0; n < rows; n++)
+        _mm512_store_si512(to + (size_t)n * COLUMNS, r[row_at(rows, n)]);
+}
+
+/* What is missing in the last rows is the first number again. */
+INLINE void load_rows(__m512i *r, unsigned rows, const uint16_t *index, uint32_t n)
+{
+    const __m512i end = _mm512_set1_epi16((short)n),
+                  more_of_first = _mm512_set1_epi16((short)index[0]);
+    __m512i place = load(columns);
 #pragma GCC unroll 32
-        for (unsigned i = 0; i < rows; i++)
-            r[i] = to[i];
+    for (unsigned i = 0; i < rows; i++) {
+        r[i] = _mm512_mask_loadu_epi16(more_of_first, _mm512_cmplt_epu16_mask(place, end),
+                                       index + (size_t)i * COLUMNS);
+        place = _mm512_add_epi16(place, _mm512_set1_epi16(COLUMNS));
     }
 }
 
@@ -156,20 +273,18 @@ INLINE uint32_t sort(const uint16_t *index, uint32_t n, unsigned rows, uint16_t 
     _Alignas(64) __attribute__((uninitialized)) uint16_t room[33 * COLUMNS];
     __attribute__((uninitialized)) uint16_t distinct[33 * COLUMNS];
     uint16_t *const sorted = room + COLUMNS;
-    const __m512i more_of_first = _mm512_set1_epi16((short)index[0]);
     uint32_t count = 0;
-#pragma GCC unroll 32
-    for (unsigned i = 0; i < rows; i++) {
-        const uint32_t left = n > i * COLUMNS ? n - i * COLUMNS : 0;
-        const __mmask32 valid = _bzhi_u32(~0U, left < COLUMNS ? left : COLUMNS);
-        r[i] = _mm512_mask_loadu_epi16(more_of_first, valid, index + (size_t)i * COLUMNS);
+    load_rows(r, rows, index, n);
+    if (rows == 32) {
+        sort_rows(r, 16);
+        sort_rows(r + 16, 16);
+        merge_two(r);
+        store_rows(r, 16, sorted);
+        store_rows(r + 16, 16, sorted + (size_t)16 * COLUMNS);
+    } else {
+        sort_rows(r, rows);
+        store_rows(r, rows, sorted);
     }
-    sort_columns(r, rows);
-    merge_columns(r, rows);
-    transpose(r, rows);
-#pragma GCC unroll 32
-    for (unsigned i = 0; i < rows; i++)
-        _mm512_store_si512(sorted + (size_t)i * COLUMNS, r[i]);
     sorted[-1] = (uint16_t)~sorted[0];
     for (unsigned i = 0; i < rows * COLUMNS; i += COLUMNS) {
         const __m512i v = load(sorted + i);
