@@ -5,15 +5,17 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define DIGITS_BYTES 20U /* Of any uint64_t. */
 
-/* The last two digits of it. */
+/* "00", "01" and so on to "99". */
+extern const char digits_pairs[200];
+
+/* Two digits of a number below 100. */
 static inline void digits_put_two(char *at, uint32_t value)
 {
-    uint32_t tens = value * 103 >> 10; /* Exact below 100. */
-    at[0] = (char)('0' + tens);
-    at[1] = (char)('0' + (value - tens * 10));
+    memcpy(at, digits_pairs + 2 * (size_t)value, 2);
 }
 
 /* Writes to at and returns where it ended; there is room for DIGITS_BYTES. */

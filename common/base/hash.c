@@ -26,24 +26,13 @@ uint64_t siphash_1_3(struct siphash_key key, const void *data, size_t len)
     return sip_final(sip_block(s, sip_last(p, len)));
 }
 
-static inline struct sip block_of_2(struct sip s, uint64_t m)
-{
-    s.v3 ^= m;
-    s = sip_round(sip_round(s));
-    s.v0 ^= m;
-    return s;
-}
-
 uint64_t siphash_2_4(struct siphash_key key, const void *data, size_t len)
 {
     const uint8_t *p = data;
     struct sip s = sip_begin(key);
     for (size_t at = 0; at + 8 <= len; at += 8)
-        s = block_of_2(s, sip_load(p + at));
-    s = block_of_2(s, sip_last(p, len));
-    s.v2 ^= 0xff;
-    s = sip_round(sip_round(sip_round(sip_round(s))));
-    return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+        s = sip_block_2(s, sip_load(p + at));
+    return sip_final_4(sip_block_2(s, sip_last(p, len)));
 }
 
 /* 0x82F63B78 is the reflected Castagnoli polynomial. Four bits a step: a table of one cache line.
@@ -100,7 +89,7 @@ __attribute__((target("sse4.2"))) uint32_t hash_crc32c_sse42(uint32_t crc, const
  * al., "Fast CRC Computation for iSCSI Polynomial Using CRC32 Instruction", Intel 2011). */
 #define LANE_BYTES  128U
 #define CHUNK_BYTES (3U * LANE_BYTES + 8U)
-#define FOLD_BYTES  256U /* From here on multiplying alone is faster. */
+#define FOLD_BYTES  256U        /* From here on multiplying alone is faster. */
 #define OVER_TWO    0xdcb17aa4U /* n = 2 * LANE_BYTES + 8; reflected, as all here. */
 #define OVER_ONE    0x6992cea2U /* n = LANE_BYTES + 8 */
 

@@ -52,6 +52,22 @@ static inline uint64_t sip_final(struct sip s)
     return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
 }
 
+/* Of the variant 2-4: two and four. */
+static inline struct sip sip_block_2(struct sip s, uint64_t m)
+{
+    s.v3 ^= m;
+    s = sip_round(sip_round(s));
+    s.v0 ^= m;
+    return s;
+}
+
+static inline uint64_t sip_final_4(struct sip s)
+{
+    s.v2 ^= 0xff;
+    s = sip_round(sip_round(sip_round(sip_round(s))));
+    return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+}
+
 static inline uint64_t sip_load(const uint8_t *p)
 {
     uint64_t value;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/rand.h"
+#include "common/base/siphash.h"
 #include "common/crypto/digest.h"
 
 /* Layout: 48 bits of milliseconds | 4 version | 12 rand_a | 2 variant | 62 rand_b. */
@@ -75,10 +76,19 @@ int uuid_parse(struct str text, struct uuid *out)
 static void uuid_mac(const struct uuid *u, uint64_t owner, struct siphash_key key,
                      uint8_t out[UUID_MAC_BYTES])
 {
-    uint8_t covered[UUID_MAC_OFFSET + 8];
-    memcpy(covered, u->bytes, UUID_MAC_OFFSET);
-    store_be(covered + UUID_MAC_OFFSET, owner, 8);
-    store_be(out, siphash_2_4(key, covered, sizeof covered) & 0xFFFFFFFFU, UUID_MAC_BYTES);
+    /* SipHash-2-4 of twenty bytes, its blocks written out: the id's first twelve and the owner, big
+     * endian. */
+    uint64_t first, second = 0, big = htobe64(owner);
+    memcpy(&first, u->bytes, 8);
+    memcpy(&second, u->bytes + 8, UUID_MAC_OFFSET - 8);
+    first = le64toh(first);
+    second = le64toh(second);
+    big = le64toh(big);
+    struct sip s = sip_block_2(sip_begin(key), first);
+    s = sip_block_2(s, second | big << 32);
+    const uint64_t mac =
+        sip_final_4(sip_block_2(s, big >> 32 | (uint64_t)(UUID_MAC_OFFSET + 8) << 56));
+    store_be(out, mac & 0xFFFFFFFFU, UUID_MAC_BYTES);
 }
 
 struct uuid uuid_v7_signed(int64_t wall_us, uint64_t owner, struct siphash_key key)

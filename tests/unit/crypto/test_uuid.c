@@ -80,12 +80,33 @@ static void a_signed_id_binds_owner_and_every_bit(void **state)
     }
 }
 
+/* Ids that were given out stay what they are: SipHash-2-4 of the first twelve bytes and the owner.
+ */
+static void the_signature_is_siphash_of_id_and_owner(void **state)
+{
+    (void)state;
+    rand_seed_thread(4);
+    for (unsigned i = 0; i < 10000; i++) {
+        const struct siphash_key key = {.k0 = rand_u64(), .k1 = rand_u64()};
+        const uint64_t owner = rand_u64() >> i % 64;
+        const struct uuid u = uuid_v7_signed((int64_t)(rand_u64() >> 12), owner, key);
+        uint8_t covered[20];
+        memcpy(covered, u.bytes, 12);
+        for (unsigned b = 0; b < 8; b++)
+            covered[12 + b] = (uint8_t)(owner >> (56 - 8 * b));
+        const uint64_t mac = siphash_2_4(key, covered, sizeof covered);
+        for (unsigned b = 0; b < 4; b++)
+            assert_int_equal(u.bytes[12 + b], (uint8_t)(mac >> (24 - 8 * b)));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(version_variant_and_time_are_in_place),
         cmocka_unit_test(ids_sort_by_time_and_differ),
         cmocka_unit_test(only_the_canonical_form_is_parsed),
+        cmocka_unit_test(the_signature_is_siphash_of_id_and_owner),
         cmocka_unit_test(a_signed_id_binds_owner_and_every_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
