@@ -225,9 +225,10 @@ static bool is_sessions(const struct request *r, const struct upstream_target *t
            session_is_at(r, t->deployment);
 }
 
-static struct live look(const struct request *r, const struct snapshot_model *m, uint64_t now_ms)
+static inline void look(const struct request *r, const struct snapshot_model *m, uint64_t now_ms,
+                        struct live *l)
 {
-    struct live l = {.wait_ms = UINT64_MAX};
+    *l = (struct live){.wait_ms = UINT64_MAX};
     int64_t least = 0;
     bool sessions = false;
     const bool all = ways_most_out(r, m, now_ms);
@@ -235,40 +236,39 @@ static struct live look(const struct request *r, const struct snapshot_model *m,
         const struct upstream_target *t = upstream_target(r->view, &m->deployments[i]);
         if (!usable_at_all(r, t) || !wished(r, t, m))
             continue;
-        l.scarce |= !endpoint_has_room(t->endpoint, COHORT_MAX, now_ms);
+        l->scarce |= !endpoint_has_room(t->endpoint, COHORT_MAX, now_ms);
         const bool usable = endpoint_usable(t->endpoint, now_ms) ||
                             (all && endpoint_cooldown_ms(t->endpoint, now_ms) == 0);
         if (usable && endpoint_full(t->endpoint)) {
-            l.busy = true;
-            l.wait_ms = 0;
+            l->busy = true;
+            l->wait_ms = 0;
             continue;
         }
         if (usable) {
             const int64_t measure = ways_measure(r, t, now_ms);
-            const bool first = l.target == NULL || wishes_prefer(r, m, t, l.target);
-            const bool equal = !first && !sessions && !wishes_prefer(r, m, l.target, t);
+            const bool first = l->target == NULL || wishes_prefer(r, m, t, l->target);
+            const bool equal = !first && !sessions && !wishes_prefer(r, m, l->target, t);
             const bool own = equal && is_sessions(r, t);
             if (own) {
-                l.target = t;
+                l->target = t;
                 sessions = true;
             } else if (first ||
-                       (equal && (t->deployment->priority < l.target->deployment->priority ||
-                                  (t->deployment->priority == l.target->deployment->priority &&
+                       (equal && (t->deployment->priority < l->target->deployment->priority ||
+                                  (t->deployment->priority == l->target->deployment->priority &&
                                    measure < least)))) {
-                l.target = t;
+                l->target = t;
                 least = measure;
             }
             continue;
         }
         uint64_t wait = endpoint_wait_ms(t->endpoint, now_ms);
-        if (wait < l.wait_ms)
-            l.wait_ms = wait;
+        if (wait < l->wait_ms)
+            l->wait_ms = wait;
         if (endpoint_cooldown_ms(t->endpoint, now_ms) == 0)
-            l.breaker = true;
+            l->breaker = true;
         else if (atomic_load_explicit(&t->endpoint->shared->rate_limited, memory_order_relaxed))
-            l.rate_limited = true;
+            l->rate_limited = true;
     }
-    return l;
 }
 
 static void note_wait(struct request *r, uint64_t wait_ms)
@@ -330,7 +330,7 @@ static uint32_t exclusions(const struct request *r, const struct snapshot_model 
 }
 
 /* Somebody who serves it answers what this path asks, and has words for this call. */
-static bool has_words(const struct request *r, const struct snapshot_model *m)
+static inline bool has_words(const struct request *r, const struct snapshot_model *m)
 {
     for (uint32_t i = 0; i < m->deployment_count; i++) {
         const struct snapshot_provider *p = m->deployments[i].provider;
@@ -357,7 +357,7 @@ static void fill_candidates(struct request *r)
     uint32_t broken = 0;
     bool scarce = false;
     for (uint32_t i = 0; i < r->work->candidate_count; i++) {
-        live[i] = look(r, r->work->candidate_models[i], now_ms);
+        look(r, r->work->candidate_models[i], now_ms, &live[i]);
         broken += live[i].target == NULL && !live[i].busy && live[i].breaker;
         scarce |= live[i].scarce;
     }

@@ -29,7 +29,7 @@ static enum record_status outcome_of(const struct request *r)
 /* Without an intent: both parts at once. Apart from write_record, for they are large. */
 __attribute__((noinline)) static void write_whole(struct request *r, const struct record_outcome *o)
 {
-    struct record_decision d;
+    __attribute__((uninitialized)) struct record_decision d;
     entry_fill_decision(r, &d);
     if (spool_record(r->env->spool, &d, o, &r->position) != 0)
         log_event(LOG_ERROR, "no decision record: the spool takes none",
@@ -38,7 +38,7 @@ __attribute__((noinline)) static void write_whole(struct request *r, const struc
 
 static void write_record(struct request *r)
 {
-    struct record_outcome o;
+    __attribute__((uninitialized)) struct record_outcome o;
     r->outcome = outcome_of(r);
     uint64_t entered_ns = r->now_ns;
     r->now_ns = clock_mono_ns();

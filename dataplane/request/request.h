@@ -134,11 +134,9 @@ struct tally_key {
     const void *route;
     const void *deployment; /* NULL: none served. */
     uint64_t generation;    /* Of the snapshot. */
-    uint32_t era;
-    uint16_t status;
-    uint16_t flags; /* 1: somebody's; 2: decided; 4: streamed. */
+    uint64_t rest;          /* Its era << 32 | status << 16 | TALLY_* bits. */
 };
-#define TALLY_STREAMED 4U
+enum { TALLY_USED = 1, TALLY_DECIDED = 2, TALLY_STREAMED = 4 };
 struct tally_kind {
     struct tally_key key;
     struct metrics_series *requests, *duration, *overhead, *ttft, *cost, *attempts_ok;

@@ -40,7 +40,7 @@ static enum step_result refuse(struct request *r, int rc)
 
 enum step_result step_reserve(struct request *r)
 {
-    struct record_decision d;
+    __attribute__((uninitialized)) struct record_decision d;
     if (r->charge != NULL && charge_sleeps(r))
         return STEP_WAIT;
     if (r->client_gone) { /* While it waited. */

@@ -22,13 +22,6 @@ static bool streamed(const struct request *r)
     return r->decided && (r->flags & RECORD_FLAG_STREAM) != 0;
 }
 
-static inline bool same_key(const struct tally_key *a, const struct tally_key *b)
-{
-    return a->path == b->path && a->route == b->route && a->deployment == b->deployment &&
-           a->generation == b->generation && a->era == b->era && a->status == b->status &&
-           a->flags == b->flags;
-}
-
 static struct kind_labels labels_of(const struct request *r)
 {
     struct kind_labels l = {.endpoint = r->path->endpoint, .route = tally_route(r)};
@@ -39,25 +32,33 @@ static struct kind_labels labels_of(const struct request *r)
     return l;
 }
 
+__attribute__((noinline)) static void kind_begin(struct tally_kind *k, const struct request *r,
+                                                 struct tally_key key)
+{
+    key.path = r->path;
+    key.route = r->route;
+    *k = (struct tally_kind){.key = key};
+}
+
 /* A snapshot's parts may lie where those of one before it lay: the generation tells them apart. */
 static struct tally_kind *kind_of(struct request *r)
 {
+    const struct snapshot *snapshot = r->snapshot;
     const void *deployment = r->committed ? r->attempt.target->deployment : NULL;
     const bool stream = streamed(r);
-    const struct tally_key key = {
-        .path = r->path,
-        .route = r->route,
-        .deployment = deployment,
-        .generation = r->snapshot != NULL ? r->snapshot->generation : 0,
-        .era = r->snapshot != NULL ? r->snapshot->era : 0,
-        .status = (uint16_t)r->status,
-        .flags = (uint16_t)(1U | (r->decided ? 2U : 0) | (stream ? TALLY_STREAMED : 0)),
-    };
-    uintptr_t mix = (uintptr_t)r->path / 16 ^ (uintptr_t)r->route / 32 ^
-                    (uintptr_t)deployment / 64 ^ r->status ^ (stream ? 8U : 0);
+    const uint64_t generation = snapshot != NULL ? snapshot->generation : 0;
+    const uint64_t rest =
+        (uint64_t)(snapshot != NULL ? snapshot->era : 0) << 32 |
+        (uint64_t)(r->status & 0xffff) << 16 |
+        (unsigned)(TALLY_USED | (r->decided ? TALLY_DECIDED : 0) | (stream ? TALLY_STREAMED : 0));
+    const uintptr_t mix = (uintptr_t)r->path / 16 ^ (uintptr_t)r->route / 32 ^
+                          (uintptr_t)deployment / 64 ^ r->status ^ (stream ? 8U : 0);
     struct tally_kind *k = &r->env->kinds[mix % REQUEST_KINDS];
-    if (!same_key(&k->key, &key))
-        *k = (struct tally_kind){.key = key};
+    if (k->key.path != r->path || k->key.route != r->route || k->key.deployment != deployment ||
+        k->key.generation != generation || k->key.rest != rest)
+        kind_begin(
+            k, r,
+            (struct tally_key){.deployment = deployment, .generation = generation, .rest = rest});
     return k;
 }
 
@@ -69,7 +70,7 @@ static void find_series(struct request *r, struct tally_kind *k)
                           (char)('0' + r->status % 10), '\0'};
     const struct str requests[] = {
         l.endpoint, l.route,   l.provider,
-        l.model,    {code, 3}, (k->key.flags & TALLY_STREAMED) != 0 ? STR("true") : STR("false")};
+        l.model,    {code, 3}, (k->key.rest & TALLY_STREAMED) != 0 ? STR("true") : STR("false")};
     const struct str durations[] = {l.endpoint, l.route, l.provider, l.model};
     const struct str overhead[] = {l.endpoint, STR("total")};
     k->requests = meter(m, METER_REQUESTS, requests);

@@ -176,6 +176,12 @@ void snapshot_reader_refresh(struct snapshot_reader *reader)
         retire(old);
 }
 
+const struct snapshot *snapshot_newest(struct snapshot_reader *reader)
+{
+    snapshot_reader_refresh(reader);
+    return reader->current != NULL ? reader->current->snapshot : NULL;
+}
+
 struct snapshot_pin *snapshot_pin(struct snapshot_reader *reader)
 {
     snapshot_reader_refresh(reader);

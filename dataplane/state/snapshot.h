@@ -318,6 +318,8 @@ uint64_t snapshot_cell_generation(const struct snapshot_cell *cell);
 struct snapshot_reader *snapshot_cell_reader(struct snapshot_cell *cell, uint32_t index);
 /* NULL: no snapshot has arrived yet (answer 503). Never blocks, never allocates. */
 struct snapshot_pin *snapshot_pin(struct snapshot_reader *reader);
+/* Which one it would be, for who holds a pin and asks whether it is still the newest. */
+const struct snapshot *snapshot_newest(struct snapshot_reader *reader);
 /* Same thread as the pin. Once per snapshot_pin. */
 void snapshot_unpin(struct snapshot_pin *pin);
 /* Worker, now and then while idle: lets go of a superseded snapshot no request uses. */

@@ -60,13 +60,20 @@ static inline struct texts texts_begin(uint8_t *at, size_t count)
     return (struct texts){.len = at, .at = at + 2 * count};
 }
 
-/* Most texts are short; these need no call. */
+/* Most texts are short or none; these need no call. */
 static inline void copy_text(uint8_t *to, const char *from, size_t len)
 {
+    typedef uint64_t half __attribute__((vector_size(16)));
+    half first, last; /* They overlap. */
     uint64_t a, b;
     uint32_t c, d;
-    if (len > 16) {
+    if (len > 32) {
         memcpy(to, from, len);
+    } else if (len >= 16) {
+        memcpy(&first, from, 16);
+        memcpy(&last, from + len - 16, 16);
+        memcpy(to, &first, 16);
+        memcpy(to + len - 16, &last, 16);
     } else if (len >= 8) {
         memcpy(&a, from, 8);
         memcpy(&b, from + len - 8, 8);
@@ -88,6 +95,8 @@ static inline void put_text(struct texts *t, struct str s, size_t max)
     uint16_t len = (uint16_t)(s.len < max ? s.len : max);
     memcpy(t->len, &len, 2);
     t->len += 2;
+    if (len == 0)
+        return;
     copy_text(t->at, s.data, len);
     t->at += len;
 }

@@ -163,21 +163,25 @@ static struct upstream_view *view_create(struct upstream *u, struct snapshot_pin
     return v;
 }
 
-struct upstream_view *upstream_pin(struct upstream *u)
+static void renew(struct upstream *u)
 {
     struct snapshot_pin *pin = snapshot_pin(u->reader);
     struct upstream_view *old = u->current;
-    if (pin != NULL && (old == NULL || old->snapshot != pin->snapshot)) {
-        struct upstream_view *fresh = view_create(u, pin);
-        if (fresh != NULL) {
-            u->current = fresh;
-            pin = NULL; /* The view's now. */
-            if (old != NULL)
-                view_drop(old);
-        } /* Without memory for it the view before serves on. */
+    struct upstream_view *fresh = pin != NULL ? view_create(u, pin) : NULL;
+    if (fresh == NULL) { /* Without memory for it the view before serves on. */
+        if (pin != NULL)
+            snapshot_unpin(pin);
+        return;
     }
-    if (pin != NULL)
-        snapshot_unpin(pin);
+    u->current = fresh; /* The pin is the view's now. */
+    if (old != NULL)
+        view_drop(old);
+}
+
+struct upstream_view *upstream_pin(struct upstream *u)
+{
+    if (u->current == NULL || u->current->snapshot != snapshot_newest(u->reader))
+        renew(u);
     if (u->current != NULL)
         u->current->uses++;
     return u->current;

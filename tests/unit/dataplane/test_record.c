@@ -310,6 +310,37 @@ static void text_that_is_not_utf8_or_too_long_cannot_spoil_a_batch(void **state)
     wire_free(&out->base);
 }
 
+/* Each at its place and not a byte beside it, whatever stands before and behind. */
+static void texts_of_every_length_pass_the_ring(void **state)
+{
+    (void)state;
+    static struct flat_scratch scratch;
+    static uint8_t flat[FLAT_DECISION_MAX];
+    char text[300];
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = (char)('!' + i % 90);
+    for (size_t n = 0; n <= FLAT_TEXT_MAX; n++) {
+        const struct record_decision d = {.conv_hash = {text + 3, n % 9},
+                                          .alias = {text, n},
+                                          .policy_version = {text + 1, n / 2},
+                                          .client_request_id = {text + 2, FLAT_TEXT_MAX - n},
+                                          .client_nonce = {text + 7, n}};
+        struct record_decision out;
+        memset(flat, 0xee, sizeof(flat));
+        uint8_t *end = flat_put_decision(flat, &d);
+        assert_int_equal(*end, 0xee);
+        struct str data = {(const char *)flat, (size_t)(end - flat)};
+        assert_true(flat_take_decision(&data, &scratch, &out));
+        assert_int_equal(data.len, 0);
+        assert_true(str_eq(out.conv_hash, d.conv_hash));
+        assert_true(str_eq(out.alias, d.alias));
+        assert_true(str_eq(out.policy_version, d.policy_version));
+        assert_true(str_eq(out.client_request_id, d.client_request_id));
+        assert_true(str_eq(out.client_nonce, d.client_nonce));
+        assert_int_equal(out.route.len + out.task.len + out.endpoint.len, 0);
+    }
+}
+
 static void every_buffer_that_is_too_small_is_refused(void **state)
 {
     (void)state;
@@ -633,6 +664,7 @@ int main(void)
         cmocka_unit_test(the_part_in_a_rollout_arrives_whole_with_its_shadow_and_without),
         cmocka_unit_test(the_way_of_an_order_passes_the_ring_and_arrives),
         cmocka_unit_test(how_it_was_picked_passes_the_ring_beside_what_else_there_is),
+        cmocka_unit_test(texts_of_every_length_pass_the_ring),
         cmocka_unit_test(a_fingerprint_passes_the_ring_with_or_without_its_text),
         cmocka_unit_test(a_part_in_a_rollout_passes_the_ring_and_is_refused_where_it_is_cut),
     };
