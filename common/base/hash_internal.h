@@ -17,7 +17,8 @@ bool hash_crc32c_has_avx512(void);
 uint32_t hash_crc32c_avx512(uint32_t crc, const void *data, size_t len); /* hash_crc_avx512.c */
 #endif
 
-/* Both sums of NH over a chunk of len bytes, a multiple of 32 and at most HASH_TEXT_CHUNK_BYTES. */
+/* Both sums of NH over a chunk of len bytes, at most HASH_TEXT_CHUNK_BYTES, that is filled up with
+ * zeros to a multiple of 32. */
 typedef void (*hash_nh_fn)(const uint32_t *key, const uint8_t *chunk, size_t len,
                            uint64_t out_sums[2]);
 enum hash_way { HASH_WAY_SCALAR, HASH_WAY_SSE2, HASH_WAY_AVX2, HASH_WAY_AVX512, HASH_WAYS };

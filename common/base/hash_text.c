@@ -25,16 +25,34 @@ static inline uint32_t high(uint64_t pair, uint32_t key)
     return (uint32_t)(pair >> 32) + key;
 }
 
+/* The steps of 32 bytes that fit; what is left is filled up with zeros to one more. */
+static void add_end(hash_nh_fn steps, const uint32_t *key, const uint8_t *chunk, size_t len,
+                    uint64_t io_sums[2])
+{
+    const size_t whole = len / STEP * STEP;
+    uint8_t end[STEP] = {0};
+    uint64_t rest[2];
+    if (len == whole)
+        return;
+    memcpy(end, chunk + whole, len - whole);
+    steps(key + whole / 4, end, STEP, rest);
+    io_sums[0] += rest[0];
+    io_sums[1] += rest[1];
+}
+
 static void nh_scalar(const uint32_t *key, const uint8_t *chunk, size_t len, uint64_t out_sums[2])
 {
+    const uint32_t *const start = key;
+    const size_t whole = len / STEP * STEP;
     uint64_t first = 0, second = 0;
-    for (size_t at = 0; at < len; at += 8, key += 2) {
+    for (size_t at = 0; at < whole; at += 8, key += 2) {
         uint64_t m = sip_load(chunk + at);
         first += (uint64_t)low(m, key[0]) * high(m, key[1]);
         second += (uint64_t)low(m, key[2]) * high(m, key[3]);
     }
     out_sums[0] = first;
     out_sums[1] = second;
+    add_end(nh_scalar, start, chunk, len, out_sums);
 }
 
 #if defined(__x86_64__)
@@ -56,14 +74,17 @@ static inline uint64_t sse2_total(__m128i v)
 
 static void nh_sse2(const uint32_t *key, const uint8_t *chunk, size_t len, uint64_t out_sums[2])
 {
+    const uint32_t *const start = key;
+    const size_t whole = len / STEP * STEP;
     __m128i first = _mm_setzero_si128(), second = first;
-    for (size_t at = 0; at < len; at += 16, key += 4) {
+    for (size_t at = 0; at < whole; at += 16, key += 4) {
         __m128i m = sse2_load(chunk + at);
         first = _mm_add_epi64(first, sse2_products(m, key));
         second = _mm_add_epi64(second, sse2_products(m, key + 2));
     }
     out_sums[0] = sse2_total(first);
     out_sums[1] = sse2_total(second);
+    add_end(nh_sse2, start, chunk, len, out_sums);
 }
 
 #define AVX2 __attribute__((target("avx2")))
@@ -88,25 +109,28 @@ AVX2 static void nh_avx2(const uint32_t *key, const uint8_t *chunk, size_t len,
                          uint64_t out_sums[2])
 {
     __m256i first = _mm256_setzero_si256(), second = first, third = first, fourth = first;
+    const uint32_t *const start = key;
+    const size_t whole = len / STEP * STEP;
     size_t at = 0;
-    for (; at + 64 <= len; at += 64, key += 16) {
+    for (; at + 64 <= whole; at += 64, key += 16) {
         __m256i m = avx2_load(chunk + at), n = avx2_load(chunk + at + 32);
         first = _mm256_add_epi64(first, avx2_products(m, key));
         second = _mm256_add_epi64(second, avx2_products(m, key + 2));
         third = _mm256_add_epi64(third, avx2_products(n, key + 8));
         fourth = _mm256_add_epi64(fourth, avx2_products(n, key + 10));
     }
-    if (at < len) {
+    if (at < whole) {
         __m256i m = avx2_load(chunk + at);
         first = _mm256_add_epi64(first, avx2_products(m, key));
         second = _mm256_add_epi64(second, avx2_products(m, key + 2));
     }
     out_sums[0] = avx2_total(_mm256_add_epi64(first, third));
     out_sums[1] = avx2_total(_mm256_add_epi64(second, fourth));
+    add_end(nh_avx2, start, chunk, len, out_sums);
 }
 
 /* Those with VBMI2 do not slow down for wide registers (docs/decisions/0105). */
-#define AVX512 __attribute__((target("avx512f")))
+#define AVX512 __attribute__((target("avx512f,avx512bw,bmi2")))
 
 AVX512 static inline __m512i avx512_products(__m512i m, __m512i key)
 {
@@ -114,7 +138,7 @@ AVX512 static inline __m512i avx512_products(__m512i m, __m512i key)
     return _mm512_mul_epu32(t, _mm512_srli_epi64(t, 32));
 }
 
-/* Of half a step at the end the upper half of the products is left out. */
+/* Of what is left at the end the key is masked, too, if it fills no more than one step. */
 AVX512 static void nh_avx512(const uint32_t *key, const uint8_t *chunk, size_t len,
                              uint64_t out_sums[2])
 {
@@ -126,10 +150,11 @@ AVX512 static void nh_avx512(const uint32_t *key, const uint8_t *chunk, size_t l
         second = _mm512_add_epi64(second, avx512_products(m, _mm512_loadu_si512(key + 2)));
     }
     if (at < len) {
-        const __mmask8 half = 0x0F;
-        __m512i m = _mm512_maskz_loadu_epi64(half, chunk + at);
-        __m512i k = _mm512_maskz_loadu_epi64(half, key),
-                l = _mm512_maskz_loadu_epi64(half, key + 2);
+        const __mmask8 steps = len - at > STEP ? 0xFF : 0x0F;
+        __m512i m =
+            _mm512_maskz_loadu_epi8(_bzhi_u64(~UINT64_C(0), (uint32_t)(len - at)), chunk + at);
+        __m512i k = _mm512_maskz_loadu_epi64(steps, key),
+                l = _mm512_maskz_loadu_epi64(steps, key + 2);
         first = _mm512_add_epi64(first, avx512_products(m, k));
         second = _mm512_add_epi64(second, avx512_products(m, l));
     }
@@ -149,7 +174,8 @@ hash_nh_fn hash_nh_of(enum hash_way way)
     case HASH_WAY_AVX2:
         return __builtin_cpu_supports("avx2") ? nh_avx2 : NULL;
     case HASH_WAY_AVX512:
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vbmi2")
+        return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi2") &&
+                       __builtin_cpu_supports("bmi2")
                    ? nh_avx512
                    : NULL;
 #else
@@ -184,19 +210,10 @@ void hash_text_key_init(struct hash_text_key *key, struct siphash_key secret)
     key->finish.k1 = siphash_2_4(secret, &(uint64_t){KEY_WORDS + 1}, 8);
 }
 
-/* A chunk of any length: its end is filled up with zeros to a whole step. */
 static struct sip add_chunk(struct sip s, const uint32_t *nh, const uint8_t *chunk, size_t len)
 {
-    uint64_t sums[2], rest[2];
-    size_t whole = len / STEP * STEP;
-    nh_best(nh, chunk, whole, sums);
-    if (len > whole) {
-        uint8_t end[STEP] = {0};
-        memcpy(end, chunk + whole, len - whole);
-        nh_best(nh + whole / 4, end, STEP, rest);
-        sums[0] += rest[0];
-        sums[1] += rest[1];
-    }
+    uint64_t sums[2];
+    nh_best(nh, chunk, len, sums);
     return sip_block(sip_block(s, sums[0]), sums[1]);
 }
 
