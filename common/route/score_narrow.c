@@ -252,16 +252,57 @@ INLINE_AVX512 struct sums avx512_sum(const struct artifact *a, const struct feat
     return (struct sums){total(sums[0]), total(sums[1])};
 }
 
+/* The numbers of eight words' dense features, each in four places: those of every other word, as
+ * unpacking takes them. */
+INLINE_AVX512 __m512i every_other(uint32_t words)
+{
+    const __m512i place = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    return words == 1 ? _mm512_slli_epi32(place, 1) : place;
+}
+
+/* Quality and length have a shift each: of one word a half, of two words one each. */
+INLINE_AVX512 struct sums avx512_dense(const struct artifact *a, const struct features *f,
+                                       uint32_t words)
+{
+    enum { APART = ARTIFACT_LANES_MAX / 4 };
+    const __m512i zero = _mm512_setzero_si512(),
+                  x = _mm512_maskz_loadu_epi16((1U << FEATURES_DENSE) - 1, f->dense);
+    const __m128i quality = _mm_set1_epi32(a->scale.quality_dense_shift);
+    const __m128i length = _mm_set1_epi32(a->scale.length_dense_shift);
+    const __m128i both = _mm_unpacklo_epi64(quality, length);
+    const __m512i low_shift = _mm512_broadcast_i32x4(words == 1 ? both : quality);
+    const __m512i high_shift = _mm512_broadcast_i32x4(words == 1 ? both : length);
+    const __m256i at = words == 1 ? _mm256_setr_epi32(0, APART, 2 * APART, 3 * APART, 4 * APART,
+                                                      5 * APART, 6 * APART, 7 * APART)
+                                  : _mm256_setr_epi32(0, 1, APART, APART + 1, 2 * APART,
+                                                      2 * APART + 1, 3 * APART, 3 * APART + 1);
+    __m512i low_of = every_other(words), low = zero, high = zero;
+#pragma GCC unroll 6
+    for (uint32_t d = 0; d < FEATURES_DENSE; d += 8 / words) {
+        const __m512i w = gather(0xFF, at, a->dense[d]);
+        const __m512i high_of = _mm512_add_epi32(low_of, _mm512_set1_epi32(words == 1));
+        /* Zero stands beside each weight, so that a product of pairs is that of one. */
+        const __m512i below =
+            _mm512_madd_epi16(_mm512_unpacklo_epi16(w, zero), _mm512_permutexvar_epi16(low_of, x));
+        const __m512i above =
+            _mm512_madd_epi16(_mm512_unpackhi_epi16(w, zero), _mm512_permutexvar_epi16(high_of, x));
+        low = _mm512_add_epi32(low, _mm512_srav_epi32(below, low_shift));
+        high = _mm512_add_epi32(high, _mm512_srav_epi32(above, high_shift));
+        low_of = _mm512_add_epi32(low_of, _mm512_set1_epi32((int)(8 / words)));
+    }
+    return words == 1 ? (struct sums){total(_mm512_add_epi32(low, high)), _mm_setzero_si128()}
+                      : (struct sums){total(low), total(high)};
+}
+
 AVX512 static void sum_narrow_avx512(const struct artifact *a, const struct features *f,
                                      int32_t *out_sums, int32_t *out_dense)
 {
-    __m256i *const dense = (__m256i *)(void *)out_dense;
     if (a->row_lanes == 4) {
         store(avx512_sum(a, f, 1), out_sums);
-        _mm256_store_si256(dense, avx2_dense(a, f, 4));
+        store(avx512_dense(a, f, 1), out_dense);
     } else {
         store(avx512_sum(a, f, 2), out_sums);
-        _mm256_store_si256(dense, avx2_dense(a, f, 8));
+        store(avx512_dense(a, f, 2), out_dense);
     }
 }
 
