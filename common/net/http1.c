@@ -186,19 +186,19 @@ struct str http1_field_look(const struct http1_head *h, struct str name)
 {
     assert(name.len > 0);
     const char *base = h->base;
-    for (const struct http1_field *f = h->fields; f < h->fields + h->field_count; f++)
+    const struct http1_field *const end = h->fields + h->field_count;
+    for (const struct http1_field *f = h->fields; f < end; f++)
         if (field_is(base, f, name))
             return (struct str){.data = base + f->value_at, .len = f->value_len};
     return STR_NULL;
 }
 
-size_t http1_field_find(const struct http1_head *h, struct str name, struct str *out_value)
+size_t http1_field_seek(const struct http1_head *h, struct str name, struct str *out_value)
 {
     size_t count = 0;
-    if ((h->names & http1_name_bit(name.data, name.len)) == 0)
-        return 0;
     const char *base = h->base;
-    for (const struct http1_field *f = h->fields; f < h->fields + h->field_count; f++) {
+    const struct http1_field *const end = h->fields + h->field_count;
+    for (const struct http1_field *f = h->fields; f < end; f++) {
         if (f->name_len != name.len || !http1_name_is(base + f->name_at, name.data, name.len))
             continue;
         if (count++ == 0)

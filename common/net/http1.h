@@ -185,7 +185,14 @@ static inline struct str http1_field_get(const struct http1_head *h, struct str 
 size_t http1_field_count(const struct http1_head *h, struct str name);
 /* Both in one: how many there are, *out_value is the first's. name: lower case, without '~', four
  * bytes or more. */
-size_t http1_field_find(const struct http1_head *h, struct str name, struct str *out_value);
+size_t http1_field_seek(const struct http1_head *h, struct str name, struct str *out_value);
+static inline size_t http1_field_find(const struct http1_head *h, struct str name,
+                                      struct str *out_value)
+{
+    return (h->names & http1_name_bit(name.data, name.len)) == 0
+               ? 0
+               : http1_field_seek(h, name, out_value);
+}
 /* Never forwarded: Connection and what it names, Keep-Alive, Proxy-*, TE, Trailer,
  * Transfer-Encoding, Upgrade (RFC 9110 section 7.6.1), Host, Content-Length, Expect, Cookie,
  * Set-Cookie (B25). */

@@ -120,12 +120,14 @@ static inline bool http1_name_is(const char *data, const char *wanted, size_t le
         return (((a | (uint32_t)HTTP1_FOLD) ^ b) | ((c | (uint32_t)HTTP1_FOLD) ^ d)) == 0;
     }
     uint64_t a, b, diff = 0;
-    for (size_t at = 0; at < len; at += 8) {
-        size_t from = at + 8 <= len ? at : len - 8;
-        memcpy(&a, data + from, 8);
-        memcpy(&b, wanted + from, 8);
+    for (size_t at = 0; at + 8 < len; at += 8) {
+        memcpy(&a, data + at, 8);
+        memcpy(&b, wanted + at, 8);
         diff |= (a | HTTP1_FOLD) ^ b;
     }
+    memcpy(&a, data + len - 8, 8);
+    memcpy(&b, wanted + len - 8, 8);
+    diff |= (a | HTTP1_FOLD) ^ b;
     return diff == 0;
 }
 
