@@ -1,5 +1,5 @@
 /* json_usual.c: the tokens that nearly every text is made of, taken with what the scan knows held
- * in registers and without a look at its state for each: strings, whole numbers, words, brackets,
+ * in registers and without a look at its state for each: strings, numbers, words, brackets,
  * with at most one space between them. Whatever else comes, is wrong, or lies so close to the end
  * that it might be cut, is left as it is: the scan is put where it stands and json_parse.c goes on,
  * byte by byte if need be. So nothing is refused here but a repeated key, by the one check that
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define TOKEN_BYTES  32 /* So many are there, or the token may be cut. */
-#define DIGITS_USUAL 18
+#define NUMBER_USUAL 24 /* Bytes of a number. */
 
 struct usual {
     struct json *j;
@@ -106,15 +106,32 @@ INLINE bool take_string(struct usual *u, enum json_scan_state inside)
     return true;
 }
 
-/* At a digit that is no zero. */
+INLINE const unsigned char *skip_digits(const unsigned char *at, const unsigned char *most)
+{
+    while (*at - (unsigned)'0' <= 9 && at < most)
+        at++;
+    return at;
+}
+
+/* At a digit or a minus sign. Without an exponent. */
 INLINE bool take_number(struct usual *u)
 {
-    const unsigned char *to = u->at + 1;
-    while (*to - (unsigned)'0' <= 9 && to - u->at < DIGITS_USUAL)
-        to++;
+    const unsigned char *const from = u->at, *const most = from + NUMBER_USUAL;
+    const unsigned char *to = from + (*from == '-');
+    uint32_t info = JSON_NUMBER | JSON_INFO_INTEGER;
+    if (*to - (unsigned)'0' > 9)
+        return false;
+    to = *to == '0' ? to + 1 : skip_digits(to, most);
+    if (*to == '.') {
+        const unsigned char *const fraction = to + 1;
+        info = JSON_NUMBER;
+        to = skip_digits(fraction, most);
+        if (to == fraction)
+            return false;
+    }
     if (*to != ',' && *to != '}' && *to != ']')
         return false;
-    push(u, u->at, to, JSON_NUMBER | JSON_INFO_INTEGER);
+    push(u, from, to, info);
     return true;
 }
 
@@ -161,7 +178,7 @@ INLINE bool from_value(struct usual *u)
         return false;
     if (c == '"')
         taken = take_string(u, SCAN_STRING);
-    else if (c - '1' <= 8)
+    else if (c - '0' <= 9 || c == '-')
         taken = take_number(u);
     else if (c >= 'f')
         taken = take_word(u);

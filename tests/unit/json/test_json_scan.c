@@ -42,6 +42,12 @@ static const char *const texts[] = {
     "\"\xF4\x90\x80\x80\"",
     "{\"a\":[0,{\"x\":1,\"\\u0078\":2}]}",
     "{\"a\":[0,{\"x\":1,\"x\":",
+    "[-,\"the quick brown fox jumps over the lazy dog\"]",
+    "[1.,\"the quick brown fox jumps over the lazy dog\"]",
+    "[-01,\"the quick brown fox jumps over the lazy dog\"]",
+    "[0.5.5,\"the quick brown fox jumps over the lazy dog\"]",
+    "[-0,-0.0,12.50,-3.141592653589793238462643,0.1e5,\"the quick brown fox jumps over it\"]",
+    "[123456789012345678901234,1234567890123456789012345,\"the quick brown fox jumps over it\"]",
     "[01,\"the quick brown fox jumps over the lazy dog\"]",
     "{\"a\":1 ,\"b\":1234567890123456789012,\"the quick brown fox jumps over the lazy dog\":1}",
     "{\"a\":tru,\"the quick brown fox jumps over the lazy dog\":1}",
@@ -334,12 +340,13 @@ static void put_string(struct chance *c)
 
 static void put_value(struct chance *c, unsigned depth)
 {
-    static const char *const scalars[] = {"0",    "7",     "256",  "123456789012345678",
-                                          "-1",   "0.5",   "1e3",  "1234567890123456789012",
-                                          "true", "false", "null", "999999999999999999"};
+    static const char *const scalars[] = {"-0.25", "-0",    "12.5", "1.5e-7",
+                                          "0",     "7",     "256",  "123456789012345678",
+                                          "-1",    "0.5",   "1e3",  "1234567890123456789012",
+                                          "true",  "false", "null", "999999999999999999"};
     const unsigned kind = below(c, depth == 0 ? 2 : 5);
     if (kind == 0) {
-        put(c, scalars[below(c, 12)]);
+        put(c, scalars[below(c, sizeof scalars / sizeof scalars[0])]);
         return;
     }
     if (kind == 1) {
