@@ -10,6 +10,7 @@
 #include "common/route/score_narrow.h"
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #define HAVE_X86 1
 #else
@@ -349,11 +350,18 @@ enum score_kernel score_kernel_best(void)
 }
 
 #if HAVE_X86
+/* AVX512_FP16; not every compiler knows its name. */
+static bool has_half_floats(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d >> 23 & 1) != 0;
+}
+
 /* Gathers are quick where half floats are (Intel since 2023). Before, a mitigation slows them down,
  * and AMD's are made of single loads. */
 static bool has_quick_gathers(void)
 {
-    return score_kernel(SCORE_AVX512) != NULL && __builtin_cpu_supports("avx512fp16") &&
+    return score_kernel(SCORE_AVX512) != NULL && has_half_floats() &&
            __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("bmi2");
 }
 
