@@ -202,9 +202,13 @@ static void put_known_choice(struct writer *w, const struct request *r)
         put(w, (struct str){c->text, c->len});
         return;
     }
+    if (w->rc != 0)
+        return;
     const size_t from = (size_t)(w->at - w->out->data);
     put_choice(w, r);
-    const size_t len = w->rc == 0 ? (size_t)(w->at - w->out->data) - from : 0;
+    if (w->rc != 0)
+        return;
+    const size_t len = (size_t)(w->at - w->out->data) - from;
     c->key = key;
     c->len = len <= sizeof c->text ? len : 0;
     memcpy(c->text, w->out->data + from, c->len);

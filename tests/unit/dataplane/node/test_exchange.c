@@ -337,10 +337,46 @@ static void f20_a_kept_connection_that_died_late_is_a_failed_attempt(void **stat
     clock_set_source(NULL);
 }
 
+#define SAY(model) "{\"model\":\"" model "\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}"
+
+/* What heads have in common is kept (answer.c): by the same deployment for another reason, at
+ * another one, and in another snapshot it is not the same. */
+static void a_head_says_its_own_choice_whatever_those_before_said(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *ask, *policy, *served;
+    } rows[] = {
+        {ASK, "x-steelyard-policy: static\r\n", "x-steelyard-served: one/small\r\n"},
+        {SAY("small"), "x-steelyard-policy: pinned\r\n", "x-steelyard-served: one/small\r\n"},
+        {SAY("large"), "x-steelyard-policy: pinned\r\n", "x-steelyard-served: two/large\r\n"},
+    };
+    struct rig r;
+    struct rig_answer a;
+    const struct rig_options later = {.generation = 2};
+    rig_start(&r, NULL);
+    rig_script(&r, 0, (struct rig_script){.reply = replies_whole()});
+    rig_script(&r, 1, (struct rig_script){.reply = replies_whole()});
+    for (size_t i = 0; i < 24; i++) {
+        const size_t row = (i * i + i / 3) % 3;
+        if (i == 12)
+            rig_publish(&r, &later);
+        rig_exchange(&r, rows[row].ask, &a);
+        assert_int_equal(a.status, 200);
+        assert_true(rig_has_header(&a, rows[row].policy));
+        assert_true(rig_has_header(&a, rows[row].served));
+        assert_true(rig_has_header(&a, "x-steelyard-cache: off\r\n"));
+        assert_true(rig_has_header(&a, "x-steelyard-attempts: 1\r\n"));
+        buf_deinit(&a.body);
+    }
+    rig_stop(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_answer_passes_with_the_model_that_served),
+        cmocka_unit_test(a_head_says_its_own_choice_whatever_those_before_said),
         cmocka_unit_test(b32_b33_b34_b37_what_fails_before_content_goes_to_the_next_deployment),
         cmocka_unit_test(f12_a_provider_without_content_is_left_for_the_next),
         cmocka_unit_test(a_request_past_its_deadline_is_504),
