@@ -23,7 +23,7 @@ static void requests_are_composed_as_if_each_were_the_first(void **state)
 {
     enum { FIELDS = 10 };
     static char after[] = " HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n";
-    struct transport_origin *o = calloc(1, sizeof *o), *first = calloc(1, sizeof *first);
+    struct transport_origin *o = test_calloc(1, sizeof *o), *first = test_calloc(1, sizeof *first);
     char target[64] = "/v1", names[FIELDS][24], values[FIELDS][80];
     struct fetch_field fields[FIELDS];
     unsigned again = 0, refused = 0;
@@ -85,8 +85,8 @@ static void requests_are_composed_as_if_each_were_the_first(void **state)
     assert_true(again > 20000 && refused > 20000);
     buf_deinit(&o->asked.text);
     buf_deinit(&first->asked.text);
-    free(o);
-    free(first);
+    test_free(o);
+    test_free(first);
 }
 
 int main(void)
