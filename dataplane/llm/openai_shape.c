@@ -31,6 +31,8 @@ static inline const unsigned char *number_end(const unsigned char *p, const unsi
             _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(const void *)p), _mm_set1_epi8('0'));
         __m128i digit = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(9)), v);
         q += __builtin_ctz(~(unsigned)_mm_movemask_epi8(digit)); /* Bit 16 ends it. */
+        if (q - p < 16)
+            return q == p || (*p == '0' && q - p > 1) ? NULL : q;
     }
 #endif
     while (q < end && (unsigned)*q - '0' <= 9)
@@ -38,27 +40,18 @@ static inline const unsigned char *number_end(const unsigned char *p, const unsi
     return q == p || (*p == '0' && q - p > 1) ? NULL : q;
 }
 
-/* Whether the n bytes from p are those of the shape. */
-static inline bool is_fixed(const unsigned char *p, const unsigned char *end, const char *fixed,
-                            size_t n)
+/* The same of a number that is read, of a few digits. */
+static inline const unsigned char *count_end(const unsigned char *p, const unsigned char *end,
+                                             uint64_t *out_count)
 {
-    if ((size_t)(end - p) < n)
-        return false;
-#if defined(__SSE2__)
-    if (end - p >= 16) {
-        size_t at = n < 16 ? 0 : n - 16;
-        __m128i same = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + at)),
-                                      _mm_loadu_si128((const __m128i *)(const void *)(fixed + at)));
-        if (n < 16)
-            return (~(unsigned)_mm_movemask_epi8(same) & ((1U << n) - 1)) == 0;
-        for (size_t i = 0; i < at; i += 16)
-            same = _mm_and_si128(
-                same, _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + i)),
-                                     _mm_loadu_si128((const __m128i *)(const void *)(fixed + i))));
-        return _mm_movemask_epi8(same) == 0xffff;
-    }
-#endif
-    return memcmp(p, fixed, n) == 0;
+    const unsigned char *q = p;
+    uint64_t v = 0;
+    if ((size_t)(end - p) > COUNT_DIGITS_MAX)
+        end = p + COUNT_DIGITS_MAX + 1; /* One more is too many. */
+    for (; q < end && (unsigned)*q - '0' <= 9; q++)
+        v = v * 10 + (uint64_t)(*q - '0');
+    *out_count = v;
+    return q == p || (*p == '0' && q - p > 1) || q - p > (ptrdiff_t)COUNT_DIGITS_MAX ? NULL : q;
 }
 
 static bool fits(const struct openai_shape *h, struct str text, struct openai_fit *out)
@@ -70,7 +63,7 @@ static bool fits(const struct openai_shape *h, struct str text, struct openai_fi
         const size_t n = h->before[i];
         const unsigned char *q;
         size_t escapes;
-        if (!is_fixed(p, end, fixed, n))
+        if ((size_t)(end - p) < n || !str_same((const char *)p, fixed, n))
             return false;
         if (i == h->model_hole)
             out->model.data = (const char *)p + h->model_at;
@@ -78,21 +71,20 @@ static bool fits(const struct openai_shape *h, struct str text, struct openai_fi
         p += n;
         if (i == h->hole_count)
             break;
-        q = h->kind[i] >= OPENAI_HOLE_NUMBER ? number_end(p, end) : string_end(p, end, &escapes);
+        const uint8_t kind = h->kind[i];
+        if (kind >= OPENAI_HOLE_COUNT)
+            q = count_end(p, end, &counts[kind - OPENAI_HOLE_COUNT]);
+        else if (kind == OPENAI_HOLE_NUMBER)
+            q = number_end(p, end);
+        else
+            q = string_end(p, end, &escapes);
         if (q == NULL)
             return false;
-        if (h->kind[i] == OPENAI_HOLE_TEXT) {
+        if (kind == OPENAI_HOLE_TEXT) {
             if (q == p)
                 return false;
             out->text_q8 = tokens_text_q8((struct str){(const char *)p, (size_t)(q - p)});
             out->content_bytes = (size_t)(q - p) - escapes;
-        } else if (h->kind[i] >= OPENAI_HOLE_COUNT) {
-            uint64_t v = 0;
-            if (q - p > (ptrdiff_t)COUNT_DIGITS_MAX)
-                return false;
-            for (const unsigned char *d = p; d < q; d++)
-                v = v * 10 + (uint64_t)(*d - '0');
-            counts[h->kind[i] - OPENAI_HOLE_COUNT] = v;
         }
         p = q;
     }

@@ -27,7 +27,7 @@ struct openai_shape {
     uint16_t model_len;                    /* UINT16_MAX: none. */
     uint16_t before[OPENAI_HOLES_MAX + 1]; /* Fixed bytes before each hole, and behind the last. */
     uint8_t kind[OPENAI_HOLES_MAX];
-    char fixed[OPENAI_SHAPE_BYTES + 16]; /* 16 may be loaded from any place. */
+    char fixed[OPENAI_SHAPE_BYTES];
 };
 
 struct openai_fit {
