@@ -31,6 +31,7 @@ if(STEELYARD_FLAVOUR STREQUAL "release" OR STEELYARD_FLAVOUR STREQUAL "dev")
 endif()
 if(STEELYARD_FLAVOUR STREQUAL "release")
     add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
+    add_compile_options(-fomit-frame-pointer) # docs/decisions/0276
     # Structs of some hundred bytes are cleared and copied by the C library: `rep stos` takes five
     # times as long (docs/decisions/0260).
     if(CMAKE_C_COMPILER_ID STREQUAL "GNU" AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
