@@ -77,9 +77,7 @@ static void conn_tick(struct conn *c, uint64_t now_ms)
 void conn_pool_tick(struct conn_pool *p, uint64_t now_ms)
 {
     uint32_t part = round_part(&p->round, p->open_count, now_ms);
-    for (; part > 0 && !list_empty(&p->open); part--) {
-        struct list *front = p->open.next;
-        list_remove(front);
+    for (struct list *front; part > 0 && (front = list_pop_front(&p->open)) != NULL; part--) {
         list_push_back(&p->open, front);
         conn_tick(container_of(front, struct conn, link), now_ms);
     }

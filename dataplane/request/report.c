@@ -180,9 +180,9 @@ enum step_result step_report(struct request *r)
             if (r->repeat != NULL)
                 idempotency_note(r);
         }
+        /* Beside its record: what dies in between is a matter of one request. */
         if (r->charge != NULL)
-            charge_settle(
-                r); /* Beside its record: what dies in between is a matter of one request. */
+            charge_settle(r);
         r->recorded = true;
     }
     if (awaits_disk(r))

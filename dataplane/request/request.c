@@ -461,9 +461,7 @@ void request_env_tick(struct request_env *env)
 {
     const uint64_t now_ms = request_now_ms();
     uint32_t part = round_part(&env->round, env->active_count, now_ms);
-    for (; part > 0 && !list_empty(&env->active); part--) {
-        struct list *front = env->active.next;
-        list_remove(front);
+    for (struct list *front; part > 0 && (front = list_pop_front(&env->active)) != NULL; part--) {
         list_push_back(&env->active, front);
         attempt_tick(container_of(front, struct request, link), now_ms);
     }

@@ -49,9 +49,8 @@ def session_nice(pid, nice):
 
 def stand_behind(pid):
     """A process and its children run when nobody else of their session wants the processor."""
-    for child in children(pid):
-        stand_behind(child)
-    order(pid, "chrt", "-a", "-i", "-p", "0")
+    for member in tree(pid):
+        order(member, "chrt", "-a", "-i", "-p", "0")
 
 
 def thread_cpu_ns(pid):
