@@ -4,22 +4,7 @@
 #include "common/route/features_internal.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-
-#define AVX512                                                                                     \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,"             \
-                          "avx512vpopcntdq,avx512vnni,gfni,bmi,bmi2,popcnt")))
-#define INLINE AVX512 static inline __attribute__((always_inline))
-
-INLINE __m512i load(const void *p)
-{
-    return _mm512_loadu_si512(p);
-}
-
-INLINE __m512i each(int byte)
-{
-    return _mm512_set1_epi8((char)byte);
-}
+#include "common/route/features_avx512.h"
 
 INLINE uint32_t ones_of(uint64_t mask)
 {

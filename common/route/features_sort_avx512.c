@@ -10,19 +10,9 @@
 #include "common/route/features_internal.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-
-#define AVX512                                                                                     \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,"             \
-                          "avx512vpopcntdq,bmi,bmi2,popcnt")))
-#define INLINE AVX512 static inline __attribute__((always_inline))
+#include "common/route/features_avx512.h"
 
 enum { COLUMNS = 32 };
-
-INLINE __m512i load(const void *p)
-{
-    return _mm512_loadu_si512(p);
-}
 
 INLINE void order(__m512i *a, __m512i *b)
 {
