@@ -134,6 +134,10 @@ uint32_t json_scan_member(const struct json *j, struct str key, uint32_t *out_ke
  * JSON, whatever was left out. */
 size_t json_scan_inside(const struct json *j);
 bool json_scan_begun(const struct json *j);               /* And not ended. */
+/* Of a text known to be JSON but for what is between two quote marks of it, bytes [from, to): makes j
+ * the parse of that string alone, as the root. false: it is none, holds an escape of more than two
+ * bytes, or there is no memory; j is empty then. */
+bool json_parse_between(struct json *j, struct str text, uint32_t from, uint32_t to) MUST_CHECK;
 const char *json_problem_text(enum json_problem problem); /* For people; static; echoes no input. */
 
 static inline enum json_kind json_kind(const struct json *j, uint32_t node)

@@ -54,6 +54,19 @@ INLINE bool token_fits(struct usual *u, uint32_t nodes)
     return true;
 }
 
+/* Bytes that escapes of two bytes take beyond what they stand for. */
+INLINE uint32_t saved_by(uint32_t escapes)
+{
+    return escapes < JSON_SAVED_UNKNOWN ? escapes : JSON_SAVED_UNKNOWN;
+}
+
+INLINE uint32_t string_info(uint32_t escapes)
+{
+    return escapes == 0
+               ? JSON_STRING
+               : JSON_STRING | JSON_INFO_ESCAPED | saved_by(escapes) << JSON_INFO_COUNT_SHIFT;
+}
+
 /* A string from `from` on, with a look at all of it: where it ends, and its node; or the scan is
  * put inside of it, where it has more than escapes of two bytes or is not whole yet. */
 static const unsigned char *long_string(struct json_scan *k, const unsigned char *p,
@@ -64,10 +77,9 @@ static const unsigned char *long_string(struct json_scan *k, const unsigned char
     uint32_t escapes = 0;
     const unsigned char *to = from + 1;
     to += json_plain_length(to, (size_t)(end - to), &escapes);
-    const uint32_t saved = escapes < JSON_SAVED_UNKNOWN ? escapes : JSON_SAVED_UNKNOWN;
     if (to == end || *to != '"') {
         k->start = (uint32_t)(from - p);
-        k->saved = saved;
+        k->saved = saved_by(escapes);
         k->escaped = escapes > 0;
         k->state = (uint8_t)inside;
         return to;
@@ -75,9 +87,7 @@ static const unsigned char *long_string(struct json_scan *k, const unsigned char
     *node = (struct json_node){.start = (uint32_t)(from - p),
                                .end = (uint32_t)(to + 1 - p),
                                .next = next,
-                               .info = JSON_STRING};
-    if (escapes > 0)
-        node->info |= JSON_INFO_ESCAPED | saved << JSON_INFO_COUNT_SHIFT;
+                               .info = string_info(escapes)};
     return to + 1;
 }
 
@@ -272,4 +282,33 @@ uint32_t json_scan_usual(struct json *j, const unsigned char *p, uint32_t len, u
     j->count = u.count;
     j->scan.state = (uint8_t)u.state;
     return (uint32_t)(u.at - p);
+}
+
+/* Where text between quote marks stops being usual: plain runs and runs of other characters. */
+static const unsigned char *usual_end(const unsigned char *at, const unsigned char *end,
+                                      uint32_t *io_escapes)
+{
+    const unsigned char *from;
+    do {
+        from = at;
+        at += json_plain_length(at, (size_t)(end - at), io_escapes);
+        if (at < end)
+            at += json_wide_length(at, (size_t)(end - at));
+    } while (at < end && at > from);
+    return at;
+}
+
+bool json_parse_between(struct json *j, struct str text, uint32_t from, uint32_t to)
+{
+    const unsigned char *const p = (const unsigned char *)text.data;
+    uint32_t escapes = 0;
+    json_scan_begin(j);
+    j->scan.state = SCAN_IDLE;
+    if (usual_end(p + from, p + to, &escapes) != p + to || !json_reserve(j, 1))
+        return false;
+    j->text = text;
+    j->count = 1;
+    j->nodes[JSON_ROOT] = (struct json_node){
+        .start = from - 1, .end = to + 1, .next = 1, .info = string_info(escapes)};
+    return true;
 }

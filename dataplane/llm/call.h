@@ -98,6 +98,11 @@ struct call {
     bool input_elsewhere; /* Some of the input is not in the body: its size is not known. */
     bool wished;          /* One of these is there. */
     struct call_wish_spans wishes[CALL_WISHES];
+    uint64_t tokens_q8; /* Of all that is in the body, in 1/256: what tokens_in is rounded from. */
+    /* The body has one text, the whole content of its one message: here, inside of the quotes.
+     * Other bytes that may stand there change nothing but `text` and the estimates. at 0: it is not
+     * so. */
+    struct call_span only_text;
     uint32_t object_open;  /* Offset just past the body's '{' ... */
     uint32_t object_close; /* ... and of its '}'. */
 };

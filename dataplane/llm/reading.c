@@ -419,13 +419,37 @@ int reading_begin(struct call_reading *r, struct json *json, struct str body, st
     return 0;
 }
 
-int reading_end(struct call_reading *r, struct str body)
+/* Is what was read so plain that another text in the place of its own would change nothing but the
+ * estimates? That is so of a string that is the content of the one message. */
+static bool has_only_text(const struct call_reading *r)
 {
+    const struct call *c = r->call;
+    return c->messages == 1 && c->turns == 1 &&
+           json_kind(r->json, r->user_content) == JSON_STRING && r->system_content == JSON_NONE &&
+           c->text_bytes == json_text_length(r->json, r->user_content) && c->images == 0 &&
+           r->image_bytes == 0 && !c->has_tools && !c->sealed && c->cut_count == 0 && !c->wished &&
+           !c->input_elsewhere && c->bound_to.len == 0 && c->user.len == 0 &&
+           c->think[CALL_THINK_THINKING].value.len == 0 &&
+           c->think[CALL_THINK_REASONING].value.len == 0;
+}
+
+int reading_sum(struct call_reading *r, struct str body)
+{
+    r->call->tokens_q8 = r->tokens_q8;
     r->call->tokens_in = tokens_round(r->tokens_q8 + 256ULL * TOKENS_PER_REPLY);
     r->call->tokens_most = r->call->input_elsewhere ? UINT32_MAX : tokens_most(r, body.len);
     if (!reading_take_texts(r))
         return reading_refuse(r, CALL_NO_MEMORY, JSON_NONE, NULL);
     return 0;
+}
+
+int reading_end(struct call_reading *r, struct str body)
+{
+    if (has_only_text(r)) {
+        const struct call_span quoted = reading_span(r, r->user_content);
+        r->call->only_text = (struct call_span){.at = quoted.at + 1, .len = quoted.len - 2};
+    }
+    return reading_sum(r, body);
 }
 
 int reading_call(struct call_reading *r, struct json *json, struct str body, struct arena *arena,

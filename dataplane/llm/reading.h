@@ -39,6 +39,8 @@ int reading_begin(struct call_reading *r, struct json *json, struct str body, st
 /* Members of the root through the table; what it does not name is left alone. */
 int reading_fields(struct call_reading *r, const struct reading_field *fields, size_t count);
 /* Estimates and texts, from what was noted. */
+int reading_sum(struct call_reading *r, struct str body);
+/* The same, and whether a text may stand for others. */
 int reading_end(struct call_reading *r, struct str body);
 
 /* Notes why the body is refused and, unless JSON_NONE, at which node; returns the code. */

@@ -33,9 +33,15 @@ static enum fault fault_of(enum call_defect defect)
     return FAULT_BAD_JSON;
 }
 
+/* A dialogue that came whole may be like one before it. */
 static int read_call(struct request *r, struct json *json, struct call_refusal *refusal)
 {
-    return request_adapter(r)->read_call(json, r->body, &r->arena, &r->work->call, refusal);
+    const struct provider_adapter *adapter = request_adapter(r);
+    struct call *call = &r->work->call;
+    if (r->path->adapter == NULL && r->scan == NULL)
+        return reading_memory_read(&r->env->readings, adapter, json, r->body, &r->arena, call,
+                                   refusal);
+    return adapter->read_call(json, r->body, &r->arena, call, refusal);
 }
 
 enum step_result parse_body(struct request *r)

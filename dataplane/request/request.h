@@ -31,6 +31,7 @@
 #include "dataplane/llm/call.h"
 #include "dataplane/llm/openai_shape.h"
 #include "dataplane/llm/provider.h"
+#include "dataplane/llm/reading_memory.h"
 #include "dataplane/request/access.h"
 #include "dataplane/request/charge_plan.h"
 #include "dataplane/request/fault.h"
@@ -219,6 +220,7 @@ struct request_env {
     struct prints prints;
     struct provider_out relayed; /* Scratch of one read of a stream. */
     struct json json;
+    struct reading_memory readings; /* Of callers' bodies. */
     struct pattern_room *patterns;        /* NULL until a condition needs it. */
     struct features_memo *features;       /* NULL: out of memory, then nothing is remembered. */
     const struct request_path *last_path; /* NULL: none. */

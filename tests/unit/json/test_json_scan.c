@@ -428,6 +428,45 @@ static void texts_by_chance_are_the_same_whole_and_in_parts(void **state)
     assert_int_equal(mem_live_bytes(), 0);
 }
 
+/* Strings by chance and spoiled ones, between other bytes: the node is that of the whole text, or
+ * none, which what is usual never gets. */
+static void what_is_between_two_quotes_is_the_string_of_the_whole(void **state)
+{
+    (void)state;
+    unsigned taken = 0;
+    for (uint64_t seed = 1; seed <= 4000; seed++) {
+        struct chance c = {.state = seed * 0x9E3779B97F4A7C15U};
+        struct json whole, between;
+        buf_init(&c.out, 1U << 16);
+        json_init(&whole, JSON_NODES_MAX);
+        json_init(&between, JSON_NODES_MAX);
+        put(&c, "[1,");
+        put_string(&c);
+        put(&c, ",true]");
+        const uint32_t to = (uint32_t)c.out.len - 7;
+        if (seed % 4 == 0 && to > 4)
+            c.out.data[4 + below(&c, to - 4)] = (char)below(&c, 256);
+        const bool good = json_parse(&whole, buf_str(&c.out), NULL) == 0 && whole.count == 4 &&
+                          whole.nodes[2].end == to + 1;
+        if (json_parse_between(&between, buf_str(&c.out), 4, to)) {
+            const struct json_node *a = &whole.nodes[2], *b = &between.nodes[JSON_ROOT];
+            taken++;
+            if (!good || between.count != 1 || a->start != b->start || a->end != b->end ||
+                a->info != b->info || b->next != 1)
+                fail_msg("seed %llu", (unsigned long long)seed);
+            assert_int_equal(json_text_length(&whole, 2), json_text_length(&between, JSON_ROOT));
+        } else {
+            assert_true(!good || json_is_escaped(&whole, 2));
+            assert_int_equal(json_kind(&between, JSON_ROOT), JSON_MISSING);
+        }
+        json_deinit(&whole);
+        json_deinit(&between);
+        buf_deinit(&c.out);
+    }
+    assert_in_range(taken, 1000, 3900);
+    assert_int_equal(mem_live_bytes(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -440,6 +479,7 @@ int main(void)
         cmocka_unit_test(members_of_the_root_are_seen_while_the_text_comes),
         cmocka_unit_test(of_many_members_the_first_are_looked_at),
         cmocka_unit_test(texts_by_chance_are_the_same_whole_and_in_parts),
+        cmocka_unit_test(what_is_between_two_quotes_is_the_string_of_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
