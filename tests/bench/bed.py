@@ -208,8 +208,9 @@ def train_policy(cluster, key):
         expect(status == 200, "warm-up answered %d" % status)
         score = 1 if short or model == "bench-large" else 0
         lower = {k.lower(): v for k, v in headers.items()}
-        http("POST", cluster.node_url() + "/v1/feedback",
-             {"decision_id": lower["x-steelyard-decision-id"], "score": score, "source": "eval"}, key)
+        vote = {"decision_id": lower["x-steelyard-decision-id"], "score": score, "source": "eval"}
+        wait_until("a vote to be taken: a key has some a second", lambda: http(
+            "POST", cluster.node_url() + "/v1/feedback", vote, key)[0] == 200)
     cluster.wait_drained()
     status, job = cluster.admin("POST", "/policies/default/train",
                                 {"target": {"quality": 0.95}, "data": {"mode": "full"}, "promote": True})
