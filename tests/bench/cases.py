@@ -34,6 +34,11 @@ class Case:
         return not self.across and (self.connections > 1 or (self.size, self.tls) == (1024, False))
 
     @property
+    def bare(self):
+        """Whether what does nothing but relay is measured too: what the kernel takes of such a case."""
+        return not (self.tls or self.events or self.accounts or self.across)
+
+    @property
     def unit(self):
         return "event" if self.events else "request"
 
@@ -88,8 +93,7 @@ def summary(samples):
 
 def measure(stand, case, rounds, seconds, only_marked=False):
     request = stand.request(case.size, case.events, case.interval_ms)
-    logging = case.size == 1024 and not (case.tls or case.events or case.accounts or case.across)
-    contestants = list(stand.contestants(case.tls, logging, only_marked))
+    contestants = list(stand.contestants(case.tls, case.bare and case.size == 1024, only_marked, case.bare))
     requests = {}
     if case.accounts:
         contestants = [row for row in contestants if row[0] == stand.node_name(stand.node_variants[0])]

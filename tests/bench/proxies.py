@@ -5,7 +5,7 @@ import resource
 import shutil
 import subprocess
 
-from bed import Failure, expect, free_port, http, wait_until
+from bed import Failure, expect, free_port, http, tool, wait_until
 from procfs import children
 
 PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "valgrind": "valgrind",
@@ -25,7 +25,8 @@ class Proxy:
 
     def __init__(self, directory, upstream, tls):
         """upstream and tls are listeners of bench_upstream; tls may be None."""
-        need(self.name)
+        if self.name in PACKAGES:
+            need(self.name)
         self.directory = os.path.join(directory, self.name)
         os.makedirs(self.directory)
         self.upstream, self.tls, self.child = upstream, tls, None
@@ -70,6 +71,14 @@ class Proxy:
             except subprocess.TimeoutExpired:
                 self.child.kill()
                 self.child.wait()
+
+
+class Relay(Proxy):
+    """bench_relay, which passes bytes on unread: what two connections through libuv cost at least."""
+    name = "bare relay"
+
+    def command(self, single):
+        return [tool("bench_relay"), str(self.port), str(self.upstream.port)]
 
 
 class Nginx(Proxy):

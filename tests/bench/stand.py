@@ -11,7 +11,7 @@ import time
 from bed import (Cluster, PROXY_CORE, Upstream, config, expect, http, pin_cluster, train_policy,
                  transports, wait_until, write_cross_request, write_request)
 from procfs import pin, session_nice, tree
-from proxies import Haproxy, Nginx
+from proxies import Haproxy, Nginx, Relay
 
 DESCRIPTORS = 65536
 SETTLE_MOST_S = 300
@@ -60,12 +60,10 @@ class Stand:
     def _start(self):
         self.upstream = self.add(Upstream(self.directory))
         self.tls = self.add(Upstream(self.directory, tls=True)) if self.want_tls else None
-        self.proxies = []
-        for kind in (Nginx, Haproxy) if self.want_proxies else ():
-            proxy = self.add(kind(self.directory, self.upstream, self.tls)).start()
-            for pid in proxy.pids:
-                pin(pid, PROXY_CORE)
-            self.proxies.append(proxy)
+        self.proxies, self.relay = [], None
+        if self.want_proxies:
+            self.proxies = [self._start_proxy(kind, self.tls) for kind in (Nginx, Haproxy)]
+            self.relay = self._start_proxy(Relay, None)
         self.transports = transports(self.directory)
         if "lean" not in self.transports:
             progress("transport lean: not built")
@@ -77,6 +75,12 @@ class Stand:
         self.key = self.cluster.make_key("bench")
         train_policy(self.cluster, self.key)
         pin_cluster(self.cluster)
+
+    def _start_proxy(self, kind, tls):
+        proxy = self.add(kind(self.directory, self.upstream, tls)).start()
+        for pid in proxy.pids:
+            pin(pid, PROXY_CORE)
+        return proxy
 
     def __exit__(self, *exc):
         if exc[0] is KeyboardInterrupt:
@@ -178,9 +182,11 @@ class Stand:
         if self.cluster.nodes[0].alive:
             os.truncate(self.cluster.nodes[0].log_path, 0)
 
-    def contestants(self, tls, logging=False, only_marked=False):
+    def contestants(self, tls, logging=False, only_marked=False, bare=False):
         """(name, make ready, port, pids) in the order of a round; logging: nginx with an access log
-        too; only_marked: only those that the marks compare."""
+        too; only_marked: only those that the marks compare; bare: what does nothing but relay too."""
+        if bare and self.relay is not None:
+            yield self.relay.name, lambda: None, self.relay.port, self.relay.pids
         for proxy in self.proxies:
             if not only_marked or proxy.name == "nginx":
                 yield proxy.name, lambda: None, proxy.tls_port if tls else proxy.port, proxy.pids
