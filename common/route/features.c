@@ -8,9 +8,8 @@
 /* Usual path: one pass over the window lower-cases it into a padded copy and marks, a bit a byte,
  * what is a word and what is neither word nor white space; tokens are then found by counting zeros,
  * and all of them hashed, each with its pair. The indices are sorted, and what stands there twice
- * is left out; where they are many, and in plain C, they go into a bitmap of all 65,536. Where
- * bytes and hashes are handled in blocks: features_avx512.c and features_avx2.c, sorting beside
- * each; in plain C: features_scalar.c. */
+ * is left out. Where bytes and hashes are handled in blocks: features_avx512.c and features_avx2.c,
+ * sorting beside each; in plain C: features_scalar.c. */
 
 struct extraction {
     const struct features_way *way;
@@ -56,19 +55,6 @@ static void add_piece(struct extraction *x, const struct features_hasher *hasher
     x->way->read_tokens((const uint8_t *)text.data, text.len, &piece, &tokens, &x->counts);
     x->way->hash_tokens(hasher, &piece, &tokens, x->found->index + x->found->n);
     x->found->n += 2 * tokens.count;
-}
-
-static uint16_t list_found(const struct features_way *way, const struct features_found *found,
-                           uint16_t out_index[FEATURES_SPARSE_MAX])
-{
-    static _Thread_local struct features_set set;
-    uint32_t n = FEATURES_UNSORTED;
-    if (way->sort != NULL)
-        n = way->sort(found->index, found->n, &set, out_index);
-    if (n != FEATURES_UNSORTED)
-        return (uint16_t)n;
-    way->add(found->index, found->n, &set);
-    return way->list(&set, out_index);
 }
 
 /* SipHash of tag || text: what the tag's block holds besides, then whole blocks from byte 7 on. */
@@ -187,6 +173,7 @@ void features_extract_window(const struct features_way *way, const struct featur
                              uint64_t system_hash, struct features *out_features,
                              struct features_counts *out_counts)
 {
+    static _Thread_local struct features_set set;
     __attribute__((uninitialized)) struct features_found found;
     struct extraction x = {.way = way, .found = &found};
     found.n = 0;
@@ -199,7 +186,7 @@ void features_extract_window(const struct features_way *way, const struct featur
     add_piece(&x, hasher, w->head);
     if (w->tail.len > 0)
         add_piece(&x, hasher, w->tail);
-    out_features->n = list_found(way, &found, out_features->index);
+    out_features->n = (uint16_t)way->sort(found.index, found.n, &set, out_features->index);
     features_fill_dense(input, &x.counts, out_features->dense);
     *out_counts = x.counts;
 }

@@ -425,45 +425,7 @@ AVX2 static void hash_tokens(const struct features_hasher *h, const struct featu
     out_index[1] = out_index[0];
 }
 
-AVX2 static void add(const uint16_t *index, uint32_t n, struct features_set *s)
-{
-    features_set_add(index, n, s);
-}
-
-/* Most words that are not 0 have one bit and some two, which nothing could foretell, so there is no
- * branch on it: both are written, and the second is overwritten where there is none. The last word
- * has nobody to overwrite it. */
-AVX2 static uint16_t list(struct features_set *s, uint16_t out_index[FEATURES_SPARSE_MAX])
-{
-    __attribute__((uninitialized)) uint16_t words[FEATURES_SPARSE_MAX + 8];
-    uint16_t *end = words, *to = out_index;
-    const __m256i zero = _mm256_setzero_si256();
-    for (unsigned w = 0; w < FEATURES_SET_WORDS; w += 8) {
-        __m256i low = _mm256_cmpeq_epi64(load(&s->bits[w]), zero);
-        __m256i high = _mm256_cmpeq_epi64(load(&s->bits[w + 4]), zero);
-        unsigned unused = (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(low)) |
-                          (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(high)) << 4;
-        end = list_eight((uint8_t)~unused, _mm_set1_epi16((short)w), end);
-    }
-    if (end == words)
-        return 0;
-    const uint16_t *at = words, *const last = end - 1;
-    for (; at != last; at++) {
-        const uint32_t base = *at * 64U;
-        const uint64_t bits = s->bits[*at], second = _blsr_u64(bits), rest = _blsr_u64(second);
-        s->bits[*at] = 0;
-        to[0] = (uint16_t)(base + (uint32_t)_tzcnt_u64(bits));
-        to[1] = (uint16_t)(base + (uint32_t)_tzcnt_u64(second));
-        if (__builtin_expect(rest != 0, 0))
-            (void)features_list_bits(rest, base, 2, to);
-        to += __builtin_popcountll(bits);
-    }
-    to += features_list_bits(s->bits[*last], *last * 64U, 0, to);
-    s->bits[*last] = 0;
-    return (uint16_t)(to - out_index);
-}
-
-const struct features_way features_avx2 = {read_tokens, hash_tokens, features_sort_avx2, add, list};
+const struct features_way features_avx2 = {read_tokens, hash_tokens, features_sort_avx2};
 #else
 extern int features_avx2_is_not_here; /* A file must declare something. */
 #endif

@@ -67,8 +67,6 @@ struct features_set {
     _Alignas(64) uint64_t bits[FEATURES_SET_WORDS];
 };
 
-#define FEATURES_UNSORTED UINT32_MAX
-
 /* The steps that can be done in blocks, in the order they are taken. Each way gives the same. */
 struct features_way {
     /* The text into the piece, its counts added, and its tokens; of the piece's marks some ways set
@@ -79,14 +77,10 @@ struct features_way {
      * so that its own index stands there again. Up to FEATURES_TOKENS_SLACK more are written. */
     void (*hash_tokens)(const struct features_hasher *h, const struct features_piece *p,
                         struct features_tokens *t, uint16_t *out_index);
-    /* All of them, ascending and once each, and how many; FEATURES_UNSORTED, and nothing written,
-     * if there are too many of them. The set is empty before and after. NULL: always so. */
+    /* The first FEATURES_SPARSE_MAX different ones, ascending, and how many these are; what is
+     * behind them in out_index may change. The set is empty before and after. */
     uint32_t (*sort)(const uint16_t *index, uint32_t n, struct features_set *set,
                      uint16_t out_index[FEATURES_SPARSE_MAX]);
-    /* To an empty set in their order, as long as there is room. */
-    void (*add)(const uint16_t *index, uint32_t n, struct features_set *io_set);
-    /* Ascending; at most FEATURES_SPARSE_MAX are in. Clears the set. */
-    uint16_t (*list)(struct features_set *set, uint16_t out_index[FEATURES_SPARSE_MAX]);
 };
 enum features_ways { FEATURES_WAY_SCALAR, FEATURES_WAY_AVX2, FEATURES_WAY_AVX512, FEATURES_WAYS };
 const struct features_way *
@@ -134,26 +128,12 @@ static inline uint32_t features_list_bits(uint64_t bits, uint32_t base, uint32_t
     return n;
 }
 
-static inline bool features_set_add_index(struct features_set *s, unsigned index)
+/* Puts an index in; 1 if it was not in before, else 0. */
+static inline uint32_t features_set_add(struct features_set *s, unsigned index)
 {
-    uint64_t bit = UINT64_C(1) << (index & 63);
-    uint64_t *word = &s->bits[index >> 6];
-    bool is_new = (*word & bit) == 0;
-    *word |= bit;
-    return is_new;
-}
-
-/* As many at a time as would have room were they all new. */
-static inline void features_set_add(const uint16_t *index, uint32_t count, struct features_set *s)
-{
-    const uint16_t *const end = index + count;
-    size_t n = 0;
-    while (index != end && n < FEATURES_SPARSE_MAX) {
-        const size_t room = FEATURES_SPARSE_MAX - n, left = (size_t)(end - index);
-        const uint16_t *const stop = index + (left < room ? left : room);
-        for (; index != stop; index++)
-            n += features_set_add_index(s, *index);
-    }
+    uint64_t *const word = &s->bits[index >> 6], before = *word;
+    *word = before | UINT64_C(1) << (index & 63);
+    return before < *word;
 }
 
 /* SipHash of the tag and text[0..len); seven bytes after the text may be read. */

@@ -124,16 +124,19 @@ static void find_tokens(const struct features_piece *p, struct features_tokens *
         features_split_long(t);
 }
 
+/* In their order, as long as there is room. */
 static void add(const uint16_t *index, uint32_t n, struct features_set *s)
 {
-    features_set_add(index, n, s);
+    const uint16_t *const end = index + n;
+    for (uint32_t in = 0; index != end && in < FEATURES_SPARSE_MAX; index++)
+        in += features_set_add(s, *index);
 }
 
 /* Lists the bits of the given words, ascending and none of them 0, and clears them. Most words have
  * one bit and some two, which nothing could foretell, so there is no branch on it: both are
  * written, and the second is overwritten where there is none. The last word has nobody to overwrite
  * it. */
-static uint16_t list_words(struct features_set *s, const uint16_t *words, uint32_t count,
+static uint32_t list_words(struct features_set *s, const uint16_t *words, uint32_t count,
                            uint16_t *out_index)
 {
     uint16_t *to = out_index;
@@ -153,10 +156,10 @@ static uint16_t list_words(struct features_set *s, const uint16_t *words, uint32
     }
     to += features_list_bits(s->bits[*last], *last * 64U, 0, to);
     s->bits[*last] = 0;
-    return (uint16_t)(to - out_index);
+    return (uint32_t)(to - out_index);
 }
 
-static uint16_t list(struct features_set *s, uint16_t out_index[FEATURES_SPARSE_MAX])
+static uint32_t list(struct features_set *s, uint16_t out_index[FEATURES_SPARSE_MAX])
 {
     __attribute__((uninitialized)) uint16_t words[FEATURES_SET_WORDS + 1];
     uint32_t n = 0;
@@ -167,6 +170,13 @@ static uint16_t list(struct features_set *s, uint16_t out_index[FEATURES_SPARSE_
     return list_words(s, words, n, out_index);
 }
 
+static uint32_t sort(const uint16_t *index, uint32_t n, struct features_set *set,
+                     uint16_t out_index[FEATURES_SPARSE_MAX])
+{
+    add(index, n, set);
+    return list(set, out_index);
+}
+
 static void read_tokens(const uint8_t *text, size_t len, struct features_piece *p,
                         struct features_tokens *t, struct features_counts *c)
 {
@@ -174,4 +184,4 @@ static void read_tokens(const uint8_t *text, size_t len, struct features_piece *
     find_tokens(p, t);
 }
 
-const struct features_way features_scalar = {read_tokens, hash_tokens, NULL, add, list};
+const struct features_way features_scalar = {read_tokens, hash_tokens, sort};

@@ -249,7 +249,7 @@ INLINE void load_rows(__m512i *r, unsigned rows, const uint16_t *index, uint32_t
     const __m512i end = _mm512_set1_epi16((short)n),
                   more_of_first = _mm512_set1_epi16((short)index[0]);
     __m512i place = load(columns);
-#pragma GCC unroll 32
+#pragma GCC unroll 16
     for (unsigned i = 0; i < rows; i++) {
         r[i] = _mm512_mask_loadu_epi16(more_of_first, _mm512_cmplt_epu16_mask(place, end),
                                        index + (size_t)i * COLUMNS);
@@ -257,48 +257,145 @@ INLINE void load_rows(__m512i *r, unsigned rows, const uint16_t *index, uint32_t
     }
 }
 
-INLINE uint32_t sort(const uint16_t *index, uint32_t n, unsigned rows, uint16_t *out)
+/* One of each; up to `rows` rows are written. There is room for a number before the sorted ones. */
+INLINE uint32_t list_different(uint16_t *sorted, unsigned rows, uint16_t *out)
 {
-    __attribute__((uninitialized)) __m512i r[32];
-    _Alignas(64) __attribute__((uninitialized)) uint16_t room[33 * COLUMNS];
-    __attribute__((uninitialized)) uint16_t distinct[33 * COLUMNS];
-    uint16_t *const sorted = room + COLUMNS;
     uint32_t count = 0;
-    load_rows(r, rows, index, n);
-    if (rows == 32) {
-        sort_rows(r, 16);
-        sort_rows(r + 16, 16);
-        merge_two(r);
-        store_rows(r, 16, sorted);
-        store_rows(r + 16, 16, sorted + (size_t)16 * COLUMNS);
-    } else {
-        sort_rows(r, rows);
-        store_rows(r, rows, sorted);
-    }
     sorted[-1] = (uint16_t)~sorted[0];
+#pragma GCC unroll 4
     for (unsigned i = 0; i < rows * COLUMNS; i += COLUMNS) {
         const __m512i v = load(sorted + i);
         const __mmask32 kept = _mm512_cmpneq_epu16_mask(v, load(sorted + i - 1));
-        _mm512_storeu_si512(distinct + count, _mm512_maskz_compress_epi16(kept, v));
+        _mm512_storeu_si512(out + count, _mm512_maskz_compress_epi16(kept, v));
         count += (uint32_t)__builtin_popcount(kept);
     }
-    if (count > FEATURES_SPARSE_MAX)
-        return FEATURES_UNSORTED;
-    memcpy(out, distinct, count * sizeof distinct[0]);
+    return count;
+}
+
+INLINE uint32_t sort(const uint16_t *index, uint32_t n, unsigned rows, uint16_t *out)
+{
+    __attribute__((uninitialized)) __m512i r[16];
+    _Alignas(64) __attribute__((uninitialized)) uint16_t room[17 * COLUMNS];
+    load_rows(r, rows, index, n);
+    sort_rows(r, rows);
+    store_rows(r, rows, room + COLUMNS);
+    return list_different(room + COLUMNS, rows, out);
+}
+
+/* ---- more than fill a sequence ---- */
+
+/* Two of them, and what is written behind them. */
+enum { SEQUENCE = 16 * COLUMNS, ROOM = 2 * SEQUENCE + COLUMNS };
+_Static_assert(SEQUENCE == FEATURES_SPARSE_MAX, "what has room fills a sequence");
+
+AVX512 static __attribute__((noinline)) uint32_t sort_sequence(const uint16_t *index, uint32_t n,
+                                                               uint16_t *out)
+{
+    return sort(index, n, 16, out);
+}
+
+/* Different sorted numbers and the next ones in any order, of each at most a sequence, to different
+ * sorted ones. What is missing of the first sequence is its last number again. */
+AVX512 static __attribute__((noinline)) uint32_t merge_next(uint16_t sorted[ROOM], uint32_t count,
+                                                            const uint16_t *next, uint32_t n,
+                                                            uint16_t out[ROOM])
+{
+    __attribute__((uninitialized)) __m512i r[32];
+    _Alignas(64) __attribute__((uninitialized)) uint16_t room[33 * COLUMNS];
+    const __m512i last = _mm512_set1_epi16((short)sorted[count - 1]);
+    for (; count < SEQUENCE; count += COLUMNS)
+        _mm512_storeu_si512(sorted + count, last);
+#pragma GCC unroll 16
+    for (unsigned i = 0; i < 16; i++)
+        r[row_at(16, i)] = load(sorted + (size_t)i * COLUMNS);
+    load_rows(r + 16, 16, next, n);
+    sort_rows(r + 16, 16);
+    merge_two(r);
+    store_rows(r, 16, room + COLUMNS);
+    store_rows(r + 16, 16, room + COLUMNS + SEQUENCE);
+    count = list_different(room + COLUMNS, 32, out);
+    _mm512_storeu_si512(out + count, _mm512_setzero_si512()); /* So that a block can be taken. */
+    return count;
+}
+
+/* Without optimisation a gather is a macro of the compiler's, whose mask has a sign. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+/* Of sorted numbers, more than have room, those that are in the set: as many as have room. What is
+ * behind the last number of all comes too late to be one of them. */
+INLINE void list_those_in(const struct features_set *set, const uint16_t *sorted, uint16_t *out)
+{
+    for (uint32_t count = 0; count < FEATURES_SPARSE_MAX; sorted += 16) {
+        const __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)sorted);
+        const __m512i at = _mm512_cvtepu16_epi32(v);
+        const __m512i words = _mm512_i32gather_epi32(_mm512_srli_epi32(at, 5), set->bits, 4);
+        const __m512i bits = _mm512_rorv_epi32(words, at);
+        const __mmask16 in = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(1));
+        _mm256_storeu_si256((__m256i *)(void *)(out + count), _mm256_maskz_compress_epi16(in, v));
+        count += (uint32_t)__builtin_popcount(in);
+    }
+}
+#pragma GCC diagnostic pop
+
+/* All of it: most of its lines are used. Volatile, or it would be a call that clears byte by byte.
+ */
+INLINE void clear(struct features_set *set)
+{
+#pragma GCC unroll 16
+    for (unsigned w = 0; w < FEATURES_SET_WORDS; w += 8)
+        *(volatile __m512i *)(void *)&set->bits[w] = _mm512_setzero_si512();
+}
+
+/* Sorted numbers and those of the next ones that come first and have room beside them, in place of
+ * the former; `all` of both are sorted, and more than have room. */
+AVX512 static __attribute__((noinline)) void keep_first(uint16_t sorted[ROOM], uint32_t count,
+                                                        const uint16_t *next,
+                                                        const uint16_t all[ROOM],
+                                                        struct features_set *set)
+{
+    uint32_t room = FEATURES_SPARSE_MAX - count;
+#pragma GCC unroll 4
+    for (uint32_t i = 0; i < count; i++)
+        (void)features_set_add(set, sorted[i]);
+    for (; room > 0; next++)
+        room -= features_set_add(set, *next);
+    list_those_in(set, all, sorted);
+    clear(set);
+}
+
+/* Sequence by sequence, until they are too many: which of the last one's have room is known by
+ * their order alone. */
+AVX512 static __attribute__((noinline)) uint32_t
+sort_many(const uint16_t *index, uint32_t n, struct features_set *set, uint16_t *out_index)
+{
+    __attribute__((uninitialized)) uint16_t room[2][ROOM];
+    uint16_t *sorted = room[0], *both = room[1];
+    uint32_t count = sort_sequence(index, SEQUENCE, sorted);
+    for (uint32_t at = SEQUENCE; at < n; at += SEQUENCE) {
+        const uint32_t left = n - at, now = left < SEQUENCE ? left : SEQUENCE;
+        const uint32_t all = merge_next(sorted, count, index + at, now, both);
+        if (all > FEATURES_SPARSE_MAX) {
+            keep_first(sorted, count, index + at, both, set);
+            count = FEATURES_SPARSE_MAX;
+            break;
+        }
+        uint16_t *const before = sorted;
+        sorted = both;
+        both = before;
+        count = all;
+    }
+    memcpy(out_index, sorted, count * sizeof out_index[0]);
     return count;
 }
 
 AVX512 uint32_t features_sort_avx512(const uint16_t *index, uint32_t n, struct features_set *set,
                                      uint16_t out_index[FEATURES_SPARSE_MAX])
 {
-    (void)set;
     if (n == 0)
         return 0;
     if (n <= 8 * COLUMNS)
         return sort(index, n, 8, out_index);
-    if (n <= 16 * COLUMNS)
-        return sort(index, n, 16, out_index);
-    return n <= 32 * COLUMNS ? sort(index, n, 32, out_index) : FEATURES_UNSORTED;
+    return n <= SEQUENCE ? sort_sequence(index, n, out_index) : sort_many(index, n, set, out_index);
 }
 #else
 extern int features_sort_avx512_is_not_here; /* A file must declare something. */

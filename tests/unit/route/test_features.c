@@ -493,92 +493,6 @@ static void nothing_outside_the_text_is_read(void **state)
     assert_int_equal(munmap(map, 3 * page), 0);
 }
 
-static void expect_listed(const uint16_t *sorted, uint32_t n)
-{
-    static struct features_set set, empty;
-    for (int way = FEATURES_WAY_SCALAR; way < FEATURES_WAYS; way++) {
-        uint16_t list[FEATURES_SPARSE_MAX + 1];
-        list[n] = 0xeeee;
-        if (features_way_of((enum features_ways)way) == NULL)
-            continue;
-        for (uint32_t i = 0; i < n; i++)
-            assert_true(features_set_add_index(&set, sorted[n - 1 - i]));
-        assert_int_equal(features_way_of((enum features_ways)way)->list(&set, list), n);
-        assert_memory_equal(list, sorted, n * sizeof list[0]);
-        assert_int_equal(list[n], 0xeeee); /* Nothing behind it. */
-        assert_memory_equal(&set, &empty, sizeof set);
-    }
-}
-
-static void a_set_is_listed_alike_by_all_ways_and_left_empty(void **state)
-{
-    (void)state;
-    struct random r = {5};
-    uint16_t sorted[FEATURES_SPARSE_MAX];
-    for (unsigned round = 0; round < 2000; round++) {
-        /* In steps of at most `most`: dense at first, spread over everything at last. */
-        uint32_t most = 1 + round % 130, limit = random_below(&r, FEATURES_SPARSE_MAX + 1), n = 0;
-        uint32_t next = round % 2 == 0 ? 65536 - limit : random_below(&r, 8192);
-        for (; next < 65536 && n < limit; next += 1 + random_below(&r, most))
-            sorted[n++] = (uint16_t)next;
-        expect_listed(sorted, n);
-    }
-}
-
-static void expect_sorted(const uint16_t *index, uint32_t n)
-{
-    static struct features_set set;
-    uint16_t expected[FEATURES_SPARSE_MAX], sorted[FEATURES_SPARSE_MAX + 1];
-    features_set_add(index, n, &set);
-    const uint32_t count = features_way_of(FEATURES_WAY_SCALAR)->list(&set, expected);
-    for (int way = FEATURES_WAY_SCALAR + 1; way < FEATURES_WAYS; way++) {
-        if (features_way_of((enum features_ways)way) == NULL)
-            continue;
-        sorted[count] = 0xeeee;
-        uint32_t got = features_way_of((enum features_ways)way)->sort(index, n, &set, sorted);
-        assert_true(got != FEATURES_UNSORTED || n > 256);
-        if (got == FEATURES_UNSORTED)
-            continue;
-        assert_int_equal(got, count);
-        assert_memory_equal(sorted, expected, count * sizeof sorted[0]);
-        assert_int_equal(sorted[count], 0xeeee); /* Nothing behind it. */
-    }
-}
-
-static uint16_t unsorted[FEATURES_FOUND_MAX];
-
-/* Up to so many different numbers, next to each other. */
-static void indices_are_sorted_alike_by_all_ways(void **state)
-{
-    (void)state;
-    static const uint32_t kinds[] = {1, 2, 20, 300, 3000, 65536};
-    struct random r = {9};
-    for (uint32_t n = 0; n <= 1100; n += n < 600 ? 1 : 13)
-        for (unsigned k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
-            const uint32_t from = random_below(&r, 65537 - kinds[k]);
-            for (uint32_t i = 0; i < n; i++)
-                unsorted[i] = (uint16_t)(from + random_below(&r, kinds[k]));
-            expect_sorted(unsorted, n);
-        }
-}
-
-/* What sorts every arrangement of two numbers sorts everything (Knuth, 5.3.4, theorem Z). */
-static void any_share_of_two_numbers_is_sorted(void **state)
-{
-    (void)state;
-    static const uint32_t most[] = {256, 512, 1024};
-    struct random r = {10};
-    for (unsigned k = 0; k < 3; k++)
-        for (uint32_t ones = 0; ones <= most[k]; ones++)
-            for (unsigned round = 0; round < 4; round++) {
-                for (uint32_t i = 0; i < most[k]; i++)
-                    unsorted[i] = round == 0   ? i < ones
-                                  : round == 1 ? most[k] - i <= ones
-                                               : random_below(&r, most[k]) < ones;
-                expect_sorted(unsorted, most[k]);
-            }
-}
-
 /* Also where the cuts fall into a character. */
 static void the_ends_of_long_texts_are_as_good_as_the_whole(void **state)
 {
@@ -629,9 +543,6 @@ int main(void)
         cmocka_unit_test(words_of_every_length_hash_alike_by_all_ways),
         cmocka_unit_test(symbols_fill_the_set_alike_by_all_ways),
         cmocka_unit_test(nothing_outside_the_text_is_read),
-        cmocka_unit_test(a_set_is_listed_alike_by_all_ways_and_left_empty),
-        cmocka_unit_test(indices_are_sorted_alike_by_all_ways),
-        cmocka_unit_test(any_share_of_two_numbers_is_sorted),
         cmocka_unit_test(the_ends_of_long_texts_are_as_good_as_the_whole),
     };
     return cmocka_run_group_tests(tests, make_hasher, NULL);
