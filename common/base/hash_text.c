@@ -138,28 +138,45 @@ AVX512 static inline __m512i avx512_products(__m512i m, __m512i key)
     return _mm512_mul_epu32(t, _mm512_srli_epi64(t, 32));
 }
 
+struct avx512_sums {
+    __m512i first, second;
+};
+
+AVX512 static inline __attribute__((always_inline)) struct avx512_sums
+avx512_add(struct avx512_sums s, __m512i m, __m512i key, __m512i key_2)
+{
+    return (struct avx512_sums){_mm512_add_epi64(s.first, avx512_products(m, key)),
+                                _mm512_add_epi64(s.second, avx512_products(m, key_2))};
+}
+
+AVX512 static inline __attribute__((always_inline)) struct avx512_sums
+avx512_add_block(struct avx512_sums s, const uint8_t *block, const uint32_t *key)
+{
+    return avx512_add(s, _mm512_loadu_si512(block), _mm512_loadu_si512(key),
+                      _mm512_loadu_si512(key + 2));
+}
+
 /* Of what is left at the end the key is masked, too, if it fills no more than one step. */
 AVX512 static void nh_avx512(const uint32_t *key, const uint8_t *chunk, size_t len,
                              uint64_t out_sums[2])
 {
-    __m512i first = _mm512_setzero_si512(), second = first;
+    struct avx512_sums s = {_mm512_setzero_si512(), _mm512_setzero_si512()};
     size_t at = 0;
-    for (; at + 64 <= len; at += 64, key += 16) {
-        __m512i m = _mm512_loadu_si512(chunk + at);
-        first = _mm512_add_epi64(first, avx512_products(m, _mm512_loadu_si512(key)));
-        second = _mm512_add_epi64(second, avx512_products(m, _mm512_loadu_si512(key + 2)));
-    }
+    for (; at + 256 <= len; at += 256, key += 64)
+#pragma GCC unroll 4
+        for (size_t block = 0; block < 256; block += 64)
+            s = avx512_add_block(s, chunk + at + block, key + block / 4);
+    for (; at + 64 <= len; at += 64, key += 16)
+        s = avx512_add_block(s, chunk + at, key);
     if (at < len) {
         const __mmask8 steps = len - at > STEP ? 0xFF : 0x0F;
-        __m512i m =
-            _mm512_maskz_loadu_epi8(_bzhi_u64(~UINT64_C(0), (uint32_t)(len - at)), chunk + at);
-        __m512i k = _mm512_maskz_loadu_epi64(steps, key),
-                l = _mm512_maskz_loadu_epi64(steps, key + 2);
-        first = _mm512_add_epi64(first, avx512_products(m, k));
-        second = _mm512_add_epi64(second, avx512_products(m, l));
+        const __mmask64 there = _bzhi_u64(~UINT64_C(0), (uint32_t)(len - at));
+        s = avx512_add(s, _mm512_maskz_loadu_epi8(there, chunk + at),
+                       _mm512_maskz_loadu_epi64(steps, key),
+                       _mm512_maskz_loadu_epi64(steps, key + 2));
     }
-    out_sums[0] = (uint64_t)_mm512_reduce_add_epi64(first);
-    out_sums[1] = (uint64_t)_mm512_reduce_add_epi64(second);
+    out_sums[0] = (uint64_t)_mm512_reduce_add_epi64(s.first);
+    out_sums[1] = (uint64_t)_mm512_reduce_add_epi64(s.second);
 }
 #endif
 
