@@ -46,6 +46,16 @@ bool str_eq_nocase(struct str a, struct str b)
     return true;
 }
 
+bool str_is_plain(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        const unsigned char c = (unsigned char)s.data[i];
+        if (c < 0x20 || c >= 0x7f || c == '"' || c == '\\')
+            return false;
+    }
+    return true;
+}
+
 bool str_starts(struct str s, struct str prefix)
 {
     return s.len >= prefix.len && str_eq(str_slice(s, 0, prefix.len), prefix);

@@ -23,8 +23,8 @@ struct str {
 /* printf("%.*s", STR_ARG(s)) */
 #define STR_ARG(s)   (int)(s).len, ((s).data != NULL ? (s).data : "")
 
-/* Whether n bytes are the same; for a few dozen, with no call and, between the ends, no branch. What
- * is longer than its loads is looked at by two that overlap. */
+/* Whether n bytes are the same; for a few dozen, with no call and, between the ends, no branch.
+ * What is longer than its loads is looked at by two that overlap. */
 static inline bool str_same(const char *a, const char *b, size_t n)
 {
     uint64_t p, q, x, y;
@@ -92,6 +92,8 @@ static inline bool str_is(struct str a, const char *text)
     return str_eq(a, str_from(text));
 }
 
+/* Printable ASCII without quotation mark and backslash: stands in a JSON string as it is. */
+bool str_is_plain(struct str s);
 bool str_starts(struct str s, struct str prefix);
 bool str_ends(struct str s, struct str suffix);
 int str_compare(struct str a, struct str b);           /* As memcmp, shorter first. */

@@ -31,6 +31,13 @@ int edit_model(const struct call *call, struct str upstream_model, struct arena 
                struct edit *e)
 {
     struct str quoted;
+    if (call->model_value.len > 0 &&
+        json_writer_is_bare(upstream_model)) { /* Between its quotes. */
+        *e = (struct edit){.at = call->model_value.at + 1,
+                           .cut = call->model_value.len - 2,
+                           .put = upstream_model};
+        return 0;
+    }
     int rc = edit_quote(arena, upstream_model, &quoted);
     *e = (struct edit){.at = call->model_value.at, .cut = call->model_value.len, .put = quoted};
     if (rc != 0 || call->model_value.len > 0)

@@ -24,7 +24,8 @@ static inline bool edit_renames(const struct call *call, struct str upstream_mod
 {
     return call->model_value.len != call->model.len + 2 || !str_eq(upstream_model, call->model);
 }
-/* The model's name in a caller's body, quoted; a member of its own if it had none. ERR_NOMEM. */
+/* The model's name in a caller's body, borrowed if it can stand there as it is; a member of its own
+ * if the body had none. ERR_NOMEM. */
 int edit_model(const struct call *call, struct str upstream_model, struct arena *arena,
                struct edit *out_edit) MUST_CHECK;
 /* A number in place of a value. ERR_NOMEM. */

@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "common/base/mem.h"
-#include "common/json/json_length.h"
 #include "dataplane/llm/anthropic.h"
 #include "dataplane/llm/openai.h"
 #include "dataplane/llm/openai_shape.h"
@@ -61,14 +60,6 @@ enum call_finish call_finish_of(struct str name)
         if (str_eq(name, names[i].name))
             return names[i].finish;
     return CALL_FINISH_OTHER;
-}
-
-bool provider_is_plain(struct str text)
-{
-    const unsigned char *p = (const unsigned char *)text.data;
-    uint32_t escapes = 0;
-    return text.len == 0 || (json_plain_length(p, text.len, &escapes) == text.len && escapes == 0 &&
-                             memchr(p, 0x7f, text.len) == NULL);
 }
 
 void provider_out_start(struct provider_out *out, struct buf *gathered)

@@ -87,7 +87,7 @@ enum provider_event {
 /* How replies are changed on the way to the caller. */
 struct provider_rewrite {
     struct str model; /* The id that is answered. */
-    bool model_plain; /* As provider_is_plain says. */
+    bool model_plain; /* As str_is_plain says. */
     bool want_usage;  /* The caller gets the usage-only event. */
     /* A member to add to the usage object of an event, given what it says: "steelyard":{...}; may
      * be NULL, and may answer with len 0. */
@@ -135,8 +135,8 @@ struct provider_adapter {
      * *out_refusal filled (CALL_NO_MEMORY: ERR_NOMEM). */
     int (*read_call)(struct json *json, struct str body, struct arena *arena, struct call *out_call,
                      struct call_refusal *out_refusal);
-    /* The body for a provider as pieces of the caller's and of the arena. upstream_model may be
-     * empty for the dialect of Messages: the address says it. */
+    /* The body for a provider as pieces of the caller's, of the arena and of upstream_model, which
+     * may be empty for the dialect of Messages: the address says it. */
     int (*write_call)(const struct call *call, struct str body, struct str upstream_model,
                       struct arena *arena, struct str *out_pieces, size_t *out_count);
     /* A body that goes up while it comes (openai_part.c): its first bytes, with the model renamed;
@@ -179,9 +179,6 @@ bool provider_read_next(const struct provider_adapter *adapter, struct json *jso
                         struct provider_reply *reply, struct str *io_input,
                         const struct provider_rewrite *rewrite, struct provider_out *out,
                         enum provider_event *out_kind);
-
-/* Stands in a JSON string as it is: printable ASCII without quotation mark and backslash. */
-bool provider_is_plain(struct str text);
 
 /* By what caller and provider both speak; NULL: nothing passes in that dialect. */
 const struct provider_adapter *provider_find_dialect(enum dialect dialect);

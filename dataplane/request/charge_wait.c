@@ -128,7 +128,7 @@ static int append_whose(const struct charge_plan *plan, struct buf *b)
     const struct account *a = plan->tight.account;
     int rc = buf_append_text(b, account_kind_name(a->kind));
     /* A name that JSON would have to escape is left out: what is told is whose kind it is. */
-    if (rc == 0 && provider_is_plain(a->name)) {
+    if (rc == 0 && str_is_plain(a->name)) {
         rc = buf_append_text(b, " '");
         if (rc == 0)
             rc = buf_append_str(b, a->name);

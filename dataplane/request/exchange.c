@@ -87,7 +87,6 @@ void attempt_open(struct request *r)
     attempt_note_call(r);
     a->target = r->work->next_target;
     a->model = r->work->candidate_models[r->at_position];
-    a->model_plain = provider_is_plain(a->model->id);
     a->adapter = request_adapter(r);
     if (r->attempt_count == 0)
         r->work->own_warnings = r->warning_count;

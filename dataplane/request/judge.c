@@ -189,7 +189,7 @@ static enum record_reason take_reply(struct request *r)
     struct attempt *a = &r->attempt;
     const struct provider_rewrite rewrite = {
         .model = a->model->id,
-        .model_plain = a->model_plain,
+        .model_plain = a->model->plain,
         .usage_member = r->wants_price ? relay_usage_kept : NULL,
         .arg = r,
     };

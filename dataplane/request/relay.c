@@ -127,7 +127,7 @@ static void feed_start(struct request *r, struct feed *f)
     const struct attempt *a = &r->attempt;
     *f = (struct feed){
         .rewrite = {.model = a->model->id,
-                    .model_plain = a->model_plain,
+                    .model_plain = a->model->plain,
                     .want_usage = r->wants_usage,
                     .usage_member = r->wants_cost || r->wants_price ? relay_usage_member : NULL,
                     .arg = r},

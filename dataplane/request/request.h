@@ -277,7 +277,6 @@ struct attempt {
     uint64_t content_ns; /* First content; 0: none yet. */
     uint64_t last_ms;    /* Last event. */
     unsigned status;
-    bool model_plain; /* provider_is_plain(model->id) */
     bool started;
     bool restarted; /* Once, after a kept connection turned out dead. */
     bool streaming;

@@ -134,6 +134,7 @@ struct snapshot_model {
     struct str display_name; /* The id when none was given. */
     uint32_t ordinal;        /* In snapshot.models. */
     uint64_t name_hash;      /* scope_hash(id) */
+    bool plain;              /* str_is_plain(id) */
     const struct snapshot_deployment *deployments;
     uint32_t deployment_count; /* At least 1. */
     uint32_t context_window;   /* Tokens, 0: unknown. */

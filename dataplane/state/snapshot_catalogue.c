@@ -134,6 +134,7 @@ static int take_model(struct builder *b, const Model *m, struct snapshot_model *
     if (rc != 0)
         return rc;
     out->name_hash = scope_hash(out->id);
+    out->plain = str_is_plain(out->id);
     out->display_name = out->id;
     if (m->display_name[0] != '\0')
         rc = builder_name(b, "display name", m->display_name, &out->display_name);

@@ -49,6 +49,17 @@ static void a_cut_splits_at_the_first_separator(void **state)
     assert_true(str_is(head, "abc") && rest.len == 0);
 }
 
+static void plain_is_what_json_holds_as_it_is(void **state)
+{
+    (void)state;
+    assert_true(str_is_plain(STR_NULL));
+    for (int c = 0; c < 256; c++) {
+        const char text[] = {'a', (char)c, 'b'};
+        assert_true(str_is_plain((struct str){text, 3}) ==
+                    (c >= 0x20 && c < 0x7f && c != '"' && c != '\\'));
+    }
+}
+
 static void a_copy_fits_or_fails(void **state)
 {
     (void)state;
@@ -258,6 +269,7 @@ int main(void)
         cmocka_unit_test(slices_are_clamped),
         cmocka_unit_test(comparisons_see_bytes),
         cmocka_unit_test(a_cut_splits_at_the_first_separator),
+        cmocka_unit_test(plain_is_what_json_holds_as_it_is),
         cmocka_unit_test(a_copy_fits_or_fails),
         cmocka_unit_test(integers_are_digits_within_a_range),
         cmocka_unit_test(durations_and_sizes_need_their_unit),

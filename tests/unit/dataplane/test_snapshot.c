@@ -607,9 +607,33 @@ static void a_damaged_file_gives_the_previous_snapshot(void **state)
     temp_dir_remove(dir);
 }
 
+static void rename_within(struct buf *body, const char *from, const char *to)
+{
+    for (char *at = body->data;
+         (at = memmem(at, body->len - (size_t)(at - body->data), from, strlen(from))) != NULL;)
+        memcpy(at, to, strlen(from));
+}
+
+static void a_model_knows_whether_its_name_stands_in_json_as_it_is(void **state)
+{
+    (void)state;
+    struct inputs in;
+    struct snapshot_refusal refusal;
+    struct snapshot *s;
+    inputs_init(&in);
+    rename_within(&in.catalogue, "large", "la\"ge");
+    rename_within(&in.keys, "large", "la\"ge");
+    assert_int_equal(build(&in, &s, &refusal), 0);
+    assert_true(snapshot_model(s, STR("small"))->plain);
+    assert_false(snapshot_model(s, STR("la\"ge"))->plain);
+    snapshot_unref(s);
+    inputs_deinit(&in);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_model_knows_whether_its_name_stands_in_json_as_it_is),
         cmocka_unit_test(a_whole_snapshot_answers_every_lookup),
         cmocka_unit_test(b42_an_artifact_that_is_not_right_is_refused_with_the_reason),
         cmocka_unit_test(references_to_what_is_not_there_are_refused),
