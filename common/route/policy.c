@@ -152,6 +152,8 @@ uint32_t utility_argmax(const struct policy_row *row, const int64_t *u, const in
 
 static void exclude_by_caps(const struct policy_request *r, struct policy_decision *d)
 {
+    if (r->max_cost_nanousd == 0 && r->max_latency_ms == 0) /* Mostly nobody asks for one. */
+        return;
     for (uint32_t i = 0; i < d->count; i++) {
         struct policy_row *row = &d->row[i];
         /* A cost nobody knows cannot be shown to be under a cap. */
@@ -168,6 +170,8 @@ static void exclude_by_floor(const struct policy_params *params, const struct po
 {
     uint32_t best = POLICY_NONE; /* Of those that nothing else excludes. */
     bool reached = false;
+    if (r->floor_q16 == 0) /* Nobody is below it. */
+        return;
     for (uint32_t i = 0; i < d->count; i++) {
         if (d->row[i].excl != 0)
             continue;
