@@ -58,10 +58,11 @@ int openai_write_call(const struct call *call, struct str body, struct str upstr
     int rc = 0;
     if (edit_renames(call, upstream_model))
         rc = edit_model(call, upstream_model, arena, &edits[count++]);
-    if (rc == 0 && call->clamp_out != 0)
+    if (rc == 0 && call->clamp_out != 0) {
         rc = clamp_edits(call, arena, edits, &count);
-    if (rc == 0)
-        rc = edit_think(call, arena, edits, &count);
+        if (rc == 0)
+            rc = edit_think(call, arena, edits, &count);
+    }
     if (rc != 0)
         return rc;
     if (count <= USUAL_EDITS) {

@@ -5,9 +5,9 @@
 /* Inside of its quotes it is weighed as it stands: escaped is good enough. */
 void reading_weigh(struct call_reading *r, uint32_t string)
 {
-    const struct str raw = json_raw(r->json, string);
+    const struct str plain = json_plain(r->json, string), raw = json_raw(r->json, string);
     r->tokens_q8 += tokens_text_q8((struct str){raw.data + 1, raw.len - 2});
-    r->call->text_bytes += json_text_length(r->json, string);
+    r->call->text_bytes += plain.data != NULL ? plain.len : json_text_length(r->json, string);
 }
 
 /* Walks the texts of a content: its string, or those of its parts. */
@@ -58,16 +58,11 @@ static void ends_add(struct ends *e, const struct json *j, uint32_t text)
 
 /* The texts of a content with line ends between them, unescaped; of a long one that has to be
  * copied only the first `head` and last `tail` bytes. */
-static int text_of(struct call_reading *r, uint32_t content, size_t head, size_t tail,
-                   struct str *out_text, uint64_t *out_total)
+static int text_with_ends(struct call_reading *r, uint32_t content, size_t head, size_t tail,
+                          struct str *out_text, uint64_t *out_total)
 {
     struct ends e = {.head = head, .tail = tail};
     uint32_t text, first = JSON_NONE, count = 0;
-    *out_text = json_plain(r->json, content);
-    *out_total = out_text->len;
-    if (out_text->data != NULL ||
-        content == JSON_NONE) /* The usual, and the usual system prompt. */
-        return 0;
     for (uint32_t at = 0; next_text(r, content, &at, &text); count++) {
         if (count == 0)
             first = text;
@@ -90,6 +85,17 @@ static int text_of(struct call_reading *r, uint32_t content, size_t head, size_t
         ends_add(&e, r->json, text);
     *out_text = (struct str){.data = e.out, .len = e.head + e.tail};
     return 0;
+}
+
+/* The same; mostly it lies there as it is, or there is none. */
+static inline int text_of(struct call_reading *r, uint32_t content, size_t head, size_t tail,
+                          struct str *out_text, uint64_t *out_total)
+{
+    *out_text = json_plain(r->json, content);
+    *out_total = out_text->len;
+    if (out_text->data != NULL || content == JSON_NONE)
+        return 0;
+    return text_with_ends(r, content, head, tail, out_text, out_total);
 }
 
 bool reading_take_texts(struct call_reading *r)
