@@ -6,11 +6,15 @@ function(steelyard_library name)
     target_link_libraries(${name} PUBLIC ${ARG_LINK})
 endfunction()
 
+# What is shipped, and what the tests with whole processes start beside it.
+add_custom_target(programs)
+
 # steelyard_program(NAME SOURCES main.c LINK x y): lands in build/<preset>/bin/.
 function(steelyard_program name)
     cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
     add_executable(${name} ${ARG_SOURCES})
     target_link_libraries(${name} PRIVATE ${ARG_LINK})
+    add_dependencies(programs ${name})
 endfunction()
 
 # Those that take longest begin, so that none of them is left at the end with the other cores idle.
@@ -19,16 +23,44 @@ set(STEELYARD_LONG_TESTS test_audit test_charge_bill test_cuts test_intake test_
     test_lease_store test_look test_misbehaviour test_period_bounds test_planes test_spool
     test_spool_failure test_spool_ring test_snapshot_disk)
 
-# steelyard_test(NAME SOURCES test_x.c LINK x y): a cmocka program and a ctest of the same name.
-# ONE_THREAD, or STEELYARD_ONE_THREAD set for a folder: it has no races, so under tsan there is none.
-function(steelyard_test name)
-    cmake_parse_arguments(ARG "ONE_THREAD" "" "SOURCES;LINK" ${ARGN})
-    if(STEELYARD_FLAVOUR STREQUAL "tsan" AND (ARG_ONE_THREAD OR STEELYARD_ONE_THREAD))
-        return()
-    endif()
-    add_executable(${name} ${ARG_SOURCES})
+# What ctest starts: tests/run builds no more than this of a sanitizer's flavour.
+add_custom_target(unit_tests)
+
+# There are three hundred of them, and gold links one in a third of the time. It does not know all that
+# the hardened flavours ask of a linker.
+find_program(STEELYARD_GOLD ld.gold)
+mark_as_advanced(STEELYARD_GOLD)
+
+# steelyard_unit(NAME): what all that ctest starts have in common.
+function(steelyard_unit name)
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+    add_dependencies(unit_tests ${name})
+    if(STEELYARD_GOLD AND CMAKE_C_COMPILER_ID STREQUAL "GNU" AND STEELYARD_FLAVOUR MATCHES "^[at]san$")
+        target_link_options(${name} PRIVATE -fuse-ld=gold)
+    endif()
+endfunction()
+
+# steelyard_one_thread(NAME): a thread that this program or a library of it starts is its end, so that
+# it may be left out under tsan (docs/decisions/0283).
+function(steelyard_one_thread name)
+    target_sources(${name} PRIVATE $<TARGET_OBJECTS:steelyard_one_thread>)
+    target_link_options(${name} PRIVATE -Wl,--export-dynamic-symbol=pthread_create)
+endfunction()
+
+# steelyard_test(NAME SOURCES test_x.c LINK x y): a cmocka program and a ctest of the same name.
+# THREADS: it starts some, so it is also tested under tsan; one that does not say so cannot.
+function(steelyard_test name)
+    cmake_parse_arguments(ARG "THREADS" "" "SOURCES;LINK" ${ARGN})
+    add_executable(${name} ${ARG_SOURCES})
     target_link_libraries(${name} PRIVATE steelyard_test_lib PkgConfig::CMOCKA ${ARG_LINK})
+    if(NOT ARG_THREADS)
+        if(STEELYARD_FLAVOUR STREQUAL "tsan")
+            set_target_properties(${name} PROPERTIES EXCLUDE_FROM_ALL ON)
+            return()
+        endif()
+        steelyard_one_thread(${name})
+    endif()
+    steelyard_unit(${name})
     add_test(NAME ${name} COMMAND ${name})
     set_tests_properties(${name} PROPERTIES TIMEOUT 900 LABELS unit)
     if(name IN_LIST STEELYARD_LONG_TESTS)
@@ -44,14 +76,16 @@ function(steelyard_fuzz name)
     set(corpus ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
     if(STEELYARD_FLAVOUR STREQUAL "fuzz")
         add_executable(${name} ${ARG_SOURCES})
+        set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
         target_link_options(${name} PRIVATE -fsanitize=fuzzer)
     elseif(STEELYARD_FLAVOUR STREQUAL "tsan")
         return()
     else()
         add_executable(${name} ${ARG_SOURCES} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus_main.c)
+        steelyard_one_thread(${name})
+        steelyard_unit(${name})
         add_test(NAME ${name} COMMAND ${name} ${corpus})
         set_tests_properties(${name} PROPERTIES TIMEOUT 900 LABELS "unit;corpus")
     endif()
-    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     target_link_libraries(${name} PRIVATE ${ARG_LINK})
 endfunction()

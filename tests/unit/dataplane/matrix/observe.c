@@ -108,6 +108,7 @@ static void start(struct rig *r, const struct harm_scene *s, struct harm_act *ac
     o->types[1] = "custom";
     o->small_there = s->voice->model;
     o->abort_stops_billing = true;
+    o->memory_max_bytes = VOICES_NODE_MEMORY;
     rig_start(r, o);
     rig_script(r, 0,
                (struct rig_script){.reply = buf_cstr(&act->bytes),

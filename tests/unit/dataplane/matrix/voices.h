@@ -8,6 +8,10 @@
 #include "common/hosts/hosts.h"
 #include "tests/unit/dataplane/node/rig.h"
 
+/* What a rig's process may use: ten thousand are started, and AddressSanitizer marks every byte of
+ * their tables twice. */
+#define VOICES_NODE_MEMORY (UINT64_C(64) << 20)
+
 /* ---- callers ---- */
 
 struct caller {

@@ -392,7 +392,9 @@ void rig_start(struct rig *r, const struct rig_options *options)
     make_dir(r);
     const struct spool_options spool = spool_options(r);
     assert_int_equal(spool_set_create(&spool, &r->spools, &recovery, &err), 0);
-    assert_int_equal(request_shared_init(&r->shared, UINT64_MAX), 0);
+    const uint64_t memory_max =
+        options->memory_max_bytes != 0 ? options->memory_max_bytes : UINT64_MAX;
+    assert_int_equal(request_shared_init(&r->shared, memory_max), 0);
     if (options->account_count > 0 && !options->without_budgets)
         rig_start_budgets(r);
     r->shared.settings.access_log = false;

@@ -112,8 +112,9 @@ struct rig_options {
     uint32_t stall_ms;
     uint32_t head_timeout_ms; /* Of clients. */
     uint64_t body_max_bytes;
-    const char *key;     /* NULL: RIG_KEY. "": none. */
-    uint64_t generation; /* 0: 1. */
+    uint64_t memory_max_bytes; /* Of the process, for tables sized by it; 0: no bound. */
+    const char *key;           /* NULL: RIG_KEY. "": none. */
+    uint64_t generation;       /* 0: 1. */
     /* What the key may do; NULL and 0: all. */
     char *key_endpoint;
     char *key_model;
