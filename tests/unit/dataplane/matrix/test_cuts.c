@@ -64,7 +64,8 @@ static void open_rig(struct pair *p)
     const struct rig_options o = {.types = {p->voice->host, "custom"},
                                   .small_there = p->voice->model,
                                   .abort_stops_billing = true,
-                                  .memory_max_bytes = VOICES_NODE_MEMORY};
+                                  .memory_max_bytes = VOICES_NODE_MEMORY,
+                                  .ring_bytes = 1U << 20}; /* Holds RIG_TRIES records. */
     rig_start(&p->rig, &o);
     rig_script(&p->rig, 0, (struct rig_script){.reply = NULL});
     p->tries = 0;

@@ -15,6 +15,7 @@
 #include "dataplane/state/snapshot_build.h"
 #include "tests/lib/calm.h"
 
+#define RING_BYTES  (UINT64_C(256) << 10)
 #define WATCHDOG_MS 120000
 
 /* ---- the scripted provider ---- */
@@ -348,14 +349,14 @@ static void on_accept(void *arg, int fd)
     conn_open(&((struct rig *)arg)->conns, fd);
 }
 
-static struct spool_options spool_options(const struct rig *r)
+static struct spool_options spool_options(const struct rig *r, uint64_t ring_bytes)
 {
     return (struct spool_options){.dir = r->dir,
                                   .spools = 1,
                                   .max_bytes = 64U << 20,
                                   .sync_ms = 1,
                                   .audit_strict = true,
-                                  .ring_bytes = 256U << 10};
+                                  .ring_bytes = ring_bytes};
 }
 
 void rig_start(struct rig *r, const struct rig_options *options)
@@ -390,7 +391,8 @@ void rig_start(struct rig *r, const struct rig_options *options)
     r->registry = endpoint_registry_create();
     r->metrics = metrics_create(meters_table, 0);
     make_dir(r);
-    const struct spool_options spool = spool_options(r);
+    const struct spool_options spool =
+        spool_options(r, options->ring_bytes != 0 ? options->ring_bytes : RING_BYTES);
     assert_int_equal(spool_set_create(&spool, &r->spools, &recovery, &err), 0);
     const uint64_t memory_max =
         options->memory_max_bytes != 0 ? options->memory_max_bytes : UINT64_MAX;
@@ -463,7 +465,7 @@ void rig_stop(struct rig *r)
     assert_int_equal(uv_loop_close(&r->loop), 0);
     snapshot_reader_close(r->reader);
     snapshot_cell_destroy(r->cell);
-    const struct spool_options spool = spool_options(r);
+    const struct spool_options spool = spool_options(r, RING_BYTES);
     if (r->on_row != NULL || r->on_vote != NULL)
         rig_read_rows(r, &spool);
     spool_set_destroy(r->spools);

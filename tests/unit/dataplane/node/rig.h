@@ -113,6 +113,7 @@ struct rig_options {
     uint32_t head_timeout_ms; /* Of clients. */
     uint64_t body_max_bytes;
     uint64_t memory_max_bytes; /* Of the process, for tables sized by it; 0: no bound. */
+    uint64_t ring_bytes;       /* Of the spool: what fits if its writer is not run; 0: 256 KiB. */
     const char *key;           /* NULL: RIG_KEY. "": none. */
     uint64_t generation;       /* 0: 1. */
     /* What the key may do; NULL and 0: all. */
