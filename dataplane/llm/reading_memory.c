@@ -89,8 +89,32 @@ static bool lies_in(struct str part, struct str body, uint32_t *out_at)
     return true;
 }
 
-static void learn(struct reading_memory *m, const struct provider_adapter *adapter, struct str body,
-                  const struct call *call)
+static bool is_key(const struct json *json, uint32_t node)
+{
+    const struct str raw = json_raw(json, node);
+    const char *at = raw.data + raw.len, *const end = json->text.data + json->text.len;
+    while (at < end && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n'))
+        at++;
+    return at < end && *at == ':';
+}
+
+/* Somebody's words may be in any string but the model's name and the role. */
+static bool has_other_strings(const struct json *json, struct str text)
+{
+    for (uint32_t i = 0; i < json->count; i++) {
+        if (json_kind(json, i) != JSON_STRING || is_key(json, i) ||
+            json_raw(json, i).data + 1 == text.data || json_text_length(json, i) == 0)
+            continue;
+        if (i == 0 || !is_key(json, i - 1) ||
+            !(json_string_is(json, i - 1, STR("model")) ||
+              json_string_is(json, i - 1, STR("role"))))
+            return true;
+    }
+    return false;
+}
+
+static void learn(struct reading_memory *m, const struct provider_adapter *adapter,
+                  const struct json *json, struct str body, const struct call *call)
 {
     struct reading_known *k = &m->known[m->next];
     const struct call_span text = call->only_text;
@@ -98,7 +122,8 @@ static void learn(struct reading_memory *m, const struct provider_adapter *adapt
     if (text.at == 0 || body.len - text.len > READING_MEMORY_BYTES || call->model.len == 0 ||
         !lies_in(call->model, body, &model_at) || !lies_in(call->dialogue, body, &dialogue_at))
         return;
-    if (k->adapter != NULL && ++m->missed % LEARNS_EVERY != 0)
+    if ((k->adapter != NULL && ++m->missed % LEARNS_EVERY != 0) ||
+        has_other_strings(json, (struct str){body.data + text.at, text.len}))
         return;
     m->last = m->next;
     m->next = (m->next + 1) % READING_MEMORY_BODIES;
@@ -124,6 +149,6 @@ int reading_memory_read(struct reading_memory *m, const struct provider_adapter 
         return 0;
     int rc = adapter->read_call(json, body, arena, out_call, out_refusal);
     if (rc == 0)
-        learn(m, adapter, body, out_call);
+        learn(m, adapter, json, body, out_call);
     return rc;
 }

@@ -34,11 +34,11 @@ static const struct body simple[] = {
     {OPENAI, "{'messages':[{'content':'@','role':'user'}],'max_tokens':7,'model':'m'}"},
     {OPENAI, " { 'messages' : [ { 'role' : 'user' , 'content' : '@' } ] , 'model' : 'a/b' , "
              "'stream' : true , 'stream_options' : { 'include_usage' : true } } \n"},
-    {OPENAI, "{'max_completion_tokens':99,'messages':[{'role':'user','name':'x','content':'@'}],"
+    {OPENAI, "{'max_completion_tokens':99,'messages':[{'role':'user','content':'@','weight':1}],"
              "'temperature':0.5,'model':'m','max_tokens':2,'n':2}"},
     {OPENAI, "{'messages':[{'role':'user','content':'@'}],'max_completion_tokens':99,'model':'m',"
              "'stream_options':{'include_usage':false},'max_tokens':2}"},
-    {OPENAI, "{'model':'m','response_format':{'type':'json_object'},'messages':[{'role':'user',"
+    {OPENAI, "{'model':'m','logit_bias':{'50256':-100},'messages':[{'role' : 'user',"
              "'content':'@'}]}"},
     {ANTHROPIC, "{'model':'m','max_tokens':9,'messages':[{'role':'user','content':'@'}]}"},
     {ANTHROPIC, "{'messages':[{'role':'user','content':'@'}],'system':'','stream':true,"
@@ -70,6 +70,11 @@ static const struct body others[] = {
              "'type':'function','function':{'name':'f','arguments':'secret'}}]},{'role':'user',"
              "'content':'@'}]}"},
     {OPENAI, "{'model':'m\\u0061','messages':[{'role':'user','content':'@'}]}"},
+    {OPENAI, "{'model':'m','messages':[{'role':'user','name':'x','content':'@'}]}"},
+    {OPENAI, "{'model':'m','stop':['Ann'],'messages':[{'role':'user','content':'@'}]}"},
+    {OPENAI, "{'model':'m','prompt_cache_key':'Ann','messages':[{'role':'user','content':'@'}]}"},
+    {OPENAI, "{'model':'m','metadata':{'a' : 'Ann'},'messages':[{'role':'user','content':'@'}]}"},
+    {RESPONSES, "{'model':'m','input':'@','safety_identifier':'Ann'}"},
     {OPENAI, "{'model':'m','messages':[{'role':'user','content':'@'}],'metadata':{'a':'"
              "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234"
              "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234"
@@ -222,8 +227,8 @@ static void whatever_comes_is_read_alike(void **state)
     rand_seed_thread(seed);
     memset(&memory, 0, sizeof memory);
     for (unsigned round = 0; round < ROUNDS; round++) {
-        const size_t which = rand_u64() % (SIMPLE + OTHERS);
-        const struct body *b = which < SIMPLE ? &simple[which] : &others[which - SIMPLE];
+        const struct body *b =
+            rand_u64() % 2 != 0 ? &simple[rand_u64() % SIMPLE] : &others[rand_u64() % OTHERS];
         size_t len = 0;
         for (unsigned parts = rand_u64() % 8; parts > 0; parts--) {
             const char *part = texts[rand_u64() % (rand_u64() % 4 == 0 ? TEXTS : TEXTS_KNOWN)];
@@ -254,6 +259,7 @@ static void nothing_is_kept_of_a_text(void **state)
     for (size_t b = 0; b < OTHERS; b++) {
         agree(f, others[b].adapter, put(bytes, &others[b], STR("secret word")));
         assert_null(memmem(&memory, sizeof memory, "secret", 6));
+        assert_null(memmem(&memory, sizeof memory, "Ann", 3));
     }
 }
 
