@@ -1,5 +1,6 @@
 #include "dataplane/llm/reading_memory.h"
 
+#include "common/json/json_length.h"
 #include "dataplane/llm/reading.h"
 
 #define LEARNS_EVERY 8U /* Of what nobody sends again not each is worth it. */
@@ -43,14 +44,15 @@ static bool recall(const struct reading_known *k, struct json *json, struct str 
     if (!is_around(k, body) ||
         !json_parse_between(json, body, k->before, (uint32_t)body.len - k->behind))
         return false;
-    const uint32_t by = (uint32_t)body.len - k->behind - k->before - k->text_len;
+    const size_t longer = body.len - k->behind - k->before - k->text_len; /* Or less, modulo. */
+    const uint32_t by = (uint32_t)longer;
     uint32_t model_at = k->model_at;
     copy_call(call, &k->call);
     move_all(call, k->before, by);
     move(&model_at, k->before, by);
     call->model.data = body.data + model_at;
     call->dialogue.data = body.data + k->dialogue_at;
-    call->dialogue.len += (size_t)body.len - k->behind - k->before - k->text_len;
+    call->dialogue.len += longer;
     struct call_reading r = {.json = json,
                              .arena = arena,
                              .call = call,
@@ -92,10 +94,10 @@ static bool lies_in(struct str part, struct str body, uint32_t *out_at)
 static bool is_key(const struct json *json, uint32_t node)
 {
     const struct str raw = json_raw(json, node);
-    const char *at = raw.data + raw.len, *const end = json->text.data + json->text.len;
-    while (at < end && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n'))
-        at++;
-    return at < end && *at == ':';
+    const size_t at = (size_t)(raw.data + raw.len - json->text.data);
+    const struct str behind = str_slice(json->text, at, json->text.len);
+    const size_t space = json_space_length((const unsigned char *)behind.data, behind.len);
+    return space < behind.len && behind.data[space] == ':';
 }
 
 /* Somebody's words may be in any string but the model's name and the role. */
