@@ -1,6 +1,7 @@
-/* The least that a proxy on libuv can do: what comes from a client goes to its own connection to the
- * provider, unread, and back. tests/bench/run has it beside the others, so that one can tell what of a
- * proxy's figure is the kernel's way through two connections, and what is the proxy's own.
+/* The least that a proxy on libuv can do: what comes from a client goes to its own connection to
+ * the provider, unread, and back. tests/bench/run has it beside the others, so that one can tell
+ * what of a proxy's figure is the kernel's way through two connections, and what is the proxy's
+ * own.
  *
  *   bench_relay PORT PROVIDER_PORT    prints "listening"
  *
@@ -37,8 +38,8 @@ static char read_bytes[READ_BYTES]; /* Of all connections: a read is passed on b
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
-    (void) handle;
-    (void) suggested;
+    (void)handle;
+    (void)suggested;
     *buf = uv_buf_init(read_bytes, sizeof read_bytes);
 }
 
@@ -52,10 +53,10 @@ static void on_closed(uv_handle_t *handle)
 
 static void close_pair(struct pair *pair)
 {
-    if (!uv_is_closing((uv_handle_t *) &pair->client))
-        uv_close((uv_handle_t *) &pair->client, on_closed);
-    if (!uv_is_closing((uv_handle_t *) &pair->provider))
-        uv_close((uv_handle_t *) &pair->provider, on_closed);
+    if (!uv_is_closing((uv_handle_t *)&pair->client))
+        uv_close((uv_handle_t *)&pair->client, on_closed);
+    if (!uv_is_closing((uv_handle_t *)&pair->provider))
+        uv_close((uv_handle_t *)&pair->provider, on_closed);
 }
 
 static void on_read(uv_stream_t *from, ssize_t bytes, const uv_buf_t *buf);
@@ -87,8 +88,8 @@ static void write_later(uv_stream_t *from, uv_stream_t *to, const char *bytes, s
 static void on_read(uv_stream_t *from, ssize_t bytes, const uv_buf_t *buf)
 {
     struct pair *pair = from->data;
-    bool by_client = from == (uv_stream_t *) &pair->client;
-    uv_stream_t *to = (uv_stream_t *) (by_client ? &pair->provider : &pair->client);
+    bool by_client = from == (uv_stream_t *)&pair->client;
+    uv_stream_t *to = (uv_stream_t *)(by_client ? &pair->provider : &pair->client);
     ssize_t taken = 0;
 
     if (bytes < 0) {
@@ -96,13 +97,13 @@ static void on_read(uv_stream_t *from, ssize_t bytes, const uv_buf_t *buf)
         return;
     }
     if (bytes > 0)
-        taken = uv_try_write(to, &(uv_buf_t){.base = buf->base, .len = (size_t) bytes}, 1);
+        taken = uv_try_write(to, &(uv_buf_t){.base = buf->base, .len = (size_t)bytes}, 1);
     if (taken == UV_EAGAIN)
         taken = 0;
     if (taken < 0)
         close_pair(pair);
     else if (taken < bytes)
-        write_later(from, to, buf->base + taken, (size_t) (bytes - taken));
+        write_later(from, to, buf->base + taken, (size_t)(bytes - taken));
 }
 
 static void on_connected(uv_connect_t *connect, int status)
@@ -114,8 +115,8 @@ static void on_connected(uv_connect_t *connect, int status)
         return;
     }
     uv_tcp_nodelay(&pair->provider, 1);
-    uv_read_start((uv_stream_t *) &pair->provider, on_alloc, on_read);
-    uv_read_start((uv_stream_t *) &pair->client, on_alloc, on_read);
+    uv_read_start((uv_stream_t *)&pair->provider, on_alloc, on_read);
+    uv_read_start((uv_stream_t *)&pair->client, on_alloc, on_read);
 }
 
 static void on_client(uv_stream_t *listener, int status)
@@ -128,9 +129,9 @@ static void on_client(uv_stream_t *listener, int status)
     uv_tcp_init(loop, &pair->provider);
     pair->open = 2;
     pair->client.data = pair->provider.data = pair->connect.data = pair;
-    if (status != 0 || uv_accept(listener, (uv_stream_t *) &pair->client) != 0 ||
-        uv_tcp_connect(&pair->connect, &pair->provider,
-                       (const struct sockaddr *) &provider_address, on_connected) != 0) {
+    if (status != 0 || uv_accept(listener, (uv_stream_t *)&pair->client) != 0 ||
+        uv_tcp_connect(&pair->connect, &pair->provider, (const struct sockaddr *)&provider_address,
+                       on_connected) != 0) {
         close_pair(pair);
         return;
     }
@@ -149,11 +150,11 @@ int main(int argc, char **argv)
         return 2;
     }
     loop = uv_default_loop();
-    uv_ip4_addr("127.0.0.1", (int) port, &address);
-    uv_ip4_addr("127.0.0.1", (int) provider_port, &provider_address);
+    uv_ip4_addr("127.0.0.1", (int)port, &address);
+    uv_ip4_addr("127.0.0.1", (int)provider_port, &provider_address);
     uv_tcp_init(loop, &listener);
-    if (uv_tcp_bind(&listener, (const struct sockaddr *) &address, 0) != 0 ||
-        uv_listen((uv_stream_t *) &listener, BACKLOG, on_client) != 0) {
+    if (uv_tcp_bind(&listener, (const struct sockaddr *)&address, 0) != 0 ||
+        uv_listen((uv_stream_t *)&listener, BACKLOG, on_client) != 0) {
         fprintf(stderr, "bench_relay: port %s cannot be listened on\n", argv[1]);
         return 1;
     }
