@@ -7,6 +7,7 @@
 
 #include "controlplane/admin/admin.h"
 #include "tests/lib/fault.h"
+#include "tests/lib/seed.h"
 #include "tests/unit/controlplane/admin_fixture.h"
 #include "tests/unit/controlplane/fixture.h"
 
@@ -607,8 +608,8 @@ static void no_sequence_of_calls_gives_a_key_more_than_its_maker_has(void **stat
                                         "disable", "expire", "delete"};
     char body[2048], path[256];
     (void)state;
-    const char *seed = getenv("STEELYARD_TEST_SEED");
-    seed_state = seed == NULL ? 20261121 : strtoull(seed, NULL, 10);
+    const uint64_t seed = test_seed(20261121);
+    seed_state = seed;
     json_t *makers[12];
     json_t *keys[64];
     unsigned maker_count = 0, key_count = 0, made = 0, refused = 0;
@@ -649,9 +650,9 @@ static void no_sequence_of_calls_gives_a_key_more_than_its_maker_has(void **stat
         int64_t broken = count("%s", broken_sql), over = count("%s", overgiven_sql),
                 bare = count("%s", unbudgeted_sql);
         if (broken + over + bare != 0)
-            fail_msg("seed %s, step %u: %s %s gave too much (%lld, %lld, %lld)",
-                     seed == NULL ? "20261121" : seed, step, path, body, (long long)broken,
-                     (long long)over, (long long)bare);
+            fail_msg("seed %llu, step %u: %s %s gave too much (%lld, %lld, %lld)",
+                     (unsigned long long)seed, step, path, body, (long long)broken, (long long)over,
+                     (long long)bare);
     }
     print_message("%u made, %u refused, %u makers\n", made, refused, maker_count);
     assert_true(made >= 20 && refused >= 20 && maker_count >= 3);

@@ -1,10 +1,10 @@
 /* The sums of what was spent are those of the rows, whatever happens on the way. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/rand.h"
 #include "controlplane/ingest/intake.h"
 #include "tests/lib/fault.h"
+#include "tests/lib/seed.h"
 #include "tests/unit/controlplane/fixture.h"
 
 #define TS0    INT64_C(1795233600000000) /* 2026-11-21 04:00 UTC */
@@ -142,12 +142,8 @@ static void f9_f10_sums_equal_rows_through_redelivery_and_refused_records(void *
 {
     struct bed b;
     struct wait w = {0};
-    const char *seed_text = getenv("STEELYARD_TEST_SEED");
-    uint64_t seed = 20261121, total = 0, rows = 0, poisoned = 0, next[4] = {1, 1, 1, 1};
-    if (seed_text != NULL)
-        assert_int_equal(str_parse_u64(str_from(seed_text), UINT64_MAX, &seed), 0);
-    print_message("seed %llu\n", (unsigned long long)seed);
-    rand_seed_thread(seed);
+    uint64_t total = 0, rows = 0, poisoned = 0, next[4] = {1, 1, 1, 1};
+    rand_seed_thread(test_seed(20261121));
     bed_open(&b, *state);
     fixture_exec(b.c, "ALTER TABLE decision ADD CONSTRAINT no_poison CHECK (task <> 'poison')");
     for (unsigned round = 0; round < 60; round++) {

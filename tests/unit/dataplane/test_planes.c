@@ -1,6 +1,5 @@
 /* Both directions of the link in one process over real gRPC: configuration down, telemetry up. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,6 +9,7 @@
 #include "control.pb-c.h"
 #include "dataplane/telemetry/shipper_internal.h"
 #include "dataplane/telemetry/spool_internal.h"
+#include "tests/lib/seed.h"
 #include "tests/unit/dataplane/planes_fixture.h"
 
 #define NODE_ID "0190a0b0-1111-7222-8333-444455556666"
@@ -438,10 +438,7 @@ static uint64_t seeded(void)
 static void f2_f9_no_record_is_lost_or_doubled_by_a_plane_that_fails(void **state)
 {
     struct world *w = *state;
-    const char *text = getenv("STEELYARD_TEST_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : 20261121;
-    print_message("seed %llu (STEELYARD_TEST_SEED)\n", (unsigned long long)seed);
-    rand_seed_thread(seed);
+    rand_seed_thread(test_seed(20261121));
     w->plane.random = seeded;
     w->plane.lose_one_in = 6;
     w->plane.busy_one_in = 5;

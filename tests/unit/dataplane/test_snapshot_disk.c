@@ -15,6 +15,7 @@
 #include "dataplane/state/snapshot_disk.h"
 #include "dataplane/state/snapshot_files.h"
 #include "tests/lib/fault.h"
+#include "tests/lib/seed.h"
 #include "tests/unit/dataplane/keys_fixture.h"
 #include "tests/unit/dataplane/planes_fixture.h"
 #include "tests/unit/dataplane/troubled_disk.h"
@@ -490,9 +491,7 @@ static void live(uint64_t seed, unsigned steps)
 static void a_revoked_key_stays_away_through_any_life(void **state)
 {
     (void)state;
-    const char *text = getenv("STEELYARD_TEST_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : 20261121;
-    print_message("seed %llu (STEELYARD_TEST_SEED)\n", (unsigned long long)seed);
+    const uint64_t seed = test_seed(20261121);
     for (unsigned i = 0; i < 8; i++)
         live(seed + i, 60);
 }

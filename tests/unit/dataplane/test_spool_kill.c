@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/base/rand.h"
+#include "tests/lib/seed.h"
 #include "tests/unit/dataplane/spool_fixture.h"
 
 /* What was acknowledged: 'I' for an intent, 'D' when its outcome was handed over. */
@@ -159,10 +160,7 @@ static void start_and_be_killed(struct world *w)
 static void p1_a_kill_at_any_moment_loses_and_doubles_nothing(void **state)
 {
     struct world *w = *state;
-    const char *text = getenv("STEELYARD_TEST_SEED");
-    uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : 20261121;
-    print_message("seed %llu (STEELYARD_TEST_SEED)\n", (unsigned long long)seed);
-    rand_seed_thread(seed);
+    rand_seed_thread(test_seed(20261121));
     static char said[NUMBERS_MAX];
     uint64_t replayed = 0, crashed = 0;
     for (int round = 0; round < 25; round++) {

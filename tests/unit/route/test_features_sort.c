@@ -3,23 +3,15 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "common/route/features_internal.h"
+#include "tests/lib/seed.h"
 #include "tests/unit/route/fixture.h"
 
 #define MAX FEATURES_SPARSE_MAX
-
-static uint64_t test_seed(void)
-{
-    const char *text = getenv("STEELYARD_TEST_SEED");
-    const uint64_t seed = text != NULL ? strtoull(text, NULL, 10) : 20261122;
-    print_message("seed %llu (STEELYARD_TEST_SEED)\n", (unsigned long long)seed);
-    return seed;
-}
 
 /* The first 512 different ones, ascending. */
 static uint32_t plain_sort(const uint16_t *index, uint32_t n, uint16_t out[MAX])
@@ -117,7 +109,7 @@ static void fill_with(struct random *r, uint32_t different, uint32_t n)
 static void the_first_512_different_ones_stay_by_all_ways(void **state)
 {
     (void)state;
-    struct random r = {test_seed()};
+    struct random r = {test_seed(20261122)};
     for (uint32_t different = MAX - 2; different <= MAX + 2; different++)
         for (uint32_t n = different; n <= FEATURES_FOUND_MAX; n += 1 + (n - different) / 8) {
             fill_with(&r, different, n);
@@ -130,7 +122,7 @@ static void the_first_512_different_ones_stay_by_all_ways(void **state)
 static void one_too_many_is_left_out_wherever_it_comes(void **state)
 {
     (void)state;
-    struct random r = {test_seed()};
+    struct random r = {test_seed(20261122)};
     for (uint32_t at = MAX; at <= 1100; at++) {
         fill_with(&r, MAX + 1, MAX + 1);
         const uint16_t last = unsorted[MAX];
@@ -192,7 +184,7 @@ static void words_that_come_again_fill_the_set_alike_by_all_ways(void **state)
     (void)state;
     enum { LEN = 2500, SHORT = 40 };
     static char text[LEN];
-    struct random r = {test_seed()};
+    struct random r = {test_seed(20261122)};
     uint32_t full_by_head = 0, full_by_tail = 0, not_full = 0;
     features_hasher_init(&hasher, (struct siphash_key){random_u64(&r), random_u64(&r)});
     for (unsigned round = 0; round < 3000; round++) {

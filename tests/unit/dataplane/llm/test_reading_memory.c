@@ -2,7 +2,6 @@
  * differ anywhere, and for what must not be remembered. */
 #include "dataplane/llm/reading_memory.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/rand.h"
@@ -11,6 +10,7 @@
 #include "dataplane/llm/responses.h"
 #include "tests/lib/call_same.h"
 #include "tests/lib/fault.h"
+#include "tests/lib/seed.h"
 #include "tests/unit/dataplane/llm/llm_kit.h"
 
 #define BODY_BYTES 4096
@@ -219,12 +219,9 @@ static void a_body_is_of_its_dialect(void **state)
 static void whatever_comes_is_read_alike(void **state)
 {
     struct llm_kit *f = *state;
-    const char *asked = getenv("SEED");
-    const uint64_t seed = asked != NULL ? strtoull(asked, NULL, 0) : rand_u64();
     size_t known = 0;
     char bytes[BODY_BYTES], text[1024];
-    print_message("SEED=%#llx\n", (unsigned long long)seed);
-    rand_seed_thread(seed);
+    rand_seed_thread(test_seed(rand_u64()));
     memset(&memory, 0, sizeof memory);
     for (unsigned round = 0; round < ROUNDS; round++) {
         const struct body *b =

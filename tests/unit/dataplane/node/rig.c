@@ -349,14 +349,15 @@ static void on_accept(void *arg, int fd)
     conn_open(&((struct rig *)arg)->conns, fd);
 }
 
-static struct spool_options spool_options(const struct rig *r, uint64_t ring_bytes)
+static struct spool_options spool_options(const struct rig *r, const struct rig_options *options)
 {
     return (struct spool_options){.dir = r->dir,
                                   .spools = 1,
                                   .max_bytes = 64U << 20,
                                   .sync_ms = 1,
                                   .audit_strict = true,
-                                  .ring_bytes = ring_bytes};
+                                  .ring_bytes =
+                                      options->ring_bytes != 0 ? options->ring_bytes : RING_BYTES};
 }
 
 void rig_start(struct rig *r, const struct rig_options *options)
@@ -391,9 +392,8 @@ void rig_start(struct rig *r, const struct rig_options *options)
     r->registry = endpoint_registry_create();
     r->metrics = metrics_create(meters_table, 0);
     make_dir(r);
-    const struct spool_options spool =
-        spool_options(r, options->ring_bytes != 0 ? options->ring_bytes : RING_BYTES);
-    assert_int_equal(spool_set_create(&spool, &r->spools, &recovery, &err), 0);
+    r->spool = spool_options(r, options);
+    assert_int_equal(spool_set_create(&r->spool, &r->spools, &recovery, &err), 0);
     const uint64_t memory_max =
         options->memory_max_bytes != 0 ? options->memory_max_bytes : UINT64_MAX;
     assert_int_equal(request_shared_init(&r->shared, memory_max), 0);
@@ -465,9 +465,8 @@ void rig_stop(struct rig *r)
     assert_int_equal(uv_loop_close(&r->loop), 0);
     snapshot_reader_close(r->reader);
     snapshot_cell_destroy(r->cell);
-    const struct spool_options spool = spool_options(r, RING_BYTES);
     if (r->on_row != NULL || r->on_vote != NULL)
-        rig_read_rows(r, &spool);
+        rig_read_rows(r, &r->spool);
     spool_set_destroy(r->spools);
     limits_destroy(r->shared.limits);
     budget_table_destroy(r->budgets);

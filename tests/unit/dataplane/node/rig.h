@@ -77,6 +77,7 @@ struct rig {
     struct snapshot_cell *cell;
     struct snapshot_reader *reader;
     struct spool_set *spools;
+    struct spool_options spool; /* Theirs. */
     struct metrics *metrics;
     struct endpoint_registry *registry;
     struct rig_provider providers[RIG_PROVIDERS];
