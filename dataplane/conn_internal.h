@@ -87,6 +87,9 @@ void conn_linger(struct conn *c);
 void conn_output_put(struct conn *c);
 /* Sends what is posted of this one; for when what follows must come after it. */
 int conn_flush(struct conn *c) MUST_CHECK;
+/* What is posted to all, and tells nobody: what could not be sent is told of before the loop waits.
+ */
+void conn_send_posts(void *pool);
 void conn_on_turn(uv_prepare_t *turn);
 
 #endif

@@ -1,9 +1,9 @@
-/* Writing: what is short is posted: copied to the pool's buffer and sent before the loop waits, all
- * connections' together (decision 0195), and what is said to one connection in a row in one system
- * call. What is long is tried at once. Usually the kernel takes all and nothing is kept. What it
- * does not take is copied to an output borrowed from the pool and follows by uv_write; more that is
- * sent meanwhile gathers behind it. Once all is gone the output goes back and a request that was
- * told to wait goes on.
+/* Writing: what is short is posted: copied to the pool's buffer and sent in the turn's end, or
+ * before the loop waits, all connections' together (decisions 0195, 0288), and what is said to one
+ * connection in a row in one system call. What is long is tried at once. Usually the kernel takes
+ * all and nothing is kept. What it does not take is copied to an output borrowed from the pool and
+ * follows by uv_write; more that is sent meanwhile gathers behind it. Once all is gone the output
+ * goes back and a request that was told to wait goes on.
  *
  * Failures: a peer that is gone shows in the write and makes the request cancel, for what was
  * posted in the turn's end and never inside another's callback; a peer that takes nothing is seen
@@ -202,8 +202,9 @@ int conn_flush(struct conn *c)
 }
 
 /* Tells nobody, for a callback of any connection may be on the stack: posts of the broken stay. */
-static void send_posts(struct conn_pool *p)
+void conn_send_posts(void *pool)
 {
+    struct conn_pool *p = pool;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < p->post_count; i++) {
         struct conn_post *post = &p->posts[i];
@@ -222,7 +223,7 @@ void conn_on_turn(uv_prepare_t *turn)
 {
     struct conn_pool *p = container_of(turn, struct conn_pool, turn);
     while (p->post_count > 0) {
-        send_posts(p);
+        conn_send_posts(p);
         for (uint32_t i = 0; i < p->post_count; i++)
             if (p->posts[i].conn != NULL && p->posts[i].conn->broken)
                 conn_gone(p->posts[i].conn); /* Takes its posts along. */
@@ -235,7 +236,7 @@ static bool post(struct conn *c, const struct str *pieces, size_t count, size_t 
     if (c->writing || total > CONN_POST_BYTES)
         return false;
     if (p->post_count == CONN_POSTS_MAX || total > sizeof p->post_buffer - p->posted_bytes)
-        send_posts(p);
+        conn_send_posts(p);
     if (p->post_count == CONN_POSTS_MAX) /* All broken. */
         return false;
     struct conn_post *last = p->post_count > 0 ? &p->posts[p->post_count - 1] : NULL;

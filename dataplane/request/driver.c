@@ -143,17 +143,21 @@ void request_go_on(struct request *r, uint64_t now_ns)
     c->members[c->count++] = r;
 }
 
-/* After the events of a turn, before the loop's next one. */
+/* After the events of a turn, before the loop's next one. What was said is sent here, to providers
+ * first, and not where the loop comes round to it: for who waits alone that is time (0288). */
 static void on_turn(uv_check_t *check)
 {
     struct request_env *env = container_of(check, struct request_env, cohort.turn);
     struct cohort *c = &env->cohort;
     c->open = true;
     if (c->bring != NULL)
-        c->bring(c->bring_arg);
+        c->bring(c->clients);
     upstream_work(&env->upstream);
     c->open = false;
     run_cohort(c);
+    upstream_send(&env->upstream);
+    if (c->send != NULL)
+        c->send(c->clients);
 }
 
 /* ---- by the time ---- */

@@ -174,9 +174,10 @@ struct answer_choice {
  * the caches when it is its turn again. */
 #define COHORT_MAX 16U
 struct cohort {
-    uv_check_t turn;          /* After the events of a turn of the loop. */
-    void (*bring)(void *arg); /* Hands over what clients sent in the turn. NULL: nothing waits. */
-    void *bring_arg;
+    uv_check_t turn;              /* After the events of a turn of the loop. */
+    void (*bring)(void *clients); /* Hands over what they sent in the turn. NULL: nothing waits. */
+    void (*send)(void *clients);  /* Sends what was posted to them. NULL: nothing is. */
+    void *clients;
     bool open;    /* Who may go on is gathered. */
     bool running; /* They are on the stack: who may go on now does so at once. */
     uint32_t count;
@@ -220,7 +221,7 @@ struct request_env {
     struct prints prints;
     struct provider_out relayed; /* Scratch of one read of a stream. */
     struct json json;
-    struct reading_memory readings; /* Of callers' bodies. */
+    struct reading_memory readings;       /* Of callers' bodies. */
     struct pattern_room *patterns;        /* NULL until a condition needs it. */
     struct features_memo *features;       /* NULL: out of memory, then nothing is remembered. */
     const struct request_path *last_path; /* NULL: none. */

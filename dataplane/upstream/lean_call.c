@@ -1,10 +1,10 @@
-/* A call's life. Usual path: start takes an idle connection and composes the head; before the loop
- * waits, head and body go in one system call, those of all calls of the turn together (decision
- * 0195); the reply comes through lean_reply.c; on_done. Without an idle connection the request
- * waits for one. What waits is copied (head and span array, not the body). It ends early when a
- * deadline passes, the connection fails, the reply breaks a rule or the owner cancels: then the
- * connection is closed and on_done is left to the next turn, so that no callback ever runs inside a
- * call of the owner's. */
+/* A call's life. Usual path: start takes an idle connection and composes the head; in the turn's
+ * end, or before the loop waits, head and body go in one system call, those of all calls of the
+ * turn together (decisions 0195, 0288); the reply comes through lean_reply.c; on_done. Without an
+ * idle connection the request waits for one. What waits is copied (head and span array, not the
+ * body). It ends early when a deadline passes, the connection fails, the reply breaks a rule or the
+ * owner cancels: then the connection is closed and on_done is left to the turn's end or the next
+ * turn, so that no callback ever runs inside a call of the owner's. */
 #include <assert.h>
 
 #include "common/base/mem.h"
@@ -79,7 +79,8 @@ void lean_call_due(struct transport_call *c)
     if (!list_empty(&c->due))
         return;
     list_push_back(&t->due, &c->due);
-    lean_transport_wake(t);
+    if (!t->in_turn)
+        lean_transport_wake(t);
 }
 
 /* Out of its list, no longer with its connection. */

@@ -184,6 +184,7 @@ void lean_conn_work(struct transport *t)
     }
     t->held_count = t->held_bytes = 0;
     t->holds = !t->closing;
+    t->in_turn = true;
 }
 
 static bool is_paused(const struct lean_conn *conn)

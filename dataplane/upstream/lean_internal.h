@@ -6,8 +6,9 @@
  *
  * Objects: a call belongs to an origin and has a connection from the moment one is dialled for it
  * or handed to it; a connection serves one call at a time and idles in between. Whatever ends badly
- * ends in one place, lean_call_fail, which closes the connection and leaves on_done for the next
- * turn of the loop; only a reply that was read to its end finishes at once. */
+ * ends in one place, lean_call_fail, which closes the connection and leaves on_done for the end of
+ * this turn of the loop or the next turn; only a reply that was read to its end finishes at once.
+ */
 #ifndef STEELYARD_DATAPLANE_UPSTREAM_LEAN_INTERNAL_H
 #define STEELYARD_DATAPLANE_UPSTREAM_LEAN_INTERNAL_H
 
@@ -43,7 +44,7 @@
 #define LEAN_REST_BYTES_MAX (4U * LEAN_SEAL_BYTES)
 #define LEAN_GATHERS_KEPT   8U
 #define LEAN_UNSENT_BYTES   1024U /* What usually waits; more is allocated. */
-#define LEAN_ASKED_FIELDS   8U /* Of a request that is composed from the last one. */
+#define LEAN_ASKED_FIELDS   8U    /* Of a request that is composed from the last one. */
 
 /* ---- time ---- */
 
@@ -87,7 +88,7 @@ struct lean_held {
 struct transport {
     uv_loop_t *loop;
     struct lean_wheel wheel;
-    uv_idle_t idle;  /* Runs while `due` is not empty. */
+    uv_idle_t idle;  /* Runs while `due` is not empty, unless `send` is about to run it. */
     struct list due; /* Calls that have something to do outside of their owners' calls. */
     struct list origins;
     struct resolver *resolver;
@@ -104,6 +105,7 @@ struct transport {
     uint32_t held_count;
     struct lean_held held[LEAN_HELD_MAX];
     bool holds;     /* Somebody calls `work`. */
+    bool in_turn;   /* ... and has done so in this turn: `send` follows, and runs what is due. */
     char *plain;    /* LEAN_PLAIN_BYTES; NULL without https. */
     uint32_t kept;  /* Connections with a `kept` that is not empty. */
     unsigned parts; /* That close on their own: resolver, idle, timer. */
@@ -216,7 +218,7 @@ int lean_call_start(struct transport_origin *o, const struct fetch_request *requ
 void lean_call_resume(struct transport_call *c);
 size_t lean_call_offer(struct transport_call *c, const struct str *pieces, size_t count);
 void lean_call_whole(struct transport_call *c, const struct fetch_timeouts *timeouts);
-/* -> ENDED: closes the connection; on_done comes next turn. Once only. */
+/* -> ENDED: closes the connection; on_done comes in the turn's end or next turn. Once only. */
 void lean_call_fail(struct transport_call *c, int status);
 /* The reply was read to its end: pools or closes the connection; on_done, last of all. */
 void lean_call_complete(struct transport_call *c, bool reusable);

@@ -61,6 +61,9 @@ struct transport_ops {
     /* Works on replies that were read in this turn of the loop and held back for the others'. Who
      * calls it once does so after every poll of the loop. NULL: nothing is held back. */
     void (*work)(struct transport *t);
+    /* Sends what calls that began since `work` have, and ends those that ended badly: at the end of
+     * the same turn, inside no call of their owners'. With `work`, or NULL. */
+    void (*send)(struct transport *t);
 };
 
 extern const struct transport_ops transport_over_fetch;

@@ -235,6 +235,15 @@ void upstream_work(struct upstream *u)
     }
 }
 
+void upstream_send(struct upstream *u)
+{
+    for (size_t i = 0; i < UPSTREAM_WIRE_COUNT; i++) {
+        const struct upstream_wire *w = &u->wires[i];
+        if (w->transport != NULL && w->ops->send != NULL)
+            w->ops->send(w->transport);
+    }
+}
+
 void upstream_deinit(struct upstream *u)
 {
     endpoint_table_deinit(&u->endpoints);

@@ -68,8 +68,10 @@ int upstream_init(struct upstream *u, uv_loop_t *loop, struct snapshot_reader *r
 void upstream_close(struct upstream *u, fetch_close_cb cb, void *arg);
 void upstream_deinit(struct upstream *u);
 
-/* After the events of each turn of the loop: what providers said in it. */
+/* After the events of each turn of the loop: what providers said in it, and, last in the turn, what
+ * is said to them. */
 void upstream_work(struct upstream *u);
+void upstream_send(struct upstream *u);
 
 /* The view in service; NULL: no snapshot yet, or no memory for it. */
 struct upstream_view *upstream_pin(struct upstream *u);

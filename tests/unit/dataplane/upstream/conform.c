@@ -345,6 +345,7 @@ static void on_turn(uv_check_t *check)
 {
     struct conform *c = container_of(check, struct conform, turn);
     c->ops->work(c->transport);
+    c->ops->send(c->transport);
 }
 
 static void begin_turns(struct conform *c)

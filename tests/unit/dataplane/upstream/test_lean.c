@@ -153,6 +153,41 @@ static void a_call_on_a_kept_connection_allocates_nothing(void **state)
     close(server.listener);
 }
 
+/* What begins between `work` and `send` goes out in `send`, without a turn of the loop; what begins
+ * after it waits for the next one. */
+static void calls_of_a_turn_are_sent_in_its_end(void **state)
+{
+    struct conform *c = *state;
+    struct bare server;
+    struct exchange next = {.drop = true};
+    char in[4096];
+    bare_start(&server);
+    conform_origin_at(c, "http", "127.0.0.1", server.port);
+    for (int round = 0; round < 3; round++) {
+        const bool in_turn = round < 2; /* The first one's connection is dialled yet. */
+        c->x = next;
+        if (in_turn)
+            c->ops->work(c->transport);
+        exchange_begin(c, &c->x, (struct fetch_request){.method = STR("GET")});
+        if (round > 0)
+            assert_true(recv(server.fd, in, sizeof in, MSG_PEEK) < 0);
+        if (in_turn)
+            c->ops->send(c->transport);
+        if (round > 0)
+            assert_int_equal(recv(server.fd, in, sizeof in, MSG_PEEK) > 0, in_turn);
+        while (c->x.dones == 0) {
+            bare_answer(&server, STR(SOUND));
+            uv_run(&c->loop, UV_RUN_NOWAIT);
+            c->ops->work(c->transport);
+            c->ops->send(c->transport);
+        }
+        assert_int_equal(c->x.result.status, 0);
+        assert_int_equal(c->x.result.reused, round > 0);
+    }
+    close(server.fd);
+    close(server.listener);
+}
+
 static void a_stream_takes_less_than_700_bytes(void **state)
 {
     (void)state;
@@ -419,6 +454,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_alarm_beyond_the_wheel_is_hung_in_its_last_slot),
         cmocka_unit_test(a_stream_takes_less_than_700_bytes),
         CONFORM(a_call_on_a_kept_connection_allocates_nothing),
+        CONFORM(calls_of_a_turn_are_sent_in_its_end),
         CONFORM(requests_are_refused_as_everywhere_else),
         CONFORM(f20_idle_connections_go_when_they_are_old),
         CONFORM(f20_the_connection_used_last_is_used_next),
