@@ -32,6 +32,7 @@ endif()
 if(STEELYARD_FLAVOUR STREQUAL "release")
     add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
     add_compile_options(-fomit-frame-pointer) # docs/decisions/0276
+    add_compile_options(-ffunction-sections) # steelyard_together (cmake/targets.cmake)
     # Structs of some hundred bytes are cleared and copied by the C library: `rep stos` takes five
     # times as long (docs/decisions/0260).
     if(CMAKE_C_COMPILER_ID STREQUAL "GNU" AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")

@@ -17,6 +17,24 @@ function(steelyard_program name)
     add_dependencies(programs ${name})
 endfunction()
 
+# steelyard_together(NAME FILE): of the release's program the functions that FILE names, one a line, lie
+# together and in that order (docs/decisions/0289). What a compiler makes of one, as in name.part.0, lies
+# beside it; one that it has inlined everywhere is not missed.
+function(steelyard_together name file)
+    if(NOT STEELYARD_FLAVOUR STREQUAL "release" OR NOT CMAKE_C_COMPILER_ID STREQUAL "GNU")
+        return()
+    endif()
+    set(script ${CMAKE_CURRENT_BINARY_DIR}/${name}.ld)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${file})
+    file(STRINGS ${file} functions REGEX "^[a-z]")
+    list(TRANSFORM functions REPLACE "(.+)" "    *(.text.\\1 .text.\\1.*)\n")
+    list(JOIN functions "" sections)
+    file(CONFIGURE OUTPUT ${script} @ONLY
+        CONTENT "SECTIONS {\n  .text.together : {\n@sections@  }\n} INSERT BEFORE .text;\n")
+    target_link_options(${name} PRIVATE -Wl,-T,${script})
+    set_property(TARGET ${name} APPEND PROPERTY LINK_DEPENDS ${script})
+endfunction()
+
 # Those that take longest begin, so that none of them is left at the end with the other cores idle.
 # Only an order: a test that is missing here just begins later.
 set(STEELYARD_LONG_TESTS test_audit test_charge_bill test_cuts test_intake test_learn_pipeline

@@ -90,12 +90,28 @@ def check_machine_paths(path, text, report):
             report(path, number, "path of one machine")
 
 
+ORDER = "dataplane/request.order"
+
+
+def check_order(text, sources, report):
+    """The linker passes over the name of a function that is gone."""
+    known, seen = set(re.findall(r"\b[a-z]\w*(?=\()", sources)), set()
+    for number, name in enumerate(text.splitlines(), 1):
+        if name.startswith("#"):
+            continue
+        if name not in known:
+            report(ORDER, number, "no function has the name: %s" % name)
+        if name in seen:
+            report(ORDER, number, "twice: %s" % name)
+        seen.add(name)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", default=os.path.join(os.path.dirname(__file__), "..", ".."))
     root = os.path.abspath(parser.parse_args().root)
     layers = read_layers(os.path.join(root, "tests/lint/layers.txt"))
-    findings, files = [], 0
+    findings, files, order, sources = [], 0, "", []
 
     def report(path, line, what):
         findings.append("%s:%d: %s" % (path, line, what))
@@ -112,6 +128,10 @@ def main():
             check_includes(path, text, layers, report)
             check_banned(path, text, report)
             check_layout(path, text, report)
+            if path.startswith(("common/", "dataplane/")):
+                sources.append(strip_comments(text))
+        order = text if path == ORDER else order
+    check_order(order, "\n".join(sources), report)
     for finding in findings:
         print(finding)
     print("lint: %d passed, %d failed" % (files - len({f.split(":")[0] for f in findings}),
