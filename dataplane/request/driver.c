@@ -37,21 +37,19 @@ static inline enum progress take_step(struct request *r)
         return PROGRESS_ENDED;
     }
     r->wake = false;
-    switch (step(r)) {
-    case STEP_NEXT:
+    const enum step_result result = step(r);
+    if (__builtin_expect(result == STEP_NEXT, 1)) {
         r->step++;
-        break;
-    case STEP_FAIL:
+        return PROGRESS_ON;
+    }
+    if (result == STEP_FAIL) {
         assert(!r->failed); /* The tail never fails. */
         r->failed = true;
         r->step = request_tail(r->path);
-        break;
-    case STEP_WAIT:
-        if (!r->wake)
-            return PROGRESS_WAITS;
-        break; /* What it waits for came while it was still on the stack. */
+        return PROGRESS_ON;
     }
-    return PROGRESS_ON;
+    /* Or what it waits for came while it was still on the stack. */
+    return r->wake ? PROGRESS_ON : PROGRESS_WAITS;
 }
 
 void request_run(struct request *r)

@@ -431,6 +431,32 @@ static void all_ways_to_skip_bytes_see_the_same(void **state)
     }
 }
 
+/* Of texts that are many blocks: what is special stands in each block and at each place of it,
+ * behind an escape or not, and the text ends anywhere behind it. */
+static void all_ways_skip_long_texts_alike(void **state)
+{
+    (void)state;
+    static const unsigned char kinds[] = {0,    0x1F, ' ',  '!',  '"', '#', '[',
+                                          '\\', ']',  0x7F, 0x80, 'n', 0xFF};
+    enum { BYTES = 700 };
+    const size_t ends[] = {256, 257, 512, 600, BYTES};
+    for (size_t at = 0; at < BYTES; at++)
+        for (size_t i = 0; i < 2 * sizeof kinds; i++) {
+            unsigned char *bytes =
+                mem_alloc(BYTES); /* Of its own: what is read behind it is seen. */
+            assert_non_null(bytes);
+            memset(bytes, 'x', BYTES);
+            if (i % 2 == 1 && at > 100)
+                memcpy(bytes + at / 3, "\\n", 2);
+            bytes[at] = kinds[i / 2];
+            expect_same_lengths(bytes, at + 1);
+            for (size_t k = 0; k < sizeof ends / sizeof ends[0]; k++)
+                if (ends[k] > at)
+                    expect_same_lengths(bytes, ends[k]);
+            mem_free(bytes);
+        }
+}
+
 /* Every pair of bytes behind leads of each length, across the borders of blocks. */
 static void all_ways_check_characters_alike(void **state)
 {
@@ -504,6 +530,7 @@ int main(void)
         TEST(a_path_names_any_node),
         TEST(a_long_path_is_cut_and_echoes_no_markup),
         TEST(all_ways_to_skip_bytes_see_the_same),
+        TEST(all_ways_skip_long_texts_alike),
         TEST(all_ways_check_characters_alike),
         TEST(parsing_survives_each_failed_allocation),
         TEST(every_problem_has_a_text),
