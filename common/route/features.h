@@ -113,4 +113,14 @@ size_t features_encode(const struct features *features, uint8_t out[FEATURES_ENC
  * 512 is accepted: ERR_CORRUPT otherwise, ERR_TOO_LARGE for n > 512; out is then unspecified. */
 int features_decode(struct str encoded, struct features *out_features) MUST_CHECK;
 
+/* The record's shorter form, which is written since docs/decisions/0286 and takes no loop over
+ * single values: varint n | the lower byte of each index | low bits | high bits | far ones.
+ * A step is an index's upper byte less the one before it (the first: less 0). The two rows of n
+ * bits, from the lowest bit of a byte up and filled with 0, say how far it goes: 0, 1, 2, or 3 for
+ * a byte (step - 3) among the far ones, in order. */
+#define FEATURES_PACKED_MAX (2 + FEATURES_SPARSE_MAX + 2 * (FEATURES_SPARSE_MAX / 8) + 255 / 3)
+size_t features_pack(const struct features *features, uint8_t out[FEATURES_PACKED_MAX]);
+/* As features_decode. */
+int features_unpack(struct str packed, struct features *out_features) MUST_CHECK;
+
 #endif

@@ -1,4 +1,6 @@
-/* The recorded form of a feature vector. */
+/* The recorded forms of a feature vector. */
+#include <string.h>
+
 #include "common/route/features.h"
 
 static size_t put_varint(uint8_t *out, uint32_t value)
@@ -60,4 +62,60 @@ int features_decode(struct str encoded, struct features *out_features)
     }
     out_features->n = (uint16_t)n;
     return encoded.len == 0 ? 0 : ERR_CORRUPT;
+}
+
+/* ---- packed ---- */
+
+#define FAR_STEP 3U
+
+size_t features_pack(const struct features *features, uint8_t out[FEATURES_PACKED_MAX])
+{
+    const uint32_t n = features->n, row_bytes = (n + 7) / 8;
+    uint8_t *low = out + put_varint(out, n), *row = low + n, *far = row + 2 * (size_t)row_bytes;
+    memset(row, 0, 2 * (size_t)row_bytes);
+    uint32_t before = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t upper = features->index[i] >> 8;
+        const uint8_t step = (uint8_t)(upper - before);
+        const uint32_t code = step < FAR_STEP ? step : FAR_STEP;
+        low[i] = (uint8_t)features->index[i];
+        row[i / 8] |= (uint8_t)((code & 1) << i % 8);
+        row[row_bytes + i / 8] |= (uint8_t)((code >> 1) << i % 8);
+        if (code == FAR_STEP)
+            *far++ = (uint8_t)(step - FAR_STEP);
+        before = upper;
+    }
+    return (size_t)(far - out);
+}
+
+int features_unpack(struct str packed, struct features *out_features)
+{
+    uint32_t n;
+    int rc = take_varint(&packed, &n);
+    if (rc != 0)
+        return rc;
+    if (n > FEATURES_SPARSE_MAX)
+        return ERR_TOO_LARGE;
+    const uint32_t row_bytes = (n + 7) / 8;
+    if (packed.len < n + 2 * (size_t)row_bytes)
+        return ERR_CORRUPT;
+    const uint8_t *low = (const uint8_t *)packed.data, *row = low + n;
+    const uint8_t *far = row + 2 * (size_t)row_bytes, *const end = low + packed.len;
+    uint32_t upper = 0, next = 0; /* Smallest index that may come. */
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t low_bits = row[i / 8], high_bits = row[row_bytes + i / 8];
+        const uint32_t code = (low_bits >> i % 8 & 1) | (high_bits >> i % 8 & 1) << 1;
+        if (code == FAR_STEP && far == end)
+            return ERR_CORRUPT;
+        upper += code == FAR_STEP ? FAR_STEP + *far++ : code;
+        const uint32_t index = upper << 8 | low[i];
+        if (index < next || index > UINT16_MAX)
+            return ERR_CORRUPT;
+        out_features->index[i] = (uint16_t)index;
+        next = index + 1;
+    }
+    if (n % 8 != 0 && ((row[row_bytes - 1] | row[2 * row_bytes - 1]) >> n % 8) != 0)
+        return ERR_CORRUPT; /* What fills a row. */
+    out_features->n = (uint16_t)n;
+    return far == end ? 0 : ERR_CORRUPT;
 }

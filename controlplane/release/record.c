@@ -190,19 +190,27 @@ static int fill_recorded(struct record *r)
     return fill_way(r);
 }
 
-static int fill_features(struct record *r)
+int record_features(const Steelyard__Telemetry__V1__Decision *d, struct features *out_features)
 {
-    const Steelyard__Telemetry__V1__Decision *d = r->pb;
-    r->has_features = d->features.len > 0 && d->n_dense == FEATURES_DENSE;
-    if (!r->has_features)
-        return 0;
+    const bool packed = d->packed_features.len > 0;
+    const ProtobufCBinaryData *form = packed ? &d->packed_features : &d->features;
+    if (form->len == 0 || d->n_dense != FEATURES_DENSE)
+        return ERR_NOT_FOUND;
+    memset(out_features, 0, sizeof(*out_features));
     for (size_t i = 0; i < FEATURES_DENSE; i++) {
         if (d->dense[i] < INT16_MIN || d->dense[i] > INT16_MAX)
             return ERR_CORRUPT;
-        r->features.dense[i] = (int16_t)d->dense[i];
+        out_features->dense[i] = (int16_t)d->dense[i];
     }
-    return features_decode(
-        (struct str){.data = (const char *)d->features.data, .len = d->features.len}, &r->features);
+    const struct str bytes = {.data = (const char *)form->data, .len = form->len};
+    return packed ? features_unpack(bytes, out_features) : features_decode(bytes, out_features);
+}
+
+static int fill_features(struct record *r)
+{
+    int rc = record_features(r->pb, &r->features);
+    r->has_features = rc == 0;
+    return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
 int record_open(struct pq_conn *c, struct record_cache *cache, struct str detail,

@@ -52,6 +52,10 @@ int record_open_row(struct pq_conn *c, struct record_cache *cache, const struct 
                     struct siphash_key draw_key, struct record *out_record,
                     struct err *err) MUST_CHECK;
 void record_close(struct record *r);
+/* The features of a decision, in either form that nodes have written. ERR_NOT_FOUND: none were
+ * recorded; else as features_decode, ERR_CORRUPT for a dense value out of range too. */
+int record_features(const Steelyard__Telemetry__V1__Decision *d,
+                    struct features *out_features) MUST_CHECK;
 /* Recomputes; .field NULL: equal. */
 int record_replay(struct record *r, struct policy_decision *out_decision,
                   struct explain_mismatch *out_mismatch) MUST_CHECK;

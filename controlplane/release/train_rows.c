@@ -9,6 +9,7 @@
 #include "common/base/mem.h"
 #include "common/route/policy.h"
 #include "common/route/price.h"
+#include "controlplane/release/record.h"
 #include "telemetry.pb-c.h"
 
 #define ARTIFACT_MAX (64U << 20)
@@ -237,20 +238,6 @@ static int32_t served_model(const struct train_rows *r, const Steelyard__Telemet
     return -1;
 }
 
-static int read_features(const Steelyard__Telemetry__V1__Decision *d, struct features *out)
-{
-    if (d->features.len == 0 || d->n_dense != FEATURES_DENSE)
-        return ERR_INVALID;
-    memset(out, 0, sizeof *out);
-    for (size_t i = 0; i < FEATURES_DENSE; i++) {
-        if (d->dense[i] < INT16_MIN || d->dense[i] > INT16_MAX)
-            return ERR_INVALID;
-        out->dense[i] = (int16_t)d->dense[i];
-    }
-    return features_decode(
-        (struct str){.data = (const char *)d->features.data, .len = d->features.len}, out);
-}
-
 static struct dataset_label label_of(const Steelyard__Telemetry__V1__Decision *d, uint32_t model,
                                      int32_t score_q16)
 {
@@ -303,7 +290,7 @@ static int add_observed(struct train_rows *r, const Steelyard__Telemetry__V1__De
     uint32_t skip = STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_PINNED |
                     STEELYARD__TELEMETRY__V1__DECISION_FLAG__FLAG_FALLBACK_SERVED;
     if (model < 0 || (d->flags & skip) != 0 || d->served != d->chosen + 1 ||
-        d->chosen >= d->n_cand || read_features(d, &features) != 0) {
+        d->chosen >= d->n_cand || record_features(d, &features) != 0) {
         r->unusable++;
         return 0;
     }
@@ -362,7 +349,7 @@ static int add_answer(struct train_rows *r, const Steelyard__Telemetry__V1__Deci
     if (!str_eq(row->text_hash, buf_str(&r->question)))
         rc = flush_question(r);
     if (rc == 0 && r->label_count == 0) {
-        if (read_features(d, &r->features) != 0) {
+        if (record_features(d, &r->features) != 0) {
             r->unusable++;
             return 0;
         }

@@ -26,21 +26,22 @@ static_assert(sizeof(struct way_candidate) == 16, "layout of the ring");
 #define DECISION_TEXTS 10U
 
 /* What a reader must know before the arrays. Version 2 had no rollouts and no ways and wrote 0
- * there, and versions before 6 no weights of shadows, so that their rings are read as they are. */
-enum { FLAT_ROLLOUT = 1, FLAT_WAY = 2, FLAT_SHADOW = 4 };
+ * there, versions before 6 no weights of shadows, and versions before 8 the indices of features as
+ * they are, so that their rings are read as they are. */
+enum { FLAT_ROLLOUT = 1, FLAT_WAY = 2, FLAT_SHADOW = 4, FLAT_PACKED = 8 };
 #define WAY_BYTES(count)                                                                           \
     (offsetof(struct way_input, candidates) + (count) * sizeof(struct way_candidate))
 struct flat_shape {
     uint16_t candidates;
-    uint16_t features; /* Indices + 1; 0: none were made. */
+    uint16_t features; /* Bytes of packed indices, else indices + 1; 0: none were made. */
     uint16_t routed;   /* 1: there is a decision. */
     uint16_t parts;    /* FLAT_* bits of what there is. */
 };
 
 static_assert(DECISION_BYTES + sizeof(struct flat_shape) + sizeof(struct record_rollout) +
                       WAY_BYTES(POLICY_CANDIDATES_MAX) + RECORD_ACCOUNTS_MAX * 8 +
-                      RECORD_CHARGES_MAX * sizeof(struct record_charge) +
-                      (FEATURES_SPARSE_MAX + FEATURES_DENSE) * 2 + 8 + ROUTED_BYTES +
+                      RECORD_CHARGES_MAX * sizeof(struct record_charge) + FEATURES_DENSE * 2 +
+                      RECORD_INDICES_MAX + 8 + ROUTED_BYTES +
                       POLICY_CANDIDATES_MAX *
                           (sizeof(struct policy_candidate) + sizeof(struct policy_row) + 8) +
                       (DECISION_TEXTS + RECORD_TAGS_MAX + POLICY_CANDIDATES_MAX) *
@@ -111,15 +112,16 @@ uint8_t *flat_put_decision(uint8_t *at, const struct record_decision *d)
 {
     uint32_t count = d->decision != NULL ? d->decision->count : 0;
     const bool shadow = d->rollout != NULL && d->rollout->has_shadow != 0;
-    const struct flat_shape shape = {
+    struct flat_shape shape = {
         .candidates = (uint16_t)count,
-        .features = (uint16_t)(d->features != NULL ? d->features->n + 1 : 0),
         .routed = d->decision != NULL,
-        .parts = (uint16_t)((d->rollout != NULL ? FLAT_ROLLOUT : 0) |
-                            (d->way != NULL ? FLAT_WAY : 0) | (shadow ? FLAT_SHADOW : 0)),
+        .parts =
+            (uint16_t)((d->rollout != NULL ? FLAT_ROLLOUT : 0) | (d->way != NULL ? FLAT_WAY : 0) |
+                       (shadow ? FLAT_SHADOW : 0) | (d->features != NULL ? FLAT_PACKED : 0)),
     };
     at = put_block(at, d, DECISION_BYTES);
-    at = put_block(at, &shape, sizeof(shape));
+    uint8_t *const shape_at = at;
+    at += sizeof(shape);
     if (d->rollout != NULL)
         at = put_block(at, d->rollout, shadow ? sizeof(*d->rollout) : ROLLOUT_BYTES);
     if (d->way != NULL)
@@ -130,8 +132,10 @@ uint8_t *flat_put_decision(uint8_t *at, const struct record_decision *d)
         at = put_block(at, d->charges, d->charge_count * sizeof(d->charges[0]));
     if (d->features != NULL) {
         at = put_block(at, d->features->dense, sizeof(d->features->dense));
-        at = put_block(at, d->features->index, 2 * (size_t)d->features->n);
+        shape.features = (uint16_t)record_write_indices(d->features, at);
+        at += shape.features;
     }
+    memcpy(shape_at, &shape, sizeof(shape));
     if (d->decision != NULL)
         at = put_block(at, d->decision, ROUTED_BYTES);
     if (count > 0) {
@@ -260,13 +264,26 @@ static struct str text_next(struct texts *t)
 }
 
 static bool take_features(struct str *data, const struct flat_shape *shape,
-                          struct flat_scratch *scratch)
+                          struct flat_scratch *scratch, struct str *out_packed)
 {
     struct features *f = &scratch->features;
+    if (!take(data, f->dense, sizeof(f->dense)))
+        return false;
+    if ((shape->parts & FLAT_PACKED) != 0) {
+        if (shape->features > RECORD_INDICES_MAX || shape->features > data->len)
+            return false;
+        *out_packed = str_slice(*data, 0, shape->features);
+        *data = str_slice(*data, shape->features, data->len);
+        return true;
+    }
     if (shape->features > FEATURES_SPARSE_MAX + 1)
         return false;
     f->n = (uint16_t)(shape->features - 1);
-    return take(data, f->dense, sizeof(f->dense)) && take(data, f->index, 2 * (size_t)f->n);
+    if (!take(data, f->index, 2 * (size_t)f->n))
+        return false;
+    *out_packed = (struct str){.data = (const char *)scratch->packed,
+                               .len = record_write_indices(f, scratch->packed)};
+    return true;
 }
 
 static bool take_routed(struct str *data, uint32_t count, struct flat_scratch *scratch)
@@ -292,7 +309,8 @@ bool flat_take_decision(struct str *data, struct flat_scratch *scratch, struct r
         d->account_count > RECORD_ACCOUNTS_MAX || d->charge_count > RECORD_CHARGES_MAX ||
         d->tag_count > RECORD_TAGS_MAX || shape.candidates > POLICY_CANDIDATES_MAX ||
         shape.routed > 1 || (shape.candidates > 0 && shape.routed == 0) ||
-        shape.parts > (FLAT_ROLLOUT | FLAT_WAY | FLAT_SHADOW) ||
+        shape.parts > (FLAT_ROLLOUT | FLAT_WAY | FLAT_SHADOW | FLAT_PACKED) ||
+        ((shape.parts & FLAT_PACKED) != 0 && shape.features == 0) ||
         (shape.parts & (FLAT_ROLLOUT | FLAT_SHADOW)) == FLAT_SHADOW)
         return false;
     if ((shape.parts & FLAT_ROLLOUT) != 0) {
@@ -315,7 +333,7 @@ bool flat_take_decision(struct str *data, struct flat_scratch *scratch, struct r
         return false;
     d->charges = scratch->charges;
     if (shape.features != 0) {
-        if (!take_features(data, &shape, scratch))
+        if (!take_features(data, &shape, scratch, &d->packed_features))
             return false;
         d->features = &scratch->features;
     }

@@ -1,12 +1,13 @@
 /* flat.h: what a worker hands over, as it stands in its ring: plain values as a block, arrays
- * behind them, then the lengths of all texts, then the texts. Writing is a few copies, no encoding;
- * reading checks every bound, because after a crash the bytes come from a file. In the byte order
- * and with the struct layouts of this build: SPOOL_RING_VERSION stands for them, flat.c checks the
- * sizes. Pure; thread-safe. */
+ * behind them, then the lengths of all texts, then the texts. Writing is a few copies, and of
+ * encoding only what makes less to copy, the indices of features; reading checks every bound,
+ * because after a crash the bytes come from a file. In the byte order and with the struct layouts
+ * of this build: SPOOL_RING_VERSION stands for them, flat.c checks the sizes. Pure; thread-safe. */
 #ifndef STEELYARD_DATAPLANE_TELEMETRY_FLAT_H
 #define STEELYARD_DATAPLANE_TELEMETRY_FLAT_H
 
 #include "dataplane/telemetry/record.h"
+#include "dataplane/telemetry/record_indices.h"
 
 /* A text is stored with at most one byte more than what is kept of it, so that the packer sees that
  * it must be cut. */
@@ -30,8 +31,8 @@ static inline uint32_t flat_attempt_bound(const struct record_attempt *a)
     return 80U + FLAT_HELD_MAX + 8U + server + FLAT_TEXT_MAX + FLAT_PRINT_MAX + FLAT_PICKED_MAX;
 }
 
-/* Each writes at `at` (8-byte aligned, the maximum above free) and gives the end. The caller has
- * checked the counts against the RECORD_*_MAX. */
+/* Each writes at `at` (8-byte aligned, the maximum above free) and gives the end; packed_features
+ * is not read. The caller has checked the counts against the RECORD_*_MAX. */
 uint8_t *flat_put_decision(uint8_t *at, const struct record_decision *d);
 uint8_t *flat_put_outcome(uint8_t *at, const struct record_outcome *o);
 uint8_t *flat_put_attempt(uint8_t *at, const struct record_attempt *a);
@@ -43,7 +44,8 @@ struct flat_scratch {
     struct record_charge charges[RECORD_CHARGES_MAX];
     struct record_held held[RECORD_ATTEMPTS_MAX];
     struct str tags[RECORD_TAGS_MAX];
-    struct features features;
+    struct features features;           /* Its dense values, and indices of old rings. */
+    uint8_t packed[RECORD_INDICES_MAX]; /* Of rings before version 8. */
     struct policy_candidate candidates[POLICY_CANDIDATES_MAX];
     struct record_candidate models[POLICY_CANDIDATES_MAX];
     struct policy_decision decision;

@@ -42,12 +42,13 @@ static inline uint8_t *write_varint(uint8_t *at, uint64_t v)
 static inline uint8_t *write_tag(uint8_t *at, uint32_t field, enum wire_type type)
 {
     uint32_t tag = field << 3 | (uint32_t)type;
-    if (tag >= 0x80) {
-        *at++ = (uint8_t)(tag | 0x80);
-        tag >>= 7;
+    if (tag < 0x80) {
+        *at = (uint8_t)tag;
+        return at + 1;
     }
-    *at++ = (uint8_t)tag;
-    return at;
+    const uint16_t two = htole16((uint16_t)((tag & 0x7f) | 0x80 | tag >> 7 << 8)); /* One store. */
+    memcpy(at, &two, sizeof(two));
+    return at + 2;
 }
 
 static inline uint8_t *write_u64(uint8_t *at, uint32_t field, uint64_t v)
@@ -155,25 +156,34 @@ static size_t utf8_len(struct str s)
 }
 
 /* Copies s and says whether all of it is ASCII. */
-static inline bool copy_ascii(uint8_t *to, struct str s)
+static bool copy_ascii(uint8_t *to, struct str s)
 {
-    uint64_t high = 0, word = 0;
-    uint32_t first, last;
-    if (s.len >= 8) {
-        for (size_t i = 0; i + 8 <= s.len; i += 8) {
-            memcpy(&word, s.data + i, 8);
-            memcpy(to + i, &word, 8);
-            high |= word;
+    typedef uint64_t half __attribute__((vector_size(16)));
+    half both = {0, 0}, some;
+    uint64_t high = 0, first, last;
+    uint32_t begin, end;
+    if (s.len >= 16) {
+        for (size_t i = 0; i + 16 <= s.len; i += 16) {
+            memcpy(&some, s.data + i, 16);
+            memcpy(to + i, &some, 16);
+            both |= some;
         }
-        memcpy(&word, s.data + s.len - 8, 8); /* The rest with some of what was seen. */
-        memcpy(to + s.len - 8, &word, 8);
-        high |= word;
-    } else if (s.len >= 4) {
-        memcpy(&first, s.data, 4);
-        memcpy(&last, s.data + s.len - 4, 4);
-        memcpy(to, &first, 4);
-        memcpy(to + s.len - 4, &last, 4);
+        memcpy(&some, s.data + s.len - 16, 16); /* The rest with some of what was seen. */
+        memcpy(to + s.len - 16, &some, 16);
+        both |= some;
+        high = both[0] | both[1];
+    } else if (s.len >= 8) {
+        memcpy(&first, s.data, 8);
+        memcpy(&last, s.data + s.len - 8, 8);
+        memcpy(to, &first, 8);
+        memcpy(to + s.len - 8, &last, 8);
         high = first | last;
+    } else if (s.len >= 4) {
+        memcpy(&begin, s.data, 4);
+        memcpy(&end, s.data + s.len - 4, 4);
+        memcpy(to, &begin, 4);
+        memcpy(to + s.len - 4, &end, 4);
+        high = begin | end;
     } else {
         for (size_t i = 0; i < s.len; i++) {
             to[i] = (uint8_t)s.data[i];
@@ -184,7 +194,8 @@ static inline bool copy_ascii(uint8_t *to, struct str s)
 }
 
 /* Cut at a character's boundary; '?' for what is no character. */
-static void put_text_always(struct writer *w, uint32_t field, struct str s, size_t max)
+static __attribute__((noinline)) void put_odd_text(struct writer *w, uint32_t field, struct str s,
+                                                   size_t max)
 {
     struct str cut = s;
     if (cut.len > max) {
@@ -195,16 +206,24 @@ static void put_text_always(struct writer *w, uint32_t field, struct str s, size
     put_head(w, field, cut.len);
     if (!has_room(w, cut.len))
         return;
-    bool ascii = copy_ascii(w->at, cut);
-    if (ascii || str_valid_utf8(cut)) {
-        w->at += cut.len;
-        return;
-    }
     for (size_t i = 0; i < cut.len && !w->full;) {
         size_t n = utf8_len(str_slice(cut, i, cut.len));
         put_raw(w, n == 0 ? "?" : cut.data + i, n == 0 ? 1 : n);
         i += n == 0 ? 1 : n;
     }
+}
+
+/* Nearly all are short and ASCII. */
+static inline void put_text_always(struct writer *w, uint32_t field, struct str s, size_t max)
+{
+    if (s.len <= max && (size_t)(w->end - w->at) >= TAG_AND_VARINT_MAX + s.len) {
+        uint8_t *at = write_varint(write_tag(w->at, field, WIRE_BYTES), s.len);
+        if (copy_ascii(at, s)) {
+            w->at = at + s.len;
+            return;
+        }
+    }
+    put_odd_text(w, field, s, max);
 }
 
 static void put_text(struct writer *w, uint32_t field, struct str s)
@@ -224,17 +243,26 @@ static uint8_t *message_begin(struct writer *w, uint32_t field, uint32_t bytes)
     return len;
 }
 
-static void message_end(struct writer *w, uint8_t *len, uint32_t bytes)
+static __attribute__((noinline)) void message_end_moved(struct writer *w, uint8_t *len,
+                                                        uint32_t bytes)
 {
-    if (w->full)
-        return;
     size_t n = (size_t)(w->at - len) - bytes;
     uint32_t need = n < 0x80 ? 1 : n < 0x4000 ? 2 : 3;
     if (need > bytes && !has_room(w, need - bytes))
         return;
-    if (need != bytes)
-        memmove(len + need, len + bytes, n);
+    memmove(len + need, len + bytes, n);
     w->at = write_varint(len, n) + n;
+}
+
+static inline void message_end(struct writer *w, uint8_t *len, uint32_t bytes)
+{
+    if (w->full)
+        return;
+    size_t n = (size_t)(w->at - len) - bytes;
+    if (bytes == 1 ? n < 0x80 : n >= 0x80 && n < 0x4000)
+        (void)write_varint(len, n);
+    else
+        message_end_moved(w, len, bytes);
 }
 
 static void put_positions(struct writer *w, uint32_t field, const uint8_t *values, uint32_t count)
@@ -285,20 +313,12 @@ static void put_accounts(struct writer *w, const struct record_decision *d)
     w->at = at;
 }
 
-static void put_features(struct writer *w, const struct features *f)
+static void put_dense(struct writer *w, const struct features *f)
 {
-    uint8_t *len = message_begin(w, 24, 2);
-    if (!has_room(w, RECORD_INDICES_MAX))
+    uint8_t *len = message_begin(w, 25, 1);
+    if (!has_room(w, RECORD_DENSE_MAX))
         return;
-    w->at += record_write_indices(f, w->at);
-    message_end(w, len, 2);
-    len = message_begin(w, 25, 1);
-    if (!has_room(w, (size_t)3 * FEATURES_DENSE))
-        return;
-    uint8_t *at = w->at;
-    for (uint32_t i = 0; i < FEATURES_DENSE; i++)
-        at = write_varint(at, zigzag(f->dense[i]));
-    w->at = at;
+    w->at += record_write_dense(f->dense, w->at);
     message_end(w, len, 1);
 }
 
@@ -531,13 +551,14 @@ int record_encode_decision(const struct record_decision *d, enum record_detail d
     uint32_t count = d->decision != NULL ? d->decision->count : 0;
     if (d->tag_count > RECORD_TAGS_MAX || d->account_count > RECORD_ACCOUNTS_MAX ||
         d->charge_count > RECORD_CHARGES_MAX || count > POLICY_CANDIDATES_MAX ||
-        (d->way != NULL && d->way->count != count))
+        (d->way != NULL && d->way->count != count) ||
+        (d->features != NULL && d->packed_features.len == 0))
         return ERR_INVALID;
     struct writer w = {.at = out, .end = out + cap};
     bool drop = detail == RECORD_NO_FEATURES && d->features != NULL;
     put_identity(&w, d);
     if (d->features != NULL && !drop)
-        put_features(&w, d->features);
+        put_dense(&w, d->features);
     if (!has_room(&w, 3 * TAG_AND_VARINT_MAX))
         return ERR_TOO_LARGE;
     w.at = write_u64(w.at, 26, d->t_in);
@@ -564,6 +585,8 @@ int record_encode_decision(const struct record_decision *d, enum record_detail d
     for (uint32_t i = 0; i < count; i++)
         put_text_always(&w, 50, d->models[i].model, RECORD_TEXT_BYTES_MAX);
     put_request(&w, d);
+    if (d->features != NULL && !drop)
+        put_bytes(&w, 74, d->packed_features.data, d->packed_features.len);
     if (d->way != NULL)
         put_way(&w, d->way);
     return finish(&w, out, out_len);

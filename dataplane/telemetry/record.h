@@ -195,6 +195,7 @@ struct record_decision {
     const struct record_charge *charges; /* Each of the whole cost. */
     const struct str *tags;              /* "k=v" as the caller sent them. */
     const struct features *features;     /* NULL: none were made. */
+    struct str packed_features;          /* Its indices (record_indices.h): what is encoded. */
     /* The decision. count of both = decision->count; all NULL when it never came to one. */
     const struct policy_candidate *candidates;
     const struct record_candidate *models;

@@ -1,9 +1,12 @@
 #include "dataplane/telemetry/record_indices.h"
 
+#include <assert.h>
 #include <string.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+
+#define FAR_STEP 3 /* As in features_pack. */
 
 static inline uint8_t *write_count(uint8_t *at, uint32_t n)
 {
@@ -13,124 +16,160 @@ static inline uint8_t *write_count(uint8_t *at, uint32_t n)
     return at + 1 + two;
 }
 
-static inline uint8_t *write_gap(uint8_t *at, uint32_t gap)
+size_t record_write_dense_plain(const int16_t dense[FEATURES_DENSE], uint8_t out[RECORD_DENSE_MAX])
 {
-    uint32_t two = gap >= 0x80;
-    at[0] = (uint8_t)(gap | two << 7);
-    at[1] = (uint8_t)(gap >> 7);
-    at += 1 + two;
-    if (gap >= 0x4000) {
-        at[-1] |= 0x80;
-        *at++ = (uint8_t)(gap >> 14);
-    }
-    return at;
-}
-
-static inline uint8_t *write_some(uint8_t *at, const struct features *f, uint32_t from, uint32_t to)
-{
-    uint32_t next = from > 0 ? f->index[from - 1] + 1U : 0;
-    for (uint32_t i = from; i < to; i++) {
-        at = write_gap(at, (uint16_t)(f->index[i] - next));
-        next = f->index[i] + 1U;
-    }
-    return at;
-}
-
-size_t record_write_indices_plain(const struct features *f, uint8_t out[RECORD_INDICES_MAX])
-{
-    return (size_t)(write_some(write_count(out, f->n), f, 0, f->n) - out);
-}
-
-#if defined(__x86_64__)
-bool record_has_bmi2(void)
-{
-    return __builtin_cpu_supports("bmi2") != 0 && __builtin_cpu_supports("popcnt") != 0;
-}
-
-/* Four differences in their two-byte form, and which of the bytes count. */
-__attribute__((target("bmi2,popcnt"))) static inline uint8_t *put_four(uint8_t *at, uint64_t bytes,
-                                                                       uint64_t mask)
-{
-    uint64_t packed = _pext_u64(bytes, mask);
-    memcpy(at, &packed, 8);
-    return at + (uint32_t)_mm_popcnt_u64(mask) / 8;
-}
-
-__attribute__((target("bmi2,popcnt"))) size_t
-record_write_indices_bmi2(const struct features *f, uint8_t out[RECORD_INDICES_MAX])
-{
-    const __m128i seven = _mm_set1_epi16(0x7f), high = _mm_set1_epi16(0x80),
-                  low_byte = _mm_set1_epi16(0xff), one = _mm_set1_epi16(1);
-    uint8_t *at = write_count(out, f->n);
-    uint32_t i = f->n < 1 ? f->n : 1;
-    at = write_some(at, f, 0, i);
-    for (; i + 8 <= f->n; i += 8) {
-        __m128i now = _mm_loadu_si128((const __m128i *)(const void *)&f->index[i]);
-        __m128i before = _mm_loadu_si128((const __m128i *)(const void *)&f->index[i - 1]);
-        __m128i gap = _mm_sub_epi16(_mm_sub_epi16(now, before), one);
-        __m128i rest = _mm_srli_epi16(gap, 7);
-        __m128i single = _mm_cmpeq_epi16(rest, _mm_setzero_si128());
-        if (_mm_movemask_epi8(_mm_cmpgt_epi16(rest, seven)) != 0) { /* Some take three bytes. */
-            at = write_some(at, f, i, i + 8);
-            continue;
-        }
-        __m128i first = _mm_or_si128(_mm_and_si128(gap, seven), _mm_andnot_si128(single, high));
-        __m128i bytes = _mm_or_si128(first, _mm_slli_epi16(rest, 8));
-        __m128i mask = _mm_or_si128(low_byte, _mm_andnot_si128(single, _mm_set1_epi16(-1)));
-        at = put_four(at, (uint64_t)_mm_cvtsi128_si64(bytes), (uint64_t)_mm_cvtsi128_si64(mask));
-        at = put_four(at, (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(bytes, bytes)),
-                      (uint64_t)_mm_cvtsi128_si64(_mm_unpackhi_epi64(mask, mask)));
-    }
-    return (size_t)(write_some(at, f, i, f->n) - out);
-}
-
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi2,bmi2,popcnt")))
-
-bool record_has_avx512(void)
-{
-    return record_has_bmi2() && __builtin_cpu_supports("avx512bw") != 0 &&
-           __builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512vbmi2") != 0;
-}
-
-/* As with BMI2, 32 differences a step, the last ones under a mask. */
-AVX512 size_t record_write_indices_avx512(const struct features *f, uint8_t out[RECORD_INDICES_MAX])
-{
-    const __m512i seven = _mm512_set1_epi16(0x7f), high = _mm512_set1_epi16(0x80),
-                  one = _mm512_set1_epi16(1);
-    uint8_t *at = write_count(out, f->n);
-    const uint32_t n = f->n;
-    at = write_some(at, f, 0, n < 1 ? n : 1);
-    for (uint32_t i = 1; i < n; i += 32) {
-        const uint32_t now = n - i < 32 ? n - i : 32;
-        const __mmask32 valid = _bzhi_u32(~0U, now);
-        const __m512i before = _mm512_maskz_loadu_epi16(valid, &f->index[i - 1]);
-        const __m512i gap = _mm512_sub_epi16(
-            _mm512_sub_epi16(_mm512_maskz_loadu_epi16(valid, &f->index[i]), before), one);
-        if (_mm512_mask_cmpge_epu16_mask(valid, gap, _mm512_set1_epi16(0x4000)) != 0) {
-            at = write_some(at, f, i, i + now); /* Some take three bytes. */
-            continue;
-        }
-        const __mmask32 two = _mm512_mask_cmpge_epu16_mask(valid, gap, high);
-        const __m512i low = _mm512_and_si512(gap, seven);
-        const __m512i first = _mm512_mask_add_epi16(low, two, low, high);
-        const __m512i bytes =
-            _mm512_or_si512(first, _mm512_slli_epi16(_mm512_srli_epi16(gap, 7), 8));
-        const uint64_t kept = _pdep_u64(valid, UINT64_C(0x5555555555555555)) |
-                              _pdep_u64(two, UINT64_C(0xAAAAAAAAAAAAAAAA));
-        _mm512_storeu_si512(at, _mm512_maskz_compress_epi8(kept, bytes));
-        at += (uint32_t)_mm_popcnt_u64(kept);
+    uint8_t *at = out;
+    for (uint32_t i = 0; i < FEATURES_DENSE; i++) {
+        uint32_t v = (uint16_t)(dense[i] * 2 ^ (dense[i] < 0 ? 0xffff : 0));
+        for (; v >= 0x80; v >>= 7)
+            *at++ = (uint8_t)(v | 0x80);
+        *at++ = (uint8_t)v;
     }
     return (size_t)(at - out);
 }
-#else
-bool record_has_bmi2(void)
+
+#if defined(__x86_64__)
+/* The upper byte of the index before. */
+static inline int upper_before(const struct features *f, uint32_t i)
 {
-    return false;
+    return i > 0 ? f->index[i - 1] >> 8 : 0;
 }
 
-size_t record_write_indices_bmi2(const struct features *f, uint8_t out[RECORD_INDICES_MAX])
+size_t record_write_indices_sse2(const struct features *f, uint8_t out[RECORD_INDICES_MAX])
 {
-    return record_write_indices_plain(f, out);
+    static_assert(FEATURES_SPARSE_MAX % 16 == 0, "16 are read at a time");
+    const __m128i byte = _mm_set1_epi16(0xff), most = _mm_set1_epi8(FAR_STEP);
+    const uint32_t n = f->n, row_bytes = (n + 7) / 8;
+    uint8_t *at = write_count(out, n), *row = at + n, *far = row + 2 * (size_t)row_bytes;
+    for (uint32_t i = 0; i < n; i += 16) {
+        const uint32_t now = n - i < 16 ? n - i : 16, valid = (1U << now) - 1;
+        const __m128i *from = (const __m128i *)(const void *)&f->index[i];
+        const __m128i a = _mm_loadu_si128(from), b = _mm_loadu_si128(from + 1);
+        const __m128i lower = _mm_packus_epi16(_mm_and_si128(a, byte), _mm_and_si128(b, byte));
+        const __m128i upper = _mm_packus_epi16(_mm_srli_epi16(a, 8), _mm_srli_epi16(b, 8));
+        const __m128i before =
+            _mm_or_si128(_mm_slli_si128(upper, 1), _mm_cvtsi32_si128(upper_before(f, i)));
+        const __m128i step = _mm_sub_epi8(upper, before), code = _mm_min_epu8(step, most);
+        const uint32_t low = (uint32_t)_mm_movemask_epi8(_mm_slli_epi16(code, 7)) & valid;
+        const uint32_t high = (uint32_t)_mm_movemask_epi8(_mm_slli_epi16(code, 6)) & valid;
+        uint8_t bytes[16], steps[16];
+        _mm_storeu_si128((__m128i *)(void *)bytes, lower);
+        _mm_storeu_si128((__m128i *)(void *)steps, step);
+        memcpy(at + i, bytes, now);
+        memcpy(row + i / 8, &low, (now + 7) / 8);
+        memcpy(row + row_bytes + i / 8, &high, (now + 7) / 8);
+        for (uint32_t left = low & high; left != 0; left &= left - 1)
+            *far++ = (uint8_t)(steps[__builtin_ctz(left)] - FAR_STEP);
+    }
+    return (size_t)(far - out);
+}
+
+#define AVX512                                                                                     \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi2,popcnt")))
+
+bool record_has_avx512(void)
+{
+    return __builtin_cpu_supports("avx512bw") != 0 && __builtin_cpu_supports("avx512vl") != 0 &&
+           __builtin_cpu_supports("avx512vbmi") != 0 &&
+           __builtin_cpu_supports("avx512vbmi2") != 0 && __builtin_cpu_supports("bmi2") != 0 &&
+           __builtin_cpu_supports("popcnt") != 0;
+}
+
+/* Where the parts of what is written have come to, and the upper bytes of the 64 before. */
+struct packing {
+    uint8_t *low_bytes, *low_row, *high_row, *far;
+    __m512i before;
+};
+
+#define FOUR(i)          (i), (i) + 1, (i) + 2, (i) + 3
+#define SIXTEEN(i)       FOUR(i), FOUR((i) + 4), FOUR((i) + 8), FOUR((i) + 12)
+#define EVERY_2(i)       (i), (i) + 2, (i) + 4, (i) + 6, (i) + 8, (i) + 10, (i) + 12, (i) + 14
+#define EVERY_2_OF_64(i) EVERY_2(i), EVERY_2((i) + 16), EVERY_2((i) + 32), EVERY_2((i) + 48)
+
+/* Of two registers in a row: the lower bytes of 64 values and the upper ones; and of a register
+ * and the one before it: the byte before each. */
+static const uint8_t lower_of[64] = {EVERY_2_OF_64(0), EVERY_2_OF_64(64)};
+static const uint8_t upper_of[64] = {EVERY_2_OF_64(1), EVERY_2_OF_64(65)};
+static const uint8_t before_of[64] = {127,      SIXTEEN(0), SIXTEEN(16), SIXTEEN(32), FOUR(48),
+                                      FOUR(52), FOUR(56),   60,          61,          62};
+
+/* 64 indices, or those that are valid. */
+AVX512 static inline __attribute__((always_inline)) void pack_64(const uint16_t *from,
+                                                                 __mmask64 valid, struct packing *p)
+{
+    const bool all = valid == ~UINT64_C(0);
+    const __m512i most = _mm512_set1_epi8(FAR_STEP);
+    const __m512i a = _mm512_maskz_loadu_epi16((__mmask32)valid, from);
+    const __m512i b = _mm512_maskz_loadu_epi16((__mmask32)(valid >> 32), from + 32);
+    const __m512i lower = _mm512_permutex2var_epi8(a, _mm512_loadu_si512(lower_of), b);
+    const __m512i upper = _mm512_permutex2var_epi8(a, _mm512_loadu_si512(upper_of), b);
+    const __m512i before =
+        _mm512_permutex2var_epi8(upper, _mm512_loadu_si512(before_of), p->before);
+    const __m512i step = _mm512_sub_epi8(upper, before), code = _mm512_min_epu8(step, most);
+    const uint64_t low = _mm512_mask_test_epi8_mask(valid, code, _mm512_set1_epi8(1));
+    const uint64_t high = _mm512_mask_test_epi8_mask(valid, code, _mm512_set1_epi8(2));
+    const size_t bytes = all ? 8 : ((size_t)_mm_popcnt_u64(valid) + 7) / 8;
+    const __mmask16 whole = (__mmask16)_bzhi_u32(0xff, (uint32_t)bytes);
+    if (all) {
+        _mm512_storeu_si512(p->low_bytes, lower);
+        memcpy(p->low_row, &low, 8);
+        memcpy(p->high_row, &high, 8);
+    } else {
+        _mm512_mask_storeu_epi8(p->low_bytes, valid, lower);
+        _mm_mask_storeu_epi8(p->low_row, whole, _mm_cvtsi64_si128((long long)low));
+        _mm_mask_storeu_epi8(p->high_row, whole, _mm_cvtsi64_si128((long long)high));
+    }
+    _mm512_storeu_si512(p->far,
+                        _mm512_maskz_compress_epi8(low & high, _mm512_sub_epi8(step, most)));
+    p->low_bytes += 64;
+    p->low_row += 8;
+    p->high_row += 8;
+    p->far += (uint32_t)_mm_popcnt_u64(low & high);
+    p->before = upper;
+}
+
+AVX512 size_t record_write_indices_avx512(const struct features *f, uint8_t out[RECORD_INDICES_MAX])
+{
+    const uint32_t n = f->n, row_bytes = (n + 7) / 8;
+    uint8_t *at = write_count(out, n);
+    struct packing p = {.low_bytes = at,
+                        .low_row = at + n,
+                        .high_row = at + n + row_bytes,
+                        .far = at + n + 2 * (size_t)row_bytes,
+                        .before = _mm512_setzero_si512()};
+    uint32_t i = 0;
+    for (; i + 64 <= n; i += 64)
+        pack_64(&f->index[i], ~UINT64_C(0), &p);
+    if (i < n)
+        pack_64(&f->index[i], _bzhi_u64(~UINT64_C(0), n - i), &p);
+    return (size_t)(p.far - out);
+}
+
+/* All at once, if none takes more than two bytes. */
+AVX512 size_t record_write_dense_avx512(const int16_t dense[FEATURES_DENSE],
+                                        uint8_t out[RECORD_DENSE_MAX])
+{
+    static_assert(FEATURES_DENSE < 32, "in one register");
+    const __mmask32 valid = (1U << FEATURES_DENSE) - 1;
+    const __m512i seven = _mm512_set1_epi16(0x7f), high = _mm512_set1_epi16(0x80);
+    const __m512i v = _mm512_maskz_loadu_epi16(valid, dense);
+    const __m512i zigzag = _mm512_xor_si512(_mm512_slli_epi16(v, 1), _mm512_srai_epi16(v, 15));
+    if (_mm512_cmpge_epu16_mask(zigzag, _mm512_set1_epi16(0x4000)) != 0)
+        return record_write_dense_plain(dense, out);
+    const __mmask32 two = _mm512_cmpge_epu16_mask(zigzag, high);
+    const __m512i low = _mm512_and_si512(zigzag, seven);
+    const __m512i first = _mm512_mask_add_epi16(low, two, low, high);
+    const __m512i bytes =
+        _mm512_or_si512(first, _mm512_slli_epi16(_mm512_srli_epi16(zigzag, 7), 8));
+    const uint64_t kept = _pdep_u64(valid, UINT64_C(0x5555555555555555)) |
+                          _pdep_u64(two, UINT64_C(0xAAAAAAAAAAAAAAAA));
+    _mm512_storeu_si512(out, _mm512_maskz_compress_epi8(kept, bytes));
+    return (uint32_t)_mm_popcnt_u64(kept);
+}
+#else
+size_t record_write_indices_sse2(const struct features *f, uint8_t out[RECORD_INDICES_MAX])
+{
+    return features_pack(f, out);
 }
 
 bool record_has_avx512(void)
@@ -140,14 +179,23 @@ bool record_has_avx512(void)
 
 size_t record_write_indices_avx512(const struct features *f, uint8_t out[RECORD_INDICES_MAX])
 {
-    return record_write_indices_plain(f, out);
+    return features_pack(f, out);
+}
+
+size_t record_write_dense_avx512(const int16_t dense[FEATURES_DENSE], uint8_t out[RECORD_DENSE_MAX])
+{
+    return record_write_dense_plain(dense, out);
 }
 #endif
 
 size_t record_write_indices(const struct features *f, uint8_t out[RECORD_INDICES_MAX])
 {
-    if (record_has_avx512())
-        return record_write_indices_avx512(f, out);
-    return record_has_bmi2() ? record_write_indices_bmi2(f, out)
-                             : record_write_indices_plain(f, out);
+    return record_has_avx512() ? record_write_indices_avx512(f, out)
+                               : record_write_indices_sse2(f, out);
+}
+
+size_t record_write_dense(const int16_t dense[FEATURES_DENSE], uint8_t out[RECORD_DENSE_MAX])
+{
+    return record_has_avx512() ? record_write_dense_avx512(dense, out)
+                               : record_write_dense_plain(dense, out);
 }

@@ -30,7 +30,7 @@
 #include "common/crypto/uuid.h"
 #include "dataplane/telemetry/flat.h"
 
-#define SPOOL_RING_VERSION      7U
+#define SPOOL_RING_VERSION      8U
 #define SPOOL_RING_VERSION_MIN  2U /* What is read; see flat.c. */
 #define SPOOL_RING_HEADER_BYTES 80U
 #define SPOOL_RING_PAGE_BYTES   65536U /* Of the header: a multiple of any page size. */

@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct features_hasher hasher;
     static int ready;
     struct features f, g;
-    uint8_t encoded[FEATURES_ENCODED_MAX];
+    uint8_t encoded[FEATURES_ENCODED_MAX], packed[FEATURES_PACKED_MAX];
     const struct str bytes = {(const char *)data, size};
     if (!ready) {
         features_hasher_init(&hasher, (struct siphash_key){1, 2});
@@ -40,6 +40,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t len = features_encode(&f, encoded);
     check(features_decode((struct str){(const char *)encoded, len}, &g) == 0);
     check(g.n == f.n && memcmp(g.index, f.index, 2U * f.n) == 0);
+    len = features_pack(&f, packed);
+    check(features_unpack((struct str){(const char *)packed, len}, &g) == 0);
+    check(g.n == f.n && memcmp(g.index, f.index, 2U * f.n) == 0);
+    if (features_unpack(bytes, &g) == 0) {
+        check(features_pack(&g, packed) == size);
+        check(memcmp(packed, data, size) == 0);
+    }
     if (features_decode(bytes, &g) == 0) {
         check(features_encode(&g, encoded) == size);
         check(memcmp(encoded, data, size) == 0);

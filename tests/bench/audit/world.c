@@ -133,6 +133,7 @@ static int64_t time_of(const struct world *w, uint64_t i)
 struct draft {
     struct dice dice;
     struct features features;
+    uint8_t packed[FEATURES_PACKED_MAX];
     struct policy_candidate candidates[CANDIDATES];
     struct record_candidate models[CANDIDATES];
     struct policy_decision decision;
@@ -418,6 +419,8 @@ void world_add(const struct world *w, uint64_t i, struct buf *list, uint32_t *io
         .charges = charges,
         .tags = tags,
         .features = &d.features,
+        .packed_features = {.data = (const char *)d.packed,
+                            .len = features_pack(&d.features, d.packed)},
         .candidates = d.candidates,
         .models = d.models,
         .decision = &d.decision,

@@ -285,6 +285,7 @@ static struct uuid decide(struct maker *m, const char *text, int pin, double sco
                                    .turns = 1,
                                    .temperature_q8 = FEATURES_TEMPERATURE_UNSET};
     struct features features;
+    uint8_t indices[FEATURES_PACKED_MAX];
     struct policy_candidate candidates[2];
     struct record_candidate models[2];
     struct policy_params params = m->params;
@@ -347,6 +348,8 @@ static struct uuid decide(struct maker *m, const char *text, int pin, double sco
         .generation = 1,
         .hash_key_id = admin_fixture_keys()->hash_key_id,
         .features = &features,
+        .packed_features = {.data = (const char *)indices,
+                            .len = features_pack(&features, indices)},
         .t_in = 200,
         .pref = -1,
         .candidates = candidates,

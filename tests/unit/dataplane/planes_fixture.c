@@ -510,6 +510,8 @@ void sample_init(struct sample *s, uint32_t number)
         .ts_correction_us = -3,
         .rollout = &s->rollout,
         .features = &s->features,
+        .packed_features = {.data = (const char *)s->packed,
+                            .len = features_pack(&s->features, s->packed)},
         .t_in = number,
         .pref = -1,
         .candidates = s->candidates,

@@ -15,6 +15,7 @@
 #include "common/base/buf.h"
 #include "controlplane/nodes/nodes.h"
 #include "dataplane/state/sync.h"
+#include "dataplane/telemetry/record_indices.h"
 #include "dataplane/telemetry/shipper.h"
 
 #define PLANE_EPOCHS 64
@@ -84,6 +85,7 @@ struct sample {
     struct record_candidate models[3];
     struct record_attempt attempts[2];
     struct features features;
+    uint8_t packed[RECORD_INDICES_MAX];
     struct str tags[2];
     uint64_t accounts[2];
     struct record_charge charges[2];

@@ -153,7 +153,7 @@ void read_epoch(struct world *w, struct spool_epoch *epoch, struct found *f)
             f->crash_cost += r->decision->cost;
             if (r->decision->n_attempt > 0) /* Not when its frame was damaged. */
                 assert_int_equal(r->decision->attempt[0]->reason, RECORD_REASON_NODE_CRASH);
-            assert_true(r->decision->features.len > 0);
+            assert_true(r->decision->packed_features.len > 0);
         } else {
             f->ok[number]++;
             f->records++;

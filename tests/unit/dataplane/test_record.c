@@ -4,7 +4,6 @@
 #include "common/base/clock.h"
 #include "common/link/wire.h"
 #include "dataplane/telemetry/flat.h"
-#include "dataplane/telemetry/record_indices.h"
 #include "telemetry.pb-c.h"
 #include "tests/unit/dataplane/planes_fixture.h"
 
@@ -75,7 +74,7 @@ static void every_field_of_a_decision_arrives(void **state)
     assert_int_equal(d->config_age_s, 60);
     assert_int_equal(d->ts_correction_us, -3);
     struct features f;
-    assert_int_equal(features_decode(wire_bytes(d->features), &f), 0);
+    assert_int_equal(features_unpack(wire_bytes(d->packed_features), &f), 0);
     assert_int_equal(f.n, 300);
     assert_memory_equal(f.index, s.features.index, 300 * sizeof(f.index[0]));
     assert_int_equal(d->n_dense, FEATURES_DENSE);
@@ -192,75 +191,13 @@ static void attempts_at_one_deployment_share_a_server(void **state)
     wire_free(&d->base);
 }
 
-static void every_gap_between_features_is_written_as_the_router_writes_it(void **state)
-{
-    (void)state;
-    static const uint16_t gaps[] = {0, 1, 126, 127, 128, 129, 16383, 16384, 16385, 20000};
-    static struct sample s;
-    uint8_t expected[FEATURES_ENCODED_MAX];
-    for (uint32_t n = 0; n <= FEATURES_SPARSE_MAX; n += n < 130 ? 1 : 19) {
-        uint32_t next = 0;
-        sample_init(&s, 1);
-        s.features.n = 0;
-        for (uint32_t i = 0; i < n; i++) {
-            next += gaps[(i * 7 + n) % (i < 12 ? 10 : 6)];
-            if (next > UINT16_MAX)
-                break;
-            s.features.index[s.features.n++] = (uint16_t)next++;
-        }
-        Decision *d = encode(&s.d, RECORD_FULL);
-        size_t len = features_encode(&s.features, expected);
-        assert_int_equal(d->features.len, len);
-        assert_memory_equal(d->features.data, expected, len);
-        wire_free(&d->base);
-        static uint8_t way[RECORD_INDICES_MAX];
-        assert_int_equal(record_write_indices_plain(&s.features, way), len);
-        assert_memory_equal(way, expected, len);
-        if (!record_has_bmi2())
-            continue;
-        assert_int_equal(record_write_indices_bmi2(&s.features, way), len);
-        assert_memory_equal(way, expected, len);
-        if (!record_has_avx512())
-            continue;
-        assert_int_equal(record_write_indices_avx512(&s.features, way), len);
-        assert_memory_equal(way, expected, len);
-    }
-}
-
-static void any_list_of_indices_is_written_alike_and_inside(void **state)
-{
-    (void)state;
-    uint64_t seed = 88172645463325252U;
-    for (uint32_t round = 0; round < 2000; round++) {
-        struct features f = {.n = (uint16_t)(round % (FEATURES_SPARSE_MAX + 1))};
-        uint8_t plain[RECORD_INDICES_MAX] = {0}, bmi2[RECORD_INDICES_MAX] = {0};
-        uint8_t avx512[RECORD_INDICES_MAX] = {0};
-        for (uint32_t i = 0; i < f.n; i++) {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            f.index[i] = (uint16_t)(seed >> (round % 3 * 16)); /* In no order. */
-        }
-        size_t len = record_write_indices_plain(&f, plain);
-        assert_true(len <= FEATURES_ENCODED_MAX);
-        if (!record_has_bmi2())
-            continue;
-        assert_int_equal(record_write_indices_bmi2(&f, bmi2), len);
-        assert_memory_equal(plain, bmi2, len);
-        if (!record_has_avx512())
-            continue;
-        assert_int_equal(record_write_indices_avx512(&f, avx512), len);
-        assert_memory_equal(plain, avx512, len);
-    }
-}
-
 static void features_are_left_out_and_flagged(void **state)
 {
     (void)state;
     static struct sample s;
     sample_init(&s, 1);
     Decision *d = encode(&s.d, RECORD_NO_FEATURES);
-    assert_int_equal(d->features.len, 0);
+    assert_int_equal(d->packed_features.len, 0);
     assert_int_equal(d->n_dense, 0);
     assert_true((d->flags & RECORD_FLAG_FEATURES_DROPPED) != 0);
     wire_free(&d->base);
@@ -650,8 +587,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_field_of_a_decision_arrives),
         cmocka_unit_test(attempts_at_one_deployment_share_a_server),
-        cmocka_unit_test(every_gap_between_features_is_written_as_the_router_writes_it),
-        cmocka_unit_test(any_list_of_indices_is_written_alike_and_inside),
         cmocka_unit_test(features_are_left_out_and_flagged),
         cmocka_unit_test(the_flags_of_the_outcome_replace_those_of_the_intent),
         cmocka_unit_test(an_empty_decision_is_small_and_reads_back),

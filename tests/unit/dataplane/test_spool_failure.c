@@ -178,7 +178,7 @@ static void f7_features_go_first_then_new_requests_and_running_ones_end(void **s
         assert_int_equal(wire_unpack(&steelyard__telemetry__v1__record__descriptor, record, &m), 0);
         const Decision *d = ((const Steelyard__Telemetry__V1__Record *)m)->decision;
         bool flagged = (d->flags & RECORD_FLAG_FEATURES_DROPPED) != 0;
-        assert_true(flagged == (d->features.len == 0));
+        assert_true(flagged == (d->packed_features.len == 0));
         dropped += flagged;
         whole += !flagged;
         wire_free(m);

@@ -84,7 +84,7 @@ static void f4_what_stands_only_in_the_ring_is_recovered_under_its_seqs(void **s
                 assert_int_equal(r->decision->n_attempt, i < 4 ? 2 : 1);
                 assert_int_equal(r->decision->status,
                                  i < 4 ? RECORD_STATUS_OK : RECORD_STATUS_NODE_CRASH);
-                assert_true(r->decision->features.len > 0);
+                assert_true(r->decision->packed_features.len > 0);
             }
             wire_free(m);
         }

@@ -282,6 +282,71 @@ static void other_recorded_forms_are_refused(void **state)
     assert_int_equal(features_decode(STR("\x01\x80\x80\x80\x00"), &g), ERR_CORRUPT);
 }
 
+static void the_packed_form_comes_back(void **state)
+{
+    (void)state;
+    struct random r = {8};
+    for (unsigned i = 0; i < 500; i++) {
+        struct features f, g;
+        uint8_t bytes[FEATURES_PACKED_MAX + 1] = {0};
+        fixture_features(&r, i == 0 ? 0 : i == 1 ? 512 : random_below(&r, 513), &f);
+        size_t len = features_pack(&f, bytes);
+        assert_true(len <= FEATURES_PACKED_MAX);
+        struct str s = {(const char *)bytes, len};
+        assert_int_equal(features_unpack(s, &g), 0);
+        assert_int_equal(g.n, f.n);
+        assert_memory_equal(g.index, f.index, 2U * f.n);
+        for (s.len = 0; s.len < len; s.len++) /* Every shorter prefix is refused. */
+            assert_int_equal(features_unpack(s, &g), ERR_CORRUPT);
+        s.len = len + 1;
+        assert_int_equal(features_unpack(s, &g), ERR_CORRUPT);
+    }
+}
+
+/* A bit that is another gives another list or none: what reads back is written the same. */
+static void no_list_has_two_packed_forms(void **state)
+{
+    (void)state;
+    struct random r = {9};
+    for (unsigned i = 0; i < 200; i++) {
+        struct features f, g;
+        uint8_t bytes[FEATURES_PACKED_MAX], again[FEATURES_PACKED_MAX];
+        fixture_features(&r, random_below(&r, 60), &f);
+        size_t len = features_pack(&f, bytes);
+        for (size_t bit = 0; bit < 8 * len; bit++) {
+            bytes[bit / 8] ^= (uint8_t)(1U << bit % 8);
+            if (features_unpack((struct str){(const char *)bytes, len}, &g) == 0) {
+                assert_int_equal(features_pack(&g, again), len);
+                assert_memory_equal(again, bytes, len);
+            }
+            bytes[bit / 8] ^= (uint8_t)(1U << bit % 8);
+        }
+    }
+}
+
+static void other_packed_forms_are_refused(void **state)
+{
+    (void)state;
+    struct features g;
+    assert_int_equal(features_unpack(STR("\x00"), &g), 0);
+    assert_int_equal(features_unpack(STR(""), &g), ERR_CORRUPT);
+    assert_int_equal(features_unpack(STR("\x00\x00"), &g), ERR_CORRUPT);   /* rest */
+    assert_int_equal(features_unpack(STR("\x80\x00"), &g), ERR_CORRUPT);   /* longer form */
+    assert_int_equal(features_unpack(STR("\x81\x04"), &g), ERR_TOO_LARGE); /* 513 */
+    /* 513: lower byte 1, a step of 2. */
+    assert_int_equal(features_unpack(STR("\x01\x01\x00\x01"), &g), 0);
+    assert_int_equal(g.index[0], 513);
+    /* 65535: a far step of 255. */
+    assert_int_equal(features_unpack(STR("\x01\xff\x01\x01\xfc"), &g), 0);
+    assert_int_equal(g.index[0], 65535);
+    assert_int_equal(features_unpack(STR("\x01\xff\x01\x01\xfd"), &g), ERR_CORRUPT); /* 65791 */
+    assert_int_equal(features_unpack(STR("\x01\x01\x02\x00"), &g), ERR_CORRUPT);     /* filling */
+    assert_int_equal(features_unpack(STR("\x01\x01\x00\x80"), &g), ERR_CORRUPT);
+    assert_int_equal(features_unpack(STR("\x02\x05\x05\x00\x00"), &g), ERR_CORRUPT); /* twice */
+    assert_int_equal(features_unpack(STR("\x02\x05\x04\x00\x00"), &g), ERR_CORRUPT); /* down */
+    assert_int_equal(features_unpack(STR("\x02\x05\x06\x00\x00"), &g), 0);
+}
+
 static void any_bytes_at_any_length_give_a_valid_vector(void **state)
 {
     (void)state;
@@ -535,6 +600,9 @@ int main(void)
         cmocka_unit_test(an_empty_call_has_no_sparse_features),
         cmocka_unit_test(the_recorded_form_comes_back),
         cmocka_unit_test(other_recorded_forms_are_refused),
+        cmocka_unit_test(the_packed_form_comes_back),
+        cmocka_unit_test(no_list_has_two_packed_forms),
+        cmocka_unit_test(other_packed_forms_are_refused),
         cmocka_unit_test(the_fast_extraction_equals_the_plain_one),
         cmocka_unit_test(any_bytes_at_any_length_give_a_valid_vector),
         cmocka_unit_test(every_byte_counts_alike_by_all_ways),

@@ -97,7 +97,10 @@ static void add_shadow(struct pq_conn *c, int64_t id, unsigned serial, const cha
     d.models = models;
     d.dense = dense;
     d.n_dense = FEATURES_DENSE;
-    d.features = (ProtobufCBinaryData){features_encode(&features, indices), indices};
+    if (serial % 2 == 0) /* As of an older node. */
+        d.features = (ProtobufCBinaryData){features_encode(&features, indices), indices};
+    else
+        d.packed_features = (ProtobufCBinaryData){features_pack(&features, indices), indices};
     d.t_in = 100;
     d.shadow = &shadow;
     shadow.params_sha = (ProtobufCBinaryData){sizeof sha, sha};
