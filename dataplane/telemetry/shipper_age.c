@@ -5,8 +5,14 @@
 #include "common/base/mem.h"
 #include "dataplane/telemetry/shipper_internal.h"
 
-/* May the oldest segment go, as far as the disk is concerned: everything open that it holds stands,
- * synced, in the next one. */
+/* Everything open that it holds stands, synced, in a later one. */
+static bool is_carried(const struct ship_epoch *e, const struct spool_segment *segment)
+{
+    const struct spool *s = spool_of_epoch(e->cursor.set, e->epoch);
+    return s == NULL || segment->number < atomic_load(&s->synced_floor);
+}
+
+/* May the oldest segment go, as far as the disk is concerned? */
 static struct spool_segment *head_segment(struct ship_epoch *e, struct spool_segment **out_next)
 {
     struct spool_segment *head = NULL;
@@ -17,10 +23,7 @@ static struct spool_segment *head_segment(struct ship_epoch *e, struct spool_seg
         head = container_of(segments->next, struct spool_segment, link);
         if (head->link.next != segments)
             *out_next = container_of(head->link.next, struct spool_segment, link);
-        bool carried = *out_next != NULL
-                           ? atomic_load(&(*out_next)->synced) >= (*out_next)->carry_end
-                           : !e->epoch->live;
-        if (!head->sealed || head->fd >= 0 || !carried)
+        if (!head->sealed || head->fd >= 0 || !is_carried(e, head))
             head = NULL;
     }
     pthread_mutex_unlock(&e->cursor.set->lock);

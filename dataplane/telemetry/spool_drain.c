@@ -216,7 +216,7 @@ static int on_entry(struct spool *s, const struct spool_ring_entry *e)
 
 /* ---- a pass ---- */
 
-static size_t out_limit(const struct spool_set *set)
+size_t spool_out_limit(const struct spool_set *set)
 {
     return set->segment_bytes / 4 < OUT_BYTES ? (size_t)set->segment_bytes / 4 : OUT_BYTES;
 }
@@ -234,8 +234,10 @@ static int frame_slot(struct spool *s, struct spool_slot *slot)
     int rc = slot->frames == NULL ? slot_pack(s, slot) : 0;
     if (rc == 0)
         rc = buf_append(&s->out, slot->frames, slot->len);
-    if (rc == 0)
+    if (rc == 0) {
         slot->framed = true;
+        slot->segment = spool_last_number(s);
+    }
     return rc;
 }
 
@@ -243,7 +245,7 @@ static int frame_slot(struct spool *s, struct spool_slot *slot)
  * or the end. */
 static int frame_fresh(struct spool *s, uint64_t before, uint64_t *out_kept)
 {
-    size_t limit = out_limit(s->set), at = 0;
+    size_t limit = spool_out_limit(s->set), at = 0;
     int rc = 0;
     *out_kept = s->drained;
     while (at < s->fresh_slots.len) {
@@ -271,10 +273,14 @@ static int finish_pass(struct spool *s, uint64_t lately)
 {
     uint64_t kept;
     int rc = frame_fresh(s, s->drained - lately, &kept);
+    const size_t bytes = s->out.len;
     if (rc == 0)
         rc = spool_flush(s); /* Also with nothing to write: a lost sync or a dead disk is seen. */
+    if (rc == 0)
+        rc = spool_carry(s, bytes);
     if (rc != 0)
         return rc;
+    atomic_store_explicit(&s->written_floor, s->round.floor, memory_order_relaxed);
     atomic_store_explicit(&s->written_seq, s->drained_seq, memory_order_relaxed);
     atomic_store_explicit(&s->written, kept, memory_order_release);
     spool_ring_take(&s->ring, kept);
@@ -313,7 +319,7 @@ static uint64_t fetch(const struct spool *s, uint64_t from, uint64_t end)
 void spool_drain(struct spool *s, bool lately)
 {
     uint64_t end = spool_ring_published(&s->ring);
-    size_t limit = out_limit(s->set);
+    size_t limit = spool_out_limit(s->set);
     uint64_t fetched = s->drained;
     int rc;
     if (s->drained != end) {

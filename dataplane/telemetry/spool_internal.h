@@ -44,7 +44,7 @@ struct spool_segment {
     struct spool_epoch *epoch;
     uint32_t number;
     uint64_t first_seq;
-    uint64_t carry_end;       /* Offset after what it was made with: open intents and more. */
+    uint64_t begun_end;       /* Offset after what it was made with. */
     int fd;                   /* -1: closed for writing. Guarded by set->lock. */
     bool sealed;              /* Nothing will be added. Guarded by set->lock. */
     bool rescued;             /* What was not synced was written again elsewhere. Same. */
@@ -86,8 +86,9 @@ struct spool_slot {
     uint64_t position; /* Of its INTENT, which stays in the ring while `framed` is false. */
     uint8_t *frames;   /* As in a segment: INTENT | ATTEMPT ... */
     uint32_t len;
-    bool dropped; /* Written without features. */
-    bool framed;  /* The frames are in a segment, or on their way. */
+    uint32_t segment; /* If framed: the frames stand in this one or in a later one. */
+    bool dropped;     /* Written without features. */
+    bool framed;      /* The frames are in a segment, or on their way. */
 };
 
 /* An INTENT that was met in the ring, in the order of positions. It is of no more use once its slot
@@ -95,6 +96,14 @@ struct spool_slot {
 struct spool_fresh {
     uint64_t position;
     uint32_t slot;
+};
+
+/* One way through the slots, a part a pass, in which what stands in old segments is carried. */
+struct spool_round {
+    uint32_t at;    /* The next slot; 0: no round is under way. */
+    uint32_t below; /* What stands in a segment below this one is carried. */
+    uint32_t low;   /* The first segment in which something stands, of the slots behind. */
+    uint32_t floor; /* That of the last round. */
 };
 
 /* What a worker reads before it hands anything over. */
@@ -131,11 +140,16 @@ struct spool {
     uint64_t retry_at_ms;           /* While broken. */
     uint64_t busy_at_ms;            /* Something was drained. */
     bool touched;                   /* Since the ring was last trimmed. */
+    struct spool_round round;       /* spool_carry.c */
     _Atomic spool_position written; /* All up to here is in segments. */
     atomic_bool sync_failed; /* Set by the syncer; stays until the writer has written again. */
     _Atomic spool_position synced;
     _Atomic uint64_t written_seq; /* Of the next record; as written and synced. */
     _Atomic uint64_t synced_seq;
+    /* What is open stands in segments from this number on, if it stands in any; as written and
+     * synced. Those below may go. */
+    _Atomic uint32_t written_floor;
+    _Atomic uint32_t synced_floor;
 };
 
 /* An event one thread waits for and any rings; the call is made only if the bell is not rung yet.
@@ -160,6 +174,7 @@ struct spool_set {
     uint32_t sync_ms;
     uint32_t drain_ms;
     uint32_t open_max;
+    uint32_t carry_after;
     bool audit_strict;
     struct spool *spools;
     uint32_t spool_count;
@@ -240,8 +255,20 @@ int spool_pack_feedback(struct buf *out, uint64_t seq, const struct record_feedb
 /* In the place of a record that cannot be packed. */
 int spool_pack_gap(struct buf *out, uint64_t seq) MUST_CHECK;
 
+/* spool_carry.c. drain_lock held. Copies of open intents that stand in segments which should go are
+ * written behind what the pass wrote, not many more bytes than that. On error what was not written
+ * waits in out. */
+#define SPOOL_CARRY_AFTER 8U /* Segments. */
+int spool_carry(struct spool *s, size_t written_bytes) MUST_CHECK;
+int spool_carry_all(struct spool *s, struct buf *out) MUST_CHECK; /* Of all, at once. */
+static inline uint32_t spool_last_number(const struct spool *s)
+{
+    return s->next_number - 1; /* What is in out comes into this segment or a later one. */
+}
+
 /* spool_drain.c. drain_lock held. `lately`: intents of late may stay in the ring alone. */
 void spool_drain(struct spool *s, bool lately);
+size_t spool_out_limit(const struct spool_set *set); /* So much in out is written. */
 void spool_slots_free(struct spool *s);
 
 /* spool_sync.c: both threads. NULL: an old epoch. */

@@ -1,6 +1,6 @@
 /* Segments as the writer makes them. Usual path: one write(2) of what was packed to the current
- * segment. What would exceed its size opens the next one first, which begins with a copy of every
- * open intent: so a segment whose records are acknowledged can always go.
+ * segment. What would exceed its size opens the next one first. Intents that stay open are carried
+ * from old segments to new ones (spool_carry.c).
  *
  * Ways to fail: write(2) fails or is short -> the segment is given up at its last good frame and
  * the frames go to a new one. fdatasync fails (seen by the sync thread) -> everything since the
@@ -144,7 +144,7 @@ static int segment_reuse(struct spool *s, struct spool_segment *segment, uint64_
         return rc;
     }
     segment->number = number;
-    segment->carry_end = 0;
+    segment->begun_end = 0;
     segment->sealed = segment->dir_synced = false;
     atomic_store(&segment->synced, 0);
     return 0;
@@ -270,18 +270,8 @@ static void mark_rescued(struct spool *s)
 
 /* ---- the next segment ---- */
 
-/* Open intents whose frames are in older segments or in `out`; twice is fine. */
-static int append_open(struct spool *s, struct buf *out)
-{
-    int rc = 0;
-    for (uint32_t i = 0; i < s->slot_count && rc == 0; i++)
-        if (s->slots[i].id != 0 && s->slots[i].frames != NULL)
-            rc = buf_append(out, s->slots[i].frames, s->slots[i].len);
-    return rc;
-}
-
-/* Opens the next segment with everything in it that must not depend on older ones, and what waits
- * to be written: all of it or no segment. */
+/* Opens the next segment with what waits to be written, and before it with what a failed sync may
+ * have lost: all of it or no segment. */
 static int next_segment(struct spool *s)
 {
     struct spool_set *set = s->set;
@@ -294,8 +284,8 @@ static int next_segment(struct spool *s)
     int rc = rescue ? collect_unsynced(s, &unsynced) : 0;
     if (rc == 0 && unsynced.len > 0)
         first_seq = spool_get_u64(unsynced.data + 12); /* Id of the first frame. */
-    if (rc == 0)
-        rc = append_open(s, &begin);
+    if (rc == 0 && rescue)
+        rc = spool_carry_all(s, &begin);
     if (rc == 0)
         rc = buf_append_str(&begin, buf_str(&unsynced));
     if (rc == 0)
@@ -311,7 +301,7 @@ static int next_segment(struct spool *s)
             segment_abandon(s, segment);
         return rc;
     }
-    segment->carry_end = atomic_load(&segment->written);
+    segment->begun_end = atomic_load(&segment->written);
     if (rescue)
         mark_rescued(s);
     else
@@ -345,7 +335,7 @@ int spool_flush(struct spool *s)
         return ERR_IO;
     bool fits = s->current != NULL &&
                 atomic_load_explicit(&s->current->written, memory_order_relaxed) + s->out.len <=
-                    s->set->segment_bytes + s->current->carry_end;
+                    s->set->segment_bytes + s->current->begun_end;
     int rc = ERR_IO;
     if (fits && !atomic_load_explicit(&s->sync_failed, memory_order_relaxed)) {
         rc = s->out.len > 0 ? segment_append(s, s->current, &s->out) : 0;

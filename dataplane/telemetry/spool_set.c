@@ -176,6 +176,7 @@ int spool_set_create(const struct spool_options *options, struct spool_set **out
     set->segment_bytes = options->segment_bytes != 0 ? options->segment_bytes : SPOOL_SEGMENT_BYTES;
     set->sync_ms = options->sync_ms != 0 ? options->sync_ms : SYNC_MS_DEFAULT;
     set->open_max = options->open_max != 0 ? options->open_max : SPOOL_OPEN_MAX;
+    set->carry_after = SPOOL_CARRY_AFTER;
     set->audit_strict = options->audit_strict;
     set->ring_bytes = options->ring_bytes != 0 ? options->ring_bytes : SPOOL_RING_BYTES;
     set->drain_ms = options->drain_ms;

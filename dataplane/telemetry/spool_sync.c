@@ -113,6 +113,7 @@ static void sync_epoch(struct spool_set *set, struct spool_epoch *epoch)
     /* Everything below it was written before this pass. */
     spool_position written = atomic_load_explicit(&s->written, memory_order_acquire);
     uint64_t written_seq = atomic_load_explicit(&s->written_seq, memory_order_relaxed);
+    uint32_t floor = atomic_load_explicit(&s->written_floor, memory_order_relaxed);
     /* A sync that failed is not tried again: the next one would say that all is well. */
     if (atomic_load(&s->sync_failed))
         return;
@@ -140,6 +141,7 @@ static void sync_epoch(struct spool_set *set, struct spool_epoch *epoch)
     }
     bool more = atomic_load_explicit(&s->synced_seq, memory_order_relaxed) != written_seq;
     atomic_store_explicit(&s->synced_seq, written_seq, memory_order_release);
+    atomic_store_explicit(&s->synced_floor, floor, memory_order_release);
     atomic_store_explicit(&s->synced, written, memory_order_release);
     if (more && set->on_synced != NULL)
         set->on_synced(set->synced_user);

@@ -20,8 +20,10 @@ int try_open_set(struct world *w, uint64_t max_bytes, uint64_t segment_bytes, st
                                     .ring_bytes = SPOOL_RING_BYTES_MIN,
                                     .audit_strict = true};
     int rc = spool_set_create(&options, &w->set, &w->recovery, err);
-    if (rc == 0)
+    if (rc == 0) {
         w->spool = spool_set_spool(w->set, 0);
+        w->set->carry_after = 1; /* A test's few segments are to see it. */
+    }
     return rc;
 }
 

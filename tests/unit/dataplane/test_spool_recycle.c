@@ -29,7 +29,7 @@ static void drop_through(struct world *w, uint64_t through)
         struct spool_segment *head = container_of(segments->next, struct spool_segment, link);
         struct spool_segment *next = container_of(head->link.next, struct spool_segment, link);
         if (head->link.next == segments || !head->sealed || head->fd >= 0 ||
-            atomic_load(&next->synced) < next->carry_end || next->first_seq > through + 1)
+            head->number >= atomic_load(&w->spool->synced_floor) || next->first_seq > through + 1)
             return;
         must(spool_segment_drop(w->set, head));
     }
