@@ -164,13 +164,20 @@ static void drain_step(struct node *n)
     }
 }
 
+static void trim_when_due(struct node *n)
+{
+    uint64_t virtual_bytes, resident_bytes;
+    process_memory(&virtual_bytes, &resident_bytes);
+    if (trim_watch_due(&n->trim, mem_live_bytes(), resident_bytes, uv_now(n->loop)))
+        process_trim();
+}
+
 void node_on_timer(uv_timer_t *timer)
 {
     struct node *n = container_of(timer, struct node, timer);
     if (n->state == NODE_RUNNING || ++n->turns % REAP_TURNS == 0) { /* Once a second. */
         snapshot_cell_reap(n->cell);
-        if (trim_watch_due(&n->trim, mem_live_bytes(), uv_now(n->loop)))
-            process_trim();
+        trim_when_due(n);
     }
     if (n->state == NODE_RUNNING && ++n->turns % SECRET_TURNS == 0)
         (void)sync_refresh_secrets(n->sync);

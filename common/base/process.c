@@ -1,5 +1,6 @@
 #include "common/base/process.h"
 
+#include <fcntl.h>
 #include <link.h>
 #include <malloc.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/base/mem.h"
+#include "common/base/str.h"
 
 void process_harden(void)
 {
@@ -71,4 +73,27 @@ void process_trim(void)
 #if !defined(STEELYARD_ASAN)
     (void)dl_iterate_phdr(drop_segments, NULL);
 #endif
+}
+
+/* "size resident ..." in pages. */
+void process_memory(uint64_t *out_virtual, uint64_t *out_resident)
+{
+    char text[128];
+    struct str size;
+    struct str resident;
+    struct str rest;
+    uint64_t pages[2] = {0, 0};
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd >= 0 ? read(fd, text, sizeof(text)) : 0;
+    if (fd >= 0)
+        close(fd);
+    struct str all = {.data = text, .len = len > 0 ? (size_t)len : 0};
+    (void)str_cut(all, ' ', &size, &rest);
+    (void)str_cut(rest, ' ', &resident, &rest);
+    if (str_parse_u64(size, UINT64_MAX / page, &pages[0]) != 0 ||
+        str_parse_u64(resident, UINT64_MAX / page, &pages[1]) != 0)
+        pages[0] = pages[1] = 0;
+    *out_virtual = pages[0] * page;
+    *out_resident = pages[1] * page;
 }

@@ -1,4 +1,4 @@
-/* process.h: what the edge of a program does to its own process, before anything else runs. */
+/* process.h: what the edge of a program does to its own process, mostly before anything else runs. */
 #ifndef STEELYARD_COMMON_BASE_PROCESS_H
 #define STEELYARD_COMMON_BASE_PROCESS_H
 
@@ -18,5 +18,7 @@ void process_limit_heaps(unsigned heaps);
  * comes back from the page cache; a debugger's breakpoints are lost). Takes milliseconds. Any
  * thread, in a quiet moment. */
 void process_trim(void);
+/* As the kernel counts them; 0 where it does not say. */
+void process_memory(uint64_t *out_virtual, uint64_t *out_resident);
 
 #endif

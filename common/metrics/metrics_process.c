@@ -1,10 +1,10 @@
 /* The process_* metrics every exporter has, read from the kernel at each scrape. */
 #include <dirent.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "common/base/process.h"
 #include "common/metrics/metrics_internal.h"
 
 static uint64_t cpu_us(void)
@@ -14,29 +14,6 @@ static uint64_t cpu_us(void)
         return 0;
     return (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000 +
            (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
-}
-
-/* "size resident ..." in pages. */
-static void memory_bytes(uint64_t *out_virtual, uint64_t *out_resident)
-{
-    char text[128];
-    struct str size;
-    struct str resident;
-    struct str rest;
-    uint64_t pages[2] = {0, 0};
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    ssize_t len = fd >= 0 ? read(fd, text, sizeof(text)) : 0;
-    if (fd >= 0)
-        close(fd);
-    struct str all = {.data = text, .len = len > 0 ? (size_t)len : 0};
-    (void)str_cut(all, ' ', &size, &rest);
-    (void)str_cut(rest, ' ', &resident, &rest);
-    if (str_parse_u64(size, UINT64_MAX / page, &pages[0]) != 0 ||
-        str_parse_u64(resident, UINT64_MAX / page, &pages[1]) != 0)
-        pages[0] = pages[1] = 0;
-    *out_virtual = pages[0] * page;
-    *out_resident = pages[1] * page;
 }
 
 static uint64_t open_descriptors(void)
@@ -68,7 +45,7 @@ int metrics_write_process(const struct metrics *m, enum metrics_format format, s
     uint64_t resident_bytes = 0;
     struct rlimit limit = {0};
     bool open_metrics = format == METRICS_OPENMETRICS;
-    memory_bytes(&virtual_bytes, &resident_bytes);
+    process_memory(&virtual_bytes, &resident_bytes);
     (void)getrlimit(RLIMIT_NOFILE, &limit);
     int rc = write_one(out, open_metrics ? "process_cpu_seconds" : "process_cpu_seconds_total",
                        open_metrics ? "_total" : "", "counter",

@@ -34,6 +34,7 @@
 #define REQUESTS_KEPT      256U
 #define REFUSED_BODY_MAX   65536U
 #define TRIM_SPARE         16U
+#define TRIM_BEGUN         64U
 #define WALL_READ_NS       100000000U
 
 void request_settings_init(struct request_settings *s)
@@ -130,7 +131,10 @@ void request_env_trim(struct request_env *env)
 {
     while (env->requests.count > env->active_count + TRIM_SPARE)
         request_free(env, freelist_take(&env->requests));
-    arena_pool_trim(&env->chunks, env->active_count + TRIM_SPARE);
+    /* Live streams have neither. */
+    const size_t begun = env->active_count < TRIM_BEGUN ? env->active_count : TRIM_BEGUN;
+    arena_pool_trim(&env->chunks, begun + TRIM_SPARE);
+    workspace_trim(env, begun / 2 + TRIM_SPARE);
 }
 
 void request_env_deinit(struct request_env *env)

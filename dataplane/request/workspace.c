@@ -35,10 +35,15 @@ void workspace_give(struct request *r)
     r->attempts = NULL;
 }
 
+void workspace_trim(struct request_env *env, size_t keep)
+{
+    while (env->works.count > keep)
+        mem_free(freelist_take(&env->works));
+}
+
 void workspace_deinit(struct request_env *env)
 {
-    for (struct request_work *w; (w = freelist_take(&env->works)) != NULL;)
-        mem_free(w);
+    workspace_trim(env, 0);
 }
 
 /* The one row moves into the request, with the provider's id that the arena holds. */

@@ -12,6 +12,7 @@ void workspace_give(struct request *r); /* Fine without one. */
 /* Content was sent. Keeps everything where something of it is still needed: rows of earlier
  * attempts, or bytes of the request that the transport has yet to send. */
 void workspace_shed(struct request *r);
+void workspace_trim(struct request_env *env, size_t keep);
 void workspace_deinit(struct request_env *env);
 
 #endif

@@ -287,6 +287,14 @@ static int finish_pass(struct spool *s, uint64_t lately)
     return 0;
 }
 
+static bool nothing_open(const struct spool *s)
+{
+    for (uint32_t i = 0; i < s->slot_count; i++)
+        if (s->slots[i].id != 0)
+            return false;
+    return true;
+}
+
 static void trim_when_idle(struct spool *s)
 {
     uint64_t now_ms = clock_mono_ms();
@@ -295,7 +303,11 @@ static void trim_when_idle(struct spool *s)
         return;
     spool_ring_trim(&s->ring);
     buf_deinit(&s->out);
-    buf_init(&s->out, SPOOL_FILE_BYTES_MAX);
+    if (nothing_open(s)) {
+        buf_deinit(&s->fresh_slots);
+        spool_slots_free(s);
+        s->round.at = 0;
+    }
     s->touched = false;
 }
 
