@@ -20,15 +20,16 @@ static bool has_grown(struct trim_watch *t, uint64_t beside_bytes, uint64_t now_
         t->settled = true;
         t->beside_bytes = beside_bytes;
     }
-    return beside_bytes >= t->beside_bytes + TRIM_GROWN_BYTES && now_ms - t->trimmed_ms >= t->wait_ms;
+    return beside_bytes >= t->beside_bytes + TRIM_GROWN_BYTES &&
+           now_ms - t->trimmed_ms >= t->wait_ms;
 }
 
 bool trim_watch_due(struct trim_watch *t, uint64_t live_bytes, uint64_t resident_bytes,
                     uint64_t now_ms)
 {
     const bool quiet = is_quiet(t, live_bytes, now_ms);
-    const bool grown = has_grown(
-        t, resident_bytes > live_bytes ? resident_bytes - live_bytes : 0, now_ms);
+    const bool grown =
+        has_grown(t, resident_bytes > live_bytes ? resident_bytes - live_bytes : 0, now_ms);
     if (live_bytes > t->high_bytes)
         t->high_bytes = live_bytes;
     const bool fallen = !t->trimmed || t->high_bytes - live_bytes >= TRIM_LEAST_BYTES;

@@ -17,12 +17,12 @@
 #define TRIM_QUIET_MS    3000U      /* So long the amount must have been about the same. */
 #define TRIM_WAIT_MS_MAX 600000U
 
-struct trim_watch {       /* Zeroed is ready. */
-    bool trimmed;         /* Once since the start, which is a burst too. */
-    bool settled;         /* beside_bytes is known. */
-    uint64_t high_bytes;  /* Since the last time. */
-    uint64_t level_bytes; /* Now, roughly ... */
-    uint64_t level_ms;    /* ... since then. */
+struct trim_watch {        /* Zeroed is ready. */
+    bool trimmed;          /* Once since the start, which is a burst too. */
+    bool settled;          /* beside_bytes is known. */
+    uint64_t high_bytes;   /* Since the last time. */
+    uint64_t level_bytes;  /* Now, roughly ... */
+    uint64_t level_ms;     /* ... since then. */
     uint64_t beside_bytes; /* Resident beside what was allocated, when it was asked after the last
                             * time: what is in use had come back. */
     uint64_t trimmed_ms;

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "common/base/checked.h"
 
@@ -123,6 +124,36 @@ void mem_free(void *p)
         return;
     mem_count(-(long long)malloc_usable_size(p));
     free(p);
+}
+
+/* With a sanitizer from malloc, which it watches. */
+void *mem_map(size_t size_bytes)
+{
+#ifdef STEELYARD_ASAN
+    return mem_zalloc(size_bytes);
+#else
+    if (mem_must_fail())
+        return NULL;
+    void *p = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    mem_count((long long)size_bytes);
+    return p;
+#endif
+}
+
+void mem_unmap(void *p, size_t size_bytes)
+{
+#ifdef STEELYARD_ASAN
+    (void)size_bytes;
+    mem_free(p);
+#else
+    if (p == NULL)
+        return;
+    mem_count(-(long long)size_bytes);
+    if (munmap(p, size_bytes) != 0) /* As many mappings as there may be: only the addresses stay. */
+        (void)madvise(p, size_bytes, MADV_DONTNEED);
+#endif
 }
 
 char *mem_strdup(const char *text)

@@ -1,5 +1,6 @@
-/* mem.h: the one caller of malloc. Counts what is live and has the hook by which tests make the
- * n-th allocation fail. Thread-safe. Nothing here aborts: NULL means out of memory. */
+/* mem.h: the one caller of malloc and, for memory alone, of mmap. Counts what is live and has the
+ * hook by which tests make the n-th allocation fail. Thread-safe. Nothing here aborts: NULL means
+ * out of memory. */
 #ifndef STEELYARD_COMMON_BASE_MEM_H
 #define STEELYARD_COMMON_BASE_MEM_H
 
@@ -17,14 +18,19 @@ void mem_free(void *p);                                       /* NULL is allowed
 char *mem_strdup(const char *text) MUST_CHECK;
 char *mem_strndup(const char *text, size_t len) MUST_CHECK; /* Copies len bytes, adds NUL. */
 
+/* Whole pages, zeroed, apart from what malloc hands out: freed they are the system's at once, and
+ * they never stand between pieces that live shorter. A system call each. */
+void *mem_map(size_t size_bytes) MUST_CHECK;
+void mem_unmap(void *p, size_t size_bytes); /* NULL is allowed. */
+
 /* What is allocated now, as malloc_usable_size sees it. Sums a counter of each thread: cheap, but
  * for a tick rather than for every request. */
 uint64_t mem_live_bytes(void);
 /* Gives free memory back to the system. Takes milliseconds after large frees. */
 void mem_trim(void);
 
-/* For tests: called before each allocation of the thread that sets it; true makes it fail. NULL (the
- * default) = never. */
+/* For tests: called before each allocation of the thread that sets it; true makes it fail. NULL
+ * (the default) = never. */
 extern _Thread_local bool (*mem_fail_hook)(void);
 
 #endif

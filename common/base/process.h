@@ -1,4 +1,5 @@
-/* process.h: what the edge of a program does to its own process, mostly before anything else runs. */
+/* process.h: what the edge of a program does to its own process, mostly before anything else runs.
+ */
 #ifndef STEELYARD_COMMON_BASE_PROCESS_H
 #define STEELYARD_COMMON_BASE_PROCESS_H
 

@@ -33,7 +33,7 @@ void slab_deinit(struct slab *s)
 {
     assert(s->live == 0);
     for (struct list *it; (it = list_pop_front(&s->blocks)) != NULL;)
-        mem_free(container_of(it, struct slab_block, link));
+        mem_unmap(container_of(it, struct slab_block, link), SLAB_BLOCK_BYTES);
     s->empty = 0;
 }
 
@@ -45,7 +45,7 @@ static struct slab_block *block_with_room(struct slab *s)
         if (b->used < s->per_block)
             return b;
     }
-    struct slab_block *b = mem_alloc(sizeof *b + (size_t)s->per_block * s->object_bytes);
+    struct slab_block *b = mem_map(SLAB_BLOCK_BYTES);
     if (b == NULL)
         return NULL;
     *b = (struct slab_block){.used = 0};
@@ -85,14 +85,28 @@ void slab_give(struct slab *s, void *object)
     freelist_put(&b->free, object);
     s->live--;
     bool was_full = b->used-- == s->per_block;
-    if (b->used == 0 && s->empty > 0) {
+    if (b->used == 0 && s->empty == SLAB_EMPTY_MAX) {
         list_remove(&b->link);
-        mem_free(b);
+        mem_unmap(b, SLAB_BLOCK_BYTES);
         return;
     }
     s->empty += b->used == 0;
     if (was_full) {
         list_remove(&b->link);
         list_push_front(&s->blocks, &b->link);
+    }
+}
+
+void slab_trim(struct slab *s)
+{
+    LIST_FOREACH_SAFE (it, tmp, &s->blocks) {
+        struct slab_block *b = container_of(it, struct slab_block, link);
+        if (s->empty == 0)
+            return;
+        if (b->used > 0)
+            continue;
+        list_remove(&b->link);
+        mem_unmap(b, SLAB_BLOCK_BYTES);
+        s->empty--;
     }
 }

@@ -1,9 +1,11 @@
 /* slab.h: objects of one size, many of which live long, in blocks of their own. Taken from malloc
  * they would stand between what a request needs only for a moment, and the holes that leaves are
- * memory the process keeps: with thousands of live streams that was as much as the streams.
+ * memory the process keeps: with thousands of live streams that was as much as the streams. So
+ * would the blocks, which are whole pages apart from malloc's.
  *
- * An object takes 8 bytes beside itself. A block goes back to malloc with its last object, but one
- * that is kept for the next. One thread; not for objects above SLAB_OBJECT_BYTES_MAX. */
+ * An object takes 8 bytes beside itself. A block goes back to the system with its last object, but
+ * a few that are kept for the next. One thread at a time; not for objects above
+ * SLAB_OBJECT_BYTES_MAX. */
 #ifndef STEELYARD_COMMON_BASE_SLAB_H
 #define STEELYARD_COMMON_BASE_SLAB_H
 
@@ -15,6 +17,7 @@
 
 #define SLAB_BLOCK_BYTES      16384U
 #define SLAB_OBJECT_BYTES_MAX 2048U
+#define SLAB_EMPTY_MAX        2U /* Kept. */
 
 struct slab {
     /* Private. */
@@ -29,5 +32,6 @@ void slab_init(struct slab *s, size_t object_bytes);
 void slab_deinit(struct slab *s);             /* No object is live. */
 void *slab_take(struct slab *s) MUST_CHECK;   /* Not zeroed, aligned to 8. NULL: out of memory. */
 void slab_give(struct slab *s, void *object); /* NULL is allowed. */
+void slab_trim(struct slab *s);               /* Keeps none that is empty. */
 
 #endif

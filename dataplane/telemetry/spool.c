@@ -235,6 +235,7 @@ static int init_memory(struct spool *s)
     uint64_t fit =
         set->ring_bytes / 4 * 3 / (OUTCOME_BOUND + 80U + FLAT_HELD_MAX + 8U + FLAT_TEXT_MAX);
     s->open_max = set->open_max < fit ? set->open_max : (uint32_t)fit;
+    spool_slots_init(s);
     s->intents = mem_calloc(s->open_max, sizeof(*s->intents));
     buf_init(&s->out, SPOOL_FILE_BYTES_MAX);
     buf_init(&s->fresh_slots,

@@ -30,19 +30,45 @@
 
 /* ---- open requests ---- */
 
-static void slot_free(struct spool_slot *slot)
+/* Frames of a live stream stay as long as it does. They are apart from what comes and goes between
+ * them, by size. NULL: they are long. */
+static struct slab *slab_for(struct spool *s, uint32_t len)
 {
-    mem_free(slot->frames);
+    return len > SLAB_OBJECT_BYTES_MAX ? NULL : &s->frames[(len - 1) / SPOOL_FRAME_STEP];
+}
+
+static void frames_free(struct spool *s, const struct spool_slot *slot)
+{
+    if (slot->frames == NULL)
+        return;
+    struct slab *slab = slab_for(s, slot->len);
+    if (slab != NULL)
+        slab_give(slab, slot->frames);
+    else
+        mem_free(slot->frames);
+}
+
+static void slot_free(struct spool *s, struct spool_slot *slot)
+{
+    frames_free(s, slot);
     *slot = (struct spool_slot){0};
+}
+
+void spool_slots_init(struct spool *s)
+{
+    for (uint32_t i = 0; i < SPOOL_FRAME_CLASSES; i++)
+        slab_init(&s->frames[i], (size_t)(i + 1) * SPOOL_FRAME_STEP);
 }
 
 void spool_slots_free(struct spool *s)
 {
     for (uint32_t i = 0; i < s->slot_count; i++)
-        mem_free(s->slots[i].frames);
+        frames_free(s, &s->slots[i]);
     mem_free(s->slots);
     s->slots = NULL;
     s->slot_count = 0;
+    for (uint32_t i = 0; i < SPOOL_FRAME_CLASSES; i++)
+        slab_trim(&s->frames[i]);
 }
 
 static struct spool_slot *slot_at(struct spool *s, uint32_t index)
@@ -68,14 +94,19 @@ static enum record_detail detail_now(const struct spool_set *set)
     return used > set->max_bytes / 10 * 9 ? RECORD_NO_FEATURES : RECORD_FULL;
 }
 
-static int slot_append(struct spool_slot *slot, struct str frames)
+static int slot_append(struct spool *s, struct spool_slot *slot, struct str frames)
 {
-    uint8_t *grown = mem_realloc(slot->frames, slot->len + frames.len);
+    const uint32_t len = slot->len + (uint32_t)frames.len;
+    struct slab *slab = slab_for(s, len);
+    uint8_t *grown = slab != NULL ? slab_take(slab) : mem_alloc(len);
     if (grown == NULL)
         return ERR_NOMEM;
+    if (slot->len > 0)
+        memcpy(grown, slot->frames, slot->len);
     memcpy(grown + slot->len, frames.data, frames.len);
+    frames_free(s, slot);
     slot->frames = grown;
-    slot->len += (uint32_t)frames.len;
+    slot->len = len;
     return 0;
 }
 
@@ -95,7 +126,7 @@ static int slot_pack(struct spool *s, struct spool_slot *slot)
     if (rc == 0)
         rc = spool_pack_attempt(&s->out, slot->id, &a);
     if (rc == 0)
-        rc = slot_append(slot, str_slice(buf_str(&s->out), from, s->out.len));
+        rc = slot_append(s, slot, str_slice(buf_str(&s->out), from, s->out.len));
     s->out.len = from; /* They are written when the pass ends. */
     if (rc == 0)
         slot->dropped = detail == RECORD_NO_FEATURES && d.features != NULL;
@@ -128,7 +159,7 @@ static int on_attempt(struct spool *s, const struct spool_ring_entry *e)
     if (rc == 0)
         rc = spool_pack_attempt(&s->out, e->id, &a);
     if (rc == 0)
-        rc = slot_append(slot, str_slice(buf_str(&s->out), from, s->out.len));
+        rc = slot_append(s, slot, str_slice(buf_str(&s->out), from, s->out.len));
     if (rc != 0 || !slot->framed)
         s->out.len = from; /* It goes with its intent. */
     return rc;
@@ -171,7 +202,7 @@ static int on_outcome(struct spool *s, const struct spool_ring_entry *e)
     }
     int rc = packed_or_gap(s, e, spool_pack_record(&s->out, &p));
     if (rc == 0)
-        slot_free(slot);
+        slot_free(s, slot);
     return rc;
 }
 

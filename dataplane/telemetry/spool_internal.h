@@ -16,13 +16,16 @@
 
 #include "common/base/buf.h"
 #include "common/base/list.h"
+#include "common/base/slab.h"
 #include "dataplane/telemetry/spool.h"
 #include "dataplane/telemetry/spool_format.h"
 #include "dataplane/telemetry/spool_ring.h"
 
 #define SPOOL_FILE_BYTES_MAX 536870912U /* A larger file was not written by a spool. */
-#define SPOOL_OUTCOME_SPACE  8192U      /* Kept free for each open request. */
-#define SPOOL_UNSYNCED_BYTES 16777216U  /* So much is synced before the interval is over. */
+#define SPOOL_FRAME_STEP     64U        /* Frames of a slot take a multiple of it. */
+#define SPOOL_FRAME_CLASSES  (SLAB_OBJECT_BYTES_MAX / SPOOL_FRAME_STEP)
+#define SPOOL_OUTCOME_SPACE  8192U     /* Kept free for each open request. */
+#define SPOOL_UNSYNCED_BYTES 16777216U /* So much is synced before the interval is over. */
 #define SPOOL_HARD_EXTRA                                                                           \
     67108864U /* Without audit_strict: so far above max_bytes, then refuse.                        \
                */
@@ -129,7 +132,8 @@ struct spool {
     char drain_apart[64];
     struct spool_slot *slots;
     uint32_t slot_count;
-    struct spool_segment *current; /* NULL: broken. */
+    struct slab frames[SPOOL_FRAME_CLASSES]; /* Of slots, those that are not long. */
+    struct spool_segment *current;           /* NULL: broken. */
     uint32_t next_number;
     uint64_t drained;     /* Position up to which entries are in `out` or written. */
     uint64_t drained_seq; /* Next seq expected in the ring. */
@@ -268,6 +272,7 @@ static inline uint32_t spool_last_number(const struct spool *s)
 
 /* spool_drain.c. drain_lock held. `lately`: intents of late may stay in the ring alone. */
 void spool_drain(struct spool *s, bool lately);
+void spool_slots_init(struct spool *s);
 size_t spool_out_limit(const struct spool_set *set); /* So much in out is written. */
 void spool_slots_free(struct spool *s);
 

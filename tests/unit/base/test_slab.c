@@ -1,6 +1,7 @@
 #include "common/base/slab.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 #include "common/base/mem.h"
 #include "tests/lib/fault.h"
@@ -37,7 +38,14 @@ static void objects_do_not_touch_and_blocks_go_with_their_last_one(void **state)
     assert_int_equal(mem_live_bytes() - before, full);
     for (size_t i = 0; i < OBJECTS; i++)
         slab_give(&s, objects[i]);
-    assert_true(mem_live_bytes() - before <= SLAB_BLOCK_BYTES + 64); /* One is kept. */
+    assert_true(mem_live_bytes() - before <= SLAB_EMPTY_MAX * (SLAB_BLOCK_BYTES + 64));
+    slab_trim(&s);
+    assert_int_equal(mem_live_bytes(), before);
+    objects[0] = slab_take(&s);
+    assert_non_null(objects[0]);
+    slab_trim(&s); /* One in use stays. */
+    memset(objects[0], 1, OBJECT_BYTES);
+    slab_give(&s, objects[0]);
     slab_deinit(&s);
     assert_int_equal(mem_live_bytes(), before);
 }
@@ -56,6 +64,29 @@ static void taking_and_giving_one_object_costs_no_allocation(void **state)
     }
     assert_false(fault_disarm());
     slab_deinit(&s);
+}
+
+/* What is freed is not the process's any more, whatever malloc would keep. */
+static void blocks_are_apart_from_malloc(void **state)
+{
+    (void)state;
+#ifndef STEELYARD_ASAN
+    struct slab s;
+    void *objects[OBJECTS];
+    slab_init(&s, OBJECT_BYTES);
+    for (size_t i = 0; i < OBJECTS; i++) {
+        objects[i] = slab_take(&s);
+        assert_non_null(objects[i]);
+    }
+    uintptr_t page = (uintptr_t)objects[OBJECTS / 2] & ~(uintptr_t)4095;
+    unsigned char in_core;
+    assert_int_equal(mincore((void *)page, 4096, &in_core), 0);
+    for (size_t i = 0; i < OBJECTS; i++)
+        slab_give(&s, objects[i]);
+    slab_trim(&s);
+    assert_int_equal(mincore((void *)page, 4096, &in_core), -1); /* Not mapped. */
+    slab_deinit(&s);
+#endif
 }
 
 static void without_memory_nothing_is_taken(void **state)
@@ -77,6 +108,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(objects_do_not_touch_and_blocks_go_with_their_last_one),
         cmocka_unit_test(taking_and_giving_one_object_costs_no_allocation),
+        cmocka_unit_test(blocks_are_apart_from_malloc),
         cmocka_unit_test(without_memory_nothing_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -153,10 +153,14 @@ static void random_life(struct world *w, struct said *said, uint64_t seed)
     struct spool_intent *open[OPEN] = {NULL};
     uint32_t number_of[OPEN], by_seq[REQUESTS + 1], number = 0;
     uint64_t seq = 0, acked = 0;
+    static char server[300] = {[0 ... 298] = 's'};
+    const struct record_attempt later = {.model = 1, .server = str_from(server)};
     w->set->carry_after = (uint32_t)rand_below(3);
     while (number < REQUESTS) {
         uint32_t at = (uint32_t)rand_below(rand_below(8) == 0 ? OPEN : 8);
-        if (open[at] == NULL) {
+        if (open[at] != NULL && rand_below(4) == 0) {
+            must(spool_attempt(w->spool, open[at], &later, NULL) == 0); /* Its frames grow. */
+        } else if (open[at] == NULL) {
             must(begin_in_ring(w, number, &open[at]) == 0);
             said->word[number] = 'I';
             number_of[at] = number++;

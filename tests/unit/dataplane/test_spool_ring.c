@@ -339,6 +339,32 @@ static void a_ring_that_gave_its_memory_back_still_holds_what_it_held(void **sta
     assert_int_equal(found.records, 20);
 }
 
+/* What the height of a burst took is let go once nothing is open, and taken again. */
+static void an_idle_spool_keeps_no_room_for_open_requests(void **state)
+{
+    struct world *w = *state;
+    struct spool_intent *intent[10];
+    open_set(w, 0, 0);
+    for (uint32_t round = 0; round < 2; round++) {
+        const uint64_t before = mem_live_bytes();
+        for (uint32_t i = 0; i < 10; i++)
+            assert_int_equal(begin(w, 10 * round + i, &intent[i]), 0);
+        w->spool->busy_at_ms -= 10000;
+        spool_set_drain(w->set);
+        assert_non_null(w->spool->slots); /* They are open yet. */
+        for (uint32_t i = 0; i < 10; i++)
+            end(w, 10 * round + i, intent[i]);
+        assert_non_null(w->spool->slots);
+        w->spool->busy_at_ms -= 10000;
+        spool_set_drain(w->set);
+        assert_null(w->spool->slots);
+        assert_true(mem_live_bytes() <= before);
+    }
+    spool_set_sync(w->set);
+    read_first(w, &found);
+    assert_int_equal(found.records, 20);
+}
+
 static void positions_say_what_is_synced(void **state)
 {
     struct world *w = *state;
@@ -610,6 +636,7 @@ int main(void)
         TEST(f7_a_full_ring_refuses_intents_and_has_room_for_every_outcome),
         TEST(too_many_open_requests_are_refused),
         TEST(a_ring_that_gave_its_memory_back_still_holds_what_it_held),
+        TEST(an_idle_spool_keeps_no_room_for_open_requests),
         TEST(positions_say_what_is_synced),
         TEST(b44_a_flipped_bit_in_a_ring_costs_its_own_entry_only),
         TEST(b44_a_ring_that_is_not_ours_is_refused_and_left_alone),

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "dataplane/conn_internal.h"
+#include "dataplane/request/workspace.h"
 #include "tests/unit/dataplane/node/replies.h"
 #include "tests/unit/dataplane/node/rig.h"
 
@@ -299,6 +300,25 @@ static struct request *the_request(struct rig *r)
     return container_of(r->env.active.next, struct request, link);
 }
 
+/* Those of a burst are given back, but for what the next requests may want. */
+static void workspaces_beyond_a_few_are_given_back(void **state)
+{
+    (void)state;
+    struct rig r;
+    static struct request requests[40];
+    rig_start(&r, NULL);
+    for (size_t i = 0; i < 40; i++) {
+        requests[i].env = &r.env;
+        assert_true(workspace_take(&requests[i]));
+    }
+    for (size_t i = 0; i < 40; i++)
+        workspace_give(&requests[i]);
+    assert_int_equal(r.env.works.count, 40);
+    request_env_trim(&r.env);
+    assert_int_equal(r.env.works.count, 16);
+    rig_stop(&r);
+}
+
 static void a_stream_that_has_begun_holds_nothing_but_itself(void **state)
 {
     (void)state;
@@ -424,6 +444,7 @@ int main(void)
         cmocka_unit_test(f23_where_many_wait_each_holds_less),
         cmocka_unit_test(b10_a_client_that_takes_nothing_is_cut),
         cmocka_unit_test(b10_a_stall_is_cut_at_the_last_look_within_its_limit),
+        cmocka_unit_test(workspaces_beyond_a_few_are_given_back),
         cmocka_unit_test(a_stream_that_has_begun_holds_nothing_but_itself),
         cmocka_unit_test(a_stream_after_a_failed_attempt_keeps_the_rows_of_both),
         cmocka_unit_test(b9_a_request_behind_a_stream_survives_what_the_stream_lets_go),
