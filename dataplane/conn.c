@@ -43,12 +43,11 @@ void conn_pool_init(struct conn_pool *p, uv_loop_t *loop, struct request_env *en
     list_init(&p->again);
     list_init(&p->brought);
     env->cohort.bring = conn_bring;
-    env->cohort.send = conn_send_posts;
+    env->cohort.send = conn_end_turn;
     env->cohort.clients = p;
     slab_init(&p->slab, sizeof(struct conn));
     uv_idle_init(loop, &p->idle);
     uv_prepare_init(loop, &p->turn);
-    uv_prepare_start(&p->turn, conn_on_turn);
     uv_unref((uv_handle_t *)&p->turn);
 }
 

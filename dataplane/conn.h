@@ -65,7 +65,8 @@ struct conn_pool {
     uint32_t post_count;
     uint32_t posted_bytes;
     bool closing;
-    uv_prepare_t turn; /* Before the loop waits. */
+    bool in_turn; /* What was read in it is being driven: conn_end_turn sends what is posted. */
+    uv_prepare_t turn; /* Sends what is posted at another time, before the loop waits. */
     struct http1_memory heads;
     char read_buffer[65536];
     struct conn_post posts[CONN_POSTS_MAX];

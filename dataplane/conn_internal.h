@@ -89,7 +89,6 @@ void conn_output_put(struct conn *c);
 int conn_flush(struct conn *c) MUST_CHECK;
 /* What is posted to all, and tells nobody: what could not be sent is told of before the loop waits.
  */
-void conn_send_posts(void *pool);
-void conn_on_turn(uv_prepare_t *turn);
+void conn_end_turn(void *pool);
 
 #endif

@@ -332,6 +332,7 @@ void conn_on_idle(uv_idle_t *idle)
 void conn_bring(void *pool)
 {
     struct conn_pool *p = pool;
+    p->in_turn = true;
     advance_all(&p->brought);
 }
 

@@ -202,9 +202,8 @@ int conn_flush(struct conn *c)
 }
 
 /* Tells nobody, for a callback of any connection may be on the stack: posts of the broken stay. */
-void conn_send_posts(void *pool)
+static void send_posts(struct conn_pool *p)
 {
-    struct conn_pool *p = pool;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < p->post_count; i++) {
         struct conn_post *post = &p->posts[i];
@@ -219,15 +218,30 @@ void conn_send_posts(void *pool)
     p->posted_bytes = 0;
 }
 
-void conn_on_turn(uv_prepare_t *turn)
+static void before_the_loop_waits(uv_prepare_t *turn)
 {
     struct conn_pool *p = container_of(turn, struct conn_pool, turn);
+    uv_prepare_stop(turn);
     while (p->post_count > 0) {
-        conn_send_posts(p);
+        send_posts(p);
         for (uint32_t i = 0; i < p->post_count; i++)
             if (p->posts[i].conn != NULL && p->posts[i].conn->broken)
                 conn_gone(p->posts[i].conn); /* Takes its posts along. */
     }
+}
+
+static void send_later(struct conn_pool *p)
+{
+    uv_prepare_start(&p->turn, before_the_loop_waits);
+}
+
+void conn_end_turn(void *pool)
+{
+    struct conn_pool *p = pool;
+    p->in_turn = false;
+    send_posts(p);
+    if (p->post_count > 0) /* Of the broken. */
+        send_later(p);
 }
 
 static bool post(struct conn *c, const struct str *pieces, size_t count, size_t total)
@@ -236,7 +250,7 @@ static bool post(struct conn *c, const struct str *pieces, size_t count, size_t 
     if (c->writing || total > CONN_POST_BYTES)
         return false;
     if (p->post_count == CONN_POSTS_MAX || total > sizeof p->post_buffer - p->posted_bytes)
-        conn_send_posts(p);
+        send_posts(p);
     if (p->post_count == CONN_POSTS_MAX) /* All broken. */
         return false;
     struct conn_post *last = p->post_count > 0 ? &p->posts[p->post_count - 1] : NULL;
@@ -246,6 +260,8 @@ static bool post(struct conn *c, const struct str *pieces, size_t count, size_t 
         p->posts[p->post_count++] =
             (struct conn_post){.conn = c, .at = p->posted_bytes, .len = (uint32_t)total};
         c->posts++;
+        if (!p->in_turn)
+            send_later(p);
     }
     for (size_t i = 0; i < count; i++) {
         if (pieces[i].len > 0)

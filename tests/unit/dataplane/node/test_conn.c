@@ -64,7 +64,7 @@ static void watch_sending(void *pool)
         if (sending.broken_fd >= 0)
             assert_int_equal(shutdown(sending.broken_fd, SHUT_WR), 0);
     }
-    conn_send_posts(pool);
+    conn_end_turn(pool);
     sending.left = p->post_count;
 }
 
@@ -94,6 +94,7 @@ static void answers_of_one_turn_go_out_together_in_its_end(void **state)
     rig_until(&r, c.in.len >= sending.bytes);
     assert_int_equal(c.in.len, sending.bytes);
     assert_int_equal(sending.turns, 1);
+    assert_false(uv_is_active((uv_handle_t *)&r.conns.turn));
     rig_disconnect(&r, &c);
     rig_stop(&r);
 }
@@ -115,10 +116,11 @@ static void what_is_long_comes_after_what_was_posted(void **state)
         const struct str piece = str_slice(all, cuts[i], cuts[i + 1]);
         assert_int_equal(conn_send(only_conn(&r), &piece, 1), 0);
     }
-    assert_int_equal(only_conn(&r)->posts,
-                     1); /* The last, short again: sent before the loop waits. */
-    r.env.cohort.send = NULL;
+    assert_int_equal(only_conn(&r)->posts, 1); /* The last, short again. */
+    watch(&r, -1);
     rig_until(&r, c.in.len == sizeof text);
+    assert_int_equal(sending.turns, 0); /* It went before the loop waited. */
+    assert_false(uv_is_active((uv_handle_t *)&r.conns.turn));
     assert_memory_equal(c.in.data, text, sizeof text);
     rig_disconnect(&r, &c);
     rig_stop(&r);
