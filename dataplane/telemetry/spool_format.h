@@ -8,12 +8,13 @@
  * All little endian. The checksum covers len and everything after it. 0xa5 and the mark let a
  * reader find the next frame after a damaged one.
  *
- * A file may have been another segment of its epoch before (docs/decisions/0112): what stands
- * behind the last frame is then the rest of that one. So the checksums do not start from 0 but from
- * the segment's salt, a CRC of epoch and number, and the mark is "SY" with the salt's upper half
- * added (exclusive or). CRC-32C tells messages that differ in 32 bits in a row apart, and starting
- * values too: numbers of an epoch never share a salt, and a frame never has a good checksum under
- * two salts. Version 1 is the same with the salt 0, and is still read.
+ * A file grows by pieces of zeros, and may have been another segment of its epoch before
+ * (docs/decisions/0287, 0112): what stands behind the last frame are zeros, or the rest of that
+ * one. So the checksums do not start from 0 but from the segment's salt, a CRC of epoch and number,
+ * and the mark is "SY" with the salt's upper half added (exclusive or). CRC-32C tells messages that
+ * differ in 32 bits in a row apart, and starting values too: numbers of an epoch never share a
+ * salt, and a frame never has a good checksum under two salts. Version 1 is the same with the salt
+ * 0, and is still read.
  *
  *   INTENT   id = intent, payload = telemetry.Decision as far as known
  *   ATTEMPT  id = intent, payload = server (u16 length, bytes) | telemetry.Attempt
@@ -42,7 +43,8 @@ enum spool_frame_type {
 };
 
 enum spool_header_flag {
-    SPOOL_HEADER_RECYCLED = 1, /* The file was another segment before. */
+    SPOOL_HEADER_RECYCLED =
+        1, /* Behind the last frame is the rest of an earlier segment, or zeros. */
 };
 
 struct spool_header {

@@ -56,8 +56,8 @@ struct spool_segment {
     uint32_t salt;            /* Of its frames. */
     _Atomic uint64_t written; /* End of good data. */
     _Atomic uint64_t synced;  /* What the shipper may read. */
-    /* What the file takes: more than `written` when it was a longer segment before. Counted in
-     * set->bytes. */
+    /* What the file takes: more than `written` when it was a longer segment before, and for the
+     * zeros it grows by. Counted in set->bytes. */
     _Atomic uint64_t disk_bytes;
 };
 

@@ -197,13 +197,14 @@ static void reopen_with(struct world *w, const char *path, struct str bytes)
     open_set(w, 0, 0);
 }
 
-#define SMALL_FRAMES 11
+#define SMALL_FRAMES  11
+#define SMALL_SEGMENT 65536U /* Grows as it is written, not by pieces. */
 /* Three done requests and one open; each intent has its attempt's frame behind it:
  * i0 a0 r1 i1 a1 r2 i2(open) a2 i3 a3 r3. Ends of frames in out. */
 static void small_segment(struct world *w, char **out_path, struct buf *out_file,
                           size_t ends[SMALL_FRAMES])
 {
-    open_set(w, 0, 0);
+    open_set(w, 0, SMALL_SEGMENT);
     struct spool_intent *intent = NULL;
     for (uint32_t i = 0; i < 4; i++) {
         assert_int_equal(begin(w, i, &intent), 0);

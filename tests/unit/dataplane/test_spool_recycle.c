@@ -513,6 +513,83 @@ static void a_segment_of_version_1_is_read(void **state)
     mem_free(path);
 }
 
+#define PIECE 262144U
+
+static uint64_t size_of(const char *path)
+{
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    return (uint64_t)st.st_size;
+}
+
+static void a_file_grows_by_pieces_of_zeros_that_are_written_over(void **state)
+{
+    struct world *w = *state;
+    open_set(w, 0, 0);
+    char *path = first_segment(w, 1);
+    uint32_t number = 0;
+    for (uint32_t pieces = 0; pieces < 4;) {
+        one(w, number++);
+        const struct spool_segment *segment = w->spool->current;
+        const uint64_t written = atomic_load(&segment->written), size = size_of(path);
+        assert_int_equal(size % PIECE, 0);
+        assert_true(written <= size && size - written < PIECE);
+        assert_int_equal(atomic_load(&segment->disk_bytes), size);
+        pieces = (uint32_t)(size / PIECE);
+    }
+    spool_set_sync(w->set);
+    assert_int_equal(read_all_synced(w), number);
+    assert_int_equal(found.records, number);
+    close_set(w);
+    open_set(w, 0, 0); /* Zeros are neither damage nor a torn frame. */
+    assert_int_equal(w->recovery.records, number);
+    assert_int_equal(w->recovery.quarantined, 0);
+    assert_int_equal(w->recovery.torn_bytes, 0);
+    read_first(w, &found);
+    assert_int_equal(found.records, number);
+    close_set(w);
+    mem_free(path);
+}
+
+/* A host that died with some pages on the disk: the zeros are there, the last frames are not, from
+ * any byte on. */
+static void b44_a_segment_whose_end_is_zeros_keeps_every_whole_frame(void **state)
+{
+    struct world *w = *state;
+    struct buf file;
+    uint64_t ends[6];
+    open_set(w, 0, 0);
+    char *path = first_segment(w, 1);
+    for (uint32_t i = 0; i < 6; i++) {
+        one(w, i);
+        ends[i] = atomic_load(&w->spool->current->written);
+    }
+    close_set(w);
+    struct str whole = slurp(path, &file);
+    assert_int_equal(whole.len, PIECE);
+    for (uint64_t from = ends[5]; from > ends[0]; from -= from % 7 + 1) {
+        memset(file.data + from, 0, file.len - from);
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, file.data, file.len), (ssize_t)file.len);
+        close(fd);
+        open_set(w, 0, 0);
+        uint32_t records = 0;
+        while (records < 6 && ends[records] <= from)
+            records++;
+        assert_int_equal(w->recovery.quarantined, 0);
+        if (w->recovery.records != records) /* A last byte that was 0 is not missed. */
+            assert_int_equal(w->recovery.records, records + 1);
+        close_set(w);
+        char dir[600];
+        (void)snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(path, '/') - path), path);
+        empty_dir(w);
+        assert_int_equal(mkdir(dir, 0700), 0);
+    }
+    buf_deinit(&file);
+    mem_free(path);
+}
+
 /* Thousands of files are synced where that costs nothing: a process that dies leaves them alike. */
 static int setup_in_memory(void **state)
 {
@@ -532,6 +609,8 @@ int main(void)
         TEST(b44_a_half_overwritten_segment_holds_what_was_written_last_and_nothing_else),
         TEST(b44_a_name_that_came_to_the_disk_before_its_header_holds_nothing),
         TEST(a_segment_of_version_1_is_read),
+        TEST(a_file_grows_by_pieces_of_zeros_that_are_written_over),
+        TEST(b44_a_segment_whose_end_is_zeros_keeps_every_whole_frame),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
