@@ -29,38 +29,44 @@ size_t record_write_dense_plain(const int16_t dense[FEATURES_DENSE], uint8_t out
 }
 
 #if defined(__x86_64__)
-/* The upper byte of the index before. */
-static inline int upper_before(const struct features *f, uint32_t i)
+/* 16 indices, or `now` of them. *io_before: the upper bytes of the 16 before; gives where what is
+ * far has come to. */
+static inline uint8_t *pack_16(const uint16_t *from, uint32_t now, __m128i *io_before,
+                               uint8_t *low_bytes, uint8_t *low_row, uint8_t *high_row,
+                               uint8_t *far)
 {
-    return i > 0 ? f->index[i - 1] >> 8 : 0;
+    const __m128i byte = _mm_set1_epi16(0xff), most = _mm_set1_epi8(FAR_STEP);
+    const __m128i a = _mm_loadu_si128((const __m128i *)(const void *)from);
+    const __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(from + 8));
+    const __m128i lower = _mm_packus_epi16(_mm_and_si128(a, byte), _mm_and_si128(b, byte));
+    const __m128i upper = _mm_packus_epi16(_mm_srli_epi16(a, 8), _mm_srli_epi16(b, 8));
+    const __m128i before = _mm_or_si128(_mm_slli_si128(upper, 1), _mm_srli_si128(*io_before, 15));
+    const __m128i step = _mm_sub_epi8(upper, before), code = _mm_min_epu8(step, most);
+    const uint32_t valid = (1U << now) - 1;
+    const uint32_t low = (uint32_t)_mm_movemask_epi8(_mm_slli_epi16(code, 7)) & valid;
+    const uint32_t high = (uint32_t)_mm_movemask_epi8(_mm_slli_epi16(code, 6)) & valid;
+    memcpy(low_bytes, &lower, now);
+    memcpy(low_row, &low, (now + 7) / 8);
+    memcpy(high_row, &high, (now + 7) / 8);
+    for (uint32_t left = low & high; left != 0; left &= left - 1)
+        *far++ = (uint8_t)((from[__builtin_ctz(left)] >> 8) -
+                           ((const uint8_t *)&before)[__builtin_ctz(left)] - FAR_STEP);
+    *io_before = upper;
+    return far;
 }
 
 size_t record_write_indices_sse2(const struct features *f, uint8_t out[RECORD_INDICES_MAX])
 {
     static_assert(FEATURES_SPARSE_MAX % 16 == 0, "16 are read at a time");
-    const __m128i byte = _mm_set1_epi16(0xff), most = _mm_set1_epi8(FAR_STEP);
     const uint32_t n = f->n, row_bytes = (n + 7) / 8;
-    uint8_t *at = write_count(out, n), *row = at + n, *far = row + 2 * (size_t)row_bytes;
-    for (uint32_t i = 0; i < n; i += 16) {
-        const uint32_t now = n - i < 16 ? n - i : 16, valid = (1U << now) - 1;
-        const __m128i *from = (const __m128i *)(const void *)&f->index[i];
-        const __m128i a = _mm_loadu_si128(from), b = _mm_loadu_si128(from + 1);
-        const __m128i lower = _mm_packus_epi16(_mm_and_si128(a, byte), _mm_and_si128(b, byte));
-        const __m128i upper = _mm_packus_epi16(_mm_srli_epi16(a, 8), _mm_srli_epi16(b, 8));
-        const __m128i before =
-            _mm_or_si128(_mm_slli_si128(upper, 1), _mm_cvtsi32_si128(upper_before(f, i)));
-        const __m128i step = _mm_sub_epi8(upper, before), code = _mm_min_epu8(step, most);
-        const uint32_t low = (uint32_t)_mm_movemask_epi8(_mm_slli_epi16(code, 7)) & valid;
-        const uint32_t high = (uint32_t)_mm_movemask_epi8(_mm_slli_epi16(code, 6)) & valid;
-        uint8_t bytes[16], steps[16];
-        _mm_storeu_si128((__m128i *)(void *)bytes, lower);
-        _mm_storeu_si128((__m128i *)(void *)steps, step);
-        memcpy(at + i, bytes, now);
-        memcpy(row + i / 8, &low, (now + 7) / 8);
-        memcpy(row + row_bytes + i / 8, &high, (now + 7) / 8);
-        for (uint32_t left = low & high; left != 0; left &= left - 1)
-            *far++ = (uint8_t)(steps[__builtin_ctz(left)] - FAR_STEP);
-    }
+    uint8_t *at = write_count(out, n), *low = at + n, *high = low + row_bytes;
+    uint8_t *far = high + row_bytes;
+    __m128i before = _mm_setzero_si128();
+    uint32_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        far = pack_16(&f->index[i], 16, &before, at + i, low + i / 8, high + i / 8, far);
+    if (i < n)
+        far = pack_16(&f->index[i], n - i, &before, at + i, low + i / 8, high + i / 8, far);
     return (size_t)(far - out);
 }
 
