@@ -168,7 +168,8 @@ static void trim_when_due(struct node *n)
 {
     uint64_t virtual_bytes, resident_bytes;
     process_memory(&virtual_bytes, &resident_bytes);
-    if (trim_watch_due(&n->trim, mem_live_bytes(), resident_bytes, uv_now(n->loop)))
+    const bool busy = spool_set_records(n->spools) != 0;
+    if (trim_watch_due(&n->trim, mem_live_bytes(), resident_bytes, busy, uv_now(n->loop)))
         process_trim();
 }
 

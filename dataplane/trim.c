@@ -24,7 +24,7 @@ static bool has_grown(struct trim_watch *t, uint64_t beside_bytes, uint64_t now_
            now_ms - t->trimmed_ms >= t->wait_ms;
 }
 
-bool trim_watch_due(struct trim_watch *t, uint64_t live_bytes, uint64_t resident_bytes,
+bool trim_watch_due(struct trim_watch *t, uint64_t live_bytes, uint64_t resident_bytes, bool busy,
                     uint64_t now_ms)
 {
     const bool quiet = is_quiet(t, live_bytes, now_ms);
@@ -33,11 +33,14 @@ bool trim_watch_due(struct trim_watch *t, uint64_t live_bytes, uint64_t resident
     if (live_bytes > t->high_bytes)
         t->high_bytes = live_bytes;
     const bool fallen = !t->trimmed || t->high_bytes - live_bytes >= TRIM_LEAST_BYTES;
-    if (!quiet || !(fallen || grown))
+    const bool over = t->again && !busy && now_ms - t->trimmed_ms >= TRIM_QUIET_MS;
+    if (!quiet || !(fallen || grown || over))
         return false;
-    t->wait_ms = fallen ? TRIM_QUIET_MS : 2 * t->wait_ms;
-    if (t->wait_ms > TRIM_WAIT_MS_MAX)
-        t->wait_ms = TRIM_WAIT_MS_MAX;
+    if (fallen)
+        t->wait_ms = TRIM_QUIET_MS;
+    else if (grown)
+        t->wait_ms = t->wait_ms < TRIM_WAIT_MS_MAX / 2 ? 2 * t->wait_ms : TRIM_WAIT_MS_MAX;
+    t->again = busy;
     t->trimmed = true;
     t->settled = false;
     t->trimmed_ms = now_ms;

@@ -12,7 +12,7 @@ static unsigned ask_with(struct trim_watch *t, uint64_t live, uint64_t beside, u
 {
     unsigned due = 0;
     for (unsigned s = from; s < to; s++)
-        due += trim_watch_due(t, live, live + beside, 1000 + s * UINT64_C(1000));
+        due += trim_watch_due(t, live, live + beside, false, 1000 + s * UINT64_C(1000));
     return due;
 }
 
@@ -95,6 +95,37 @@ static void what_comes_back_is_taken_less_and_less_often(void **state)
     assert_int_equal(ask_with(&t, 3 * MB, CODE + 9 * MB, 10016, 10019), 1);
 }
 
+/* Allocated as before, a little resident beside it: only that something is done is a reason. */
+static unsigned look(struct trim_watch *t, bool busy, unsigned from, unsigned to)
+{
+    unsigned due = 0;
+    for (unsigned s = from; s < to; s++)
+        due += trim_watch_due(t, 3 * MB, 3 * MB + CODE + MB, busy, 1000 + s * UINT64_C(1000));
+    return due;
+}
+
+static void what_was_left_to_do_is_waited_for(void **state)
+{
+    (void)state;
+    struct trim_watch t = {0};
+    assert_int_equal(look(&t, true, 0, 10), 1);
+    assert_int_equal(look(&t, true, 10, 100), 0); /* As long as it lasts: it would come back. */
+    assert_int_equal(look(&t, false, 100, 101), 1);
+    assert_int_equal(look(&t, false, 101, 1000), 0); /* Once. */
+    for (unsigned s = 1000; s < 2000; s++)           /* What comes and goes is no reason. */
+        assert_int_equal(look(&t, s % 2 == 0, s, s + 1), 0);
+}
+
+static void not_again_in_the_next_moment(void **state)
+{
+    (void)state;
+    struct trim_watch t = {0};
+    assert_int_equal(look(&t, true, 0, 3), 0);
+    assert_int_equal(look(&t, true, 3, 4), 1);
+    assert_int_equal(look(&t, false, 4, 6), 0);
+    assert_int_equal(look(&t, false, 6, 7), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -104,6 +135,8 @@ int main(void)
         cmocka_unit_test(what_came_and_went_unseen_is_given_back),
         cmocka_unit_test(what_is_allocated_counts_not_as_grown),
         cmocka_unit_test(what_comes_back_is_taken_less_and_less_often),
+        cmocka_unit_test(what_was_left_to_do_is_waited_for),
+        cmocka_unit_test(not_again_in_the_next_moment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
