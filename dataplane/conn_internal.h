@@ -87,8 +87,8 @@ void conn_linger(struct conn *c);
 void conn_output_put(struct conn *c);
 /* Sends what is posted of this one; for when what follows must come after it. */
 int conn_flush(struct conn *c) MUST_CHECK;
-/* What is posted to all, and tells nobody: what could not be sent is told of before the loop waits.
- */
+/* Sends what is posted to all, and tells nobody: what could not be sent is told of before the loop
+ * waits. */
 void conn_end_turn(void *pool);
 
 #endif

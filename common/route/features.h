@@ -106,7 +106,8 @@ void features_extract(const struct features_hasher *hasher, const struct feature
 /* "bias", "log_bytes", ...; "reserved" for 19-23, NULL outside 0..23. Static strings. */
 const char *features_dense_name(uint32_t dense_index);
 
-/* The record's form: varint n, varint first index, then varint (difference - 1). */
+/* The form of older nodes' records, and of the self-test's vectors: varint n, varint first index,
+ * then varint (difference - 1). */
 #define FEATURES_ENCODED_MAX (2 + 3 * FEATURES_SPARSE_MAX)
 size_t features_encode(const struct features *features, uint8_t out[FEATURES_ENCODED_MAX]);
 /* Sets n and index and leaves dense alone. Only the shortest form of an ascending list of at most
@@ -118,7 +119,9 @@ int features_decode(struct str encoded, struct features *out_features) MUST_CHEC
  * A step is an index's upper byte less the one before it (the first: less 0). The two rows of n
  * bits, from the lowest bit of a byte up and filled with 0, say how far it goes: 0, 1, 2, or 3 for
  * a byte (step - 3) among the far ones, in order. */
-#define FEATURES_PACKED_MAX (2 + FEATURES_SPARSE_MAX + 2 * (FEATURES_SPARSE_MAX / 8) + 255 / 3)
+#define FEATURES_FAR_STEP 3U
+#define FEATURES_PACKED_MAX                                                                        \
+    (2 + FEATURES_SPARSE_MAX + 2 * (FEATURES_SPARSE_MAX / 8) + 255 / FEATURES_FAR_STEP)
 size_t features_pack(const struct features *features, uint8_t out[FEATURES_PACKED_MAX]);
 /* As features_decode. */
 int features_unpack(struct str packed, struct features *out_features) MUST_CHECK;

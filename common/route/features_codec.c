@@ -66,8 +66,6 @@ int features_decode(struct str encoded, struct features *out_features)
 
 /* ---- packed ---- */
 
-#define FAR_STEP 3U
-
 size_t features_pack(const struct features *features, uint8_t out[FEATURES_PACKED_MAX])
 {
     const uint32_t n = features->n, row_bytes = (n + 7) / 8;
@@ -77,12 +75,12 @@ size_t features_pack(const struct features *features, uint8_t out[FEATURES_PACKE
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t upper = features->index[i] >> 8;
         const uint8_t step = (uint8_t)(upper - before);
-        const uint32_t code = step < FAR_STEP ? step : FAR_STEP;
+        const uint32_t code = step < FEATURES_FAR_STEP ? step : FEATURES_FAR_STEP;
         low[i] = (uint8_t)features->index[i];
         row[i / 8] |= (uint8_t)((code & 1) << i % 8);
         row[row_bytes + i / 8] |= (uint8_t)((code >> 1) << i % 8);
-        if (code == FAR_STEP)
-            *far++ = (uint8_t)(step - FAR_STEP);
+        if (code == FEATURES_FAR_STEP)
+            *far++ = (uint8_t)(step - FEATURES_FAR_STEP);
         before = upper;
     }
     return (size_t)(far - out);
@@ -105,9 +103,9 @@ int features_unpack(struct str packed, struct features *out_features)
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t low_bits = row[i / 8], high_bits = row[row_bytes + i / 8];
         const uint32_t code = (low_bits >> i % 8 & 1) | (high_bits >> i % 8 & 1) << 1;
-        if (code == FAR_STEP && far == end)
+        if (code == FEATURES_FAR_STEP && far == end)
             return ERR_CORRUPT;
-        upper += code == FAR_STEP ? FAR_STEP + *far++ : code;
+        upper += code == FEATURES_FAR_STEP ? FEATURES_FAR_STEP + *far++ : code;
         const uint32_t index = upper << 8 | low[i];
         if (index < next || index > UINT16_MAX)
             return ERR_CORRUPT;

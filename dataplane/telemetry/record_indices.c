@@ -6,8 +6,6 @@
 #include <immintrin.h>
 #endif
 
-#define FAR_STEP 3 /* As in features_pack. */
-
 static inline uint8_t *write_count(uint8_t *at, uint32_t n)
 {
     uint32_t two = n >= 0x80; /* n <= 512 */
@@ -35,7 +33,7 @@ static inline uint8_t *pack_16(const uint16_t *from, uint32_t now, __m128i *io_b
                                uint8_t *low_bytes, uint8_t *low_row, uint8_t *high_row,
                                uint8_t *far)
 {
-    const __m128i byte = _mm_set1_epi16(0xff), most = _mm_set1_epi8(FAR_STEP);
+    const __m128i byte = _mm_set1_epi16(0xff), most = _mm_set1_epi8(FEATURES_FAR_STEP);
     const __m128i a = _mm_loadu_si128((const __m128i *)(const void *)from);
     const __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(from + 8));
     const __m128i lower = _mm_packus_epi16(_mm_and_si128(a, byte), _mm_and_si128(b, byte));
@@ -50,7 +48,7 @@ static inline uint8_t *pack_16(const uint16_t *from, uint32_t now, __m128i *io_b
     memcpy(high_row, &high, (now + 7) / 8);
     for (uint32_t left = low & high; left != 0; left &= left - 1)
         *far++ = (uint8_t)((from[__builtin_ctz(left)] >> 8) -
-                           ((const uint8_t *)&before)[__builtin_ctz(left)] - FAR_STEP);
+                           ((const uint8_t *)&before)[__builtin_ctz(left)] - FEATURES_FAR_STEP);
     *io_before = upper;
     return far;
 }
@@ -104,7 +102,7 @@ AVX512 static inline __attribute__((always_inline)) void pack_64(const uint16_t 
                                                                  __mmask64 valid, struct packing *p)
 {
     const bool all = valid == ~UINT64_C(0);
-    const __m512i most = _mm512_set1_epi8(FAR_STEP);
+    const __m512i most = _mm512_set1_epi8(FEATURES_FAR_STEP);
     const __m512i a = _mm512_maskz_loadu_epi16((__mmask32)valid, from);
     const __m512i b = _mm512_maskz_loadu_epi16((__mmask32)(valid >> 32), from + 32);
     const __m512i lower = _mm512_permutex2var_epi8(a, _mm512_loadu_si512(lower_of), b);

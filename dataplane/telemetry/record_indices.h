@@ -1,7 +1,7 @@
-/* record_indices.h: features as a record holds them, for the writer thread: the indices as
- * features_pack writes them and the dense values, without a loop over single ones. With SSE2 16
- * indices are taken at a time, with AVX-512 64 of them. Any list is written without harm, also one
- * that does not ascend. Pure; thread-safe. */
+/* record_indices.h: features as a record holds them: the indices as features_pack writes them, for
+ * the worker, and the dense values, for the writer thread, without a loop over single ones. With
+ * SSE2 16 indices are taken at a time, with AVX-512 64 of them. Any list is written without harm,
+ * also one that does not ascend. Pure; thread-safe. */
 #ifndef STEELYARD_DATAPLANE_TELEMETRY_RECORD_INDICES_H
 #define STEELYARD_DATAPLANE_TELEMETRY_RECORD_INDICES_H
 

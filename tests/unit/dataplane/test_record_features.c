@@ -1,27 +1,21 @@
 /* Features in a record: written alike by every way, and through the ring. */
 #include <string.h>
 
+#include "common/base/rand.h"
 #include "dataplane/telemetry/flat.h"
 #include "tests/lib/seed.h"
 #include "tests/unit/dataplane/planes_fixture.h"
 
-static uint64_t next_random(uint64_t *seed)
-{
-    *seed ^= *seed << 13;
-    *seed ^= *seed >> 7;
-    return *seed ^= *seed << 17;
-}
-
 /* n indices, ascending: neighbours, near ones and far ones in turns. */
-static void make_list(struct features *f, uint32_t n, uint64_t *seed)
+static void make_list(struct features *f, uint32_t n)
 {
     const uint32_t room = UINT16_MAX + 1 - n;
     uint32_t used = 0;
     f->n = (uint16_t)n;
     for (uint32_t i = 0; i < n; i++) {
-        const uint32_t kind = (uint32_t)(next_random(seed) >> 40) % 8;
+        const uint32_t kind = (uint32_t)rand_below(8);
         const uint32_t most = kind == 0 ? 0 : kind == 7 ? 5000 : 2 * room / n;
-        uint32_t more = most == 0 ? 0 : (uint32_t)(next_random(seed) >> 33) % (most + 1);
+        uint32_t more = (uint32_t)rand_below(most + 1);
         if (more > room - used)
             more = room - used;
         used += more;
@@ -47,9 +41,9 @@ static void lists_of_every_length_are_written_as_the_router_packs_them(void **st
     (void)state;
     static struct sample s;
     uint8_t expected[RECORD_INDICES_MAX];
-    uint64_t seed = test_seed(88172645463325252U) | 1;
+    rand_seed_thread(test_seed(88172645463325252U));
     for (uint32_t round = 0; round < 6 * (FEATURES_SPARSE_MAX + 1); round++) {
-        make_list(&s.features, round % (FEATURES_SPARSE_MAX + 1), &seed);
+        make_list(&s.features, round % (FEATURES_SPARSE_MAX + 1));
         size_t len = features_pack(&s.features, expected);
         assert_true(len <= FEATURES_PACKED_MAX);
         check_ways(&s.features, expected, len);
@@ -59,12 +53,12 @@ static void lists_of_every_length_are_written_as_the_router_packs_them(void **st
 static void any_list_of_indices_is_written_alike_and_inside(void **state)
 {
     (void)state;
-    uint64_t seed = test_seed(88172645463325252U) | 1;
+    rand_seed_thread(test_seed(88172645463325252U));
     for (uint32_t round = 0; round < 2000; round++) {
         struct features f = {.n = (uint16_t)(round % (FEATURES_SPARSE_MAX + 1))};
         uint8_t plain[RECORD_INDICES_MAX];
         for (uint32_t i = 0; i < f.n; i++)
-            f.index[i] = (uint16_t)(next_random(&seed) >> (round % 3 * 16)); /* In no order. */
+            f.index[i] = (uint16_t)(rand_u64() >> (round % 3 * 16)); /* In no order. */
         size_t len = features_pack(&f, plain);
         assert_true(len <= RECORD_INDICES_MAX);
         check_ways(&f, plain, len);
@@ -76,12 +70,12 @@ static void dense_values_are_written_alike_by_every_way(void **state)
     (void)state;
     static const int16_t edges[] = {0,    -1,    63,    64,    -64,       -65,      8191,
                                     8192, -8192, -8193, 16384, INT16_MAX, INT16_MIN};
-    uint64_t seed = test_seed(88172645463325252U) | 1;
+    rand_seed_thread(test_seed(88172645463325252U));
     for (uint32_t round = 0; round < 4000; round++) {
         int16_t dense[FEATURES_DENSE];
         uint8_t plain[RECORD_DENSE_MAX], way[RECORD_DENSE_MAX];
         for (uint32_t i = 0; i < FEATURES_DENSE; i++) {
-            dense[i] = (int16_t)(next_random(&seed) >> (round % 48));
+            dense[i] = (int16_t)(rand_u64() >> (round % 48));
             dense[i] = (int16_t)(dense[i] / (1 << round % 14));
             if (round % 3 == 0)
                 dense[i] = edges[(round + i * (round / 13 + 1)) % 13];
@@ -124,14 +118,14 @@ static void features_pass_the_ring_and_those_of_older_rings_are_packed(void **st
     static struct flat_scratch scratch;
     static uint64_t ring[FLAT_DECISION_MAX / 8];
     uint8_t expected[RECORD_INDICES_MAX], *at = (uint8_t *)ring;
-    uint64_t seed = test_seed(1) | 1;
+    rand_seed_thread(test_seed(1));
     sample_init(&s, 42);
     s.d.rollout = NULL;
     const size_t features_at = SHAPE_AT + sizeof(struct shape) +
                                s.d.account_count * sizeof(s.accounts[0]) +
                                s.d.charge_count * sizeof(s.charges[0]) + sizeof(s.features.dense);
     for (uint32_t n = 0; n <= FEATURES_SPARSE_MAX; n += n < 70 ? 1 : 17) {
-        make_list(&s.features, n, &seed);
+        make_list(&s.features, n);
         const size_t packed = features_pack(&s.features, expected);
         size_t len = (size_t)(flat_put_decision(at, &s.d) - at);
         for (int old = 0; old < 2; old++) {
