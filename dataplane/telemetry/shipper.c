@@ -117,13 +117,29 @@ static int batch_send(struct shipper *s, struct ship_epoch *e)
     return 0;
 }
 
+/* The plane would take more. */
+static bool is_wanted(const struct shipper *s)
+{
+    return s->status.unacked_bytes < s->options.window_bytes && s->sent_bytes < s->credit_bytes;
+}
+
 /* One batch is with gRPC and one waits behind it, so that what is sent was read a moment ago and is
  * in the cache, and its memory serves again at once. */
 static bool may_send(const struct shipper *s)
 {
     struct rpc_stream *stream = rpc_keep_stream(s->keep);
-    return !s->closing && stream != NULL && s->status.unacked_bytes < s->options.window_bytes &&
-           s->sent_bytes < s->credit_bytes && rpc_stream_has_room(stream, SHIPPER_BATCH_BYTES);
+    return !s->closing && stream != NULL && is_wanted(s) &&
+           rpc_stream_has_room(stream, SHIPPER_BATCH_BYTES);
+}
+
+static void note_stop(const struct shipper *s, struct ship_epoch *e)
+{
+    e->more = true;
+    if (rpc_keep_stream(s->keep) == NULL)
+        shipper_pace_reset(&e->pace);
+    else
+        shipper_pace_stopped(&e->pace, is_wanted(s) ? SHIPPER_STOP_LINK : SHIPPER_STOP_PLANE,
+                             clock_mono_ms(), s->passed_bytes);
 }
 
 /* Synced records not yet read; SIZE_MAX where nobody counts. */
@@ -142,16 +158,15 @@ static void pump_epoch(struct shipper *s, struct ship_epoch *e, bool all)
     e->more = false;
     for (;;) {
         if (!all && waiting_records(e) < SHIPPER_BATCH_LEAST) {
-            shipper_pace_caught_up(&e->pace);
+            shipper_pace_reset(&e->pace);
             return;
         }
         if (!may_send(s)) {
-            e->more = true;
-            shipper_pace_stopped(&e->pace, clock_mono_ms(), s->passed_bytes);
+            note_stop(s, e);
             return;
         }
         if (shipper_batch_collect(&s->batch, &e->cursor) == 0) {
-            shipper_pace_caught_up(&e->pace);
+            shipper_pace_reset(&e->pace);
             return;
         }
         if (batch_send(s, e) != 0) {
@@ -339,11 +354,10 @@ static void on_opened(struct rpc_keep *keep, void *user)
     timer_arm(s, true);
 }
 
-static const struct rpc_keep_events keep_events = {
-    .on_opened = on_opened,
-    .on_message = on_message,
-    .on_writable = on_writable,
-    .on_lost = on_lost};
+static const struct rpc_keep_events keep_events = {.on_opened = on_opened,
+                                                   .on_message = on_message,
+                                                   .on_writable = on_writable,
+                                                   .on_lost = on_lost};
 
 /* ---- life ---- */
 

@@ -156,29 +156,65 @@ static void a_batch_reads_back_stored_and_compressed(void **state)
     shipper_cursor_deinit(&c);
 }
 
+/* A second from `at` on in which the link is waited for in `link_ms` of it, and the plane in the
+ * rest.
+ */
+static void a_second(struct shipper_pace *p, uint64_t at, uint64_t link_ms, uint64_t passed_bytes)
+{
+    shipper_pace_stopped(p, SHIPPER_STOP_LINK, at, p->passed_bytes);
+    shipper_pace_stopped(p, SHIPPER_STOP_PLANE, at + link_ms, p->passed_bytes);
+    shipper_pace_stopped(p, SHIPPER_STOP_PLANE, at + SHIPPER_PACE_MS, passed_bytes);
+}
+
 static void only_a_slow_link_is_slow(void **state)
 {
     (void)state;
     const uint64_t enough = (uint64_t)SHIPPER_PACE_MS * SHIPPER_PACE_BYTES;
+    const enum shipper_stop link = SHIPPER_STOP_LINK;
     struct shipper_pace p = {0};
-    shipper_pace_stopped(&p, 5000, 100);
+    shipper_pace_stopped(&p, link, 4000, 100);
     assert_false(p.slow); /* Nothing is known yet. */
-    shipper_pace_stopped(&p, 5000 + SHIPPER_PACE_MS - 1, 100);
+    shipper_pace_stopped(&p, link, 5000, 100);
+    assert_false(p.slow); /* What was sent may be on its way back. */
+    shipper_pace_stopped(&p, link, 5000 + SHIPPER_PACE_MS - 1, 100);
     assert_false(p.slow);
-    shipper_pace_stopped(&p, 5000 + SHIPPER_PACE_MS, 100 + enough);
-    assert_false(p.slow); /* A plane that is behind at such a rate. */
-    shipper_pace_stopped(&p, 5000 + 2 * SHIPPER_PACE_MS, 100 + 2 * enough - 1);
+    shipper_pace_stopped(&p, link, 5000 + SHIPPER_PACE_MS, 100 + enough);
+    assert_false(p.slow); /* One that carries as much. */
+    shipper_pace_stopped(&p, link, 5000 + 2 * SHIPPER_PACE_MS, 100 + 2 * enough - 1);
     assert_true(p.slow);
-    shipper_pace_stopped(&p, 5001 + 2 * SHIPPER_PACE_MS, 100 + 4 * enough);
+    shipper_pace_stopped(&p, link, 5001 + 2 * SHIPPER_PACE_MS, 100 + 4 * enough);
     assert_true(p.slow); /* Looked at once a second. */
-    shipper_pace_stopped(&p, 5000 + 3 * SHIPPER_PACE_MS, 100 + 4 * enough);
+    shipper_pace_stopped(&p, link, 5000 + 3 * SHIPPER_PACE_MS, 100 + 4 * enough);
     assert_false(p.slow);
-    shipper_pace_stopped(&p, 5000 + 13 * SHIPPER_PACE_MS, 100 + 13 * enough);
+    shipper_pace_stopped(&p, link, 5000 + 13 * SHIPPER_PACE_MS, 100 + 13 * enough);
     assert_true(p.slow); /* Ten seconds long, nine seconds' worth. */
-    shipper_pace_caught_up(&p);
+    shipper_pace_reset(&p);
     assert_false(p.slow);
-    shipper_pace_stopped(&p, 900000, 100 + 13 * enough);
+    shipper_pace_stopped(&p, link, 900000, 100 + 13 * enough);
     assert_false(p.slow); /* What was before does not count. */
+}
+
+static void a_plane_that_commits_slowly_is_no_slow_link(void **state)
+{
+    (void)state;
+    const uint64_t least = SHIPPER_PACE_MS * SHIPPER_PACE_LINK_8 / 8;
+    struct shipper_pace p = {0};
+    shipper_pace_stopped(&p, SHIPPER_STOP_LINK, 0, 0);
+    a_second(&p, 0, 0, 5);
+    a_second(&p, 1000, 0, 10);
+    assert_false(p.slow);
+    a_second(&p, 2000, least - 1, 20);
+    assert_false(p.slow);
+    a_second(&p, 3000, least, 30);
+    assert_true(p.slow);
+    a_second(&p, 4000, least - 1, 40);
+    assert_false(p.slow); /* The plane's own since. */
+    shipper_pace_stopped(&p, SHIPPER_STOP_LINK, 5000, 40);
+    shipper_pace_reset(&p);
+    shipper_pace_stopped(&p, SHIPPER_STOP_PLANE, 800000, 40);
+    a_second(&p, 800000, 0, 40);
+    a_second(&p, 801000, 0, 40);
+    assert_false(p.slow); /* The time between does not count as the link's. */
 }
 
 /* ---- damage (B44) ---- */
@@ -353,6 +389,7 @@ int main(void)
         TEST(epochs_rise_and_two_processes_cannot_share_a_spool),
         TEST(a_batch_reads_back_stored_and_compressed),
         cmocka_unit_test(only_a_slow_link_is_slow),
+        cmocka_unit_test(a_plane_that_commits_slowly_is_no_slow_link),
         TEST(b44_a_segment_cut_at_every_byte_keeps_every_whole_frame),
         TEST(b44_a_flipped_bit_costs_its_own_frame_only),
         TEST(b44_files_that_are_not_ours_are_refused_and_left_alone),
