@@ -1,16 +1,8 @@
 /* The recorded forms of a feature vector. */
 #include <string.h>
 
+#include "common/base/varint.h"
 #include "common/route/features.h"
-
-static size_t put_varint(uint8_t *out, uint32_t value)
-{
-    size_t len = 0;
-    for (; value >= 128; value >>= 7)
-        out[len++] = (uint8_t)(value | 128);
-    out[len++] = (uint8_t)value;
-    return len;
-}
 
 /* Shortest form only, at most three bytes. */
 static int take_varint(struct str *io, uint32_t *out_value)
@@ -34,13 +26,13 @@ static int take_varint(struct str *io, uint32_t *out_value)
 
 size_t features_encode(const struct features *features, uint8_t out[FEATURES_ENCODED_MAX])
 {
-    size_t len = put_varint(out, features->n);
+    uint8_t *at = varint_write(out, features->n);
     uint32_t next = 0; /* Smallest index that may come. */
     for (uint32_t i = 0; i < features->n; i++) {
-        len += put_varint(out + len, features->index[i] - next);
+        at = varint_write(at, features->index[i] - next);
         next = features->index[i] + 1U;
     }
-    return len;
+    return (size_t)(at - out);
 }
 
 int features_decode(struct str encoded, struct features *out_features)
@@ -69,7 +61,7 @@ int features_decode(struct str encoded, struct features *out_features)
 size_t features_pack(const struct features *features, uint8_t out[FEATURES_PACKED_MAX])
 {
     const uint32_t n = features->n, row_bytes = (n + 7) / 8;
-    uint8_t *low = out + put_varint(out, n), *row = low + n, *far = row + 2 * (size_t)row_bytes;
+    uint8_t *low = varint_write(out, n), *row = low + n, *far = row + 2 * (size_t)row_bytes;
     memset(row, 0, 2 * (size_t)row_bytes);
     uint32_t before = 0;
     for (uint32_t i = 0; i < n; i++) {

@@ -7,6 +7,7 @@
 #include <endian.h>
 #include <string.h>
 
+#include "common/base/varint.h"
 #include "dataplane/telemetry/record_indices.h"
 
 struct writer {
@@ -29,16 +30,6 @@ static inline bool has_room(struct writer *w, size_t len)
 
 /* ---- in a run: the caller made room for TAG_AND_VARINT_MAX a field; all return the end ---- */
 
-static inline uint8_t *write_varint(uint8_t *at, uint64_t v)
-{
-    while (v >= 0x80) {
-        *at++ = (uint8_t)(v | 0x80);
-        v >>= 7;
-    }
-    *at++ = (uint8_t)v;
-    return at;
-}
-
 static inline uint8_t *write_tag(uint8_t *at, uint32_t field, enum wire_type type)
 {
     uint32_t tag = field << 3 | (uint32_t)type;
@@ -53,7 +44,7 @@ static inline uint8_t *write_tag(uint8_t *at, uint32_t field, enum wire_type typ
 
 static inline uint8_t *write_u64(uint8_t *at, uint32_t field, uint64_t v)
 {
-    return v == 0 ? at : write_varint(write_tag(at, field, WIRE_VARINT), v);
+    return v == 0 ? at : varint_write(write_tag(at, field, WIRE_VARINT), v);
 }
 
 static inline uint8_t *write_i64(uint8_t *at, uint32_t field, int64_t v)
@@ -127,7 +118,7 @@ static void put_head(struct writer *w, uint32_t field, size_t len)
 {
     if (!has_room(w, TAG_AND_VARINT_MAX))
         return;
-    w->at = write_varint(write_tag(w->at, field, WIRE_BYTES), len);
+    w->at = varint_write(write_tag(w->at, field, WIRE_BYTES), len);
 }
 
 static void put_bytes(struct writer *w, uint32_t field, const void *data, size_t len)
@@ -217,7 +208,7 @@ static __attribute__((noinline)) void put_odd_text(struct writer *w, uint32_t fi
 static inline void put_text_always(struct writer *w, uint32_t field, struct str s, size_t max)
 {
     if (s.len <= max && (size_t)(w->end - w->at) >= TAG_AND_VARINT_MAX + s.len) {
-        uint8_t *at = write_varint(write_tag(w->at, field, WIRE_BYTES), s.len);
+        uint8_t *at = varint_write(write_tag(w->at, field, WIRE_BYTES), s.len);
         if (copy_ascii(at, s)) {
             w->at = at + s.len;
             return;
@@ -251,7 +242,7 @@ static __attribute__((noinline)) void message_end_moved(struct writer *w, uint8_
     if (need > bytes && !has_room(w, need - bytes))
         return;
     memmove(len + need, len + bytes, n);
-    w->at = write_varint(len, n) + n;
+    w->at = varint_write(len, n) + n;
 }
 
 static inline void message_end(struct writer *w, uint8_t *len, uint32_t bytes)
@@ -260,7 +251,7 @@ static inline void message_end(struct writer *w, uint8_t *len, uint32_t bytes)
         return;
     size_t n = (size_t)(w->at - len) - bytes;
     if (bytes == 1 ? n < 0x80 : n >= 0x80 && n < 0x4000)
-        (void)write_varint(len, n);
+        (void)varint_write(len, n);
     else
         message_end_moved(w, len, bytes);
 }
@@ -271,7 +262,7 @@ static void put_positions(struct writer *w, uint32_t field, const uint8_t *value
         return;
     uint8_t *len = message_begin(w, field, 1);
     for (uint32_t i = 0; i < count && has_room(w, TAG_AND_VARINT_MAX); i++)
-        w->at = write_varint(w->at, values[i]);
+        w->at = varint_write(w->at, values[i]);
     message_end(w, len, 1);
 }
 
@@ -291,7 +282,7 @@ static void put_way(struct writer *w, const struct way_input *way)
         for (uint32_t i = 0; i < way->count && has_room(w, TAG_AND_VARINT_MAX); i++) {
             const struct way_candidate *c = &way->candidates[i];
             const uint64_t zigzag = (uint64_t)c->measure << 1 ^ (uint64_t)(c->measure >> 63);
-            w->at = write_varint(w->at, field == 81   ? zigzag
+            w->at = varint_write(w->at, field == 81   ? zigzag
                                         : field == 82 ? c->weight
                                                       : c->priority);
         }
@@ -601,7 +592,7 @@ int record_encode_outcome(const struct record_outcome *o, uint32_t more_flags, u
     if (!has_room(&w, TAG_AND_VARINT_MAX))
         return ERR_TOO_LARGE;
     /* Also 0: it replaces the decision's. */
-    w.at = write_varint(write_tag(w.at, 34, WIRE_VARINT), o->flags | more_flags);
+    w.at = varint_write(write_tag(w.at, 34, WIRE_VARINT), o->flags | more_flags);
     put_attempts(&w, o);
     if (!has_room(&w, 3 * TAG_AND_VARINT_MAX))
         return ERR_TOO_LARGE;

@@ -6,22 +6,14 @@
 #include <immintrin.h>
 #endif
 
-static inline uint8_t *write_count(uint8_t *at, uint32_t n)
-{
-    uint32_t two = n >= 0x80; /* n <= 512 */
-    at[0] = (uint8_t)(n | two << 7);
-    at[1] = (uint8_t)(n >> 7);
-    return at + 1 + two;
-}
+#include "common/base/varint.h"
 
 size_t record_write_dense_plain(const int16_t dense[FEATURES_DENSE], uint8_t out[RECORD_DENSE_MAX])
 {
     uint8_t *at = out;
     for (uint32_t i = 0; i < FEATURES_DENSE; i++) {
         uint32_t v = (uint16_t)(dense[i] * 2 ^ (dense[i] < 0 ? 0xffff : 0));
-        for (; v >= 0x80; v >>= 7)
-            *at++ = (uint8_t)(v | 0x80);
-        *at++ = (uint8_t)v;
+        at = varint_write(at, v);
     }
     return (size_t)(at - out);
 }
@@ -57,7 +49,7 @@ size_t record_write_indices_sse2(const struct features *f, uint8_t out[RECORD_IN
 {
     static_assert(FEATURES_SPARSE_MAX % 16 == 0, "16 are read at a time");
     const uint32_t n = f->n, row_bytes = (n + 7) / 8;
-    uint8_t *at = write_count(out, n), *low = at + n, *high = low + row_bytes;
+    uint8_t *at = varint_write(out, n), *low = at + n, *high = low + row_bytes;
     uint8_t *far = high + row_bytes;
     __m128i before = _mm_setzero_si128();
     uint32_t i = 0;
@@ -135,7 +127,7 @@ AVX512 static inline __attribute__((always_inline)) void pack_64(const uint16_t 
 AVX512 size_t record_write_indices_avx512(const struct features *f, uint8_t out[RECORD_INDICES_MAX])
 {
     const uint32_t n = f->n, row_bytes = (n + 7) / 8;
-    uint8_t *at = write_count(out, n);
+    uint8_t *at = varint_write(out, n);
     struct packing p = {.low_bytes = at,
                         .low_row = at + n,
                         .high_row = at + n + row_bytes,
