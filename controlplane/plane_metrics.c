@@ -1,6 +1,7 @@
 /* What the control plane counts, as gauges that are looked up when Prometheus asks. */
 #include "common/base/clock.h"
 #include "common/link/rpc.h"
+#include "controlplane/admin/spread.h"
 #include "controlplane/plane_internal.h"
 
 enum {
@@ -48,6 +49,7 @@ enum {
     METER_LEADER,
     METER_TERM,
     METER_DEPOSED,
+    METER_WAITS,
     METER_ETCD_ASKED,
     METER_ETCD_FAILED,
     METER_CERTIFICATE,
@@ -200,6 +202,12 @@ const struct metrics_family plane_metrics_table[] = {
          "How often a write met a newer term of another control plane and was refused, since the "
          "start.",
      .labels = {"role"}},
+    {.name = "steelyard_admin_waits",
+     .type = METRICS_GAUGE,
+     .help = "Changes that were answered when the nodes had them (all), or before: some nodes "
+             "refused or were silent (some), the limit came (timeout), too many waited (busy), the "
+             "client left (gone), the control plane ended (stopping). Since the start.",
+     .labels = {"ended"}},
     {.name = "steelyard_etcd_requests",
      .type = METRICS_GAUGE,
      .help = "Questions to etcd since the start."},
@@ -268,6 +276,17 @@ static void collect_certificate(struct plane *p)
                           ends - clock_wall_us() / 1000000);
 }
 
+static void collect_waits(struct plane *p)
+{
+    const struct spread_stats stats =
+        p->admin != NULL ? admin_spread_stats(p->admin) : (struct spread_stats){0};
+    for (unsigned i = 0; i < SPREAD_ENDINGS; i++) {
+        const struct str ended = str_from(spread_end_name((enum spread_ending)i));
+        metrics_gauge_set(metrics_series_get(p->shard, METER_WAITS, &ended),
+                          (int64_t)stats.ended[i]);
+    }
+}
+
 static void collect(void *arg)
 {
     struct plane *p = arg;
@@ -305,6 +324,7 @@ static void collect(void *arg)
         set_gauge(p, METER_EVIDENCE_ERRORS, e.errors);
     }
     collect_roles(p);
+    collect_waits(p);
     collect_certificate(p);
     if (p->intake == NULL)
         return;

@@ -10,7 +10,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/mem.h"
-#include "controlplane/admin/call.h"
+#include "controlplane/admin/spec.h"
 
 #define OUT_BYTES_MAX (32U << 20)
 #define BODY_MAX      65536U
@@ -18,6 +18,7 @@
 struct admin {
     struct admin_config config;
     struct httpd *httpd;
+    struct spread spread;
 };
 
 bool admin_route_at(size_t i, struct admin_route_facts *out_facts)
@@ -184,16 +185,16 @@ static void reply_err(struct httpd_request *req, enum admin_dialect dialect, int
 static void call_free(struct admin_call *call)
 {
     json_decref(call->body);
+    json_decref(call->reply);
     publish_set_unref(call->set);
     buf_deinit(&call->out);
     mem_free(call);
 }
 
-static void call_answer(struct admin_call *call, int rc, struct err *err)
+static void call_send(struct admin_call *call, int rc, const struct err *err)
 {
-    /* finish may turn an error of run into an answer, but never a refusal. */
-    if (call->route->finish != NULL && call->is_allowed)
-        rc = call->route->finish(call, rc, err);
+    if (rc == 0 && call->reply != NULL)
+        rc = write_json(call, call->reply);
     /* A replay writes its lines by itself. */
     if (rc == 0 && call->route->run != decisions_replay)
         rc = json_writer_finish(&call->w);
@@ -204,9 +205,45 @@ static void call_answer(struct admin_call *call, int rc, struct err *err)
                     call->route->run == decisions_replay ? STR("application/x-ndjson")
                                                          : STR("application/json"),
                     buf_str(&call->out));
+    call_free(call);
+}
+
+/* The change is made, whoever has it: how many have is in the answer, and never an error. */
+static void on_spread(struct spread_wait *wait)
+{
+    struct admin_call *call = container_of(wait, struct admin_call, wait);
+    const struct err err = {0};
+    json_t *nodes =
+        json_pack("{s:I, s:I, s:s}", "connected", (json_int_t)wait->count.connected, "acked",
+                  (json_int_t)wait->count.acked, "ended", spread_end_name(wait->end));
+    httpd_on_gone(call->req, NULL, NULL);
+    call_send(call, json_object_set_new(call->reply, "nodes", nodes) != 0 ? ERR_NOMEM : 0, &err);
+}
+
+static void on_gone(void *arg, struct httpd_request *req)
+{
+    struct admin_call *call = arg;
+    (void)req;
+    spread_end(&call->admin->spread, &call->wait, SPREAD_GONE);
+}
+
+static void call_answer(struct admin_call *call, int rc, struct err *err)
+{
+    /* finish may turn an error of run into an answer, but never a refusal. */
+    if (call->route->finish != NULL && call->is_allowed)
+        rc = call->route->finish(call, rc, err);
     if (rc == 0 && call->publish_changed)
         publish_refresh(call->config->publish);
-    call_free(call);
+    if (rc != 0 || call->generation == 0 || call->wait_ms == 0) {
+        call_send(call, rc, err);
+        return;
+    }
+    call->wait = (struct spread_wait){.generation = call->generation,
+                                      .wait_ms = call->wait_ms,
+                                      .is_gone = httpd_is_gone(call->req),
+                                      .on_end = on_spread};
+    httpd_on_gone(call->req, on_gone, call);
+    spread_begin(&call->admin->spread, &call->wait);
 }
 
 static int on_work(void *arg, struct pq_conn *conn, struct err *err)
@@ -254,6 +291,8 @@ static void call_begin(struct admin_call *call)
         rc = read_body(call, &err);
         if (rc == 0)
             rc = call_check_fields(call->body, route->fields, &err);
+        if (rc == 0)
+            rc = change_read_wait(call, &err);
     }
     if (rc == 0 && route->prepare != NULL)
         rc = route->prepare(call, &err);
@@ -394,6 +433,7 @@ int admin_start(uv_loop_t *loop, const struct admin_config *config, struct admin
         mem_free(a);
         return rc;
     }
+    spread_init(&a->spread, loop, &a->config);
     *out_admin = a;
     return 0;
 }
@@ -408,9 +448,15 @@ uint32_t admin_busy(const struct admin *a)
     return httpd_busy(a->httpd);
 }
 
+struct spread_stats admin_spread_stats(const struct admin *a)
+{
+    return a->spread.stats;
+}
+
 void admin_drain(struct admin *a)
 {
     httpd_drain(a->httpd);
+    spread_drain(&a->spread);
 }
 
 struct closing {
@@ -419,7 +465,7 @@ struct closing {
     void *arg;
 };
 
-static void on_closed(void *arg)
+static void on_spread_closed(void *arg)
 {
     struct closing c = *(struct closing *)arg;
     mem_free(arg);
@@ -428,10 +474,16 @@ static void on_closed(void *arg)
         c.cb(c.arg);
 }
 
+static void on_httpd_closed(void *arg)
+{
+    struct closing *c = arg;
+    spread_close(&c->admin->spread, on_spread_closed, c);
+}
+
 void admin_close(struct admin *a, httpd_close_cb cb, void *arg)
 {
     struct closing *c = mem_zalloc(sizeof *c);
     assert(c != NULL); /* 24 bytes at shutdown. */
     *c = (struct closing){.admin = a, .cb = cb, .arg = arg};
-    httpd_close(a->httpd, on_closed, c);
+    httpd_close(a->httpd, on_httpd_closed, c);
 }

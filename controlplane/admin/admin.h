@@ -3,7 +3,8 @@
  * writes its audit row in its own transaction.
  *
  * One credential today: the operator key, `Authorization: Bearer`, compared in constant time;
- * without one configured every request is refused. Without TLS the address must be loopback or a
+ * without one configured every request is refused. A change that nodes go by is answered when they
+ * have it, or at its limit (spread.h). Without TLS the address must be loopback or a
  * Unix socket unless the caller says otherwise. Loop thread. */
 #ifndef STEELYARD_CONTROLPLANE_ADMIN_ADMIN_H
 #define STEELYARD_CONTROLPLANE_ADMIN_ADMIN_H
@@ -24,6 +25,7 @@
 
 struct admin;
 struct config;
+struct spread_stats;
 
 struct admin_config { /* All borrowed until admin_close. */
     const char *address;
@@ -49,6 +51,7 @@ uint16_t admin_port(const struct admin *a);
 /* No new connections. Calls go on; admin_busy says how many there still are. */
 void admin_drain(struct admin *a);
 uint32_t admin_busy(const struct admin *a);
+struct spread_stats admin_spread_stats(const struct admin *a);
 void admin_close(struct admin *a, httpd_close_cb cb, void *arg);
 
 /* "127.0.0.1:0", "[::1]:1", "localhost:1", "unix:/path": yes. */

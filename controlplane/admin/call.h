@@ -6,6 +6,7 @@
 
 #include "common/json/json_writer.h"
 #include "controlplane/admin/admin.h"
+#include "controlplane/admin/spread.h"
 #include "controlplane/replicas/replicas.h"
 
 #define CALL_PARAM_BYTES 128U
@@ -44,8 +45,12 @@ struct admin_call {
     unsigned status;      /* Of the answer; 0: 200. */
     struct buf out;       /* The answer's JSON. */
     struct json_writer w; /* Writes into out. */
+    json_t *reply;        /* Of a change, whole but for who has it; NULL: the answer is in out. */
     bool publish_changed; /* finish looks at the head. */
-    union {               /* What run leaves for finish. */
+    uint64_t generation;  /* That a change made; 0: none. */
+    uint64_t wait_ms;     /* For the nodes to have it, at most. */
+    struct spread_wait wait;
+    union { /* What run leaves for finish. */
         struct train_request train;
         struct abort_wish abort;
         struct {
@@ -125,6 +130,9 @@ static inline int64_t call_q16(uint32_t q16)
 }
 void call_write_hex(struct json_writer *w, const char *key, const void *data, size_t len);
 const struct publish_resource *call_resource(const struct admin_call *call, struct str key);
+
+/* --- change.c: "wait" of the body, where the route takes it. */
+int change_read_wait(struct admin_call *call, struct err *err) MUST_CHECK;
 
 /* --- routes.c ---------------------------------------------------------------------------------
  */

@@ -8,6 +8,26 @@ bool change_is_dry(const struct admin_call *call)
     return json_is_true(json_object_get(call->body, "dry_run"));
 }
 
+int change_read_wait(struct admin_call *call, struct err *err)
+{
+    const char *text = NULL;
+    bool waits = false;
+    for (const char *const *f = call->route->fields; f != NULL && *f != NULL; f++)
+        waits = waits || strcmp(*f, "wait") == 0;
+    if (!waits)
+        return 0;
+    call->wait_ms = SPREAD_WAIT_MS;
+    int rc = call_text(call->body, "wait", false, 20, &text, err);
+    if (rc == 0 && text != NULL &&
+        (str_parse_duration_ms(str_from(text), &call->wait_ms) != 0 ||
+         call->wait_ms > SPREAD_WAIT_MAX_MS))
+        rc = err_set(err, ERR_INVALID,
+                     "\"wait\" must be how long to wait for the nodes, like 5s, at most %us; "
+                     "0s: not at all",
+                     SPREAD_WAIT_MAX_MS / 1000);
+    return rc;
+}
+
 int change_begin(struct admin_call *call, struct pq_conn *c, struct err *err)
 {
     const json_t *dry = json_object_get(call->body, "dry_run");
@@ -40,11 +60,13 @@ int change_end(struct admin_call *call, struct pq_conn *c, const char *action, c
                      ? ERR_NOMEM
                      : 0;
         call->publish_changed = rc == 0;
+        call->generation = generation;
     }
-    if (rc == 0)
-        rc = write_json(call, reply);
     dump_free(text);
-    json_decref(reply);
+    if (rc == 0)
+        call->reply = reply; /* Written when it is known who has it. */
+    else
+        json_decref(reply);
     return rc;
 }
 

@@ -30,6 +30,9 @@
     }
 
 #define CHANGE_FIELDS "reason", "dry_run"
+/* Nodes go by it: the call is answered when they have it (spread.h), unless "wait" says otherwise.
+ */
+#define NODES_FIELDS  CHANGE_FIELDS, "wait"
 #define KEY_FIELDS                                                                                 \
     "name", "routes", "models", "endpoints", "expires", "team", "org", "user", "tags", "rpm",      \
         "tpm", "concurrency", "max_cost_usd", "budgets", "no_explore", "may_no_log", "metadata",   \
@@ -42,11 +45,11 @@
 #define ACCOUNT_ROUTES(path, ...)                                                                  \
     READ_SCOPED(path, ROLE_VIEWER, accounts_list),                                                 \
         CHANGE(path, ROLE_ADMIN, accounts_create, NULL, "name", "rpm", "tpm", "concurrency",       \
-               "disabled", __VA_ARGS__, CHANGE_FIELDS),                                            \
+               "disabled", __VA_ARGS__, NODES_FIELDS),                                             \
         READ_SCOPED(path "/{name}", ROLE_VIEWER, accounts_show),                                   \
         CHANGE(path "/{name}/update", ROLE_ADMIN, accounts_update, NULL, "rpm", "tpm",             \
-               "concurrency", "disabled", __VA_ARGS__, CHANGE_FIELDS),                             \
-        CHANGE(path "/{name}/delete", ROLE_ADMIN, accounts_delete, NULL, CHANGE_FIELDS)
+               "concurrency", "disabled", __VA_ARGS__, NODES_FIELDS),                              \
+        CHANGE(path "/{name}/delete", ROLE_ADMIN, accounts_delete, NULL, NODES_FIELDS)
 
 /* LiteLLM's: whole paths. What has no meaning here is in the list so that it can be refused unless
  * it is empty, as their clients often send it. */
@@ -61,6 +64,8 @@
         .changes = true, .fields = (const char *const[]){__VA_ARGS__, NULL},                       \
         .dialect = DIALECT_LITELLM, .run = run_                                                    \
     }
+#define THEIRS_CHANGE(path, role_, scoped_, run_, ...)                                             \
+    THEIRS(path, role_, scoped_, run_, __VA_ARGS__, "wait")
 #define THEIR_MONEY "max_budget", "budget_duration", "soft_budget"
 #define THEIR_RATES "tpm_limit", "rpm_limit", "max_parallel_requests"
 #define THEIR_KEY                                                                                  \
@@ -79,25 +84,25 @@ const struct admin_route admin_routes[] = {
     READ("/status", ROLE_VIEWER, NULL, status_run, status_finish),
     READ("/config", ROLE_OPERATOR, NULL, NULL, config_finish),
     READ_SCOPED("/keys", ROLE_VIEWER, keys_list),
-    CHANGE_SCOPED("/keys", ROLE_OPERATOR, keys_create, KEY_FIELDS, "role", CHANGE_FIELDS),
+    CHANGE_SCOPED("/keys", ROLE_OPERATOR, keys_create, KEY_FIELDS, "role", NODES_FIELDS),
     READ_SCOPED("/keys/{id}", ROLE_VIEWER, keys_show),
-    CHANGE_SCOPED("/keys/{id}/update", ROLE_OPERATOR, keys_update, KEY_FIELDS, CHANGE_FIELDS),
-    CHANGE_SCOPED("/keys/{id}/rotate", ROLE_OPERATOR, keys_rotate, "overlap", CHANGE_FIELDS),
-    CHANGE_SCOPED("/keys/{id}/disable", ROLE_OPERATOR, keys_disable, CHANGE_FIELDS),
-    CHANGE_SCOPED("/keys/{id}/enable", ROLE_OPERATOR, keys_enable, CHANGE_FIELDS),
-    CHANGE_SCOPED("/keys/{id}/expire", ROLE_OPERATOR, keys_expire, "at", CHANGE_FIELDS),
-    CHANGE_SCOPED("/keys/{id}/delete", ROLE_OPERATOR, keys_delete, CHANGE_FIELDS),
+    CHANGE_SCOPED("/keys/{id}/update", ROLE_OPERATOR, keys_update, KEY_FIELDS, NODES_FIELDS),
+    CHANGE_SCOPED("/keys/{id}/rotate", ROLE_OPERATOR, keys_rotate, "overlap", NODES_FIELDS),
+    CHANGE_SCOPED("/keys/{id}/disable", ROLE_OPERATOR, keys_disable, NODES_FIELDS),
+    CHANGE_SCOPED("/keys/{id}/enable", ROLE_OPERATOR, keys_enable, NODES_FIELDS),
+    CHANGE_SCOPED("/keys/{id}/expire", ROLE_OPERATOR, keys_expire, "at", NODES_FIELDS),
+    CHANGE_SCOPED("/keys/{id}/delete", ROLE_OPERATOR, keys_delete, NODES_FIELDS),
     ACCOUNT_ROUTES("/teams", "metadata", "org"),
     ACCOUNT_ROUTES("/orgs", "metadata"),
     ACCOUNT_ROUTES("/users", "metadata"),
     ACCOUNT_ROUTES("/tags", "metadata"),
     READ_SCOPED("/budgets", ROLE_VIEWER, budgets_list),
-    CHANGE("/budgets", ROLE_ADMIN, budgets_set, NULL, "account", BUDGET_FIELDS, CHANGE_FIELDS),
+    CHANGE("/budgets", ROLE_ADMIN, budgets_set, NULL, "account", BUDGET_FIELDS, NODES_FIELDS),
     CHANGE("/budgets/reprice", ROLE_ADMIN, budgets_reprice, NULL, "model", "since", "until",
            "cursor", CHANGE_FIELDS),
     READ_SCOPED("/budgets/{id}", ROLE_VIEWER, budgets_show),
-    CHANGE("/budgets/{id}/update", ROLE_ADMIN, budgets_update, NULL, BUDGET_FIELDS, CHANGE_FIELDS),
-    CHANGE("/budgets/{id}/delete", ROLE_ADMIN, budgets_delete, NULL, CHANGE_FIELDS),
+    CHANGE("/budgets/{id}/update", ROLE_ADMIN, budgets_update, NULL, BUDGET_FIELDS, NODES_FIELDS),
+    CHANGE("/budgets/{id}/delete", ROLE_ADMIN, budgets_delete, NULL, NODES_FIELDS),
     READ_SCOPED("/spend", ROLE_VIEWER, spend_list),
     READ("/spend/checks", ROLE_VIEWER, NULL, spend_checks, NULL),
     CHANGE("/spend/reconcile", ROLE_OPERATOR, spend_reconcile, NULL, "since", "reason"),
@@ -159,28 +164,29 @@ const struct admin_route admin_routes[] = {
     READ("/audit/served-elsewhere", ROLE_VIEWER, NULL, audit_served_elsewhere, NULL),
     READ("/audit/spend", ROLE_VIEWER, NULL, audit_spend, NULL),
     READ("/audit/rollouts/{id}", ROLE_VIEWER, NULL, audit_rollout, NULL),
-    THEIRS("/key/generate", ROLE_OPERATOR, true, litellm_key_generate, THEIR_KEY),
-    THEIRS("/key/update", ROLE_OPERATOR, true, litellm_key_update, "key", THEIR_KEY),
-    THEIRS("/key/delete", ROLE_OPERATOR, true, litellm_key_delete, "keys"),
+    THEIRS_CHANGE("/key/generate", ROLE_OPERATOR, true, litellm_key_generate, THEIR_KEY),
+    THEIRS_CHANGE("/key/update", ROLE_OPERATOR, true, litellm_key_update, "key", THEIR_KEY),
+    THEIRS_CHANGE("/key/delete", ROLE_OPERATOR, true, litellm_key_delete, "keys"),
     THEIRS_READ("/key/info", ROLE_VIEWER, true, litellm_key_info),
     THEIRS_READ("/key/list", ROLE_VIEWER, true, litellm_key_list),
-    THEIRS("/key/block", ROLE_OPERATOR, true, litellm_key_block, "key"),
-    THEIRS("/key/unblock", ROLE_OPERATOR, true, litellm_key_unblock, "key"),
-    THEIRS("/key/regenerate", ROLE_OPERATOR, true, litellm_key_regenerate, "key", "grace_period"),
-    THEIRS("/team/new", ROLE_ADMIN, false, litellm_team_new, THEIR_TEAM),
-    THEIRS("/team/update", ROLE_ADMIN, false, litellm_team_update, THEIR_TEAM),
+    THEIRS_CHANGE("/key/block", ROLE_OPERATOR, true, litellm_key_block, "key"),
+    THEIRS_CHANGE("/key/unblock", ROLE_OPERATOR, true, litellm_key_unblock, "key"),
+    THEIRS_CHANGE("/key/regenerate", ROLE_OPERATOR, true, litellm_key_regenerate, "key",
+                  "grace_period"),
+    THEIRS_CHANGE("/team/new", ROLE_ADMIN, false, litellm_team_new, THEIR_TEAM),
+    THEIRS_CHANGE("/team/update", ROLE_ADMIN, false, litellm_team_update, THEIR_TEAM),
     THEIRS_READ("/team/info", ROLE_VIEWER, false, litellm_team_info),
     THEIRS_READ("/team/list", ROLE_VIEWER, false, litellm_team_list),
-    THEIRS("/team/member_add", ROLE_ADMIN, false, litellm_team_member_add, "team_id", "member",
-           "max_budget_in_team"),
-    THEIRS("/user/new", ROLE_ADMIN, false, litellm_user_new, THEIR_USER, "auto_create_key",
-           "key_alias", "duration"),
-    THEIRS("/user/update", ROLE_ADMIN, false, litellm_user_update, THEIR_USER),
+    THEIRS_CHANGE("/team/member_add", ROLE_ADMIN, false, litellm_team_member_add, "team_id",
+                  "member", "max_budget_in_team"),
+    THEIRS_CHANGE("/user/new", ROLE_ADMIN, false, litellm_user_new, THEIR_USER, "auto_create_key",
+                  "key_alias", "duration"),
+    THEIRS_CHANGE("/user/update", ROLE_ADMIN, false, litellm_user_update, THEIR_USER),
     THEIRS_READ("/user/info", ROLE_VIEWER, false, litellm_user_info),
-    THEIRS("/budget/new", ROLE_ADMIN, false, litellm_budget_set, "budget_id", THEIR_MONEY,
-           THEIR_RATES, "model_max_budget"),
-    THEIRS("/budget/update", ROLE_ADMIN, false, litellm_budget_set, "budget_id", THEIR_MONEY,
-           THEIR_RATES, "model_max_budget"),
+    THEIRS_CHANGE("/budget/new", ROLE_ADMIN, false, litellm_budget_set, "budget_id", THEIR_MONEY,
+                  THEIR_RATES, "model_max_budget"),
+    THEIRS_CHANGE("/budget/update", ROLE_ADMIN, false, litellm_budget_set, "budget_id", THEIR_MONEY,
+                  THEIR_RATES, "model_max_budget"),
     THEIRS("/budget/info", ROLE_VIEWER, false, litellm_budget_info, "budgets"),
     THEIRS_READ("/budget/list", ROLE_VIEWER, false, litellm_budget_list),
     THEIRS_READ("/spend/logs", ROLE_VIEWER, false, litellm_spend_logs),

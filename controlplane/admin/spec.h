@@ -50,7 +50,8 @@ int spec_param(struct spec *s, struct pq_params *p) MUST_CHECK;
 
 /* A change with its audit row: after begin and the caller's own statements, ends the transaction,
  * or takes it back when the body says dry_run. detail: what changed (borrowed, no secrets). The
- * answer is `reply` with "generation" or "dry_run" added; it is taken, also on error. */
+ * answer is `reply` with "generation" or "dry_run" added, and where the route waits for nodes
+ * "nodes"; it is taken, also on error. */
 int change_end(struct admin_call *call, struct pq_conn *c, const char *action, const char *subject,
                const json_t *detail, json_t *reply, struct err *err) MUST_CHECK;
 /* begin with the caller as actor; checks "reason" and "dry_run". */

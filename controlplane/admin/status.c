@@ -101,18 +101,6 @@ static void write_node(struct json_writer *w, const struct replicas_node *n, uin
     json_writer_end_object(w);
 }
 
-/* What is connected here is known here as of now; of the others there are the rows. */
-static bool is_here(const struct nodes *nodes, const char *node_id)
-{
-    for (size_t i = 0; nodes != NULL && i < nodes_count(nodes); i++) {
-        struct nodes_info n;
-        nodes_get_info(nodes, i, &n);
-        if (n.connected && strcmp(n.node_id, node_id) == 0)
-            return true;
-    }
-    return false;
-}
-
 static bool is_known(const struct admin_call *call, const char *node_id)
 {
     for (size_t i = 0; i < call->state.status_facts.node_count; i++)
@@ -143,31 +131,18 @@ static void write_nodes(struct admin_call *call, const struct nodes *nodes, uint
             (void)str_copy(str_from(call->config->replica_id), row.replica, sizeof row.replica);
         write_node(&call->w, &row, generation);
     }
+    /* What is connected here is known here as of now; of the others there are the rows. */
     for (size_t i = 0; i < call->state.status_facts.node_count; i++) {
         const struct replicas_node *n = &call->state.status_facts.nodes[i];
-        if (!is_here(nodes, n->node_id))
+        if (nodes == NULL || !nodes_is_connected(nodes, str_from(n->node_id)))
             write_node(&call->w, n, generation);
     }
     json_writer_end_array(&call->w);
 }
 
-static void count_nodes(const struct admin_call *call, const struct nodes *nodes,
-                        uint64_t generation, uint64_t *out_acked, uint64_t *out_connected)
-{
-    *out_acked = nodes == NULL ? 0 : nodes_acked(nodes, generation);
-    *out_connected = nodes == NULL ? 0 : nodes_connected(nodes);
-    for (size_t i = 0; i < call->state.status_facts.node_count; i++) {
-        const struct replicas_node *n = &call->state.status_facts.nodes[i];
-        if (!n->connected || is_here(nodes, n->node_id))
-            continue;
-        *out_connected += 1;
-        *out_acked += n->applied >= generation;
-    }
-}
-
 /* "name version state artifact generation". The generation is the database's, like the version: the
  * one this program pushes may still be the one before, which every node has acknowledged. */
-static void write_policy(struct admin_call *call, struct str line, const struct nodes *nodes)
+static void write_policy(struct admin_call *call, struct str line)
 {
     struct json_writer *w = &call->w;
     struct str name, version, state, artifact, rest = line;
@@ -189,12 +164,13 @@ static void write_policy(struct admin_call *call, struct str line, const struct 
         json_writer_string(w, artifact);
     json_writer_key(w, "state");
     json_writer_string(w, state);
-    uint64_t acked, connected;
-    count_nodes(call, nodes, generation, &acked, &connected);
+    const struct nodes_spread spread =
+        spread_count(call->config, call->state.status_facts.nodes,
+                     call->state.status_facts.node_count, generation);
     json_writer_key(w, "acked_nodes");
-    json_writer_u64(w, known ? acked : 0);
+    json_writer_u64(w, known ? spread.acked : 0);
     json_writer_key(w, "connected_nodes");
-    json_writer_u64(w, connected);
+    json_writer_u64(w, spread.connected);
     json_writer_end_object(w);
 }
 
@@ -237,7 +213,7 @@ int status_finish(struct admin_call *call, int status, struct err *err)
     struct str rest = buf_str(&call->state.status_facts.policies), line;
     while (ok && rest.len > 0) {
         (void)str_cut(rest, '\n', &line, &rest);
-        write_policy(call, line, nodes);
+        write_policy(call, line);
     }
     json_writer_end_array(w);
     json_writer_key(w, "decisions");

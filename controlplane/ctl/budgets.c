@@ -58,9 +58,11 @@ enum ctl_exit budgets_set(struct ctl *c)
     if (by_id == (ctl_text(c, "account") != NULL))
         return ctl_fail(c, CTL_USAGE, "name a budget's ID, or --account and --period");
     enum ctl_exit code = change_post(c, "/budgets", by_id ? "update" : NULL, fields, &reply);
-    json_int_t generation = nodes_generation(reply);
-    code = print(c, code, reply);
-    return code != CTL_OK ? code : nodes_take(c, generation);
+    code = print(c, code, json_incref(reply));
+    if (code == CTL_OK)
+        code = nodes_take(c, reply);
+    json_decref(reply);
+    return code;
 }
 
 enum ctl_exit budgets_list(struct ctl *c)

@@ -63,6 +63,11 @@ enum ctl_exit change_body(struct ctl *c, const struct change_field *fields, json
         json_object_set_new(body, "reason", json_string(ctl_text(c, "reason")));
     if (ctl_bool(c, "dry-run"))
         json_object_set_new(body, "dry_run", json_true());
+    if (invocation_takes(&c->in, "wait")) {
+        uint64_t wait_ms = ctl_u64(c, "wait");
+        json_object_set_new(body, "wait", json_sprintf("%llums", (unsigned long long)wait_ms));
+        c->timeout_ms += wait_ms; /* The answer may come that much later. */
+    }
     *out_body = body;
     return CTL_OK;
 }

@@ -140,7 +140,7 @@ static enum ctl_exit print_secret(struct ctl *c, json_t *reply, const char *name
     if (output_is_table(c))
         ctl_note(c, "Keep the key: only its hash is stored, and it is not shown again.");
     (void)fflush(c->out);
-    return nodes_take(c, nodes_generation(reply));
+    return nodes_take(c, reply);
 }
 
 enum ctl_exit keys_create(struct ctl *c)
@@ -211,7 +211,7 @@ enum ctl_exit keys_update(struct ctl *c)
     if (code == CTL_OK)
         code = show(c, reply);
     if (code == CTL_OK)
-        code = nodes_take(c, nodes_generation(reply));
+        code = nodes_take(c, reply);
     json_decref(reply);
     query_deinit(&q);
     return code;
@@ -228,44 +228,35 @@ enum ctl_exit keys_rotate(struct ctl *c)
 }
 
 static enum ctl_exit change(struct ctl *c, const char *verb, const struct change_field *with,
-                            json_int_t *out_generation)
+                            enum ctl_exit (*tell)(struct ctl *c, const json_t *reply))
 {
     json_t *reply = NULL;
     enum ctl_exit code = change_post(c, "/keys", verb, with, &reply);
     if (code == CTL_OK)
         code = output_object(c, columns, reply, "id");
-    *out_generation = nodes_generation(reply);
+    if (code == CTL_OK)
+        code = tell(c, reply);
     json_decref(reply);
     return code;
 }
 
-/* A node that is away refuses the key with the first message after its return. */
-static enum ctl_exit stop(struct ctl *c, const char *verb, const struct change_field *with)
-{
-    json_int_t generation;
-    enum ctl_exit code = change(c, verb, with, &generation);
-    return code != CTL_OK ? code : nodes_refuse(c, generation);
-}
-
 enum ctl_exit keys_disable(struct ctl *c)
 {
-    return stop(c, "disable", NULL);
+    return change(c, "disable", NULL, nodes_refuse);
 }
 
 enum ctl_exit keys_enable(struct ctl *c)
 {
-    json_int_t generation;
-    enum ctl_exit code = change(c, "enable", NULL, &generation);
-    return code != CTL_OK ? code : nodes_take(c, generation);
+    return change(c, "enable", NULL, nodes_take);
 }
 
 enum ctl_exit keys_expire(struct ctl *c)
 {
-    return stop(c, "expire", expire_fields);
+    return change(c, "expire", expire_fields, nodes_refuse);
 }
 
 enum ctl_exit keys_delete(struct ctl *c)
 {
     enum ctl_exit code = change_confirm(c, "Delete key %s for ever?", ctl_arg(c, 0));
-    return code == CTL_OK ? stop(c, "delete", NULL) : code;
+    return code == CTL_OK ? change(c, "delete", NULL, nodes_refuse) : code;
 }

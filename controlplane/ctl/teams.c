@@ -43,12 +43,12 @@ static enum ctl_exit print(struct ctl *c, enum ctl_exit code, json_t *reply)
 
 static enum ctl_exit print_change(struct ctl *c, enum ctl_exit code, json_t *reply)
 {
-    json_int_t generation = nodes_generation(reply);
-    bool stops = json_is_true(json_object_get(reply, "disabled"));
-    code = print(c, code, reply);
-    if (code != CTL_OK)
-        return code;
-    return stops ? nodes_refuse(c, generation) : nodes_take(c, generation);
+    code = print(c, code, json_incref(reply));
+    if (code == CTL_OK)
+        code = json_is_true(json_object_get(reply, "disabled")) ? nodes_refuse(c, reply)
+                                                                : nodes_take(c, reply);
+    json_decref(reply);
+    return code;
 }
 
 enum ctl_exit teams_list(struct ctl *c)

@@ -344,22 +344,36 @@ void nodes_get_info(const struct nodes *n, size_t index, struct nodes_info *out_
     assert(!"index is below nodes_count");
 }
 
-size_t nodes_acked(const struct nodes *n, uint64_t generation)
-{
-    size_t count = 0;
-    LIST_FOREACH (it, &n->entries) {
-        const struct node_entry *e = container_of(it, struct node_entry, link);
-        count += e->sync != NULL && e->generation >= generation;
-    }
-    return count;
-}
-
 size_t nodes_connected(const struct nodes *n)
 {
     size_t count = 0;
     LIST_FOREACH (it, &n->entries)
         count += container_of(it, struct node_entry, link)->sync != NULL;
     return count;
+}
+
+bool nodes_is_connected(const struct nodes *n, struct str node_id)
+{
+    const struct node_entry *e = map_get(&n->by_id, node_id);
+    return e != NULL && e->sync != NULL;
+}
+
+struct nodes_spread nodes_spread(const struct nodes *n, uint64_t generation, uint64_t silent_ms)
+{
+    struct nodes_spread s = {0};
+    uint64_t now_ns = clock_mono_ns();
+    LIST_FOREACH (it, &n->entries) {
+        const struct node_entry *e = container_of(it, struct node_entry, link);
+        if (e->sync == NULL)
+            continue;
+        bool acked = e->generation >= generation;
+        bool silent =
+            e->sync->sending != NULL && now_ns - e->sync->sent_at_ns > silent_ms * 1000000U;
+        s.connected++;
+        s.acked += acked;
+        s.owing += !acked && !silent && e->sync->refused < generation;
+    }
+    return s;
 }
 
 size_t nodes_holding(const struct nodes *n, struct str key, struct str version)

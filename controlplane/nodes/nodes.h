@@ -196,9 +196,17 @@ size_t
 nodes_count(const struct nodes *nodes); /* Known ones: connected, or seen in the last hour. */
 /* index < nodes_count; borrowed until the next loop turn. */
 void nodes_get_info(const struct nodes *nodes, size_t index, struct nodes_info *out_info);
-/* How many connected nodes serve this generation or a later one. */
-size_t nodes_acked(const struct nodes *nodes, uint64_t generation);
 size_t nodes_connected(const struct nodes *nodes);
+bool nodes_is_connected(const struct nodes *nodes, struct str node_id);
+/* Where a generation is, among the nodes connected here. */
+struct nodes_spread {
+    uint64_t connected;
+    uint64_t acked; /* Serve it or a later one. */
+    uint64_t owing; /* Do not, and may soon: they have not refused it, and have not owed an answer
+                     * to what was sent to them for silent_ms. */
+};
+struct nodes_spread nodes_spread(const struct nodes *nodes, uint64_t generation,
+                                 uint64_t silent_ms);
 /* How many connected nodes have acknowledged this resource in this version ("rollout/auto": a
  * stage has begun where nearly all have it). */
 size_t nodes_holding(const struct nodes *nodes, struct str key, struct str version);

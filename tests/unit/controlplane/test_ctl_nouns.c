@@ -128,56 +128,62 @@ static void a_new_key_is_printed_alone_for_scripts(void **state)
     assert_int_equal(r.code, 0);
     assert_string_equal(r.out, "sk-sy-A-B\n");
     assert_int_equal(r.err_len, 0);
-    assert_string_equal(a->last_body, "{\"name\":\"n\",\"routes\":[\"auto\",\"cheap\"]}");
+    assert_string_equal(a->last_body,
+                        "{\"name\":\"n\",\"routes\":[\"auto\",\"cheap\"],\"wait\":\"5000ms\"}");
     ran_free(&r);
 }
 
-#define NODES(first, second)                                                                       \
-    "{\"nodes\":[{\"connected\":true,\"generation\":" first "},{\"connected\":true,"               \
-    "\"generation\":" second "},{\"connected\":false,\"generation\":1}]}"
+#define NODES(acked, connected, ended)                                                             \
+    "\"nodes\":{\"acked\":" acked ",\"connected\":" connected ",\"ended\":\"" ended "\"}"
 
-static void a_disabled_key_waits_for_the_nodes_and_says_how_many(void **state)
+static void a_disabled_key_is_told_with_how_many_nodes_refuse_it(void **state)
 {
     struct fake_admin *a = *state;
-    fake_admin_answer(a, "POST /api/v1/keys/A/disable", 200,
-                      "{\"id\":\"A\",\"disabled\":true,\"generation\":7}");
-    fake_admin_answer(a, "GET /api/v1/status", 200, NODES("6", "7"));
-    a->answers[a->answer_count - 1].uses = 1;
-    fake_admin_answer(a, "GET /api/v1/status", 200, NODES("7", "8"));
+    const char *const path = "POST /api/v1/keys/A/disable";
+    fake_admin_answer(a, path, 200, "{\"id\":\"A\",\"generation\":7," NODES("2", "2", "all") "}");
     a->answers[a->answer_count - 1].uses = 1;
     struct ran r = ctl_do_at(a, WORDS("keys", "disable", "A"));
     assert_int_equal(r.code, 0);
+    assert_string_equal(a->last_body, "{\"wait\":\"2000ms\"}");
     assert_non_null(strstr(r.err, "2 of 2 connected nodes"));
     ran_free(&r);
-    fake_admin_answer(a, "GET /api/v1/status", 200, NODES("6", "7"));
+    fake_admin_answer(a, path, 200,
+                      "{\"id\":\"A\",\"generation\":7," NODES("1", "2", "timeout") "}");
+    a->answers[a->answer_count - 1].uses = 1;
     r = ctl_do_at(a, WORDS("keys", "disable", "A", "--wait", "1ms"));
     assert_int_equal(r.code, 10);
+    assert_string_equal(a->last_body, "{\"wait\":\"1ms\"}");
     assert_non_null(strstr(r.err, "1 of 2 connected nodes"));
     ran_free(&r);
+    /* Of those elsewhere nothing could be read. */
+    fake_admin_answer(a, path, 200,
+                      "{\"id\":\"A\",\"generation\":7," NODES("2", "2", "timeout") "}");
+    a->answers[a->answer_count - 1].uses = 1;
+    r = ctl_do_at(a, WORDS("keys", "disable", "A"));
+    assert_int_equal(r.code, 10);
+    assert_non_null(strstr(r.err, "is not known"));
+    ran_free(&r);
+    fake_admin_answer(a, path, 200, "{\"id\":\"A\",\"generation\":7}");
     r = ctl_do_at(a, WORDS("keys", "disable", "A", "--wait", "0s"));
     assert_int_equal(r.code, 0);
+    assert_string_equal(a->last_body, "{\"wait\":\"0ms\"}");
     assert_int_equal(r.err_len, 0);
     ran_free(&r);
 }
 
-static void a_new_key_is_usable_when_the_command_returns(void **state)
+#define NEW_KEY "{\"id\":\"A\",\"name\":\"n\",\"key\":\"sk-sy-A-B\",\"generation\":7,"
+
+static void a_new_key_is_printed_whoever_knows_it(void **state)
 {
     struct fake_admin *a = *state;
-    fake_admin_answer(a, "POST /api/v1/keys", 201,
-                      "{\"id\":\"A\",\"name\":\"n\",\"key\":\"sk-sy-A-B\",\"generation\":7}");
-    fake_admin_answer(a, "GET /api/v1/status", 200, NODES("6", "7"));
-    size_t behind = a->answer_count - 1;
-    a->answers[behind].uses = 2;
-    fake_admin_answer(a, "GET /api/v1/status", 200, NODES("7", "8"));
+    fake_admin_answer(a, "POST /api/v1/keys", 201, NEW_KEY NODES("2", "2", "all") "}");
     a->answers[a->answer_count - 1].uses = 1;
     struct ran r = ctl_do_at(a, WORDS("keys", "create", "-o", "name"));
     assert_int_equal(r.code, 0);
     assert_string_equal(r.out, "sk-sy-A-B\n");
     assert_int_equal(r.err_len, 0);
-    assert_int_equal(a->used[behind], 2);
-    assert_int_equal(a->used[behind + 1], 1);
     ran_free(&r);
-    fake_admin_answer(a, "GET /api/v1/status", 200, NODES("6", "7"));
+    fake_admin_answer(a, "POST /api/v1/keys", 201, NEW_KEY NODES("1", "2", "some") "}");
     r = ctl_do_at(a, WORDS("keys", "create", "-o", "name", "--wait", "1ms"));
     assert_int_equal(r.code, 0);
     assert_string_equal(r.out, "sk-sy-A-B\n");
@@ -391,10 +397,11 @@ static void a_change_sends_only_what_was_given_and_none_clears(void **state)
     struct ran r = ctl_do_at(a, WORDS("keys", "update", "K1", "--rpm", "none", "--routes", "a,b",
                                       "--budget", "5.00/month", "--reason", "why", "--dry-run"));
     assert_int_equal(r.code, 0);
-    assert_string_equal(a->last_body,
-                        "{\"routes\":[\"a\",\"b\"],\"rpm\":null,\"reason\":\"why\","
-                        "\"dry_run\":true,\"budgets\":[{\"limit_usd\":\"5.00\",\"period\":"
-                        "\"month\"}]}");
+    assert_string_equal(
+        a->last_body,
+        "{\"routes\":[\"a\",\"b\"],\"rpm\":null,\"reason\":\"why\","
+        "\"dry_run\":true,\"wait\":\"5000ms\",\"budgets\":[{\"limit_usd\":\"5.00\",\"period\":"
+        "\"month\"}]}");
     ran_free(&r);
     r = ctl_do_at(a, WORDS("keys", "update", "K1", "--rpm", "many"));
     assert_int_equal(r.code, 2);
@@ -433,8 +440,8 @@ static void what_cannot_be_taken_back_wants_yes(void **state)
 static void a_budget_is_named_by_account_or_by_id(void **state)
 {
     struct fake_admin *a = *state;
-    static const char budget[] =
-        "{\"id\":7,\"account\":\"team:web\",\"limit_usd\":\"5\",\"period\":\"day\"}";
+    static const char budget[] = "{\"id\":7,\"account\":\"team:web\",\"limit_usd\":\"5\","
+                                 "\"period\":\"day\",\"wait\":\"5000ms\"}";
     fake_admin_answer(a, "POST /api/v1/budgets", 200, budget);
     fake_admin_answer(a, "POST /api/v1/budgets/7/update", 200, budget);
     fake_admin_answer(a, "GET /api/v1/budgets?account=team%3Aweb", 200,
@@ -444,12 +451,13 @@ static void a_budget_is_named_by_account_or_by_id(void **state)
                                       "--period", "day", "-o", "name"));
     assert_int_equal(r.code, 0);
     assert_string_equal(r.out, "7\n");
-    assert_string_equal(a->last_body,
-                        "{\"account\":\"team:web\",\"limit_usd\":\"5\",\"period\":\"day\"}");
+    assert_string_equal(
+        a->last_body,
+        "{\"account\":\"team:web\",\"limit_usd\":\"5\",\"period\":\"day\",\"wait\":\"5000ms\"}");
     ran_free(&r);
     r = ctl_do_at(a, WORDS("budgets", "set", "7", "--webhook", "none"));
     assert_int_equal(r.code, 0);
-    assert_string_equal(a->last_body, "{\"webhook\":null}");
+    assert_string_equal(a->last_body, "{\"webhook\":null,\"wait\":\"5000ms\"}");
     ran_free(&r);
     r = ctl_do_at(a, WORDS("budgets", "set", "--limit-usd", "5"));
     assert_int_equal(r.code, 2);
@@ -591,8 +599,8 @@ int main(void)
         WITH_ADMIN(nobody_listening_is_exit_6),
         WITH_ADMIN(a_wrong_key_is_exit_4),
         WITH_ADMIN(a_new_key_is_printed_alone_for_scripts),
-        WITH_ADMIN(a_disabled_key_waits_for_the_nodes_and_says_how_many),
-        WITH_ADMIN(a_new_key_is_usable_when_the_command_returns),
+        WITH_ADMIN(a_disabled_key_is_told_with_how_many_nodes_refuse_it),
+        WITH_ADMIN(a_new_key_is_printed_whoever_knows_it),
         WITH_ADMIN(training_waits_shows_progress_and_prints_the_version),
         WITH_ADMIN(a_rejected_version_is_exit_10),
         WITH_ADMIN(a_policy_is_named_with_or_without_its_version),

@@ -153,6 +153,11 @@ static bool has_refused(void *arg)
     return p->refused > 0;
 }
 
+static struct nodes_spread spread_of(const struct world *w, uint64_t generation)
+{
+    return nodes_spread(w->plane.nodes, generation, 60000);
+}
+
 static void a_generation_travels_to_the_node_and_is_acknowledged(void **state)
 {
     struct world *w = *state;
@@ -163,7 +168,14 @@ static void a_generation_travels_to_the_node_and_is_acknowledged(void **state)
     assert_null(snapshot_pin(w->node.reader));
     run_until(&w->loop, has_accepted, &w->plane);
     assert_int_equal(w->plane.accepted_generation, 5);
-    assert_int_equal(nodes_acked(w->plane.nodes, 5), 1);
+    assert_int_equal(spread_of(w, 5).acked, 1);
+    assert_int_equal(spread_of(w, 5).owing, 0);
+    assert_int_equal(spread_of(w, 6).acked, 0);
+    assert_int_equal(spread_of(w, 6).owing, 1);
+    struct nodes_info info;
+    nodes_get_info(w->plane.nodes, 0, &info);
+    assert_true(nodes_is_connected(w->plane.nodes, str_from(info.node_id)));
+    assert_false(nodes_is_connected(w->plane.nodes, STR("another")));
     struct snapshot_pin *pin = snapshot_pin(w->node.reader);
     assert_non_null(pin);
     const struct snapshot *s = pin->snapshot;
@@ -218,7 +230,7 @@ static void b42_a_refused_generation_changes_nothing_also_after_a_restart(void *
 static bool is_acked(void *arg)
 {
     struct world *w = arg;
-    return nodes_acked(w->plane.nodes, 2) == 1;
+    return spread_of(w, 2).acked == 1;
 }
 
 static bool key_works(struct node *n)
@@ -245,11 +257,15 @@ static void a_revocation_is_served_at_once_and_acknowledged_when_it_is_on_disk(v
     (void)snprintf(aside, sizeof aside, "%s/snapshot/aside", w->dir);
     assert_int_equal(rename(bodies, aside), 0);
     assert_int_equal(buf_write_file(STR("x"), bodies, 0600, NULL), 0);
-    publish(w, 2, "", true);
+    publish(w, 2, "", true); /* Sent at once; the answer is not read before the loop turns. */
+    assert_int_equal(spread_of(w, 2).owing, 1);
+    assert_int_equal(nodes_spread(w->plane.nodes, 2, 0).owing, 0); /* Too long: silent. */
     run_until(&w->loop, has_refused, &w->plane);
     assert_string_equal(w->plane.last_code, "DISK");
     assert_false(key_works(&w->node));
-    assert_int_equal(nodes_acked(w->plane.nodes, 2), 0);
+    assert_int_equal(spread_of(w, 2).connected, 1);
+    assert_int_equal(spread_of(w, 2).acked, 0);
+    assert_int_equal(spread_of(w, 2).owing, 0);
     assert_int_equal(unlink(bodies), 0);
     assert_int_equal(rename(aside, bodies), 0);
     run_until(&w->loop, is_acked, w);
@@ -317,7 +333,7 @@ struct wanted {
 static bool all_acked(void *arg)
 {
     const struct wanted *wanted = arg;
-    return nodes_acked(wanted->w->plane.nodes, wanted->generation) == CORES;
+    return spread_of(wanted->w, wanted->generation).acked == CORES;
 }
 
 /* The debounce is an hour here: what arrives did not wait for it. Of one update and one answer for
