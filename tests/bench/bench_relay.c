@@ -3,7 +3,11 @@
  * what of a proxy's figure is the kernel's way through two connections, and what is the proxy's
  * own.
  *
- *   bench_relay PORT PROVIDER_PORT    prints "listening"
+ *   bench_relay [-d] PORT PROVIDER_PORT    prints "listening"
+ *
+ * -d: each request is also decided and recorded (bench_deciding.h), what comes of a client at once
+ * being one and what comes of the provider its answer. So one can tell what of the node's figure no
+ * node could save that keeps the same promises.
  *
  * Not part of the product: it has no limits and no timers. */
 #include <stdbool.h>
@@ -12,6 +16,7 @@
 
 #include <uv.h>
 
+#include "bench_deciding.h"
 #include "common/base/mem.h"
 #include "common/base/str.h"
 
@@ -22,7 +27,8 @@
 struct pair {
     uv_tcp_t client, provider;
     uv_connect_t connect;
-    int open; /* Handles not yet closed; the pair is freed with the last. */
+    struct spool_intent *intent; /* With -d, of the request under way. */
+    int open;                    /* Handles not yet closed; the pair is freed with the last. */
 };
 
 /* What the socket did not take at once; the side that it came from is not read meanwhile. */
@@ -33,6 +39,7 @@ struct rest {
 };
 
 static uv_loop_t *loop;
+static bool deciding;
 static struct sockaddr_in provider_address;
 static char read_bytes[READ_BYTES]; /* Of all connections: a read is passed on before the next. */
 
@@ -47,8 +54,11 @@ static void on_closed(uv_handle_t *handle)
 {
     struct pair *pair = handle->data;
 
-    if (--pair->open == 0)
-        mem_free(pair);
+    if (--pair->open > 0)
+        return;
+    if (pair->intent != NULL)
+        bench_deciding_reply(pair->intent);
+    mem_free(pair);
 }
 
 static void close_pair(struct pair *pair)
@@ -85,6 +95,16 @@ static void write_later(uv_stream_t *from, uv_stream_t *to, const char *bytes, s
     uv_write(&rest->write, to, &(uv_buf_t){.base = rest->bytes, .len = n}, 1, on_rest_written);
 }
 
+static void decide(struct pair *pair, bool by_client, const char *bytes, size_t n)
+{
+    if (by_client && pair->intent == NULL) {
+        pair->intent = bench_deciding_request(bytes, n);
+    } else if (!by_client && pair->intent != NULL) {
+        bench_deciding_reply(pair->intent);
+        pair->intent = NULL;
+    }
+}
+
 static void on_read(uv_stream_t *from, ssize_t bytes, const uv_buf_t *buf)
 {
     struct pair *pair = from->data;
@@ -96,6 +116,8 @@ static void on_read(uv_stream_t *from, ssize_t bytes, const uv_buf_t *buf)
         close_pair(pair);
         return;
     }
+    if (bytes > 0 && deciding)
+        decide(pair, by_client, buf->base, (size_t)bytes);
     if (bytes > 0)
         taken = uv_try_write(to, &(uv_buf_t){.base = buf->base, .len = (size_t)bytes}, 1);
     if (taken == UV_EAGAIN)
@@ -138,17 +160,29 @@ static void on_client(uv_stream_t *listener, int status)
     uv_tcp_nodelay(&pair->client, 1);
 }
 
+static void on_signal(uv_signal_t *signal, int number)
+{
+    (void)signal;
+    (void)number;
+    uv_stop(loop);
+}
+
 int main(int argc, char **argv)
 {
     struct sockaddr_in address;
     uv_tcp_t listener;
+    uv_signal_t terminate;
     uint64_t port, provider_port;
 
-    if (argc != 3 || str_parse_u64(str_from(argv[1]), 65535, &port) != 0 ||
+    deciding = argc > 1 && strcmp(argv[1], "-d") == 0;
+    argv += deciding;
+    if (argc - deciding != 3 || str_parse_u64(str_from(argv[1]), 65535, &port) != 0 ||
         str_parse_u64(str_from(argv[2]), 65535, &provider_port) != 0) {
-        fprintf(stderr, "usage: bench_relay PORT PROVIDER_PORT\n");
+        fprintf(stderr, "usage: bench_relay [-d] PORT PROVIDER_PORT\n");
         return 2;
     }
+    if (deciding)
+        bench_deciding_start();
     loop = uv_default_loop();
     uv_ip4_addr("127.0.0.1", (int)port, &address);
     uv_ip4_addr("127.0.0.1", (int)provider_port, &provider_address);
@@ -158,7 +192,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench_relay: port %s cannot be listened on\n", argv[1]);
         return 1;
     }
+    uv_signal_init(loop, &terminate);
+    uv_signal_start(&terminate, on_signal, SIGTERM);
     printf("listening\n");
     fflush(stdout);
-    return uv_run(loop, UV_RUN_DEFAULT);
+    uv_run(loop, UV_RUN_DEFAULT);
+    if (deciding)
+        bench_deciding_stop();
+    return 0;
 }

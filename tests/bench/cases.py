@@ -112,7 +112,7 @@ def measure(stand, case, rounds, seconds, only_marked=False):
         for name, ready, port, pids in contestants:
             ready()
             stand.forget_log()
-            settle = stand.settle if stand.node_pid in pids else lambda: None
+            settle = stand.settle_of(pids)
             warming = round_number == 0
             if warming and case.events and not case.across:
                 load(port, case.connections, 60, stand.request(case.size, 5, 20), "-n",

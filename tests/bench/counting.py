@@ -261,13 +261,15 @@ def of_node(counter, stand, wanted):
 
 
 def of_proxy(counter, stand, proxy):
-    """{name: instructions} of nginx or haproxy, a process of its own."""
-    twin = type(proxy)(os.path.join(stand.directory, "counted"), stand.upstream, stand.tls)
+    """{name: instructions} of a relay, nginx or haproxy, a process of its own."""
+    twin = type(proxy)(os.path.join(stand.directory, "counted"), stand.upstream, proxy.tls)
     try:
         twin.start(counter.prefix)
         where = (counter, stand, twin.port, twin.pids)
-        found = {"request 1 KB": a_request(*where, 1024, lambda _: None),
-                 "SSE event": an_event(*where, lambda _: None)}
+        found = {"request 1 KB": a_request(*where, 1024, lambda _: None)}
+        if proxy.tls is None:
+            return found
+        found["SSE event"] = an_event(*where, lambda _: None)
         where = (counter, stand, twin.tls_port, twin.pids)
         found["request 1 KB, TLS upstream"] = a_request(*where, 1024, lambda _: None)
         return found

@@ -4,13 +4,16 @@ import os
 import resource
 import shutil
 import subprocess
+import time
 
 from bed import Failure, expect, free_port, http, tool, wait_until
-from procfs import children
+from procfs import children, cpu_us
 
 PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "valgrind": "valgrind",
             "callgrind_control": "valgrind", "perf": "linux-perf", "taskset": "util-linux",
             "openssl": "openssl", "ss": "iproute2", "strace": "strace"}
+# Who uses less than RESTS_US in REST_S has nothing left to do.
+REST_S, RESTS_US = 0.3, 2000
 
 
 def need(*programs):
@@ -59,6 +62,9 @@ class Proxy:
         if os.path.exists(path):
             os.truncate(path, 0)
 
+    def settle(self):
+        """Until what it was asked for is done with: for most that is once it has answered."""
+
     @property
     def pids(self):
         return [self.child.pid] + children(self.child.pid)
@@ -79,6 +85,24 @@ class Relay(Proxy):
 
     def command(self, single):
         return [tool("bench_relay"), str(self.port), str(self.upstream.port)]
+
+
+class DecidingRelay(Relay):
+    """It also decides and records each request (bench_deciding.h), and nothing else: with the least
+    of a relay the least of any node that keeps the same promises."""
+    name = "deciding relay"
+
+    def command(self, single):
+        return [tool("bench_relay"), "-d", str(self.port), str(self.upstream.port)]
+
+    def settle(self):
+        """Until its threads are done with what was recorded: they rest."""
+        used = cpu_us(self.pids)
+        while True:
+            time.sleep(REST_S)
+            before, used = used, cpu_us(self.pids)
+            if used - before < RESTS_US:
+                return
 
 
 class Nginx(Proxy):

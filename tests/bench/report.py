@@ -31,7 +31,7 @@ def tables(result):
         if row["measured"] is not None or not result["only"]])
     across = [row for row in result.get("proxy", []) if PASSED in row["by"]]
     rows = [row for row in result.get("proxy", []) if row not in across]
-    names = [n for n in ("bare relay", "nginx", "nginx logging", "haproxy", "node", "node lean", "node libcurl",
+    names = [n for n in ("bare relay", "deciding relay", "nginx", "nginx logging", "haproxy", "node", "node lean", "node libcurl",
                          result["node"] + WITH_ACCOUNTS)
              if any(n in row["by"] for row in rows)]
     if rows:

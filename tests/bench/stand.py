@@ -11,7 +11,7 @@ import time
 from bed import (Cluster, PROXY_CORE, Upstream, config, expect, http, pin_cluster, train_policy,
                  transports, wait_until, write_cross_request, write_request)
 from procfs import pin, session_nice, tree
-from proxies import Haproxy, Nginx, Relay
+from proxies import DecidingRelay, Haproxy, Nginx, Relay
 
 DESCRIPTORS = 65536
 SETTLE_MOST_S = 300
@@ -60,10 +60,10 @@ class Stand:
     def _start(self):
         self.upstream = self.add(Upstream(self.directory))
         self.tls = self.add(Upstream(self.directory, tls=True)) if self.want_tls else None
-        self.proxies, self.relay = [], None
+        self.proxies, self.relays = [], []
         if self.want_proxies:
             self.proxies = [self._start_proxy(kind, self.tls) for kind in (Nginx, Haproxy)]
-            self.relay = self._start_proxy(Relay, None)
+            self.relays = [self._start_proxy(kind, None) for kind in (Relay, DecidingRelay)]
         self.transports = transports(self.directory)
         if "lean" not in self.transports:
             progress("transport lean: not built")
@@ -177,6 +177,12 @@ class Stand:
             time.sleep(SETTLE_LOOK_S)
         session_nice(postgres, 19)
 
+    def settle_of(self, pids):
+        """What to wait for after whoever has these processes was asked."""
+        if self.node_pid in pids:
+            return self.settle
+        return next((p.settle for p in self.relays + self.proxies if p.pids == pids), lambda: None)
+
     def forget_log(self):
         """The access log has a line a request; it is written as in service and not kept."""
         if self.cluster.nodes[0].alive:
@@ -184,9 +190,10 @@ class Stand:
 
     def contestants(self, tls, logging=False, only_marked=False, bare=False):
         """(name, make ready, port, pids) in the order of a round; logging: nginx with an access log
-        too; only_marked: only those that the marks compare; bare: what does nothing but relay too."""
-        if bare and self.relay is not None:
-            yield self.relay.name, lambda: None, self.relay.port, self.relay.pids
+        too; only_marked: only those that the marks compare; bare: what does little but relay too."""
+        if bare:
+            for relay in self.relays:
+                yield relay.name, lambda: None, relay.port, relay.pids
         for proxy in self.proxies:
             if not only_marked or proxy.name == "nginx":
                 yield proxy.name, lambda: None, proxy.tls_port if tls else proxy.port, proxy.pids
