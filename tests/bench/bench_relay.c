@@ -6,8 +6,8 @@
  *   bench_relay [-d] PORT PROVIDER_PORT    prints "listening"
  *
  * -d: each request is also decided and recorded (bench_deciding.h), what comes of a client at once
- * being one and what comes of the provider its answer. So one can tell what of the node's figure no
- * node could save that keeps the same promises.
+ * being one and what comes of the provider its answer. So one can tell how much of the node's
+ * figure that part is.
  *
  * Not part of the product: it has no limits and no timers. */
 #include <stdbool.h>

@@ -88,8 +88,8 @@ class Relay(Proxy):
 
 
 class DecidingRelay(Relay):
-    """It also decides and records each request (bench_deciding.h), and nothing else: with the least
-    of a relay the least of any node that keeps the same promises."""
+    """It also decides and records each request (bench_deciding.h), and nothing else: how much of the
+    node's figure that part is."""
     name = "deciding relay"
 
     def command(self, single):
