@@ -354,10 +354,11 @@ static void on_opened(struct rpc_keep *keep, void *user)
     timer_arm(s, true);
 }
 
-static const struct rpc_keep_events keep_events = {.on_opened = on_opened,
-                                                   .on_message = on_message,
-                                                   .on_writable = on_writable,
-                                                   .on_lost = on_lost};
+static const struct rpc_keep_events keep_events = {
+    .on_opened = on_opened,
+    .on_message = on_message,
+    .on_writable = on_writable,
+    .on_lost = on_lost};
 
 /* ---- life ---- */
 

@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -33,12 +32,9 @@ static void *shipper_main(void *arg)
     struct shipper_cursor cursor;
     struct shipper_batch batch;
     shipper_cursor_init(&cursor, set, spool_set_spool(set, 0)->epoch);
-    if (shipper_batch_init(&batch) != 0)
-        bench_fail("out of memory");
+    bench_batch_init(&batch);
     while (!atomic_load(&stopping)) {
-        while (shipper_batch_collect(&batch, &cursor) > 0) {
-            if (shipper_batch_pack(&batch, false) != 0)
-                bench_fail("out of memory");
+        while (bench_batch(&batch, &cursor, false) > 0) {
         }
         bench_spool_age(set, &cursor);
         const struct timespec pause = {.tv_nsec = LOOK_NS};

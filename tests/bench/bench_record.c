@@ -119,6 +119,20 @@ struct spool_set *bench_spool(const char *dir, bool by_hand)
     return set;
 }
 
+void bench_batch_init(struct shipper_batch *batch)
+{
+    if (shipper_batch_init(batch) != 0)
+        bench_fail("out of memory");
+}
+
+uint32_t bench_batch(struct shipper_batch *batch, struct shipper_cursor *cursor, bool compress)
+{
+    const uint32_t count = shipper_batch_collect(batch, cursor);
+    if (count > 0 && shipper_batch_pack(batch, compress) != 0)
+        bench_fail("out of memory");
+    return count;
+}
+
 #define KEEP_BYTES (UINT64_C(64) << 20)
 
 static struct spool_segment *oldest_to_go(struct spool_set *set, struct spool *spool,

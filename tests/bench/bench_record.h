@@ -28,6 +28,9 @@ const char *bench_directory(void);
 void bench_directory_remove(const char *dir);
 /* by_hand: its threads look an hour later; the caller drains and syncs. */
 struct spool_set *bench_spool(const char *dir, bool by_hand);
+void bench_batch_init(struct shipper_batch *batch);
+/* The next batch, packed as if to be sent; how many records, 0: none is synced. */
+uint32_t bench_batch(struct shipper_batch *batch, struct shipper_cursor *cursor, bool compress);
 /* As the shipper when all that was read is acknowledged: the last 64 MB are kept, older files go
  * and become new segments. */
 void bench_spool_age(struct spool_set *set, struct shipper_cursor *cursor);

@@ -114,8 +114,7 @@ static struct cost measure_cost(uint32_t rounds, bool path_only)
     struct shipper_cursor cursor;
     struct shipper_batch batch;
     shipper_cursor_init(&cursor, set, spool->epoch);
-    if (shipper_batch_init(&batch) != 0)
-        bench_fail("out of memory");
+    bench_batch_init(&batch);
     uint64_t records = 0, raw = 0, packed = 0;
     /* First what is kept is filled once: from then on segments are written over old ones. */
     uint64_t warm = path_only ? 0 : WARM_ROUNDS;
@@ -203,13 +202,10 @@ static void *sink_main(void *arg)
     struct shipper_cursor cursor;
     struct shipper_batch batch;
     shipper_cursor_init(&cursor, run->set, spool_set_spool(run->set, 0)->epoch);
-    if (shipper_batch_init(&batch) != 0)
-        bench_fail("out of memory");
+    bench_batch_init(&batch);
     for (bool last = false;;) {
         bool finished = atomic_load(&run->finished);
-        while (shipper_batch_collect(&batch, &cursor) > 0) {
-            if (shipper_batch_pack(&batch, compress) != 0)
-                bench_fail("out of memory");
+        while (bench_batch(&batch, &cursor, compress) > 0) {
             run->shipped += batch.count;
             run->gaps += batch.gaps;
             run->batches++;
