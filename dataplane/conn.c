@@ -82,6 +82,7 @@ static void trim_to(struct conn_pool *p, size_t messages, size_t outputs)
 void conn_pool_trim(struct conn_pool *p)
 {
     trim_to(p, p->messages_used + FREE_SPARE, p->outputs_used + FREE_SPARE);
+    slab_trim(&p->slab);
 }
 
 void conn_pool_deinit(struct conn_pool *p)

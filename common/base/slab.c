@@ -34,7 +34,7 @@ void slab_deinit(struct slab *s)
     assert(s->live == 0);
     for (struct list *it; (it = list_pop_front(&s->blocks)) != NULL;)
         mem_unmap(container_of(it, struct slab_block, link), SLAB_BLOCK_BYTES);
-    s->empty = 0;
+    s->empty = s->spare = 0;
 }
 
 /* One with room; the list's front has some if any block has. */
@@ -66,8 +66,8 @@ void *slab_take(struct slab *s)
         place->block = b;
         object = place->object;
     }
-    if (b->used++ == 0)
-        s->empty--;
+    if (b->used++ == 0 && --s->empty < s->spare)
+        s->spare = s->empty;
     s->live++;
     if (b->used == s->per_block) {
         list_remove(&b->link);
@@ -85,11 +85,6 @@ void slab_give(struct slab *s, void *object)
     freelist_put(&b->free, object);
     s->live--;
     bool was_full = b->used-- == s->per_block;
-    if (b->used == 0 && s->empty == SLAB_EMPTY_MAX) {
-        list_remove(&b->link);
-        mem_unmap(b, SLAB_BLOCK_BYTES);
-        return;
-    }
     s->empty += b->used == 0;
     if (was_full) {
         list_remove(&b->link);
@@ -97,16 +92,28 @@ void slab_give(struct slab *s, void *object)
     }
 }
 
-void slab_trim(struct slab *s)
+static void give_empty(struct slab *s, uint32_t count)
 {
     LIST_FOREACH_SAFE (it, tmp, &s->blocks) {
         struct slab_block *b = container_of(it, struct slab_block, link);
-        if (s->empty == 0)
-            return;
+        if (count == 0)
+            break;
         if (b->used > 0)
             continue;
         list_remove(&b->link);
         mem_unmap(b, SLAB_BLOCK_BYTES);
         s->empty--;
+        count--;
     }
+    s->spare = s->empty;
+}
+
+void slab_trim(struct slab *s)
+{
+    give_empty(s, s->spare);
+}
+
+void slab_trim_all(struct slab *s)
+{
+    give_empty(s, s->empty);
 }

@@ -135,6 +135,9 @@ void request_env_trim(struct request_env *env)
     const size_t begun = env->active_count < TRIM_BEGUN ? env->active_count : TRIM_BEGUN;
     arena_pool_trim(&env->chunks, begun + TRIM_SPARE);
     workspace_trim(env, begun / 2 + TRIM_SPARE);
+    slab_trim(&env->slab);
+    slab_trim(&env->holds);
+    upstream_trim(&env->upstream);
 }
 
 void request_env_deinit(struct request_env *env)

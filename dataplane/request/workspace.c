@@ -6,7 +6,7 @@
 #include "common/base/mem.h"
 #include "dataplane/request/hedge.h"
 
-#define WORKS_KEPT 64U
+#define WORKS_KEPT 256U
 
 bool workspace_take(struct request *r)
 {

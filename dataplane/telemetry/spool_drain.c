@@ -68,7 +68,7 @@ void spool_slots_free(struct spool *s)
     s->slots = NULL;
     s->slot_count = 0;
     for (uint32_t i = 0; i < SPOOL_FRAME_CLASSES; i++)
-        slab_trim(&s->frames[i]);
+        slab_trim_all(&s->frames[i]);
 }
 
 static struct spool_slot *slot_at(struct spool *s, uint32_t index)
@@ -326,9 +326,17 @@ static bool nothing_open(const struct spool *s)
     return true;
 }
 
-static void trim_when_idle(struct spool *s)
+static void trim_frames(struct spool *s, uint64_t now_ms)
 {
-    uint64_t now_ms = clock_mono_ms();
+    if (now_ms - s->trimmed_at_ms < TRIM_AFTER_MS)
+        return;
+    s->trimmed_at_ms = now_ms;
+    for (uint32_t i = 0; i < SPOOL_FRAME_CLASSES; i++)
+        slab_trim(&s->frames[i]);
+}
+
+static void trim_when_idle(struct spool *s, uint64_t now_ms)
+{
     if (spool_ring_taken(&s->ring) != spool_ring_published(&s->ring) || !s->touched ||
         now_ms - s->busy_at_ms < TRIM_AFTER_MS)
         return;
@@ -381,6 +389,9 @@ void spool_drain(struct spool *s, bool lately)
         if (rc == 0 || s->out.len > 0)
             rc = finish_pass(s, lately ? lately_bytes(s, end) : 0);
     } while (rc == 0 && s->drained < end);
-    if (rc == 0)
-        trim_when_idle(s);
+    if (rc == 0) {
+        const uint64_t now_ms = clock_mono_ms();
+        trim_frames(s, now_ms);
+        trim_when_idle(s, now_ms);
+    }
 }

@@ -143,6 +143,7 @@ struct spool {
     struct buf fresh_slots;         /* struct spool_fresh: intents that no frame may tell of yet. */
     uint64_t retry_at_ms;           /* While broken. */
     uint64_t busy_at_ms;            /* Something was drained. */
+    uint64_t trimmed_at_ms;         /* The slabs of frames were. */
     bool touched;                   /* Since the ring was last trimmed. */
     struct spool_round round;       /* spool_carry.c */
     _Atomic spool_position written; /* All up to here is in segments. */

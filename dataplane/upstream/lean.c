@@ -26,6 +26,13 @@ static void transport_free(struct transport *t)
     mem_free(t);
 }
 
+static void transport_trim(struct transport *t)
+{
+    slab_trim(&t->call_slab);
+    slab_trim(&t->conn_slab);
+    slab_trim(&t->unsent_slab);
+}
+
 static struct transport *transport_create(uv_loop_t *loop)
 {
     struct transport *t = mem_zalloc(sizeof *t);
@@ -293,6 +300,7 @@ const struct transport_ops transport_lean = {
     .whole = lean_call_whole,
     .work = lean_conn_work,
     .send = transport_send,
+    .trim = transport_trim,
     .header = call_header,
     .field = call_field,
 };

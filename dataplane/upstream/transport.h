@@ -64,6 +64,9 @@ struct transport_ops {
     /* Sends what calls that began since `work` have, and ends those that ended badly: at the end of
      * the same turn, inside no call of their owners'. With `work`, or NULL. */
     void (*send)(struct transport *t);
+    /* Gives memory back that was not needed since the last time; about once a second. NULL: it
+     * keeps none. */
+    void (*trim)(struct transport *t);
 };
 
 extern const struct transport_ops transport_over_fetch;

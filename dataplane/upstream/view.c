@@ -244,6 +244,15 @@ void upstream_send(struct upstream *u)
     }
 }
 
+void upstream_trim(struct upstream *u)
+{
+    for (size_t i = 0; i < UPSTREAM_WIRE_COUNT; i++) {
+        const struct upstream_wire *w = &u->wires[i];
+        if (w->transport != NULL && w->ops->trim != NULL)
+            w->ops->trim(w->transport);
+    }
+}
+
 void upstream_deinit(struct upstream *u)
 {
     endpoint_table_deinit(&u->endpoints);

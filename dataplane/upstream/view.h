@@ -72,6 +72,8 @@ void upstream_deinit(struct upstream *u);
  * is said to them. */
 void upstream_work(struct upstream *u);
 void upstream_send(struct upstream *u);
+/* About once a second: what the transports kept and did not need since is given back. */
+void upstream_trim(struct upstream *u);
 
 /* The view in service; NULL: no snapshot yet, or no memory for it. */
 struct upstream_view *upstream_pin(struct upstream *u);

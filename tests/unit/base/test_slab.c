@@ -38,12 +38,12 @@ static void objects_do_not_touch_and_blocks_go_with_their_last_one(void **state)
     assert_int_equal(mem_live_bytes() - before, full);
     for (size_t i = 0; i < OBJECTS; i++)
         slab_give(&s, objects[i]);
-    assert_true(mem_live_bytes() - before <= SLAB_EMPTY_MAX * (SLAB_BLOCK_BYTES + 64));
-    slab_trim(&s);
+    assert_int_equal(mem_live_bytes() - before, full);
+    slab_trim_all(&s);
     assert_int_equal(mem_live_bytes(), before);
     objects[0] = slab_take(&s);
     assert_non_null(objects[0]);
-    slab_trim(&s); /* One in use stays. */
+    slab_trim_all(&s); /* One in use stays. */
     memset(objects[0], 1, OBJECT_BYTES);
     slab_give(&s, objects[0]);
     slab_deinit(&s);
@@ -66,6 +66,47 @@ static void taking_and_giving_one_object_costs_no_allocation(void **state)
     slab_deinit(&s);
 }
 
+static void rise_and_fall(struct slab *s, size_t count)
+{
+    void *objects[OBJECTS];
+    for (size_t i = 0; i < count; i++) {
+        objects[i] = slab_take(s);
+        assert_non_null(objects[i]);
+    }
+    for (size_t i = 0; i < count; i++)
+        slab_give(s, objects[i]);
+}
+
+static void what_comes_and_goes_costs_nothing_and_what_stays_unused_is_given_back(void **state)
+{
+    (void)state;
+    struct slab s;
+    const uint64_t before = mem_live_bytes();
+    slab_init(&s, OBJECT_BYTES);
+    rise_and_fall(&s, OBJECTS);
+    slab_trim(&s); /* The rise needed all of it. */
+    const uint64_t risen = mem_live_bytes() - before;
+    assert_true(risen >= OBJECTS * OBJECT_BYTES);
+    const size_t few = 2 * s.per_block + 1;
+    fault_arm_alloc(0);
+    for (int i = 0; i < 10; i++)
+        rise_and_fall(&s, few);
+    assert_false(fault_disarm());
+    slab_trim(&s); /* But for three blocks nothing was needed. */
+    const uint64_t kept = mem_live_bytes() - before;
+    assert_true(kept > 0 && kept <= 3 * (SLAB_BLOCK_BYTES + 64));
+    fault_arm_alloc(0);
+    rise_and_fall(&s, few);
+    slab_trim(&s);
+    rise_and_fall(&s, few);
+    assert_false(fault_disarm());
+    assert_int_equal(mem_live_bytes() - before, kept);
+    slab_trim(&s);
+    slab_trim(&s); /* None was needed between the two. */
+    assert_int_equal(mem_live_bytes(), before);
+    slab_deinit(&s);
+}
+
 /* What is freed is not the process's any more, whatever malloc would keep. */
 static void blocks_are_apart_from_malloc(void **state)
 {
@@ -83,7 +124,7 @@ static void blocks_are_apart_from_malloc(void **state)
     assert_int_equal(mincore((void *)page, 4096, &in_core), 0);
     for (size_t i = 0; i < OBJECTS; i++)
         slab_give(&s, objects[i]);
-    slab_trim(&s);
+    slab_trim_all(&s);
     assert_int_equal(mincore((void *)page, 4096, &in_core), -1); /* Not mapped. */
     slab_deinit(&s);
 #endif
@@ -108,6 +149,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(objects_do_not_touch_and_blocks_go_with_their_last_one),
         cmocka_unit_test(taking_and_giving_one_object_costs_no_allocation),
+        cmocka_unit_test(what_comes_and_goes_costs_nothing_and_what_stays_unused_is_given_back),
         cmocka_unit_test(blocks_are_apart_from_malloc),
         cmocka_unit_test(without_memory_nothing_is_taken),
     };
