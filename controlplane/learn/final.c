@@ -80,7 +80,7 @@ static void fill_metrics(const struct run *run, struct metrics *out)
     put_metric(out, STR("cost_usd_best_single"), run->sweep.single_cost[run->sweep.best], 12);
     put_metric(out, STR("aiq"), run->metrics.aiq, 6);
     put_metric(out, STR("auc"), run->metrics.auc, 6);
-    put_metric(out, STR("ece"), run->metrics.ece, 6);
+    put_metric(out, STR("ece"), run->metrics.ece.error, 6);
     for (uint32_t m = 0; m < run->view.model_count; m++) {
         put_price(out, "price_in", run->models[m], run->prices[m][0]);
         put_price(out, "price_out", run->models[m], run->prices[m][1]);

@@ -7,7 +7,6 @@
 #include "common/route/score.h"
 #include "controlplane/learn/run.h"
 
-#define BINS                10
 #define Q16                 65536.0
 #define PROBABILITY_MIN     1e-6
 #define GAIN_CONFIDENCE     0.9 /* One-sided, section 6.8. */
@@ -67,31 +66,6 @@ static double quality_of(const struct run *run, uint32_t i, uint32_t model)
            Q16;
 }
 
-struct bins {
-    double weight[BINS];
-    double quality[BINS];
-    double score[BINS];
-};
-
-static void add_to_bins(struct bins *b, double weight, double quality, double score)
-{
-    uint32_t bin = (uint32_t)fmin(quality * BINS, BINS - 1);
-    b->weight[bin] += weight;
-    b->quality[bin] += weight * quality;
-    b->score[bin] += weight * score;
-}
-
-static double calibration_error(const struct bins *b)
-{
-    double total = 0;
-    double error = 0;
-    for (uint32_t k = 0; k < BINS; k++) {
-        total += b->weight[k];
-        error += fabs(b->quality[k] - b->score[k]);
-    }
-    return total > 0 ? error / total : 0;
-}
-
 /* Chance that a good answer was expected to be better than a bad one (Mann-Whitney, from labels
  * sorted by z; ties count one half). NAN without both kinds. */
 static int by_z(const void *a, const void *b)
@@ -125,7 +99,7 @@ static int measure_predictions(struct run *run)
 {
     struct run_metrics *out = &run->metrics;
     out->log_loss = out->brier = 0;
-    struct bins all = {0};
+    struct ece all = {0};
     double weight = 0;
     double aucs = 0;
     uint32_t auc_count = 0;
@@ -133,7 +107,7 @@ static int measure_predictions(struct run *run)
     if (labels == NULL)
         return ERR_NOMEM;
     for (uint32_t m = 0; m < run->view.model_count; m++) {
-        struct bins bins = {0};
+        struct ece own = {0};
         for (uint32_t i = 0; i < run->fit.row_count; i++) {
             const struct dataset_entry *e = &run->view.rows[run->fit.rows[i]];
             for (uint32_t k = 0; k < e->label_count; k++) {
@@ -144,14 +118,14 @@ static int measure_predictions(struct run *run)
                 double y = (double)l->score;
                 double q = quality_of(run, i, m);
                 double p = fmin(fmax(q, PROBABILITY_MIN), 1 - PROBABILITY_MIN);
-                add_to_bins(&bins, w, q, y);
-                add_to_bins(&all, w, q, y);
+                ece_add(&own, w, q, y);
+                ece_add(&all, w, q, y);
                 weight += w;
                 out->log_loss -= w * (y * log(p) + (1 - y) * log(1 - p));
                 out->brier += w * (q - y) * (q - y);
             }
         }
-        out->ece_model[m] = calibration_error(&bins);
+        out->ece_model[m] = ece_value(&own).error;
         double auc = area_under_roc(labels, collect(run, m, 0, true, labels));
         if (!isnan(auc)) {
             aucs += auc;
@@ -161,7 +135,7 @@ static int measure_predictions(struct run *run)
     mem_free(labels);
     out->log_loss /= weight > 0 ? weight : 1;
     out->brier /= weight > 0 ? weight : 1;
-    out->ece = calibration_error(&all);
+    out->ece = ece_value(&all);
     out->auc = auc_count != 0 ? aucs / auc_count : NAN;
     return 0;
 }
@@ -452,7 +426,7 @@ int run_compare_incumbent(struct run *run, struct err *err)
     return rc;
 }
 
-int run_compare_calibration(struct run *run, double *out_area, double *out_ece)
+int run_compare_calibration(struct run *run, double *out_area, struct ece_value *out_ece)
 {
     int rc = measure_predictions(run);
     measure_curves(run);

@@ -151,12 +151,13 @@ static json_t *metrics_part(const struct run *run)
     double cost95 = frontier_cost_at(run->hull, run->hull_count, 0.95 * best);
     double mix95 = frontier_cost_at(run->singles, run->single_count, 0.95 * best);
     double unit = s->single_cost[s->best];
-    json_t *out = json_pack(
-        "{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "auc", real(m->auc), "log_loss",
-        real(m->log_loss), "brier", real(m->brier), "ece", real(m->ece), "aiq", real(m->aiq),
-        "aiq_random_mix", real(m->aiq_random), "aiq_oracle", real(m->aiq_oracle),
-        "apgr_best_cheapest", real(m->apgr), "cost_at_95_of_best", real(cost95 / unit),
-        "random_mix_cost_at_95", real(mix95 / unit), "collapse_excess", real(m->collapse));
+    json_t *out =
+        json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "auc", real(m->auc),
+                  "log_loss", real(m->log_loss), "brier", real(m->brier), "ece", real(m->ece.error),
+                  "ece_by_chance", real(m->ece.chance), "aiq", real(m->aiq), "aiq_random_mix",
+                  real(m->aiq_random), "aiq_oracle", real(m->aiq_oracle), "apgr_best_cheapest",
+                  real(m->apgr), "cost_at_95_of_best", real(cost95 / unit), "random_mix_cost_at_95",
+                  real(mix95 / unit), "collapse_excess", real(m->collapse));
     if (out != NULL && run->observed)
         set(&out, "off_policy", estimate_json(&run->estimate));
     if (out != NULL && run->compared) {

@@ -5,6 +5,7 @@
 
 #include "controlplane/learn/calibrate.h"
 #include "controlplane/learn/crossfit.h"
+#include "controlplane/learn/ece.h"
 #include "controlplane/learn/estimate.h"
 #include "controlplane/learn/pipeline.h"
 #include "controlplane/learn/reference.h"
@@ -23,7 +24,7 @@ struct run_metrics { /* All on rows left out, by the integer engine. */
     double auc;      /* Of q against score >= 0.5, mean over models that have both. */
     double log_loss;
     double brier;
-    double ece; /* 10 bins, all models together. */
+    struct ece_value ece; /* All models together. */
     double ece_model[ARTIFACT_MODELS_MAX];
     uint32_t labels[ARTIFACT_MODELS_MAX]; /* Scores by model. */
     double aiq;                           /* Over [cheapest, best] single cost. */
@@ -89,7 +90,8 @@ int run_fit_final(struct run *run, struct learn_result *result, struct err *err)
 int run_calibrate(struct run *run, enum calibrate_method most) MUST_CHECK;
 /* After run_calibrate and sweep_run: area under the curve and calibration error on rows left out.
  */
-int run_compare_calibration(struct run *run, double *out_area, double *out_ece) MUST_CHECK;
+int run_compare_calibration(struct run *run, double *out_area,
+                            struct ece_value *out_ece) MUST_CHECK;
 /* Fills metrics.costs, after final_choice is set; a: the final file. */
 int run_measure_costs(struct run *run, const struct artifact *a) MUST_CHECK;
 /* Fills metrics, hulls and estimates after the sweep and the choice of the target. */
