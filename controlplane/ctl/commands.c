@@ -161,7 +161,8 @@ static const struct flag key_disable_flags[] = {NODES_REFUSE_FLAG, CHANGE_FLAGS,
 static const struct flag key_enable_flags[] = {NODES_TAKE_FLAG, CHANGE_FLAGS, {.name = NULL}};
 static const struct flag key_delete_flags[] = {
     NODES_REFUSE_FLAG, CHANGE_FLAGS, YES_FLAG, {.name = NULL}};
-static const struct flag delete_flags[] = {CHANGE_FLAGS, YES_FLAG, {.name = NULL}};
+static const struct flag delete_flags[] = {
+    NODES_TAKE_FLAG, CHANGE_FLAGS, YES_FLAG, {.name = NULL}};
 #define RATE_FLAGS                                                                                 \
     TEXT_FLAG("rpm", "N", "Requests a minute, all keys together; none: no limit."),                \
         TEXT_FLAG("tpm", "N", "Tokens a minute; none: no limit."),                                 \

@@ -101,5 +101,5 @@ enum ctl_exit teams_delete(struct ctl *c)
     enum ctl_exit code = change_confirm(c, "Delete %s and its budgets?", ctl_arg(c, 0));
     if (code == CTL_OK)
         code = change_post(c, path_of(c, path), "delete", NULL, &reply);
-    return print(c, code, reply);
+    return print_change(c, code, reply);
 }
