@@ -26,6 +26,13 @@ void generations_destroy(struct generations *g)
     mem_free(g);
 }
 
+/* The next one was written a whole round ago: it comes while others are served. */
+static void prefetch_place(const struct place *p)
+{
+    for (size_t i = 0; i < sizeof *p; i += 64)
+        __builtin_prefetch((const char *)p + i, 1);
+}
+
 void generations_put(struct generations *g, const struct generation *entry)
 {
     uint64_t at = atomic_fetch_add_explicit(&g->next, 1, memory_order_relaxed);
@@ -35,6 +42,7 @@ void generations_put(struct generations *g, const struct generation *entry)
     const size_t used = offsetof(struct generation, names) + entry->model_len + entry->provider_len;
     seqlock_store_bytes(p->words, entry, (used + 7) & ~(size_t)7);
     seqlock_write_end(&p->lock);
+    prefetch_place(&g->places[(at + 1) % GENERATIONS_MAX]);
 }
 
 static bool read_place(struct place *p, struct generation *out)
