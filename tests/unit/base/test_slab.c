@@ -9,7 +9,7 @@
 #define OBJECT_BYTES 200
 #define OBJECTS      1000
 
-static void objects_do_not_touch_and_blocks_go_with_their_last_one(void **state)
+static void objects_do_not_touch_and_their_places_are_used_again(void **state)
 {
     (void)state;
     struct slab s;
@@ -147,7 +147,7 @@ static void without_memory_nothing_is_taken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(objects_do_not_touch_and_blocks_go_with_their_last_one),
+        cmocka_unit_test(objects_do_not_touch_and_their_places_are_used_again),
         cmocka_unit_test(taking_and_giving_one_object_costs_no_allocation),
         cmocka_unit_test(what_comes_and_goes_costs_nothing_and_what_stays_unused_is_given_back),
         cmocka_unit_test(blocks_are_apart_from_malloc),

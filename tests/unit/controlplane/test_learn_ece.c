@@ -4,9 +4,8 @@
 #include "controlplane/learn/ece.h"
 #include "tests/lib/fault.h"
 
-#define TRIALS   400
-#define GATE     0.05 /* As the pipeline's. */
-#define UNITS(x) ((double)((x) >> 11) / (double)(UINT64_C(1) << 53))
+#define TRIALS 400
+#define GATE   0.05 /* As the pipeline's. */
 
 #define assert_near(a, b, most) assert_true(fabs((double)(a) - (double)(b)) <= (most))
 
@@ -16,8 +15,7 @@ static void two_bins_by_hand(void **state)
     struct ece e = {0};
     assert_near(ece_value(&e).error, 0, 0);
     assert_near(ece_value(&e).chance, 0, 0);
-    /* Off by 0.75, -0.25 and 0.75, of weight 1, 1 and 2: the mean 0.5, the variance 0.1875 * 3/2.
-     */
+    /* Off by 0.75, -0.25 and 0.75, of weight 1, 1 and 2: mean 0.5, variance 0.1875 * 3/2. */
     ece_add(&e, 1, .75, 0);
     ece_add(&e, 1, .75, 1);
     ece_add(&e, 2, .75, 0);
@@ -49,6 +47,11 @@ static void the_ends_have_bins(void **state)
     assert_near(ece_value(&e).chance, 0, 0);
 }
 
+static double uniform(void)
+{
+    return (double)(rand_u64() >> 11) * 0x1p-53;
+}
+
 struct trials {
     double error, chance;   /* Means. */
     double over, over_less; /* Share above the gate: of the error, and of it without chance. */
@@ -62,8 +65,8 @@ static struct trials play(uint32_t labels, double off, bool fine)
     for (int i = 0; i < TRIALS; i++) {
         struct ece e = {0};
         for (uint32_t k = 0; k < labels; k++) {
-            const double q = .2 + .6 * UNITS(rand_u64());
-            const double u = UNITS(rand_u64());
+            const double q = .2 + .6 * uniform();
+            const double u = uniform();
             const double truth = q - off;
             ece_add(&e, 1, q, fine ? truth + .1 * (u - .5) : u < truth ? 1 : 0);
         }
