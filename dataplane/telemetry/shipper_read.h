@@ -6,7 +6,10 @@
 #include "common/base/buf.h"
 #include "dataplane/telemetry/spool_internal.h"
 
-#define SHIPPER_CHUNK_BYTES 1048576U
+/* One read: no longer in the kernel than a request can wait, and still in the cache when it is
+ * taken apart. */
+#define SHIPPER_CHUNK_BYTES 131072U
+_Static_assert(SHIPPER_CHUNK_BYTES > SPOOL_FRAME_BYTES + SPOOL_PAYLOAD_MAX, "holds a whole frame");
 
 struct shipper_cursor {
     struct spool_set *set;

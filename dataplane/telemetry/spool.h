@@ -5,9 +5,9 @@
  * attempt, spool_outcome() before the terminal bytes go to the client. Each is a few copies into
  * the worker's ring, a file mapped shared: what was stored there survives kill -9 (spool_ring.h,
  * docs/decisions/0090). No allocation, no lock, and no system call but one to wake the writer when
- * half a megabyte waits.
+ * what ten milliseconds bring waits.
  *
- * The set's writer thread drains the rings when that much waits: it packs what stands there and
+ * The set's writer thread drains the rings when it is woken: it packs what stands there and
  * appends it to segments with few large writes. Another thread drains and syncs once a second; only
  * what is synced is shipped, so the control plane never knows more than the disk. With `host`
  * the caller waits for spool_synced() >= the position a call returned.

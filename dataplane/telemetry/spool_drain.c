@@ -19,14 +19,18 @@
 #include "common/base/mem.h"
 #include "dataplane/telemetry/spool_internal.h"
 
-#define OUT_BYTES     262144U
-#define TRIM_AFTER_MS 1000U
+#define OUT_BYTES      262144U
+#define TRIM_AFTER_MS  1000U
 /* Lines of the ring are asked for so far ahead: the worker's core has them, and the reading of one
  * entry would wait for each. */
-#define AHEAD_BYTES   3072U
-#define LINE_BYTES    64U
+#define AHEAD_BYTES    3072U
+#define LINE_BYTES     64U
 /* So much of the ring may wait for the end of what is open; most requests end sooner. */
-#define LATELY_BYTES  262144U
+#define LATELY_BYTES   262144U
+/* The writer is woken for what comes in so many milliseconds: a request that arrives during a pass
+ * may have to wait for its end. No more than is still in the cache when the pass reads it. */
+#define WAKE_MS        10U
+#define WAKE_BYTES_MAX 524288U
 
 /* ---- open requests ---- */
 
@@ -359,6 +363,21 @@ static uint64_t lately_bytes(const struct spool *s, uint64_t end)
     return some < s->drained ? some : s->drained;
 }
 
+uint64_t spool_wake_bytes(uint64_t came, uint64_t ms, uint64_t ring_size)
+{
+    const uint64_t most = ring_size / 4 < WAKE_BYTES_MAX ? ring_size / 4 : WAKE_BYTES_MAX;
+    const uint64_t bytes = came * WAKE_MS / (ms > 0 ? ms : 1);
+    return bytes < SPOOL_WAKE_BYTES_MIN ? SPOOL_WAKE_BYTES_MIN : bytes < most ? bytes : most;
+}
+
+static void set_alarm(struct spool *s, uint64_t end, uint64_t now_ms)
+{
+    const uint64_t came = end - s->passed, ms = now_ms - s->passed_at_ms;
+    spool_ring_wake_at(&s->ring, end + spool_wake_bytes(came, ms, s->ring.size));
+    s->passed = end;
+    s->passed_at_ms = now_ms;
+}
+
 static uint64_t fetch(const struct spool *s, uint64_t from, uint64_t end)
 {
     uint64_t to = s->drained + AHEAD_BYTES < end ? s->drained + AHEAD_BYTES : end;
@@ -389,8 +408,9 @@ void spool_drain(struct spool *s, bool lately)
         if (rc == 0 || s->out.len > 0)
             rc = finish_pass(s, lately ? lately_bytes(s, end) : 0);
     } while (rc == 0 && s->drained < end);
+    const uint64_t now_ms = clock_mono_ms();
+    set_alarm(s, end, now_ms); /* Also after a failure: the next pass tries again. */
     if (rc == 0) {
-        const uint64_t now_ms = clock_mono_ms();
         trim_frames(s, now_ms);
         trim_when_idle(s, now_ms);
     }

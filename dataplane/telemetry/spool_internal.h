@@ -135,9 +135,11 @@ struct spool {
     struct slab frames[SPOOL_FRAME_CLASSES]; /* Of slots, those that are not long. */
     struct spool_segment *current;           /* NULL: broken. */
     uint32_t next_number;
-    uint64_t drained;     /* Position up to which entries are in `out` or written. */
-    uint64_t drained_seq; /* Next seq expected in the ring. */
-    struct buf out;       /* Frames to be written. */
+    uint64_t drained;      /* Position up to which entries are in `out` or written. */
+    uint64_t drained_seq;  /* Next seq expected in the ring. */
+    uint64_t passed;       /* What was published when the last pass began, ... */
+    uint64_t passed_at_ms; /* ... and when that ended. */
+    struct buf out;        /* Frames to be written. */
     uint64_t out_records;
     uint64_t out_first_seq;         /* Of the first record in out. */
     struct buf fresh_slots;         /* struct spool_fresh: intents that no frame may tell of yet. */
@@ -273,6 +275,10 @@ static inline uint32_t spool_last_number(const struct spool *s)
 
 /* spool_drain.c. drain_lock held. `lately`: intents of late may stay in the ring alone. */
 void spool_drain(struct spool *s, bool lately);
+/* How much is to come into the ring before the writer is woken, by what came in so long; at least
+ * the minimum, which pays for being woken. */
+#define SPOOL_WAKE_BYTES_MIN 65536U
+uint64_t spool_wake_bytes(uint64_t came, uint64_t ms, uint64_t ring_size);
 void spool_slots_init(struct spool *s);
 size_t spool_out_limit(const struct spool_set *set); /* So much in out is written. */
 void spool_slots_free(struct spool *s);

@@ -19,9 +19,6 @@
 
 #define TAKEN_OFFSET     1024U /* Two lines of the cache, each written by one thread. */
 #define PUBLISHED_OFFSET 2048U
-/* The taker is woken when so much waits, or a quarter of the ring: half a megabyte, which is then
- * still in the cache, and what the taker may have kept back (spool_drain.c). */
-#define WAKE_BYTES       786432U
 
 #define LINE_BYTES 64U
 #define MORE_BYTES (4U * LINE_BYTES) /* That an entry may be longer than the one before. */
@@ -85,11 +82,7 @@ bool spool_ring_commit(struct spool_ring *r, struct spool_ring_entry *entry, uin
     fetch_ahead(r, len);
     assert(r->head - r->taken_seen <= r->size);
     atomic_store_explicit(r->published, r->head, memory_order_release);
-    uint64_t wake = r->size / 4 < WAKE_BYTES ? r->size / 4 : WAKE_BYTES;
-    if (r->head - r->taken_seen <= wake)
-        return false;
-    r->taken_seen = atomic_load_explicit(r->taken, memory_order_acquire);
-    return r->head - r->taken_seen > wake;
+    return r->head >= atomic_load_explicit(&r->wake_at, memory_order_relaxed);
 }
 
 /* ---- the file ---- */

@@ -74,6 +74,8 @@ struct spool_ring {
     uint64_t head;       /* Where the next entry goes. */
     uint64_t taken_seen; /* taken as last looked at. */
     uint64_t reserved;   /* Bytes kept for what must always fit. */
+    /* The taking thread's: from this position of the head on it is to be woken. */
+    _Atomic uint64_t wake_at;
 };
 
 /* Makes the file with its space in the directory of a new epoch, and maps it. It gets its name when
@@ -99,7 +101,7 @@ static inline struct spool_ring_entry *spool_ring_begin(struct spool_ring *r)
     return (struct spool_ring_entry *)(void *)(r->data + (r->head & (r->size - 1)));
 }
 /* payload_end: end of what was written behind the entry. type, id, slot and intent are set.
- * Publishes it; true: half a megabyte or a quarter of the ring waits, wake the taker. */
+ * Publishes it; true: wake the taker. */
 bool spool_ring_commit(struct spool_ring *r, struct spool_ring_entry *entry, uint8_t *payload_end);
 
 /* ---- the taking thread ---- */
@@ -115,6 +117,10 @@ static inline uint64_t spool_ring_taken(const struct spool_ring *r)
 static inline void spool_ring_take(struct spool_ring *r, uint64_t position)
 {
     atomic_store_explicit(r->taken, position, memory_order_release);
+}
+static inline void spool_ring_wake_at(struct spool_ring *r, uint64_t position)
+{
+    atomic_store_explicit(&r->wake_at, position, memory_order_relaxed);
 }
 /* The entry at a position below published, as this process wrote it. */
 static inline const struct spool_ring_entry *spool_ring_at(const struct spool_ring *r,

@@ -339,6 +339,42 @@ static void a_ring_that_gave_its_memory_back_still_holds_what_it_held(void **sta
     assert_int_equal(found.records, 20);
 }
 
+/* ---- when the writer is woken ---- */
+
+static void the_writer_is_woken_for_ten_milliseconds_of_records(void **state)
+{
+    (void)state;
+    const uint64_t ring = SPOOL_RING_BYTES;
+    assert_int_equal(spool_wake_bytes(0, 1000, ring), SPOOL_WAKE_BYTES_MIN);
+    assert_int_equal(spool_wake_bytes(10000000, 1000, ring), 100000);
+    assert_int_equal(spool_wake_bytes(3000000, 100, ring), 300000);
+    assert_int_equal(spool_wake_bytes(100000000, 1000, ring), 524288);
+    assert_int_equal(spool_wake_bytes(40000, 0, ring), 400000); /* Within one tick of the clock. */
+    assert_int_equal(spool_wake_bytes(UINT64_C(1) << 40, 3600000, ring), 524288);
+    /* A small ring is emptied while three quarters of it are free. */
+    assert_int_equal(spool_wake_bytes(100000000, 1000, SPOOL_RING_BYTES_MIN),
+                     SPOOL_RING_BYTES_MIN / 4);
+}
+
+static void the_writer_is_woken_at_its_position_and_not_before(void **state)
+{
+    struct world *w = *state;
+    struct spool_intent *intent = NULL;
+    open_set(w, 0, 0);
+    one(w, 0);
+    const uint64_t at = w->spool->ring.head + 5000;
+    spool_ring_wake_at(&w->spool->ring, at);
+    for (uint32_t n = 1; w->spool->ring.head < at; n++) {
+        assert_false(atomic_load(&w->set->drain_bell.rung));
+        assert_int_equal(begin_in_ring(w, n, &intent), 0);
+        if (w->spool->ring.head < at)
+            end_in_ring(w, n, intent);
+    }
+    while (atomic_load(&w->spool->ring.wake_at) == at) /* The writer's pass sets another. */
+        usleep(1000);
+    assert_true(atomic_load(&w->spool->ring.wake_at) > at);
+}
+
 /* What the height of a burst took is let go once nothing is open, and taken again. */
 static void an_idle_spool_keeps_no_room_for_open_requests(void **state)
 {
@@ -636,6 +672,8 @@ int main(void)
         TEST(f7_a_full_ring_refuses_intents_and_has_room_for_every_outcome),
         TEST(too_many_open_requests_are_refused),
         TEST(a_ring_that_gave_its_memory_back_still_holds_what_it_held),
+        TEST(the_writer_is_woken_for_ten_milliseconds_of_records),
+        TEST(the_writer_is_woken_at_its_position_and_not_before),
         TEST(an_idle_spool_keeps_no_room_for_open_requests),
         TEST(positions_say_what_is_synced),
         TEST(b44_a_flipped_bit_in_a_ring_costs_its_own_entry_only),
