@@ -29,7 +29,7 @@
 #define LATELY_BYTES   262144U
 /* The writer is woken for what comes in so many milliseconds: a request that arrives during a pass
  * may have to wait for its end. No more than is still in the cache when the pass reads it. */
-#define WAKE_MS        10U
+#define WAKE_MS        5U
 #define WAKE_BYTES_MAX 524288U
 
 /* ---- open requests ---- */
