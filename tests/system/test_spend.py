@@ -10,7 +10,7 @@ REQUESTS = 40
 
 def ask(cluster, key, n):
     body = {"model": "auto", "messages": [{"role": "user", "content": "question %d" % n}], "max_tokens": 32}
-    return http("POST", cluster.node_url() + "/v1/chat/completions", body, key=key)[0]
+    return http("POST", cluster.node_url() + "/v1/chat/completions", body, key=key)
 
 
 def test_spend_is_the_sum_of_rows_and_of_what_was_settled():
@@ -21,10 +21,10 @@ def test_spend_is_the_sum_of_rows_and_of_what_was_settled():
         made = tool.json("keys", "create", "--name", "app", "--team", "web")
         wait_until("the key to be taken",
                    lambda: http("GET", cluster.node_url() + "/v1/models", key=made["key"])[0] == 200)
-        wait_until("the budget to be in force", lambda: ask(cluster, made["key"], 0) == 200)
+        wait_until("the budget to be in force", lambda: ask(cluster, made["key"], 0)[0] == 200)
         for n in range(REQUESTS):
-            status = ask(cluster, made["key"], n)
-            expect(status == 200, "request %d was answered %d" % (n, status))
+            status, headers, body = ask(cluster, made["key"], n)
+            expect(status == 200, "request %d was answered %d: %s, %s" % (n, status, body, headers))
         cluster.wait_drained()
         rows, cost = cluster.postgres.query("SELECT count(*), sum(cost) FROM decision")[0]
         expect(int(rows) > REQUESTS and int(cost) > 0, "%s rows, %s spent" % (rows, cost))
