@@ -301,7 +301,8 @@ static enum learn_verdict verdict_of(const struct run *run)
 {
     if (run->view.observed == 0)
         return LEARN_FULL;
-    return run->observed && run->estimate.support ? LEARN_SUPPORT : LEARN_NO_SUPPORT;
+    bool support = run->observed && run->estimate.support;
+    return support && (!run->compared || run->compared_support) ? LEARN_SUPPORT : LEARN_NO_SUPPORT;
 }
 
 const char *learn_verdict_name(enum learn_verdict verdict)
@@ -351,10 +352,10 @@ static int finish(struct run *run, struct learn_result *result, struct err *err)
     fill_frontier(run, result);
     if (reachable) {
         result->chosen = run->sweep.points[run->target.point];
-        result->verdict = verdict_of(run);
         rc = run_fit_final(run, result, err);
         if (rc == 0)
             rc = run_compare_incumbent(run, err);
+        result->verdict = verdict_of(run);
         if (rc == 0)
             rc = run_enter(run, "finish");
         if (rc == 0)

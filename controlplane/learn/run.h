@@ -69,7 +69,8 @@ struct run {
     struct estimate incumbent;
     double utility_gain_low; /* Lower 5 % bound of utility over the incumbent's. */
     bool compared;           /* With an incumbent ... */
-    bool compared_unseen;    /* ... on rows that it has not learned from. */
+    bool compared_unseen;    /* ... on rows that it has not learned from ... */
+    bool compared_support;   /* ... which can tell what both are worth. */
     uint32_t compared_units;
     double incumbent_ece; /* By its own file; NAN: not known. */
     /* Of dense features, then of predicted quality: the best model's, on rows left out. */
@@ -96,6 +97,14 @@ int run_compare_calibration(struct run *run, double *out_area,
 int run_measure_costs(struct run *run, const struct artifact *a) MUST_CHECK;
 /* Fills metrics, hulls and estimates after the sweep and the choice of the target. */
 int run_measure(struct run *run) MUST_CHECK;
+/* Resamples for an interval. */
+uint32_t run_bootstraps(const struct run *run);
+/* 0..1, of the row'th of run->fit.rows by its fold's calibrated model. */
+double run_quality(const struct run *run, uint32_t row, uint32_t model);
+/* What choice[run->fit.row_count] would have been worth; *out_any: some row can tell, else *out is
+ * left alone. */
+int run_estimate_choice(const struct run *run, const uint8_t *choice, bool *out_any,
+                        struct estimate *out) MUST_CHECK;
 /* Against the incumbent, after run_fit_final: on rows that it has not seen, where ours are choices
  * of weights that have not seen them either; or, with too few of those, both on rows that both have
  * learned from. */

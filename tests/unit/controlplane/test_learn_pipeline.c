@@ -27,6 +27,7 @@ struct world {
     bool observed;
     double constant; /* Every score, or negative. */
     bool missing;    /* Every third score. */
+    uint32_t seen;   /* Rows that the incumbent has learned from: the first ones. */
 };
 
 static uint32_t noise(uint32_t i)
@@ -68,6 +69,7 @@ static void make_row(const struct world *w, uint32_t i, struct dataset *d)
         .propensity = w->observed ? 0.5 : 1,
         .label_prob = 1,
         .weight = 1,
+        .seen = i < w->seen,
     };
     assert_int_equal(dataset_add(d, &row, &err), 0);
 }
@@ -370,6 +372,45 @@ static void the_incumbent_is_compared_with(void **state)
     learn_result_deinit(&second);
 }
 
+static enum learn_verdict verdict_beside(const struct learn_result *incumbent, uint32_t seen)
+{
+    const struct world w = {
+        .rows = 1000, .tasks = true, .observed = true, .constant = -1, .seen = seen};
+    struct dataset *d = make_world(&w);
+    struct learn_options o;
+    struct learn_result r;
+    struct err err = {0};
+    learn_options_init(&o);
+    o.models = catalogue;
+    o.generation = 2;
+    o.incumbent = buf_str(&incumbent->artifact);
+    assert_int_equal(learn_run(d, &o, &r, &err), 0);
+    const enum learn_verdict verdict = r.verdict;
+    for (uint32_t i = 0; i < r.gate_count; i++)
+        if (strcmp(r.gates[i].name, "incumbent") == 0)
+            assert_int_equal(strstr(r.gates[i].detail, "(NO_SUPPORT)") != NULL,
+                             verdict == LEARN_NO_SUPPORT);
+    learn_result_deinit(&r);
+    dataset_destroy(d);
+    return verdict;
+}
+
+/* Half of the rows bear on a choice: 1,000 carry it and 600 do, 250 do not. */
+static void what_the_compared_rows_cannot_tell_is_no_support(void **state)
+{
+    (void)state;
+    const struct world w = {.rows = 400, .tasks = true, .constant = -1};
+    struct learn_result incumbent;
+    struct err err = {0};
+    assert_int_equal(train(&w, "quality=0.95", &incumbent, &err), 0);
+    assert_int_equal(verdict_beside(&incumbent, 0), LEARN_SUPPORT);
+    assert_int_equal(verdict_beside(&incumbent, 400), LEARN_SUPPORT);
+    assert_int_equal(verdict_beside(&incumbent, 750), LEARN_NO_SUPPORT);
+    /* So few are unseen that both are compared on what both have learned from. */
+    assert_int_equal(verdict_beside(&incumbent, 950), LEARN_SUPPORT);
+    learn_result_deinit(&incumbent);
+}
+
 static void targets_are_parsed_and_nonsense_refused(void **state)
 {
     (void)state;
@@ -401,6 +442,7 @@ int main(void)
         cmocka_unit_test(a_run_survives_failed_allocations),
         cmocka_unit_test(no_report_lacks_what_could_not_be_allocated),
         cmocka_unit_test(the_incumbent_is_compared_with),
+        cmocka_unit_test(what_the_compared_rows_cannot_tell_is_no_support),
         cmocka_unit_test(targets_are_parsed_and_nonsense_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
