@@ -177,6 +177,11 @@ const struct metrics_family meters_table[METER_COUNT + 1] = {
     [METER_SPOOL_REFUSED] = {.name = "steelyard_spool_refused_total",
                              .type = METRICS_COUNTER,
                              .help = "Intents, records and votes the spool had no room for."},
+    [METER_SPOOL_WAITS] = {.name = "steelyard_spool_waits_total",
+                           .type = METRICS_COUNTER,
+                           .help = "Requests that waited for room in the spool's ring, which is "
+                                   "full while the disk stands still: room, in_vain.",
+                           .labels = {"outcome"}},
     [METER_SYNC_CONNECTED] = {.name = "steelyard_sync_connected",
                               .type = METRICS_GAUGE,
                               .help = "1 while the control stream is up."},

@@ -356,6 +356,7 @@ struct request_work {
     bool by_target;   /* `way` is the order of a target. */
     bool queued;      /* Waits for room in env->queue. */
     bool ignore_here; /* As ignore_breakers, of the deployments of the picked model alone. */
+    uint64_t room_until_ms; /* Waits for room in the spool until then; 0: it does not. */
     /* The list that is due after what went wrong last; ANY: none. */
     enum snapshot_fallback due;
     /* Zeroed up to here. */

@@ -5,6 +5,37 @@
 #include "dataplane/request/entry.h"
 #include "dataplane/request/steps.h"
 
+/* How long a request waits for the spool's writer, whom a busy disk can keep waiting: the ring
+ * holds what some hundred milliseconds of full load bring. */
+#define ROOM_WAIT_MS 1000U
+
+static void count_wait(struct request *r, const char *outcome)
+{
+    const struct str labels[] = {str_from(outcome)};
+    metrics_inc(meter(&r->env->meters, METER_SPOOL_WAITS, labels));
+}
+
+/* Before anything is taken for it, so that there is nothing to give back. */
+static bool waits_for_room(struct request *r)
+{
+    uint64_t *until_ms = &r->work->room_until_ms;
+    const uint64_t now_ms = r->now_ns / 1000000;
+    if (!spool_is_behind(r->env->spool)) {
+        if (*until_ms != 0)
+            count_wait(r, "room");
+        *until_ms = 0;
+        return false;
+    }
+    if (*until_ms == 0)
+        *until_ms = now_ms + ROOM_WAIT_MS;
+    if (now_ms >= *until_ms) { /* spool_intent refuses it. */
+        count_wait(r, "in_vain");
+        return false;
+    }
+    request_poll(r);
+    return true;
+}
+
 /* What was affordable when it was weighed may not be any more, or not at the deployment that was
  * drawn: then the next candidate. ERR_NOT_FOUND: nobody is there. */
 static int pick_affordable(struct request *r)
@@ -42,6 +73,8 @@ enum step_result step_reserve(struct request *r)
 {
     __attribute__((uninitialized)) struct record_decision d;
     if (r->charge != NULL && charge_sleeps(r))
+        return STEP_WAIT;
+    if (!r->client_gone && waits_for_room(r))
         return STEP_WAIT;
     if (r->client_gone) { /* While it waited. */
         r->outcome = RECORD_STATUS_CANCELLED;

@@ -35,6 +35,16 @@ static int admit(struct spool *s, uint64_t want)
     return 0;
 }
 
+bool spool_is_behind(struct spool *s)
+{
+    const uint64_t want = SPOOL_RING_INTENT_MAX + OUTCOME_BOUND + FLAT_ATTEMPT_MAX;
+    if (atomic_load_explicit(&s->gate, memory_order_relaxed) != SPOOL_OPEN ||
+        spool_ring_fits(&s->ring, want) || s->ring.size < s->ring.reserved + want)
+        return false;
+    spool_bell_ring(&s->set->drain_bell);
+    return true;
+}
+
 static bool decision_valid(const struct record_decision *d)
 {
     uint32_t count = d->decision != NULL ? d->decision->count : 0;

@@ -87,6 +87,9 @@ void spool_set_drain(struct spool_set *set);
 
 /* ---- the worker's side: one thread per spool ---- */
 
+/* The ring has no room for an intent until the writer has come by, whom it calls: nothing is full
+ * or gone. */
+bool spool_is_behind(struct spool *s);
 /* Notes the intent and the attempt about to start.
  * ERR_NO_SPACE: spool or ring full (answer 503 with Retry-After). ERR_IO: not ready. ERR_LIMIT: too
  * many open intents. ERR_INVALID: counts above the RECORD_*_MAX (a bug). On error nothing has to be
