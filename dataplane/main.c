@@ -7,6 +7,7 @@
 
 #include "common/base/list.h"
 #include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/base/process.h"
 #include "common/link/rpc.h"
 #include "common/net/fetch.h"
@@ -110,7 +111,7 @@ int main(int argc, char **argv)
     }
     process_harden();
     process_raise_descriptors();
-    process_limit_heaps(HEAPS);
+    mem_limit_heaps(HEAPS);
     if (settings_check(&settings, &err) != 0) {
         fprintf(stderr, "steelyard-dataplane: %s\n", err.message);
         return EXIT_CONFIG;

@@ -41,6 +41,7 @@ struct worker {
     uint64_t ticked_ms;
     uint64_t trimmed_ms;
     uint64_t refreshed_ms;
+    unsigned trims_seen;  /* mem_trims() */
     uint64_t served_seen; /* At the last tick, as are the connections. */
     uint32_t connections_seen;
     struct metrics_series *open_connections;
@@ -178,6 +179,10 @@ static void tick(struct worker *w)
         w->trimmed_ms = now_ms;
         conn_pool_trim(&w->conns);
         request_env_trim(&w->env);
+    }
+    if (w->trims_seen != mem_trims()) {
+        w->trims_seen = mem_trims();
+        mem_trim_end();
     }
     if (now_ms - w->refreshed_ms >= REFRESH_MS && !w->upstream_closing) {
         w->refreshed_ms = now_ms;

@@ -14,7 +14,13 @@
 
 #include "common/base/checked.h"
 
-#define SLOTS 128U /* The last is shared. */
+#define SLOTS           128U      /* The last is shared. */
+#define MAP_FROM_BYTES  (4 << 20) /* A body of a usual size is no mapping of its own ... */
+#define KEPT_BYTES      (8 << 20) /* ... and not given back and taken again by each request. */
+#define LOOKED_AT_BYTES (128U << 10)
+
+static pthread_mutex_t trim_lock = PTHREAD_MUTEX_INITIALIZER;
+static atomic_uint trims;
 
 _Thread_local bool (*mem_fail_hook)(void);
 
@@ -183,7 +189,34 @@ uint64_t mem_live_bytes(void)
     return sum > 0 ? (uint64_t)sum : 0; /* Slots are read one after another. */
 }
 
+/* Left alone, glibc moves both by what was freed last: a piece of 16 MiB lets every heap keep 32
+ * MiB at its end. */
+void mem_limit_heaps(unsigned heaps)
+{
+    (void)mallopt(M_ARENA_MAX, (int)heaps);
+    (void)mallopt(M_MMAP_THRESHOLD, MAP_FROM_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+}
+
+/* malloc_trim leaves the ends of all heaps but the first. One is looked at when a piece is freed,
+ * if that was long enough, and there is nothing else that makes glibc look. */
+void mem_trim_end(void)
+{
+    pthread_mutex_lock(&trim_lock);
+    (void)mallopt(M_TRIM_THRESHOLD, 0);
+    void *volatile piece = malloc(LOOKED_AT_BYTES);
+    free(piece);
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES);
+    pthread_mutex_unlock(&trim_lock);
+}
+
 void mem_trim(void)
 {
     (void)malloc_trim(0);
+    atomic_fetch_add(&trims, 1);
+}
+
+unsigned mem_trims(void)
+{
+    return atomic_load_explicit(&trims, memory_order_relaxed);
 }

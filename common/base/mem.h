@@ -26,8 +26,16 @@ void mem_unmap(void *p, size_t size_bytes); /* NULL is allowed. */
 /* What is allocated now, as malloc_usable_size sees it. Sums a counter of each thread: cheap, but
  * for a tick rather than for every request. */
 uint64_t mem_live_bytes(void);
-/* Gives free memory back to the system. Takes milliseconds after large frees. */
+/* Few heaps, so that what one thread freed another can use, and pieces below 4 MiB come from them.
+ * Before threads exist. */
+void mem_limit_heaps(unsigned heaps);
+/* Gives free memory back to the system, but for the ends of other threads' heaps. Takes
+ * milliseconds after large frees. */
 void mem_trim(void);
+/* How often that was done; another thread that sees it rise gives the end of its own heap back.
+ * Both any thread. */
+unsigned mem_trims(void);
+void mem_trim_end(void);
 
 /* For tests: called before each allocation of the thread that sets it; true makes it fail. NULL
  * (the default) = never. */

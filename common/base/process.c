@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <link.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
@@ -37,11 +36,6 @@ uint64_t process_descriptors(void)
     if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY)
         return UINT64_MAX;
     return files.rlim_cur;
-}
-
-void process_limit_heaps(unsigned heaps)
-{
-    (void)mallopt(M_ARENA_MAX, (int)heaps);
 }
 
 #if !defined(STEELYARD_ASAN)

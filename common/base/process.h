@@ -12,8 +12,6 @@ void process_harden(void);
 void process_raise_descriptors(void);
 /* The soft limit; UINT64_MAX: none. */
 uint64_t process_descriptors(void);
-/* Few heaps, so that what one thread freed another can use. Before threads exist. */
-void process_limit_heaps(unsigned heaps);
 /* Gives back to the system what is not needed now: free memory of the heaps, and the pages of code
  * and constants of programs and libraries, of which most served only to start (what is needed again
  * comes back from the page cache; a debugger's breakpoints are lost). Takes milliseconds. Any

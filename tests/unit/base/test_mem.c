@@ -2,10 +2,12 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
+#include "common/base/process.h"
 #include "tests/lib/fault.h"
 
-enum { THREADS = 200, BLOCKS = 100 };
+enum { THREADS = 200, BLOCKS = 100, LARGE = 12, LARGE_BYTES = 512 << 10, MB = 1 << 20 };
 
 static void *blocks[THREADS][BLOCKS];
 
@@ -63,11 +65,56 @@ static void f24_the_ledger_follows_growth_and_failure(void **state)
     assert_int_equal(mem_live_bytes(), before);
 }
 
+/* A sanitizer has a malloc of its own. */
+#if !defined(STEELYARD_ASAN) && !defined(STEELYARD_TSAN)
+static uint64_t resident(void)
+{
+    uint64_t virtual_bytes, resident_bytes;
+    process_memory(&virtual_bytes, &resident_bytes);
+    return resident_bytes;
+}
+
+/* 6 MiB in a heap of its own, freed again, stay at its end until it looks itself. */
+static void *leave_an_end(void *arg)
+{
+    uint64_t *left = arg;
+    void *large[LARGE];
+    const unsigned trims = mem_trims();
+    for (unsigned i = 0; i < LARGE; i++) {
+        large[i] = mem_alloc(LARGE_BYTES);
+        assert_non_null(large[i]);
+        memset(large[i], 1, LARGE_BYTES);
+    }
+    for (unsigned i = 0; i < LARGE; i++)
+        mem_free(large[i]);
+    mem_trim();
+    assert_int_equal(mem_trims(), trims + 1);
+    left[0] = resident();
+    mem_trim_end();
+    left[1] = resident();
+    return NULL;
+}
+
+static void the_end_of_a_threads_heap_is_given_back(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    uint64_t left[2];
+    mem_limit_heaps(4);
+    assert_int_equal(pthread_create(&thread, NULL, leave_an_end, left), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(left[0] > left[1] && left[0] - left[1] >= 5 * MB);
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(f24_the_ledger_adds_up_over_threads_that_come_and_go),
         cmocka_unit_test(f24_the_ledger_follows_growth_and_failure),
+#if !defined(STEELYARD_ASAN) && !defined(STEELYARD_TSAN)
+        cmocka_unit_test(the_end_of_a_threads_heap_is_given_back),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
