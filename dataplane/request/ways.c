@@ -112,7 +112,7 @@ void ways_eject_slow(struct request *r, uint64_t now_ms)
     const struct attempt *a = &r->attempt;
     const struct snapshot_model *m = a->model;
     if (m->deployment_count < 2 ||
-        !endpoint_is_slow(a->target->endpoint, r->tokens_in, peers_ttft(r, a, now_ms)) ||
+        !endpoint_is_behind(a->target->endpoint, a->record->ttft_ms, peers_ttft(r, a, now_ms)) ||
         2 * (count_out(r, m, now_ms) + 1) > m->deployment_count)
         return;
     const struct snapshot_deployment *d = a->target->deployment;

@@ -1,11 +1,10 @@
 #include "dataplane/upstream/concurrency.h"
 
-#define CUT_EVERY_MS  1000U /* What was sent before the last cut says nothing about it. */
-#define LATE_TIMES    4U
-#define LATE_MORE_MS  1000U
-/* A late answer weighs as much as three others, and eight in a row are too many. */
-#define LATE_WEIGHT   3U
-#define LATE_TOO_MANY 24U
+#define CUT_EVERY_MS 1000U /* What was sent before the last cut says nothing about it. */
+#define LATE_TIMES   4U
+#define LATE_MORE_MS 1000U
+#define LATE_WEIGHT  3U
+#define LATE_ROW     8U
 
 void concurrency_good(struct concurrency *c, uint32_t inflight)
 {
@@ -35,16 +34,9 @@ void concurrency_too_much(struct concurrency *c, uint32_t inflight, uint64_t now
     atomic_store_explicit(&c->limit_x2, 2 * limit, memory_order_relaxed);
 }
 
-bool concurrency_late(struct concurrency_late *l, uint32_t sample_ms, uint32_t usual_ms)
+bool concurrency_late(struct late *l, uint32_t sample_ms, uint32_t usual_ms)
 {
-    bool late =
+    const bool late =
         usual_ms != 0 && sample_ms / LATE_TIMES > usual_ms && sample_ms - usual_ms > LATE_MORE_MS;
-    if (late)
-        l->balance += LATE_WEIGHT;
-    else if (l->balance > 0)
-        l->balance--;
-    if (l->balance < LATE_TOO_MANY)
-        return false;
-    l->balance = 0;
-    return true;
+    return late_too_many(l, late, LATE_WEIGHT, LATE_ROW);
 }

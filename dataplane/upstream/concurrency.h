@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dataplane/upstream/late.h"
+
 #define CONCURRENCY_MIN 8U
 #define CONCURRENCY_MAX 65536U /* Nobody has said that it is too much. */
 
@@ -26,13 +28,9 @@ static inline uint32_t concurrency_limit(const struct concurrency *c)
 }
 void concurrency_good(struct concurrency *c, uint32_t inflight);
 void concurrency_too_much(struct concurrency *c, uint32_t inflight, uint64_t now_ms);
-/* Answers whose first content came far later than usual. A few of a hundred always do, whatever the
- * load; a deployment has too much when more than a quarter are late. One thread. */
-struct concurrency_late { /* All zero at first. */
-    uint32_t balance;
-};
-/* First content after sample_ms where usual_ms are usual (0: nobody knows). True: too many were
- * late; counted anew from here on. */
-bool concurrency_late(struct concurrency_late *l, uint32_t sample_ms, uint32_t usual_ms);
+/* First content after sample_ms where usual_ms are usual (0: nobody knows). A few of a hundred
+ * always come far later, whatever the load; a deployment has too much (true) when more than a
+ * quarter do. One thread. */
+bool concurrency_late(struct late *l, uint32_t sample_ms, uint32_t usual_ms);
 
 #endif

@@ -93,21 +93,22 @@ void endpoint_congested(struct endpoint *e, uint64_t now_ms)
     concurrency_too_much(&e->shared->concurrency, endpoint_inflight(e), now_ms);
 }
 
-#define SLOW_SAMPLES 20U
-#define SLOW_TIMES   3U
-#define SLOW_MORE_MS 500U
+#define BEHIND_TIMES   3U
+#define BEHIND_MORE_MS 500U
+#define BEHIND_WEIGHT  2U
+#define BEHIND_ROW     20U
 
-bool endpoint_is_slow(const struct endpoint *e, uint32_t tokens_in, uint32_t peers_ttft_ms)
+bool endpoint_is_behind(struct endpoint *e, uint32_t ttft_ms, uint32_t peers_ttft_ms)
 {
-    const uint32_t own = endpoint_estimate(e, tokens_in).ttft_ms;
-    return e->samples >= SLOW_SAMPLES && peers_ttft_ms != 0 && own / SLOW_TIMES > peers_ttft_ms &&
-           own - peers_ttft_ms > SLOW_MORE_MS;
+    const bool late = peers_ttft_ms != 0 && ttft_ms / BEHIND_TIMES > peers_ttft_ms &&
+                      ttft_ms - peers_ttft_ms > BEHIND_MORE_MS;
+    return late_too_many(&e->behind, late, BEHIND_WEIGHT, BEHIND_ROW);
 }
 
 void endpoint_eject_slow(struct endpoint *e, uint64_t now_ms)
 {
     breaker_eject(&e->breaker, &breaker_defaults, now_ms);
-    e->samples = 0; /* What it is like afterwards is to be seen anew. */
+    /* What it is like afterwards is to be seen anew. */
     e->overall = (struct endpoint_latency){0};
     memset(e->bucket, 0, sizeof e->bucket);
     atomic_store_explicit(&e->shared->breaker_open, true, memory_order_relaxed);
@@ -154,8 +155,6 @@ void endpoint_observe(struct endpoint *e, uint32_t tokens_in, uint32_t ttft_ms, 
                       uint32_t stream_ms)
 {
     struct endpoint_latency *b = &e->bucket[endpoint_bucket(tokens_in)];
-    if (e->samples < UINT32_MAX)
-        e->samples++;
     average(&e->overall.ttft_ms, ttft_ms);
     average(&b->ttft_ms, ttft_ms);
     if (tokens_out < 2)

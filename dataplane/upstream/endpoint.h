@@ -53,7 +53,6 @@ struct endpoint {
     struct endpoint_shared *shared;
     struct breaker breaker;
     uint32_t inflight;
-    uint32_t samples; /* Of first content, since it was ejected for being slow. */
     struct endpoint_latency overall;
     struct endpoint_latency bucket[ENDPOINT_BUCKETS];
     struct {
@@ -62,7 +61,8 @@ struct endpoint {
     } prints[ENDPOINT_PRINTS]; /* Fingerprints whose texts were told (llm/print.h). */
     uint8_t next_print;
     struct quantile content[2]; /* First content, ms: of whole answers, of streams. */
-    struct concurrency_late late;
+    struct late late;           /* Against what is usual here ... */
+    struct late behind;         /* ... and against its peers. */
 };
 
 void endpoint_init(struct endpoint *e, struct endpoint_shared *shared);
@@ -106,9 +106,11 @@ static inline bool endpoint_has_room(const struct endpoint *e, uint32_t calls, u
 }
 /* It said, or showed, that it has too much. */
 void endpoint_congested(struct endpoint *e, uint64_t now_ms);
-/* Outlier ejection (F14): its first content comes far later than the median of its peers' for
- * requests as large. Enough samples of its own are needed. */
-bool endpoint_is_slow(const struct endpoint *e, uint32_t tokens_in, uint32_t peers_ttft_ms);
+/* Outlier ejection (F14). First content came after ttft_ms, where it is peers_ttft_ms with its
+ * peers for requests as large (the median of their averages; 0: nobody knows). True: more than a
+ * third came more than three times as late, and half a second more; counted anew from here on. Of a
+ * deployment like its peers at most a third are so late (Markov's inequality). */
+bool endpoint_is_behind(struct endpoint *e, uint32_t ttft_ms, uint32_t peers_ttft_ms);
 void endpoint_eject_slow(struct endpoint *e, uint64_t now_ms);
 /* Was the text of this fingerprint told less than a day ago? If not, it is to be told now: by who
  * has it. */

@@ -545,12 +545,21 @@ static void f14_a_deployment_far_slower_than_its_peers_is_ejected(void **state)
     rows_script_all(&r);
     struct endpoint *slow = endpoint_of(&r, "one", "up-small");
     struct endpoint *quick = endpoint_of(&r, "two", "up-twin");
-    for (unsigned i = 0; i < 40; i++) {
-        endpoint_observe(slow, 9, 30000, 0, 0);
-        endpoint_observe(quick, 9, 10, 0, 0);
-    }
-    struct rig_answer a;
-    for (unsigned i = 0; i < 6; i++) { /* One more sample of each; then only the quick one. */
+    endpoint_observe(quick, 9, 10, 0, 0);
+    for (unsigned i = 0; i < 19; i++)
+        assert_false(endpoint_is_behind(slow, 2000, 10));
+    /* One more answer after two seconds; then only the quick one serves. */
+    struct rig_client c;
+    rig_script(&r, 0, (struct rig_script){.then = RIG_HOLD});
+    rig_connect(&r, &c);
+    rig_ask(&c, ASK);
+    rig_until(&r, r.providers[0].requests == 1);
+    container_of(r.env.active.next, struct request, link)->attempt.start_ns -= 2000000000;
+    rig_say(&r, 0, replies_whole(), true);
+    rig_until(&r, rig_answered(&c));
+    rig_disconnect(&r, &c);
+    for (unsigned i = 0; i < 5; i++) {
+        struct rig_answer a;
         rig_exchange(&r, ASK, &a);
         assert_int_equal(a.status, 200);
         buf_deinit(&a.body);

@@ -52,7 +52,7 @@ static void f21_it_rises_by_one_for_two_good_answers_while_it_is_used(void **sta
  * fine. */
 static unsigned too_many_after(unsigned count, uint32_t sample_ms, uint32_t usual_ms)
 {
-    struct concurrency_late l = {0};
+    struct late l = {0};
     for (unsigned i = 1; i <= count; i++)
         if (concurrency_late(&l, sample_ms, usual_ms))
             return i;
@@ -71,7 +71,7 @@ static void f21_late_is_far_later_than_usual(void **state)
 static void f21_a_few_late_answers_are_not_too_much_however_many_come(void **state)
 {
     (void)state;
-    struct concurrency_late l = {0};
+    struct late l = {0};
     rand_seed_thread(20261122);
     for (unsigned i = 0; i < 1000000; i++)
         assert_false(concurrency_late(&l, rand_below(100) < 5 ? 9000 : 100, 100));
@@ -120,32 +120,60 @@ static void f21_room_is_seen_for_calls_to_come(void **state)
     assert_false(endpoint_has_room(&e, 1, 1051));
 }
 
+static bool behind_after(struct endpoint *e, unsigned count, uint32_t ttft_ms, uint32_t peers_ms)
+{
+    bool behind = false;
+    for (unsigned i = 0; i < count; i++)
+        behind |= endpoint_is_behind(e, ttft_ms, peers_ms);
+    return behind;
+}
+
 static void f14_slow_is_against_the_peers_and_after_enough_samples(void **state)
 {
     (void)state;
     struct endpoint_shared shared = {0};
     struct endpoint e;
     endpoint_init(&e, &shared);
-    for (unsigned i = 0; i < 19; i++)
-        endpoint_observe(&e, 100, 4000, 0, 0);
-    assert_false(endpoint_is_slow(&e, 100, 400));
-    endpoint_observe(&e, 100, 4000, 0, 0);
-    assert_true(endpoint_is_slow(&e, 100, 400));
-    assert_false(endpoint_is_slow(&e, 100, 1400)); /* Not three times as slow. */
-    assert_false(endpoint_is_slow(&e, 100, 0));    /* Nobody to compare with. */
+    assert_false(behind_after(&e, 19, 4000, 400));
+    assert_true(behind_after(&e, 1, 4000, 400));
+    assert_false(behind_after(&e, 100, 4000, 1400)); /* Not three times as late. */
+    assert_false(behind_after(&e, 100, 510, 20));    /* Not half a second. */
+    assert_false(behind_after(&e, 100, 4000, 0));    /* Nobody to compare with. */
+    assert_false(behind_after(&e, 19, 4000, 400));   /* Counted anew. */
 }
 
-static void f14_a_slow_one_is_out_longer_each_time_and_judged_anew(void **state)
+/* Of a hundred thousand answers, so many of a hundred late. */
+static unsigned ejections(uint64_t seed, uint32_t late_percent)
+{
+    struct endpoint_shared shared = {0};
+    struct endpoint e;
+    unsigned count = 0;
+    endpoint_init(&e, &shared);
+    rand_seed_thread(seed);
+    for (unsigned i = 0; i < 100000; i++)
+        count += endpoint_is_behind(&e, rand_below(100) < late_percent ? 60000 : 300, 300);
+    return count;
+}
+
+static void f14_a_few_very_late_answers_are_no_sign(void **state)
+{
+    (void)state;
+    assert_int_equal(ejections(1, 2), 0);
+    assert_int_equal(ejections(2, 10), 0);
+    assert_int_equal(ejections(3, 20), 0);
+    assert_in_range(ejections(4, 50), 100, 10000);
+}
+
+static void f14_a_slow_one_is_out_longer_each_time(void **state)
 {
     (void)state;
     struct endpoint_shared shared = {0};
     struct endpoint e;
     endpoint_init(&e, &shared);
-    for (unsigned i = 0; i < 20; i++)
-        endpoint_observe(&e, 100, 4000, 0, 0);
+    endpoint_observe(&e, 100, 4000, 0, 0);
     endpoint_eject_slow(&e, 1000);
+    assert_int_equal(endpoint_estimate(&e, 100).ttft_ms, 0); /* To be seen anew. */
     assert_false(endpoint_usable(&e, 1000 + breaker_defaults.base_ms - 1));
-    assert_false(endpoint_is_slow(&e, 100, 400));
     assert_true(endpoint_take(&e, false, 1000 + breaker_defaults.base_ms));
     assert_false(endpoint_take(&e, false, 1000 + breaker_defaults.base_ms)); /* One probe. */
     endpoint_done(&e, ENDPOINT_OK, 7000);
@@ -166,7 +194,8 @@ int main(void)
         cmocka_unit_test(f21_a_full_deployment_takes_no_more),
         cmocka_unit_test(f21_room_is_seen_for_calls_to_come),
         cmocka_unit_test(f14_slow_is_against_the_peers_and_after_enough_samples),
-        cmocka_unit_test(f14_a_slow_one_is_out_longer_each_time_and_judged_anew),
+        cmocka_unit_test(f14_a_few_very_late_answers_are_no_sign),
+        cmocka_unit_test(f14_a_slow_one_is_out_longer_each_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
