@@ -1,9 +1,9 @@
 /* When it begins, who serves, and what becomes of the other.
  *
  * Usual path of a request that is hedged: armed when its first attempt has begun; the timer of the
- * worker finds it due and nothing of an answer there; begin() asks for a target, for the node's
- * share and for the money, opens a row and starts; one of the two decides it (hedge_decide); the
- * other's on_done ends it; the account waits for that (hedge_settled). */
+ * worker finds it due and nothing of an answer there; ask() finds a target, the node's share and
+ * the money, or is asked again later; a row is opened and it starts; one of the two decides it
+ * (hedge_decide); the other's on_done ends it; the account waits for that (hedge_settled). */
 #include "dataplane/request/hedge.h"
 
 #include <assert.h>
@@ -19,6 +19,12 @@
 
 #define HEDGES_KEPT  16U
 #define TIMER_MS_MIN 5U /* What is due sooner is due together. */
+
+/* Values of METER_HEDGES; told apart by address. */
+static const char refused_nobody[] = "refused_nobody";
+static const char refused_share[] = "refused_share";
+static const char refused_budget[] = "refused_budget";
+static const char refused_memory[] = "refused_memory";
 
 static void count(struct request *r, const char *result)
 {
@@ -58,9 +64,13 @@ static bool take_memory(struct request *r)
 void hedge_give(struct request *r)
 {
     struct hedge *h = r->work->hedge;
-    if (r->work->hedge_wait.at_ms != 0)
-        list_remove(&r->work->hedge_wait.link);
-    r->work->hedge_wait.at_ms = 0;
+    struct hedge_wait *w = &r->work->hedge_wait;
+    if (w->at_ms != 0)
+        list_remove(&w->link);
+    if (w->refused != NULL)
+        count(r, w->refused);
+    w->at_ms = 0;
+    w->refused = NULL;
     if (h == NULL)
         return;
     attempt_release(&h->other);
@@ -102,16 +112,16 @@ static bool may_begin(const struct request *r)
            !queue_waits(&env->queue, r->route) && !queue_waits(&env->queue, r->attempt.model);
 }
 
-/* It stays alone where `why` says so; NULL: the second may begin, and is paid for. */
+/* NULL: the second may begin, and is paid for; else why not now. */
 static const char *refusal(struct request *r, uint64_t now_ms)
 {
     struct request_work *w = r->work;
     if (!may_begin(r) || (w->next_target = attempt_pick_beside(r)) == NULL)
-        return "refused_nobody";
+        return refused_nobody;
     if (!retry_budget_take_hedge(&r->env->shared->retries, r->route->hedge_share, now_ms))
-        return "refused_share";
+        return refused_share;
     if (r->charge != NULL && charge_take_beside(r) != 0)
-        return "refused_budget";
+        return refused_budget;
     return NULL;
 }
 
@@ -129,25 +139,44 @@ static bool start_other(struct request *r)
     return attempt_start(r) == 0;
 }
 
-static void begin(struct request *r)
+/* Memory comes last: what was taken for a second that does not begin goes back. */
+static const char *ask(struct request *r)
 {
-    if (!shows_nothing(r))
-        return;
     r->now_ns = clock_mono_ns();
-    const char *why = refusal(r, r->now_ns / 1000000);
-    if (why == NULL && !take_memory(r)) {
+    const char *refused = refusal(r, r->now_ns / 1000000);
+    if (refused == NULL && !take_memory(r)) {
         if (r->charge != NULL)
             charge_give_back(r);
-        why = "refused_nobody";
+        refused = refused_memory;
     }
-    if (why != NULL) {
-        count(r, why);
-        return;
-    }
+    return refused;
+}
+
+/* That nobody is there or no share is left may pass: it is asked again when the first has taken as
+ * long again. So few wait for long that a share is left for the slowest. A budget that does not
+ * hold two worst cases is not asked twice. */
+static uint64_t again_ms(const struct request *r, const char *refused)
+{
+    if (refused != refused_nobody && refused != refused_share)
+        return 0;
+    const uint64_t now_ms = r->now_ns / 1000000, took_ms = now_ms - r->attempt.start_ns / 1000000;
+    return now_ms + (took_ms > TIMER_MS_MIN ? took_ms : TIMER_MS_MIN);
+}
+
+/* When it is to be asked again; 0: never, it has begun or need not. */
+static uint64_t begin(struct request *r)
+{
+    struct hedge_wait *w = &r->work->hedge_wait;
+    if (!shows_nothing(r))
+        return 0;
+    w->refused = ask(r);
+    if (w->refused != NULL)
+        return again_ms(r, w->refused);
     hedge_turn(r);
     r->work->hedge->state = start_other(r) ? HEDGE_BOTH : HEDGE_OVER;
     hedge_turn(r); /* The first one stays at hand until something else is better. */
     ask_note(r);
+    return 0;
 }
 
 /* ---- time ---- */
@@ -169,13 +198,12 @@ static void on_due(uv_timer_t *timer)
     env->hedge_due_ms = 0;
     LIST_FOREACH_SAFE (it, tmp, &env->hedge_waits) {
         struct hedge_wait *w = container_of(it, struct hedge_wait, link);
-        if (w->at_ms > now_ms) {
-            next_ms = w->at_ms < next_ms ? w->at_ms : next_ms;
-            continue;
-        }
-        list_remove(&w->link);
-        w->at_ms = 0;
-        begin(w->request); /* Ends no request: no other place in the list moves. */
+        if (w->at_ms <= now_ms) /* Ends no request: no place in the list moves. */
+            w->at_ms = begin(w->request);
+        if (w->at_ms == 0)
+            list_remove(&w->link);
+        else if (w->at_ms < next_ms)
+            next_ms = w->at_ms;
     }
     if (next_ms != UINT64_MAX)
         set_timer(env, next_ms, now_ms);

@@ -45,9 +45,10 @@ const struct metrics_family meters_table[METER_COUNT + 1] = {
     [METER_HEDGES] = {.name = "steelyard_hedges_total",
                       .type = METRICS_COUNTER,
                       .help = "Second attempts beside a first one that showed nothing: won (it "
-                              "served), lost (another did), failed (none did); and those that did "
-                              "not begin: refused_nobody (no other deployment of the model is "
-                              "healthy and has room), refused_share, refused_budget.",
+                              "served), lost (another did), failed (none did); and requests for "
+                              "which none began though it was due, by what was last in its way: "
+                              "refused_nobody (no other deployment of the model is healthy and "
+                              "has room), refused_share, refused_budget, refused_memory.",
                       .labels = {"result"}},
     [METER_CONNECT] = {.name = "steelyard_upstream_connect_seconds",
                        .type = METRICS_HISTOGRAM,

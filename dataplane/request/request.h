@@ -311,7 +311,8 @@ struct attempt_words {
 struct hedge_wait {
     struct list link; /* env->hedge_waits */
     struct request *request;
-    uint64_t at_ms; /* 0: in no list. */
+    uint64_t at_ms;      /* 0: in no list. */
+    const char *refused; /* Why none has begun when it was due; static. */
 };
 
 /* A body that goes up while it comes (early.h). */

@@ -25,7 +25,8 @@ void workspace_give(struct request *r)
 {
     if (r->work == NULL)
         return;
-    if (r->work->hedge_wait.at_ms != 0 || r->work->hedge != NULL)
+    const struct hedge_wait *w = &r->work->hedge_wait;
+    if (w->at_ms != 0 || w->refused != NULL || r->work->hedge != NULL)
         hedge_give(r);
     if (r->env->works.count < WORKS_KEPT)
         freelist_put(&r->env->works, r->work);

@@ -144,6 +144,11 @@ static void f17_both_are_held_for_and_both_are_charged(void **state)
     assert_string_equal(s.of[1].server, "two/up-twin");
 }
 
+static bool passes(const char *why)
+{
+    return strcmp(why, "refused_budget") != 0;
+}
+
 /* why: NULL where no time for a second ever comes. */
 static void one_alone(const struct rig_options *o, int64_t granted, const char *why,
                       void (*prepare)(struct rig *r))
@@ -155,16 +160,17 @@ static void one_alone(const struct rig_options *o, int64_t granted, const char *
     if (prepare != NULL)
         prepare(&r);
     ask_first(&r, &c, ASK);
-    if (why != NULL) {
+    if (why != NULL)
         hedge_due(&r);
-        rig_until(&r, hedge_counted(&r, why) == 1);
-    }
-    assert_false(hedge_waits(&r));
     hedge_settle_loop(&r);
+    assert_true(hedge_waits(&r) == (why != NULL && passes(why)));
     assert_int_equal(r.providers[0].requests + r.providers[1].requests, 1);
     hedge_say(&r, r.providers[0].requests == 1 ? 0 : 1, 0, 'W', false);
     rig_until(&r, rig_answered(&c));
     leave(&r, &c);
+    assert_false(hedge_waits(&r));
+    if (why != NULL)
+        assert_int_equal(hedge_counted(&r, why), 1);
     if (o->account_count > 0)
         assert_true(rig_free(&r, 1001) == granted - COST);
     rig_stop(&r);
@@ -189,6 +195,11 @@ static void f17_where_the_first_is_clamped_there_is_no_second(void **state)
 }
 
 /* ---- nobody, or not now ---- */
+
+static struct request *the_request(struct rig *r)
+{
+    return container_of(r->env.active.next, struct request, link);
+}
 
 static void cool_both(struct rig *r)
 {
@@ -247,15 +258,16 @@ static void f17_f21_not_while_others_wait_for_the_model(void **state)
     int somebody = 0;
     begin(&r, &o, PLENTY, &s);
     ask_first(&r, &c, ASK);
-    const struct request *q = container_of(r.env.active.next, struct request, link);
-    assert_int_equal(queue_join(&r.env.queue, &somebody, q->route, 1, 1, clock_mono_ms()),
+    const struct snapshot_route *route = the_request(&r)->route;
+    assert_int_equal(queue_join(&r.env.queue, &somebody, route, 1, 1, clock_mono_ms()),
                      QUEUE_JOINED);
     hedge_due(&r);
-    rig_until(&r, hedge_counted(&r, "refused_nobody") == 1);
-    queue_leave(&r.env.queue, &somebody, false);
+    hedge_settle_loop(&r);
     hedge_say(&r, 0, 0, 'W', false);
     rig_until(&r, rig_answered(&c));
+    queue_leave(&r.env.queue, &somebody, false);
     leave(&r, &c);
+    assert_int_equal(hedge_counted(&r, "refused_nobody"), 1);
     rig_stop(&r);
     assert_int_equal(s.attempts, 1);
 }
@@ -265,6 +277,38 @@ static void f17_the_node_has_its_share_of_them(void **state)
     (void)state;
     const struct rig_options o = hedge_options();
     one_alone(&o, 0, "refused_share", use_up);
+}
+
+/* It is asked again when the first has taken as long again, and may begin then. */
+static void f17_what_was_refused_is_asked_again(void **state)
+{
+    (void)state;
+    struct rig r;
+    struct rig_client c;
+    struct seen s;
+    const struct rig_options o = hedge_options();
+    const uint64_t taken_ms = 30000;
+    begin(&r, &o, PLENTY, &s);
+    use_up(&r);
+    ask_first(&r, &c, ASK);
+    the_request(&r)->attempt.start_ns -= taken_ms * 1000000;
+    hedge_due(&r);
+    hedge_settle_loop(&r);
+    const uint64_t again_ms = the_request(&r)->work->hedge_wait.at_ms - clock_mono_ms();
+    assert_in_range(again_ms, taken_ms - 1000, taken_ms + 1000);
+    assert_int_equal(uv_timer_get_due_in(&r.env.hedge_timer) / 1000, again_ms / 1000);
+    assert_int_equal(r.providers[1].requests, 0);
+    hedge_allow(&r);
+    hedge_due(&r);
+    rig_until(&r, r.providers[1].requests == 1);
+    assert_false(hedge_waits(&r));
+    hedge_say(&r, 1, 1, 'W', false);
+    rig_until(&r, rig_answered(&c));
+    leave(&r, &c);
+    assert_int_equal(hedge_counted(&r, "won"), 1);
+    assert_int_equal(hedge_counted(&r, "refused_share"), 0);
+    rig_stop(&r);
+    assert_int_equal(s.attempts, 2);
 }
 
 static void f17_it_is_off_unless_the_route_says_when(void **state)
@@ -431,7 +475,6 @@ static void f17_what_was_held_for_a_second_that_has_no_memory_is_given_back(void
     rig_until(&r, !hedge_waits(&r));
     assert_true(fault_disarm());
     assert_int_equal(r.providers[0].requests + r.providers[1].requests, 1);
-    assert_int_equal(hedge_counted(&r, "refused_nobody"), 1);
     for (uint64_t b = 1001; b <= 1003; b++)
         assert_true(PLENTY - rig_free(&r, b) == held);
     const size_t first = r.providers[0].requests == 1 ? 0 : 1;
@@ -439,6 +482,7 @@ static void f17_what_was_held_for_a_second_that_has_no_memory_is_given_back(void
     rig_until(&r, rig_answered(&c));
     leave(&r, &c);
     const int64_t spent = PLENTY - rig_free(&r, 1002);
+    assert_int_equal(hedge_counted(&r, "refused_memory"), 1);
     rig_stop(&r);
     assert_int_equal(s.attempts, 1);
     assert_true(s.cost == spent && s.of[0].reserved == held);
@@ -453,6 +497,7 @@ int main(void)
         cmocka_unit_test(f17_an_unhealthy_or_full_deployment_is_nobody),
         cmocka_unit_test(f17_f21_not_while_others_wait_for_the_model),
         cmocka_unit_test(f17_the_node_has_its_share_of_them),
+        cmocka_unit_test(f17_what_was_refused_is_asked_again),
         cmocka_unit_test(f17_it_is_off_unless_the_route_says_when),
         cmocka_unit_test(f17_by_p95_only_once_enough_is_known),
         cmocka_unit_test(f17_who_has_the_answer_may_ask_again_at_once),
