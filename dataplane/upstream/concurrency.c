@@ -36,7 +36,6 @@ void concurrency_too_much(struct concurrency *c, uint32_t inflight, uint64_t now
 
 bool concurrency_late(struct late *l, uint32_t sample_ms, uint32_t usual_ms)
 {
-    const bool late =
-        usual_ms != 0 && sample_ms / LATE_TIMES > usual_ms && sample_ms - usual_ms > LATE_MORE_MS;
+    const bool late = late_is(sample_ms, usual_ms, LATE_TIMES, LATE_MORE_MS);
     return late_too_many(l, late, LATE_WEIGHT, LATE_ROW);
 }

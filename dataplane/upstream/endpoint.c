@@ -100,8 +100,7 @@ void endpoint_congested(struct endpoint *e, uint64_t now_ms)
 
 bool endpoint_is_behind(struct endpoint *e, uint32_t ttft_ms, uint32_t peers_ttft_ms)
 {
-    const bool late = peers_ttft_ms != 0 && ttft_ms / BEHIND_TIMES > peers_ttft_ms &&
-                      ttft_ms - peers_ttft_ms > BEHIND_MORE_MS;
+    const bool late = late_is(ttft_ms, peers_ttft_ms, BEHIND_TIMES, BEHIND_MORE_MS);
     return late_too_many(&e->behind, late, BEHIND_WEIGHT, BEHIND_ROW);
 }
 

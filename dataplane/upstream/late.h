@@ -12,6 +12,12 @@ struct late { /* All zero at first. */
     uint32_t sum;
 };
 
+/* More than `times` as long as is usual (0: nobody knows), and by more than more_ms. */
+static inline bool late_is(uint32_t took_ms, uint32_t usual_ms, uint32_t times, uint32_t more_ms)
+{
+    return usual_ms != 0 && took_ms / times > usual_ms && took_ms - usual_ms > more_ms;
+}
+
 /* True: weight * row or more, as after `row` late ones in a row; counted anew from here on. */
 static inline bool late_too_many(struct late *l, bool late, uint32_t weight, uint32_t row)
 {
