@@ -105,6 +105,16 @@ bool str_cut(struct str s, char separator, struct str *out_head, struct str *out
 /* Copies and NUL-terminates; false (and an empty string) if it does not fit or holds a NUL. */
 bool str_copy(struct str s, char *out, size_t out_bytes);
 
+/* Of a hexadecimal digit in either case; -1: it is none. */
+static inline int str_hex_value(char c)
+{
+    const unsigned digit = (unsigned)(unsigned char)c - '0';
+    const unsigned letter = ((unsigned)(unsigned char)c | 0x20U) - 'a';
+    if (digit <= 9)
+        return (int)digit;
+    return letter <= 5 ? (int)letter + 10 : -1;
+}
+
 /* Decimal digits only: no sign (i64: one leading '-'), space, hex or leading '+'. */
 int str_parse_u64(struct str s, uint64_t max, uint64_t *out_value) MUST_CHECK;
 int str_parse_i64(struct str s, int64_t min, int64_t max, int64_t *out_value) MUST_CHECK;

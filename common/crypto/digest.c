@@ -136,28 +136,17 @@ void hex_encode(const void *data, size_t len, char *out)
     out[2 * len] = '\0';
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 int hex_decode(struct str hex, void *out, size_t out_bytes)
 {
     uint8_t *p = out;
     if (hex.len % 2 != 0 || hex.len / 2 != out_bytes)
         return ERR_INVALID;
     for (size_t i = 0; i < hex.len; i++) {
-        if (hex_value(hex.data[i]) < 0)
+        if (str_hex_value(hex.data[i]) < 0)
             return ERR_SYNTAX;
     }
     for (size_t i = 0; i < out_bytes; i++)
-        p[i] = (uint8_t)(hex_value(hex.data[2 * i]) << 4 | hex_value(hex.data[2 * i + 1]));
+        p[i] = (uint8_t)(str_hex_value(hex.data[2 * i]) << 4 | str_hex_value(hex.data[2 * i + 1]));
     return 0;
 }
 

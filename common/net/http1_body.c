@@ -80,17 +80,6 @@ enum http1_result http1_body_close(struct http1_body *b)
     return HTTP1_DONE;
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 static bool is_control(char c)
 {
     return ((unsigned char)c < 0x20 && c != '\t') || c == 0x7f;
@@ -99,7 +88,7 @@ static bool is_control(char c)
 /* The line of a chunk's size. Digits are counted too, so that zeros in front are bounded. */
 static enum http1_reason size_byte(struct http1_body *b, char c)
 {
-    int digit = hex_value(c);
+    int digit = str_hex_value(c);
     if (digit >= 0) {
         if (b->state == BODY_SIZE_FIRST) {
             b->left = 0;
@@ -244,7 +233,7 @@ static void take_usual_framing(struct http1_body *b, struct str *io_input)
     if (b->state != BODY_SIZE_FIRST)
         return;
     size_t end = io_input->len < USUAL_SIZE_DIGITS + 2 ? io_input->len : USUAL_SIZE_DIGITS + 2;
-    for (int digit; at + 2 < end && (digit = hex_value(data[at])) >= 0; at++)
+    for (int digit; at + 2 < end && (digit = str_hex_value(data[at])) >= 0; at++)
         size = size << 4 | (unsigned)digit;
     if (at + 2 > end || data[at] != '\r' || data[at + 1] != '\n' || size == 0 ||
         size > b->max_bytes - b->payload_bytes)

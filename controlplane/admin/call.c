@@ -8,17 +8,6 @@
 #include "common/base/options.h"
 #include "common/crypto/digest.h"
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 bool call_query(const struct admin_call *call, const char *name, char *out, size_t out_bytes,
                 int *io_rc)
 {
@@ -29,8 +18,8 @@ bool call_query(const struct admin_call *call, const char *name, char *out, size
     for (size_t i = 0; i < raw.len; i++) {
         char c = raw.data[i] == '+' ? ' ' : raw.data[i];
         if (raw.data[i] == '%') {
-            int high = i + 2 < raw.len ? hex_digit(raw.data[i + 1]) : -1;
-            int low = i + 2 < raw.len ? hex_digit(raw.data[i + 2]) : -1;
+            int high = i + 2 < raw.len ? str_hex_value(raw.data[i + 1]) : -1;
+            int low = i + 2 < raw.len ? str_hex_value(raw.data[i + 2]) : -1;
             if (high < 0 || low < 0) {
                 *io_rc = ERR_INVALID;
                 return false;

@@ -128,19 +128,10 @@ static int take_escape(struct tr_custom_input *in, char c, struct buf *out)
     return rc == 0 ? buf_append_char(out, known != NULL ? to[known - from] : c) : rc;
 }
 
-static int digit_of(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* *out_again: the byte is none of the digits, and is looked at again. */
 static int take_hex(struct tr_custom_input *in, char c, struct buf *out, bool *out_again)
 {
-    int digit = digit_of(c);
+    int digit = str_hex_value(c);
     *out_again = digit < 0;
     if (digit < 0) {
         in->state = TR_CUSTOM_TEXT;

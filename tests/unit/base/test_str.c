@@ -261,6 +261,18 @@ static void the_same_is_seen_at_every_length(void **state)
     }
 }
 
+static void hexadecimal_digits_have_their_value(void **state)
+{
+    (void)state;
+    static const char lower[] = "0123456789abcdef", upper[] = "0123456789ABCDEF";
+    for (int c = 1; c < 256; c++) {
+        const char *at = strchr(lower, c), *other = strchr(upper, c);
+        const long value = at != NULL ? at - lower : other != NULL ? other - upper : -1;
+        assert_int_equal(str_hex_value((char)c), value);
+    }
+    assert_int_equal(str_hex_value('\0'), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -271,6 +283,7 @@ int main(void)
         cmocka_unit_test(a_cut_splits_at_the_first_separator),
         cmocka_unit_test(plain_is_what_json_holds_as_it_is),
         cmocka_unit_test(a_copy_fits_or_fails),
+        cmocka_unit_test(hexadecimal_digits_have_their_value),
         cmocka_unit_test(integers_are_digits_within_a_range),
         cmocka_unit_test(durations_and_sizes_need_their_unit),
         cmocka_unit_test(money_is_exact_or_refused),
