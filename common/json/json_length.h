@@ -62,4 +62,25 @@ static inline size_t json_plain_length(const unsigned char *p, size_t len, uint3
     return json_best.plain(p, len, io_escapes);
 }
 
+#define JSON_SHORT_BYTES 64
+
+/* The same number, for what is mostly a few dozen bytes, as ids and the texts of events are: those
+ * are not worth a call. */
+static inline size_t json_short_length(const unsigned char *p, size_t len, uint32_t *io_escapes)
+{
+    size_t at = 0;
+#if defined(__SSE2__)
+    for (; len - at >= 16 && at < JSON_SHORT_BYTES; at += 16) {
+        const unsigned mask = json_special_16(p + at);
+        if (mask == 0)
+            continue;
+        at += (unsigned)__builtin_ctz(mask);
+        if (p[at] == '"')
+            return at;
+        break;
+    }
+#endif
+    return at + json_best.plain(p + at, len - at, io_escapes);
+}
+
 #endif

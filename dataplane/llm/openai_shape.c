@@ -10,7 +10,7 @@ static inline const unsigned char *string_end(const unsigned char *p, const unsi
                                               size_t *out_escapes)
 {
     uint32_t escapes = 0;
-    const unsigned char *q = p + json_plain_length(p, (size_t)(end - p), &escapes);
+    const unsigned char *q = p + json_short_length(p, (size_t)(end - p), &escapes);
     *out_escapes = escapes;
     if (q < end && *q == '"')
         return q;

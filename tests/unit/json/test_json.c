@@ -411,6 +411,10 @@ static void expect_same_lengths(const unsigned char *bytes, size_t len)
     assert_int_equal(json_plain_length(bytes, len, &wide_escapes),
                      scalar->plain(bytes, len, &escapes));
     assert_int_equal(wide_escapes, escapes);
+    uint32_t short_escapes = 0;
+    assert_int_equal(json_short_length(bytes, len, &short_escapes),
+                     json_plain_length(bytes, len, &wide_escapes));
+    assert_int_equal(short_escapes, escapes);
 }
 
 static void all_ways_to_skip_bytes_see_the_same(void **state)
