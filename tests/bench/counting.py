@@ -129,7 +129,7 @@ class Steps:
     name, prefix = "single steps", ()
     threads = "the worker"
     requests, rounds = 3, 0  # No rounds: a program of its own is too long on its way to the first.
-    streams, events, interval_ms = 1, 10, 250
+    streams, events, interval_ms = 1, 30, 200
     WINDOWS = 3
 
     def __init__(self, directory):
