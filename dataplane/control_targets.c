@@ -248,7 +248,7 @@ int control_targets_client(struct control_targets *t, struct rpc_client **out_cl
         return err_set(err, ERR_LIMIT, "too many clients");
     size_t n = gather(t, targets, names);
     int rc = rpc_client_create_list(t->loop, targets, names, n, t->has_tls ? &t->tls : NULL,
-                                    out_client, err);
+                                    t->client_count > 0 ? t->clients[0] : NULL, out_client, err);
     if (rc == 0) {
         t->turns[t->client_count] = rpc_client_turn(*out_client);
         t->clients[t->client_count++] = *out_client;

@@ -120,10 +120,12 @@ int rpc_client_create(uv_loop_t *loop, const char *target, const struct rpc_tls 
 /* One of several, all of which do the same (1 to RPC_TARGETS_MAX). A connection is made only to
  * that which is used: at first one drawn at random, so that many clients spread; another after
  * rpc_client_turn_on. names[i]: what the certificate of targets[i] must say, NULL: as tls says,
- * else the name in the target. names NULL: all are. All texts are copied. */
+ * else the name in the target. names NULL: all are. All texts are copied. beside: a client
+ * of the same loop that is not being closed, whose thread serves this one too; each has its own
+ * connection, and either may be closed first. NULL: a thread of its own. */
 int rpc_client_create_list(uv_loop_t *loop, const char *const *targets, const char *const *names,
-                           size_t count, const struct rpc_tls *tls, struct rpc_client **out_client,
-                           struct err *err) MUST_CHECK;
+                           size_t count, const struct rpc_tls *tls, struct rpc_client *beside,
+                           struct rpc_client **out_client, struct err *err) MUST_CHECK;
 /* Replaces the list (addresses of a name may change). Streams that are open stay as they are; the
  * target in use stays the one in use if it is still listed, else one is drawn. On an error the old
  * list stays. */

@@ -3,6 +3,7 @@
  * thread ends when the queue was shut down and is empty; on_wake then joins it and closes the
  * async. */
 #include "common/base/log.h"
+#include "common/base/mem.h"
 #include "common/link/rpc_internal.h"
 #include <grpc/support/log.h>
 #include <grpc/support/time.h>
@@ -73,8 +74,11 @@ static void *rpc_bridge_main(void *arg)
 static void on_async_closed(uv_handle_t *handle)
 {
     struct rpc_bridge *b = container_of((uv_async_t *)handle, struct rpc_bridge, async);
+    struct rpc_leave *last = b->last;
     pthread_mutex_destroy(&b->lock);
-    b->on_closed(b->user);
+    mem_free(b);
+    if (last != NULL)
+        last->on_closed(last->user);
 }
 
 static void on_wake(uv_async_t *async)
@@ -101,13 +105,19 @@ static void on_wake(uv_async_t *async)
     }
 }
 
-int rpc_bridge_start(struct rpc_bridge *b, uv_loop_t *loop, struct err *err)
+int rpc_bridge_start(uv_loop_t *loop, struct rpc_bridge **out_bridge, struct err *err)
 {
-    *b = (struct rpc_bridge){.loop = loop};
+    struct rpc_bridge *b = mem_zalloc(sizeof *b);
+    if (b == NULL)
+        return err_set(err, ERR_NOMEM, "out of memory");
+    b->loop = loop;
+    b->users = 1;
     b->tail = &b->head;
     int rc = uv_async_init(loop, &b->async, on_wake);
-    if (rc != 0)
+    if (rc != 0) {
+        mem_free(b);
         return err_set(err, err_from_uv(rc), "cannot make a wake-up handle: %s", uv_strerror(rc));
+    }
     pthread_mutex_init(&b->lock, NULL);
     b->cq = grpc_completion_queue_create_for_next(NULL);
     rc = pthread_create(&b->thread, NULL, rpc_bridge_main, b);
@@ -117,17 +127,36 @@ int rpc_bridge_start(struct rpc_bridge *b, uv_loop_t *loop, struct err *err)
         grpc_completion_queue_shutdown(b->cq);
         (void)grpc_completion_queue_next(b->cq, gpr_inf_past(GPR_CLOCK_MONOTONIC), NULL);
         grpc_completion_queue_destroy(b->cq);
-        uv_close((uv_handle_t *)&b->async, NULL);
+        uv_close((uv_handle_t *)&b->async, on_async_closed);
         uv_run(loop, UV_RUN_NOWAIT);
         return err_set(err, err_from_errno(rc), "cannot start the RPC thread");
     }
+    *out_bridge = b;
     return 0;
 }
 
-void rpc_bridge_close(struct rpc_bridge *b, void (*on_closed)(void *user), void *user)
+struct rpc_bridge *rpc_bridge_share(struct rpc_bridge *b)
 {
-    b->on_closed = on_closed;
-    b->user = user;
+    b->users++;
+    return b;
+}
+
+static void on_left(struct rpc_op *op, bool ok)
+{
+    (void)ok;
+    struct rpc_leave *leave = container_of(op, struct rpc_leave, op);
+    leave->on_closed(leave->user);
+}
+
+void rpc_bridge_leave(struct rpc_bridge *b, struct rpc_leave *leave, void (*on_closed)(void *user),
+                      void *user)
+{
+    *leave = (struct rpc_leave){.op.on_done = on_left, .on_closed = on_closed, .user = user};
+    if (--b->users > 0) {
+        rpc_bridge_post(b, &leave->op);
+        return;
+    }
+    b->last = leave;
     grpc_completion_queue_shutdown(b->cq);
 }
 

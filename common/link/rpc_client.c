@@ -15,7 +15,7 @@ struct target {
 };
 
 struct rpc_client {
-    struct rpc_bridge bridge;
+    struct rpc_bridge *bridge;
     struct target *targets;
     size_t target_count, at;
     uint64_t turn;
@@ -25,6 +25,7 @@ struct rpc_client {
     bool closing;
     bool bridge_closing;
     struct rpc_op op_close;
+    struct rpc_leave leave;
     void (*on_closed)(void *user);
     void *user;
 };
@@ -192,8 +193,8 @@ void rpc_client_turn_on(struct rpc_client *c, uint64_t turn)
 }
 
 int rpc_client_create_list(uv_loop_t *loop, const char *const *targets, const char *const *names,
-                           size_t count, const struct rpc_tls *tls, struct rpc_client **out_client,
-                           struct err *err)
+                           size_t count, const struct rpc_tls *tls, struct rpc_client *beside,
+                           struct rpc_client **out_client, struct err *err)
 {
     bool plain = tls == NULL || tls->cert_file == NULL;
     struct rpc_client *c = mem_zalloc(sizeof(*c));
@@ -208,8 +209,10 @@ int rpc_client_create_list(uv_loop_t *loop, const char *const *targets, const ch
     }
     if (rc == 0)
         rc = rpc_client_set_targets(c, targets, names, count, err);
-    if (rc == 0)
-        rc = rpc_bridge_start(&c->bridge, loop, err);
+    if (rc == 0 && beside != NULL)
+        c->bridge = rpc_bridge_share(beside->bridge);
+    else if (rc == 0)
+        rc = rpc_bridge_start(loop, &c->bridge, err);
     if (rc != 0) {
         client_free(c);
         return rc;
@@ -221,7 +224,7 @@ int rpc_client_create_list(uv_loop_t *loop, const char *const *targets, const ch
 int rpc_client_create(uv_loop_t *loop, const char *target, const struct rpc_tls *tls,
                       struct rpc_client **out_client, struct err *err)
 {
-    return rpc_client_create_list(loop, &target, NULL, 1, tls, out_client, err);
+    return rpc_client_create_list(loop, &target, NULL, 1, tls, NULL, out_client, err);
 }
 
 static void on_bridge_closed(void *user)
@@ -241,7 +244,7 @@ static void close_if_idle(struct rpc_client *c)
     targets_free(c->targets, c->target_count);
     c->targets = NULL;
     c->target_count = 0;
-    rpc_bridge_close(&c->bridge, on_bridge_closed, c);
+    rpc_bridge_leave(c->bridge, &c->leave, on_bridge_closed, c);
 }
 
 static void on_stream_gone(struct rpc_stream *stream, void *owner)
@@ -259,7 +262,7 @@ int rpc_client_open(struct rpc_client *c, const struct rpc_method *method, uint6
     if (c->files != NULL && rpc_tls_files_changed(c->files))
         for (size_t i = 0; i < c->target_count; i++)
             (void)make_channel(c, &c->targets[i], NULL); /* Unusable files: on with the old ones. */
-    struct rpc_stream *s = rpc_stream_create(&c->bridge, false, method->response);
+    struct rpc_stream *s = rpc_stream_create(c->bridge, false, method->response);
     if (s == NULL)
         return ERR_NOMEM;
     gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
@@ -267,7 +270,7 @@ int rpc_client_open(struct rpc_client *c, const struct rpc_method *method, uint6
         deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                                 gpr_time_from_millis((int64_t)deadline_ms, GPR_TIMESPAN));
     s->call = grpc_channel_create_call(c->targets[c->at].channel, NULL, GRPC_PROPAGATE_DEFAULTS,
-                                       c->bridge.cq, grpc_slice_from_static_string(method->path),
+                                       c->bridge->cq, grpc_slice_from_static_string(method->path),
                                        NULL, deadline, NULL);
     if (s->call == NULL) {
         rpc_stream_destroy_unstarted(s);
@@ -297,7 +300,7 @@ void rpc_client_close(struct rpc_client *c, void (*cb)(void *user), void *user)
     LIST_FOREACH (it, &c->streams)
         rpc_stream_cancel(container_of(it, struct rpc_stream, link), RPC_CANCELLED, "closing");
     c->op_close.on_done = on_close_turn;
-    rpc_bridge_post(&c->bridge, &c->op_close);
+    rpc_bridge_post(c->bridge, &c->op_close);
 }
 
 uint64_t rpc_backoff_next_ms(struct rpc_backoff *b)

@@ -18,7 +18,15 @@ struct rpc_op {
     bool ok;
 };
 
+/* Somebody who no longer uses a bridge, until he was told that it is over. */
+struct rpc_leave {
+    struct rpc_op op;
+    void (*on_closed)(void *user);
+    void *user;
+};
+
 struct rpc_bridge {
+    unsigned users; /* Clients or a server; the last one ends it. */
     uv_loop_t *loop;
     grpc_completion_queue *cq;
     pthread_t thread;
@@ -27,12 +35,16 @@ struct rpc_bridge {
     struct rpc_op **tail;
     bool drained; /* The queue is shut down and empty: the thread has ended or is about to. */
     uv_async_t async;
-    void (*on_closed)(void *user);
-    void *user;
+    struct rpc_leave *last; /* Who is told when it has ended. */
 };
-int rpc_bridge_start(struct rpc_bridge *b, uv_loop_t *loop, struct err *err) MUST_CHECK;
-/* No call may start a batch any more. on_closed once, later. */
-void rpc_bridge_close(struct rpc_bridge *b, void (*on_closed)(void *user), void *user);
+/* For one user. It frees itself when it has ended. */
+int rpc_bridge_start(uv_loop_t *loop, struct rpc_bridge **out_bridge, struct err *err) MUST_CHECK;
+/* For one more. */
+struct rpc_bridge *rpc_bridge_share(struct rpc_bridge *b);
+/* No call of this user may start a batch any more. on_closed once, later; tags of the user's calls
+ * may still come back then if others use the bridge. leave: borrowed until then. */
+void rpc_bridge_leave(struct rpc_bridge *b, struct rpc_leave *leave, void (*on_closed)(void *user),
+                      void *user);
 /* Runs op->on_done(op, true) in a later loop turn. Loop thread. */
 void rpc_bridge_post(struct rpc_bridge *b, struct rpc_op *op);
 /* What happens before a batch starts happens before its tag comes back; gRPC is not instrumented,

@@ -10,7 +10,7 @@
 #include "common/link/rpc_internal.h"
 
 struct rpc_server {
-    struct rpc_bridge bridge;
+    struct rpc_bridge *bridge;
     grpc_server *server;
     struct rpc_tls_files *files;
     char *address;
@@ -30,6 +30,7 @@ struct rpc_server {
     /* Closing. */
     bool closing, shut_down, bridge_closing, accept_armed;
     struct rpc_op op_shutdown;
+    struct rpc_leave leave;
     uv_timer_t grace;
     void (*on_closed)(void *user);
     void *closed_user;
@@ -87,7 +88,7 @@ static void arm_accept(struct rpc_server *s)
     s->accept_armed = true;
     rpc_op_release(&s->op_accept);
     grpc_call_error rc = grpc_server_request_call(s->server, &s->call, &s->details, &s->metadata,
-                                                  s->bridge.cq, s->bridge.cq, &s->op_accept);
+                                                  s->bridge->cq, s->bridge->cq, &s->op_accept);
     assert(rc == GRPC_CALL_OK);
     (void)rc;
 }
@@ -121,7 +122,7 @@ static void take_call(struct rpc_server *s, grpc_call *call, const struct rpc_me
         return;
     }
     struct rpc_stream *stream = s->stream_count < s->streams_max
-                                    ? rpc_stream_create(&s->bridge, true, method->request)
+                                    ? rpc_stream_create(s->bridge, true, method->request)
                                     : NULL;
     if (stream == NULL) {
         refuse(s, call, GRPC_STATUS_RESOURCE_EXHAUSTED, "too many streams");
@@ -209,7 +210,7 @@ static int bind_server(struct rpc_server *s, const struct rpc_server_options *op
         credentials = grpc_insecure_server_credentials_create();
     }
     s->server = grpc_server_create(&server_args, NULL);
-    grpc_server_register_completion_queue(s->server, s->bridge.cq, NULL);
+    grpc_server_register_completion_queue(s->server, s->bridge->cq, NULL);
     int port = grpc_server_add_http2_port(s->server, options->address, credentials);
     grpc_server_credentials_release(credentials);
     if (port == 0)
@@ -234,16 +235,16 @@ static void on_nothing(struct rpc_op *op, bool ok)
 
 static void abandon(struct rpc_server *s)
 {
-    uv_loop_t *loop = s->bridge.loop;
+    uv_loop_t *loop = s->bridge->loop;
     if (s->server != NULL) {
         s->op_shutdown.on_done = on_nothing;
         rpc_op_release(&s->op_shutdown);
-        grpc_server_shutdown_and_notify(s->server, s->bridge.cq, &s->op_shutdown);
+        grpc_server_shutdown_and_notify(s->server, s->bridge->cq, &s->op_shutdown);
         grpc_server_cancel_all_calls(s->server);
         grpc_server_destroy(s->server);
     }
     bool closed = false;
-    rpc_bridge_close(&s->bridge, on_failed_bridge_closed, &closed);
+    rpc_bridge_leave(s->bridge, &s->leave, on_failed_bridge_closed, &closed);
     while (!closed)
         uv_run(loop, UV_RUN_ONCE);
     server_free(s);
@@ -268,7 +269,7 @@ int rpc_server_create(uv_loop_t *loop, const struct rpc_server_options *options,
     s->user = user;
     s->streams_max = options->streams_max != 0 ? options->streams_max : RPC_STREAMS_MAX;
     s->op_accept.on_done = on_accept_op;
-    int rc = rpc_bridge_start(&s->bridge, loop, err);
+    int rc = rpc_bridge_start(loop, &s->bridge, err);
     if (rc != 0) {
         server_free(s);
         return rc;
@@ -301,7 +302,7 @@ static void on_bridge_closed(void *user)
 static void on_grace_closed(uv_handle_t *handle)
 {
     struct rpc_server *s = container_of((uv_timer_t *)handle, struct rpc_server, grace);
-    rpc_bridge_close(&s->bridge, on_bridge_closed, s);
+    rpc_bridge_leave(s->bridge, &s->leave, on_bridge_closed, s);
 }
 
 static void close_if_idle(struct rpc_server *s)
@@ -335,8 +336,8 @@ void rpc_server_close(struct rpc_server *s, uint64_t grace_ms, void (*cb)(void *
     s->on_closed = cb;
     s->closed_user = user;
     s->op_shutdown.on_done = on_shut_down;
-    (void)uv_timer_init(s->bridge.loop, &s->grace);
+    (void)uv_timer_init(s->bridge->loop, &s->grace);
     (void)uv_timer_start(&s->grace, on_grace_over, grace_ms, 0);
     rpc_op_release(&s->op_shutdown);
-    grpc_server_shutdown_and_notify(s->server, s->bridge.cq, &s->op_shutdown);
+    grpc_server_shutdown_and_notify(s->server, s->bridge->cq, &s->op_shutdown);
 }

@@ -1,4 +1,5 @@
 /* Streams over real gRPC on one loop: back-pressure, ends of every kind, credentials. */
+#include <dirent.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -388,6 +389,67 @@ static void a_server_that_closes_ends_every_stream(void **state)
     assert_true(w->up.code != RPC_OK);
 }
 
+static size_t thread_count(void)
+{
+    size_t count = 0;
+    DIR *dir = opendir("/proc/self/task");
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        count += entry->d_name[0] != '.';
+    closedir(dir);
+    return count;
+}
+
+/* Closes `first` while its stream is open; what is left in w->client goes on, on the same thread.
+ */
+static void one_closes_and_the_other_goes_on(struct world *w, struct rpc_client *first,
+                                             struct rpc_client *second)
+{
+    bool closed = false;
+    w->client = first;
+    w->down.echo = true;
+    open_stream(w, &method, 0);
+    run_until(&w->loop, was_accepted, w);
+    rpc_client_close(first, on_flag, &closed);
+    w->client = second;
+    run_until(&w->loop, both_closed, w);
+    while (!closed)
+        uv_run(&w->loop, UV_RUN_ONCE);
+    assert_int_equal(w->up.code, RPC_CANCELLED);
+    w->up = w->down = (struct side){.echo = true};
+    open_stream(w, &method, 0);
+    assert_int_equal(send_batch(w->up.stream, 500, 1000), 0);
+    run_until(&w->loop, echoed, w);
+}
+
+static void clients_beside_each_other_share_a_thread_and_end_apart(struct world *w,
+                                                                   bool later_first)
+{
+    struct err err = {0};
+    struct rpc_client *beside;
+    server_start(w, "127.0.0.1:0", &no_tls, 0);
+    client_start(w, NULL);
+    const char *target = rpc_server_address(w->server);
+    const size_t threads = thread_count();
+    assert_int_equal(
+        rpc_client_create_list(&w->loop, &target, NULL, 1, NULL, w->client, &beside, &err), 0);
+    assert_int_equal(thread_count(), threads);
+    if (later_first)
+        one_closes_and_the_other_goes_on(w, beside, w->client);
+    else
+        one_closes_and_the_other_goes_on(w, w->client, beside);
+}
+
+static void a_client_goes_on_when_one_beside_it_is_closed(void **state)
+{
+    clients_beside_each_other_share_a_thread_and_end_apart(*state, true);
+}
+
+static void a_client_goes_on_when_the_one_it_was_made_beside_is_closed(void **state)
+{
+    clients_beside_each_other_share_a_thread_and_end_apart(*state, false);
+}
+
 static void plain_text_is_for_loopback_only(void **state)
 {
     struct world *w = *state;
@@ -602,6 +664,8 @@ int main(void)
         TEST(a_deadline_ends_a_stream),
         TEST(nobody_there_is_unavailable),
         TEST(a_server_that_closes_ends_every_stream),
+        TEST(a_client_goes_on_when_one_beside_it_is_closed),
+        TEST(a_client_goes_on_when_the_one_it_was_made_beside_is_closed),
         TEST(plain_text_is_for_loopback_only),
         TEST(a_certificate_of_the_ca_names_the_node),
         TEST(b43_a_certificate_of_another_ca_or_none_gets_no_stream),

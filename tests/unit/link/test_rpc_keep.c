@@ -191,8 +191,8 @@ static void connect_to(struct world *w, const char *first, const char *second)
 {
     const char *targets[] = {first, second};
     struct err err = {0};
-    if (rpc_client_create_list(&w->loop, targets, NULL, second != NULL ? 2 : 1, NULL, &w->client,
-                               &err) != 0)
+    if (rpc_client_create_list(&w->loop, targets, NULL, second != NULL ? 2 : 1, NULL, NULL,
+                               &w->client, &err) != 0)
         fail_msg("%s", err.message);
 }
 
@@ -505,7 +505,7 @@ static void making_one_fails_cleanly_without_memory(void **state)
     unsigned n = 0;
     for (; n < 60; n++) {
         fault_arm_alloc(n);
-        int rc = rpc_client_create_list(&w->loop, targets, names, 2, NULL, &w->client, &err);
+        int rc = rpc_client_create_list(&w->loop, targets, names, 2, NULL, NULL, &w->client, &err);
         if (!fault_disarm()) {
             assert_int_equal(rc, 0);
             break;

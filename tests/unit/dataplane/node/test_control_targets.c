@@ -88,13 +88,16 @@ static void note(const char *const *targets, const char *const *names, size_t co
 
 int __wrap_rpc_client_create_list(uv_loop_t *loop, const char *const *targets,
                                   const char *const *names, size_t count, const struct rpc_tls *tls,
-                                  struct rpc_client **out_client, struct err *err);
+                                  struct rpc_client *beside, struct rpc_client **out_client,
+                                  struct err *err);
 int __wrap_rpc_client_create_list(uv_loop_t *loop, const char *const *targets,
                                   const char *const *names, size_t count, const struct rpc_tls *tls,
-                                  struct rpc_client **out_client, struct err *err)
+                                  struct rpc_client *beside, struct rpc_client **out_client,
+                                  struct err *err)
 {
     (void)loop;
     (void)tls;
+    (void)beside;
     (void)err;
     note(targets, names, count);
     *out_client = (struct rpc_client *)(void *)told; /* Only passed on. */
