@@ -1,11 +1,13 @@
 """What the kernel says about processes: CPU time, memory, threads; and where they run."""
 import glob
 import os
-import re
 import subprocess
+import sys
 
-# rb and tb are limits, t counts again what w does, d is a number of drops.
-SKMEM = re.compile(r"skmem:\(r(\d+),rb\d+,t\d+,tb\d+,f(\d+),w(\d+),o(\d+),bl(\d+)")
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "system"))
+
+from skmem import held_bytes  # noqa: E402
 
 
 def order(pid, *command):
@@ -87,8 +89,7 @@ def sockets_kb(pid):
     owner, held = "pid=%d," % pid, 0
     for line in text.splitlines():
         if owner in line:
-            found = SKMEM.search(line)
-            held += sum(int(n) for n in found.groups()) if found else 0
+            held += held_bytes(line)
     return held // 1024
 
 

@@ -12,6 +12,7 @@ import sys
 import time
 
 from harness import Cluster, ROOT, expect, http, wait_until
+from skmem import held_bytes
 
 ALONE = True  # It bounds memory and the slowest request.
 
@@ -93,11 +94,7 @@ def socket_bytes(node_port, provider_port):
     """Kernel memory of the node's sockets: towards clients and towards the provider."""
     out = subprocess.run(["ss", "-tnmH", "( sport = :%d or dport = :%d )" % (node_port, provider_port)],
                          capture_output=True, text=True, check=True).stdout
-    total = 0
-    for part in out.split("skmem:(")[1:]:
-        fields = part.split(")")[0].split(",")
-        total += sum(int(f[1:]) for f in fields if f[0] in "rfw" and f[1:].isdigit())
-    return total
+    return sum(held_bytes(line) for line in out.splitlines())
 
 
 def cuts(cluster):
