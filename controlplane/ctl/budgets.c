@@ -50,15 +50,6 @@ static enum ctl_exit print(struct ctl *c, enum ctl_exit code, json_t *reply)
     return code;
 }
 
-static enum ctl_exit print_change(struct ctl *c, enum ctl_exit code, json_t *reply)
-{
-    code = print(c, code, json_incref(reply));
-    if (code == CTL_OK)
-        code = nodes_take(c, reply);
-    json_decref(reply);
-    return code;
-}
-
 /* `set --account A`: the budget of that account and period; `set ID`: that one. */
 enum ctl_exit budgets_set(struct ctl *c)
 {
@@ -67,7 +58,7 @@ enum ctl_exit budgets_set(struct ctl *c)
     if (by_id == (ctl_text(c, "account") != NULL))
         return ctl_fail(c, CTL_USAGE, "name a budget's ID, or --account and --period");
     enum ctl_exit code = change_post(c, "/budgets", by_id ? "update" : NULL, fields, &reply);
-    return print_change(c, code, reply);
+    return nodes_after(c, code, reply, print);
 }
 
 enum ctl_exit budgets_list(struct ctl *c)
@@ -103,5 +94,5 @@ enum ctl_exit budgets_remove(struct ctl *c)
         c, "Remove budget %s? Its account is then not limited by it.", ctl_arg(c, 0));
     if (code == CTL_OK)
         code = change_post(c, "/budgets", "delete", NULL, &reply);
-    return print_change(c, code, reply);
+    return nodes_after(c, code, reply, print);
 }

@@ -202,14 +202,22 @@ static enum ctl_exit exit_of_status(unsigned status)
     return status == 502 || status == 503 || status == 504 ? CTL_UNREACHABLE : CTL_FAILED;
 }
 
-static enum ctl_exit tell_transport(struct ctl *c, int rc)
+/* Who asked for a change and does not hear how it went has to look, and not just ask again. */
+static const char *hint(const struct exchange *x, const char *method, int rc)
+{
+    if (x->result.request_taken && strcmp(method, "GET") != 0)
+        return "; it may have been done all the same: look before you try again";
+    return rc == ERR_REFUSED ? "; is it running?" : "";
+}
+
+static enum ctl_exit tell_transport(struct ctl *c, const struct exchange *x, const char *method,
+                                    int rc)
 {
     if (c->client->interrupted)
-        return ctl_fail(c, CTL_FAILED, "interrupted");
+        return ctl_fail(c, CTL_FAILED, "interrupted%s", hint(x, method, rc));
     enum ctl_exit code = rc == ERR_TOO_LARGE || rc == ERR_NOMEM ? CTL_FAILED : CTL_UNREACHABLE;
     return ctl_fail(c, code, "no answer from %s (%s): %s%s", c->client->where.server,
-                    c->client->where.source, err_text(rc),
-                    rc == ERR_REFUSED ? "; is it running?" : "");
+                    c->client->where.source, err_text(rc), hint(x, method, rc));
 }
 
 /* RFC 9457 members, and `code`. */
@@ -256,7 +264,7 @@ static enum ctl_exit call(struct ctl *c, const char *method, const char *path, j
     if (x.stopped && !c->client->interrupted)
         code = CTL_OK; /* The receiver had enough. */
     else if (rc != 0)
-        code = silent ? CTL_UNREACHABLE : tell_transport(c, rc);
+        code = silent ? CTL_UNREACHABLE : tell_transport(c, &x, method, rc);
     else if (exit_of_status(x.status) != CTL_OK)
         code = silent ? exit_of_status(x.status) : tell_problem(c, &x, reply);
     else if (on_line == NULL && reply == NULL && out_reply != NULL)

@@ -1,5 +1,6 @@
 /* client.h: the admin API, called from the command line. Blocks; SIGINT cancels the call at hand
- * (the exchange is cut and everything freed) and is then reported as CTL_FAILED.
+ * (the exchange is cut and everything freed) and is then reported as CTL_FAILED. An answer that did
+ * not come to what may change something is told as such: the change may have been made.
  *
  * The server is found in this order: --server / STEELYARD_SERVER with STEELYARD_OPERATOR_KEY; a
  * context of ~/.config/steelyard/config.yaml; the state directory of a `steelyard serve` on this

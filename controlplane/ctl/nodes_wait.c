@@ -45,3 +45,14 @@ enum ctl_exit nodes_refuse(struct ctl *c, const json_t *reply)
     ctl_note(c, "%lld of %lld connected nodes acknowledged it.", n.acked, n.connected);
     return CTL_OK;
 }
+
+enum ctl_exit nodes_after(struct ctl *c, enum ctl_exit code, json_t *reply,
+                          enum ctl_exit (*print)(struct ctl *c, enum ctl_exit code, json_t *reply))
+{
+    code = print(c, code, json_incref(reply));
+    if (code == CTL_OK)
+        code = json_is_true(json_object_get(reply, "disabled")) ? nodes_refuse(c, reply)
+                                                                : nodes_take(c, reply);
+    json_decref(reply);
+    return code;
+}

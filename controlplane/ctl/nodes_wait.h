@@ -12,5 +12,10 @@
 enum ctl_exit nodes_take(struct ctl *c, const json_t *reply);
 /* For what keeps out: CTL_NO (told) when a connected node may still let it in. */
 enum ctl_exit nodes_refuse(struct ctl *c, const json_t *reply);
+/* After the call that made a change: prints its answer, then tells of the nodes, which must refuse
+ * what is disabled now and know what is not. reply is taken over; print takes over what it is
+ * given, and passes on a code that is not CTL_OK. */
+enum ctl_exit nodes_after(struct ctl *c, enum ctl_exit code, json_t *reply,
+                          enum ctl_exit (*print)(struct ctl *c, enum ctl_exit code, json_t *reply));
 
 #endif

@@ -41,16 +41,6 @@ static enum ctl_exit print(struct ctl *c, enum ctl_exit code, json_t *reply)
     return code;
 }
 
-static enum ctl_exit print_change(struct ctl *c, enum ctl_exit code, json_t *reply)
-{
-    code = print(c, code, json_incref(reply));
-    if (code == CTL_OK)
-        code = json_is_true(json_object_get(reply, "disabled")) ? nodes_refuse(c, reply)
-                                                                : nodes_take(c, reply);
-    json_decref(reply);
-    return code;
-}
-
 enum ctl_exit teams_list(struct ctl *c)
 {
     char path[32];
@@ -83,7 +73,7 @@ enum ctl_exit teams_create(struct ctl *c)
         return code;
     json_object_set_new(body, "name", json_string(ctl_arg(c, 0)));
     code = client_call(c, "POST", path_of(c, path), body, &reply);
-    return print_change(c, code, reply);
+    return nodes_after(c, code, reply, print);
 }
 
 enum ctl_exit teams_set(struct ctl *c)
@@ -91,7 +81,7 @@ enum ctl_exit teams_set(struct ctl *c)
     char path[32];
     json_t *reply = NULL;
     enum ctl_exit code = change_post(c, path_of(c, path), "update", fields, &reply);
-    return print_change(c, code, reply);
+    return nodes_after(c, code, reply, print);
 }
 
 enum ctl_exit teams_delete(struct ctl *c)
@@ -101,5 +91,5 @@ enum ctl_exit teams_delete(struct ctl *c)
     enum ctl_exit code = change_confirm(c, "Delete %s and its budgets?", ctl_arg(c, 0));
     if (code == CTL_OK)
         code = change_post(c, path_of(c, path), "delete", NULL, &reply);
-    return print_change(c, code, reply);
+    return nodes_after(c, code, reply, print);
 }

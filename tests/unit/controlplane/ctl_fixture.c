@@ -1,12 +1,14 @@
 #include "tests/unit/controlplane/ctl_fixture.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -16,6 +18,24 @@
 #include "controlplane/ctl/ctl.h"
 
 #define WORDS_MAX 32
+
+static void on_gone(void *arg, struct httpd_request *req)
+{
+    (void)arg;
+    httpd_abort(req);
+}
+
+static void give(struct httpd_request *req, const struct canned *c)
+{
+    if (c->status == CANNED_CUT) {
+        httpd_abort(req);
+    } else if (c->status == CANNED_INTERRUPT) {
+        httpd_on_gone(req, on_gone, NULL);
+        assert_int_equal(kill(getpid(), SIGINT), 0);
+    } else {
+        httpd_reply(req, c->status, STR("application/json"), str_from(c->body));
+    }
+}
 
 static void on_request(void *arg, struct httpd_request *req)
 {
@@ -37,7 +57,7 @@ static void on_request(void *arg, struct httpd_request *req)
         if (strcmp(c->request, asked) != 0 || (c->uses > 0 && a->used[i] >= c->uses))
             continue;
         a->used[i]++;
-        httpd_reply(req, c->status, STR("application/json"), str_from(c->body));
+        give(req, c);
         return;
     }
     snprintf(bearer, sizeof(bearer), "{\"detail\":\"not canned: %.150s\",\"code\":\"not_found\"}",

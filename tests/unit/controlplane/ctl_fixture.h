@@ -9,6 +9,11 @@
 
 #define ANSWERS_MAX 16
 
+/* Instead of a status: no answer, the connection is cut; or this process is sent SIGINT first, and
+ * the connection is cut by who asked. */
+#define CANNED_CUT       0
+#define CANNED_INTERRUPT 1
+
 struct canned {
     const char *request; /* "GET /api/v1/keys?limit=2": method, path and query. */
     unsigned status;

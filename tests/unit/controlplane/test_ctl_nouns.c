@@ -109,6 +109,32 @@ static void nobody_listening_is_exit_6(void **state)
     ran_free(&r);
 }
 
+/* A key that was made and never shown is one to look for; a list can simply be asked for again. */
+static void a_change_without_an_answer_may_have_been_made(void **state)
+{
+    struct fake_admin *a = *state;
+    static const struct {
+        unsigned instead;
+        int code;
+        const char *says;
+    } cases[] = {{CANNED_CUT, 6, "no answer from"}, {CANNED_INTERRUPT, 1, "interrupted"}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        a->answer_count = 0;
+        fake_admin_answer(a, "POST /api/v1/keys", cases[i].instead, NULL);
+        fake_admin_answer(a, "GET /api/v1/keys", cases[i].instead, NULL);
+        struct ran r = ctl_do_at(a, WORDS("keys", "create", "--name", "n"));
+        assert_int_equal(r.code, cases[i].code);
+        assert_non_null(strstr(r.err, cases[i].says));
+        assert_non_null(strstr(r.err, "may have been done"));
+        ran_free(&r);
+        r = ctl_do_at(a, WORDS("keys", "list"));
+        assert_int_equal(r.code, cases[i].code);
+        assert_non_null(strstr(r.err, cases[i].says));
+        assert_null(strstr(r.err, "may have been done"));
+        ran_free(&r);
+    }
+}
+
 static void a_wrong_key_is_exit_4(void **state)
 {
     struct fake_admin *a = *state;
@@ -597,6 +623,7 @@ int main(void)
         WITH_ADMIN(control_bytes_never_reach_the_terminal),
         WITH_ADMIN(statuses_become_exit_codes),
         WITH_ADMIN(nobody_listening_is_exit_6),
+        WITH_ADMIN(a_change_without_an_answer_may_have_been_made),
         WITH_ADMIN(a_wrong_key_is_exit_4),
         WITH_ADMIN(a_new_key_is_printed_alone_for_scripts),
         WITH_ADMIN(a_disabled_key_is_told_with_how_many_nodes_refuse_it),
