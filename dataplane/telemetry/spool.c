@@ -1,8 +1,8 @@
 /* The worker's side: what it is given is laid flat into the ring and published.
  *
  * Ways to fail: the gate says that the disk is full or gone; the ring has no room beside what is
- * kept for outcomes; too many requests are open. All of them refuse before anything is written. An
- * outcome has its room since its intent, so it cannot fail. */
+ * kept for outcomes and for later attempts; too many requests are open. All of them refuse before
+ * anything is written. An outcome has its room since its intent, so it cannot fail. */
 #include "dataplane/telemetry/spool.h"
 
 #include <assert.h>
@@ -15,6 +15,13 @@
 #define OUTCOME_BOUND (SPOOL_RING_ENTRY_BYTES + FLAT_OUTCOME_MAX + 16U)
 
 /* ---- what may be handed over ---- */
+
+/* What only a later attempt of an open request may take: who runs already is not to fail because
+ * others came while the writer was away. */
+static inline uint64_t kept_for_attempts(const struct spool *s)
+{
+    return s->ring.size / SPOOL_ATTEMPTS_PART;
+}
 
 static int refuse(struct spool *s, int rc)
 {
@@ -37,7 +44,8 @@ static int admit(struct spool *s, uint64_t want)
 
 bool spool_is_behind(struct spool *s)
 {
-    const uint64_t want = SPOOL_RING_INTENT_MAX + OUTCOME_BOUND + FLAT_ATTEMPT_MAX;
+    const uint64_t want =
+        SPOOL_RING_INTENT_MAX + OUTCOME_BOUND + FLAT_ATTEMPT_MAX + kept_for_attempts(s);
     if (atomic_load_explicit(&s->gate, memory_order_relaxed) != SPOOL_OPEN ||
         spool_ring_fits(&s->ring, want) || s->ring.size < s->ring.reserved + want)
         return false;
@@ -114,7 +122,7 @@ int spool_intent(struct spool *s, const struct record_decision *d,
     uint32_t reserve = OUTCOME_BOUND + flat_attempt_bound(attempt);
     if (!decision_valid(d))
         return ERR_INVALID;
-    int rc = admit(s, SPOOL_RING_INTENT_MAX + reserve);
+    int rc = admit(s, SPOOL_RING_INTENT_MAX + reserve + kept_for_attempts(s));
     if (rc != 0)
         return rc;
     struct spool_intent *intent = intent_take(s);
@@ -190,7 +198,7 @@ int spool_record(struct spool *s, const struct record_decision *d, const struct 
 {
     if (!decision_valid(d) || o->attempt_count > RECORD_ATTEMPTS_MAX)
         return ERR_INVALID;
-    int rc = admit(s, SPOOL_RING_RECORD_MAX);
+    int rc = admit(s, SPOOL_RING_RECORD_MAX + kept_for_attempts(s));
     if (rc != 0)
         return rc;
     struct spool_ring_entry *e = spool_ring_begin(&s->ring);
@@ -204,7 +212,7 @@ int spool_record(struct spool *s, const struct record_decision *d, const struct 
 
 int spool_feedback(struct spool *s, const struct record_feedback *f, spool_position *out_position)
 {
-    int rc = admit(s, SPOOL_RING_ENTRY_BYTES + FLAT_FEEDBACK_MAX + 16U);
+    int rc = admit(s, SPOOL_RING_ENTRY_BYTES + FLAT_FEEDBACK_MAX + 16U + kept_for_attempts(s));
     if (rc != 0)
         return rc;
     struct spool_ring_entry *e = spool_ring_begin(&s->ring);

@@ -32,6 +32,7 @@
 
 #define SPOOL_SEGMENT_BYTES 8388608U
 #define SPOOL_RING_BYTES    16777216U
+#define SPOOL_ATTEMPTS_PART 16U    /* One in so many bytes of a ring is kept for later attempts. */
 #define SPOOL_OPEN_MAX      65536U /* Open intents of one worker; its ring's size may allow less. */
 
 struct spool_options {
@@ -97,7 +98,8 @@ bool spool_is_behind(struct spool *s);
 int spool_intent(struct spool *s, const struct record_decision *d,
                  const struct record_attempt *attempt, struct spool_intent **out_intent,
                  spool_position *out_position) MUST_CHECK;
-/* A later attempt of an open request. Errors as above; the request may then only be finished. */
+/* A later attempt of an open request, which has room that nothing else takes. Errors as above; the
+ * request may then only be finished. */
 int spool_attempt(struct spool *s, struct spool_intent *intent,
                   const struct record_attempt *attempt, spool_position *out_position) MUST_CHECK;
 /* The end of an open request: its record has the next seq. The intent is gone afterwards. Always

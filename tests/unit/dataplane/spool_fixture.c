@@ -46,6 +46,19 @@ void close_set(struct world *w)
     w->set = NULL;
 }
 
+void hold_writer(struct world *w)
+{
+    pthread_mutex_lock(&w->set->drain_lock);
+    w->writer_held = true;
+}
+
+void let_writer_go(struct world *w)
+{
+    if (w->writer_held)
+        pthread_mutex_unlock(&w->set->drain_lock);
+    w->writer_held = false;
+}
+
 int setup(void **state)
 {
     struct world *w = mem_zalloc(sizeof(*w));
@@ -59,6 +72,7 @@ int teardown(void **state)
 {
     struct world *w = *state;
     spool_io = real_io;
+    let_writer_go(w);
     spool_set_destroy(w->set);
     temp_dir_remove(w->dir);
     mem_free(w);

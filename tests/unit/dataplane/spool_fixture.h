@@ -15,6 +15,7 @@ struct world {
     struct spool_set *set;
     struct spool *spool;
     struct spool_recovery recovery;
+    bool writer_held;
 };
 
 extern struct spool_io real_io;
@@ -31,6 +32,9 @@ void must(bool ok); /* Or the process ends with FAILED_EXIT. */
 #define FAILED_EXIT 9
 void close_set(struct world *w);
 void empty_dir(struct world *w); /* The set is closed. */
+/* The writer hangs until it is let go, by teardown at the latest. */
+void hold_writer(struct world *w);
+void let_writer_go(struct world *w);
 
 /* Each call is drained at once: what a test reads is on disk as if there were no ring. */
 int begin(struct world *w, uint32_t number, struct spool_intent **out);

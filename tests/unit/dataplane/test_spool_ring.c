@@ -1,5 +1,5 @@
-/* Rings: what a killed process had handed over, what fits when the writer hangs, files that are not
- * as they should be. */
+/* Rings: what a killed process had handed over, when the writer is called, files that are not as
+ * they should be. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -254,75 +254,7 @@ static void f4_what_was_acknowledged_and_is_gone_is_not_charged_again(void **sta
         assert_int_equal(found.crashed[i], 0);
 }
 
-/* ---- a full ring ---- */
-
-static void f7_a_full_ring_refuses_intents_and_has_room_for_every_outcome(void **state)
-{
-    struct world *w = *state;
-    static struct spool_intent *open[1024];
-    open_set(w, 0, 0);
-    pthread_mutex_lock(&w->set->drain_lock); /* The writer hangs. */
-    uint32_t n = 0;
-    int rc;
-    while ((rc = begin_in_ring(w, n, &open[n])) == 0)
-        assert_true(++n < 1024);
-    assert_int_equal(rc, ERR_NO_SPACE);
-    assert_true(n > 10);
-    sample_init(&sample, 0);
-    assert_int_equal(spool_record(w->spool, &sample.d, &sample.o, NULL), ERR_NO_SPACE);
-    uint64_t waiting = spool_set_ring_bytes(w->set);
-    char id[RECORD_TEXT_BYTES_MAX + 100];
-    memset(id, 'x', sizeof(id));
-    for (uint32_t i = 0; i < n; i++) { /* With as much as one attempt can say. */
-        sample_init(&sample, i);
-        struct record_attempt many[RECORD_ATTEMPTS_MAX];
-        for (uint32_t a = 0; a < RECORD_ATTEMPTS_MAX; a++) {
-            many[a] = sample.attempts[0];
-            many[a].provider_id = (struct str){.data = id, .len = sizeof(id)};
-            many[a].fingerprint = a + 1;
-            many[a].fingerprint_text = id;
-            many[a].fingerprint_text_len = sizeof(id);
-        }
-        sample.o.attempts = many;
-        sample.o.attempt_count = RECORD_ATTEMPTS_MAX; /* More than were announced. */
-        sample.o.finish_reason = (struct str){.data = id, .len = sizeof(id)};
-        sample.o.error_code = sample.o.finish_reason;
-        spool_outcome(w->spool, open[i], &sample.o, NULL);
-    }
-    assert_true(spool_set_ring_bytes(w->set) > waiting);
-    assert_true(spool_set_ring_bytes(w->set) <= SPOOL_RING_BYTES_MIN);
-    assert_true(spool_set_refused(w->set) == 2);
-    pthread_mutex_unlock(&w->set->drain_lock);
-    spool_set_sync(w->set);
-    assert_int_equal(spool_set_ring_bytes(w->set), 0);
-    read_first(w, &found);
-    assert_int_equal(found.records, n);
-    assert_int_equal(found.gap_records, 0);
-    one(w, n); /* There is room again. */
-}
-
-static void too_many_open_requests_are_refused(void **state)
-{
-    struct world *w = *state;
-    struct spool_options options = {.dir = w->dir,
-                                    .spools = 1,
-                                    .open_max = 4,
-                                    .ring_bytes = SPOOL_RING_BYTES_MIN,
-                                    .sync_ms = 3600000,
-                                    .drain_ms = 3600000};
-    struct spool_intent *open[5];
-    assert_int_equal(spool_set_create(&options, &w->set, NULL, NULL), 0);
-    w->spool = spool_set_spool(w->set, 0);
-    for (uint32_t round = 0; round < 3; round++) {
-        for (uint32_t i = 0; i < 4; i++)
-            assert_int_equal(begin_in_ring(w, i, &open[i]), 0);
-        assert_int_equal(begin_in_ring(w, 4, &open[4]), ERR_LIMIT);
-        for (uint32_t i = 0; i < 4; i++)
-            end_in_ring(w, i, open[(i + round) % 4]);
-        if (round == 1)
-            spool_set_drain(w->set);
-    }
-}
+/* ---- a ring at rest, and its writer's calls ---- */
 
 static void a_ring_that_gave_its_memory_back_still_holds_what_it_held(void **state)
 {
@@ -670,8 +602,6 @@ int main(void)
         TEST(an_intent_that_does_not_end_is_framed_when_the_ring_goes_on),
         TEST(f4_what_stands_in_ring_and_segment_is_recovered_once),
         TEST(f4_what_was_acknowledged_and_is_gone_is_not_charged_again),
-        TEST(f7_a_full_ring_refuses_intents_and_has_room_for_every_outcome),
-        TEST(too_many_open_requests_are_refused),
         TEST(a_ring_that_gave_its_memory_back_still_holds_what_it_held),
         TEST(the_writer_is_woken_for_five_milliseconds_of_records),
         TEST(the_writer_is_woken_at_its_position_and_not_before),
