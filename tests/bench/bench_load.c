@@ -59,6 +59,7 @@ struct connection {
     uint64_t stamp;
     int stamp_digits; /* Read so far; -1: no stamp has begun. */
     bool ok;
+    bool is_last; /* The answer says that none follows it on this connection. */
 };
 
 /* Times in nanoseconds, at most 4.2 s: enough to tell that something is slow. */
@@ -160,7 +161,7 @@ static void connection_finish(struct connection *c)
         refused++;
         errors += !any_status;
     }
-    if (is_over())
+    if (c->is_last || is_over())
         connection_close(c);
     else
         connection_send(c);
@@ -222,6 +223,7 @@ static bool connection_read_head(struct connection *c, size_t head_bytes)
 {
     struct str line, rest = {.data = c->head, .len = head_bytes};
     c->ok = str_starts(rest, STR("HTTP/1.1 200"));
+    c->is_last = false;
     c->state = BODY_FIXED;
     c->left = 0;
     while (str_cut(rest, '\n', &line, &rest)) {
@@ -231,6 +233,8 @@ static bool connection_read_head(struct connection *c, size_t head_bytes)
         value = str_trim(str_slice(value, 0, value.len - 1));
         if (str_eq_nocase(name, STR("transfer-encoding")))
             c->state = BODY_CHUNKED;
+        else if (str_eq_nocase(name, STR("connection")))
+            c->is_last = str_eq_nocase(value, STR("close"));
         else if (str_eq_nocase(name, STR("content-length")) &&
                  str_parse_u64(value, UINT32_MAX, &c->left) != 0)
             return false;

@@ -2,12 +2,14 @@
 clients that stop reading; more load than it admits."""
 import socket
 import time
+from statistics import median
 
 from bed import Failure, Upstream, end_load, expect, load, restart_node, start_load, wait_until
 from procfs import cpu_us, established, machine_sockets_kb, resident_kb, sockets_kb
 from stand import progress
 
 SETTLE_S = 5
+SAMPLES = 3  # Of a p99, which has what else runs on the machine in it.
 CUT_WITHIN_S = 45  # The stall timeout is 30 s; beyond this the run goes on and says so.
 
 
@@ -70,6 +72,15 @@ def stall(port, request, count):
     return clients
 
 
+def usual_p99(stand, seconds):
+    def sample():
+        taken = load(stand.node_port, 16, seconds, stand.request(1024))
+        stand.settle()
+        return taken["p99_us"]
+
+    return median(sample() for _ in range(SAMPLES))
+
+
 def stalled_clients(stand, quick, seconds):
     """Many clients that stop reading, beside some that do not."""
     count = stand.fitting(1000 if quick else 10000)
@@ -80,14 +91,14 @@ def stalled_clients(stand, quick, seconds):
         stand.configure(provider, stand.node_variants[0])
         stand.variant = None
         time.sleep(2)
-        pid, port, healthy = stand.node_pid, stand.node_port, stand.request(1024)
-        load(port, 16, 1, healthy)
+        pid, port = stand.node_pid, stand.node_port
+        load(port, 16, 1, stand.request(1024))
         before_machine_kb = machine_sockets_kb()
-        result["p99_alone_us"] = load(port, 16, seconds, healthy)["p99_us"]
+        result["p99_alone_us"] = usual_p99(stand, seconds)
         began = time.monotonic()
         clients = stall(port, stand.request(1024, 20000, 0), count)
         result["filled_s"] = at_rest(pid, began)
-        result["p99_beside_us"] = load(port, 16, seconds, healthy)["p99_us"]
+        result["p99_beside_us"] = usual_p99(stand, seconds)
         result["stalled"] = established(port)
         result["node_kb"] = resident_kb(pid)
         result["sockets_kb"] = sockets_kb(pid)
@@ -131,11 +142,13 @@ def cut_after(port, count, filled):
 def overload(stand, seconds):
     """No memory to admit anything with: how soon each of 128 busy clients has its answer."""
     restart_node(stand.cluster, words=["--memory-max", "1MiB"])
-    result = load(stand.node_port, 128, seconds, stand.request(1024), "--any-status")
-    expect(result["refused"] > 0, "nothing was refused: %s" % result)
+    taken = [load(stand.node_port, 128, seconds, stand.request(1024), "--any-status")
+             for _ in range(SAMPLES)]
     restart_node(stand.cluster)
-    return {"refused": result["refused"], "answered": result["requests"] - result["refused"],
-            "p99_us": result["refused_p99_us"]}
+    refused = sum(sample["refused"] for sample in taken)
+    expect(refused > 0, "nothing was refused: %s" % taken)
+    return {"refused": refused, "answered": sum(s["requests"] for s in taken) - refused,
+            "p99_us": median(sample["refused_p99_us"] for sample in taken)}
 
 
 def measure(stand, is_wanted, quick, seconds):
