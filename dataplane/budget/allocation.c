@@ -253,6 +253,12 @@ bool budget_refused(const struct budget_table *t, uint64_t budget)
     return e != NULL && atomic_load_explicit(&e->refused, memory_order_relaxed) != 0;
 }
 
+bool budget_recalled(const struct budget_table *t, uint64_t budget)
+{
+    const struct budget_entry *e = table_entry(t, budget);
+    return e != NULL && atomic_load_explicit(&e->recalled, memory_order_relaxed);
+}
+
 int budget_ask(struct budget_table *t, uint64_t budget, int64_t need)
 {
     int rc;

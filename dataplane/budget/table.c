@@ -324,6 +324,7 @@ int budget_table_apply(struct budget_table *t, const struct budget_alloc *a, uin
     atomic_store(&e->refused, a->unknown     ? TABLE_UNKNOWN_MS
                               : a->exhausted ? TABLE_EXHAUSTED_MS
                                              : 0);
+    atomic_store(&e->recalled, a->recalling);
     ask_answered(t, a, mono_ms);
     atomic_fetch_add(&t->generation, 1);
     return rc;

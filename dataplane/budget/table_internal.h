@@ -33,6 +33,7 @@ struct budget_entry {
     _Atomic uint64_t budget;               /* 0: empty. Written last. */
     _Atomic(struct budget_slot *) slot[2]; /* The running period's, and the next's. */
     _Atomic uint32_t refused;              /* The plane said: exhausted, or no such budget. */
+    _Atomic bool recalled;                 /* The plane said: others have to give back first. */
 };
 
 struct budget_ask_cell {

@@ -1,7 +1,7 @@
 /* Too little money here: the control plane is asked once, while the request waits. If it says that
  * nothing is left, the answer tells whose budget is used up, how much of it is left and until when.
- * If no more has come in time (others may have to give it back first), or if it could not be asked,
- * it says that. */
+ * If no more has come in time, it says that: with 429 where others have to give it back first, and
+ * with 503 where nobody knows, because the control plane was slow or could not be asked. */
 #include "common/base/clock.h"
 #include "dataplane/request/answer.h"
 #include "dataplane/request/charge_internal.h"
@@ -213,13 +213,15 @@ enum fault charge_refusal(struct request *r)
     struct buf text = answer_arena_buf(r, TEXT_BYTES);
     plan->tight_free = budget_ref_free(&plan->tight_ref);
     bool away = !used_up && !r->path->asks_only && ask_all(r) == ERR_UNAVAILABLE;
+    bool unknown = away || (!r->path->asks_only &&
+                            !budget_recalled(r->env->shared->budgets, plan->tight.budget->id));
     int rc = used_up ? write_used_up(plan, end_us, &text)
                      : write_in_vain(plan, away ? NOT_ASKED : IN_VAIN, &text);
     if (rc == 0 && buf_append_char(&text, '\0') == 0)
         r->detail.message = text.data;
     if (!used_up) {
         r->detail.wait_ms = 1000;
-        return away ? FAULT_BUDGET_UNKNOWN : FAULT_BUDGET_SPENT;
+        return unknown ? FAULT_BUDGET_UNKNOWN : FAULT_BUDGET_SPENT;
     }
     if (end_us != BUDGET_FOREVER_US)
         r->detail.wait_ms = end_us > now_us ? (end_us - now_us) / 1000 : 0;

@@ -154,7 +154,7 @@ class Account:
         odd = set(self.verdicts()) - set(allowed)
         if odd:
             first = next(r for r in self.requests() if self.name_of(r) in odd)
-            problems.append("clients met %s, e.g. %s %s %s" % (odd, first.nonce, first.status, first.error))
+            problems.append("clients met %s, e.g. %s %s %s" % (odd, first.nonce, first.status, first.error or first.text))
         mismatch = self.bank.postgres.query("SELECT * FROM budget_mismatch")
         if mismatch:
             problems.append("committed is not the sum of its rows: %s" % mismatch)

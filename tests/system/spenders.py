@@ -137,7 +137,8 @@ class Spenders:
         raw = await read_body(reader, headers)
         r.status = status
         if status != 200:
-            r.code = str(json.loads(raw)["error"].get("code"))
+            told = json.loads(raw)["error"]
+            r.code, r.text = str(told.get("code")), str(told.get("message"))
         elif r.stream:
             stream_text(raw, r)
             r.complete = True

@@ -158,6 +158,8 @@ struct rig_options {
 /* The control plane hands out so much of a budget, in all. */
 void rig_grant(struct rig *r, uint64_t budget, int64_t granted, int64_t limit);
 void rig_exhaust(struct rig *r, uint64_t budget, int64_t granted); /* So much, and no more. */
+/* So much, and others have to give back first. */
+void rig_recall(struct rig *r, uint64_t budget, int64_t granted, int64_t limit);
 void rig_contact(struct rig *r); /* It has answered the last report. */
 /* What this node has of it: free, and spent or reserved. */
 int64_t rig_free(struct rig *r, uint64_t budget);

@@ -116,7 +116,9 @@ void rig_contact(struct rig *r)
     }
 }
 
-static void allocate(struct rig *r, uint64_t budget, int64_t granted, int64_t limit, bool exhausted)
+/* what: the plane's other words. */
+static void allocate(struct rig *r, uint64_t budget, int64_t granted, int64_t limit,
+                     struct budget_alloc what)
 {
     const int64_t day = INT64_C(86400000000);
     int64_t wall_us = clock_wall_us();
@@ -126,19 +128,25 @@ static void allocate(struct rig *r, uint64_t budget, int64_t granted, int64_t li
                                        .cfg = 1,
                                        .granted = granted,
                                        .limit = limit,
-                                       .exhausted = exhausted};
+                                       .exhausted = what.exhausted,
+                                       .recalling = what.recalling};
     rig_contact(r);
     assert_int_equal(budget_table_apply(r->budgets, &alloc, clock_mono_ms(), wall_us), 0);
 }
 
 void rig_grant(struct rig *r, uint64_t budget, int64_t granted, int64_t limit)
 {
-    allocate(r, budget, granted, limit, false);
+    allocate(r, budget, granted, limit, (struct budget_alloc){0});
 }
 
 void rig_exhaust(struct rig *r, uint64_t budget, int64_t granted)
 {
-    allocate(r, budget, granted, granted, true);
+    allocate(r, budget, granted, granted, (struct budget_alloc){.exhausted = true});
+}
+
+void rig_recall(struct rig *r, uint64_t budget, int64_t granted, int64_t limit)
+{
+    allocate(r, budget, granted, limit, (struct budget_alloc){.recalling = true});
 }
 
 int64_t rig_free(struct rig *r, uint64_t budget)

@@ -224,26 +224,32 @@ static void what_was_asked_for_in_vain_is_not_called_used_up(void **state)
 {
     (void)state;
     const struct rig_options o = charge_options_of(charge_five, 2);
-    for (int away = 0; away < 2; away++) {
+    enum { SILENT, RECALLS, AWAY, KINDS };
+    for (int plane = 0; plane < KINDS; plane++) {
         struct rig r;
         struct rig_answer a;
         struct sums s;
         charge_begin(&r, &o, &s, 1);
         rig_grant(&r, 1001, PLENTY, PLENTY);
-        if (away != 0)
+        if (plane == RECALLS)
+            rig_recall(&r, 1002, 1, PLENTY);
+        if (plane == AWAY)
             budget_table_lost(r.budgets);
         uint64_t before_ms = uv_now(&r.loop);
         rig_exchange(&r, ASK, &a);
-        assert_true(away != 0 || uv_now(&r.loop) - before_ms >= CHARGE_PARK_MS);
-        assert_int_equal(a.status, away != 0 ? 503 : 429);
-        assert_true(charge_says(&a, away != 0 ? "\"code\":\"budget_unavailable\""
-                                              : "\"code\":\"budget_exceeded\""));
+        assert_true(plane == AWAY || uv_now(&r.loop) - before_ms >= CHARGE_PARK_MS);
+        assert_int_equal(a.status, plane == RECALLS ? 429 : 503);
+        assert_true(charge_says(&a, plane == RECALLS ? "\"code\":\"budget_exceeded\""
+                                                     : "\"code\":\"budget_unavailable\""));
         assert_true(charge_says(&a, "Of the budget of team 'search' (day) this node holds "
                                     "0.000000001 USD, this request may cost up to 0.0"));
-        assert_true(charge_says(&a, away != 0 ? "the control plane could not be asked for more"
-                                              : "no more has come from the control plane in time"));
+        assert_true(charge_says(&a, plane == AWAY
+                                        ? "the control plane could not be asked for more"
+                                        : "no more has come from the control plane in time"));
         assert_false(charge_says(&a, "used up"));
         assert_true(rig_has_header(&a, "retry-after: 1\r\n"));
+        assert_true(rig_has_header(&a, plane == RECALLS ? "x-should-retry: false\r\n"
+                                                        : "x-should-retry: true\r\n"));
         buf_deinit(&a.body);
         rig_stop(&r);
         assert_int_equal(s.rows, 1);
@@ -425,7 +431,7 @@ static void a_body_on_its_way_up_is_held_for_by_its_length(void **state)
         rig_send(&c, ask.data + ask.len / 2, ask.len - ask.len / 2);
         rig_until(&r, rig_answered(&c) || c.ended);
         rig_answer_read(&c, &a);
-        assert_int_equal(a.status, i == 0 ? 200 : 429);
+        assert_int_equal(a.status, i == 0 ? 200 : 503);
         assert_int_equal(r.providers[0].requests, i == 0 ? 1 : 0);
         buf_deinit(&a.body);
         buf_deinit(&ask);
