@@ -283,7 +283,8 @@ int spool_init(struct spool *s, struct spool_set *set, uint64_t epoch, struct er
     if (rc != 0)
         return err_set(err, rc, "cannot make the spool's ring of %llu bytes in '%s': %s",
                        (unsigned long long)set->ring_bytes, s->epoch->dir, err_text(rc));
-    spool_ring_wake_at(&s->ring, SPOOL_WAKE_BYTES_MIN);
+    s->wake_bytes = SPOOL_WAKE_BYTES_MIN;
+    spool_ring_wake_at(&s->ring, s->wake_bytes);
     rc = spool_segment_first(s);
     if (rc != 0)
         return err_set(err, rc, "cannot write a spool segment in '%s': %s", s->epoch->dir,

@@ -31,6 +31,9 @@
  * may have to wait for its end. No more than is still in the cache when the pass reads it. */
 #define WAKE_MS        5U
 #define WAKE_BYTES_MAX 524288U
+/* Less than that in these milliseconds: the worker sleeps between requests, and a short pass is
+ * over before it wakes. */
+#define CALM_BYTES     131072U
 
 /* ---- open requests ---- */
 
@@ -367,15 +370,19 @@ uint64_t spool_wake_bytes(uint64_t came, uint64_t ms, uint64_t ring_size)
 {
     const uint64_t most = ring_size / 4 < WAKE_BYTES_MAX ? ring_size / 4 : WAKE_BYTES_MAX;
     const uint64_t bytes = came * WAKE_MS / (ms > 0 ? ms : 1);
-    return bytes < SPOOL_WAKE_BYTES_MIN ? SPOOL_WAKE_BYTES_MIN : bytes < most ? bytes : most;
+    return bytes < CALM_BYTES ? SPOOL_WAKE_BYTES_MIN : bytes < most ? bytes : most;
 }
 
+/* The pace is taken over what the clock can measure, whatever passes there were meanwhile. */
 static void set_alarm(struct spool *s, uint64_t end, uint64_t now_ms)
 {
     const uint64_t came = end - s->passed, ms = now_ms - s->passed_at_ms;
-    spool_ring_wake_at(&s->ring, end + spool_wake_bytes(came, ms, s->ring.size));
-    s->passed = end;
-    s->passed_at_ms = now_ms;
+    if (ms >= WAKE_MS || came >= WAKE_BYTES_MAX) {
+        s->wake_bytes = spool_wake_bytes(came, ms, s->ring.size);
+        s->passed = end;
+        s->passed_at_ms = now_ms;
+    }
+    spool_ring_wake_at(&s->ring, end + s->wake_bytes);
 }
 
 static uint64_t fetch(const struct spool *s, uint64_t from, uint64_t end)

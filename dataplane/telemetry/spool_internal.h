@@ -137,8 +137,9 @@ struct spool {
     uint32_t next_number;
     uint64_t drained;      /* Position up to which entries are in `out` or written. */
     uint64_t drained_seq;  /* Next seq expected in the ring. */
-    uint64_t passed;       /* What was published when the last pass began, ... */
-    uint64_t passed_at_ms; /* ... and when that ended. */
+    uint64_t passed;       /* What was published when the pace was last taken, ... */
+    uint64_t passed_at_ms; /* ... when that was, ... */
+    uint64_t wake_bytes;   /* ... and how much is to come between two passes by it. */
     struct buf out;        /* Frames to be written. */
     uint64_t out_records;
     uint64_t out_first_seq;         /* Of the first record in out. */
@@ -277,7 +278,7 @@ static inline uint32_t spool_last_number(const struct spool *s)
 void spool_drain(struct spool *s, bool lately);
 /* How much is to come into the ring before the writer is woken, by what came in so long; at least
  * the minimum, which pays for being woken. */
-#define SPOOL_WAKE_BYTES_MIN 65536U
+#define SPOOL_WAKE_BYTES_MIN 12288U
 uint64_t spool_wake_bytes(uint64_t came, uint64_t ms, uint64_t ring_size);
 void spool_slots_init(struct spool *s);
 size_t spool_out_limit(const struct spool_set *set); /* So much in out is written. */

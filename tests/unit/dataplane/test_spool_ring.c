@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/hash.h"
 #include "common/base/mem.h"
 #include "common/link/wire.h"
@@ -277,15 +278,47 @@ static void the_writer_is_woken_for_five_milliseconds_of_records(void **state)
 {
     (void)state;
     const uint64_t ring = SPOOL_RING_BYTES;
-    assert_int_equal(spool_wake_bytes(0, 1000, ring), SPOOL_WAKE_BYTES_MIN);
-    assert_int_equal(spool_wake_bytes(20000000, 1000, ring), 100000);
     assert_int_equal(spool_wake_bytes(6000000, 100, ring), 300000);
     assert_int_equal(spool_wake_bytes(200000000, 1000, ring), 524288);
     assert_int_equal(spool_wake_bytes(40000, 0, ring), 200000); /* Within one tick of the clock. */
     assert_int_equal(spool_wake_bytes(UINT64_C(1) << 40, 3600000, ring), 524288);
+    /* Where little comes it is woken for little. */
+    assert_int_equal(spool_wake_bytes(0, 1000, ring), SPOOL_WAKE_BYTES_MIN);
+    assert_int_equal(spool_wake_bytes(20000000, 1000, ring), SPOOL_WAKE_BYTES_MIN);
     /* A small ring is emptied while three quarters of it are free. */
     assert_int_equal(spool_wake_bytes(100000000, 1000, SPOOL_RING_BYTES_MIN),
                      SPOOL_RING_BYTES_MIN / 4);
+}
+
+static void one_pass(struct world *w, uint32_t number)
+{
+    struct spool_intent *intent = NULL;
+    assert_int_equal(begin_in_ring(w, number, &intent), 0);
+    end_in_ring(w, number, intent);
+    spool_set_drain(w->set);
+}
+
+/* Each pass says when the next is due. Short ones, many within a tick of the clock, do not hide
+ * that much comes; and what came fast once is forgotten. */
+static void the_pace_is_taken_over_milliseconds(void **state)
+{
+    struct world *w = *state;
+    uint32_t n = 0;
+    open_set(w, 0, 0);
+    assert_int_equal(w->spool->wake_bytes, SPOOL_WAKE_BYTES_MIN);
+    w->spool->passed_at_ms = clock_mono_ms(); /* As if this tick had begun with it. */
+    while (w->spool->passed == 0) {
+        assert_true(w->spool->ring.head < 600000); /* Half a megabyte is enough in any time. */
+        assert_int_equal(w->spool->wake_bytes, SPOOL_WAKE_BYTES_MIN);
+        one_pass(w, n++);
+    }
+    w->spool->passed_at_ms = clock_mono_ms() - 10U;
+    w->spool->passed = w->spool->ring.head - (UINT64_C(1) << 30);
+    one_pass(w, n++);
+    assert_int_equal(w->spool->wake_bytes, SPOOL_RING_BYTES_MIN / 4);
+    w->spool->passed_at_ms = clock_mono_ms() - 1000U;
+    one_pass(w, n);
+    assert_int_equal(w->spool->wake_bytes, SPOOL_WAKE_BYTES_MIN);
 }
 
 static void the_writer_is_woken_at_its_position_and_not_before(void **state)
@@ -604,6 +637,7 @@ int main(void)
         TEST(f4_what_was_acknowledged_and_is_gone_is_not_charged_again),
         TEST(a_ring_that_gave_its_memory_back_still_holds_what_it_held),
         TEST(the_writer_is_woken_for_five_milliseconds_of_records),
+        TEST(the_pace_is_taken_over_milliseconds),
         TEST(the_writer_is_woken_at_its_position_and_not_before),
         TEST(an_idle_spool_keeps_no_room_for_open_requests),
         TEST(positions_say_what_is_synced),
