@@ -5,7 +5,7 @@
  * attempt, spool_outcome() before the terminal bytes go to the client. Each is a few copies into
  * the worker's ring, a file mapped shared: what was stored there survives kill -9 (spool_ring.h,
  * docs/decisions/0090). No allocation, no lock, and no system call but one to wake the writer when
- * what five milliseconds bring waits.
+ * what five milliseconds bring waits, or a few records where little comes.
  *
  * The set's writer thread drains the rings when it is woken: it packs what stands there and
  * appends it to segments with few large writes. Another thread drains and syncs once a second; only
