@@ -319,12 +319,15 @@ int budget_table_apply(struct budget_table *t, const struct budget_alloc *a, uin
         return ERR_LIMIT;
     }
     int rc = 0;
+    const uint64_t grants = t->stats.grants;
     if (!a->unknown)
         rc = apply_to(t, e, a, table_now_us(t, wall_us));
     atomic_store(&e->refused, a->unknown     ? TABLE_UNKNOWN_MS
                               : a->exhausted ? TABLE_EXHAUSTED_MS
                                              : 0);
-    atomic_store(&e->recalled, a->recalling);
+    /* What was not asked about a need says nothing of it. */
+    if (a->recalling || a->exhausted || a->unknown || t->stats.grants != grants)
+        atomic_store(&e->recalled, a->recalling);
     ask_answered(t, a, mono_ms);
     atomic_fetch_add(&t->generation, 1);
     return rc;

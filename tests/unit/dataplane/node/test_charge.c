@@ -224,15 +224,19 @@ static void what_was_asked_for_in_vain_is_not_called_used_up(void **state)
 {
     (void)state;
     const struct rig_options o = charge_options_of(charge_five, 2);
-    enum { SILENT, RECALLS, AWAY, KINDS };
+    enum { SILENT, RECALLS, GRANTS, AWAY, KINDS };
     for (int plane = 0; plane < KINDS; plane++) {
         struct rig r;
         struct rig_answer a;
         struct sums s;
         charge_begin(&r, &o, &s, 1);
         rig_grant(&r, 1001, PLENTY, PLENTY);
-        if (plane == RECALLS)
+        if (plane == RECALLS || plane == GRANTS)
             rig_recall(&r, 1002, 1, PLENTY);
+        if (plane == RECALLS) /* Nobody asked, and it says nothing new. */
+            rig_grant(&r, 1002, 1, PLENTY);
+        if (plane == GRANTS) /* They have given some back. */
+            rig_grant(&r, 1002, 2, PLENTY);
         if (plane == AWAY)
             budget_table_lost(r.budgets);
         uint64_t before_ms = uv_now(&r.loop);
@@ -241,8 +245,10 @@ static void what_was_asked_for_in_vain_is_not_called_used_up(void **state)
         assert_int_equal(a.status, plane == RECALLS ? 429 : 503);
         assert_true(charge_says(&a, plane == RECALLS ? "\"code\":\"budget_exceeded\""
                                                      : "\"code\":\"budget_unavailable\""));
-        assert_true(charge_says(&a, "Of the budget of team 'search' (day) this node holds "
-                                    "0.000000001 USD, this request may cost up to 0.0"));
+        assert_true(charge_says(&a, "Of the budget of team 'search' (day) this node holds "));
+        assert_true(charge_says(&a, plane == GRANTS
+                                        ? "0.000000002 USD, this request may cost up to 0.0"
+                                        : "0.000000001 USD, this request may cost up to 0.0"));
         assert_true(charge_says(&a, plane == AWAY
                                         ? "the control plane could not be asked for more"
                                         : "no more has come from the control plane in time"));
