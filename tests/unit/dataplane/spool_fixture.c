@@ -71,7 +71,8 @@ int setup(void **state)
 int teardown(void **state)
 {
     struct world *w = *state;
-    spool_io = real_io;
+    if (memcmp(&spool_io, &real_io, sizeof spool_io) != 0) /* The writer may be looking at it. */
+        spool_io = real_io;
     let_writer_go(w);
     spool_set_destroy(w->set);
     temp_dir_remove(w->dir);
