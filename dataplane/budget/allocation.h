@@ -93,8 +93,8 @@ void budget_settle(struct budget_reservation *r, int64_t cost);
 int budget_ask(struct budget_table *t, uint64_t budget, int64_t need) MUST_CHECK;
 /* Has the plane said that nothing is left of it? It does not ask. */
 bool budget_refused(const struct budget_table *t, uint64_t budget);
-/* Did it say, when it last spoke of it, that what is left is with other nodes, which have to give
- * some of it back first? */
+/* Has it said that what is left is with other nodes, which have to give some of it back first? True
+ * until it gives more, or says that nothing is left. */
 bool budget_recalled(const struct budget_table *t, uint64_t budget);
 /* Rises whenever a grant arrived or an answer came for which somebody may wait. */
 uint64_t budget_generation(const struct budget_table *t);

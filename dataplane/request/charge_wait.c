@@ -212,9 +212,10 @@ enum fault charge_refusal(struct request *r)
     int64_t end_us = budget_ref_end_us(&plan->tight_ref), now_us = request_steady_us(r);
     struct buf text = answer_arena_buf(r, TEXT_BYTES);
     plan->tight_free = budget_ref_free(&plan->tight_ref);
-    bool away = !used_up && !r->path->asks_only && ask_all(r) == ERR_UNAVAILABLE;
-    bool unknown = away || (!r->path->asks_only &&
-                            !budget_recalled(r->env->shared->budgets, plan->tight.budget->id));
+    bool asked = !used_up && !r->path->asks_only;
+    bool away = asked && ask_all(r) == ERR_UNAVAILABLE;
+    bool unknown =
+        away || (asked && !budget_recalled(r->env->shared->budgets, plan->tight.budget->id));
     int rc = used_up ? write_used_up(plan, end_us, &text)
                      : write_in_vain(plan, away ? NOT_ASKED : IN_VAIN, &text);
     if (rc == 0 && buf_append_char(&text, '\0') == 0)

@@ -42,6 +42,12 @@ static int admit(struct spool *s, uint64_t want)
     return 0;
 }
 
+/* The same for whoever does not run yet. */
+static int admit_new(struct spool *s, uint64_t want)
+{
+    return admit(s, want + kept_for_attempts(s));
+}
+
 bool spool_is_behind(struct spool *s)
 {
     const uint64_t want =
@@ -122,7 +128,7 @@ int spool_intent(struct spool *s, const struct record_decision *d,
     uint32_t reserve = OUTCOME_BOUND + flat_attempt_bound(attempt);
     if (!decision_valid(d))
         return ERR_INVALID;
-    int rc = admit(s, SPOOL_RING_INTENT_MAX + reserve + kept_for_attempts(s));
+    int rc = admit_new(s, SPOOL_RING_INTENT_MAX + reserve);
     if (rc != 0)
         return rc;
     struct spool_intent *intent = intent_take(s);
@@ -198,7 +204,7 @@ int spool_record(struct spool *s, const struct record_decision *d, const struct 
 {
     if (!decision_valid(d) || o->attempt_count > RECORD_ATTEMPTS_MAX)
         return ERR_INVALID;
-    int rc = admit(s, SPOOL_RING_RECORD_MAX + kept_for_attempts(s));
+    int rc = admit_new(s, SPOOL_RING_RECORD_MAX);
     if (rc != 0)
         return rc;
     struct spool_ring_entry *e = spool_ring_begin(&s->ring);
@@ -212,7 +218,7 @@ int spool_record(struct spool *s, const struct record_decision *d, const struct 
 
 int spool_feedback(struct spool *s, const struct record_feedback *f, spool_position *out_position)
 {
-    int rc = admit(s, SPOOL_RING_ENTRY_BYTES + FLAT_FEEDBACK_MAX + 16U + kept_for_attempts(s));
+    int rc = admit_new(s, SPOOL_RING_ENTRY_BYTES + FLAT_FEEDBACK_MAX + 16U);
     if (rc != 0)
         return rc;
     struct spool_ring_entry *e = spool_ring_begin(&s->ring);

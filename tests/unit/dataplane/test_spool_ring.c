@@ -255,7 +255,7 @@ static void f4_what_was_acknowledged_and_is_gone_is_not_charged_again(void **sta
         assert_int_equal(found.crashed[i], 0);
 }
 
-/* ---- a ring at rest, and its writer's calls ---- */
+/* ---- a ring at rest ---- */
 
 static void a_ring_that_gave_its_memory_back_still_holds_what_it_held(void **state)
 {
